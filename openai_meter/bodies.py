@@ -1,0 +1,187 @@
+"""Reads answers that pass as bytes: raw responses, bodies that the program reads piece by piece, event streams.
+
+What is kept of a body is bounded, whatever its size: a usage object stands near one of its ends.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from openai_meter.usage import read_usage
+
+if TYPE_CHECKING:
+    from openai_meter.observe import Pending
+
+__all__ = ["Body", "body_reader", "read_text"]
+
+_WHOLE = 256 * 1024
+"""Up to this many bytes, a JSON document is kept and parsed as a whole."""
+_END = 64 * 1024
+"""Of a larger one, this much is kept of its beginning and of its end."""
+_LINE = 16 * 1024 * 1024
+"""An event larger than this is passed over."""
+
+
+class Body(Protocol):
+    """Takes the bytes of an answer as they pass."""
+
+    def feed(self, data: bytes) -> None:
+        """Takes the next bytes."""
+
+    def end(self) -> None:
+        """Reads what is left; called once, when the body is whole or will not go on."""
+
+
+def body_reader(pending: Pending, content_type: str) -> Body | None:
+    """The reader for a body of this type, or ``None`` if nothing can be read from it (audio, video, plain text)."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "text/event-stream":
+        return _Events(pending) if pending.row.fold is not None else None
+    return _Document(pending) if kind.endswith("json") else None
+
+
+def read_text(pending: Pending, text: str) -> None:
+    """Reads an answer that the SDK gave to the program as text, because its type was not what it expected."""
+    start = text[:64].lstrip()
+    kind = "application/json" if start.startswith("{") else "text/event-stream"
+    if kind == "application/json" or start.startswith(("data:", "event:", ":")):
+        reader = body_reader(pending, kind)
+        if reader is not None:
+            reader.feed(text.encode())
+            reader.end()
+
+
+class _Gathered:
+    """The bytes of one JSON document: all of a small one, both ends of a large one."""
+
+    __slots__ = ("_head", "_tail")
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._tail: bytearray | None = None
+
+    def feed(self, data: bytes) -> None:
+        if self._tail is None:
+            self._head += data
+            if len(self._head) > _WHOLE:
+                self._tail = self._head[-_END:]
+                del self._head[_END:]
+        else:
+            self._tail += data
+            if len(self._tail) > 4 * _END:
+                del self._tail[:-_END]
+
+    def fields(self) -> Mapping[str, Any]:
+        """The document's fields, as far as they can be known; empty if it is no JSON object."""
+        if self._tail is not None:
+            return _fields_at_ends(bytes(self._head), bytes(self._tail))
+        try:
+            document = json.loads(self._head)
+        except ValueError:
+            return {}
+        return document if isinstance(document, dict) else {}
+
+
+_TEXTS = {
+    name: re.compile(rb'"' + name.encode() + rb'"\s*:\s*"([^"\\]*)"')
+    for name in ("id", "model", "service_tier", "status", "type")
+}
+# A quote inside a JSON string is escaped, so this cannot match in a prompt or an answer, only at a key.
+_USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*(?=\{)')
+
+
+def _fields_at_ends(head: bytes, tail: bytes) -> Mapping[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, pattern in _TEXTS.items():
+        if (match := pattern.search(head) or pattern.search(tail)) is not None:
+            fields[name] = match[1].decode(errors="replace")
+    for part in (tail, head):
+        for match in reversed(list(_USAGE.finditer(part))):
+            try:
+                usage, _ = json.JSONDecoder().raw_decode(part[match.end() :].decode(errors="replace"))
+            except ValueError:
+                continue
+            if read_usage(usage) is not None:
+                return {**fields, "usage": usage}
+    return fields
+
+
+class _Document:
+    """A body that is one JSON document."""
+
+    def __init__(self, pending: Pending) -> None:
+        self._pending = pending
+        self._gathered = _Gathered()
+
+    def feed(self, data: bytes) -> None:
+        self._gathered.feed(data)
+
+    def end(self) -> None:
+        fields = self._gathered.fields()
+        if fields:
+            self._pending.saw(fields)
+
+
+# Parsing every event of a stream that the program reads as bytes would cost more than reading it. What matters stands
+# in the first event, in those with a usage object or a finish reason, and in those that end a response.
+_MATTERS = re.compile(
+    rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|"type"\s*:\s*"(?:error|response\.(?:created|completed|incomplete|failed))"'
+    rb'|"session"\s*:\s*\{'
+)
+
+
+class _Events:
+    """A body that is a stream of server-sent events."""
+
+    def __init__(self, pending: Pending) -> None:
+        self._pending = pending
+        self._partial = bytearray()
+        self._skipping = False
+        self._name = b""
+        self._data: list[bytes] = []
+        self._first = True
+
+    def feed(self, data: bytes) -> None:
+        lines = data.split(b"\n")
+        lines[0] = bytes(self._partial) + lines[0] if self._partial else lines[0]
+        self._partial = bytearray(lines.pop())
+        for line in lines:
+            if self._skipping:
+                self._skipping = False
+            else:
+                self._line(line.rstrip(b"\r"))
+        if len(self._partial) > _LINE:
+            self._partial.clear()
+            self._skipping = True
+
+    def end(self) -> None:
+        if self._partial and not self._skipping:
+            self._line(bytes(self._partial).rstrip(b"\r"))
+        self._dispatch()  # some hosts leave out the last empty line
+
+    def _line(self, line: bytes) -> None:
+        if not line:
+            self._dispatch()
+        elif line.startswith(b"data:"):
+            self._data.append(line[5:].lstrip(b" "))
+        elif line.startswith(b"event:"):
+            self._name = line[6:].strip()
+
+    def _dispatch(self) -> None:
+        name, data = self._name, b"\n".join(self._data)
+        self._name = b""
+        self._data.clear()
+        if not data or not (self._first or name.startswith(b"thread.run") or _MATTERS.search(data)):
+            return
+        try:
+            event = json.loads(data)
+        except ValueError:  # [DONE], or a line that is no JSON
+            return
+        if isinstance(event, dict):
+            self._first = False
+            # The events of assistants say what they are beside the data, as the SDK hands them on.
+            named = name.startswith(b"thread.")
+            self._pending.event({"event": name.decode(errors="replace"), "data": event} if named else event)

@@ -1,0 +1,65 @@
+"""A dict that forgets its oldest entries: for whatever is remembered about calls, so that memory stays bounded.
+
+Every operation is one atomic step of the interpreter on the dict inside, so there is no lock that a finalizer, a
+signal handler or a forked child could find closed.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+__all__ = ["Bounded"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Bounded(Generic[K, V]):
+    """At most ``limit`` entries; beyond that, the oldest go. Thread-safe."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: dict[K, list[V]] = {}  # in lists, so that claim() knows its own entry from an equal one
+
+    def put(self, key: K, value: V) -> None:
+        """Sets an entry; it becomes the youngest."""
+        self._entries.pop(key, None)
+        self._entries[key] = [value]
+        self._trim()
+
+    def claim(self, key: K, value: V) -> bool:
+        """Sets an entry if there is none, and says whether it did: of many threads, one gets ``True``."""
+        mine = [value]
+        claimed = self._entries.setdefault(key, mine) is mine
+        if claimed:
+            self._trim()
+        return claimed
+
+    def get(self, key: K) -> V | None:
+        """The entry, or ``None``."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry[0]
+
+    def pop(self, key: K) -> V | None:
+        """Takes an entry out, or ``None``: of many threads, one gets it."""
+        entry = self._entries.pop(key, None)
+        return None if entry is None else entry[0]
+
+    def values(self) -> list[V]:
+        """All entries, oldest first."""
+        return [entry[0] for entry in self._entries.copy().values()]
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._entries.clear()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _trim(self) -> None:
+        while len(self._entries) > self._limit:
+            try:
+                oldest = next(iter(self._entries))
+            except (StopIteration, RuntimeError):  # another thread was faster, or is at it
+                continue
+            self._entries.pop(oldest, None)

@@ -1,0 +1,251 @@
+"""The meter: what was counted, and how it is read and shown. ``Block`` is the same for a stretch of a program.
+
+The way of a call: an ``observe.Pending`` becomes a :class:`Call`, and every :class:`Readings` that listened when the
+call began takes it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+
+from openai_meter import faults
+from openai_meter.bounded import Bounded
+from openai_meter.call import Call
+from openai_meter.errors import ConfigurationError
+from openai_meter.scope import Attribution, Scoped, attribution
+from openai_meter.store import Store, Totals
+from openai_meter.usage import Usage
+
+if TYPE_CHECKING:
+    from openai_meter.observe import OpenCall
+
+__all__ = ["Block", "Meter", "Readings", "start_over_in_child"]
+
+
+class Readings:
+    """What was counted, as it can be read: the part that a :class:`Meter` and a :class:`Block` share.
+
+    Every reading is a snapshot, exact at its moment, and safe to take from any thread.
+    """
+
+    def __init__(self, recent: int) -> None:
+        self._store = Store(recent)
+        self.started_at = datetime.now(UTC)
+        """Since when is counted, in UTC: the making, or the last :meth:`reset`."""
+        _everyone.add(self)
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The most recent calls, oldest first (as many as ``recent`` allows; :attr:`totals` know them all)."""
+        return self._store.calls()
+
+    @property
+    def totals(self) -> Totals:
+        """The totals over all calls."""
+        return self._store.totals()
+
+    def by(self, dimension: str) -> Mapping[str, Totals]:
+        """The totals for each value of a dimension; they always sum up to :attr:`totals`.
+
+        Args:
+            dimension: ``"model"``.
+
+        Raises:
+            ConfigurationError: there is no such dimension.
+        """
+        if dimension != "model":
+            raise ConfigurationError(f'there are no totals by {dimension!r}; there are totals by "model"')
+        return self._store.by_model()
+
+    def take(self, call: Call) -> None:
+        """Adds a finished call. Never waits."""
+        self._store.add(call)
+
+    def reset(self) -> Totals:
+        """Forgets all calls, starts again from zero, and returns the totals up to that moment.
+
+        Calls that are still open are counted when they end.
+        """
+        before = self._store.reset()
+        self.started_at = datetime.now(UTC)
+        return before
+
+    def summary(self) -> str:
+        """One line: calls, tokens, errors. For logs and prompts."""
+        from openai_meter.reports import lines, values  # noqa: PLC0415 - reading must not cost the import anything
+
+        return lines.compact(values.by_model(self))
+
+    def print_summary(self, file: TextIO | None = None) -> None:
+        """Prints a table of calls and tokens per model.
+
+        In colour on a terminal, plain elsewhere, as wide as the terminal.
+
+        Args:
+            file: where to; standard output by default.
+        """
+        from openai_meter.reports import tables, values  # noqa: PLC0415 - rich is only loaded to print
+
+        tables.print_table(values.by_model(self), file)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that :meth:`print_summary` shows, as plain JSON values."""
+        from openai_meter.reports import values  # noqa: PLC0415
+
+        return values.by_model(self).to_dict()
+
+    def snapshot(self) -> tuple[Totals, Mapping[str, Totals]]:
+        """The overall totals and those per model, of the same moment."""
+        return self._store.snapshot()
+
+    @property
+    def recent(self) -> int:
+        """How many recent calls are kept."""
+        return self._store.recent
+
+    @property
+    def meter(self) -> Meter:
+        """The meter that this belongs to."""
+        raise NotImplementedError
+
+    @property
+    def pending(self) -> tuple[OpenCall, ...]:
+        """Calls that have begun and not ended: streams being read, answers not yet read, and work on the server."""
+        from openai_meter.observe import open_calls  # noqa: PLC0415 - observe knows the meter, not the other way round
+
+        return open_calls(self)
+
+    def start_over_in_child(self) -> None:
+        """Makes this count from zero in a forked child."""
+        self._store.start_over_in_child()
+        self.started_at = datetime.now(UTC)
+
+
+class Meter(Readings):
+    """Counts calls; ``openai_meter.install()`` lets the process-wide one listen to every openai client.
+
+    Args:
+        recent: how many recent calls are kept (from 0 up); totals are kept for ever, whatever this is.
+
+    Raises:
+        ConfigurationError: ``recent`` is no such number.
+    """
+
+    def __init__(self, *, recent: int = 10_000) -> None:
+        super().__init__(_checked_recent(recent))
+        self._counted: Bounded[tuple[str, str], Usage | None] = Bounded(10_000)
+
+    @property
+    def meter(self) -> Meter:
+        """The meter itself."""
+        return self
+
+    def configure(self, *, recent: int | None = None) -> None:
+        """Changes settings of a meter at work; ``None`` leaves a setting as it is.
+
+        Raises:
+            ConfigurationError: a value cannot be used; nothing is changed then.
+        """
+        if recent is not None:
+            self._store.resize(_checked_recent(recent))
+
+    def reset(self) -> Totals:
+        """Forgets all calls, starts again from zero, and returns the totals up to that moment.
+
+        Calls that are still open are counted when they end.
+        """
+        self._counted.clear()
+        return super().reset()
+
+    @property
+    def faults(self) -> int:
+        """How often the meter itself failed in this process; each may have cost a record, none has cost a call."""
+        return faults.count()
+
+    def first_sight(self, key: tuple[str, str], usage: Usage | None) -> bool:
+        """Whether finished work on the server (endpoint and id) is seen for the first time; remembers it. Atomic."""
+        return self._counted.claim(key, usage)
+
+    def usage_counted(self, key: tuple[str, str]) -> Usage | None:
+        """The usage that was last remembered for some work on the server."""
+        return self._counted.get(key)
+
+    def forget_sight(self, key: tuple[str, str]) -> None:
+        """Forgets some work on the server: it has begun anew under the same id."""
+        self._counted.pop(key)
+
+    def start_over_in_child(self) -> None:
+        """Makes this count from zero in a forked child."""
+        super().start_over_in_child()
+        self._counted.clear()
+
+
+class Block(Readings, Scoped):
+    """The calls of a stretch of a program, with totals of its own; made by ``openai_meter.track()``.
+
+    A context manager (``with`` and ``async with``) and a decorator (of plain functions, coroutine functions,
+    generators and async generators). Blocks nest: a call counts for all blocks around it. A stream that is opened in
+    a block and read after it still counts for it. Entering a block again goes on counting.
+    """
+
+    def __init__(self, name: str | None, who: Attribution, meter: Meter) -> None:
+        super().__init__(meter.recent)
+        self.name = name
+        self._meter = meter
+        self._who = who
+
+    @property
+    def meter(self) -> Meter:
+        """The meter whose settings the block shares."""
+        return self._meter
+
+    def enter(self) -> None:
+        """Begins the block in the current context."""
+        outer = attribution.get()
+        attribution.set(self._who.within(outer))
+        entries.set((*entries.get(), Entry(self, outer)))
+
+    def leave(self) -> bool:
+        """Ends the block in the current context; ``False`` where it was not begun, and then nothing is done."""
+        around = entries.get()
+        for place in range(len(around) - 1, -1, -1):
+            if around[place].block is self:
+                attribution.set(around[place].outer)
+                entries.set((*around[:place], *around[place + 1 :]))
+                return True
+        return False
+
+    def __repr__(self) -> str:
+        return f"<Block {self.name!r}: {self.totals.calls} calls>"
+
+
+class Entry(NamedTuple):
+    """A block that was entered, and the attribution that it hides until it is left."""
+
+    block: Block
+    outer: Attribution
+
+
+entries: ContextVar[tuple[Entry, ...]] = ContextVar("openai_meter.blocks", default=())
+"""The blocks around the current code, outermost first."""
+
+
+def _checked_recent(recent: object) -> int:
+    if isinstance(recent, bool) or not isinstance(recent, int) or recent < 0:
+        raise ConfigurationError(f"recent={recent!r} is no number of calls; pass a whole number from 0 up")
+    return recent
+
+
+# All that counts in this process, for what happens to the whole process.
+_everyone: weakref.WeakSet[Readings] = weakref.WeakSet()
+
+
+def start_over_in_child() -> None:
+    """Makes everything in a forked child count from zero: the calls so far are its parent's. Runs in the child."""
+    for readings in list(_everyone):
+        readings.start_over_in_child()
+    faults.forget()

@@ -1,0 +1,274 @@
+"""One call from its request to its record. Everything here is synchronous, in memory, and never raises.
+
+A :class:`Pending` is made when the request leaves. The answer is read into its :class:`~endpoints.Reading`, by whoever
+sees it; :meth:`Pending.finish` turns it into a :class:`Call` exactly once, whoever is first.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from openai_meter import faults
+from openai_meter.bounded import Bounded
+from openai_meter.call import Call, Status, new_call_id
+from openai_meter.endpoints import Endpoint, Reading
+from openai_meter.meter import Meter, Readings, entries, start_over_in_child
+from openai_meter.scope import Attribution, attribution
+from openai_meter.usage import Usage, fields_of
+
+__all__ = ["OpenCall", "Pending", "finish_open_streams", "open_calls"]
+
+_UNKNOWN = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """A call that has begun and not ended."""
+
+    endpoint: str
+    model: str | None
+    started_at: datetime
+    response_id: str | None
+    stream: bool
+    """``True`` for an answer that is being read, ``False`` for work on the server."""
+
+
+class Pending:
+    """One call that has begun. Its methods may be called from any thread, and from finalizers.
+
+    Args:
+        row: the endpoint.
+        listeners: who takes the record.
+        provider: ``openai``, ``azure`` or a host.
+        body: the request's JSON body; read here, not kept.
+        stream: whether the answer was asked for as a stream.
+    """
+
+    __slots__ = (
+        "_claim", "_clock", "_first", "_who", "block", "listeners", "provider", "reading", "requested_model", "row",
+        "started", "stream",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        row: Endpoint,
+        listeners: tuple[Readings, ...],
+        provider: str,
+        body: Mapping[str, Any],
+        *,
+        stream: bool,
+    ) -> None:
+        self.row = row
+        self.listeners = listeners
+        self.provider = provider
+        self.stream = stream
+        self.reading = Reading()
+        model = body.get("model")
+        self.requested_model: str | None = model if type(model) is str else None
+        if row.request is not None:
+            self.reading.extra.update(row.request(body))
+        self.reading.background = body.get("background") is True
+        self._who: Attribution = attribution.get()
+        around = entries.get()
+        self.block: str | None = around[-1].block.name if around else None
+        self._first: float | None = None
+        self._claim = [True]  # list.pop() is atomic: of all who want to finish the call, one does
+        self.started = time.time()
+        self._clock = time.perf_counter()
+
+    def open(self) -> None:
+        """Lists the call as one that is being read, so that it can be shown, and finished at exit."""
+        OPEN.put(id(self), self)
+
+    def saw(self, answer: object) -> None:
+        """Reads a whole answer: an SDK object, a dict, or anything else (then it says nothing)."""
+        try:
+            self.row.read(self.reading, fields_of(answer))
+        except Exception as error:
+            faults.caught(error, f"reading an answer of {self.row.name}")
+
+    def event(self, item: Any) -> None:
+        """Reads one event of a stream."""
+        if self._first is None:
+            self._first = time.perf_counter()
+        try:
+            self.row.fold(self.reading, item)  # type: ignore[misc] # taps are only made where there is a folder
+        except Exception as error:
+            faults.caught(error, f"reading an event of {self.row.name}")
+
+    def finish(self, error: BaseException | None = None, *, whole: bool = True) -> None:
+        """Ends the call; only the first time counts.
+
+        Args:
+            error: what the caller was given instead of an answer.
+            whole: whether the answer was read to its end.
+        """
+        try:
+            self._claim.pop()
+        except IndexError:
+            return
+        try:
+            OPEN.pop(id(self))
+            self._settle(error, whole=whole)
+        except Exception as fault:
+            faults.caught(fault, f"recording a call of {self.row.name}")
+
+    def drop(self) -> None:
+        """Ends the call without a record: nothing was sent."""
+        self._claim.clear()
+        OPEN.pop(id(self))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the call has been ended."""
+        return not self._claim
+
+    # --- how a call ends ----------------------------------------------------------------------------------------------
+
+    def _settle(self, error: BaseException | None, *, whole: bool) -> None:
+        reading = self.reading
+        row = self.row
+        if row.role in ("poll", "cancel") or (row.cumulative and error is None and reading.state != "open"):
+            self._settle_poll()
+        elif error is None and reading.state == "open" and reading.response_id is not None:
+            self._begin_work(reading.response_id)
+        elif reading.background and reading.response_id is not None and reading.state in (None, "open"):
+            self._begin_work(reading.response_id)  # a stream was left, the server works on
+        else:
+            if reading.response_id is not None:
+                self.listeners[0].meter.first_sight((row.name, reading.response_id), None)
+            self._record(_status(reading, error, whole=whole), error)
+
+    def _begin_work(self, identity: str) -> None:
+        key = (self.row.name, identity)
+        self.listeners[0].meter.forget_sight(key)
+        WORK.put(key, self)
+
+    def _settle_poll(self) -> None:
+        """Counts finished work the first time it is seen, for those who listened when it was begun."""
+        row, reading = self.row, self.reading
+        if reading.response_id is None or reading.state is None:
+            return
+        key = (row.name, reading.response_id)
+        begun = WORK.get(key)
+        if reading.state == "open":
+            if row.cumulative and begun is None:
+                WORK.put(key, self)  # an agent session has been given more to do
+            return
+        pending = begun if begun is not None else self
+        meter = pending.listeners[0].meter
+        if row.cumulative:
+            if not _keep_growth(meter, key, reading, known=begun is not None):
+                return
+        elif not (begun is not None or row.adopt(reading)) or not meter.first_sight(key, None):
+            return
+        WORK.pop(key)
+        reading.model = reading.model or pending.reading.model
+        reading.service_tier = reading.service_tier or pending.reading.service_tier
+        pending.reading = reading
+        pending._record(_status(reading, None, whole=True), None)
+
+    def _record(self, status: Status, error: BaseException | None) -> None:
+        reading = self.reading
+        split: list[tuple[str | None, Usage | None]] = [*reading.split] or [(reading.model, reading.total())]
+        for model, usage in split:
+            call = Call(
+                id=new_call_id(self.started),
+                started_at=datetime.fromtimestamp(self.started, UTC),
+                duration=time.perf_counter() - self._clock,
+                endpoint=self.row.name,
+                provider=self.provider,
+                model=model or self.requested_model,
+                requested_model=self.requested_model,
+                status=status,
+                usage=usage or _UNKNOWN,
+                usage_source="none" if usage is None or not (usage.known or usage.seconds) else "api",
+                response_id=reading.response_id,
+                service_tier=reading.service_tier,
+                stream=self.stream,
+                time_to_first_token=None if self._first is None else self._first - self._clock,
+                error_type=reading.error_type if error is None else type(error).__name__,
+                cost_status="free" if self.row.free else "unpriced",
+                agent=self._who.agent,
+                operation=self._who.operation,
+                user=self._who.user,
+                session=self._who.session,
+                tags=self._who.tags,
+                block=self.block,
+            )
+            for listener in self.listeners:
+                listener.take(call)
+
+
+def _status(reading: Reading, error: BaseException | None, *, whole: bool) -> Status:
+    if error is not None:
+        # What is no Exception is the program leaving: a cancelled task, Ctrl-C, a closed coroutine.
+        return "error" if isinstance(error, Exception) else "cut"
+    if reading.state is not None and reading.state != "open":
+        return reading.state
+    return "ok" if whole else "cut"
+
+
+def _keep_growth(meter: Meter, key: tuple[str, str], reading: Reading, *, known: bool) -> bool:
+    """Reduces a cumulative usage to what came since it was last counted; ``False`` if that is nothing."""
+    now = reading.total()
+    before = meter.usage_counted(key)
+    meter.forget_sight(key)
+    meter.first_sight(key, now or before)
+    if now is None or before is None:
+        return known or now is not None
+    reading.extra = {}
+    reading.usage = {
+        "input_tokens": max((now.input_tokens or 0) - (before.input_tokens or 0), 0),
+        "output_tokens": max((now.output_tokens or 0) - (before.output_tokens or 0), 0),
+        "cached_tokens": max(now.cached_input_tokens - before.cached_input_tokens, 0),
+        "reasoning_tokens": max(now.reasoning_tokens - before.reasoning_tokens, 0),
+    }
+    return (now.total_tokens or 0) > (before.total_tokens or 0)
+
+
+OPEN: Bounded[int, Pending] = Bounded(10_000)
+"""Calls whose answer is being read."""
+WORK: Bounded[tuple[str, str], Pending] = Bounded(10_000)
+"""Work on the server that is not finished, by endpoint and id."""
+
+
+def open_calls(readings: Readings) -> tuple[OpenCall, ...]:
+    """The calls that a meter or a block is waiting for."""
+    return tuple(
+        OpenCall(
+            endpoint=pending.row.name,
+            model=pending.reading.model or pending.requested_model,
+            started_at=datetime.fromtimestamp(pending.started, UTC),
+            response_id=pending.reading.response_id,
+            stream=pending.stream,
+        )
+        for pending in (*OPEN.values(), *WORK.values())
+        if any(listener is readings for listener in pending.listeners)
+    )
+
+
+def finish_open_streams() -> None:
+    """Records what is still being read as cut, so that nothing is lost at exit. Work on the server stays open."""
+    for pending in OPEN.values():
+        pending.finish(whole=False)
+
+
+def _forget_in_child() -> None:
+    # Whatever is open belongs to the parent, which will record it; the child's copies must not.
+    for pending in (*OPEN.values(), *WORK.values()):
+        pending.drop()
+    OPEN.clear()
+    WORK.clear()
+    start_over_in_child()
+
+
+atexit.register(finish_open_streams)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,25 @@
+"""Reports on one line, for logs, prompts and status bars."""
+
+from __future__ import annotations
+
+from openai_meter.reports.values import Report
+
+__all__ = ["compact", "plural"]
+
+
+def plural(number: int, thing: str) -> str:
+    """A number and what it counts: ``1 call``, ``1,024 calls``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def compact(report: Report) -> str:
+    """``8 calls | 5,137 tokens | 1 error``: what is zero is left out, but for the first two."""
+    totals = report.totals
+    parts = [plural(totals.calls, "call"), plural(totals.usage.total_tokens or 0, "token")]
+    if totals.errors:
+        parts.append(plural(totals.errors, "error"))
+    if totals.unmeasured_calls:
+        parts.append(f"{plural(totals.unmeasured_calls, 'call')} of unknown size")
+    if report.pending:
+        parts.append(f"{report.pending:,} open")
+    return " | ".join(parts)

@@ -1,0 +1,232 @@
+"""What one call consumed: the ``Usage`` value, and the reader that understands every usage object of the API.
+
+The API has many usage objects (``prompt_tokens`` or ``input_tokens``, ``input_tokens_details`` or
+``input_token_details``, tokens or seconds), but their words never contradict each other, so one tolerant reader
+serves all endpoints. It never raises: a field it does not know is passed over, a value that is no count is unknown.
+
+To read a new field, add it to :class:`Usage` and to :func:`read_usage`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+__all__ = ["COUNTS", "Usage", "count", "fields_of", "read_usage"]
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one call, or a sum of calls, consumed.
+
+    ``None`` means unknown: the API did not say. The other counts are 0 where the API mentions none. Those below
+    ``total_tokens`` are *parts* of the input or output tokens (or counts in other units) and are never added to them.
+    ``Usage`` values can be added; a sum with an unknown count is the sum of what is known.
+    """
+
+    input_tokens: int | None = None
+    """Tokens of the request, cached and written ones included."""
+    output_tokens: int | None = None
+    """Tokens of the answer, reasoning included."""
+    total_tokens: int | None = None
+    """The total that the API states, or else the sum of input and output."""
+
+    cached_input_tokens: int = 0
+    """Part of the input that was read from the prompt cache."""
+    cache_write_tokens: int = 0
+    """Part of the input that was written to the prompt cache."""
+    cache_write_12h_tokens: int = 0
+    """Part of ``cache_write_tokens`` that was written for 12 hours."""
+    reasoning_tokens: int = 0
+    """Part of the output that the model spent on reasoning."""
+    input_audio_tokens: int = 0
+    output_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    output_image_tokens: int = 0
+    cached_audio_tokens: int = 0
+    cached_image_tokens: int = 0
+
+    seconds: float = 0
+    """Seconds of audio or video that the API bills by time."""
+    characters: int = 0
+    """Characters of text that the API bills by length (speech)."""
+    images: int = 0
+    """Images made."""
+    web_searches: int = 0
+    file_searches: int = 0
+    container_sessions: int = 0
+
+    inconsistent: bool = False
+    """Whether the API's own figures contradict each other (a part larger than its whole, a total that is no sum)."""
+
+    def __add__(self, other: Usage) -> Usage:
+        """Adds count by count; unknown plus known is what is known."""
+        if not isinstance(other, Usage):
+            return NotImplemented
+        return Usage(
+            input_tokens=_plus(self.input_tokens, other.input_tokens),
+            output_tokens=_plus(self.output_tokens, other.output_tokens),
+            total_tokens=_plus(self.total_tokens, other.total_tokens),
+            inconsistent=self.inconsistent or other.inconsistent,
+            **{name: getattr(self, name) + getattr(other, name) for name in COUNTS},
+        )
+
+    @property
+    def known(self) -> bool:
+        """Whether any token count is known."""
+        return self.total_tokens is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dict for JSON: the three totals (``None`` if unknown) and every part that is not zero."""
+        data: dict[str, Any] = {
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "total_tokens": self.total_tokens,
+        }
+        data.update((name, value) for name in COUNTS if (value := getattr(self, name)))
+        if self.inconsistent:
+            data["inconsistent"] = True
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Usage:
+        """The inverse of :meth:`to_dict`; keys that this version does not know are passed over."""
+        return cls(**{name: data[name] for name in _NAMES if name in data})
+
+
+_NAMES = tuple(field.name for field in fields(Usage))
+COUNTS: tuple[str, ...] = tuple(
+    name for name in _NAMES if name not in {"input_tokens", "output_tokens", "total_tokens", "inconsistent"}
+)
+"""The names of the counts that are 0, not unknown, where the API is silent."""
+
+
+def _plus(one: int | None, other: int | None) -> int | None:
+    if one is None:
+        return other
+    return one if other is None else one + other
+
+
+def fields_of(value: object) -> Mapping[str, Any]:
+    """The fields of an SDK object or of a dict, without going through pydantic.
+
+    ``getattr`` on a field that a pydantic model lacks costs microseconds, and an SDK older than the API keeps new
+    fields apart as extras; reading both dicts costs a tenth of a microsecond and misses neither.
+    """
+    if isinstance(value, dict):
+        return value
+    known: Mapping[str, Any] = getattr(value, "__dict__", _NOTHING)
+    extra = getattr(value, "__pydantic_extra__", None)
+    return {**known, **extra} if extra else known
+
+
+def count(value: object) -> int | None:
+    """A count as a whole number from 0 up, or ``None`` if the value is none (null, text, negative, NaN, a truth)."""
+    if type(value) is int:
+        return value if value >= 0 else None
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = int(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if number >= 0 and (isinstance(value, str) or number == value) else None
+
+
+def seconds(value: object) -> float:
+    """A duration in seconds from a number or from text; 0 if there is none in it."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return 0
+    try:
+        number = float(value)
+    except ValueError:
+        return 0
+    return number if 0 <= number < float("inf") else 0
+
+
+def _first(where: Mapping[str, Any], *names: str) -> int | None:
+    for name in names:
+        value = where.get(name)
+        if value is not None and (number := count(value)) is not None:
+            return number
+    return None
+
+
+def _part(where: Mapping[str, Any], *names: str) -> int:
+    return _first(where, *names) or 0
+
+
+def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    for name in names:
+        value = usage.get(name)
+        if value is not None:
+            return fields_of(value)
+    return _NOTHING
+
+
+def read_usage(raw: object) -> Usage | None:
+    """What a usage object of any endpoint says, or ``None`` if it holds no count at all.
+
+    ``raw`` is an SDK object or a dict. Figures are taken as they are stated, even where they contradict each other
+    (then :attr:`Usage.inconsistent` is set). A missing output count follows from the total (embeddings have no
+    output), a missing total is the sum.
+    """
+    usage = fields_of(raw)
+    if not usage:
+        return None
+    tokens_in = _first(usage, "input_tokens", "prompt_tokens")
+    tokens_out = _first(usage, "output_tokens", "completion_tokens")
+    total = _first(usage, "total_tokens")
+    duration = seconds(usage.get("seconds"))
+    if tokens_in is None and tokens_out is None and total is None:
+        return Usage(seconds=duration) if duration else None
+    if total is None:
+        total = (tokens_in or 0) + (tokens_out or 0)
+    elif tokens_in is not None and tokens_out is None:
+        tokens_out = max(total - tokens_in, 0)
+
+    inputs = _details(usage, "input_tokens_details", "prompt_tokens_details", "input_token_details")
+    outputs = _details(usage, "output_tokens_details", "completion_tokens_details", "output_token_details")
+    if not inputs and not outputs and not duration:
+        cached = _part(usage, "cached_tokens", "prompt_cache_hit_tokens")
+        reasoning = _part(usage, "reasoning_tokens")
+        return Usage(
+            tokens_in,
+            tokens_out,
+            total,
+            cached_input_tokens=cached,
+            reasoning_tokens=reasoning,
+            inconsistent=_contradicts(tokens_in, tokens_out, total, cached, reasoning),
+        )
+    cached_parts = _details(inputs, "cached_tokens_details")
+    written_parts = _details(inputs, "cache_write_tokens_details")
+    cached = _part(inputs, "cached_tokens") or _part(usage, "cached_tokens", "prompt_cache_hit_tokens")
+    reasoning = _part(outputs, "reasoning_tokens") or _part(usage, "reasoning_tokens")
+    return Usage(
+        tokens_in,
+        tokens_out,
+        total,
+        cached_input_tokens=cached,
+        cache_write_tokens=_part(inputs, "cache_write_tokens"),
+        cache_write_12h_tokens=_part(written_parts, "ttl_12h_tokens"),
+        reasoning_tokens=reasoning,
+        input_audio_tokens=_part(inputs, "audio_tokens"),
+        output_audio_tokens=_part(outputs, "audio_tokens"),
+        input_image_tokens=_part(inputs, "image_tokens"),
+        output_image_tokens=_part(outputs, "image_tokens"),
+        cached_audio_tokens=_part(cached_parts, "audio_tokens", "cached_audio_tokens"),
+        cached_image_tokens=_part(cached_parts, "image_tokens", "cached_image_tokens"),
+        seconds=duration,
+        inconsistent=_contradicts(tokens_in, tokens_out, total, cached, reasoning),
+    )
+
+
+def _contradicts(tokens_in: int | None, tokens_out: int | None, total: int, cached: int, reasoning: int) -> bool:
+    return (
+        (tokens_in is not None and cached > tokens_in)
+        or (tokens_out is not None and reasoning > tokens_out)
+        or (tokens_in is not None and tokens_out is not None and tokens_in + tokens_out != total)
+    )

@@ -1,0 +1,31 @@
+"""What every test starts from: nothing installed, nothing counted, and no fault of the meter hidden."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+import openai_meter
+from openai_meter import faults, observe
+
+
+@pytest.fixture(autouse=True)
+def clean_meter() -> Iterator[None]:
+    """Faults inside the meter are raised, and every test leaves the openai package as it found it."""
+    faults.reraise = True
+    observe.OPEN.clear()
+    observe.WORK.clear()
+    yield
+    openai_meter.uninstall()
+    gc.collect()  # streams that a test has abandoned end here, not in the middle of the next test
+    openai_meter.get_meter().reset()
+    faults.reraise = True
+    faults.forget()
+
+
+@pytest.fixture
+def meter() -> openai_meter.Meter:
+    """The process-wide meter, installed and empty."""
+    return openai_meter.install()
