@@ -4,63 +4,43 @@ A request is recognised by method and path, never by the Python method that sent
 SDK versions, and some programs do without them (``client.post("/chat/completions", ...)``); the paths never did.
 What has no row is free, or repeats what another call has told, and leaves no record.
 
-To add an endpoint, add a row to :data:`ENDPOINTS` and a body to ``tests/data/``. A row names
-
-* ``read``: how a whole answer is read into a :class:`Reading` (its fields as a mapping);
-* ``fold``: how one event of a stream is read into it (the SDK's event object, or a dict);
-* ``role``: ``call`` is one record per request; ``start`` begins work on the server that is recorded when it is first
-  seen finished; ``poll`` looks at such work; ``cancel`` ends it;
-* ``adopt``: whether finished work that somebody else began counts for whoever polls it;
-* ``request``: what the request alone says is consumed (characters of speech).
+To add an endpoint, add a row to :data:`ENDPOINTS` and an answer to ``tests/data/answers/``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from openai_meter.call import Status
-from openai_meter.usage import Usage, count, fields_of, read_usage, seconds
+from openai_meter.answers import (
+    Fields,
+    Reading,
+    fold_choices,
+    fold_image,
+    fold_response,
+    fold_run,
+    fold_session,
+    fold_speech,
+    fold_transcript,
+    read_batch,
+    read_choices,
+    read_eval,
+    read_grader,
+    read_images,
+    read_object,
+    read_response,
+    read_run,
+    read_session,
+    read_transcript,
+    read_tuning,
+    read_video,
+)
 
-__all__ = ["ENDPOINTS", "Endpoint", "Reading", "find"]
+__all__ = ["ENDPOINTS", "Endpoint", "find"]
 
-Fields = Mapping[str, Any]
 Role = Literal["call", "start", "poll", "cancel"]
-
-
-class Reading:
-    """What is known so far of one answer: filled by a reader at once, or by a folder event by event.
-
-    The usage object is kept as it came and read once at the end: a stream may repeat it on every chunk, and only the
-    last one counts. No text of the answer is ever kept.
-    """
-
-    __slots__ = ("background", "error_type", "extra", "model", "response_id", "service_tier", "split", "state", "usage")
-
-    def __init__(self) -> None:
-        self.response_id: str | None = None
-        self.model: str | None = None
-        self.service_tier: str | None = None
-        self.usage: object = None
-        """The usage object as the SDK gave it."""
-        self.state: Status | Literal["open"] | None = None
-        """How the work ended, ``open`` while the server still works, ``None`` while that is not known."""
-        self.error_type: str | None = None
-        self.background = False
-        self.extra: dict[str, Any] = {}
-        """Counts of :class:`Usage` that stand outside the usage object."""
-        self.split: list[tuple[str | None, Usage]] = []
-        """Usage by model, where one answer reports several."""
-
-    def total(self) -> Usage | None:
-        """All that was consumed, or ``None`` if the API did not say."""
-        usage = read_usage(self.usage) if self.usage is not None else None
-        if not self.extra:
-            return usage
-        extra = Usage(**self.extra)
-        return extra if usage is None else usage + extra
 
 
 def _always(_: Reading) -> bool:
@@ -77,295 +57,28 @@ def _was_background(reading: Reading) -> bool:
 
 
 class Endpoint(NamedTuple):
-    """One row of :data:`ENDPOINTS`; the module's docstring says what each column means."""
+    """One row of :data:`ENDPOINTS`."""
 
     name: str
+    """What the endpoint is called in records: :attr:`Call.endpoint`."""
     method: str
     path: str
+    """The path below the API's base URL, with ``{}`` for an id."""
     read: Callable[[Reading, Fields], None]
+    """How a whole answer is read."""
     fold: Callable[[Reading, Any], None] | None = None
+    """How one event of a stream is read, if the endpoint streams."""
     role: Role = "call"
+    """``call``: each request is a record. ``start``: begins work on the server, which is a record when it is first seen
+    finished. ``poll``: looks at such work. ``cancel``: ends it."""
     adopt: Callable[[Reading], bool] = _never
+    """Whether finished work that was begun elsewhere counts for whoever polls it."""
     request: Callable[[Fields], dict[str, Any]] | None = None
+    """What the request alone says is consumed (characters of speech)."""
     free: bool = False
     """Whether the call is recorded but costs nothing and has no tokens to know (moderations)."""
     cumulative: bool = False
     """Whether the usage of finished work can grow later, so that the growth counts again (agent sessions)."""
-
-
-# --- readers of whole answers -----------------------------------------------------------------------------------------
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _read_common(reading: Reading, answer: Fields) -> None:
-    reading.response_id = _text(answer.get("id")) or reading.response_id
-    reading.model = _text(answer.get("model")) or reading.model
-    reading.service_tier = _text(answer.get("service_tier")) or reading.service_tier
-    usage = answer.get("usage")
-    if usage is not None:
-        reading.usage = usage
-
-
-def _read_error(reading: Reading, error: object) -> None:
-    said = fields_of(error)
-    reading.state = "failed"
-    reading.error_type = _text(said.get("code")) or _text(said.get("type")) or _text(error) or "unknown_error"
-
-
-def read_object(reading: Reading, answer: Fields) -> None:
-    """Reads an answer that says its id, model, tier and usage in the usual places."""
-    _read_common(reading, answer)
-    reading.state = "ok"
-    if (error := answer.get("error")) is not None:
-        _read_error(reading, error)
-
-
-_STOPPED_EARLY = frozenset({"length", "content_filter"})
-
-
-def _read_choices(reading: Reading, choices: object) -> None:
-    if isinstance(choices, list):
-        for choice in choices:
-            reason = fields_of(choice).get("finish_reason")
-            if reason is not None:
-                reading.state = "incomplete" if reason in _STOPPED_EARLY else reading.state or "ok"
-
-
-def read_choices(reading: Reading, answer: Fields) -> None:
-    """Reads a chat completion or a completion; the model having stopped early makes it incomplete."""
-    _read_common(reading, answer)
-    reading.state = "ok"
-    _read_choices(reading, answer.get("choices"))
-    if (groq := answer.get("x_groq")) is not None and reading.usage is None:
-        reading.usage = fields_of(groq).get("usage")
-    if (error := answer.get("error")) is not None and not answer.get("choices"):
-        _read_error(reading, error)
-
-
-_RESPONSE_STATES: dict[object, Status | Literal["open"]] = {
-    "completed": "ok",
-    "incomplete": "incomplete",
-    "failed": "failed",
-    "cancelled": "cut",
-    "queued": "open",
-    "in_progress": "open",
-}
-
-
-def read_response(reading: Reading, answer: Fields) -> None:
-    """Reads a response of the Responses API, with the hosted tools it used."""
-    _read_common(reading, answer)
-    reading.background = reading.background or answer.get("background") is True
-    reading.state = _RESPONSE_STATES.get(answer.get("status"), "ok")
-    if (error := answer.get("error")) is not None:
-        _read_error(reading, error)
-    _read_tools(reading, answer)
-
-
-def _read_tools(reading: Reading, answer: Fields) -> None:
-    searches = files = 0
-    containers: set[str] = set()
-    output = answer.get("output")
-    for item in output if isinstance(output, list) else ():
-        said = fields_of(item)
-        kind = said.get("type")
-        if kind == "web_search_call":
-            # Opening a page or looking for a word in it is no search action and is not billed as one.
-            searches += fields_of(said.get("action")).get("type", "search") == "search"
-        elif kind == "file_search_call":
-            files += 1
-        elif kind == "code_interpreter_call" and (container := _text(said.get("container_id"))):
-            containers.add(container)
-    if (tools := answer.get("tool_usage")) is not None:
-        billed = count(fields_of(fields_of(tools).get("web_search")).get("num_requests"))
-        searches = searches if billed is None else billed
-    found = {"web_searches": searches, "file_searches": files, "container_sessions": len(containers)}
-    reading.extra.update((name, number) for name, number in found.items() if number)
-
-
-def read_images(reading: Reading, answer: Fields) -> None:
-    """Reads an images answer: the usage if the model has one, and how many images there are."""
-    read_object(reading, answer)
-    images = answer.get("data")
-    if isinstance(images, list) and images:
-        reading.extra["images"] = len(images)
-
-
-def read_transcript(reading: Reading, answer: Fields) -> None:
-    """Reads a transcription or translation; without usage, the duration of the audio stands for it."""
-    read_object(reading, answer)
-    if reading.usage is None and (duration := seconds(answer.get("duration"))):
-        reading.extra["seconds"] = duration
-
-
-def read_video(reading: Reading, answer: Fields) -> None:
-    """Reads a video job: billed by its seconds, which are known when it is begun."""
-    read_object(reading, answer)
-    if duration := seconds(answer.get("seconds")):
-        reading.extra["seconds"] = duration
-    if answer.get("status") == "failed":
-        reading.state = "failed"
-
-
-def _reader_of_job(states: Mapping[object, Status]) -> Callable[[Reading, Fields], None]:
-    """A reader of work on the server: ``states`` are its last ones, in every other it is still open."""
-
-    def read(reading: Reading, answer: Fields) -> None:
-        _read_common(reading, answer)
-        reading.state = states.get(answer.get("status"), "open")
-        if reading.state == "failed":
-            _read_error(reading, answer.get("last_error") or answer.get("error") or answer.get("errors"))
-
-    return read
-
-
-read_run = _reader_of_job(
-    {"completed": "ok", "failed": "failed", "expired": "failed", "incomplete": "incomplete", "cancelled": "cut"}
-)
-read_batch = _reader_of_job({"completed": "ok", "failed": "failed", "expired": "incomplete", "cancelled": "cut"})
-_read_eval = _reader_of_job({"completed": "ok", "failed": "failed", "canceled": "cut", "cancelled": "cut"})
-_read_tuning = _reader_of_job({"succeeded": "ok", "failed": "failed", "cancelled": "cut"})
-_read_session = _reader_of_job({"idle": "ok", "failed": "failed", "budget_reached": "incomplete"})
-
-
-def read_eval(reading: Reading, answer: Fields) -> None:
-    """Reads an eval run: its usage comes by model."""
-    _read_eval(reading, answer)
-    models = answer.get("per_model_usage")
-    for one in models if isinstance(models, list) else ():
-        said = fields_of(one)
-        if (usage := read_usage(said)) is not None:
-            reading.split.append((_text(said.get("model_name")), usage))
-
-
-def read_tuning(reading: Reading, answer: Fields) -> None:
-    """Reads a fine-tuning job: the tokens it trained on are its input."""
-    _read_tuning(reading, answer)
-    if (trained := count(answer.get("trained_tokens"))) is not None:
-        reading.usage = {"input_tokens": trained, "output_tokens": 0}
-
-
-def read_session(reading: Reading, answer: Fields) -> None:
-    """Reads an agent session: its usage is the sum of all turns so far."""
-    _read_session(reading, answer)
-    reading.model = reading.model or _text(fields_of(answer.get("agent")).get("model"))
-
-
-def read_grader(reading: Reading, answer: Fields) -> None:
-    """Reads a grader's run: a count of tokens without a split into input and output, by model if it says so."""
-    metadata = fields_of(answer.get("metadata"))
-    reading.state = "ok"
-    reading.model = _text(metadata.get("sampled_model_name"))
-    reading.usage = {"total_tokens": metadata.get("token_usage")}
-    # The SDK renames the field because "model_" is taken in pydantic; a dict has it under its own name.
-    models = answer.get("model_grader_token_usage_per_model") or answer.get("api_model_grader_token_usage_per_model")
-    for model, said in fields_of(models).items():
-        usage = read_usage(said if isinstance(said, dict) else {"total_tokens": said})
-        if usage is not None:
-            reading.split.append((model, usage))
-
-
-# --- folders of stream events -----------------------------------------------------------------------------------------
-#
-# These run once per chunk on the consumer's path. They look into ``__dict__`` alone: asking a pydantic model for a
-# field that it lacks costs more than everything else here together.
-
-
-def fold_choices(reading: Reading, chunk: Any) -> None:
-    """Reads a chunk of a chat completion or a completion.
-
-    Usage may come on a chunk of its own, on the one with the finish reason, on every chunk (growing), or followed by
-    more content: the last one that is not null counts. Azure's first chunk has neither model nor choices.
-    """
-    said = chunk if type(chunk) is dict else chunk.__dict__
-    usage = said.get("usage")
-    if usage is not None:
-        reading.usage = usage
-    choices = said.get("choices")
-    if choices:
-        first = choices[0]
-        reason = (first if type(first) is dict else first.__dict__).get("finish_reason")
-        if reason is not None:
-            _read_choices(reading, choices)
-    if reading.model is None or reading.response_id is None:
-        _read_common(reading, fields_of(chunk))
-    tier = said.get("service_tier")
-    if tier is not None:
-        reading.service_tier = tier
-    extra = said if type(chunk) is dict else chunk.__pydantic_extra__
-    if extra and (groq := extra.get("x_groq")) is not None and (usage := fields_of(groq).get("usage")) is not None:
-        reading.usage = usage
-
-
-_RESPONSE_EVENTS = frozenset(
-    {
-        "response.created",
-        "response.queued",
-        "response.in_progress",
-        "response.completed",
-        "response.incomplete",
-        "response.failed",
-        "response.cancelled",
-    }
-)
-
-
-def fold_response(reading: Reading, event: Any) -> None:
-    """Reads an event of a response: those that carry the response itself, and the error that ends it."""
-    said = event if type(event) is dict else event.__dict__
-    kind = said.get("type")
-    if kind in _RESPONSE_EVENTS:
-        answer = fields_of(fields_of(event).get("response"))
-        if kind in {"response.created", "response.queued", "response.in_progress"}:
-            _read_common(reading, answer)
-            reading.background = reading.background or answer.get("background") is True
-            return
-        read_response(reading, answer)
-        if "status" not in answer:
-            reading.state = _RESPONSE_STATES.get(kind.partition(".")[2], "ok")
-    elif kind == "error":
-        _read_error(reading, fields_of(event))
-
-
-def fold_run(reading: Reading, event: Any) -> None:
-    """Reads an event of an assistant's run; its steps repeat parts of the run's usage and are passed over."""
-    said = event if type(event) is dict else event.__dict__
-    kind = said.get("event")
-    if isinstance(kind, str) and kind.startswith("thread.run.") and not kind.startswith("thread.run.step."):
-        read_run(reading, fields_of(said.get("data")))
-
-
-def fold_session(reading: Reading, event: Any) -> None:
-    """Reads an event of an agent session: those that carry the session itself."""
-    said = event if type(event) is dict else event.__dict__
-    if (session := said.get("session")) is not None:
-        read_session(reading, fields_of(session))
-
-
-def _folder_of_last(*kinds: str) -> Callable[[Reading, Any], None]:
-    """A folder for streams whose last event (of one of these types) carries the usage."""
-    last = frozenset(kinds)
-
-    def fold(reading: Reading, event: Any) -> None:
-        said = event if type(event) is dict else event.__dict__
-        kind = said.get("type")
-        if kind in last:
-            _read_common(reading, {"usage": fields_of(event).get("usage")})
-            reading.state = "ok"
-            if kind.startswith("image"):
-                reading.extra["images"] = reading.extra.get("images", 0) + 1
-        elif kind == "error":
-            _read_error(reading, fields_of(event).get("error") or fields_of(event))
-
-    return fold
-
-
-fold_image = _folder_of_last("image_generation.completed", "image_edit.completed")
-fold_transcript = _folder_of_last("transcript.text.done")
-fold_speech = _folder_of_last("speech.audio.done")
 
 
 def _spoken(body: Fields) -> dict[str, Any]:

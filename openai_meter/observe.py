@@ -1,6 +1,6 @@
 """One call from its request to its record. Everything here is synchronous, in memory, and never raises.
 
-A :class:`Pending` is made when the request leaves. The answer is read into its :class:`~endpoints.Reading`, by whoever
+A :class:`Pending` is made when the request leaves. The answer is read into its :class:`~answers.Reading`, by whoever
 sees it; :meth:`Pending.finish` turns it into a :class:`Call` exactly once, whoever is first.
 """
 
@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from openai_meter import faults
+from openai_meter.answers import Reading
 from openai_meter.bounded import Bounded
 from openai_meter.call import Call, Status, new_call_id
-from openai_meter.endpoints import Endpoint, Reading
+from openai_meter.endpoints import Endpoint
 from openai_meter.meter import Meter, Readings, entries, start_over_in_child
 from openai_meter.scope import Attribution, attribution
 from openai_meter.usage import Usage, fields_of
@@ -172,7 +173,7 @@ class Pending:
         reading.model = reading.model or pending.reading.model
         reading.service_tier = reading.service_tier or pending.reading.service_tier
         pending.reading = reading
-        pending._record(_status(reading, None, whole=True), None)
+        pending._record(_status(reading, None, whole=True), None)  # noqa: SLF001 - its own class
 
     def _record(self, status: Status, error: BaseException | None) -> None:
         reading = self.reading

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import wrapt
-
 __all__ = ["Patches", "tree"]
 
 logger = logging.getLogger("openai_meter")
@@ -39,6 +37,8 @@ class Patches:
         ours = {id(patch.wrapper) for patch in self._patches}
         if found is None or any(id(link) in ours for link in _chain(found)):
             return
+        import wrapt  # noqa: PLC0415 - takes longer to import than all of openai_meter
+
         patch = Patch(owner, name, found, wrapt.FunctionWrapper(found, wrapper))
         setattr(owner, name, patch.wrapper)
         self._patches.append(patch)
@@ -69,6 +69,8 @@ def _undo(patch: Patch) -> bool:
         return True
     if found is patch.original:  # somebody restored it before us
         return True
+    import wrapt  # noqa: PLC0415
+
     while isinstance(found, wrapt.FunctionWrapper):
         if found.__wrapped__ is patch.wrapper:
             found.__wrapped__ = patch.original

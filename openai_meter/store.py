@@ -32,6 +32,9 @@ _MODELS = 1_000
 _FREE = frozenset(row.name for row in ENDPOINTS if row.free)
 
 
+_NO_USAGE = Usage(0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
     """The sum over a number of calls, as it was at one moment.
@@ -44,7 +47,7 @@ class Totals:
     """Calls that raised, or that the API answered as failed."""
     unmeasured_calls: int = 0
     """Calls that the API may have billed without saying what they used."""
-    usage: Usage = Usage(0, 0, 0)
+    usage: Usage = _NO_USAGE
     first_call_at: datetime | None = None
     last_call_at: datetime | None = None
 
@@ -149,9 +152,7 @@ class Store:
     def _count(self, call: Call) -> None:
         usage = call.usage
         counts = [(name, number) for name in COUNTS if (number := getattr(usage, name))]
-        measured = (
-            usage.total_tokens is not None or bool(counts) or call.endpoint in _FREE or call.status == "error"
-        )
+        measured = usage.total_tokens is not None or bool(counts) or call.endpoint in _FREE or call.status == "error"
         self._ring.append(call)
         self._all.add(call, counts, measured=measured)
         model = call.model or UNKNOWN_MODEL

@@ -127,7 +127,7 @@ def count(value: object) -> int | None:
     """A count as a whole number from 0 up, or ``None`` if the value is none (null, text, negative, NaN, a truth)."""
     if type(value) is int:
         return value if value >= 0 else None
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         number = int(value)
@@ -138,7 +138,7 @@ def count(value: object) -> int | None:
 
 def seconds(value: object) -> float:
     """A duration in seconds from a number or from text; 0 if there is none in it."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float | str):
         return 0
     try:
         number = float(value)
@@ -147,24 +147,45 @@ def seconds(value: object) -> float:
     return number if 0 <= number < float("inf") else 0
 
 
-def _first(where: Mapping[str, Any], *names: str) -> int | None:
-    for name in names:
-        value = where.get(name)
-        if value is not None and (number := count(value)) is not None:
-            return number
-    return None
+# What the details of the input and the output say, and the part of Usage that it is. To read another, add a row.
+_INPUT_PARTS = {
+    "cached_tokens": "cached_input_tokens",
+    "cache_write_tokens": "cache_write_tokens",
+    "audio_tokens": "input_audio_tokens",
+    "image_tokens": "input_image_tokens",
+}
+_OUTPUT_PARTS = {
+    "reasoning_tokens": "reasoning_tokens",
+    "audio_tokens": "output_audio_tokens",
+    "image_tokens": "output_image_tokens",
+}
+_CACHED_PARTS = {
+    "audio_tokens": "cached_audio_tokens",
+    "image_tokens": "cached_image_tokens",
+    "cached_image_tokens": "cached_image_tokens",
+}
+_WRITTEN_PARTS = {"ttl_12h_tokens": "cache_write_12h_tokens"}
+# Some hosts say these beside the totals, without details.
+_TOP_PARTS = {
+    "cached_tokens": "cached_input_tokens",
+    "prompt_cache_hit_tokens": "cached_input_tokens",
+    "reasoning_tokens": "reasoning_tokens",
+}
 
 
-def _part(where: Mapping[str, Any], *names: str) -> int:
-    return _first(where, *names) or 0
+def _add_parts(parts: dict[str, Any], said: object, names: Mapping[str, str]) -> None:
+    for name, value in fields_of(said).items():
+        # Most are 0 or null: what is false is neither looked up nor counted.
+        if value and (part := names.get(name)) is not None and (number := count(value)):
+            parts[part] = number
 
 
-def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    for name in names:
-        value = usage.get(name)
-        if value is not None:
-            return fields_of(value)
-    return _NOTHING
+def _first(usage: Mapping[str, Any], name: str, other: str) -> int | None:
+    value = usage.get(name)
+    if value is None or (number := count(value)) is None:
+        value = usage.get(other)
+        number = None if value is None else count(value)
+    return number
 
 
 def read_usage(raw: object) -> Usage | None:
@@ -175,58 +196,43 @@ def read_usage(raw: object) -> Usage | None:
     output), a missing total is the sum.
     """
     usage = fields_of(raw)
-    if not usage:
-        return None
     tokens_in = _first(usage, "input_tokens", "prompt_tokens")
     tokens_out = _first(usage, "output_tokens", "completion_tokens")
-    total = _first(usage, "total_tokens")
-    duration = seconds(usage.get("seconds"))
+    total = count(usage.get("total_tokens"))
+    parts: dict[str, Any] = {}
+    if duration := seconds(usage.get("seconds")):
+        parts["seconds"] = duration
     if tokens_in is None and tokens_out is None and total is None:
-        return Usage(seconds=duration) if duration else None
+        return Usage(**parts) if parts else None
     if total is None:
         total = (tokens_in or 0) + (tokens_out or 0)
     elif tokens_in is not None and tokens_out is None:
         tokens_out = max(total - tokens_in, 0)
 
-    inputs = _details(usage, "input_tokens_details", "prompt_tokens_details", "input_token_details")
-    outputs = _details(usage, "output_tokens_details", "completion_tokens_details", "output_token_details")
-    if not inputs and not outputs and not duration:
-        cached = _part(usage, "cached_tokens", "prompt_cache_hit_tokens")
-        reasoning = _part(usage, "reasoning_tokens")
-        return Usage(
-            tokens_in,
-            tokens_out,
-            total,
-            cached_input_tokens=cached,
-            reasoning_tokens=reasoning,
-            inconsistent=_contradicts(tokens_in, tokens_out, total, cached, reasoning),
-        )
-    cached_parts = _details(inputs, "cached_tokens_details")
-    written_parts = _details(inputs, "cache_write_tokens_details")
-    cached = _part(inputs, "cached_tokens") or _part(usage, "cached_tokens", "prompt_cache_hit_tokens")
-    reasoning = _part(outputs, "reasoning_tokens") or _part(usage, "reasoning_tokens")
-    return Usage(
-        tokens_in,
-        tokens_out,
-        total,
-        cached_input_tokens=cached,
-        cache_write_tokens=_part(inputs, "cache_write_tokens"),
-        cache_write_12h_tokens=_part(written_parts, "ttl_12h_tokens"),
-        reasoning_tokens=reasoning,
-        input_audio_tokens=_part(inputs, "audio_tokens"),
-        output_audio_tokens=_part(outputs, "audio_tokens"),
-        input_image_tokens=_part(inputs, "image_tokens"),
-        output_image_tokens=_part(outputs, "image_tokens"),
-        cached_audio_tokens=_part(cached_parts, "audio_tokens", "cached_audio_tokens"),
-        cached_image_tokens=_part(cached_parts, "image_tokens", "cached_image_tokens"),
-        seconds=duration,
-        inconsistent=_contradicts(tokens_in, tokens_out, total, cached, reasoning),
+    _add_parts(parts, usage, _TOP_PARTS)
+    inputs = usage.get("input_tokens_details") or usage.get("prompt_tokens_details") or usage.get("input_token_details")
+    if inputs is not None:
+        _add_parts(parts, inputs, _INPUT_PARTS)
+        said = fields_of(inputs)
+        if (cached := said.get("cached_tokens_details")) is not None:
+            _add_parts(parts, cached, _CACHED_PARTS)
+        if (written := said.get("cache_write_tokens_details")) is not None:
+            _add_parts(parts, written, _WRITTEN_PARTS)
+    outputs = (
+        usage.get("output_tokens_details")
+        or usage.get("completion_tokens_details")
+        or usage.get("output_token_details")
     )
+    if outputs is not None:
+        _add_parts(parts, outputs, _OUTPUT_PARTS)
+    if _contradicts(tokens_in, tokens_out, total, parts):
+        parts["inconsistent"] = True
+    return Usage(tokens_in, tokens_out, total, **parts)
 
 
-def _contradicts(tokens_in: int | None, tokens_out: int | None, total: int, cached: int, reasoning: int) -> bool:
+def _contradicts(tokens_in: int | None, tokens_out: int | None, total: int, parts: Mapping[str, Any]) -> bool:
     return (
-        (tokens_in is not None and cached > tokens_in)
-        or (tokens_out is not None and reasoning > tokens_out)
+        (tokens_in is not None and parts.get("cached_input_tokens", 0) > tokens_in)
+        or (tokens_out is not None and parts.get("reasoning_tokens", 0) > tokens_out)
         or (tokens_in is not None and tokens_out is not None and tokens_in + tokens_out != total)
     )

@@ -24,8 +24,8 @@ NONE, UNKNOWN = "-", "?"
 class Column(NamedTuple):
     """One column of numbers.
 
-    ``rank`` says what has to go first where there is little room: 0 stays always, 1 goes below 60 columns, 2 goes
-    wherever the whole column is empty.
+    ``rank`` says what goes first where there is little room: the highest; 0 always stays. From 2 up, a column in which
+    there is nothing at all is left out everywhere.
     """
 
     header: str
@@ -37,15 +37,13 @@ class Column(NamedTuple):
 COLUMNS: tuple[Column, ...] = (
     Column("Calls", lambda totals: totals.calls, 0, of_tokens=False),
     Column("Input", lambda totals: totals.usage.input_tokens or 0, 1),
-    Column("Cached", lambda totals: totals.usage.cached_input_tokens, 2),
+    Column("Cached", lambda totals: totals.usage.cached_input_tokens, 3),
     Column("Output", lambda totals: totals.usage.output_tokens or 0, 1),
-    Column("Reasoning", lambda totals: totals.usage.reasoning_tokens, 2),
+    Column("Reasoning", lambda totals: totals.usage.reasoning_tokens, 4),
     Column("Total", lambda totals: totals.usage.total_tokens or 0, 0),
     Column("Errors", lambda totals: totals.errors, 2, of_tokens=False),
 )
 """The columns of numbers, from left to right. To add one, add a row."""
-
-_NARROW = 60
 
 
 def print_table(report: Report, file: TextIO | None = None) -> None:
@@ -56,15 +54,21 @@ def print_table(report: Report, file: TextIO | None = None) -> None:
         file: where to; standard output by default.
     """
     console = Console(file=file or sys.stdout, highlight=False, markup=False, emoji=False)
-    table = _table(report, console)
+    columns = [column for column in COLUMNS if column.rank < 2 or column.number(report.totals)]
+    table = _table(report, console, columns)
     if not console.is_terminal:
-        natural = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
-        console.width = max(console.width, natural)
+        console.width = max(console.width, _measured(table, console).maximum)
+    while _measured(table, console).minimum > console.width and max(column.rank for column in columns):
+        columns.remove(max(columns, key=lambda column: column.rank))
+        table = _table(report, console, columns)
     console.print(Group(table, *_notes(report)))
 
 
-def _table(report: Report, console: Console) -> Table:
-    columns = [column for column in COLUMNS if _shown(column, report.totals, console)]
+def _measured(table: Table, console: Console) -> Measurement:
+    return Measurement.get(console, console.options.update(max_width=10_000), table)
+
+
+def _table(report: Report, console: Console, columns: list[Column]) -> Table:
     table = Table(
         title=Text(_safe(report.title, console), style="bold"),
         title_justify="left",
@@ -83,12 +87,6 @@ def _table(report: Report, console: Console) -> Table:
         name = Text(_safe(label, console), style="red" if totals.errors == totals.calls else "cyan")
         table.add_row(name, *(Text(_number(column, totals), style=_style(column, totals)) for column in columns))
     return table
-
-
-def _shown(column: Column, totals: Totals, console: Console) -> bool:
-    if column.rank == 2:
-        return bool(column.number(totals)) and (console.width >= _NARROW or not console.is_terminal)
-    return column.rank == 0 or console.width >= _NARROW or not console.is_terminal
 
 
 def _number(column: Column, totals: Totals) -> str:

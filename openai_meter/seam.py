@@ -1,0 +1,313 @@
+"""The HTTP seam: sees every request of every openai client at the one place where all of them come by.
+
+Patched is ``request`` of each class in the two client trees that defines it: methods of resources hold a bound
+``post`` from before, but that looks ``request`` up when it is called. The answer is seen through the options'
+``post_parser``, on a copy of the options: the caller's own are never written to.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from openai_meter import faults, streams
+from openai_meter.bodies import read_text
+from openai_meter.endpoints import find
+from openai_meter.meter import Meter, Readings, entries
+from openai_meter.observe import Pending
+from openai_meter.patching import Patches, tree
+
+__all__ = ["BASE_CLIENT", "MARK", "Mark", "seam"]
+
+MARK = "_openai_meter"
+BASE_CLIENT = "openai._base_client"
+
+
+class Mark(NamedTuple):
+    """What a wrapped client, and every copy of it, carries in its ``__dict__``."""
+
+    meter: Meter
+    epoch: int
+
+
+class _Sdk(NamedTuple):
+    """What is needed of the openai package, of whichever version is there."""
+
+    sync_client: type[Any]
+    async_client: type[Any]
+    streams: tuple[type[Any], ...]
+    raw: tuple[type[Any], ...]
+    binary: type[Any]
+    copy_options: Callable[[Any], Any]
+
+    @classmethod
+    def of(cls, base: ModuleType) -> _Sdk:
+        # openai is being imported or has been: its base client was seen, and that has imported all of these.
+        from openai._compat import model_copy  # noqa: PLC0415
+        from openai._legacy_response import HttpxBinaryResponseContent, LegacyAPIResponse  # noqa: PLC0415
+        from openai._response import BaseAPIResponse  # noqa: PLC0415
+        from openai._streaming import AsyncStream, Stream  # noqa: PLC0415
+
+        return cls(
+            sync_client=base.SyncAPIClient,
+            async_client=base.AsyncAPIClient,
+            streams=(Stream, AsyncStream),
+            raw=(LegacyAPIResponse, BaseAPIResponse),
+            binary=HttpxBinaryResponseContent,
+            copy_options=model_copy,
+        )
+
+
+class _Seam:
+    """Who listens, and what is patched for them. One for the process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.meter: Meter | None = None
+        """The process-wide meter, made on demand."""
+        self.installed: Meter | None = None
+        """The meter that hears every client, or ``None``."""
+        self.wrapping = False
+        """Whether some client was wrapped since the last uninstall."""
+        self.tracking = 0
+        """How many ``track()`` blocks are being run."""
+        self.epoch = 0
+        """Counts the uninstalls: a mark from an earlier epoch is void."""
+        self.sdk: _Sdk | None = None
+        self.patches = Patches()
+        self.waiting = False
+
+    def settle(self) -> None:
+        """Brings the patches in line with who listens."""
+        if self.installed is None and not self.wrapping and not self.tracking:
+            self.patches.undo()
+            return
+        if not self.waiting:
+            # Also where openai seems to be there: another thread may be in the middle of importing it.
+            self.waiting = True
+            import wrapt  # noqa: PLC0415 - takes longer to import than all of openai_meter
+
+            wrapt.register_post_import_hook(self.imported, BASE_CLIENT)
+        base = sys.modules.get(BASE_CLIENT)
+        if base is not None and hasattr(base, "AsyncAPIClient"):
+            self.patch(base)
+
+    def imported(self, base: ModuleType) -> None:
+        """Hears that openai was imported. An import hook cannot be taken back, so this asks whether it is wanted."""
+        with self.lock:
+            if self.installed is not None or self.wrapping or self.tracking:
+                try:
+                    self.patch(base)
+                except Exception as error:
+                    faults.caught(error, "patching openai")
+
+    def patch(self, base: ModuleType) -> None:
+        """Patches every class that is there by now."""
+        sdk = self.sdk = self.sdk or _Sdk.of(base)
+        for root, request in ((sdk.sync_client, _request), (sdk.async_client, _request_async)):
+            for owner in tree(root):
+                self.patches.add(owner, "request", request)
+                if self.wrapping:
+                    self.patches.add(owner, "copy", _copied)
+                    self.patches.add(owner, "with_options", _copied)
+
+
+seam = _Seam()
+
+
+# --- what happens at a request ----------------------------------------------------------------------------------------
+
+
+def _request(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    seen = _begin(client, args, kwargs)
+    if seen is None:
+        return wrapped(*args, **kwargs)
+    parser, args, kwargs = seen
+    try:
+        answer = wrapped(*args, **kwargs)
+    except BaseException as error:
+        parser.pending.finish(error)
+        raise
+    parser.answered(answer)
+    return answer
+
+
+async def _request_async(
+    wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    seen = _begin(client, args, kwargs)
+    if seen is None:
+        return await wrapped(*args, **kwargs)
+    parser, args, kwargs = seen
+    try:
+        answer = await wrapped(*args, **kwargs)
+    except BaseException as error:
+        parser.pending.finish(error)
+        raise
+    parser.answered(answer)
+    return answer
+
+
+def _copied(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    copy = wrapped(*args, **kwargs)
+    mark = vars(client).get(MARK)
+    if mark is not None:
+        vars(copy).setdefault(MARK, mark)
+    return copy
+
+
+class PostParser:
+    """Stands before the parser that the SDK runs on every answer, and shows the answer to the meter.
+
+    It is also the mark of a request that is being metered: where another class of the tree calls its parent's
+    ``request``, or another wrapper stands in between, the inner seam finds it and stays out.
+    """
+
+    __slots__ = ("inner", "pending", "sdk")
+
+    def __init__(self, inner: object, pending: Pending, sdk: _Sdk) -> None:
+        self.inner = inner if callable(inner) else None
+        self.pending = pending
+        self.sdk = sdk
+
+    def __call__(self, parsed: Any) -> Any:
+        pending = self.pending
+        watched = False
+        if not pending.finished:
+            try:
+                watched = self._show(parsed)
+            except Exception as error:
+                faults.caught(error, "seeing an answer")
+        if self.inner is not None:
+            try:
+                parsed = self.inner(parsed)
+            except BaseException as error:
+                # The answer was paid for, whether the program can use it or not.
+                pending.finish(error)
+                raise
+        if not watched:
+            pending.finish()
+        return parsed
+
+    def _show(self, parsed: Any) -> bool:
+        """Reads an answer; ``True`` if it will be read as it streams."""
+        if isinstance(parsed, self.sdk.streams):
+            is_async = isinstance(parsed, self.sdk.streams[1])
+            if self.pending.row.fold is None:
+                return False
+            streams.watch_events(parsed, self.pending, is_async=is_async)
+            return True
+        if isinstance(parsed, self.sdk.binary):
+            streams.read_response(parsed.response, self.pending)
+        elif isinstance(parsed, str):
+            read_text(self.pending, parsed)
+        else:
+            self.pending.saw(parsed)
+        return False
+
+    def answered(self, answer: Any) -> None:
+        """Sees what ``request`` returned: all there is to see of a raw response that was not parsed."""
+        pending = self.pending
+        if pending.finished or isinstance(answer, self.sdk.streams):
+            return
+        try:
+            response = answer.http_response if isinstance(answer, self.sdk.raw) else answer
+            if not hasattr(response, "is_closed"):
+                # The SDK parses every answer: this one came from a subclass's own cache, and nothing was sent.
+                pending.drop()
+            elif response.is_closed:
+                streams.read_response(response, pending)
+                pending.finish()
+            else:
+                client = getattr(answer, "_client", None)
+                is_async = isinstance(client, self.sdk.async_client) or hasattr(response.stream, "__aiter__")
+                streams.watch_body(response, pending, is_async=is_async)
+        except Exception as error:
+            faults.caught(error, "seeing a raw answer")
+            pending.finish()
+
+
+def _begin(
+    client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[PostParser, tuple[Any, ...], dict[str, Any]] | None:
+    """Begins to meter a request: who sees its answer, and the arguments to go on with; ``None`` to leave it alone."""
+    try:
+        options = args[1] if len(args) > 1 else kwargs["options"]
+        row = find(options.method, options.url)
+        if row is None or type(options.post_parser) is PostParser:
+            return None
+        listeners = _listeners(client)
+        sdk = seam.sdk
+        if not listeners or sdk is None:
+            return None
+        body = _body(options)
+        pending = Pending(row, listeners, _provider(client, options.url), body, stream=kwargs.get("stream") is True)
+        if pending.requested_model is None:
+            pending.requested_model = _deployment(client, options.url)
+        parser = PostParser(options.post_parser, pending, sdk)
+        copy = sdk.copy_options(options)
+        copy.post_parser = parser
+    except Exception as error:
+        faults.caught(error, "beginning a call")
+        return None
+    if len(args) > 1:
+        return parser, (args[0], copy, *args[2:]), kwargs
+    return parser, args, {**kwargs, "options": copy}
+
+
+def _listeners(client: Any) -> tuple[Readings, ...]:
+    """Who hears a request of this client: the installed meter, the client's own, and the blocks around; each once."""
+    installed = seam.installed
+    mark = vars(client).get(MARK)
+    around = entries.get()
+    if mark is None and not around:
+        return () if installed is None else (installed,)
+    found: dict[Readings, None] = {}
+    if installed is not None:
+        found[installed] = None
+    if mark is not None and mark.epoch == seam.epoch:
+        found[mark.meter] = None
+    for entry in around:
+        found[entry.block] = None
+    return tuple(found)
+
+
+_NO_BODY: Mapping[str, Any] = {}
+
+
+def _body(options: Any) -> Mapping[str, Any]:
+    """The request's JSON body, as the SDK will send it. Looked at here and nowhere else; never the caller's values."""
+    body = options.json_data if isinstance(options.json_data, Mapping) else _NO_BODY
+    return {**body, **options.extra_json} if options.extra_json else body
+
+
+_providers: dict[tuple[type[Any], str], str] = {}
+_AZURE_HOSTS = (".azure.com", ".azure-api.net", ".azure.us", ".azure.cn")
+
+
+def _provider(client: Any, url: str) -> str:
+    """Who answers: ``openai``, ``azure``, or the host."""
+    host: str = (urlsplit(url).hostname or "") if "://" in url else client.base_url.host
+    key = (type(client), host)
+    provider = _providers.get(key)
+    if provider is None:
+        if host == "api.openai.com" or host.endswith(".api.openai.com"):
+            provider = "openai"
+        elif host.endswith(_AZURE_HOSTS) or any(base.__name__ == "BaseAzureClient" for base in type(client).__mro__):
+            provider = "azure"
+        else:
+            provider = host or "unknown"
+        if len(_providers) < 1_000:
+            _providers[key] = provider
+    return provider
+
+
+def _deployment(client: Any, url: str) -> str | None:
+    """The Azure deployment that stands in a URL, where the body names no model."""
+    match = re.search(r"/deployments/([^/]+)/", f"{client.base_url}{url.lstrip('/')}")
+    return match[1] if match else None

@@ -1,0 +1,74 @@
+"""The value ``Call`` and its ids."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from openai_meter import Call, Usage
+from openai_meter.call import new_call_id
+
+CALL = Call(
+    id="0191",
+    started_at=datetime(2026, 11, 22, 10, 20, 30, 123456, UTC),
+    duration=1.25,
+    endpoint="chat.completions",
+    provider="openai",
+    model="gpt-6-luna",
+    requested_model="gpt-6-luna",
+    status="ok",
+    usage=Usage(10, 5, 15, cached_input_tokens=8),
+    usage_source="api",
+    response_id="chatcmpl-1",
+    service_tier="default",
+    stream=True,
+    time_to_first_token=0.5,
+    cost=Decimal("0.0000012500"),
+    agent="need_analysis",
+    tags={"team": "été"},
+)
+
+
+def test_a_call_survives_json() -> None:
+    """A call written as JSON is the same when it is read back, money to the last digit."""
+    text = json.dumps(CALL.to_dict())
+    assert Call.from_dict(json.loads(text)) == CALL
+    assert json.loads(text)["cost"] == "0.0000012500"
+    assert json.loads(text)["started_at"] == "2026-11-22T10:20:30.123456+00:00"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"status": "fine"}, {"started_at": "soon"}, {"usage": 3}, {"cost": "much"}, {"cost": 1.5, "status": None}],
+)
+def test_what_is_no_call_is_refused(change: dict[str, object]) -> None:
+    """A dict that is no call raises one clear error."""
+    with pytest.raises(ValueError, match=r"no call|no status|isoformat|Invalid"):
+        Call.from_dict({**CALL.to_dict(), **change})
+    with pytest.raises(ValueError, match="no call"):
+        Call.from_dict({})
+
+
+def test_ids_are_uuids_of_version_7_in_the_order_of_time() -> None:
+    """Ids are well-formed, all different, and sort as the calls began, within a millisecond too."""
+    starts = [1_700_000_000 + step * 0.0004 for step in range(1_000)]
+    ids = [new_call_id(start) for start in starts]
+    assert sorted(ids) == ids
+    assert len({new_call_id(starts[0]) for _ in range(1_000)}) == 1_000
+    one = uuid.UUID(ids[0])
+    assert (one.version, one.variant, str(one)) == (7, uuid.RFC_4122, ids[0])
+    assert one.int >> 80 == 1_700_000_000_000
+
+
+def test_errors_and_failures_count_as_failed() -> None:
+    """A call failed if it raised, or if the API said so; being cut or incomplete is no failure."""
+    failed = {
+        status
+        for status in ("ok", "incomplete", "failed", "cut", "error")
+        if Call.from_dict({**CALL.to_dict(), "status": status}).failed
+    }
+    assert failed == {"failed", "error"}

@@ -1,0 +1,122 @@
+"""What is printed: tables at several widths, plain and in colour, and the line."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+
+import openai_meter
+from openai_meter import Call, Meter, Usage
+from openai_meter.reports import tables, values
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+BASE = Call("id", START, 0.1, "chat.completions", "openai", "gpt-6-luna", "m", "ok", Usage(1200, 340, 1540), "api")
+
+
+def metered(*calls: Call) -> Meter:
+    meter = Meter()
+    for call in calls:
+        meter.take(call)
+    return meter
+
+
+def printed(meter: Meter) -> str:
+    file = io.StringIO()
+    meter.print_summary(file)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def test_the_table_in_a_pipe() -> None:
+    """In a pipe the table is plain text, with a row per model, the largest first, and the totals below."""
+    meter = metered(
+        BASE,
+        replace(BASE, model="gpt-6.2-sol", usage=Usage(10_000, 2_000, 12_000, cached_input_tokens=8_192)),
+        replace(BASE, model="gpt-6.2-sol", usage=Usage(10_000, 2_000, 12_000, reasoning_tokens=512)),
+        replace(BASE, model="gpt-unknown", status="error", usage=Usage()),
+    )
+    assert printed(meter) == (
+        "OpenAI usage\n"
+        "Model         Calls    Input   Cached   Output   Reasoning    Total   Errors\n"
+        "────────────────────────────────────────────────────────────────────────────\n"
+        "gpt-6.2-sol       2   20,000    8,192    4,000         512   24,000        -\n"
+        "gpt-6-luna        1    1,200        -      340           -    1,540        -\n"
+        "gpt-unknown       1        -        -        -           -        -        1\n"
+        "────────────────────────────────────────────────────────────────────────────\n"
+        "Total             4   21,200    8,192    4,340         512   25,540        1\n"
+        "Cached is part of Input; Reasoning is part of Output."
+    )
+
+
+def test_nothing_metered_is_an_empty_table() -> None:
+    """Without a call the table says so in its totals."""
+    assert printed(metered()).splitlines()[-1].split() == ["Total", "-", "-", "-", "-"]
+
+
+def test_unknown_is_never_zero() -> None:
+    """Tokens that the API did not tell are a question mark, or a plus beside those it did; a note says why."""
+    unknown = replace(BASE, model="silent", usage=Usage(), usage_source="none")
+    shown = printed(metered(BASE, unknown))
+    assert re.search(r"silent +1 +\? +\? +\?", shown)
+    assert re.search(r"Total +2 +1,200\+ +340\+ +1,540\+", shown)
+    assert "1 call of unknown size" in shown
+    assert metered(BASE, unknown).summary() == "2 calls | 1,540 tokens | 1 call of unknown size"
+
+
+@pytest.mark.parametrize(
+    "name", ["[red]x[/red]", "[/]", ":smile:", "a\x1b[31mb", "x" * 100, "modèle-é", "[link=http://x]"]
+)
+def test_a_name_is_data(name: str) -> None:
+    """A model's name is printed as it is: no markup, no emoji, no control sequence."""
+    shown = printed(metered(replace(BASE, model=name)))
+    flat = "".join(line.split("  ")[0] for line in shown.splitlines()[3:5])
+    assert "\x1b" not in shown
+    assert name.replace("\x1b", "\N{REPLACEMENT CHARACTER}")[:60] in flat
+
+
+@pytest.mark.parametrize("width", [40, 59, 60, 80, 100, 140])
+def test_the_table_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal no line is wider than it, and no number is cut off."""
+    usage = Usage(123_456, 98_765, 222_221, cached_input_tokens=99_999, reasoning_tokens=88_888)
+    meter = metered(replace(BASE, model="gpt-5.4-mini-2026-03-17-a-long-deployment-name", usage=usage))
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=True, no_color=True, _environ={})
+    monkeypatch.setattr(tables, "Console", lambda **_: console)
+    meter.print_summary(file)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in file.getvalue().splitlines()]
+    assert max(len(line.rstrip()) for line in lines) <= width
+    assert any("222,221" in line for line in lines)
+    assert not any("…" in line for line in lines)
+
+
+def test_an_old_output_encoding_breaks_nothing() -> None:
+    """Where the output cannot show a character, another stands for it."""
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding="ascii")
+    metered(replace(BASE, model="modèle")).print_summary(file)
+    file.flush()
+    assert b"mod?le" in raw.getvalue()
+
+
+def test_the_same_as_json() -> None:
+    """The summary as plain values has the totals, the models, and what is open or went wrong."""
+    data = metered(BASE).to_dict()
+    assert set(data) == {"since", "totals", "by_model", "pending", "faults"}
+    assert data["totals"]["total_tokens"] == data["by_model"]["gpt-6-luna"]["total_tokens"] == 1540
+    assert data["totals"]["first_call_at"] == "2026-01-01T00:00:00+00:00"
+
+
+def test_the_line_leaves_out_what_is_zero() -> None:
+    """The compact line has calls and tokens, and errors only if there are any."""
+    assert metered().summary() == "0 calls | 0 tokens"
+    assert metered(BASE).summary() == "1 call | 1,540 tokens"
+    assert metered(BASE, replace(BASE, status="error", usage=Usage())).summary() == "2 calls | 1,540 tokens | 1 error"
+
+
+def test_a_block_has_its_name_on_the_table() -> None:
+    """The table of a block says whose it is."""
+    assert values.by_model(openai_meter.track("nightly")).title == "OpenAI usage: nightly"

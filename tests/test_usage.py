@@ -1,0 +1,184 @@
+"""The value ``Usage`` and the reader of every usage object."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openai_meter.usage import COUNTS, Usage, count, fields_of, read_usage, seconds
+
+tokens = st.none() | st.integers(0, 10**12)
+usages = st.builds(
+    Usage,
+    tokens,
+    tokens,
+    tokens,
+    inconsistent=st.booleans(),
+    **{name: st.integers(0, 10**9) for name in COUNTS},
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}, Usage(3, 4, 7)),
+        ({"input_tokens": 3, "output_tokens": 4}, Usage(3, 4, 7)),
+        ({"prompt_tokens": 31, "total_tokens": 31}, Usage(31, 0, 31)),
+        ({"prompt_tokens": "3", "completion_tokens": 4.0, "total_tokens": 7}, Usage(3, 4, 7)),
+        ({"prompt_tokens": 3, "completion_tokens": None, "total_tokens": None}, Usage(3, None, 3)),
+        ({"prompt_tokens": None, "input_tokens": 3, "output_tokens": 1, "total_tokens": 4}, Usage(3, 1, 4)),
+        ({"prompt_tokens": 10**30, "completion_tokens": 0}, Usage(10**30, 0, 10**30)),
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, Usage(0, 0, 0)),
+        ({"total_tokens": 5}, Usage(None, None, 5)),
+        ({"type": "duration", "seconds": 7}, Usage(seconds=7)),
+        ({"seconds": "2.5"}, Usage(seconds=2.5)),
+        (
+            {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 9},
+            Usage(3, 4, 9, inconsistent=True),
+        ),
+        (
+            {"prompt_tokens": 3, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 5}},
+            Usage(3, 1, 4, cached_input_tokens=5, inconsistent=True),
+        ),
+        (
+            {"input_tokens": 3, "output_tokens": 1, "output_tokens_details": {"reasoning_tokens": 8}},
+            Usage(3, 1, 4, reasoning_tokens=8, inconsistent=True),
+        ),
+        (
+            {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10, "prompt_cache_hit_tokens": 4},
+            Usage(9, 1, 10, cached_input_tokens=4),
+        ),
+        (
+            {
+                "input_tokens": 100,
+                "output_tokens": 50,
+                "total_tokens": 150,
+                "input_token_details": {
+                    "text_tokens": 40,
+                    "audio_tokens": 50,
+                    "image_tokens": 10,
+                    "cached_tokens": 30,
+                    "cached_tokens_details": {"text_tokens": 10, "audio_tokens": 15, "image_tokens": 5},
+                },
+                "output_token_details": {"text_tokens": 20, "audio_tokens": 30},
+            },
+            Usage(
+                100,
+                50,
+                150,
+                cached_input_tokens=30,
+                input_audio_tokens=50,
+                input_image_tokens=10,
+                output_audio_tokens=30,
+                cached_audio_tokens=15,
+                cached_image_tokens=5,
+            ),
+        ),
+    ],
+)
+def test_every_shape_is_read(raw: dict[str, Any], expected: Usage) -> None:
+    """Whatever its words, a usage object is read to what it says, as a dict and as an object."""
+    assert read_usage(raw) == expected
+    assert read_usage(SimpleNamespace(**raw)) == expected
+
+
+@pytest.mark.parametrize(
+    "raw", [None, {}, [], "12", 5, {"prompt_tokens": None}, {"tokens": 3}, {"prompt_tokens": -1}, {"total_tokens": "x"}]
+)
+def test_no_count_is_no_usage(raw: object) -> None:
+    """Where there is no count, the usage is unknown, and never zero."""
+    assert read_usage(raw) is None
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [
+                "prompt_tokens",
+                "completion_tokens",
+                "total_tokens",
+                "input_tokens_details",
+                "prompt_tokens_details",
+                "seconds",
+                "x",
+            ]
+        ),
+        st.one_of(
+            odd := st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+            st.lists(odd, max_size=2),
+            st.dictionaries(st.sampled_from(["cached_tokens", "audio_tokens", "cached_tokens_details"]), odd),
+        ),
+    )
+)
+def test_the_reader_never_raises(raw: dict[str, Any]) -> None:
+    """Whatever a host sends as usage, reading it raises nothing and yields no negative count."""
+    usage = read_usage(raw)
+    if usage is not None:
+        assert all((getattr(usage, name) or 0) >= 0 for name in ("input_tokens", "output_tokens", *COUNTS))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, 0),
+        (5, 5),
+        ("12", 12),
+        (3.0, 3),
+        (3.5, None),
+        (True, None),
+        (-1, None),
+        (None, None),
+        ("x", None),
+        ([], None),
+        (float("nan"), None),
+        (float("inf"), None),
+        ("9" * 5000, None),
+    ],
+)
+def test_counts_are_whole_and_not_negative(value: object, expected: int | None) -> None:
+    """A count is a whole number from 0 up; everything else is unknown."""
+    assert count(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(2, 2), ("12.5", 12.5), (None, 0), ("x", 0), (-3, 0), (float("nan"), 0), (True, 0)]
+)
+def test_seconds_are_read_from_numbers_and_text(value: object, expected: float) -> None:
+    """A duration may come as text; what is none is zero."""
+    assert seconds(value) == expected
+
+
+@given(usages, usages, usages)
+def test_adding_is_associative_and_commutative(one: Usage, two: Usage, three: Usage) -> None:
+    """A sum does not depend on how it is split, and every count is the sum of the counts."""
+    assert (one + two) + three == one + (two + three)
+    assert one + two == two + one
+    assert all(getattr(one + two, name) == getattr(one, name) + getattr(two, name) for name in COUNTS)
+
+
+def test_unknown_plus_known_is_what_is_known() -> None:
+    """An unknown count adds nothing, and stays unknown where nothing is known."""
+    assert Usage() + Usage(1, 2, 3) == Usage(1, 2, 3)
+    assert (Usage() + Usage()).input_tokens is None
+    with pytest.raises(TypeError):
+        Usage() + 1  # type: ignore[operator]
+
+
+@given(usages)
+def test_a_usage_survives_json(usage: Usage) -> None:
+    """A usage written as a dict is the same when it is read back."""
+    assert Usage.from_dict(usage.to_dict()) == usage
+
+
+def test_fields_that_an_old_sdk_does_not_know_are_found() -> None:
+    """An SDK keeps fields newer than itself as extras; they are read like any other."""
+    thing = SimpleNamespace(model="m")
+    assert fields_of(thing) == {"model": "m"}
+    with_extra = type("Model", (), {"__pydantic_extra__": {"usage": 1}})()
+    with_extra.model = "m"
+    assert fields_of(with_extra) == {"model": "m", "usage": 1}
+    assert fields_of(None) == {}
