@@ -10,9 +10,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, get_args
 
+from openai_meter.frozen import maker
 from openai_meter.usage import Usage
 
-__all__ = ["Call", "CostStatus", "Status", "UsageSource", "new_call_id"]
+__all__ = ["Call", "CostStatus", "Status", "UsageSource", "make_call", "new_call_id"]
 
 Status = Literal["ok", "incomplete", "failed", "cut", "error"]
 """How a call ended.
@@ -106,6 +107,8 @@ class Call:
             raise ValueError(f"this is no call written by openai_meter: {error!r}") from error
 
 
+make_call = maker(Call)
+"""``Call(...)``, faster."""
 _NAMES = tuple(one.name for one in fields(Call))
 
 
@@ -116,8 +119,11 @@ def new_call_id(now: float | None = None) -> str:
     sort as they were made. The random part comes from the operating system: the host program's ``random`` state is
     not touched, and a forked child does not repeat its parent's ids.
     """
-    ticks = int((time.time() if now is None else now) * 4_096_000)  # 1/4096 of a millisecond
-    head = ticks >> 12 << 16 | 0x7000 | ticks & 0xFFF
-    tail = int.from_bytes(os.urandom(8)) & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-    text = f"{head & 0xFFFF_FFFF_FFFF_FFFF:016x}{tail:016x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    milliseconds, fraction = divmod(int((time.time() if now is None else now) * 4_096_000), 4096)
+    stamp = f"{milliseconds & 0xFFFF_FFFF_FFFF:012x}"
+    chance = os.urandom(8).hex()
+    return f"{stamp[:8]}-{stamp[8:]}-7{fraction:03x}-{_VARIANT[chance[0]]}{chance[1:4]}-{chance[4:]}"
+
+
+# The first hexadecimal digit of the random half, with its two upper bits set to the variant of RFC 9562.
+_VARIANT = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}

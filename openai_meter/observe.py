@@ -1,7 +1,7 @@
 """One call from its request to its record. Everything here is synchronous, in memory, and never raises.
 
 A :class:`Pending` is made when the request leaves. The answer is read into its :class:`~answers.Reading`, by whoever
-sees it; :meth:`Pending.finish` turns it into a :class:`Call` exactly once, whoever is first.
+sees it; :meth:`Pending.finish` turns it into a ``Call`` exactly once, whoever is first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from openai_meter import faults
 from openai_meter.answers import Reading
 from openai_meter.bounded import Bounded
-from openai_meter.call import Call, Status, new_call_id
+from openai_meter.call import Status, make_call, new_call_id
 from openai_meter.endpoints import Endpoint
 from openai_meter.meter import Meter, Readings, entries, start_over_in_child
 from openai_meter.scope import Attribution, attribution
@@ -179,7 +179,7 @@ class Pending:
         reading = self.reading
         split: list[tuple[str | None, Usage | None]] = [*reading.split] or [(reading.model, reading.total())]
         for model, usage in split:
-            call = Call(
+            call = make_call(
                 id=new_call_id(self.started),
                 started_at=datetime.fromtimestamp(self.started, UTC),
                 duration=time.perf_counter() - self._clock,

@@ -292,7 +292,12 @@ _AZURE_HOSTS = (".azure.com", ".azure-api.net", ".azure.us", ".azure.cn")
 
 def _provider(client: Any, url: str) -> str:
     """Who answers: ``openai``, ``azure``, or the host."""
-    host: str = (urlsplit(url).hostname or "") if "://" in url else client.base_url.host
+    if "://" in url:
+        host: str = urlsplit(url).hostname or ""
+    else:
+        # The property of the same name asks the environment again, each time.
+        base = vars(client).get("_base_url")
+        host = (client.base_url if base is None else base).host
     key = (type(client), host)
     provider = _providers.get(key)
     if provider is None:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from openai_meter.frozen import maker
+
 __all__ = ["COUNTS", "Usage", "count", "fields_of", "read_usage"]
 
 _NOTHING: Mapping[str, Any] = {}
@@ -97,6 +99,7 @@ class Usage:
         return cls(**{name: data[name] for name in _NAMES if name in data})
 
 
+_make = maker(Usage)
 _NAMES = tuple(field.name for field in fields(Usage))
 COUNTS: tuple[str, ...] = tuple(
     name for name in _NAMES if name not in {"input_tokens", "output_tokens", "total_tokens", "inconsistent"}
@@ -203,7 +206,7 @@ def read_usage(raw: object) -> Usage | None:
     if duration := seconds(usage.get("seconds")):
         parts["seconds"] = duration
     if tokens_in is None and tokens_out is None and total is None:
-        return Usage(**parts) if parts else None
+        return _make(**parts) if parts else None
     if total is None:
         total = (tokens_in or 0) + (tokens_out or 0)
     elif tokens_in is not None and tokens_out is None:
@@ -227,7 +230,7 @@ def read_usage(raw: object) -> Usage | None:
         _add_parts(parts, outputs, _OUTPUT_PARTS)
     if _contradicts(tokens_in, tokens_out, total, parts):
         parts["inconsistent"] = True
-    return Usage(tokens_in, tokens_out, total, **parts)
+    return _make(tokens_in, tokens_out, total, **parts)
 
 
 def _contradicts(tokens_in: int | None, tokens_out: int | None, total: int, parts: Mapping[str, Any]) -> bool:

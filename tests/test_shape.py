@@ -16,6 +16,7 @@ HOUSE = [
     "errors",
     "faults",
     "bounded",
+    "frozen",
     "usage",
     "call",
     "answers",

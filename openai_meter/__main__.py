@@ -1,0 +1,6 @@
+"""``python -m openai_meter`` is the command ``openai-meter``."""
+
+from openai_meter.cli import main
+
+if __name__ == "__main__":
+    main()

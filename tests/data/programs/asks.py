@@ -1,0 +1,5 @@
+# ruff: noqa: T201
+"""Asks until there is nobody left to answer."""
+
+while True:
+    print(input("? "))

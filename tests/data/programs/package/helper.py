@@ -1,0 +1,3 @@
+"""Is imported relatively."""
+
+NAME = __name__

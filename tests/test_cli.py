@@ -1,0 +1,221 @@
+"""What the command ``openai-meter`` reads, refuses, and writes."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from test_runner import ENVIRONMENT, NOTHING, PROGRAMS, PYTHON, RUN, execute
+
+import openai_meter
+from openai_meter import cli, runner
+from openai_meter.demo.workflow import STEPS
+
+COMMAND = [*PYTHON, "-m", "openai_meter"]
+SCRIPT = "import sys\nfrom openai_meter.cli import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+
+REFUSED = [
+    (["run", "no_such.py"], "there is no file 'no_such.py' here"),
+    (["run", "no_such.py"], "openai-meter run -m no_such\n"),
+    (["run", ".."], "the directory '..' has no __main__.py"),
+    (["run", "sh"], "is no Python script"),
+    (["run"], "Missing argument"),
+    (["run", "-m"], "Missing argument"),
+    (["run", "--nothing", "show.py"], "No such option: --nothing"),
+    (["run", "-o", "no_such_folder/file", "show.py"], "no_such_folder first"),
+    (["run", "-o", ".", "show.py"], "'.' is a folder"),
+    (["run", "-o"], "requires an argument"),
+    (["no_such_command"], "No such command"),
+    (["--no-such-option"], "No such option"),
+]
+
+# The arguments of `run`, each way to write them.
+READ = [
+    (["show.py"], {}),
+    (["--", "show.py"], {}),
+    (["--json", "show.py", "--quiet"], {"as_json": True}),
+    (["-q", "show.py"], {"quiet": True}),
+    (["--quiet", "--", "show.py", "--"], {"quiet": True}),
+    (["-ofile", "show.py"], {"output": "file"}),
+    (["-o", "file", "show.py"], {"output": "file"}),
+    (["--output=file", "show.py"], {"output": "file"}),
+    (["--output", "file", "show.py", "-o", "x"], {"output": "file"}),
+    (["-m", "show", "-m"], {"module": True}),
+    (["-qm", "show"], {"quiet": True, "module": True}),
+    (["-m", "--json", "-o", "file", "-q", "--", "show", "--", "a"],
+     {"module": True, "as_json": True, "quiet": True, "output": "file"}),
+]  # fmt: skip
+
+
+@pytest.fixture(params=["module", "script"])
+def entry(request, tmp_path):
+    """The ways in: ``python -m openai_meter``, and the script that an installer writes."""
+    if request.param == "module":
+        return COMMAND
+    (tmp_path / "openai-meter").write_text(SCRIPT, encoding="utf-8")
+    return [*PYTHON, tmp_path / "openai-meter"]
+
+
+def test_version(entry):
+    """The version is the package's, by both ways in."""
+    assert execute([*entry, "--version"]) == (0, f"openai-meter {openai_meter.__version__}\n".encode(), b"")
+
+
+def test_help():
+    """Bare, and with --help, all commands are named; bare is no success, as by convention."""
+    code, output, errors = execute([*COMMAND, "--help"])
+    assert (code, errors) == (0, b"")
+    assert all(name in output for name in (b"run", b"demo", b"--version"))
+    bare = execute(COMMAND)
+    assert bare[0] == 2
+    assert bare[1] + bare[2] == output
+
+
+@pytest.mark.parametrize("command", ["run", "demo"])
+def test_help_of_command(command):
+    """Every command has help, with --json in it."""
+    code, output, errors = execute([*COMMAND, command, "--help"])
+    assert (code, errors) == (0, b"")
+    assert b"--json" in output
+
+
+@pytest.mark.parametrize(
+    ("args", "message"), REFUSED, ids=lambda value: value if isinstance(value, str) else " ".join(value)
+)
+def test_refused(args, message):
+    """What cannot be done is refused with exit code 2 and a sentence that is not broken into lines."""
+    code, output, errors = execute([*COMMAND, *args])
+    assert (code, output) == (2, b"")
+    assert message in errors.decode()
+    assert "Traceback" not in errors.decode()
+
+
+@pytest.mark.parametrize(("args", "expected"), READ, ids=" ".join)
+def test_run_is_read_alike(args, expected, monkeypatch):
+    """The two ways to read the arguments of run, with typer and without, agree."""
+    seen = []
+
+    def prepare(program, **options):
+        seen.append((program, options))
+        return print
+
+    monkeypatch.setattr(cli, "_prepare", prepare)
+    assert cli._read_run(["run", *args]) is print
+    assert cli._read_command_line(["run", *args]) is print
+    assert seen[0] == seen[1]
+    nothing = {"module": False, "as_json": False, "quiet": False, "output": None}
+    assert seen[0][1] == nothing | expected
+
+
+def test_entries_are_alike(entry):
+    """A program does not notice by which way in it was started."""
+    assert execute([*entry, "run", "-q", "show.py", "a"]) == (
+        *execute([*PYTHON, "show.py", "a"])[:2],
+        NOTHING,
+    )
+    assert execute([*entry, "run", "-q", "fails.py", "chained"])[2] == (
+        execute([*PYTHON, "fails.py", "chained"])[2] + NOTHING
+    )
+
+
+def test_command_by_name(tmp_path):
+    """A Python script on PATH is run by its bare name, as plain Python runs its file."""
+    tool = tmp_path / "some-tool"
+    tool.write_text(f"#!{sys.executable}\nimport sys\nprint(sys.argv)\nsys.exit(7)\n", encoding="utf-8")
+    tool.chmod(0o755)
+    environment = ENVIRONMENT | {"PATH": str(tmp_path)}
+    result = execute([*RUN, "-q", "some-tool", "--json"], env=environment)
+    assert result == (7, f"{[str(tool), '--json']}\n".encode(), NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("first", "accepted"),
+    [
+        ("#!{python}", True),
+        ("#!{python} -sP", True),
+        ("#!/usr/bin/env python3", True),
+        ("#!/bin/sh\n'''exec' \"{python}\" \"$0\" \"$@\"\n' '''", True),
+        ("#!/somewhere/else/bin/python3", False),
+        ("#!/bin/sh\n'''exec' \"/some where/bin/python\" \"$0\" \"$@\"\n' '''", False),
+        ("#!/bin/sh", False),
+        ("#!/usr/bin/env bash", False),
+        ("\x7fELF", False),
+    ],
+)
+def test_commands_of_other_interpreters(first, accepted, tmp_path, monkeypatch):
+    """Only a script of this Python is run by its bare name; for another Python's the message says where to go."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    tool = tmp_path / "some-tool"
+    tool.write_text(first.format(python=sys.executable) + "\n", encoding="utf-8")
+    tool.chmod(0o755)
+    if accepted:
+        assert runner.find_program("some-tool", ["a"]).argv == [str(tool), "a"]
+    else:
+        advice = "-m openai_meter run some-tool" if "where" in first else "is no Python script"
+        with pytest.raises(runner.ProgramNotFoundError, match=advice):
+            runner.find_program("some-tool", ["a"])
+
+
+def test_output_cannot_be_written(tmp_path):
+    """A summary that cannot be written is a sentence on standard error, not another exit code."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    script = tmp_path / "script.py"
+    script.write_text(f"import os; os.rmdir({str(folder)!r})", encoding="utf-8")
+    code, output, errors = execute([*RUN, "-o", folder / "summary", script])
+    assert (code, output) == (0, b"")
+    sentence = f"the summary could not be written to {folder / 'summary'} (No such file or directory)"
+    assert errors.decode() == f"openai-meter: {sentence}\n"
+
+
+def test_relative_output(tmp_path):
+    """The file for the summary is meant relative to where the command was given, wherever the program goes."""
+    (tmp_path / "script.py").write_text("import os; os.chdir('/')", encoding="utf-8")
+    assert execute([*RUN, "-o", "summary", "script.py"], cwd=tmp_path) == (0, b"", b"")
+    assert (tmp_path / "summary").read_bytes() == NOTHING
+
+
+def test_empty_json():
+    """Where nothing was metered, JSON is still JSON."""
+    code, output, errors = execute([*RUN, "--json", PROGRAMS / "exits.py", "end"])
+    assert (code, output) == (0, b"")
+    assert json.loads(errors)["totals"]["calls"] == 0
+
+
+def test_demo():
+    """The demo shows its steps on standard error and the table on standard output."""
+    code, output, errors = execute([*COMMAND, "demo"])
+    assert code == 0, errors.decode()
+    assert b"gpt-" in output
+    assert b": " in errors.splitlines()[0]
+
+
+def test_demo_as_json():
+    """The demo's JSON has all its calls, and --quiet leaves standard error alone."""
+    code, output, errors = execute([*COMMAND, "demo", "--json", "--quiet"])
+    assert (code, errors) == (0, b"")
+    assert json.loads(output)["totals"]["calls"] >= len(STEPS)
+
+
+def test_demo_in_one_line():
+    """With --quiet the demo is one line."""
+    code, output, errors = execute([*COMMAND, "demo", "-q"])
+    assert (code, errors) == (0, b"")
+    assert output.startswith(b"openai-meter: ")
+    assert output.count(b"\n") == 1
+
+
+def test_light():
+    """Running a program loads neither typer nor rich before it is needed."""
+    code = "import openai_meter.cli, sys; print([n for n in ('typer', 'rich', 'openai') if n in sys.modules])"
+    assert execute([*PYTHON, "-c", code]) == (0, b"[]\n", b"")
+
+
+def test_programs_are_whole():
+    """Every sample program is run by a test."""
+    tested = "".join(
+        Path(file).read_text(encoding="utf-8") for file in (__file__, Path(__file__).with_name("test_runner.py"))
+    )
+    assert [
+        path.name for path in PROGRAMS.glob("*.py") if f'"{path.name}"' not in tested and path.stem != "neighbour"
+    ] == []

@@ -1,0 +1,31 @@
+"""The fast way to make frozen dataclasses."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from openai_meter.frozen import maker
+from openai_meter.usage import Usage
+
+make = maker(Usage)
+
+
+def test_what_is_made_is_what_the_class_makes() -> None:
+    """A made value is equal to a constructed one, of the same class, with the same defaults, and as frozen."""
+    made = make(1, 2, 3, cached_input_tokens=4)
+    assert made == Usage(1, 2, 3, cached_input_tokens=4)
+    assert (type(made), hash(made), repr(made)) == (Usage, hash(Usage(1, 2, 3, cached_input_tokens=4)), repr(made))
+    assert make() == Usage()
+    assert pickle.loads(pickle.dumps(made)) == copy.deepcopy(made) == made
+    with pytest.raises(FrozenInstanceError):
+        made.input_tokens = 5
+
+
+def test_arguments_are_checked_as_a_class_checks_them() -> None:
+    """A missing or unknown argument is a TypeError."""
+    with pytest.raises(TypeError):
+        make(colour="red")
