@@ -6,6 +6,7 @@ into a :class:`Reading`. Which of them serves which endpoint stands in ``endpoin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -67,10 +68,18 @@ def _read_common(reading: Reading, answer: Fields) -> None:
         reading.usage = usage
 
 
+# An error's code is a word. Some hosts put a sentence there, which may quote the prompt: it is not kept.
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else None
+
+
 def _read_error(reading: Reading, error: object) -> None:
     said = fields_of(error)
     reading.state = "failed"
-    reading.error_type = _text(said.get("code")) or _text(said.get("type")) or _text(error) or "unknown_error"
+    reading.error_type = _word(said.get("code")) or _word(said.get("type")) or "unknown_error"
 
 
 def read_object(reading: Reading, answer: Fields) -> None:
@@ -81,13 +90,21 @@ def read_object(reading: Reading, answer: Fields) -> None:
         _read_error(reading, error)
 
 
+def read_embeddings(reading: Reading, answer: Fields) -> None:
+    """Reads an embeddings answer: all its tokens are input, also where the host states only the total."""
+    read_object(reading, answer)
+    usage = fields_of(reading.usage)
+    if usage.get("prompt_tokens") is None and usage.get("input_tokens") is None:
+        reading.usage = {**usage, "prompt_tokens": usage.get("total_tokens")}
+
+
 _STOPPED_EARLY = frozenset({"length", "content_filter"})
 
 
 def _read_choices(reading: Reading, choices: object) -> None:
     if isinstance(choices, list):
         for choice in choices:
-            reason = fields_of(choice).get("finish_reason")
+            reason = _text(fields_of(choice).get("finish_reason"))
             if reason is not None:
                 reading.state = "incomplete" if reason in _STOPPED_EARLY else reading.state or "ok"
 
@@ -117,7 +134,7 @@ def read_response(reading: Reading, answer: Fields) -> None:
     """Reads a response of the Responses API, with the hosted tools it used."""
     _read_common(reading, answer)
     reading.background = reading.background or answer.get("background") is True
-    reading.state = _RESPONSE_STATES.get(answer.get("status"), "ok")
+    reading.state = _RESPONSE_STATES.get(_text(answer.get("status")), "ok")
     if (error := answer.get("error")) is not None:
         _read_error(reading, error)
     _read_tools(reading, answer)
@@ -173,7 +190,7 @@ def _reader_of_job(states: Mapping[object, Status]) -> Callable[[Reading, Fields
 
     def read(reading: Reading, answer: Fields) -> None:
         _read_common(reading, answer)
-        reading.state = states.get(answer.get("status"), "open")
+        reading.state = states.get(_text(answer.get("status")), "open")
         if reading.state == "failed":
             _read_error(reading, answer.get("last_error") or answer.get("error") or answer.get("errors"))
 
@@ -275,6 +292,8 @@ def fold_response(reading: Reading, event: Any) -> None:
     """Reads an event of a response: those that carry the response itself, and the error that ends it."""
     said = event if type(event) is dict else getattr(event, "__dict__", _NOTHING)
     kind = said.get("type")
+    if type(kind) is not str:
+        return
     if kind in _RESPONSE_EVENTS:
         answer = fields_of(fields_of(event).get("response"))
         if kind in {"response.created", "response.queued", "response.in_progress"}:
@@ -310,6 +329,8 @@ def _folder_of_last(*kinds: str) -> Callable[[Reading, Any], None]:
     def fold(reading: Reading, event: Any) -> None:
         said = event if type(event) is dict else getattr(event, "__dict__", _NOTHING)
         kind = said.get("type")
+        if type(kind) is not str:
+            return
         if kind in last:
             _read_common(reading, {"usage": fields_of(event).get("usage")})
             reading.state = "ok"

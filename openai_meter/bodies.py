@@ -38,6 +38,8 @@ class Body(Protocol):
 def body_reader(pending: Pending, content_type: str) -> Body | None:
     """The reader for a body of this type, or ``None`` if nothing can be read from it (audio, video, plain text)."""
     kind = content_type.partition(";")[0].strip().lower()
+    if not kind:  # some hosts leave it out; the SDK goes by what was asked for, too
+        kind = "text/event-stream" if pending.stream else "application/json"
     if kind == "text/event-stream":
         return _Events(pending) if pending.row.fold is not None else None
     return _Document(pending) if kind.endswith("json") else None
@@ -145,17 +147,20 @@ class _Events:
         self._first = True
 
     def feed(self, data: bytes) -> None:
-        lines = data.split(b"\n")
-        lines[0] = bytes(self._partial) + lines[0] if self._partial else lines[0]
-        self._partial = bytearray(lines.pop())
-        for line in lines:
+        start = 0
+        while (end := data.find(b"\n", start)) >= 0:
+            self._partial += data[start:end]
             if self._skipping:
                 self._skipping = False
             else:
-                self._line(line.rstrip(b"\r"))
-        if len(self._partial) > _LINE:
+                self._line(bytes(self._partial).rstrip(b"\r"))
             self._partial.clear()
-            self._skipping = True
+            start = end + 1
+        if not self._skipping:
+            self._partial += data[start:]
+            if len(self._partial) > _LINE:
+                self._partial.clear()
+                self._skipping = True
 
     def end(self) -> None:
         if self._partial and not self._skipping:

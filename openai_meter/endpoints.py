@@ -26,6 +26,7 @@ from openai_meter.answers import (
     fold_transcript,
     read_batch,
     read_choices,
+    read_embeddings,
     read_eval,
     read_grader,
     read_images,
@@ -94,7 +95,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("responses", "POST", "/responses/{}/cancel", read_response, None, "cancel"),
     Endpoint("responses.compact", "POST", "/responses/compact", read_object),
     Endpoint("decisions", "POST", "/decisions", read_object),
-    Endpoint("embeddings", "POST", "/embeddings", read_object),
+    Endpoint("embeddings", "POST", "/embeddings", read_embeddings),
     Endpoint("moderations", "POST", "/moderations", read_object, free=True),
     Endpoint("images.generate", "POST", "/images/generations", read_images, fold_image),
     Endpoint("images.edit", "POST", "/images/edits", read_images, fold_image),
@@ -123,7 +124,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("fine_tuning.jobs", "GET", "/fine_tuning/jobs/{}", read_tuning, None, "poll", _always),
     Endpoint("fine_tuning.jobs", "POST", "/fine_tuning/jobs/{}/cancel", read_tuning, None, "cancel"),
     Endpoint("fine_tuning.graders", "POST", "/fine_tuning/alpha/graders/run", read_grader),
-    Endpoint("agents.sessions", "POST", "/agents/sessions", read_session, None, "start", cumulative=True),
+    Endpoint("agents.sessions", "POST", "/agents/sessions", read_session, fold_session, "start", cumulative=True),
     Endpoint("agents.sessions", "GET", "/agents/sessions/{}", read_session, None, "poll", _always, cumulative=True),
     Endpoint(
         "agents.sessions", "GET", "/agents/sessions/{}/events", read_session, fold_session, "poll", _always,
@@ -137,14 +138,23 @@ _LONGEST = max(len(key) for key in _ROWS) - 1
 _SHAPES = {tuple(part == "{}" for part in key[1:]) for key in _ROWS}
 
 
-@lru_cache(maxsize=4096)
 def find(method: str, url: str) -> Endpoint | None:
     """The row for a request, or ``None`` if it is free.
 
     ``url`` is a path below the base URL, or a whole URL; a query string and whatever stands before the API's own path
     (``/v1``, ``/openai/deployments/NAME``) are passed over. Thread-safe.
     """
-    parts = [part for part in urlsplit(url).path.split("/") if part]
+    # Only paths are remembered: a host may have a password before it, a query string a key in it.
+    return _find(method, url if _is_path(url) else urlsplit(url).path)
+
+
+def _is_path(url: str) -> bool:
+    return url[:1] == "/" and "?" not in url and url[:2] != "//"
+
+
+@lru_cache(maxsize=4096)
+def _find(method: str, path: str) -> Endpoint | None:
+    parts = [part for part in path.split("/") if part]
     verb = method.upper()
     for start in range(max(len(parts) - _LONGEST, 0), len(parts)):
         rest = parts[start:]

@@ -37,6 +37,11 @@ def caught(error: Exception, doing: str) -> None:
     if reraise:
         raise error
     if first:
+        _log(error, doing)
+
+
+def _log(error: Exception, doing: str) -> None:
+    try:
         frame = error.__traceback__
         while frame is not None and frame.tb_next is not None:
             frame = frame.tb_next
@@ -47,6 +52,8 @@ def caught(error: Exception, doing: str) -> None:
             type(error).__name__,
             where,
         )
+    except Exception:  # noqa: S110 - a broken log handler of the program's, and nobody left to tell
+        pass
 
 
 def count() -> int:

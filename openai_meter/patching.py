@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 __all__ = ["Patches", "tree"]
 
@@ -16,40 +16,44 @@ logger = logging.getLogger("openai_meter")
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
-class Patch(NamedTuple):
-    """One attribute that was replaced."""
-
-    owner: type[Any]
-    name: str
-    original: Any
-    wrapper: Any
-
-
 class Patches:
-    """All that is patched at the moment. Not thread-safe: whoever uses it holds a lock."""
+    """All that is patched at the moment. Not thread-safe: whoever uses it holds a lock.
+
+    A wrapper of ours is known by the function that it calls, wherever it turns up: another library may have built upon
+    it, moved it to a derived class, or put it back after we took it away.
+    """
 
     def __init__(self) -> None:
-        self._patches: list[Patch] = []
+        self._places: dict[tuple[type[Any], str], tuple[Wrapper, Any]] = {}
 
     def add(self, owner: type[Any], name: str, wrapper: Wrapper) -> None:
         """Wraps a method that the class itself defines, unless that has been done, also under somebody's wrapper."""
         found = vars(owner).get(name)
-        ours = {id(patch.wrapper) for patch in self._patches}
-        if found is None or any(id(link) in ours for link in _chain(found)):
+        if found is None or any(_calls(link, wrapper) for link in _chain(found)):
             return
         import wrapt  # noqa: PLC0415 - takes longer to import than all of openai_meter
 
-        patch = Patch(owner, name, found, wrapt.FunctionWrapper(found, wrapper))
-        setattr(owner, name, patch.wrapper)
-        self._patches.append(patch)
+        setattr(owner, name, wrapt.FunctionWrapper(found, wrapper))
+        self._places[owner, name] = wrapper, found
 
     def undo(self) -> None:
-        """Takes back every patch. One that somebody else has built upon stays, and is tried again the next time."""
-        left = [patch for patch in self._patches if not _undo(patch)]
+        """Restores the identical originals. What somebody else has built upon stays, and is tried again next time."""
+        left = {}
+        for (owner, name), (wrapper, original) in self._places.items():
+            clean = [_take_out(heir, name, wrapper) for heir in tree(owner)]
+            if not all(clean):
+                left[owner, name] = wrapper, original
         if left:
-            names = ", ".join(f"{patch.owner.__name__}.{patch.name}" for patch in left)
+            names = ", ".join(f"{owner.__name__}.{name}" for owner, name in left)
             logger.info("openai_meter is off; its inert wrapper stays under somebody else's patch of %s", names)
-        self._patches = left
+        self._places = left
+
+
+def _calls(link: Any, wrapper: Wrapper) -> bool:
+    """Whether a link of a chain is a wrapper of ours."""
+    import wrapt  # noqa: PLC0415
+
+    return isinstance(link, wrapt.FunctionWrapper) and link._self_wrapper is wrapper  # noqa: SLF001 - wrapt's own name
 
 
 def _chain(found: Any) -> Iterator[Any]:
@@ -61,22 +65,39 @@ def _chain(found: Any) -> Iterator[Any]:
             return
 
 
-def _undo(patch: Patch) -> bool:
-    """Restores the identical original; under other wrapt wrappers, takes ours out from between."""
-    found = vars(patch.owner).get(patch.name)
-    if found is patch.wrapper:
-        setattr(patch.owner, patch.name, patch.original)
-        return True
-    if found is patch.original:  # somebody restored it before us
-        return True
+def _below(link: Any, wrapper: Wrapper) -> Any:
+    """What is left of a chain if our wrappers at its beginning are taken off."""
+    while _calls(link, wrapper):
+        link = link.__wrapped__
+    return link
+
+
+def _take_out(owner: type[Any], name: str, wrapper: Wrapper) -> bool:
+    """Takes our wrapper out of an attribute, and from between other wrapt wrappers; ``False`` if it had to stay."""
     import wrapt  # noqa: PLC0415
 
-    while isinstance(found, wrapt.FunctionWrapper):
-        if found.__wrapped__ is patch.wrapper:
-            found.__wrapped__ = patch.original
-            return True
-        found = found.__wrapped__
-    return False
+    found = vars(owner).get(name)
+    if found is None:
+        return True
+    link = _below(found, wrapper)
+    if link is not found:
+        setattr(owner, name, link)
+    while isinstance(link, wrapt.FunctionWrapper):
+        below = _below(link.__wrapped__, wrapper)
+        if below is not link.__wrapped__:
+            link.__wrapped__ = below
+        link = below
+    # A plain function that somebody made says what it wraps, if at all, but does not let it be exchanged.
+    return not any(_calls(one, wrapper) for one in (*_chain(link), *_enclosed(link)))
+
+
+def _enclosed(function: Any) -> Iterator[Any]:
+    """What a function has in its closure: where a wrapper made by hand keeps what it wraps."""
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # an empty cell
+            continue
 
 
 def tree(root: type[Any]) -> Iterator[type[Any]]:

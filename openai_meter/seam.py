@@ -7,6 +7,7 @@ Patched is ``request`` of each class in the two client trees that defines it: me
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
@@ -116,8 +117,15 @@ class _Seam:
                     self.patches.add(owner, "copy", _copied)
                     self.patches.add(owner, "with_options", _copied)
 
+    def start_over_in_child(self) -> None:
+        """Opens the lock in a forked child: who held it may be gone. Of the blocks, those of this thread go on."""
+        self.lock = threading.RLock()
+        self.tracking = len(entries.get())
+
 
 seam = _Seam()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=seam.start_over_in_child)
 
 
 # --- what happens at a request ----------------------------------------------------------------------------------------

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from openai_meter.call import Call
 from openai_meter.endpoints import ENDPOINTS
@@ -57,6 +57,21 @@ class Totals:
             return getattr(self.usage, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
+    def __add__(self, other: Totals) -> Totals:
+        """The totals over both; times are the first and the last of either."""
+        if not isinstance(other, Totals):
+            return NotImplemented
+        times = [at for at in (self.first_call_at, other.first_call_at) if at is not None]
+        later = [at for at in (self.last_call_at, other.last_call_at) if at is not None]
+        return Totals(
+            self.calls + other.calls,
+            self.errors + other.errors,
+            self.unmeasured_calls + other.unmeasured_calls,
+            self.usage + other.usage,
+            min(times, default=None),
+            max(later, default=None),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The totals as plain JSON values."""
         return {
@@ -75,43 +90,59 @@ class Totals:
 _USAGE_NAMES = frozenset({"input_tokens", "output_tokens", "total_tokens", *COUNTS})
 
 
-class _Sum:
-    """Totals in the making. Not thread-safe: the store's lock guards it."""
+class _Sum(NamedTuple):
+    """Totals in the making. A new one takes the place of the old in one step, whatever interrupts the adding."""
 
-    __slots__ = ("calls", "counts", "errors", "first", "input", "last", "output", "total", "unmeasured")
+    calls: int = 0
+    errors: int = 0
+    unmeasured: int = 0
+    input: int = 0
+    output: int = 0
+    total: int = 0
+    counts: Mapping[str, Any] = MappingProxyType({})
+    first: datetime | None = None
+    last: datetime | None = None
 
-    def __init__(self) -> None:
-        self.calls = self.errors = self.unmeasured = self.input = self.output = self.total = 0
-        self.counts: dict[str, Any] = {}
-        self.first: datetime | None = None
-        self.last: datetime | None = None
-
-    def add(self, call: Call, counts: Iterable[tuple[str, Any]], *, measured: bool) -> None:
-        self.calls += 1
-        if call.failed:
-            self.errors += 1
-        if not measured:
-            self.unmeasured += 1
+    def plus(self, call: Call) -> _Sum:
         usage = call.usage
-        self.input += usage.input_tokens or 0
-        self.output += usage.output_tokens or 0
-        self.total += usage.total_tokens or 0
-        for name, number in counts:
-            self.counts[name] = self.counts.get(name, 0) + number
+        counts = self.counts
+        if more := {name: number for name in COUNTS if (number := getattr(usage, name))}:
+            counts = {**counts, **{name: counts.get(name, 0) + number for name, number in more.items()}}
         at = call.started_at
         # Calls arrive as they end: the first to begin need not be the first to arrive.
-        if self.first is None or at < self.first:
-            self.first = at
-        if self.last is None or at > self.last:
-            self.last = at
+        return _Sum(
+            self.calls + 1,
+            self.errors + call.failed,
+            self.unmeasured + (not _measured(call)),
+            self.input + (usage.input_tokens or 0),
+            self.output + (usage.output_tokens or 0),
+            self.total + (usage.total_tokens or 0),
+            counts,
+            at if self.first is None or at < self.first else self.first,
+            at if self.last is None or at > self.last else self.last,
+        )
 
-    def snapshot(self) -> Totals:
+    def totals(self) -> Totals:
         usage = Usage(self.input, self.output, self.total, **self.counts)
         return Totals(self.calls, self.errors, self.unmeasured, usage, self.first, self.last)
 
 
+def _measured(call: Call) -> bool:
+    """Whether it is known what a call used: tokens, or what else it is billed by.
+
+    An error before there was any answer has used nothing.
+    """
+    usage = call.usage
+    if usage.total_tokens is not None or usage.seconds or usage.characters or usage.images:
+        return True
+    return call.endpoint in _FREE or (call.status == "error" and call.time_to_first_token is None)
+
+
+_NOTHING = _Sum()
+
+
 class Store:
-    """The memory of a meter: totals overall and per model, and a ring of recent calls. Thread-safe.
+    """The memory of a meter: totals per model and overall, and a ring of recent calls. Thread-safe.
 
     Args:
         recent: how many calls the ring holds; the totals go on for ever.
@@ -122,11 +153,6 @@ class Store:
         self._lock = threading.RLock()
         self._emptying = False
         self._ring: deque[Call] = deque(maxlen=recent)
-        self._clear()
-
-    def _clear(self) -> None:
-        self._ring.clear()
-        self._all = _Sum()
         self._models: dict[str, _Sum] = {}
 
     def add(self, call: Call) -> None:
@@ -145,29 +171,30 @@ class Store:
         self._emptying = True
         try:
             while self._inbox:
-                self._count(self._inbox.popleft())
+                self._count(self._inbox[0])
         finally:
             self._emptying = False
 
     def _count(self, call: Call) -> None:
-        usage = call.usage
-        counts = [(name, number) for name in COUNTS if (number := getattr(usage, name))]
-        measured = usage.total_tokens is not None or bool(counts) or call.endpoint in _FREE or call.status == "error"
-        self._ring.append(call)
-        self._all.add(call, counts, measured=measured)
+        """Counts the first call of the inbox.
+
+        The sum is made aside, and put in its place and out of the inbox in two steps between which the interpreter
+        looks at no signal: an exception that a signal handler raises finds the call in the inbox, or counted.
+        """
+        models = self._models
         model = call.model or UNKNOWN_MODEL
-        per_model = self._models.get(model)
-        if per_model is None:
-            if len(self._models) >= _MODELS:
-                model = OTHER_MODELS
-            per_model = self._models.setdefault(model, _Sum())
-        per_model.add(call, counts, measured=measured)
+        if model not in models and len(models) >= _MODELS:
+            model = OTHER_MODELS
+        counted = models.get(model, _NOTHING).plus(call)
+        if models is not self._models:  # a signal handler has reset the store meanwhile
+            return
+        models[model] = counted
+        self._inbox.popleft()
+        self._ring.append(call)
 
     def totals(self) -> Totals:
         """The totals over all calls so far."""
-        with self._lock:
-            self._empty_inbox()
-            return self._all.snapshot()
+        return self.snapshot()[0]
 
     def by_model(self) -> Mapping[str, Totals]:
         """The totals per model, in the order in which the models were first seen."""
@@ -177,8 +204,8 @@ class Store:
         """The overall totals and those per model, of the same moment: the second always sum up to the first."""
         with self._lock:
             self._empty_inbox()
-            models = {model: one.snapshot() for model, one in self._models.items()}
-            return self._all.snapshot(), MappingProxyType(models)
+            models = self._models.copy()
+        return _overall(models), MappingProxyType({model: one.totals() for model, one in models.items()})
 
     def calls(self) -> tuple[Call, ...]:
         """The most recent calls, oldest first."""
@@ -190,9 +217,9 @@ class Store:
         """Forgets everything, and returns the totals up to that moment."""
         with self._lock:
             self._empty_inbox()
-            before = self._all.snapshot()
-            self._clear()
-            return before
+            before, self._models = self._models, {}
+            self._ring.clear()
+        return _overall(before)
 
     def resize(self, recent: int) -> None:
         """Changes how many recent calls are kept."""
@@ -210,4 +237,12 @@ class Store:
         self._lock = threading.RLock()
         self._emptying = False
         self._inbox.clear()
-        self._clear()
+        self._ring.clear()
+        self._models = {}
+
+
+def _overall(models: Mapping[str, _Sum]) -> Totals:
+    overall = _NOTHING.totals()
+    for one in models.values():
+        overall += one.totals()
+    return overall

@@ -9,10 +9,11 @@ httpx's own interface: unlike an attribute on the response, it does not get in t
 from __future__ import annotations
 
 import sys
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import lru_cache
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from openai_meter import faults
 from openai_meter.bodies import Body, body_reader
@@ -20,33 +21,20 @@ from openai_meter.observe import Pending
 
 __all__ = ["read_response", "watch_body", "watch_events"]
 
-_ENCODED = 4 * 1024 * 1024
-"""How much of a compressed body is kept, to be unpacked at its end."""
-
-
-class Encoded(NamedTuple):
-    """A compressed body: kept as it came, and unpacked by the HTTP library at its end."""
-
-    encoding: str
-    response_type: type[Any]
-    data: bytearray
-
-    def unpacked(self) -> bytes:
-        """The body's bytes."""
-        headers = {"content-encoding": self.encoding}
-        content: bytes = self.response_type(200, headers=headers, content=bytes(self.data)).content
-        return content
+_PIECE = 64 * 1024
+"""How much of a compressed body is unpacked at a time: a small one may hold gigabytes."""
 
 
 class Watch:
     """What is known of one answer that is being read; shared by those who see its events, its bytes and its close."""
 
-    __slots__ = ("body", "busy", "encoded", "pending", "turn")
+    __slots__ = ("body", "busy", "packed", "pending", "turn")
 
     def __init__(self, pending: Pending) -> None:
         self.pending = pending
         self.body: Body | None = None
-        self.encoded: Encoded | None = None
+        self.packed: Any = None
+        """What unpacks a compressed body."""
         self.busy = False
         """Whether somebody is waiting for the next event: a close that happens meanwhile is not the program's."""
         self.turn = 0
@@ -54,19 +42,23 @@ class Watch:
 
     def feed(self, data: bytes) -> None:
         """Takes the bytes that pass, as they came over the wire."""
+        if self.busy or self.body is None:  # what a tap waits for, it will see as events
+            return
         try:
-            if self.encoded is not None:
-                self.encoded.data.extend(data)
-                if len(self.encoded.data) > _ENCODED:
-                    self.encoded = self.body = None
-            elif self.body is not None:
+            if self.packed is None:
                 self.body.feed(data)
+                return
+            while data:
+                self.body.feed(self.packed.decompress(data, _PIECE))
+                data = self.packed.unconsumed_tail
+        except zlib.error:  # not what its header says it is; the program will hear of that from its own reader
+            self.body = None
         except Exception as error:
             faults.caught(error, "reading a body")
 
     def through(self, error: BaseException | None) -> None:
-        """Hears that the bytes have ended, or broken off; where events are watched, those tell it better."""
-        if not self.turn:
+        """Hears that the bytes have ended, or broken off; where an event is waited for, its tap tells that better."""
+        if not self.busy:
             self._end(None if isinstance(error, GeneratorExit) else error, whole=error is None)
 
     def _end(self, error: BaseException | None, *, whole: bool) -> None:
@@ -75,8 +67,6 @@ class Watch:
             return
         try:
             if self.body is not None:
-                if self.encoded is not None:
-                    self.body.feed(self.encoded.unpacked())
                 self.body.end()
         except Exception as fault:
             faults.caught(fault, "reading a body")
@@ -94,9 +84,9 @@ class _Tap:
     __slots__ = ("_inner", "_next", "_turn", "_watch")
 
     def __init__(self, inner: Any, step: Callable[[], Any], watch: Watch) -> None:
+        self._watch = watch
         self._inner = inner
         self._next = step
-        self._watch = watch
         watch.turn += 1
         self._turn = watch.turn
 
@@ -107,10 +97,16 @@ class _Tap:
 
     def __getattr__(self, name: str) -> Any:
         # Whoever looks for what a generator has (close, gi_frame, ...) finds it.
+        if name in _Tap.__slots__:
+            raise AttributeError(name)
         return getattr(self._inner, name)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # Neither can it be copied, nor pickled: it says so in a generator's own words.
+        return self._inner.__reduce_ex__(protocol)
+
     def __del__(self) -> None:
-        watch = self._watch
+        watch = self._watch  # set first of all: there is no tap without
         if self._turn == watch.turn and not watch.pending.finished:
             watch.pending.finish(whole=False)
 
@@ -166,7 +162,6 @@ class AsyncEventTap(_Tap):
 def watch_events(stream: Any, pending: Pending, *, is_async: bool) -> None:
     """Watches the events of a ``Stream`` or ``AsyncStream`` of the SDK."""
     watch = _watch(stream.response, pending, is_async=is_async)
-    watch.body = watch.encoded = None  # the events say it all
     inner = stream._iterator  # noqa: SLF001 - the one place where every way of reading a stream comes by
     stream._iterator = (  # noqa: SLF001
         AsyncEventTap(inner, inner.__anext__, watch) if is_async else EventTap(inner, inner.__next__, watch)
@@ -176,12 +171,7 @@ def watch_events(stream: Any, pending: Pending, *, is_async: bool) -> None:
 
 def watch_body(response: Any, pending: Pending, *, is_async: bool) -> None:
     """Watches the bytes of a response that the program has yet to read; nothing is read before it does."""
-    watch = _watch(response, pending, is_async=is_async)
-    watch.body = body_reader(pending, response.headers.get("content-type", ""))
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    library = _library(type(response))
-    if watch.body is not None and library is not None and encoding not in ("", "identity"):
-        watch.encoded = Encoded(encoding, library.Response, bytearray())
+    _watch(response, pending, is_async=is_async)
     pending.open()
 
 
@@ -196,14 +186,19 @@ def read_response(response: Any, pending: Pending) -> None:
 def _watch(response: Any, pending: Pending, *, is_async: bool) -> Watch:
     """The watch of a response: there is one, whoever looks first."""
     stream = response.stream
-    if isinstance(stream, _Watched):
-        if stream.watch.pending is not pending:
-            stream.watch = Watch(pending)
+    if isinstance(stream, _Watched) and stream.watch.pending is pending:
         return stream.watch
     watch = Watch(pending)
-    kind = _watched_type(response.__class__, is_async=is_async)
-    if kind is not None:
-        response.stream = kind(stream, watch)
+    library = _library(response.__class__)
+    if library is None:
+        return watch  # an answer of neither httpx nor httpx2: it can be read, but not watched
+    watch.body = body_reader(pending, response.headers.get("content-type", ""))
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        watch.packed = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    elif encoding not in ("", "identity"):
+        watch.body = None  # brotli and the like only come to programs that have installed a library for them
+    response.stream = _watched_type(library, is_async=is_async)(stream, watch)
     return watch
 
 
@@ -215,6 +210,8 @@ class _Watched:
         self.watch = watch
 
     def __getattr__(self, name: str) -> Any:
+        if name == "inner":  # of a copy in the making
+            raise AttributeError(name)
         return getattr(self.inner, name)
 
 
@@ -254,18 +251,16 @@ async def _aclose(self: _Watched) -> None:
         self.watch.closed()
 
 
-@lru_cache(maxsize=16)
-def _watched_type(response_type: type[object], *, is_async: bool) -> type[Any] | None:
-    """The watched byte stream for a response's library, or ``None`` if that is neither httpx nor httpx2."""
-    library = _library(response_type)
-    if library is None:
-        return None
+@lru_cache(maxsize=4)
+def _watched_type(library: ModuleType, *, is_async: bool) -> type[Any]:
+    """The watched byte stream for httpx or httpx2."""
     if is_async:
         members = {"__aiter__": _aiterate, "aclose": _aclose}
         return type("WatchedAsyncStream", (_Watched, library.AsyncByteStream), members)
     return type("WatchedStream", (_Watched, library.SyncByteStream), {"__iter__": _iterate, "close": _close})
 
 
+@lru_cache(maxsize=16)
 def _library(response_type: type[object]) -> ModuleType | None:
     for ancestor in response_type.__mro__:
         root = ancestor.__module__.partition(".")[0]

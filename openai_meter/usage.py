@@ -150,6 +150,14 @@ def seconds(value: object) -> float:
     return number if 0 <= number < float("inf") else 0
 
 
+# Where the parts stand: chat, responses and images, realtime and transcriptions, assistants' runs.
+_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details", "prompt_token_details")
+_OUTPUT_DETAILS = (
+    "completion_tokens_details",
+    "output_tokens_details",
+    "output_token_details",
+    "completion_token_details",
+)
 # What the details of the input and the output say, and the part of Usage that it is. To read another, add a row.
 _INPUT_PARTS = {
     "cached_tokens": "cached_input_tokens",
@@ -183,6 +191,13 @@ def _add_parts(parts: dict[str, Any], said: object, names: Mapping[str, str]) ->
             parts[part] = number
 
 
+def _details(usage: Mapping[str, Any], names: tuple[str, ...]) -> object:
+    for name in names:
+        if (value := usage.get(name)) is not None:
+            return value
+    return None
+
+
 def _first(usage: Mapping[str, Any], name: str, other: str) -> int | None:
     value = usage.get(name)
     if value is None or (number := count(value)) is None:
@@ -213,20 +228,14 @@ def read_usage(raw: object) -> Usage | None:
         tokens_out = max(total - tokens_in, 0)
 
     _add_parts(parts, usage, _TOP_PARTS)
-    inputs = usage.get("input_tokens_details") or usage.get("prompt_tokens_details") or usage.get("input_token_details")
-    if inputs is not None:
+    if (inputs := _details(usage, _INPUT_DETAILS)) is not None:
         _add_parts(parts, inputs, _INPUT_PARTS)
         said = fields_of(inputs)
         if (cached := said.get("cached_tokens_details")) is not None:
             _add_parts(parts, cached, _CACHED_PARTS)
         if (written := said.get("cache_write_tokens_details")) is not None:
             _add_parts(parts, written, _WRITTEN_PARTS)
-    outputs = (
-        usage.get("output_tokens_details")
-        or usage.get("completion_tokens_details")
-        or usage.get("output_token_details")
-    )
-    if outputs is not None:
+    if (outputs := _details(usage, _OUTPUT_DETAILS)) is not None:
         _add_parts(parts, outputs, _OUTPUT_PARTS)
     if _contradicts(tokens_in, tokens_out, total, parts):
         parts["inconsistent"] = True

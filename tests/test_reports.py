@@ -64,7 +64,8 @@ def test_unknown_is_never_zero() -> None:
     assert re.search(r"silent +1 +\? +\? +\?", shown)
     assert re.search(r"Total +2 +1,200\+ +340\+ +1,540\+", shown)
     assert "1 call of unknown size" in shown
-    assert metered(BASE, unknown).summary() == "2 calls | 1,540 tokens | 1 call of unknown size"
+    assert metered(BASE, unknown).summary() == "2 calls | 1,540+ tokens | 1 call of unknown size"
+    assert metered(unknown).summary() == "1 call | ? tokens | 1 call of unknown size"
 
 
 @pytest.mark.parametrize(

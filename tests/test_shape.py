@@ -21,6 +21,7 @@ HOUSE = [
     "call",
     "answers",
     "endpoints",
+    "prices",
     "scope",
     "store",
     "meter",

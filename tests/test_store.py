@@ -102,7 +102,7 @@ def test_a_call_that_is_added_in_the_middle_of_adding_is_counted() -> None:
         __slots__ = ()
 
         def __hash__(self) -> int:  # runs in the middle of counting, as a finalizer would
-            if store.totals and len(store._inbox) < 1 and store._all.calls < 2:
+            if len(store._inbox) < 2 and len(store._ring) < 2:
                 store.add(BASE)
             return super().__hash__()
 

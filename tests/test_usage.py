@@ -49,6 +49,10 @@ usages = st.builds(
             Usage(3, 1, 4, reasoning_tokens=8, inconsistent=True),
         ),
         (
+            {"prompt_tokens": 10, "completion_tokens": 1, "prompt_token_details": {"cached_tokens": 8}},
+            Usage(10, 1, 11, cached_input_tokens=8),
+        ),
+        (
             {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10, "prompt_cache_hit_tokens": 4},
             Usage(9, 1, 10, cached_input_tokens=4),
         ),
