@@ -26,7 +26,18 @@ class Reading:
     last one counts. No text of the answer is ever kept.
     """
 
-    __slots__ = ("background", "error_type", "extra", "model", "response_id", "service_tier", "split", "state", "usage")
+    __slots__ = (
+        "background",
+        "error_type",
+        "extra",
+        "images_asked",
+        "model",
+        "response_id",
+        "service_tier",
+        "split",
+        "state",
+        "usage",
+    )
 
     def __init__(self) -> None:
         self.response_id: str | None = None
@@ -40,6 +51,8 @@ class Reading:
         self.background = False
         self.extra: dict[str, Any] = {}
         """Counts of :class:`Usage` that stand outside the usage object."""
+        self.images_asked = 0
+        """How many images were asked for: their number where the answer is too large to be kept."""
         self.split: list[tuple[str | None, Usage]] = []
         """Usage by model, where one answer reports several."""
 
@@ -48,8 +61,8 @@ class Reading:
         usage = read_usage(self.usage) if self.usage is not None else None
         if not self.extra:
             return usage
-        extra = Usage(**self.extra)
-        return extra if usage is None else usage + extra
+        counts = Usage(**self.extra)
+        return counts if usage is None else usage + counts
 
 
 # --- readers of whole answers -----------------------------------------------------------------------------------------
@@ -165,8 +178,9 @@ def read_images(reading: Reading, answer: Fields) -> None:
     """Reads an images answer: the usage if the model has one, and how many images there are."""
     read_object(reading, answer)
     images = answer.get("data")
-    if isinstance(images, list) and images:
-        reading.extra["images"] = len(images)
+    number = len(images) if isinstance(images, list) else reading.images_asked
+    if number and reading.state == "ok":
+        reading.extra["images"] = number
 
 
 def read_transcript(reading: Reading, answer: Fields) -> None:
@@ -265,6 +279,8 @@ def fold_choices(reading: Reading, chunk: Any) -> None:
         reason = (first if type(first) is dict else getattr(first, "__dict__", _NOTHING)).get("finish_reason")
         if reason is not None:
             _read_choices(reading, choices)
+    elif type(chunk) is dict and chunk.get("error") is not None:
+        _read_error(reading, chunk["error"])  # the SDK raises on this one, and makes no chunk of it
     if reading.model is None or reading.response_id is None:
         _read_common(reading, fields_of(chunk))
     tier = said.get("service_tier")

@@ -36,24 +36,49 @@ class Body(Protocol):
 
 
 def body_reader(pending: Pending, content_type: str) -> Body | None:
-    """The reader for a body of this type, or ``None`` if nothing can be read from it (audio, video, plain text)."""
+    """The reader for a body of this type, or ``None`` if nothing can be read from it (audio, video, pictures)."""
     kind = content_type.partition(";")[0].strip().lower()
-    if not kind:  # some hosts leave it out; the SDK goes by what was asked for, too
-        kind = "text/event-stream" if pending.stream else "application/json"
+    if kind.startswith(("audio/", "video/", "image/")):
+        return None
     if kind == "text/event-stream":
-        return _Events(pending) if pending.row.fold is not None else None
-    return _Document(pending) if kind.endswith("json") else None
+        return _Events(pending)
+    return _Document(pending) if kind.endswith("json") else _Unnamed(pending)
 
 
 def read_text(pending: Pending, text: str) -> None:
     """Reads an answer that the SDK gave to the program as text, because its type was not what it expected."""
-    start = text[:64].lstrip()
-    kind = "application/json" if start.startswith("{") else "text/event-stream"
-    if kind == "application/json" or start.startswith(("data:", "event:", ":")):
-        reader = body_reader(pending, kind)
-        if reader is not None:
-            reader.feed(text.encode())
-            reader.end()
+    reader = _Unnamed(pending)
+    reader.feed(text.encode())
+    reader.end()
+
+
+class _Unnamed:
+    """A body that does not say what it is, or says something else: its first bytes tell."""
+
+    def __init__(self, pending: Pending) -> None:
+        self._pending = pending
+        self._start = b""
+        self._reader: Body | None = None
+        self._hopeless = False
+
+    def feed(self, data: bytes) -> None:
+        if self._reader is not None:
+            self._reader.feed(data)
+        elif not self._hopeless:
+            self._start = (self._start + data).lstrip()
+            if self._start[:1] == b"{":
+                self._reader = _Document(self._pending)
+            elif self._start.startswith((b"data:", b"event:", b": ")):
+                self._reader = _Events(self._pending)
+            elif len(self._start) > len(b"event:"):
+                self._hopeless = True
+            if self._reader is not None:
+                self._reader.feed(self._start)
+                self._start = b""
+
+    def end(self) -> None:
+        if self._reader is not None:
+            self._reader.end()
 
 
 class _Gathered:
@@ -75,6 +100,11 @@ class _Gathered:
             self._tail += data
             if len(self._tail) > 4 * _END:
                 del self._tail[:-_END]
+
+    @property
+    def truncated(self) -> bool:
+        """Whether only the ends were kept."""
+        return self._tail is not None
 
     def fields(self) -> Mapping[str, Any]:
         """The document's fields, as far as they can be known; empty if it is no JSON object."""
@@ -123,14 +153,14 @@ class _Document:
 
     def end(self) -> None:
         fields = self._gathered.fields()
-        if fields:
+        if fields or self._gathered.truncated:
             self._pending.saw(fields)
 
 
 # Parsing every event of a stream that the program reads as bytes would cost more than reading it. What matters stands
 # in the first event, in those with a usage object or a finish reason, and in those that end a response.
 _MATTERS = re.compile(
-    rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|"type"\s*:\s*"(?:error|response\.(?:created|completed|incomplete|failed))"'
+    rb'"(?:usage|error)"\s*:\s*\{|"finish_reason"\s*:\s*"|"type"\s*:\s*"(?:error|response\.(?:created|completed|incomplete|failed))"'
     rb'|"session"\s*:\s*\{'
 )
 
@@ -179,7 +209,11 @@ class _Events:
         name, data = self._name, b"\n".join(self._data)
         self._name = b""
         self._data.clear()
-        if not data or not (self._first or name.startswith(b"thread.run") or _MATTERS.search(data)):
+        if (
+            not data
+            or self._pending.row.fold is None
+            or not (self._first or name.startswith(b"thread.run") or _MATTERS.search(data))
+        ):
             return
         try:
             event = json.loads(data)

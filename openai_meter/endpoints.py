@@ -38,6 +38,7 @@ from openai_meter.answers import (
     read_tuning,
     read_video,
 )
+from openai_meter.usage import count
 
 __all__ = ["ENDPOINTS", "Endpoint", "find"]
 
@@ -74,17 +75,22 @@ class Endpoint(NamedTuple):
     finished. ``poll``: looks at such work. ``cancel``: ends it."""
     adopt: Callable[[Reading], bool] = _never
     """Whether finished work that was begun elsewhere counts for whoever polls it."""
-    request: Callable[[Fields], dict[str, Any]] | None = None
-    """What the request alone says is consumed (characters of speech)."""
+    request: Callable[[Reading, Fields], None] | None = None
+    """How the request's body is read, where the answer does not tell all (characters of speech, number of images)."""
     free: bool = False
     """Whether the call is recorded but costs nothing and has no tokens to know (moderations)."""
     cumulative: bool = False
     """Whether the usage of finished work can grow later, so that the growth counts again (agent sessions)."""
 
 
-def _spoken(body: Fields) -> dict[str, Any]:
+def _drawn(reading: Reading, body: Fields) -> None:
+    reading.images_asked = count(body.get("n")) or 1
+
+
+def _spoken(reading: Reading, body: Fields) -> None:
     text = body.get("input")
-    return {"characters": len(text)} if isinstance(text, str) and text else {}
+    if isinstance(text, str) and text:
+        reading.extra["characters"] = len(text)
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -97,9 +103,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("decisions", "POST", "/decisions", read_object),
     Endpoint("embeddings", "POST", "/embeddings", read_embeddings),
     Endpoint("moderations", "POST", "/moderations", read_object, free=True),
-    Endpoint("images.generate", "POST", "/images/generations", read_images, fold_image),
-    Endpoint("images.edit", "POST", "/images/edits", read_images, fold_image),
-    Endpoint("images.variation", "POST", "/images/variations", read_images),
+    Endpoint("images.generate", "POST", "/images/generations", read_images, fold_image, request=_drawn),
+    Endpoint("images.edit", "POST", "/images/edits", read_images, fold_image, request=_drawn),
+    Endpoint("images.variation", "POST", "/images/variations", read_images, request=_drawn),
     Endpoint("audio.transcriptions", "POST", "/audio/transcriptions", read_transcript, fold_transcript),
     Endpoint("audio.translations", "POST", "/audio/translations", read_transcript),
     Endpoint("audio.speech", "POST", "/audio/speech", read_object, fold_speech, request=_spoken),

@@ -73,7 +73,7 @@ class Pending:
         model = body.get("model")
         self.requested_model: str | None = model if type(model) is str else None
         if row.request is not None:
-            self.reading.extra.update(row.request(body))
+            row.request(self.reading, body)
         self.reading.background = body.get("background") is True
         self._who: Attribution = attribution.get()
         around = entries.get()
@@ -177,6 +177,8 @@ class Pending:
 
     def _record(self, status: Status, error: BaseException | None) -> None:
         reading = self.reading
+        if error is not None:
+            reading.extra = {}  # what was asked for was not delivered
         split: list[tuple[str | None, Usage | None]] = [*reading.split] or [(reading.model, reading.total())]
         for model, usage in split:
             call = make_call(

@@ -40,13 +40,24 @@ class Patches:
         """Restores the identical originals. What somebody else has built upon stays, and is tried again next time."""
         left = {}
         for (owner, name), (wrapper, original) in self._places.items():
-            clean = [_take_out(heir, name, wrapper) for heir in tree(owner)]
-            if not all(clean):
+            for heir in tree(owner):
+                _take_out(heir, name, wrapper)
+            # Somebody's own function may hold ours inside, where nobody can see it.
+            if vars(owner).get(name) is not original and not _says_what_it_wraps(vars(owner).get(name), original):
                 left[owner, name] = wrapper, original
         if left:
             names = ", ".join(f"{owner.__name__}.{name}" for owner, name in left)
             logger.info("openai_meter is off; its inert wrapper stays under somebody else's patch of %s", names)
         self._places = left
+
+
+def _says_what_it_wraps(found: Any, original: Any) -> bool:
+    """Whether a chain can be followed, link by link, through wrapt wrappers to the original."""
+    import wrapt  # noqa: PLC0415
+
+    while isinstance(found, wrapt.FunctionWrapper):
+        found = found.__wrapped__
+    return found is original
 
 
 def _calls(link: Any, wrapper: Wrapper) -> bool:
@@ -72,13 +83,13 @@ def _below(link: Any, wrapper: Wrapper) -> Any:
     return link
 
 
-def _take_out(owner: type[Any], name: str, wrapper: Wrapper) -> bool:
-    """Takes our wrapper out of an attribute, and from between other wrapt wrappers; ``False`` if it had to stay."""
+def _take_out(owner: type[Any], name: str, wrapper: Wrapper) -> None:
+    """Takes our wrapper out of an attribute, and from between other wrapt wrappers."""
     import wrapt  # noqa: PLC0415
 
     found = vars(owner).get(name)
     if found is None:
-        return True
+        return
     link = _below(found, wrapper)
     if link is not found:
         setattr(owner, name, link)
@@ -87,17 +98,6 @@ def _take_out(owner: type[Any], name: str, wrapper: Wrapper) -> bool:
         if below is not link.__wrapped__:
             link.__wrapped__ = below
         link = below
-    # A plain function that somebody made says what it wraps, if at all, but does not let it be exchanged.
-    return not any(_calls(one, wrapper) for one in (*_chain(link), *_enclosed(link)))
-
-
-def _enclosed(function: Any) -> Iterator[Any]:
-    """What a function has in its closure: where a wrapper made by hand keeps what it wraps."""
-    for cell in getattr(function, "__closure__", None) or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:  # an empty cell
-            continue
 
 
 def tree(root: type[Any]) -> Iterator[type[Any]]:

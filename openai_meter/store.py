@@ -16,6 +16,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from openai_meter import faults
 from openai_meter.call import Call
 from openai_meter.endpoints import ENDPOINTS
 from openai_meter.usage import COUNTS, Usage
@@ -171,7 +172,12 @@ class Store:
         self._emptying = True
         try:
             while self._inbox:
-                self._count(self._inbox[0])
+                call = self._inbox[0]
+                try:
+                    self._count(call)
+                except Exception as error:
+                    self._inbox.popleft()  # or it would be in everybody's way
+                    faults.caught(error, "counting a call")
         finally:
             self._emptying = False
 

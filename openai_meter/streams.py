@@ -214,6 +214,12 @@ class _Watched:
             raise AttributeError(name)
         return getattr(self.inner, name)
 
+    def __del__(self) -> None:
+        # The program has let go of an answer that it has neither read to the end nor closed.
+        watch = self.__dict__.get("watch")
+        if watch is not None:
+            watch.closed()
+
 
 def _iterate(self: _Watched) -> Iterator[bytes]:
     try:

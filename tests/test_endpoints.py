@@ -43,7 +43,7 @@ def wanted(expect: dict[str, Any]) -> dict[str, Any]:
 def begun(row: Endpoint, data: dict[str, Any]) -> Reading:
     reading = Reading()
     if row.request is not None:
-        reading.extra.update(row.request(data.get("request", {})))
+        row.request(reading, data.get("request", {}))
     return reading
 
 
