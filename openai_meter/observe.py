@@ -6,7 +6,6 @@ sees it; :meth:`Pending.finish` turns it into a ``Call`` exactly once, whoever i
 
 from __future__ import annotations
 
-import atexit
 import os
 import time
 from collections.abc import Mapping
@@ -272,6 +271,5 @@ def _forget_in_child() -> None:
     start_over_in_child()
 
 
-atexit.register(finish_open_streams)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_in_child)

@@ -7,6 +7,7 @@ Patched is ``request`` of each class in the two client trees that defines it: me
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import sys
@@ -20,7 +21,7 @@ from openai_meter import faults, streams
 from openai_meter.bodies import read_text
 from openai_meter.endpoints import find
 from openai_meter.meter import Meter, Readings, entries
-from openai_meter.observe import Pending
+from openai_meter.observe import Pending, finish_open_streams
 from openai_meter.patching import Patches, tree
 
 __all__ = ["BASE_CLIENT", "MARK", "Mark", "seam"]
@@ -91,6 +92,8 @@ class _Seam:
         if not self.waiting:
             # Also where openai seems to be there: another thread may be in the middle of importing it.
             self.waiting = True
+            # Not before: what the program has registered so far, such as a report, runs after it.
+            atexit.register(finish_open_streams)
             import wrapt  # noqa: PLC0415 - takes longer to import than all of openai_meter
 
             wrapt.register_post_import_hook(self.imported, BASE_CLIENT)

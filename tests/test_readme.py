@@ -46,7 +46,11 @@ def test_the_first_table_is_what_is_printed(api: DemoServer, capsys: pytest.Capt
 
 def test_the_map_names_every_module() -> None:
     """Every module of the package stands on the map, and nothing else does."""
-    drawn = set(re.findall(r"(\w+\.py|\w+/) ", next(text for language, text in BLOCKS if text.startswith("openai_meter/"))))
+    drawn = set(
+        re.findall(r"(\w+\.py|\w+/) ", next(text for language, text in BLOCKS if text.startswith("openai_meter/")))
+    )
     package = Path(openai_meter.__file__).parent
-    there = {path.name for path in package.glob("*.py")} | {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    there = {path.name for path in package.glob("*.py")} | {
+        f"{path.parent.name}/" for path in package.glob("*/__init__.py")
+    }
     assert drawn == there - {"__main__.py"}

@@ -1,0 +1,250 @@
+"""Rule 9: no prompt, no completion and no key is stored, logged or shown."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import types
+
+import pytest
+import rules
+from rules import MODEL, chat
+
+import openai_meter
+from openai_meter import endpoints, faults, observe, seam, streams
+from openai_meter.demo.loopback import Answer
+
+MODULES = (openai_meter, endpoints, faults, observe, seam, streams)
+SECRET = "zq-secret-5d1e8a"
+MESSAGES = [
+    {"role": "system", "content": f"system {SECRET}"},
+    {"role": "user", "content": [{"type": "text", "text": f"prompt {SECRET}"}]},
+]
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": f"tool_{SECRET}",
+            "description": SECRET,
+            "parameters": {"type": "object", "properties": {}},
+        },
+    }
+]
+
+
+class Telling(rules.Api):
+    """An API whose every answer has the secret in its text, its tool arguments and its error messages."""
+
+    def _handle(self, request):
+        answer = super()._handle(request)
+
+        def telling(data):
+            for word in (b"Paper", b"refused", b"trouble"):
+                data = data.replace(word, SECRET.encode())
+            return data.replace(b'"a\\": 1', f'"a\\": \\"{SECRET}\\"'.encode())
+
+        body = telling(answer.body) if isinstance(answer.body, bytes) else (telling(part) for part in answer.body)
+        return Answer(answer.status, answer.headers, body)
+
+
+@pytest.fixture
+def api():
+    with Telling() as api:
+        yield api
+        assert not api.faults
+
+
+def secretive(api, is_async=False):
+    make = rules.async_client if is_async else rules.sync_client
+    return make(api, api_key=f"sk-{SECRET}", organization=f"org-{SECRET}", default_headers={"x-secret": SECRET})
+
+
+async def ask_everything(client, note=lambda: None):
+    """Calls of every kind with the secret wherever a program can put one; errors are expected."""
+    upload = (f"{SECRET}.mp3", SECRET.encode() * 10, "audio/mpeg")
+    headers = {"extra_headers": {"x-more": SECRET}, "extra_query": {"q": SECRET}}
+    for ask in (
+        lambda: chat(client, messages=MESSAGES, user=SECRET, metadata={"a": SECRET}, **headers),
+        lambda: chat(client, messages=MESSAGES, tools=TOOLS, stop=SECRET),
+        lambda: chat(client, messages=MESSAGES, stream=True),
+        lambda: chat(client, messages=MESSAGES, stream=True, stream_options={"include_usage": True}),
+        lambda: chat(client, messages=MESSAGES, model=MODEL + "+400"),
+        lambda: chat(client, messages=MESSAGES, model=MODEL + "+429", stream=True),
+        lambda: chat(client, messages=MESSAGES, model=MODEL + "+trouble", stream=True),
+        lambda: chat(client, messages=MESSAGES, model=MODEL + "+cut", stream=True),
+        lambda: client.chat.completions.parse(model=MODEL, messages=MESSAGES, response_format=rules.Strict),
+        lambda: client.chat.completions.with_raw_response.create(model=MODEL, messages=MESSAGES),
+        lambda: client.responses.create(model=MODEL, input=SECRET, instructions=SECRET),
+        lambda: client.responses.create(model=MODEL, input=SECRET, stream=True),
+        lambda: client.responses.create(model=MODEL, input=SECRET, background=True),
+        lambda: client.embeddings.create(model=MODEL, input=SECRET),
+        lambda: client.moderations.create(model=MODEL, input=SECRET),
+        lambda: client.images.generate(model=MODEL, prompt=SECRET),
+        lambda: client.images.edit(model=MODEL, image=(SECRET, SECRET.encode(), "image/png"), prompt=SECRET),
+        lambda: client.audio.transcriptions.create(model=MODEL, file=upload, prompt=SECRET),
+        lambda: client.audio.transcriptions.create(model=MODEL, file=upload, response_format="text"),
+        lambda: client.audio.speech.create(model=MODEL, voice=SECRET, input=SECRET),
+    ):
+        try:
+            answer = await rules.got(ask())
+            if hasattr(answer, "_iterator"):
+                first = await rules.one(answer)
+                note()
+                await rules.every(answer)
+                del first
+            del answer
+        except (rules.openai.OpenAIError, ValueError, rules.http_library().HTTPError):
+            pass
+
+
+def reachable(*roots):
+    """All values that can be reached from some objects, but for code, classes and modules."""
+    seen, waiting = set(), list(roots)
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen or isinstance(value, type | types.ModuleType | types.FunctionType | types.MethodType):
+            continue
+        seen.add(id(value))
+        yield value
+        assert len(seen) < 500_000, "the walk has left the meter"
+        waiting.extend(gc.get_referents(value))
+
+
+def told(*roots):
+    """What among all that can be reached tells the secret."""
+    found = []
+    for value in reachable(*roots):
+        if isinstance(value, str) and SECRET in value:
+            found.append(value)
+        elif isinstance(value, bytes | bytearray) and SECRET.encode() in value:
+            found.append(bytes(value))
+    return found
+
+
+def memory(meter):
+    """Where the meter keeps what it knows; the standard library's own cache of URLs is everybody's."""
+    modules = [{name: one for name, one in vars(module).items() if name != "urlsplit"} for module in MODULES]
+    return meter, observe.OPEN, observe.WORK, seam.seam, *modules
+
+
+def test_the_walk_finds_what_is_there(meter):
+    """The search itself works: a secret in a tag is found."""
+    with rules.Api() as api, rules.sync_client(api) as client, openai_meter.track("x", team=SECRET):
+        chat(client)
+    assert SECRET in told(*memory(meter))
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("broken", [False, True], ids=["whole", "broken"])
+def test_no_secret_is_kept_shown_or_logged(api, meter, monkeypatch, caplog, capfd, is_async, broken):
+    """After calls of every kind, with and without faults inside the meter, the secret is nowhere in what it has."""
+    caplog.set_level(logging.DEBUG, "openai_meter")
+    monkeypatch.setattr(faults, "reraise", False)
+    if broken:
+
+        def fail(*args):
+            raise ValueError(f"could not read {SECRET}")
+
+        monkeypatch.setattr(observe, "fields_of", fail)
+        monkeypatch.setattr(streams, "body_reader", fail)
+    open_ones = []
+
+    def note():
+        open_ones.append(repr(meter.pending) + str([vars_of(one) for one in meter.pending]))
+        assert told(*memory(meter)) == []
+
+    def vars_of(one):
+        return {name: getattr(one, name) for name in one.__slots__}
+
+    client = secretive(api, is_async)
+    if is_async:
+
+        async def main():
+            async with client:
+                await ask_everything(client, note)
+
+        rules.asyncio.run(main())
+    else:
+        with client:
+            rules.run(ask_everything(client, note))
+    gc.collect()
+    shown = [
+        rules.printed(meter), meter.summary(), repr(meter), str(meter.to_dict()), repr(meter.totals), str(meter.totals),
+        repr(meter.totals.to_dict()), repr(meter.by("model")), repr(meter.calls), repr(meter.pending),
+        str([one.to_dict() for one in meter.calls]), str(faults.kinds()), str(meter.faults), *open_ones,
+    ]  # fmt: skip
+    assert not [text for text in shown if SECRET in text]
+    assert told(*memory(meter)) == []
+    assert not [one for one in caplog.records if one.name.startswith("openai_meter") and SECRET in str(vars(one))]
+    assert SECRET not in "".join(capfd.readouterr())
+    assert open_ones
+    assert meter.totals.calls + meter.faults >= 18
+    assert bool(meter.faults) == broken
+
+
+def test_an_open_raw_stream_holds_no_prompt(api, meter):
+    """While a raw stream is read, the meter holds none of the prompt and, after it, none of the answer."""
+    with secretive(api) as client:
+        raw = client.chat.completions.with_raw_response.create(model=MODEL, messages=MESSAGES, stream=True)
+        assert told(*memory(meter)) == []
+        list(raw.parse())
+        with client.chat.completions.with_streaming_response.create(model=MODEL, messages=MESSAGES) as answer:
+            assert told(*memory(meter)) == []
+            answer.read()
+            del answer
+        gc.collect()
+        assert told(*memory(meter)) == []
+    assert meter.totals.calls == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        f'"The model could not answer {SECRET}"',
+        f'{{"message": "{SECRET}", "code": null, "type": null}}',
+        f'{{"message": "x", "code": "cannot answer: {SECRET} is too long"}}',
+        f'{{"message": "x", "type": "cannot answer: {SECRET} is too long"}}',
+    ],
+    ids=["text", "message", "code", "type"],
+)
+@pytest.mark.parametrize("responses", [False, True], ids=["chat", "responses"])
+def test_what_a_host_says_of_an_error_is_not_kept(meter, error, responses):
+    """An error inside a 200 may quote the prompt: the record has a code of it at most, never a sentence."""
+
+    def answer(request):
+        body = f'{{"id": "x", "model": "m", "choices": null, "status": "failed", "error": {error}}}'
+        return rules.http_library().Response(200, headers=rules.JSON, content=body.encode())
+
+    with rules.in_process(answer) as client:
+        client.responses.create(model=MODEL, input=SECRET) if responses else chat(client, messages=MESSAGES)
+    (call,) = meter.calls
+    assert call.status == "failed"
+    assert SECRET not in str(call.to_dict())
+    assert call.error_type
+
+
+def test_a_key_in_a_url_is_not_kept(meter):
+    """A key that a program puts into a URL or its query is not remembered with the paths that are."""
+
+    def answer(request):
+        return rules.http_library().Response(200, json=rules.usage_body())
+
+    with rules.in_process(answer) as client:
+        client.post(
+            f"http://user:{SECRET}@host.test/v1/chat/completions?key={SECRET}",
+            cast_to=object, body={"model": MODEL, "messages": MESSAGES},
+        )  # fmt: skip
+    assert SECRET not in str(meter.calls[0].to_dict())
+    assert meter.calls[0].provider == "host.test"
+    assert told(*memory(meter)) == []
+
+
+def test_fields_of_a_record_are_the_ones_that_are_named(api, meter):
+    """A record has exactly the documented fields: a new one has to be thought about here."""
+    with secretive(api) as client:
+        chat(client, messages=MESSAGES)
+    assert list(meter.calls[0].to_dict()) == [
+        "id", "started_at", "duration", "endpoint", "provider", "model", "requested_model", "status", "usage",
+        "usage_source", "response_id", "service_tier", "stream", "time_to_first_token", "error_type", "cost",
+        "cost_status", "price_source", "agent", "operation", "user", "session", "tags", "block",
+    ]  # fmt: skip
