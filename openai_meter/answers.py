@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from openai_meter.call import Status
+from openai_meter.facts import answer_facts
 from openai_meter.usage import Usage, count, fields_of, read_usage, seconds
 
 __all__ = ["Fields", "Reading"]
@@ -30,6 +31,7 @@ class Reading:
         "background",
         "error_type",
         "extra",
+        "facts",
         "images_asked",
         "model",
         "response_id",
@@ -51,6 +53,8 @@ class Reading:
         self.background = False
         self.extra: dict[str, Any] = {}
         """Counts of :class:`Usage` that stand outside the usage object."""
+        self.facts: dict[str, Any] = {}
+        """Rare facts that the price depends on (``facts.py``)."""
         self.images_asked = 0
         """How many images were asked for: their number where the answer is too large to be kept."""
         self.split: list[tuple[str | None, Usage]] = []
@@ -151,6 +155,8 @@ def read_response(reading: Reading, answer: Fields) -> None:
     if (error := answer.get("error")) is not None:
         _read_error(reading, error)
     _read_tools(reading, answer)
+    if answer.get("tools") or answer.get("tool_usage"):
+        reading.facts.update(answer_facts(answer))
 
 
 def _read_tools(reading: Reading, answer: Fields) -> None:
@@ -177,6 +183,7 @@ def _read_tools(reading: Reading, answer: Fields) -> None:
 def read_images(reading: Reading, answer: Fields) -> None:
     """Reads an images answer: the usage if the model has one, and how many images there are."""
     read_object(reading, answer)
+    reading.facts.update(answer_facts(answer))
     images = answer.get("data")
     number = len(images) if isinstance(images, list) else reading.images_asked
     if number and reading.state == "ok":
@@ -193,6 +200,7 @@ def read_transcript(reading: Reading, answer: Fields) -> None:
 def read_video(reading: Reading, answer: Fields) -> None:
     """Reads a video job: billed by its seconds, which are known when it is begun."""
     read_object(reading, answer)
+    reading.facts.update(answer_facts(answer))
     if duration := seconds(answer.get("seconds")):
         reading.extra["seconds"] = duration
     if answer.get("status") == "failed":

@@ -8,12 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, get_args
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from openai_meter.frozen import maker
+from openai_meter.money import CostStatus, exact, pico, simplest, usd
 from openai_meter.usage import Usage
 
-__all__ = ["Call", "CostStatus", "Status", "UsageSource", "make_call", "new_call_id"]
+if TYPE_CHECKING:
+    from openai_meter.prices import CostLine, PriceBook
+
+__all__ = ["Call", "Status", "UsageSource", "make_call", "new_call_id"]
 
 Status = Literal["ok", "incomplete", "failed", "cut", "error"]
 """How a call ended.
@@ -23,7 +28,6 @@ that the work failed. ``cut``: the program left before the end (break, close, ca
 raised; ``error_type`` names what.
 """
 UsageSource = Literal["api", "tiktoken", "chars", "none"]
-CostStatus = Literal["priced", "partial", "unpriced", "free"]
 
 FAILURES = frozenset({"error", "failed"})
 """The statuses that count as errors."""
@@ -60,10 +64,17 @@ class Call:
     error_type: str | None = None
     """The class of the exception, or the API's own error code where it answered with one."""
 
-    cost: Decimal | None = None
-    """Exact US dollars, or ``None`` if unknown."""
+    cost_pico: int | Fraction | None = None
+    """The exact cost in pico-dollars (1e-12 USD), or ``None`` if unknown; :attr:`cost` says it in dollars."""
     cost_status: CostStatus = "unpriced"
+    """``priced``: wholly. ``partial``: the cost is that of the part that has a price. ``unpriced``: unknown, which is
+    not 0. ``free``."""
+    cost_reason: str | None = None
+    """Why the call is not, or not wholly, priced; or why its price is approximate."""
+    cost_estimated: bool = False
+    """Whether a quantity in the cost is an estimate (container sessions, tokens of a search)."""
     price_source: str | None = None
+    """Whose prices: ``override``, ``overlay``, ``genai-prices VERSION``, or ``provider`` where the host stated it."""
 
     agent: str | None = None
     operation: str | None = None
@@ -72,6 +83,25 @@ class Call:
     tags: Mapping[str, str] = field(default_factory=dict)
     block: str | None = None
     """The name of the innermost ``track()`` block that the call was made in."""
+    host: str | None = None
+    """The host that answered."""
+    price_facts: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Rare facts that the price depends on (``facts.py``); kept in memory only."""
+    price_book: PriceBook | None = field(default=None, compare=False, repr=False)
+    """The prices as they were when the call was priced; kept in memory only."""
+
+    @property
+    def cost(self) -> Decimal | None:
+        """The exact cost in US dollars, or ``None`` if unknown."""
+        return None if self.cost_pico is None else usd(self.cost_pico)
+
+    @property
+    def cost_lines(self) -> tuple[CostLine, ...]:
+        """The bill: quantities at prices, fees and adjustments, which sum up exactly to :attr:`cost`.
+
+        Made when asked for, from the prices that the call was priced by. Empty if it was not priced, or was read back.
+        """
+        return () if self.price_book is None else self.price_book.lines(self.price_book.billable_of(self))
 
     @property
     def failed(self) -> bool:
@@ -80,7 +110,7 @@ class Call:
 
     def to_dict(self) -> dict[str, Any]:
         """The call as plain JSON values: times in ISO 8601, money as a decimal string."""
-        data = {name: getattr(self, name) for name in _NAMES}
+        data = {_WRITTEN_AS.get(name, name): getattr(self, name) for name in _NAMES if name not in _NOT_WRITTEN}
         data["started_at"] = self.started_at.isoformat()
         data["usage"] = self.usage.to_dict()
         data["cost"] = None if self.cost is None else str(self.cost)
@@ -94,12 +124,12 @@ class Call:
         Raises:
             ValueError: a required key is missing, or a value is not what it should be.
         """
-        values = {name: data[name] for name in _NAMES if name in data}
+        values = {name: data[name] for name in _NAMES if name in data and name not in (*_NOT_WRITTEN, "cost_pico")}
         try:
             values["started_at"] = datetime.fromisoformat(values["started_at"])
             values["usage"] = Usage.from_dict(values["usage"])
-            if values.get("cost") is not None:
-                values["cost"] = Decimal(values["cost"])
+            if (cost := data.get("cost")) is not None:
+                values["cost_pico"] = simplest(pico(exact(cost, "cost")))
             if values["status"] not in get_args(Status):
                 raise ValueError(f"{values['status']!r} is no status of a call; statuses are {get_args(Status)}")
             return cls(**values)
@@ -110,6 +140,8 @@ class Call:
 make_call = maker(Call)
 """``Call(...)``, faster."""
 _NAMES = tuple(one.name for one in fields(Call))
+_NOT_WRITTEN = frozenset({"price_book", "price_facts"})
+_WRITTEN_AS = {"cost_pico": "cost"}  # in dollars
 
 
 def new_call_id(now: float | None = None) -> str:

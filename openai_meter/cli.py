@@ -13,9 +13,10 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn, TextIO
 
 import openai_meter
 from openai_meter import runner
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import typer
 
     from openai_meter.demo.workflow import Step
+    from openai_meter.prices import Billable
 
 __all__ = ["main"]
 
@@ -151,14 +153,135 @@ def _make_app() -> "typer.Typer":
         """Meter a workflow of four agents against a local stand-in for the OpenAI API: no key, no network."""
         ctx.obj.append(partial(_demo, _renderer(as_json=as_json, quiet=quiet), quiet=quiet))
 
+    @app.command()
+    def prices(
+        ctx: typer.Context,
+        model: Annotated[
+            str | None,
+            typer.Argument(metavar="[MODEL | update]", help="One model, or all; update fetches the newest catalog."),
+        ] = None,
+        *,
+        as_json: Annotated[bool, typer.Option("--json", help="Write the prices as JSON.")] = False,
+    ) -> None:
+        """Show the prices that calls are priced by, or fetch the newest catalog and show what it changes."""
+        ctx.obj.append(partial(_prices, model, as_json=as_json))
+
+    @app.command()
+    def explain(
+        ctx: typer.Context,
+        *,
+        model: Annotated[
+            str | None, typer.Option("--model", "-m", help="The model, if the JSON does not name it.")
+        ] = None,
+        endpoint: Annotated[str, typer.Option(help="The endpoint: chat.completions, responses, embeddings, ...")] = "",
+        tier: Annotated[str | None, typer.Option(help="The service tier that served the call.")] = None,
+        batch: Annotated[bool, typer.Option("--batch", help="The call was a line of a batch.")] = False,
+        at: Annotated[str | None, typer.Option(help="When the call was made (ISO 8601, UTC); now by default.")] = None,
+        host: Annotated[str, typer.Option(help="The host that answered.")] = "api.openai.com",
+        as_json: Annotated[bool, typer.Option("--json", help="Write the bill as JSON.")] = False,
+    ) -> None:
+        """Explain the cost of a call: a usage object, or a whole answer, as JSON on standard input."""
+        asked = Asked(model, endpoint, tier, batch, at, host)
+        ctx.obj.append(partial(_explain, asked, as_json=as_json))
+
     return app
+
+
+class Asked(NamedTuple):
+    """What the command line says of a call that is to be explained."""
+
+    model: str | None
+    endpoint: str
+    tier: str | None
+    batch: bool
+    at: str | None
+    host: str
+
+
+def _prices(model: str | None, *, as_json: bool) -> None:
+    from openai_meter.prices import PriceBook  # noqa: PLC0415 - not for `run`
+    from openai_meter.reports import bills  # noqa: PLC0415
+
+    book = PriceBook()
+    if model == "update":
+        before = {(rate.model, rate.tier, rate.bracket): rate.prices for rate in book.current()}
+        try:
+            book.update()
+        except Exception as error:
+            _give_up(f"the catalog could not be fetched: {error}", 1)
+        rates = [rate for rate in book.current() if before.get((rate.model, rate.tier, rate.bracket)) != rate.prices]
+    else:
+        rates = list(book.current(model))
+        if not rates:
+            _give_up(f"there is no price for {model!r}; openai-meter prices lists the models that have one", 1)
+    if as_json:
+        json.dump(bills.rate_values(rates), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        bills.print_rates(rates)
+
+
+def _explain(asked: Asked, *, as_json: bool) -> None:
+    from openai_meter.prices import PriceBook  # noqa: PLC0415 - not for `run`
+    from openai_meter.reports import bills  # noqa: PLC0415
+
+    book = PriceBook()
+    billable = _billable(asked)
+    cost, lines = book.cost(billable), book.lines(billable)
+    if as_json:
+        json.dump(bills.bill_values(cost, lines), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        bills.print_bill(cost, lines)
+    if cost.amount_pico is None:
+        raise SystemExit(1)
+
+
+def _billable(asked: Asked) -> "Billable":
+    """What is to be explained, from the command line and standard input."""
+    from openai_meter.answers import Reading, read_object, read_response  # noqa: PLC0415 - not for `run`
+    from openai_meter.facts import answer_facts  # noqa: PLC0415
+    from openai_meter.prices import Billable  # noqa: PLC0415
+
+    try:
+        said = json.load(sys.stdin)
+        at = None if asked.at is None else datetime.fromisoformat(asked.at)
+    except ValueError as error:
+        _give_up(f"standard input or --at cannot be read: {error}", 2)
+    if not isinstance(said, dict):
+        _give_up("standard input has to be one JSON object: a usage object, or an answer with one", 2)
+    answer = said if isinstance(said.get("usage"), dict) else {"usage": said}
+    is_response = answer.get("object") == "response"
+    reading = Reading()
+    (read_response if is_response else read_object)(reading, answer)
+    usage = reading.total()
+    model = asked.model or reading.model
+    if usage is None or model is None:
+        what = "no usage in it" if usage is None else "no model in it: name it with --model"
+        _give_up(f"standard input has {what}", 2)
+    return Billable(
+        usage,
+        model,
+        endpoint=asked.endpoint or ("responses" if is_response else "chat.completions"),
+        provider="openai" if asked.host.endswith("openai.com") else asked.host,
+        host=asked.host,
+        service_tier=asked.tier or reading.service_tier,
+        at=at,
+        batch=asked.batch,
+        details=answer_facts(answer),
+    )
+
+
+def _give_up(why: str, code: int) -> NoReturn:
+    sys.stderr.write(f"openai-meter: {why}\n")
+    raise SystemExit(code)
 
 
 def _demo(render: runner.Render, *, quiet: bool) -> None:
     from openai_meter.demo import workflow  # noqa: PLC0415 - loads openai
     from openai_meter.demo.server import DemoServer  # noqa: PLC0415
 
-    meter = openai_meter.install()
+    meter = openai_meter.install(hosts={"127.0.0.1": "openai"})  # what it would have cost
     try:
         with DemoServer() as server, _progress(len(workflow.STEPS), quiet=quiet) as on_step:
             workflow.run(server.base_url, on_step)

@@ -19,6 +19,8 @@ from collections import Counter
 __all__ = ["caught", "count", "kinds", "reraise"]
 
 logger = logging.getLogger("openai_meter")
+# Without a handler anywhere, logging would write warnings to the program's standard error.
+logger.addHandler(logging.NullHandler())
 
 reraise: bool = os.environ.get("OPENAI_METER_RERAISE_FAULTS", "") not in ("", "0")
 """Whether a fault is raised where it happens instead of being swallowed (for this project's tests)."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TypeVar
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from openai_meter.errors import ConfigurationError, UnsupportedClientError
 from openai_meter.meter import Block, Meter
 from openai_meter.scope import read_attribution
-from openai_meter.seam import BASE_CLIENT, MARK, Mark, seam
+from openai_meter.seam import BASE_CLIENT, MARK, Mark, seam, set_hosts
+
+if TYPE_CHECKING:
+    from openai_meter.money import Number
+    from openai_meter.prices import Deployment, Price
 
 __all__ = ["get_meter", "install", "track", "uninstall", "wrap"]
 
@@ -23,7 +30,15 @@ def get_meter() -> Meter:
         return seam.meter
 
 
-def install(*, meter: Meter | None = None, recent: int | None = None) -> Meter:
+def install(
+    *,
+    meter: Meter | None = None,
+    recent: int | None = None,
+    prices: Mapping[str, Price] | str | Path | None = None,
+    models: Mapping[str, str | Deployment] | None = None,
+    discount: Number | None = None,
+    hosts: Mapping[str, str] | None = None,
+) -> Meter:
     """Starts counting every call of every openai client in the process.
 
     Clients that exist already are counted too, and openai may be imported before or after. Calling it again changes
@@ -32,6 +47,11 @@ def install(*, meter: Meter | None = None, recent: int | None = None) -> Meter:
     Args:
         meter: the meter that is to count; the process-wide one (:func:`get_meter`) by default.
         recent: how many recent calls the meter keeps (10,000 by default); its totals go on for ever.
+        prices: your own prices, by model (``{"my-model": Price(input=1, output=4)}``), or a TOML file of them.
+        models: what stands behind names of your own: ``{"my-deployment": "gpt-5.4-mini"}``, or a ``Deployment``.
+        discount: the part (0 to 1) that OpenAI takes off for you.
+        hosts: which provider stands behind hosts of your own, such as a proxy: ``{"llm.example.com": "openai"}``.
+            Calls of other hosts have no OpenAI prices. Also ``OPENAI_METER_HOSTS=llm.example.com=openai,...``.
 
     Returns:
         The meter that counts.
@@ -41,12 +61,30 @@ def install(*, meter: Meter | None = None, recent: int | None = None) -> Meter:
     """
     if meter is not None and not isinstance(meter, Meter):
         raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
+    behind = _checked_hosts(_hosts_from_environment() if hosts is None else hosts)
     with seam.lock:
         chosen = meter or seam.installed or get_meter()
-        chosen.configure(recent=recent)
+        chosen.configure(recent=recent, prices=prices, models=models, discount=discount)
+        if behind or hosts is not None:
+            set_hosts(behind)
         seam.installed = chosen
         seam.settle()
         return chosen
+
+
+_PROVIDERS = ("openai", "azure")
+
+
+def _hosts_from_environment() -> dict[str, str]:
+    pairs = os.environ.get("OPENAI_METER_HOSTS", "").split(",")
+    return {host.strip(): provider.strip() for host, _, provider in (pair.partition("=") for pair in pairs) if host}
+
+
+def _checked_hosts(hosts: Mapping[str, str]) -> Mapping[str, str]:
+    for host, provider in hosts.items():
+        if provider not in _PROVIDERS:
+            raise ConfigurationError(f"hosts[{host!r}] is {provider!r}; a host can stand for 'openai' or 'azure'")
+    return hosts
 
 
 def uninstall() -> None:
@@ -56,6 +94,7 @@ def uninstall() -> None:
     everything through. Streams that are being read are still counted. Thread-safe; harmless if nothing is installed.
     """
     with seam.lock:
+        set_hosts({})
         seam.installed = None
         seam.wrapping = False
         seam.epoch += 1

@@ -10,6 +10,8 @@ import weakref
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from openai_meter import faults
@@ -17,11 +19,14 @@ from openai_meter.bounded import Bounded
 from openai_meter.call import Call
 from openai_meter.errors import ConfigurationError
 from openai_meter.scope import Attribution, Scoped, attribution
-from openai_meter.store import Store, Totals
+from openai_meter.store import Store, Totals, Unpriced
+from openai_meter.tariff import Tariff
 from openai_meter.usage import Usage
 
 if TYPE_CHECKING:
-    from openai_meter.observe import OpenCall
+    from openai_meter.money import Number
+    from openai_meter.observe import OpenCall, Pending
+    from openai_meter.prices import Cost, CostLine, Deployment, Price, PriceBook
 
 __all__ = ["Block", "Meter", "Readings", "start_over_in_child"]
 
@@ -41,11 +46,13 @@ class Readings:
     @property
     def calls(self) -> tuple[Call, ...]:
         """The most recent calls, oldest first (as many as ``recent`` allows; :attr:`totals` know them all)."""
+        self.meter.settle()
         return self._store.calls()
 
     @property
     def totals(self) -> Totals:
         """The totals over all calls."""
+        self.meter.settle()
         return self._store.totals()
 
     def by(self, dimension: str) -> Mapping[str, Totals]:
@@ -59,6 +66,7 @@ class Readings:
         """
         if dimension != "model":
             raise ConfigurationError(f'there are no totals by {dimension!r}; there are totals by "model"')
+        self.meter.settle()
         return self._store.by_model()
 
     def take(self, call: Call) -> None:
@@ -100,7 +108,18 @@ class Readings:
 
     def snapshot(self) -> tuple[Totals, Mapping[str, Totals]]:
         """The overall totals and those per model, of the same moment."""
+        self.meter.settle()
         return self._store.snapshot()
+
+    @property
+    def cost(self) -> Decimal | None:
+        """The exact cost in US dollars of all calls whose price is known; ``None`` if there are calls and none is."""
+        return self.totals.cost
+
+    def unpriced(self) -> tuple[Unpriced, ...]:
+        """What has no full price, per model and reason."""
+        self.meter.settle()
+        return self._store.unpriced()
 
     @property
     def recent(self) -> int:
@@ -130,28 +149,101 @@ class Meter(Readings):
 
     Args:
         recent: how many recent calls are kept (from 0 up); totals are kept for ever, whatever this is.
+        prices: your own prices: by model, or the path of a TOML file in the form of ``prices/overlay.toml``.
+        models: what stands behind names of your own (Azure deployments, aliases of a proxy): a model's name, or a
+            ``Deployment`` with its type.
+        discount: the part (0 to 1) that OpenAI takes off for you.
 
     Raises:
-        ConfigurationError: ``recent`` is no such number.
+        ConfigurationError: a setting cannot be used; the message says why.
     """
 
-    def __init__(self, *, recent: int = 10_000) -> None:
+    def __init__(
+        self,
+        *,
+        recent: int = 10_000,
+        prices: Mapping[str, Price] | str | Path | None = None,
+        models: Mapping[str, str | Deployment] | None = None,
+        discount: Number = 0,
+    ) -> None:
         super().__init__(_checked_recent(recent))
         self._counted: Bounded[tuple[str, str], Usage | None] = Bounded(10_000)
+        self._settings: dict[str, Any] = {"prices": prices, "models": models, "discount": discount}
+        self._tariff = Tariff(self._reprice)
+        if prices is not None or models is not None or discount != 0:
+            self._tariff.use(**self._settings)
 
     @property
     def meter(self) -> Meter:
         """The meter itself."""
         return self
 
-    def configure(self, *, recent: int | None = None) -> None:
+    def configure(self, *, recent: int | None = None, **prices: Any) -> None:
         """Changes settings of a meter at work; ``None`` leaves a setting as it is.
+
+        Prices (``prices``, ``models``, ``discount``) hold for the calls from now on, and for those without a price.
 
         Raises:
             ConfigurationError: a value cannot be used; nothing is changed then.
         """
-        if recent is not None:
-            self._store.resize(_checked_recent(recent))
+        checked = None if recent is None else _checked_recent(recent)
+        given = {name: value for name, value in prices.items() if value is not None}
+        if given:
+            settings = {**self._settings, **given}
+            self._tariff.use(**settings)
+            self._settings = settings
+        if checked is not None:
+            self._store.resize(checked)
+        if given:
+            self.reprice()
+
+    @property
+    def prices(self) -> PriceBook:
+        """The prices that calls are priced by; ``meter.prices.set(model, Price(...))`` changes one at work."""
+        return self._tariff.book
+
+    def price(
+        self, usage: Usage | None, model: str | None, call: Pending, at: datetime
+    ) -> tuple[Cost, PriceBook | None]:
+        """The cost of a call that ends now, and the prices it came from. Never raises, never waits."""
+        return self._tariff.price(usage, model, call, at)
+
+    def took(self, cost: Cost) -> None:
+        """Hears that a call of this cost was recorded."""
+        self._tariff.took(cost)
+
+    def reprice(self) -> int:
+        """Prices again the calls without a full price (the latest ``recent`` of them), in all totals and blocks too.
+
+        Use it when a price has been set that was missing.
+
+        Returns:
+            How many calls of the meter have a price now.
+        """
+        self._tariff.load()
+        return self._reprice()
+
+    def _reprice(self) -> int:
+        for readings in list(_everyone):
+            if readings is not self and readings.meter is self:
+                readings._store.reprice(self._tariff.again)  # noqa: SLF001 - a block of this meter
+        return self._store.reprice(self._tariff.again)
+
+    def explain(self, call_id: str) -> tuple[CostLine, ...]:
+        """The bill of one of the recent calls, line by line.
+
+        Raises:
+            LookupError: the call is not among the recent ones.
+        """
+        self.settle()
+        for call in self.calls:
+            if call.id == call_id:
+                return call.cost_lines
+        raise LookupError(f"call {call_id!r} is not among the {len(self.calls)} recent calls of this meter")
+
+    def settle(self) -> None:
+        """Prices what had to wait for the price files, so that what is read next is final."""
+        self._tariff.settle()
 
     def reset(self) -> Totals:
         """Forgets all calls, starts again from zero, and returns the totals up to that moment.
@@ -182,6 +274,7 @@ class Meter(Readings):
         """Makes this count from zero in a forked child."""
         super().start_over_in_child()
         self._counted.clear()
+        self._tariff.start_over_in_child()
 
 
 class Block(Readings, Scoped):

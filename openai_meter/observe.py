@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +18,7 @@ from openai_meter.answers import Reading
 from openai_meter.bounded import Bounded
 from openai_meter.call import Status, make_call, new_call_id
 from openai_meter.endpoints import Endpoint
+from openai_meter.facts import provider_cost, request_facts
 from openai_meter.meter import Meter, Readings, entries, start_over_in_child
 from openai_meter.scope import Attribution, attribution
 from openai_meter.usage import Usage, fields_of
@@ -25,6 +26,8 @@ from openai_meter.usage import Usage, fields_of
 __all__ = ["OpenCall", "Pending", "finish_open_streams", "open_calls"]
 
 _UNKNOWN = Usage()
+_RARE = frozenset({"tools", "prompt_cache_options", "size", "background_options"})
+"""The keys of a request that its price may depend on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,14 @@ class Pending:
         row: the endpoint.
         listeners: who takes the record.
         provider: ``openai``, ``azure`` or a host.
+        host: the host that is asked.
         body: the request's JSON body; read here, not kept.
         stream: whether the answer was asked for as a stream.
     """
 
     __slots__ = (
-        "_claim", "_clock", "_first", "_who", "block", "listeners", "provider", "reading", "requested_model", "row",
-        "started", "stream",
+        "_claim", "_clock", "_first", "_who", "block", "host", "listeners", "provider", "reading", "requested_model",
+        "row", "started", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +64,7 @@ class Pending:
         row: Endpoint,
         listeners: tuple[Readings, ...],
         provider: str,
+        host: str,
         body: Mapping[str, Any],
         *,
         stream: bool,
@@ -67,12 +72,15 @@ class Pending:
         self.row = row
         self.listeners = listeners
         self.provider = provider
+        self.host = host
         self.stream = stream
         self.reading = Reading()
         model = body.get("model")
         self.requested_model: str | None = model if type(model) is str else None
         if row.request is not None:
             row.request(self.reading, body)
+        if not _RARE.isdisjoint(body):
+            self.reading.facts = request_facts(body)
         self.reading.background = body.get("background") is True
         self._who: Attribution = attribution.get()
         around = entries.get()
@@ -178,34 +186,58 @@ class Pending:
         reading = self.reading
         if error is not None:
             reading.extra = {}  # what was asked for was not delivered
+        if self.provider not in ("openai", "azure") and (stated := provider_cost(reading.usage)) is not None:
+            reading.facts["provider_cost"] = stated
+        if status == "error" and self._first is None:
+            reading.facts["status"] = "error"
+        started_at = datetime.fromtimestamp(self.started, UTC)
         split: list[tuple[str | None, Usage | None]] = [*reading.split] or [(reading.model, reading.total())]
         for model, usage in split:
-            call = make_call(
-                id=new_call_id(self.started),
-                started_at=datetime.fromtimestamp(self.started, UTC),
-                duration=time.perf_counter() - self._clock,
-                endpoint=self.row.name,
-                provider=self.provider,
-                model=model or self.requested_model,
-                requested_model=self.requested_model,
-                status=status,
-                usage=usage or _UNKNOWN,
-                usage_source="none" if usage is None or not (usage.known or usage.seconds) else "api",
-                response_id=reading.response_id,
-                service_tier=reading.service_tier,
-                stream=self.stream,
-                time_to_first_token=None if self._first is None else self._first - self._clock,
-                error_type=reading.error_type if error is None else type(error).__name__,
-                cost_status="free" if self.row.free else "unpriced",
-                agent=self._who.agent,
-                operation=self._who.operation,
-                user=self._who.user,
-                session=self._who.session,
-                tags=self._who.tags,
-                block=self.block,
-            )
-            for listener in self.listeners:
-                listener.take(call)
+            for meter, listeners in self._by_meter():
+                cost, book = meter.price(usage, model or self.requested_model, self, started_at)
+                call = make_call(
+                    id=new_call_id(self.started),
+                    started_at=started_at,
+                    duration=time.perf_counter() - self._clock,
+                    endpoint=self.row.name,
+                    provider=self.provider,
+                    model=model or self.requested_model,
+                    requested_model=self.requested_model,
+                    status=status,
+                    usage=usage or _UNKNOWN,
+                    usage_source="none" if usage is None or not (usage.known or usage.seconds) else "api",
+                    response_id=reading.response_id,
+                    service_tier=reading.service_tier,
+                    stream=self.stream,
+                    time_to_first_token=None if self._first is None else self._first - self._clock,
+                    error_type=reading.error_type if error is None else type(error).__name__,
+                    cost_pico=cost.amount_pico,
+                    cost_status=cost.status,
+                    cost_reason=cost.reason,
+                    cost_estimated=cost.estimated,
+                    price_source=cost.source,
+                    agent=self._who.agent,
+                    operation=self._who.operation,
+                    user=self._who.user,
+                    session=self._who.session,
+                    tags=self._who.tags,
+                    block=self.block,
+                    host=self.host,
+                    price_facts=reading.facts,
+                    price_book=book,
+                )
+                for listener in listeners:
+                    listener.take(call)
+                meter.took(cost)
+
+    def _by_meter(self) -> Iterable[tuple[Meter, tuple[Readings, ...]]]:
+        """The listeners of each meter: each prices by its own book."""
+        if len(self.listeners) == 1:
+            return ((self.listeners[0].meter, self.listeners),)
+        found: dict[Meter, tuple[Readings, ...]] = {}
+        for listener in self.listeners:
+            found[listener.meter] = (*found.get(listener.meter, ()), listener)
+        return found.items()
 
 
 def _status(reading: Reading, error: BaseException | None, *, whole: bool) -> Status:

@@ -24,7 +24,7 @@ from openai_meter.meter import Meter, Readings, entries
 from openai_meter.observe import Pending, finish_open_streams
 from openai_meter.patching import Patches, tree
 
-__all__ = ["BASE_CLIENT", "MARK", "Mark", "seam"]
+__all__ = ["BASE_CLIENT", "MARK", "Mark", "seam", "set_hosts"]
 
 MARK = "_openai_meter"
 BASE_CLIENT = "openai._base_client"
@@ -83,6 +83,8 @@ class _Seam:
         self.sdk: _Sdk | None = None
         self.patches = Patches()
         self.waiting = False
+        self.hosts: Mapping[str, str] = {}
+        """Which provider stands behind hosts of the caller's (a proxy, a gateway)."""
 
     def settle(self) -> None:
         """Brings the patches in line with who listens."""
@@ -257,7 +259,8 @@ def _begin(
         if not listeners or sdk is None:
             return None
         body = _body(options)
-        pending = Pending(row, listeners, _provider(client, options.url), body, stream=kwargs.get("stream") is True)
+        provider, host = _provider(client, options.url)
+        pending = Pending(row, listeners, provider, host, body, stream=kwargs.get("stream") is True)
         if pending.requested_model is None:
             pending.requested_model = _deployment(client, options.url)
         parser = PostParser(options.post_parser, pending, sdk)
@@ -297,12 +300,18 @@ def _body(options: Any) -> Mapping[str, Any]:
     return {**body, **options.extra_json} if options.extra_json else body
 
 
+def set_hosts(hosts: Mapping[str, str]) -> None:
+    """Says which provider stands behind some hosts."""
+    seam.hosts = dict(hosts)
+    _providers.clear()
+
+
 _providers: dict[tuple[type[Any], str], str] = {}
 _AZURE_HOSTS = (".azure.com", ".azure-api.net", ".azure.us", ".azure.cn")
 
 
-def _provider(client: Any, url: str) -> str:
-    """Who answers: ``openai``, ``azure``, or the host."""
+def _provider(client: Any, url: str) -> tuple[str, str]:
+    """Who answers: ``openai``, ``azure``, or the host; and the host."""
     if "://" in url:
         host: str = urlsplit(url).hostname or ""
     else:
@@ -312,7 +321,9 @@ def _provider(client: Any, url: str) -> str:
     key = (type(client), host)
     provider = _providers.get(key)
     if provider is None:
-        if host == "api.openai.com" or host.endswith(".api.openai.com"):
+        if host in seam.hosts:
+            provider = seam.hosts[host]
+        elif host == "api.openai.com" or host.endswith(".api.openai.com"):
             provider = "openai"
         elif host.endswith(_AZURE_HOSTS) or any(base.__name__ == "BaseAzureClient" for base in type(client).__mro__):
             provider = "azure"
@@ -320,7 +331,7 @@ def _provider(client: Any, url: str) -> str:
             provider = host or "unknown"
         if len(_providers) < 1_000:
             _providers[key] = provider
-    return provider
+    return provider, host
 
 
 def _deployment(client: Any, url: str) -> str | None:

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from openai_meter import faults
 from openai_meter.call import Call
 from openai_meter.endpoints import ENDPOINTS
+from openai_meter.money import simplest, usd
 from openai_meter.usage import COUNTS, Usage
 
-__all__ = ["Store", "Totals"]
+__all__ = ["Store", "Totals", "Unpriced"]
 
 UNKNOWN_MODEL = "(unknown model)"
 """The row of calls whose model neither the request nor the answer names."""
@@ -30,6 +33,8 @@ OTHER_MODELS = "(other models)"
 """The row of all models beyond the first thousand: a program that lets its users name models has no end of names."""
 _MODELS = 1_000
 
+_NOT_PRICED = frozenset({"unpriced", "partial"})
+_REASONS = 200
 _FREE = frozenset(row.name for row in ENDPOINTS if row.free)
 
 
@@ -49,29 +54,30 @@ class Totals:
     unmeasured_calls: int = 0
     """Calls that the API may have billed without saying what they used."""
     usage: Usage = _NO_USAGE
+    cost_pico: int | Fraction | None = 0
+    """The sum of all costs that are known, in pico-dollars; ``None`` if there are calls and none has a price."""
+    estimated_cost_pico: int | Fraction = 0
+    """The part of the cost that rests on estimates."""
+    unpriced_calls: int = 0
+    """Calls whose cost is unknown, or known only in part."""
     first_call_at: datetime | None = None
     last_call_at: datetime | None = None
+
+    @property
+    def cost(self) -> Decimal | None:
+        """The exact cost in US dollars of all calls whose price is known; ``None`` if none is known."""
+        return None if self.cost_pico is None else usd(self.cost_pico)
+
+    @property
+    def estimated_cost(self) -> Decimal:
+        """The part of :attr:`cost` that rests on estimates, in US dollars."""
+        return usd(self.estimated_cost_pico)
 
     def __getattr__(self, name: str) -> Any:
         # Every count of Usage is a count of the totals, under the same name: totals.input_tokens.
         if name in _USAGE_NAMES:
             return getattr(self.usage, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def __add__(self, other: Totals) -> Totals:
-        """The totals over both; times are the first and the last of either."""
-        if not isinstance(other, Totals):
-            return NotImplemented
-        times = [at for at in (self.first_call_at, other.first_call_at) if at is not None]
-        later = [at for at in (self.last_call_at, other.last_call_at) if at is not None]
-        return Totals(
-            self.calls + other.calls,
-            self.errors + other.errors,
-            self.unmeasured_calls + other.unmeasured_calls,
-            self.usage + other.usage,
-            min(times, default=None),
-            max(later, default=None),
-        )
 
     def to_dict(self) -> dict[str, Any]:
         """The totals as plain JSON values."""
@@ -83,12 +89,24 @@ class Totals:
             "output_tokens": self.usage.output_tokens,
             "total_tokens": self.usage.total_tokens,
             **{name: getattr(self.usage, name) for name in COUNTS},
+            "cost": None if self.cost is None else str(self.cost),
+            "estimated_cost": str(self.estimated_cost),
+            "unpriced_calls": self.unpriced_calls,
             "first_call_at": self.first_call_at and self.first_call_at.isoformat(),
             "last_call_at": self.last_call_at and self.last_call_at.isoformat(),
         }
 
 
 _USAGE_NAMES = frozenset({"input_tokens", "output_tokens", "total_tokens", *COUNTS})
+
+
+class Unpriced(NamedTuple):
+    """Calls of one model that have no full price for one reason."""
+
+    model: str
+    reason: str
+    calls: int
+    tokens: int
 
 
 class _Sum(NamedTuple):
@@ -101,6 +119,12 @@ class _Sum(NamedTuple):
     output: int = 0
     total: int = 0
     counts: Mapping[str, Any] = MappingProxyType({})
+    cost: int | Fraction = 0
+    estimated: int | Fraction = 0
+    unpriced: int = 0
+    """Calls without a price, or with half of one."""
+    unknown: int = 0
+    """Calls without any price."""
     first: datetime | None = None
     last: datetime | None = None
 
@@ -119,13 +143,53 @@ class _Sum(NamedTuple):
             self.output + (usage.output_tokens or 0),
             self.total + (usage.total_tokens or 0),
             counts,
+            self.cost + (call.cost_pico or 0),
+            self.estimated + (call.cost_pico or 0 if call.cost_estimated else 0),
+            self.unpriced + (call.cost_status in _NOT_PRICED),
+            self.unknown + (call.cost_pico is None),
             at if self.first is None or at < self.first else self.first,
             at if self.last is None or at > self.last else self.last,
         )
 
+    def merged(self, other: _Sum) -> _Sum:
+        """The sum over both."""
+        counts = {**self.counts}
+        for name, number in other.counts.items():
+            counts[name] = counts.get(name, 0) + number
+        return _Sum(
+            self.calls + other.calls,
+            self.errors + other.errors,
+            self.unmeasured + other.unmeasured,
+            self.input + other.input,
+            self.output + other.output,
+            self.total + other.total,
+            counts,
+            self.cost + other.cost,
+            self.estimated + other.estimated,
+            self.unpriced + other.unpriced,
+            self.unknown + other.unknown,
+            min((at for at in (self.first, other.first) if at is not None), default=None),
+            max((at for at in (self.last, other.last) if at is not None), default=None),
+        )
+
     def totals(self) -> Totals:
         usage = Usage(self.input, self.output, self.total, **self.counts)
-        return Totals(self.calls, self.errors, self.unmeasured, usage, self.first, self.last)
+        # Unknown is not 0: only where nothing has a price (what is free aside) is there no sum to show.
+        cost = None if self.unknown and not self.cost else simplest(self.cost)
+        return Totals(
+            self.calls, self.errors, self.unmeasured, usage, cost, self.estimated, self.unpriced, self.first, self.last
+        )
+
+    def repriced(self, before: Call, after: Call) -> _Sum:
+        """The same sum with one call priced anew."""
+        return self._replace(
+            cost=self.cost + (after.cost_pico or 0) - (before.cost_pico or 0),
+            estimated=self.estimated
+            + (after.cost_pico or 0 if after.cost_estimated else 0)
+            - (before.cost_pico or 0 if before.cost_estimated else 0),
+            unpriced=self.unpriced + (after.cost_status in _NOT_PRICED) - (before.cost_status in _NOT_PRICED),
+            unknown=self.unknown + (after.cost_pico is None) - (before.cost_pico is None),
+        )
 
 
 def _measured(call: Call) -> bool:
@@ -155,6 +219,8 @@ class Store:
         self._emptying = False
         self._ring: deque[Call] = deque(maxlen=recent)
         self._models: dict[str, _Sum] = {}
+        self._unpriced: deque[Call] = deque(maxlen=recent)
+        self._reasons: dict[tuple[str, str], Unpriced] = {}
 
     def add(self, call: Call) -> None:
         """Adds a finished call. Never waits, and may be called from anywhere, a finalizer included."""
@@ -197,6 +263,56 @@ class Store:
         models[model] = counted
         self._inbox.popleft()
         self._ring.append(call)
+        if call.cost_status in _NOT_PRICED:
+            self._unpriced.append(call)
+            self._note(call, 1)
+
+    def _note(self, call: Call, times: int) -> None:
+        key = (call.model or UNKNOWN_MODEL, call.cost_reason or "no price")
+        if key not in self._reasons and len(self._reasons) >= _REASONS:
+            key = (OTHER_MODELS, "no price")
+        said = self._reasons.get(key, Unpriced(*key, 0, 0))
+        left = said._replace(calls=said.calls + times, tokens=said.tokens + times * (call.usage.total_tokens or 0))
+        if left.calls > 0:
+            self._reasons[key] = left
+        else:
+            self._reasons.pop(key, None)
+
+    def unpriced(self) -> tuple[Unpriced, ...]:
+        """What has no price, or half of one: per model and reason."""
+        with self._lock:
+            self._empty_inbox()
+            return tuple(self._reasons.values())
+
+    def reprice(self, price: Callable[[Call], Call]) -> int:
+        """Prices again the calls that have no full price: the latest of them, as many as the ring holds; in all sums.
+
+        Returns:
+            How many have one now.
+        """
+        with self._lock:
+            self._empty_inbox()
+            changed: dict[str, Call] = {}
+            left: deque[Call] = deque(maxlen=self._unpriced.maxlen)
+            for before in self._unpriced:
+                after = price(before)
+                if (after.cost_pico, after.cost_status, after.cost_reason) != (
+                    before.cost_pico, before.cost_status, before.cost_reason,
+                ):  # fmt: skip
+                    changed[before.id] = after
+                    model = before.model or UNKNOWN_MODEL
+                    model = model if model in self._models else OTHER_MODELS
+                    self._models[model] = self._models[model].repriced(before, after)
+                    self._note(before, -1)
+                    if after.cost_status in _NOT_PRICED:
+                        self._note(after, 1)
+                if after.cost_status in _NOT_PRICED:
+                    left.append(after)
+            done = len(self._unpriced) - len(left)
+            self._unpriced = left
+            if changed:
+                self._ring = deque((changed.get(call.id, call) for call in self._ring), maxlen=self._ring.maxlen)
+            return done
 
     def totals(self) -> Totals:
         """The totals over all calls so far."""
@@ -225,6 +341,8 @@ class Store:
             self._empty_inbox()
             before, self._models = self._models, {}
             self._ring.clear()
+            self._unpriced.clear()
+            self._reasons.clear()
         return _overall(before)
 
     def resize(self, recent: int) -> None:
@@ -232,6 +350,7 @@ class Store:
         with self._lock:
             self._empty_inbox()
             self._ring = deque(self._ring, maxlen=recent)
+            self._unpriced = deque(self._unpriced, maxlen=recent)
 
     @property
     def recent(self) -> int:
@@ -244,11 +363,13 @@ class Store:
         self._emptying = False
         self._inbox.clear()
         self._ring.clear()
+        self._unpriced.clear()
+        self._reasons.clear()
         self._models = {}
 
 
 def _overall(models: Mapping[str, _Sum]) -> Totals:
-    overall = _NOTHING.totals()
+    overall = _NOTHING
     for one in models.values():
-        overall += one.totals()
-    return overall
+        overall = overall.merged(one)
+    return overall.totals()

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 import openai_meter
 from openai_meter import faults, observe
+from openai_meter.seam import seam
 
 # A busy machine is no fault of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,7 +27,7 @@ def clean_meter() -> Iterator[None]:
     openai_meter.uninstall()
     if observe.OPEN:
         gc.collect()  # streams that a test has abandoned end here, not in the middle of the next test
-    openai_meter.get_meter().reset()
+    seam.meter = None  # the next test makes its own, with settings of its own
     faults.reraise = True
     faults.forget()
 

@@ -27,7 +27,7 @@ CALL = Call(
     service_tier="default",
     stream=True,
     time_to_first_token=0.5,
-    cost=Decimal("0.0000012500"),
+    cost_pico=1_250_000,
     agent="need_analysis",
     tags={"team": "été"},
 )
@@ -37,7 +37,9 @@ def test_a_call_survives_json() -> None:
     """A call written as JSON is the same when it is read back, money to the last digit."""
     text = json.dumps(CALL.to_dict())
     assert Call.from_dict(json.loads(text)) == CALL
-    assert json.loads(text)["cost"] == "0.0000012500"
+    assert json.loads(text)["cost"] == "0.00000125"
+    assert CALL.cost == Decimal("0.00000125")
+    assert CALL.cost_lines == ()
     assert json.loads(text)["started_at"] == "2026-11-22T10:20:30.123456+00:00"
 
 
@@ -47,7 +49,7 @@ def test_a_call_survives_json() -> None:
 )
 def test_what_is_no_call_is_refused(change: dict[str, object]) -> None:
     """A dict that is no call raises one clear error."""
-    with pytest.raises(ValueError, match=r"no call|no status|isoformat|Invalid"):
+    with pytest.raises(ValueError, match=r"no call|no status|isoformat|Invalid|no number"):
         Call.from_dict({**CALL.to_dict(), **change})
     with pytest.raises(ValueError, match="no call"):
         Call.from_dict({})

@@ -219,3 +219,70 @@ def test_programs_are_whole():
     assert [
         path.name for path in PROGRAMS.glob("*.py") if f'"{path.name}"' not in tested and path.stem != "neighbour"
     ] == []
+
+
+USAGE = b'{"prompt_tokens": 3245, "completion_tokens": 1892, "total_tokens": 5137}'
+
+
+def test_prices_of_a_model():
+    """The prices of one model are shown with tiers, source and date, and as JSON to the last digit."""
+    code, out, err = execute([*COMMAND, "prices", "gpt-6.2-sol"])
+    assert (code, err) == (0, b"")
+    for part in (b"default, long", b"batch", b"priority", b"ultrafast", b"overlay 2026-"):
+        assert part in out
+    rates = json.loads(execute([*COMMAND, "prices", "gpt-5.4-mini", "--json"])[1])
+    default = next(rate for rate in rates if rate["tier"] == "default" and not rate["bracket"])
+    assert default["usd"]["input"].rstrip("0") == "0.75"
+    assert {rate["model"] for rate in rates} == {"gpt-5.4-mini"}
+
+
+def test_prices_of_all_models():
+    """Without a model, all prices are listed."""
+    models = {rate["model"] for rate in json.loads(execute([*COMMAND, "prices", "--json"])[1])}
+    assert {"gpt-6.2-sol", "gpt-4o-mini", "text-embedding-3-small"} <= models
+
+
+def test_a_price_that_is_not_there():
+    """A model without a price is an error that says where to look."""
+    code, out, err = execute([*COMMAND, "prices", "no-such-model"])
+    assert (code, out) == (1, b"")
+    assert b"there is no price for 'no-such-model'" in err
+
+
+def test_a_cost_is_explained():
+    """A usage object on standard input becomes a bill with its sum, to the last digit."""
+    code, out, _ = execute([*COMMAND, "explain", "-m", "gpt-4o-mini"], input=USAGE)
+    assert code == 0
+    assert b"3,245 tokens" in out
+    assert b"$0.00162195" in out
+    code, out, _ = execute([*COMMAND, "explain", "-m", "gpt-4o-mini", "--batch", "--json"], input=USAGE)
+    bill = json.loads(out)
+    assert (code, bill["cost"], bill["status"]) == (0, "0.000810975", "priced")
+    assert [line["item"] for line in bill["lines"]] == ["input", "output"]
+
+
+def test_a_whole_answer_is_explained():
+    """An answer names its model and tier itself, and the day of the call decides the price."""
+    usage = {"input_tokens": 1000, "output_tokens": 1000, "total_tokens": 2000}
+    answer = {"object": "response", "model": "o3", "status": "completed", "service_tier": "default", "usage": usage}
+    now = json.loads(execute([*COMMAND, "explain", "--json"], input=json.dumps(answer).encode())[1])
+    then = execute([*COMMAND, "explain", "--json", "--at", "2025-06-01"], input=json.dumps(answer).encode())[1]
+    assert (now["cost"], json.loads(then)["cost"]) == ("0.01", "0.05")
+
+
+@pytest.mark.parametrize(
+    ("args", "said", "why", "code"),
+    [
+        (["-m", "gpt-4o-mini"], b"not json", b"cannot be read", 2),
+        (["-m", "gpt-4o-mini"], b"[]", b"one JSON object", 2),
+        (["-m", "gpt-4o-mini"], b"{}", b"no usage", 2),
+        (["-m", "gpt-4o-mini", "--at", "soon"], USAGE, b"cannot be read", 2),
+        ([], USAGE, b"--model", 2),
+        (["-m", "no-such-model"], USAGE, b"", 1),
+    ],
+)
+def test_what_cannot_be_explained_is_said(args, said, why, code):
+    """Input that cannot be used is an error that says what to do; a cost that is unknown has an exit code, too."""
+    found, _, err = execute([*COMMAND, "explain", *args], input=said)
+    assert found == code
+    assert why in err

@@ -20,6 +20,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> DemoServer:
     with DemoServer() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         monkeypatch.setenv("OPENAI_API_KEY", "demo")
+        monkeypatch.setenv("OPENAI_METER_HOSTS", "127.0.0.1=openai")
         yield server
 
 

@@ -6,6 +6,7 @@ import io
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from rich.console import Console
@@ -13,9 +14,13 @@ from rich.console import Console
 import openai_meter
 from openai_meter import Call, Meter, Usage
 from openai_meter.reports import tables, values
+from openai_meter.reports.lines import dollars
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-BASE = Call("id", START, 0.1, "chat.completions", "openai", "gpt-6-luna", "m", "ok", Usage(1200, 340, 1540), "api")
+BASE = Call(
+    "id", START, 0.1, "chat.completions", "openai", "gpt-6-luna", "m", "ok", Usage(1200, 340, 1540), "api",
+    cost_pico=290_000_000, cost_status="priced",
+)  # fmt: skip
 
 
 def metered(*calls: Call) -> Meter:
@@ -37,35 +42,35 @@ def test_the_table_in_a_pipe() -> None:
         BASE,
         replace(BASE, model="gpt-6.2-sol", usage=Usage(10_000, 2_000, 12_000, cached_input_tokens=8_192)),
         replace(BASE, model="gpt-6.2-sol", usage=Usage(10_000, 2_000, 12_000, reasoning_tokens=512)),
-        replace(BASE, model="gpt-unknown", status="error", usage=Usage()),
+        replace(BASE, model="gpt-unknown", status="error", usage=Usage(), cost_pico=0, cost_status="free"),
     )
     assert printed(meter) == (
         "OpenAI usage\n"
-        "Model         Calls    Input   Cached   Output   Reasoning    Total   Errors\n"
-        "────────────────────────────────────────────────────────────────────────────\n"
-        "gpt-6.2-sol       2   20,000    8,192    4,000         512   24,000        -\n"
-        "gpt-6-luna        1    1,200        -      340           -    1,540        -\n"
-        "gpt-unknown       1        -        -        -           -        -        1\n"
-        "────────────────────────────────────────────────────────────────────────────\n"
-        "Total             4   21,200    8,192    4,340         512   25,540        1\n"
+        "Model         Calls    Input   Cached   Output   Reasoning    Total   Errors        Cost\n"
+        "────────────────────────────────────────────────────────────────────────────────────────\n"
+        "gpt-6.2-sol       2   20,000    8,192    4,000         512   24,000        -   $0.000580\n"
+        "gpt-6-luna        1    1,200        -      340           -    1,540        -   $0.000290\n"
+        "gpt-unknown       1        -        -        -           -        -        1           -\n"
+        "────────────────────────────────────────────────────────────────────────────────────────\n"
+        "Total             4   21,200    8,192    4,340         512   25,540        1   $0.000870\n"
         "Cached is part of Input; Reasoning is part of Output."
     )
 
 
 def test_nothing_metered_is_an_empty_table() -> None:
     """Without a call the table says so in its totals."""
-    assert printed(metered()).splitlines()[-1].split() == ["Total", "-", "-", "-", "-"]
+    assert printed(metered()).splitlines()[-1].split() == ["Total", "-", "-", "-", "-", "-"]
 
 
 def test_unknown_is_never_zero() -> None:
     """Tokens that the API did not tell are a question mark, or a plus beside those it did; a note says why."""
-    unknown = replace(BASE, model="silent", usage=Usage(), usage_source="none")
+    unknown = replace(BASE, model="silent", usage=Usage(), usage_source="none", cost_pico=None, cost_status="unpriced")
     shown = printed(metered(BASE, unknown))
-    assert re.search(r"silent +1 +\? +\? +\?", shown)
-    assert re.search(r"Total +2 +1,200\+ +340\+ +1,540\+", shown)
+    assert re.search(r"silent +1 +\? +\? +\? +\?", shown)
+    assert re.search(r"Total +2 +1,200\+ +340\+ +1,540\+ +\$0\.000290\+", shown)
     assert "1 call of unknown size" in shown
-    assert metered(BASE, unknown).summary() == "2 calls | 1,540+ tokens | 1 call of unknown size"
-    assert metered(unknown).summary() == "1 call | ? tokens | 1 call of unknown size"
+    assert metered(BASE, unknown).summary() == "2 calls | 1,540+ tokens | $0.000290+ | 1 call of unknown size"
+    assert metered(unknown).summary() == "1 call | ? tokens | ? | 1 call of unknown size"
 
 
 @pytest.mark.parametrize(
@@ -94,6 +99,21 @@ def test_the_table_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch
     assert not any("…" in line for line in lines)
 
 
+def test_at_80_columns_names_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal of 80 columns a usual name stands on one line; the details go before it is folded."""
+    usage = Usage(123_456, 98_765, 222_221, cached_input_tokens=99_999, reasoning_tokens=88_888)
+    meter = metered(replace(BASE, model="gpt-5.4-mini-2026-03-17", usage=usage, status="failed"))
+    file = io.StringIO()
+    console = Console(file=file, width=80, force_terminal=True, no_color=True, _environ={})
+    monkeypatch.setattr(tables, "Console", lambda **_: console)
+    meter.print_summary(file)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue())
+    assert "gpt-5.4-mini-2026-03-17 " in text
+    assert "Reasoning  " not in text
+    assert "222,221" in text
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+
+
 def test_an_old_output_encoding_breaks_nothing() -> None:
     """Where the output cannot show a character, another stands for it."""
     raw = io.BytesIO()
@@ -106,18 +126,47 @@ def test_an_old_output_encoding_breaks_nothing() -> None:
 def test_the_same_as_json() -> None:
     """The summary as plain values has the totals, the models, and what is open or went wrong."""
     data = metered(BASE).to_dict()
-    assert set(data) == {"since", "totals", "by_model", "pending", "faults"}
+    assert set(data) == {"since", "totals", "by_model", "unpriced", "pending", "faults"}
     assert data["totals"]["total_tokens"] == data["by_model"]["gpt-6-luna"]["total_tokens"] == 1540
     assert data["totals"]["first_call_at"] == "2026-01-01T00:00:00+00:00"
 
 
 def test_the_line_leaves_out_what_is_zero() -> None:
     """The compact line has calls and tokens, and errors only if there are any."""
-    assert metered().summary() == "0 calls | 0 tokens"
-    assert metered(BASE).summary() == "1 call | 1,540 tokens"
-    assert metered(BASE, replace(BASE, status="error", usage=Usage())).summary() == "2 calls | 1,540 tokens | 1 error"
+    failed = replace(BASE, status="error", usage=Usage(), cost_pico=0, cost_status="free")
+    assert metered().summary() == "0 calls | 0 tokens | $0.00"
+    assert metered(BASE).summary() == "1 call | 1,540 tokens | $0.000290"
+    assert metered(BASE, failed).summary() == "2 calls | 1,540 tokens | $0.000290 | 1 error"
 
 
 def test_a_block_has_its_name_on_the_table() -> None:
     """The table of a block says whose it is."""
     assert values.by_model(openai_meter.track("nightly")).title == "OpenAI usage: nightly"
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        ("0", "$0.00"),
+        ("0.000487", "$0.000487"),
+        ("0.00000116", "$0.00000116"),
+        ("0.0001", "$0.000100"),
+        ("0.0124", "$0.0124"),
+        ("0.99949", "$0.999"),
+        ("1", "$1.00"),
+        ("1234.567", "$1,234.57"),
+        ("0.000000000001", "$0.00000000000100"),
+    ],
+)
+def test_small_costs_keep_their_meaning(amount: str, shown: str) -> None:
+    """From a dollar up there are cents; below it three digits that mean something, never a rounded zero."""
+    assert dollars(Decimal(amount)) == shown
+
+
+def test_what_has_no_price_is_named() -> None:
+    """Below the table stands what has no price and why, with its calls and tokens."""
+    reason = {"cost_pico": None, "cost_status": "unpriced", "cost_reason": "model: my-model"}
+    shown = printed(metered(BASE, *[replace(BASE, model="my-model", **reason)] * 2))
+    assert "No price for my-model: 2 calls, 3,080 tokens (model: my-model)." in shown
+    assert re.search(r"my-model +2 +2,400 +680 +3,080 +\?", shown)
+    assert re.search(r"Total +3 .* \$0\.000290\+", shown)

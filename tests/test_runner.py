@@ -325,4 +325,4 @@ def test_metered_in_forked_child(server, tmp_path):
     code, output, errors = execute([*RUN, *program])
     assert (code, output) == (0, expected)
     assert errors.startswith(b"openai-meter: forked process ")
-    assert errors.count(b"gpt-4o-mini") == 2
+    assert errors.count(b"\ngpt-4o-mini") == 2  # a row in each of two tables

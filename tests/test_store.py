@@ -17,12 +17,14 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 BASE = Call("id", START, 0.1, "chat.completions", "openai", "m", "m", "ok", Usage(1, 2, 3), "api")
 
 calls = st.builds(
-    lambda model, status, one, two, cached, known, after: replace(
+    lambda model, status, one, two, cached, known, after, cost: replace(
         BASE,
         model=model,
         status=status,
         started_at=START + timedelta(seconds=after),
         usage=Usage(one, two, one + two, cached_input_tokens=cached) if known else Usage(),
+        cost_pico=cost,
+        cost_status="unpriced" if cost is None else "priced",
     ),
     st.sampled_from(["a", "b", None]),
     st.sampled_from(["ok", "error", "failed", "cut"]),
@@ -31,6 +33,7 @@ calls = st.builds(
     st.integers(0, 10**6),
     st.booleans(),
     st.integers(0, 10**6),
+    st.none() | st.integers(0, 10**15) | st.fractions(0, 10**9),
 )
 
 
@@ -47,6 +50,10 @@ def test_totals_are_the_sums_over_all_calls(made: list[Call], recent: int) -> No
         assert getattr(totals, name) == sum(getattr(call.usage, name) or 0 for call in made)
         assert getattr(totals, name) == sum(getattr(one, name) for one in models.values())
     assert totals.unmeasured_calls == sum(not call.usage.known and call.status != "error" for call in made)
+    costs = [call.cost_pico for call in made if call.cost_pico is not None]
+    assert totals.unpriced_calls == len(made) - len(costs) == sum(one.calls for one in store.unpriced())
+    assert (totals.cost_pico or 0) == sum(costs) == sum(one.cost_pico or 0 for one in models.values())
+    assert (totals.cost is None) == (len(costs) < len(made) and not sum(costs))
     assert totals.first_call_at == min((call.started_at for call in made), default=None)
     assert totals.last_call_at == max((call.started_at for call in made), default=None)
     assert set(models) == {call.model or UNKNOWN_MODEL for call in made}
@@ -119,3 +126,21 @@ def test_resizing_keeps_the_most_recent() -> None:
     store.resize(2)
     assert [call.id for call in store.calls()] == ["3", "4"]
     assert store.recent == 2
+
+
+@given(st.lists(calls, max_size=30), st.integers(30, 40))
+def test_repricing_is_as_if_the_price_had_been_there(made: list[Call], recent: int) -> None:
+    """Totals after repricing are those of calls that had the price from the beginning, and the ring has them too."""
+    late, early = Store(recent), Store(recent)
+    numbered = [replace(call, id=str(number)) for number, call in enumerate(made)]
+
+    def price(call: Call) -> Call:
+        return replace(call, cost_pico=7, cost_status="priced") if call.cost_pico is None else call
+
+    for call in numbered:
+        late.add(call)
+        early.add(price(call))
+    assert late.reprice(price) == sum(call.cost_pico is None for call in numbered)
+    assert late.snapshot() == early.snapshot()
+    assert late.calls() == early.calls()
+    assert late.unpriced() == ()

@@ -1,0 +1,195 @@
+"""Prices calls as they end, without letting any of them wait for the price files.
+
+Reading the files takes some tenths of a second, once. The first call starts that beside itself, and calls that end
+before it is done are priced when it is; whoever reads totals waits for it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from openai_meter import faults
+from openai_meter.call import Call
+from openai_meter.endpoints import ENDPOINTS
+from openai_meter.money import Cost
+from openai_meter.usage import Usage
+
+if TYPE_CHECKING:
+    from openai_meter.observe import Pending
+    from openai_meter.prices import PriceBook
+
+__all__ = ["Tariff"]
+
+_PLAIN = frozenset({"chat.completions", "completions", "responses", "responses.compact", "embeddings"})
+"""Endpoints whose calls are priced by their tokens alone, if nothing rare is said of them."""
+_FREE = frozenset(row.name for row in ENDPOINTS if row.free)
+_WAITING = "prices are being read"
+_PATIENCE = 10.0
+"""Seconds that a fork waits for the price files at most."""
+
+
+class Tariff:
+    """The prices of one meter, and the reading of their files.
+
+    Args:
+        reprice: prices again what had to wait; called when the files have been read.
+    """
+
+    def __init__(self, reprice: Callable[[], object]) -> None:
+        self._reprice = weakref.WeakMethod(reprice)  # the meter owns the tariff, not the other way round
+        self._book: PriceBook | None = None
+        self._ready = False
+        self._waiting = False
+        self._failed = False
+        # Held by whoever reads, or imports what reads: a fork waits for it, and leaves no half library to the child.
+        self._reading = threading.RLock()
+        self._loader: threading.Thread | None = None
+        self._held = False
+        _tariffs.add(self)
+
+    @property
+    def book(self) -> PriceBook:
+        """The price book, made when it is first asked for."""
+        if self._book is None:
+            with self._reading:
+                if self._book is None:
+                    from openai_meter.prices import PriceBook  # noqa: PLC0415 - not before something is to be priced
+
+                    self._book = PriceBook()
+        return self._book
+
+    def use(self, **settings: Any) -> None:
+        """Takes other prices from now on.
+
+        Raises:
+            ConfigurationError: a setting cannot be used; the prices stay as they were.
+        """
+        with self._reading:
+            from openai_meter.prices import PriceBook  # noqa: PLC0415
+
+            self._book = PriceBook(**settings)
+            self._ready = self._failed = False
+
+    def load(self) -> None:
+        """Reads the price files, if that has not been done; waits for whoever is about it already."""
+        if not self._ready:
+            with self._reading:
+                if not self._ready:
+                    self.book.warm()
+                    self._ready = True
+
+    def settle(self) -> None:
+        """Prices what had to wait; waits for whoever is about it already."""
+        if self._waiting:
+            with self._reading:
+                if self._waiting:
+                    self._load_and_reprice()
+
+    def _load_and_reprice(self) -> None:
+        try:
+            if self._failed:
+                return
+            self.load()
+            if (reprice := self._reprice()) is not None:
+                reprice()
+        except Exception as error:
+            self._failed = True
+            faults.caught(error, "reading the prices")
+        finally:
+            self._waiting = False
+
+    def price(
+        self, usage: Usage | None, model: str | None, call: Pending, at: datetime
+    ) -> tuple[Cost, PriceBook | None]:
+        """The cost of a call that ends now, and the prices it came from; unpriced while the files are being read."""
+        if call.row.name in _FREE:
+            return Cost(0, "free"), None
+        if self._failed:
+            return Cost(None, "unpriced", "the prices cannot be read"), None
+        if not self._ready:
+            self._start_loading()
+            return Cost(None, "unpriced", _WAITING), None
+        try:
+            book = self.book.view()
+            facts = call.reading.facts
+            if usage is not None and not facts and call.row.name in _PLAIN:
+                return book.cost_of(
+                    usage, model, call.provider, call.host, call.reading.service_tier, at, call.requested_model
+                ), book
+            from openai_meter.prices import Billable  # noqa: PLC0415
+
+            return book.cost(Billable(
+                usage, model, call.requested_model, call.row.name, call.provider, call.host, call.reading.service_tier,
+                at, window=facts.get("window"), details=facts,
+            )), book  # fmt: skip
+        except Exception as error:
+            faults.caught(error, "pricing a call")
+            return Cost(None, "unpriced", "a fault inside openai_meter"), None
+
+    def again(self, call: Call) -> Call:
+        """The same call, priced by the prices of now."""
+        book = self.book.view()
+        cost = book.cost(book.billable_of(call))
+        return replace(
+            call,
+            cost_pico=cost.amount_pico,
+            cost_status=cost.status,
+            cost_reason=cost.reason,
+            cost_estimated=cost.estimated,
+            price_source=cost.source,
+            price_book=book,
+        )
+
+    def took(self, cost: Cost) -> None:
+        """Hears that a call was recorded: one that had to wait may come after all others have been priced."""
+        if cost.reason is _WAITING:
+            self._waiting = True
+
+    def _start_loading(self) -> None:
+        self._waiting = True
+        if self._loader is None or not self._loader.is_alive():
+            self._loader = threading.Thread(target=self.settle, name="openai_meter prices", daemon=True)
+            self._loader.start()
+
+    def before_fork(self) -> None:
+        """Waits for a reading that is under way."""
+        self._held = self._reading.acquire(timeout=_PATIENCE)
+
+    def after_fork(self) -> None:
+        """Goes on in the parent."""
+        if self._held:
+            self._reading.release()
+
+    def start_over_in_child(self) -> None:
+        """Makes the tariff of a forked child usable."""
+        self._reading = threading.RLock()
+        self._loader = None
+        self._waiting = False
+        if self._book is not None:
+            self._book.start_over_in_child()
+
+
+_tariffs: weakref.WeakSet[Tariff] = weakref.WeakSet()
+_forking: list[Tariff] = []
+
+
+def _before_fork() -> None:
+    _forking[:] = list(_tariffs)
+    for tariff in _forking:
+        tariff.before_fork()
+
+
+def _after_fork() -> None:
+    for tariff in _forking:
+        tariff.after_fork()
+    _forking.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)

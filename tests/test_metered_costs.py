@@ -1,0 +1,319 @@
+"""Costs of metered calls: priced as they end, explained, priced again, and summed exactly."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from openai import OpenAI, OpenAIError
+
+import openai_meter
+from openai_meter import Meter, Price
+from openai_meter.demo.loopback import Answer, Request
+from openai_meter.demo.server import DemoServer
+
+HOSTS = {"127.0.0.1": "openai"}
+MESSAGES: Any = [{"role": "user", "content": "Bonjour"}]
+
+
+def chat_body(model: str, tokens_in: int = 1000, tokens_out: int = 500, **more: Any) -> dict[str, Any]:
+    usage = {"prompt_tokens": tokens_in, "completion_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Bonjour."}}
+    return {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model, "choices": [choice],
+            "usage": usage | more.pop("usage", {}), **more}  # fmt: skip
+
+
+def answering(*bodies: dict[str, Any]) -> Any:
+    """An API that gives these answers, the last one for ever."""
+    left = list(bodies)
+
+    def answer(_: Request) -> Answer:
+        body = left.pop(0) if len(left) > 1 else left[0]
+        return Answer(200, {"content-type": "application/json"}, json.dumps(body).encode())
+
+    return answer
+
+
+@pytest.fixture
+def api() -> Iterator[Any]:
+    """A client of an API that answers what a test says."""
+    opened = []
+
+    def make(*bodies: dict[str, Any]) -> OpenAI:
+        server = DemoServer(answering(*bodies) if bodies else None).__enter__()
+        client = OpenAI(base_url=server.base_url, api_key="demo", max_retries=0)
+        opened.append((client, server))
+        return client
+
+    yield make
+    for client, server in opened:
+        client.close()
+        server.close()
+
+
+def ask(client: OpenAI, model: str = "gpt-4o-mini") -> None:
+    client.chat.completions.create(model=model, messages=MESSAGES)
+
+
+def test_a_call_has_its_exact_cost(api: Any) -> None:
+    """3,245 and 1,892 tokens of gpt-4o-mini are $0.00162195, in the record, in all totals and on the bill."""
+    meter = openai_meter.install(hosts=HOSTS)
+    with openai_meter.track("block") as block:
+        ask(api(chat_body("gpt-4o-mini", 3245, 1892)))
+    call = meter.calls[0]
+    exact = Decimal("0.00162195")
+    assert (call.cost, call.cost_status, call.cost_reason) == (exact, "priced", None)
+    assert call.price_source is not None
+    assert call.price_source.startswith("genai-prices ")
+    assert meter.cost == meter.totals.cost == meter.by("model")["gpt-4o-mini"].cost == block.cost == exact
+    assert block.calls == meter.calls
+    assert sum(line.usd for line in meter.explain(call.id)) == exact
+    assert [(line.item, line.quantity) for line in call.cost_lines] == [("input", 3245), ("output", 1892)]
+    assert "$0.00162" in meter.summary()
+
+
+def test_the_served_tier_is_what_is_paid(api: Any) -> None:
+    """A request for the fast tier that is answered ``priority`` costs that, and one that is downgraded does not."""
+    meter = openai_meter.install(hosts=HOSTS)
+    bodies = [chat_body("gpt-5.4-mini", service_tier=tier) for tier in ("priority", "default", "flex", "auto")]
+    client = api(*bodies)
+    for _ in bodies:
+        ask(client)
+    assert [call.cost for call in meter.calls] == [Decimal("0.006"), Decimal("0.003"), Decimal("0.0015"), None]
+    assert meter.calls[-1].cost_status == "unpriced"
+    assert meter.totals.cost == Decimal("0.0105")
+    assert meter.totals.unpriced_calls == 1
+
+
+def test_a_request_tells_what_the_answer_does_not(api: Any) -> None:
+    """The window of a background response is only in its request; it makes the tokens cheaper."""
+    meter = openai_meter.install(hosts=HOSTS)
+    usage = {"input_tokens": 10_000, "output_tokens": 1_000, "total_tokens": 11_000}
+    answer = {"id": "resp_1", "object": "response", "model": "gpt-6.2-sol", "status": "completed", "output": [],
+              "background": True, "service_tier": "default", "usage": usage}  # fmt: skip
+    client = api(answer)
+    client.responses.create(
+        model="gpt-6.2-sol", input="x", background=True, extra_body={"background_options": {"completion_window": "2h"}}
+    )
+    assert meter.calls[0].cost == Decimal("0.021")
+
+
+def test_what_has_no_price_is_unpriced_and_said(api: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """An unknown model costs an unknown amount: never $0, with one warning, and named below the table."""
+    meter = openai_meter.install(hosts=HOSTS)
+    client = api(chat_body("my-own-model"), chat_body("my-own-model"), chat_body("gpt-4o-mini"))
+    for _ in range(3):
+        ask(client)
+    first, _, third = meter.calls
+    assert (first.cost, first.cost_status, first.usage.total_tokens) == (None, "unpriced", 1500)
+    assert (meter.totals.cost, meter.totals.unpriced_calls) == (third.cost, 2)
+    assert meter.by("model")["my-own-model"].cost is None
+    assert first.cost_lines == ()
+    assert sum("my-own-model" in message for message in caplog.messages) == 1
+    file = io.StringIO()
+    meter.print_summary(file)
+    assert "No price for my-own-model: 2 calls, 3,000 tokens" in file.getvalue()
+    assert [one.calls for one in meter.unpriced()] == [2]
+
+
+def test_an_error_costs_nothing_and_a_cut_stream_is_unknown(api: Any) -> None:
+    """HTTP errors are free; a stream that was left has an unknown cost."""
+    meter = openai_meter.install(hosts=HOSTS)
+    client = api()
+    with pytest.raises(OpenAIError):
+        ask(client, "no-such-model")
+    with client.chat.completions.create(model="gpt-6-luna", messages=MESSAGES, stream=True) as stream:
+        next(stream)
+    error, cut = meter.calls
+    assert (error.cost, error.cost_status) == (Decimal(0), "free")
+    assert (cut.status, cut.cost, cut.cost_status, cut.cost_reason) == ("cut", None, "unpriced", "usage unknown")
+
+
+def test_other_hosts_have_no_openai_prices(api: Any) -> None:
+    """A host that nobody vouches for is unpriced, unless it states its price itself, or the caller does."""
+    meter = openai_meter.install(prices={"mine": Price(input=1, output=2)})
+    client = api(chat_body("gpt-4o-mini"), chat_body("x", usage={"cost": 0.0042}), chat_body("mine"))
+    for _ in range(3):
+        ask(client)
+    assert [(call.cost, call.price_source) for call in meter.calls] == [
+        (None, None),
+        (Decimal("0.0042"), "provider"),
+        (Decimal("0.002"), "override"),
+    ]
+
+
+def test_a_price_that_arrives_later_prices_what_was_missing(api: Any) -> None:
+    """``reprice()`` prices the calls without a price, in the ring, in all totals, and in blocks."""
+    meter = openai_meter.install(hosts=HOSTS, recent=5)
+    client = api(chat_body("my-own-model"))
+    with openai_meter.track() as block:
+        for _ in range(5):
+            ask(client)
+    assert meter.cost is None
+    assert meter.reprice() == 0
+    meter.prices.set("my-own-model", Price(input="0.50", output=2))
+    assert meter.reprice() == 5
+    assert meter.cost == block.cost == Decimal("0.0075")
+    assert [call.cost for call in meter.calls] == [Decimal("0.0015")] * 5
+    assert sum(line.usd for line in meter.calls[0].cost_lines) == Decimal("0.0015")
+    assert (meter.totals.unpriced_calls, meter.unpriced(), meter.reprice()) == (0, (), 0)
+
+
+def test_a_new_price_holds_from_now_on(api: Any) -> None:
+    """What was priced keeps its cost and its bill when a price changes."""
+    meter = openai_meter.install(prices={"mine": Price(input=1, output=0)})
+    client = api(chat_body("mine"))
+    ask(client)
+    meter.calls  # noqa: B018 - reading waits until the price files are read
+    ask(client)
+    meter.prices.set("mine", Price(input=2, output=0))
+    ask(client)
+    assert [call.cost for call in meter.calls] == [Decimal("0.001"), Decimal("0.001"), Decimal("0.002")]
+    assert [call.cost_lines[0].usd for call in meter.calls] == [call.cost for call in meter.calls]
+
+
+def test_prices_can_be_given_in_every_way(api: Any, tmp_path: Any) -> None:
+    """Prices, models, a discount and a file are taken by ``install``, and what is wrong is said at once."""
+    client = api(chat_body("my-deployment", 1000, 0))
+    meter = openai_meter.install(hosts=HOSTS, models={"my-deployment": "gpt-4o-mini"}, discount="0.5")
+    ask(client)
+    assert meter.calls[-1].cost == Decimal("0.000075")
+    file = tmp_path / "prices.toml"
+    file.write_text('[[price]]\nmodels = ["my-deployment"]\ninput = 3\noutput = 4\n', encoding="utf-8")
+    openai_meter.install(prices=str(file))
+    ask(client)
+    assert meter.calls[-1].cost == Decimal("0.003")
+    for wrong in (
+        {"prices": {"m": 3}},
+        {"prices": str(tmp_path / "none.toml")},
+        {"discount": 2},
+        {"discount": "much"},
+        {"models": {"m": None}},
+        {"hosts": {"h": "nobody"}},
+        {"recent": -1},
+    ):
+        with pytest.raises(openai_meter.ConfigurationError):
+            openai_meter.install(**wrong)  # type: ignore[arg-type]
+    for values in ({"input": -1}, {"input": float("nan")}, {"output": "x"}, {"input": 1, "per": 0}):
+        with pytest.raises(openai_meter.ConfigurationError):
+            Price(**values)  # type: ignore[arg-type]
+    ask(client)
+    assert meter.calls[-1].cost == Decimal("0.003")
+
+
+def test_two_meters_price_by_their_own_books(api: Any) -> None:
+    """A call that two meters hear has the price of each in its records."""
+    installed = openai_meter.install(prices={"mine": Price(input=1, output=0)})
+    other = Meter(prices={"mine": Price(input=5, output=0)})
+    client = openai_meter.wrap(api(chat_body("mine")), other)
+    ask(client)
+    assert (installed.cost, other.cost) == (Decimal("0.001"), Decimal("0.005"))
+
+
+def test_threads_that_price_while_prices_change_lose_nothing(api: Any) -> None:
+    """Under 8 threads and changing prices every call has one of the prices, and the totals are the exact sum."""
+    meter = openai_meter.install(prices={"mine": Price(input=1, output=0)}, recent=10_000)
+    client = api(chat_body("mine", 1000, 0))
+    done = threading.Event()
+
+    def change() -> None:
+        price = 1
+        while not done.is_set():
+            price = 3 - price
+            meter.prices.set("mine", Price(input=price, output=0))
+            meter.reprice()
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: ask(client), range(200)))
+    done.set()
+    changer.join()
+    costs = [call.cost for call in meter.calls]
+    assert set(costs) <= {Decimal("0.001"), Decimal("0.002")}
+    assert meter.cost == meter.by("model")["mine"].cost == sum(cost for cost in costs if cost is not None)
+    assert len(costs) == 200
+
+
+def test_a_call_does_not_wait_for_the_price_files(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call returns while the price files are still being read; whoever reads the totals waits for them."""
+    meter = Meter()
+    gate = threading.Event()
+    read = type(meter.prices).warm
+
+    def slow(book: Any) -> None:
+        assert gate.wait(20)
+        read(book)
+
+    monkeypatch.setattr(type(meter.prices), "warm", slow)
+    openai_meter.install(meter=meter, hosts=HOSTS)
+    ask(api(chat_body("gpt-4o-mini", 3245, 1892)))
+    assert not gate.is_set()
+    assert meter._store.totals().unpriced_calls == 1
+    gate.set()
+    assert meter.cost == Decimal("0.00162195")
+
+
+def test_broken_price_files_break_nothing(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where prices cannot be read, calls are counted and unpriced, and the fault is counted."""
+    openai_meter.faults.reraise = False
+    meter = Meter()
+    monkeypatch.setattr(type(meter.prices), "warm", lambda _: 1 / 0)
+    openai_meter.install(meter=meter, hosts=HOSTS)
+    ask(api(chat_body("gpt-4o-mini")))
+    assert (meter.totals.calls, meter.cost) == (1, None)
+    ask(api(chat_body("gpt-4o-mini")))
+    assert meter.totals.unpriced_calls == 2
+    assert meter.faults == 1
+    assert {one.reason for one in meter.unpriced()} == {"prices are being read", "the prices cannot be read"}
+
+
+def test_a_call_that_is_recorded_after_the_others_were_priced_is_priced(api: Any) -> None:
+    """A call that had to wait, and comes into the store when the waiting ones have been priced, is priced when read."""
+    meter = openai_meter.install(hosts=HOSTS)
+    take = meter.take
+
+    def late(call: openai_meter.Call) -> None:
+        meter.settle()  # the price files are read, and all that waits is priced, between the two steps of a record
+        take(call)
+
+    meter.take = late  # type: ignore[method-assign]
+    ask(api(chat_body("gpt-4o-mini", 3245, 1892)))
+    assert meter.cost == Decimal("0.00162195")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_prices_on_its_own() -> None:
+    """A child that is forked while prices are being read prices its own calls, from zero."""
+    program = """
+import os, sys, openai_meter
+from openai import OpenAI
+from openai_meter.demo.server import DemoServer
+meter = openai_meter.install(hosts={"127.0.0.1": "openai"})
+with DemoServer() as server:
+    ask = lambda: OpenAI(base_url=server.base_url, api_key="x").embeddings.create(
+        model="text-embedding-3-small", input="x")
+    ask()
+    child = os.fork()
+    if not child:
+        ask()
+        os._exit(0 if meter.totals.calls == 1 and meter.cost else 1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), meter.totals.calls, meter.cost is not None)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout.split(), done.returncode) == (["0", "1", "True"], 0), done.stderr
+
+
+def test_an_unknown_call_cannot_be_explained() -> None:
+    """Explaining a call that is not there says so."""
+    with pytest.raises(LookupError, match="not among the 0 recent calls"):
+        Meter().explain("no-such-id")
