@@ -179,6 +179,7 @@ class Pending:
         WORK.pop(key)
         reading.model = reading.model or pending.reading.model
         reading.service_tier = reading.service_tier or pending.reading.service_tier
+        reading.facts = {**pending.reading.facts, **reading.facts}  # a completion window is only in the first request
         pending.reading = reading
         pending._record(_status(reading, None, whole=True), None)  # noqa: SLF001 - its own class
 
@@ -188,8 +189,8 @@ class Pending:
             reading.extra = {}  # what was asked for was not delivered
         if self.provider not in ("openai", "azure") and (stated := provider_cost(reading.usage)) is not None:
             reading.facts["provider_cost"] = stated
-        if status == "error" and self._first is None:
-            reading.facts["status"] = "error"
+        if status == "error" and reading.state is None and self._first is None:
+            reading.facts["status"] = "error"  # there was no answer at all
         started_at = datetime.fromtimestamp(self.started, UTC)
         split: list[tuple[str | None, Usage | None]] = [*reading.split] or [(reading.model, reading.total())]
         for model, usage in split:

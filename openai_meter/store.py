@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 from openai_meter import faults
 from openai_meter.call import Call
-from openai_meter.endpoints import ENDPOINTS
 from openai_meter.money import simplest, usd
 from openai_meter.usage import COUNTS, Usage
 
@@ -35,7 +34,6 @@ _MODELS = 1_000
 
 _NOT_PRICED = frozenset({"unpriced", "partial"})
 _REASONS = 200
-_FREE = frozenset(row.name for row in ENDPOINTS if row.free)
 
 
 _NO_USAGE = Usage(0, 0, 0)
@@ -193,14 +191,10 @@ class _Sum(NamedTuple):
 
 
 def _measured(call: Call) -> bool:
-    """Whether it is known what a call used: tokens, or what else it is billed by.
-
-    An error before there was any answer has used nothing.
-    """
+    """Whether it is known what a call used: tokens, or what else it is billed by, or that it was free."""
     usage = call.usage
-    if usage.total_tokens is not None or usage.seconds or usage.characters or usage.images:
-        return True
-    return call.endpoint in _FREE or (call.status == "error" and call.time_to_first_token is None)
+    known = usage.total_tokens is not None or usage.seconds or usage.characters or usage.images
+    return bool(known) or call.cost_status == "free"
 
 
 _NOTHING = _Sum()

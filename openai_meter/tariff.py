@@ -110,6 +110,8 @@ class Tariff:
         """The cost of a call that ends now, and the prices it came from; unpriced while the files are being read."""
         if call.row.name in _FREE:
             return Cost(0, "free"), None
+        if usage is None and call.reading.facts.get("status") == "error":
+            return Cost(0, "free", "errors are not charged"), None
         if self._failed:
             return Cost(None, "unpriced", "the prices cannot be read"), None
         if not self._ready:

@@ -107,6 +107,34 @@ def test_a_request_tells_what_the_answer_does_not(api: Any) -> None:
     assert meter.calls[0].cost == Decimal("0.021")
 
 
+def test_a_background_response_keeps_what_its_first_request_said(api: Any) -> None:
+    """A response that is polled until it is there is priced by the window that only its first request names."""
+    meter = openai_meter.install(hosts=HOSTS)
+    usage = {"input_tokens": 10_000, "output_tokens": 1_000, "total_tokens": 11_000}
+    queued = {"id": "resp_1", "object": "response", "model": "gpt-6.2-sol", "status": "queued", "output": [],
+              "background": True, "service_tier": "default", "usage": None}  # fmt: skip
+    client = api(queued, queued, {**queued, "status": "completed", "usage": usage})
+    window = {"background_options": {"completion_window": "8h"}}
+    client.responses.create(model="gpt-6.2-sol", input="x", background=True, extra_body=window)
+    for _ in range(4):
+        client.responses.retrieve("resp_1")
+    assert [call.cost for call in meter.calls] == [Decimal("0.018")]
+
+
+def test_an_answer_that_the_program_cannot_use_was_paid_for(api: Any) -> None:
+    """An error after the answer has the answer's cost; without usage in it the cost is unknown, and not free."""
+    meter = openai_meter.install(hosts=HOSTS)
+    cut = {**chat_body("gpt-4o-mini", 3245, 1892)}
+    cut["choices"] = [{**cut["choices"][0], "finish_reason": "length"}]
+    client = api(cut, {**cut, "usage": None})
+    for _ in range(2):
+        with pytest.raises(OpenAIError):
+            client.chat.completions.parse(model="gpt-4o-mini", messages=MESSAGES)
+    assert [(call.status, call.error_type) for call in meter.calls] == [("error", "LengthFinishReasonError")] * 2
+    assert [call.cost for call in meter.calls] == [Decimal("0.00162195"), None]
+    assert meter.totals.unmeasured_calls == 1
+
+
 def test_what_has_no_price_is_unpriced_and_said(api: Any, caplog: pytest.LogCaptureFixture) -> None:
     """An unknown model costs an unknown amount: never $0, with one warning, and named below the table."""
     meter = openai_meter.install(hosts=HOSTS)

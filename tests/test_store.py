@@ -49,7 +49,7 @@ def test_totals_are_the_sums_over_all_calls(made: list[Call], recent: int) -> No
     for name in ("input_tokens", "output_tokens", "total_tokens", *COUNTS):
         assert getattr(totals, name) == sum(getattr(call.usage, name) or 0 for call in made)
         assert getattr(totals, name) == sum(getattr(one, name) for one in models.values())
-    assert totals.unmeasured_calls == sum(not call.usage.known and call.status != "error" for call in made)
+    assert totals.unmeasured_calls == sum(not call.usage.known for call in made)
     costs = [call.cost_pico for call in made if call.cost_pico is not None]
     assert totals.unpriced_calls == len(made) - len(costs) == sum(one.calls for one in store.unpriced())
     assert (totals.cost_pico or 0) == sum(costs) == sum(one.cost_pico or 0 for one in models.values())
@@ -65,7 +65,7 @@ def test_totals_are_the_sums_over_all_calls(made: list[Call], recent: int) -> No
 def test_a_free_call_is_not_unmeasured() -> None:
     """A moderation has no tokens to know: it is counted, and nothing about it is unknown."""
     store = Store()
-    store.add(replace(BASE, endpoint="moderations", usage=Usage()))
+    store.add(replace(BASE, endpoint="moderations", usage=Usage(), cost_status="free", cost_pico=0))
     store.add(replace(BASE, endpoint="audio.speech", usage=Usage(characters=14)))
     assert (store.totals().calls, store.totals().unmeasured_calls, store.totals().characters) == (2, 0, 14)
 
