@@ -104,6 +104,7 @@ def test_streamed_calls_leave_nothing_but_their_record(monkeypatch):
         # What is remembered of ids is bounded too, by a number too large to be reached here.
         monkeypatch.setattr(meter._counted, "_limit", 100)
         stream(1_700)
+        assert meter.totals.calls == 1_700  # and the price files have been read
         with Growth() as growth:
             stream(110)
             growth.begin()
