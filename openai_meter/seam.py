@@ -23,6 +23,7 @@ from openai_meter.endpoints import find
 from openai_meter.meter import Meter, Readings, entries
 from openai_meter.observe import Pending, finish_open_streams
 from openai_meter.patching import Patches, tree
+from openai_meter.tariff import prepare
 
 __all__ = ["BASE_CLIENT", "MARK", "Mark", "seam", "set_hosts"]
 
@@ -258,6 +259,7 @@ def _begin(
         sdk = seam.sdk
         if not listeners or sdk is None:
             return None
+        prepare()
         body = _body(options)
         provider, host = _provider(client, options.url)
         pending = Pending(row, listeners, provider, host, body, stream=kwargs.get("stream") is True)

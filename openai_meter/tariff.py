@@ -10,6 +10,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from openai_meter.observe import Pending
     from openai_meter.prices import PriceBook
 
-__all__ = ["Tariff"]
+__all__ = ["Tariff", "prepare"]
 
 _PLAIN = frozenset({"chat.completions", "completions", "responses", "responses.compact", "embeddings"})
 """Endpoints whose calls are priced by their tokens alone, if nothing rare is said of them."""
@@ -32,6 +33,25 @@ _FREE = frozenset(row.name for row in ENDPOINTS if row.free)
 _WAITING = "prices are being read"
 _PATIENCE = 10.0
 """Seconds that a fork waits for the price files at most."""
+
+
+_preparing = threading.Lock()
+_prepared = False
+
+
+def prepare() -> None:
+    """Makes sure that reading the prices later imports no HTTP library; to be called before a call goes out.
+
+    The catalog's package imports httpx2. SDK 2.54 looks for that one among the loaded modules whenever it reads an
+    answer, and breaks the program's call if it finds it half imported by another thread. So it is imported while no
+    metered call is under way: the first one does it, and whoever comes meanwhile waits. SDK 3 has imported it anyway.
+    """
+    global _prepared  # noqa: PLW0603 - once in a process, as an import is
+    if not _prepared:
+        with _preparing:
+            with suppress(ImportError):  # then the catalog cannot be read, and says so
+                import httpx2  # noqa: F401, PLC0415
+            _prepared = True
 
 
 class Tariff:
@@ -182,6 +202,7 @@ _forking: list[Tariff] = []
 
 
 def _before_fork() -> None:
+    _preparing.acquire(timeout=_PATIENCE)
     _forking[:] = list(_tariffs)
     for tariff in _forking:
         tariff.before_fork()
@@ -191,7 +212,15 @@ def _after_fork() -> None:
     for tariff in _forking:
         tariff.after_fork()
     _forking.clear()
+    if _preparing.locked():
+        _preparing.release()
+
+
+def _in_child() -> None:
+    _forking.clear()
+    if _preparing.locked():
+        _preparing.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)

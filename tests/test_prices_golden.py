@@ -17,6 +17,8 @@ from openai_meter.prices import Billable, Deployment, PriceBook
 from openai_meter.usage import Usage
 
 SHARED = os.environ.get("OPENAI_METER_SHARED")
+if SHARED is not None and not Path(SHARED, "pricing_golden.jsonl").is_file():
+    SHARED = None
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
