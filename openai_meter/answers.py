@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from openai_meter.call import Status
 from openai_meter.facts import answer_facts
+from openai_meter.heard import Heard
 from openai_meter.usage import Usage, count, fields_of, read_usage, seconds
 
 __all__ = ["Fields", "Reading"]
@@ -24,7 +25,7 @@ class Reading:
     """What is known so far of one answer: filled by a reader at once, or by a folder event by event.
 
     The usage object is kept as it came and read once at the end: a stream may repeat it on every chunk, and only the
-    last one counts. No text of the answer is ever kept.
+    last one counts. Text is heard for the case that there will be no usage, and goes with the reading.
     """
 
     __slots__ = (
@@ -32,6 +33,7 @@ class Reading:
         "error_type",
         "extra",
         "facts",
+        "heard",
         "images_asked",
         "model",
         "response_id",
@@ -59,6 +61,8 @@ class Reading:
         """How many images were asked for: their number where the answer is too large to be kept."""
         self.split: list[tuple[str | None, Usage]] = []
         """Usage by model, where one answer reports several."""
+        self.heard = Heard()
+        """What a stream has said."""
 
     def total(self) -> Usage | None:
         """All that was consumed, or ``None`` if the API did not say."""
@@ -283,9 +287,12 @@ def fold_choices(reading: Reading, chunk: Any) -> None:
         reading.usage = usage
     choices = said.get("choices")
     if choices and type(choices) is list:
-        first = choices[0]
-        reason = (first if type(first) is dict else getattr(first, "__dict__", _NOTHING)).get("finish_reason")
-        if reason is not None:
+        ended = None
+        for choice in choices:
+            one = choice if type(choice) is dict else getattr(choice, "__dict__", _NOTHING)
+            reading.heard.choice(one)
+            ended = ended or one.get("finish_reason")
+        if ended is not None:
             _read_choices(reading, choices)
     elif type(chunk) is dict and chunk.get("error") is not None:
         _read_error(reading, chunk["error"])  # the SDK raises on this one, and makes no chunk of it
@@ -312,13 +319,30 @@ _RESPONSE_EVENTS = frozenset(
 )
 
 
+_RESPONSE_PIECES = {
+    "response.output_text.delta": None,
+    "response.refusal.delta": "refusal",
+    "response.reasoning_text.delta": "reasoning",
+    "response.function_call_arguments.delta": "call",
+    "response.custom_tool_call_input.delta": "call",
+    "response.mcp_call_arguments.delta": "call",
+    "response.code_interpreter_call_code.delta": "call",
+}
+"""Which part of an output item an event brings a piece of; ``None`` is its text."""
+
+
 def fold_response(reading: Reading, event: Any) -> None:
-    """Reads an event of a response: those that carry the response itself, and the error that ends it."""
+    """Reads an event of a response: those that carry the response itself, pieces of it, and the error that ends it."""
     said = event if type(event) is dict else getattr(event, "__dict__", _NOTHING)
     kind = said.get("type")
     if type(kind) is not str:
         return
-    if kind in _RESPONSE_EVENTS:
+    if kind in _RESPONSE_PIECES:
+        part, index = _RESPONSE_PIECES[kind], said.get("output_index")
+        key = index if part is None else (index, part, 0) if part == "call" else (index, part)
+        if type(index) is int:
+            reading.heard.say(key, said.get("delta"))
+    elif kind in _RESPONSE_EVENTS:
         answer = fields_of(fields_of(event).get("response"))
         if kind in {"response.created", "response.queued", "response.in_progress"}:
             _read_common(reading, answer)
@@ -327,6 +351,10 @@ def fold_response(reading: Reading, event: Any) -> None:
         read_response(reading, answer)
         if "status" not in answer:
             reading.state = _RESPONSE_STATES.get(kind.partition(".")[2], "ok")
+    elif kind == "response.output_item.done":
+        reading.heard.item(said.get("output_index"), said.get("item"))
+    elif kind == "response.output_item.added":
+        reading.heard.begun(said.get("output_index"), said.get("item"))
     elif kind == "error":
         _read_error(reading, fields_of(event))
 

@@ -209,11 +209,10 @@ class _Events:
         name, data = self._name, b"\n".join(self._data)
         self._name = b""
         self._data.clear()
-        if (
-            not data
-            or self._pending.row.fold is None
-            or not (self._first or name.startswith(b"thread.run") or _MATTERS.search(data))
-        ):
+        if not data or self._pending.row.fold is None:
+            return
+        if not (self._first or name.startswith(b"thread.run") or _MATTERS.search(data)):
+            self._pending.reading.heard.raw(data)
             return
         try:
             event = json.loads(data)

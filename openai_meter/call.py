@@ -28,6 +28,11 @@ that the work failed. ``cut``: the program left before the end (break, close, ca
 raised; ``error_type`` names what.
 """
 UsageSource = Literal["api", "tiktoken", "chars", "none"]
+"""Who says what was used: the API; an estimate by a vocabulary of the model's family, or by numbers of characters;
+or nobody, and it is unknown."""
+
+ESTIMATED = frozenset({"tiktoken", "chars"})
+"""The sources that are estimates."""
 
 FAILURES = frozenset({"error", "failed"})
 """The statuses that count as errors."""
@@ -54,6 +59,8 @@ class Call:
     usage: Usage
     usage_source: UsageSource
     """Who says what was used: the API, an estimate, or nobody (``none``: the tokens are unknown)."""
+    usage_unknown: tuple[str, ...] = ()
+    """What an estimate could not count (reasoning, a file, what the server keeps): then it is a lower bound."""
 
     response_id: str | None = None
     service_tier: str | None = None
@@ -72,7 +79,7 @@ class Call:
     cost_reason: str | None = None
     """Why the call is not, or not wholly, priced; or why its price is approximate."""
     cost_estimated: bool = False
-    """Whether a quantity in the cost is an estimate (container sessions, tokens of a search)."""
+    """Whether a quantity in the cost is an estimate (all tokens, container sessions, tokens of a search)."""
     price_source: str | None = None
     """Whose prices: ``override``, ``overlay``, ``genai-prices VERSION``, or ``provider`` where the host stated it."""
 
@@ -104,6 +111,11 @@ class Call:
         return () if self.price_book is None else self.price_book.lines(self.price_book.billable_of(self))
 
     @property
+    def estimated(self) -> bool:
+        """Whether the tokens are an estimate."""
+        return self.usage_source in ESTIMATED
+
+    @property
     def failed(self) -> bool:
         """Whether the call counts as an error."""
         return self.status in FAILURES
@@ -115,6 +127,7 @@ class Call:
         data["usage"] = self.usage.to_dict()
         data["cost"] = None if self.cost is None else str(self.cost)
         data["tags"] = dict(self.tags)
+        data["usage_unknown"] = list(self.usage_unknown)
         return data
 
     @classmethod
@@ -128,6 +141,7 @@ class Call:
         try:
             values["started_at"] = datetime.fromisoformat(values["started_at"])
             values["usage"] = Usage.from_dict(values["usage"])
+            values["usage_unknown"] = tuple(values.get("usage_unknown", ()))
             if (cost := data.get("cost")) is not None:
                 values["cost_pico"] = simplest(pico(exact(cost, "cost")))
             if values["status"] not in get_args(Status):

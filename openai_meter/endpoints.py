@@ -81,6 +81,10 @@ class Endpoint(NamedTuple):
     """Whether the call is recorded but costs nothing and has no tokens to know (moderations)."""
     cumulative: bool = False
     """Whether the usage of finished work can grow later, so that the growth counts again (agent sessions)."""
+    estimate: bool = False
+    """Whether tokens can be counted from the request and the answer where the API does not tell them."""
+    asks: bool = False
+    """Whether a stream has its usage only where the request asks for it (``stream_options.include_usage``)."""
 
 
 def _drawn(reading: Reading, body: Fields) -> None:
@@ -94,14 +98,14 @@ def _spoken(reading: Reading, body: Fields) -> None:
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("chat.completions", "POST", "/chat/completions", read_choices, fold_choices),
-    Endpoint("completions", "POST", "/completions", read_choices, fold_choices),
-    Endpoint("responses", "POST", "/responses", read_response, fold_response),
+    Endpoint("chat.completions", "POST", "/chat/completions", read_choices, fold_choices, estimate=True, asks=True),
+    Endpoint("completions", "POST", "/completions", read_choices, fold_choices, estimate=True, asks=True),
+    Endpoint("responses", "POST", "/responses", read_response, fold_response, estimate=True),
     Endpoint("responses", "GET", "/responses/{}", read_response, fold_response, "poll", _was_background),
     Endpoint("responses", "POST", "/responses/{}/cancel", read_response, None, "cancel"),
-    Endpoint("responses.compact", "POST", "/responses/compact", read_object),
+    Endpoint("responses.compact", "POST", "/responses/compact", read_object, estimate=True),
     Endpoint("decisions", "POST", "/decisions", read_object),
-    Endpoint("embeddings", "POST", "/embeddings", read_embeddings),
+    Endpoint("embeddings", "POST", "/embeddings", read_embeddings, estimate=True),
     Endpoint("moderations", "POST", "/moderations", read_object, free=True),
     Endpoint("images.generate", "POST", "/images/generations", read_images, fold_image, request=_drawn),
     Endpoint("images.edit", "POST", "/images/edits", read_images, fold_image, request=_drawn),

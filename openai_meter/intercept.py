@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from openai_meter import asking
 from openai_meter.errors import ConfigurationError, UnsupportedClientError
 from openai_meter.meter import Block, Meter
 from openai_meter.scope import read_attribution
 from openai_meter.seam import BASE_CLIENT, MARK, Mark, seam, set_hosts
 
 if TYPE_CHECKING:
+    from openai_meter.asking import StreamUsage
     from openai_meter.money import Number
     from openai_meter.prices import Deployment, Price
 
@@ -38,6 +40,7 @@ def install(
     models: Mapping[str, str | Deployment] | None = None,
     discount: Number | None = None,
     hosts: Mapping[str, str] | None = None,
+    stream_usage: StreamUsage | Collection[str] | None = None,
 ) -> Meter:
     """Starts counting every call of every openai client in the process.
 
@@ -52,6 +55,9 @@ def install(
         discount: the part (0 to 1) that OpenAI takes off for you.
         hosts: which provider stands behind hosts of your own, such as a proxy: ``{"llm.example.com": "openai"}``.
             Calls of other hosts have no OpenAI prices. Also ``OPENAI_METER_HOSTS=llm.example.com=openai,...``.
+        stream_usage: where to ask for the usage of chat streams whose callers did not, without their seeing it:
+            ``"auto"`` (the default: OpenAI, Azure and ``hosts``), ``"always"``, ``"never"``, or more hosts that take
+            ``stream_options``. Where it is not asked for, it is estimated. Also ``OPENAI_METER_STREAM_USAGE``.
 
     Returns:
         The meter that counts.
@@ -63,6 +69,8 @@ def install(
         raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
     behind = _checked_hosts(_hosts_from_environment() if hosts is None else hosts)
     with seam.lock:
+        if stream_usage is not None or seam.installed is None:
+            asking.configure(stream_usage or os.environ.get("OPENAI_METER_STREAM_USAGE") or "auto")
         chosen = meter or seam.installed or get_meter()
         chosen.configure(recent=recent, prices=prices, models=models, discount=discount)
         if behind or hosts is not None:
@@ -95,6 +103,7 @@ def uninstall() -> None:
     """
     with seam.lock:
         set_hosts({})
+        asking.configure("auto")
         seam.installed = None
         seam.wrapping = False
         seam.epoch += 1

@@ -22,6 +22,7 @@ from openai_meter.scope import Attribution, Scoped, attribution
 from openai_meter.store import Store, Totals, Unpriced
 from openai_meter.tariff import Tariff
 from openai_meter.usage import Usage
+from openai_meter.worker import worker
 
 if TYPE_CHECKING:
     from openai_meter.money import Number
@@ -78,6 +79,7 @@ class Readings:
 
         Calls that are still open are counted when they end.
         """
+        self.meter.settle()
         before = self._store.reset()
         self.started_at = datetime.now(UTC)
         return before
@@ -242,7 +244,8 @@ class Meter(Readings):
         raise LookupError(f"call {call_id!r} is not among the {len(self.calls)} recent calls of this meter")
 
     def settle(self) -> None:
-        """Prices what had to wait for the price files, so that what is read next is final."""
+        """Does what had to wait (estimates, the price files), so that what is read next is final."""
+        worker.drain()
         self._tariff.settle()
 
     def reset(self) -> Totals:

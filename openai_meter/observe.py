@@ -1,7 +1,8 @@
 """One call from its request to its record. Everything here is synchronous, in memory, and never raises.
 
 A :class:`Pending` is made when the request leaves. The answer is read into its :class:`~answers.Reading`, by whoever
-sees it; :meth:`Pending.finish` turns it into a ``Call`` exactly once, whoever is first.
+sees it; :meth:`Pending.finish` turns it into a ``Call`` exactly once, whoever is first. Where the API has not said
+what was used, that is estimated first, beside the program; until then the call holds its request, and no longer.
 """
 
 from __future__ import annotations
@@ -9,19 +10,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from openai_meter import faults
 from openai_meter.answers import Reading
 from openai_meter.bounded import Bounded
-from openai_meter.call import Status, make_call, new_call_id
+from openai_meter.call import ESTIMATED, Status, UsageSource, make_call, new_call_id
 from openai_meter.endpoints import Endpoint
 from openai_meter.facts import provider_cost, request_facts
+from openai_meter.heard import Heard
 from openai_meter.meter import Meter, Readings, entries, start_over_in_child
 from openai_meter.scope import Attribution, attribution
+from openai_meter.spoken import Spoken, spoken_of_answer
 from openai_meter.usage import Usage, fields_of
+from openai_meter.worker import worker
 
 __all__ = ["OpenCall", "Pending", "finish_open_streams", "open_calls"]
 
@@ -42,6 +47,14 @@ class OpenCall:
     """``True`` for an answer that is being read, ``False`` for work on the server."""
 
 
+class _End(NamedTuple):
+    """How and when a call ended."""
+
+    status: Status
+    error_type: str | None
+    duration: float
+
+
 class Pending:
     """One call that has begun. Its methods may be called from any thread, and from finalizers.
 
@@ -50,13 +63,13 @@ class Pending:
         listeners: who takes the record.
         provider: ``openai``, ``azure`` or a host.
         host: the host that is asked.
-        body: the request's JSON body; read here, not kept.
+        body: the request's JSON body; kept until the call ends, and only where its tokens may have to be counted.
         stream: whether the answer was asked for as a stream.
     """
 
     __slots__ = (
-        "_claim", "_clock", "_first", "_who", "block", "host", "listeners", "provider", "reading", "requested_model",
-        "row", "started", "stream",
+        "_answer", "_body", "_claim", "_clock", "_first", "_who", "block", "host", "listeners", "provider", "reading",
+        "requested_model", "row", "started", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +95,12 @@ class Pending:
         if not _RARE.isdisjoint(body):
             self.reading.facts = request_facts(body)
         self.reading.background = body.get("background") is True
+        self._body: Mapping[str, Any] | None = None
+        self._answer: Mapping[str, Any] | None = None
+        if row.estimate:
+            self._body = _held(body) if stream else body
+            if stream:
+                worker.start()  # here, because a stream may end in a finalizer, where no thread can be started
         self._who: Attribution = attribution.get()
         around = entries.get()
         self.block: str | None = around[-1].block.name if around else None
@@ -97,7 +116,10 @@ class Pending:
     def saw(self, answer: object) -> None:
         """Reads a whole answer: an SDK object, a dict, or anything else (then it says nothing)."""
         try:
-            self.row.read(self.reading, fields_of(answer))
+            fields = fields_of(answer)
+            if self._body is not None:
+                self._answer = fields
+            self.row.read(self.reading, fields)
         except Exception as error:
             faults.caught(error, f"reading an answer of {self.row.name}")
 
@@ -125,11 +147,13 @@ class Pending:
             OPEN.pop(id(self))
             self._settle(error, whole=whole)
         except Exception as fault:
+            self._body = self._answer = None
             faults.caught(fault, f"recording a call of {self.row.name}")
 
     def drop(self) -> None:
         """Ends the call without a record: nothing was sent."""
         self._claim.clear()
+        self._body = self._answer = None
         OPEN.pop(id(self))
 
     @property
@@ -156,6 +180,7 @@ class Pending:
     def _begin_work(self, identity: str) -> None:
         key = (self.row.name, identity)
         self.listeners[0].meter.forget_sight(key)
+        self._body = self._answer = None
         WORK.put(key, self)
 
     def _settle_poll(self) -> None:
@@ -191,31 +216,75 @@ class Pending:
             reading.facts["provider_cost"] = stated
         if status == "error" and reading.state is None and self._first is None:
             reading.facts["status"] = "error"  # there was no answer at all
+        error_type = reading.error_type if error is None else type(error).__name__
+        end = _End(status, error_type, time.perf_counter() - self._clock)
+        usage = reading.total()
+        body, answer, self._body, self._answer = self._body, self._answer, None, None
+        if body is not None and (usage is None or not usage.total_tokens):
+            said = () if answer is None else spoken_of_answer(self.row.name, answer)
+            if (said or reading.heard.anything or (status == "cut" and usage is None)) and worker.submit(
+                partial(self._estimate, end, usage, body, said)
+            ):
+                return
+        self._write(end, [*reading.split] or [(reading.model, usage)])
+
+    def _estimate(self, end: _End, usage: Usage | None, body: Mapping[str, Any], said: tuple[Spoken, ...]) -> None:
+        """Counts the tokens, and records the call. Runs in the worker, or in whoever waits for it."""
+        from openai_meter.estimates import estimate_call  # noqa: PLC0415 - most programs never need it
+
+        reading = self.reading
+        found: tuple[Usage | None, UsageSource, tuple[str, ...]] = (usage, "none", ())
+        try:
+            for event in reading.heard.events():
+                self.row.fold(reading, event)  # type: ignore[misc] # only where there is a folder are events heard
+            spoken = said or reading.heard.spoken()
+            answered = bool(spoken) or self._first is not None
+            model = reading.model or self.requested_model
+            estimate = estimate_call(self.row.name, body, spoken if answered else None, model)
+            unknown = estimate.unknown if answered else tuple(sorted({*estimate.unknown, "answer"}))
+            found = (_enlarged(estimate.usage, reading.heard.whole), estimate.source, unknown)
+            if reading.extra:
+                found = (found[0] + Usage(**reading.extra), *found[1:])
+        except Exception as error:
+            faults.caught(error, f"estimating a call of {self.row.name}")
+        finally:
+            reading.heard = Heard()
+            self._write(end, [(reading.model, found[0])], *found[1:])
+
+    def _write(
+        self,
+        end: _End,
+        split: list[tuple[str | None, Usage | None]],
+        source: UsageSource = "api",
+        unknown: tuple[str, ...] = (),
+    ) -> None:
+        """Makes the record (or several, where an answer reports several models) and hands it to the listeners."""
+        reading = self.reading
         started_at = datetime.fromtimestamp(self.started, UTC)
-        split: list[tuple[str | None, Usage | None]] = [*reading.split] or [(reading.model, reading.total())]
         for model, usage in split:
             for meter, listeners in self._by_meter():
                 cost, book = meter.price(usage, model or self.requested_model, self, started_at)
                 call = make_call(
                     id=new_call_id(self.started),
                     started_at=started_at,
-                    duration=time.perf_counter() - self._clock,
+                    duration=end.duration,
                     endpoint=self.row.name,
                     provider=self.provider,
                     model=model or self.requested_model,
                     requested_model=self.requested_model,
-                    status=status,
+                    status=end.status,
                     usage=usage or _UNKNOWN,
-                    usage_source="none" if usage is None or not (usage.known or usage.seconds) else "api",
+                    usage_source="none" if usage is None or not (usage.known or usage.seconds) else source,
+                    usage_unknown=unknown,
                     response_id=reading.response_id,
                     service_tier=reading.service_tier,
                     stream=self.stream,
                     time_to_first_token=None if self._first is None else self._first - self._clock,
-                    error_type=reading.error_type if error is None else type(error).__name__,
+                    error_type=end.error_type,
                     cost_pico=cost.amount_pico,
                     cost_status=cost.status,
                     cost_reason=cost.reason,
-                    cost_estimated=cost.estimated,
+                    cost_estimated=cost.estimated or source in ESTIMATED,
                     price_source=cost.source,
                     agent=self._who.agent,
                     operation=self._who.operation,
@@ -239,6 +308,20 @@ class Pending:
         for listener in self.listeners:
             found[listener.meter] = (*found.get(listener.meter, ()), listener)
         return found.items()
+
+
+def _held(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The body with its lists as they are now: a program goes on with its conversation while it reads a stream."""
+    return {key: [*value] if type(value) is list else value for key, value in body.items()}
+
+
+def _enlarged(usage: Usage, times: float) -> Usage:
+    """An estimate whose output was ``times`` as large as what was kept of it; the total is what is known of both."""
+    tokens_out = usage.output_tokens
+    if tokens_out is not None and times > 1:
+        tokens_out = round(tokens_out * times)
+    total = None if usage.input_tokens is None and tokens_out is None else (usage.input_tokens or 0) + (tokens_out or 0)
+    return replace(usage, output_tokens=tokens_out, total_tokens=total)
 
 
 def _status(reading: Reading, error: BaseException | None, *, whole: bool) -> Status:
@@ -293,6 +376,7 @@ def finish_open_streams() -> None:
     """Records what is still being read as cut, so that nothing is lost at exit. Work on the server stays open."""
     for pending in OPEN.values():
         pending.finish(whole=False)
+    worker.drain()
 
 
 def _forget_in_child() -> None:

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from openai_meter import faults, streams
+from openai_meter import asking, faults, streams
 from openai_meter.bodies import read_text
 from openai_meter.endpoints import find
 from openai_meter.meter import Meter, Readings, entries
@@ -142,13 +142,16 @@ def _request(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kw
     if seen is None:
         return wrapped(*args, **kwargs)
     parser, args, kwargs = seen
-    try:
-        answer = wrapped(*args, **kwargs)
-    except BaseException as error:
-        parser.pending.finish(error)
-        raise
-    parser.answered(answer)
-    return answer
+    while True:
+        try:
+            answer = wrapped(*args, **kwargs)
+        except BaseException as error:
+            if (unasked := parser.failed(error)) is None:
+                raise
+            args, kwargs = unasked
+        else:
+            parser.answered(answer)
+            return answer
 
 
 async def _request_async(
@@ -158,13 +161,16 @@ async def _request_async(
     if seen is None:
         return await wrapped(*args, **kwargs)
     parser, args, kwargs = seen
-    try:
-        answer = await wrapped(*args, **kwargs)
-    except BaseException as error:
-        parser.pending.finish(error)
-        raise
-    parser.answered(answer)
-    return answer
+    while True:
+        try:
+            answer = await wrapped(*args, **kwargs)
+        except BaseException as error:
+            if (unasked := parser.failed(error)) is None:
+                raise
+            args, kwargs = unasked
+        else:
+            parser.answered(answer)
+            return answer
 
 
 def _copied(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -182,12 +188,16 @@ class PostParser:
     ``request``, or another wrapper stands in between, the inner seam finds it and stays out.
     """
 
-    __slots__ = ("inner", "pending", "sdk")
+    __slots__ = ("asked", "inner", "pending", "sdk", "unasked")
 
     def __init__(self, inner: object, pending: Pending, sdk: _Sdk) -> None:
         self.inner = inner if callable(inner) else None
         self.pending = pending
         self.sdk = sdk
+        self.asked: bool | None = None
+        """Whether usage is asked for in the caller's stead; ``False`` where that was tried and taken back."""
+        self.unasked: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        """The arguments for a second try without asking."""
 
     def __call__(self, parsed: Any) -> Any:
         pending = self.pending
@@ -214,7 +224,7 @@ class PostParser:
             is_async = isinstance(parsed, self.sdk.streams[1])
             if self.pending.row.fold is None:
                 return False
-            streams.watch_events(parsed, self.pending, is_async=is_async)
+            streams.watch_events(parsed, self.pending, is_async=is_async, asked=self.asked is True)
             return True
         if isinstance(parsed, self.sdk.binary):
             streams.read_response(parsed.response, self.pending)
@@ -224,9 +234,24 @@ class PostParser:
             self.pending.saw(parsed)
         return False
 
+    def failed(self, error: BaseException) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Hears what ``request`` raised: the arguments for another try if our asking may be the cause, else the end."""
+        try:
+            pending = self.pending
+            unasked, self.unasked = self.unasked, None
+            if unasked is not None and not pending.finished and asking.refused(error, pending.provider, pending.host):
+                self.asked = False
+                return unasked
+        except Exception as fault:
+            faults.caught(fault, "looking at a refusal")
+        self.pending.finish(error)
+        return None
+
     def answered(self, answer: Any) -> None:
         """Sees what ``request`` returned: all there is to see of a raw response that was not parsed."""
         pending = self.pending
+        if self.asked is not None:
+            asking.accepted(pending.host, asked=self.asked)
         if pending.finished or isinstance(answer, self.sdk.streams):
             return
         try:
@@ -268,12 +293,24 @@ def _begin(
         parser = PostParser(options.post_parser, pending, sdk)
         copy = sdk.copy_options(options)
         copy.post_parser = parser
+        if pending.stream and asking.may_ask(row, body, options.headers, provider, host):
+            parser.unasked = _with_options(args, kwargs, copy)
+            copy = sdk.copy_options(copy)
+            asking.ask(copy)
+            parser.asked = True
+        return parser, *_with_options(args, kwargs, copy)
     except Exception as error:
         faults.caught(error, "beginning a call")
         return None
+
+
+def _with_options(
+    args: tuple[Any, ...], kwargs: dict[str, Any], options: Any
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of ``request`` with other options."""
     if len(args) > 1:
-        return parser, (args[0], copy, *args[2:]), kwargs
-    return parser, args, {**kwargs, "options": copy}
+        return (args[0], options, *args[2:]), kwargs
+    return args, {**kwargs, "options": options}
 
 
 def _listeners(client: Any) -> tuple[Readings, ...]:

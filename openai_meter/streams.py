@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from openai_meter import faults
+from openai_meter.asking import conceal
 from openai_meter.bodies import Body, body_reader
 from openai_meter.observe import Pending
 
@@ -81,10 +82,11 @@ class Watch:
 class _Tap:
     """Stands before a stream's iterator and shows each event to the meter."""
 
-    __slots__ = ("_inner", "_next", "_turn", "_watch")
+    __slots__ = ("_asked", "_inner", "_next", "_turn", "_watch")
 
-    def __init__(self, inner: Any, step: Callable[[], Any], watch: Watch) -> None:
+    def __init__(self, inner: Any, step: Callable[[], Any], watch: Watch, *, asked: bool) -> None:
         self._watch = watch
+        self._asked = asked
         self._inner = inner
         self._next = step
         watch.turn += 1
@@ -121,18 +123,20 @@ class EventTap(_Tap):
 
     def __next__(self) -> Any:
         watch = self._watch
-        watch.busy = True
-        try:
-            item = self._next()
-        except StopIteration:
-            self._end(None)
-            raise
-        except BaseException as error:
-            self._end(error)
-            raise
-        watch.busy = False
-        watch.pending.event(item)
-        return item
+        while True:
+            watch.busy = True
+            try:
+                item = self._next()
+            except StopIteration:
+                self._end(None)
+                raise
+            except BaseException as error:
+                self._end(error)
+                raise
+            watch.busy = False
+            watch.pending.event(item)
+            if not (self._asked and conceal(item)):
+                return item
 
 
 class AsyncEventTap(_Tap):
@@ -145,26 +149,30 @@ class AsyncEventTap(_Tap):
 
     async def __anext__(self) -> Any:
         watch = self._watch
-        watch.busy = True
-        try:
-            item = await self._next()
-        except StopAsyncIteration:
-            self._end(None)
-            raise
-        except BaseException as error:
-            self._end(error)
-            raise
-        watch.busy = False
-        watch.pending.event(item)
-        return item
+        while True:
+            watch.busy = True
+            try:
+                item = await self._next()
+            except StopAsyncIteration:
+                self._end(None)
+                raise
+            except BaseException as error:
+                self._end(error)
+                raise
+            watch.busy = False
+            watch.pending.event(item)
+            if not (self._asked and conceal(item)):
+                return item
 
 
-def watch_events(stream: Any, pending: Pending, *, is_async: bool) -> None:
-    """Watches the events of a ``Stream`` or ``AsyncStream`` of the SDK."""
+def watch_events(stream: Any, pending: Pending, *, is_async: bool, asked: bool) -> None:
+    """Watches the events of a ``Stream`` or ``AsyncStream`` of the SDK; ``asked``: for usage, in the caller's stead."""
     watch = _watch(stream.response, pending, is_async=is_async)
     inner = stream._iterator  # noqa: SLF001 - the one place where every way of reading a stream comes by
     stream._iterator = (  # noqa: SLF001
-        AsyncEventTap(inner, inner.__anext__, watch) if is_async else EventTap(inner, inner.__next__, watch)
+        AsyncEventTap(inner, inner.__anext__, watch, asked=asked)
+        if is_async
+        else EventTap(inner, inner.__next__, watch, asked=asked)
     )
     pending.open()
 

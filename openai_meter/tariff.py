@@ -37,6 +37,8 @@ _PATIENCE = 10.0
 
 _preparing = threading.Lock()
 _prepared = False
+_preparing_held = False
+"""Whether a fork holds the lock."""
 
 
 def prepare() -> None:
@@ -163,7 +165,7 @@ class Tariff:
             cost_pico=cost.amount_pico,
             cost_status=cost.status,
             cost_reason=cost.reason,
-            cost_estimated=cost.estimated,
+            cost_estimated=cost.estimated or call.estimated,
             price_source=cost.source,
             price_book=book,
         )
@@ -202,24 +204,27 @@ _forking: list[Tariff] = []
 
 
 def _before_fork() -> None:
-    _preparing.acquire(timeout=_PATIENCE)
+    global _preparing_held  # noqa: PLW0603 - forks come one at a time
+    _preparing_held = _preparing.acquire(timeout=_PATIENCE)
     _forking[:] = list(_tariffs)
     for tariff in _forking:
         tariff.before_fork()
 
 
 def _after_fork() -> None:
+    global _preparing_held  # noqa: PLW0603
     for tariff in _forking:
         tariff.after_fork()
     _forking.clear()
-    if _preparing.locked():
+    if _preparing_held:
+        _preparing_held = False
         _preparing.release()
 
 
 def _in_child() -> None:
+    global _preparing, _preparing_held
     _forking.clear()
-    if _preparing.locked():
-        _preparing.release()
+    _preparing, _preparing_held = threading.Lock(), False
 
 
 if hasattr(os, "register_at_fork"):
