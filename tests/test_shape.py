@@ -19,6 +19,7 @@ HOUSE = [
     "frozen",
     "money",
     "usage",
+    "spoken",
     "facts",
     "call",
     "answers",
