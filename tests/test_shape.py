@@ -24,6 +24,8 @@ HOUSE = [
     "call",
     "answers",
     "endpoints",
+    "vocabulary",
+    "estimates",
     "prices",
     "scope",
     "store",
