@@ -240,7 +240,7 @@ class Pending:
             spoken = said or reading.heard.spoken()
             answered = bool(spoken) or self._first is not None
             model = reading.model or self.requested_model
-            estimate = estimate_call(self.row.name, body, spoken if answered else None, model)
+            estimate = estimate_call(self.row.name, body, spoken if answered else None, model, wait=True)
             unknown = estimate.unknown if answered else tuple(sorted({*estimate.unknown, "answer"}))
             found = (_enlarged(estimate.usage, reading.heard.whole), estimate.source, unknown)
             if reading.extra:

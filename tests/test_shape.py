@@ -26,6 +26,8 @@ HOUSE = [
     "call",
     "answers",
     "endpoints",
+    "vocabulary",
+    "estimates",
     "prices",
     "scope",
     "store",
