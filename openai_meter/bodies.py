@@ -212,7 +212,8 @@ class _Events:
         if not data or self._pending.row.fold is None:
             return
         if not (self._first or name.startswith(b"thread.run") or _MATTERS.search(data)):
-            self._pending.reading.heard.raw(data)
+            if data[:1] == b"{":  # not [DONE]
+                self._pending.reading.heard.raw(data)
             return
         try:
             event = json.loads(data)

@@ -27,9 +27,10 @@ _NOTHING: Mapping[str, Any] = {}
 class Heard:
     """The pieces of one answer. Kept by index (a choice, an output item), by kind and, for tool calls, by number."""
 
-    __slots__ = ("_items", "_lost", "_names", "_pieces", "_raw", "_stopped", "size")
+    __slots__ = ("_answered", "_items", "_lost", "_names", "_pieces", "_raw", "_stopped", "size")
 
     def __init__(self) -> None:
+        self._answered = False
         self.size = 0
         """The characters kept so far."""
         self._lost = 0
@@ -61,6 +62,9 @@ class Heard:
 
     def choice(self, choice: Mapping[str, Any]) -> None:
         """Hears one choice of a chunk of a chat completion or a completion."""
+        if not choice:
+            return
+        self._answered = True
         index = choice.get("index")
         if type(index) is not int:
             index = 0
@@ -105,6 +109,7 @@ class Heard:
 
     def item(self, index: object, item: object) -> None:
         """Hears a whole item of a response's output: what came of it in pieces is not needed any more."""
+        self._answered = True
         if type(index) is int and item is not None and len(self._items) < _PARTS:
             self._items[index] = item
             for key in [key for key in self._pieces if key == index or (type(key) is tuple and key[0] == index)]:
@@ -112,12 +117,14 @@ class Heard:
 
     def begun(self, index: object, item: object) -> None:
         """Hears that an item of a response's output begins: a tool call says its name here."""
+        self._answered = True
         name = fields_of(item).get("name")
         if type(index) is int and type(name) is str and len(self._names) < _PARTS:
             self._names[index, 0] = name
 
     def raw(self, event: bytes) -> None:
         """Keeps an event of a stream that the program reads as bytes; it is parsed only if that is needed."""
+        self._answered = True
         if self.size + len(event) > _ROOM:
             self._lost += len(event)
             return
@@ -128,8 +135,8 @@ class Heard:
 
     @property
     def anything(self) -> bool:
-        """Whether anything was heard at all."""
-        return bool(self._pieces or self._items or self._raw or self._stopped or self._lost)
+        """Whether there was an answer at all."""
+        return bool(self._answered or self._pieces or self._lost)
 
     @property
     def whole(self) -> float:

@@ -221,8 +221,10 @@ class Pending:
         usage = reading.total()
         body, answer, self._body, self._answer = self._body, self._answer, None, None
         if body is not None and (usage is None or not usage.total_tokens):
+            # Without an answer nothing says that the call is billed; unless the program left before it came.
             said = () if answer is None else spoken_of_answer(self.row.name, answer)
-            if (said or reading.heard.anything or (status == "cut" and usage is None)) and worker.submit(
+            there = said or reading.heard.anything or (answer is not None and answer.get("data"))
+            if (there or (status == "cut" and usage is None)) and worker.submit(
                 partial(self._estimate, end, usage, body, said)
             ):
                 return

@@ -179,8 +179,13 @@ def test_no_content(play):
 
 
 def test_zeros_beside_an_answer(play):
-    """Zeros are taken as they are said."""
-    play(chat, sends(chat_answer(usage=usage(0, 0)))).counts(row(usage=(0, 0, 0)))
+    """Zeros beside real output are no usage: it is estimated."""
+    assert play(chat, sends(chat_answer(usage=usage(0, 0)))).counts(row(usage=None)).totals.input_tokens == 17
+
+
+def test_zeros_beside_nothing(play):
+    """Zeros where nothing was said are taken as they are said."""
+    play(chat, sends(chat_answer(choices=[], usage=usage(0, 0)))).counts(row(usage=(0, 0, 0)))
 
 
 def test_json_with_another_name(play):

@@ -382,7 +382,7 @@ def test_cancelled_task(stage, meter, slow):
                 await task
 
     asyncio.run(main())
-    assert statuses(meter) == [("chat.completions", "cut", "CancelledError", True, None)]
+    assert statuses(meter) == [("chat.completions", "cut", "CancelledError", True, 18)]
 
 
 def test_wait_for_timeout(stage, meter, slow):
@@ -399,7 +399,7 @@ def test_wait_for_timeout(stage, meter, slow):
                 await asyncio.wait_for(read(), 0.2)
 
     asyncio.run(main())
-    assert statuses(meter) == [("chat.completions", "cut", "CancelledError", True, None)]
+    assert statuses(meter) == [("chat.completions", "cut", "CancelledError", True, 18)]
 
 
 def test_cancelled_before_the_answer(stage, meter):
@@ -416,7 +416,7 @@ def test_cancelled_before_the_answer(stage, meter):
         asyncio.run(main())
     finally:
         go.set()
-    assert statuses(meter) == [("chat.completions", "cut", "CancelledError", False, None)]
+    assert statuses(meter) == [("chat.completions", "cut", "CancelledError", False, 17)]
 
 
 def test_close_from_another_thread(stage, meter, slow):
@@ -512,7 +512,7 @@ def test_chat_helper_whose_parsing_fails(play):
 
     played = play(scenario)
     assert [(call.endpoint, call.stream, call.usage_source) for call in played.calls] == [
-        ("chat.completions", True, "none")
+        ("chat.completions", True, "tiktoken")
     ]
     assert played.error == "LengthFinishReasonError"
 
@@ -638,9 +638,9 @@ def test_error_event_in_a_response_stream(play):
 
 
 def test_response_stream_that_ends_without_its_last_event(play):
-    """A response stream whose connection ends in peace, but too early, is one record with unknown tokens."""
+    """A response stream whose connection ends in peace, but too early, is one record with estimated tokens."""
     (call,) = play(read_response, typed(CREATED, DELTA)).calls
-    assert (call.endpoint, call.model, call.usage_source) == ("responses", RESPONSE_MODEL, "none")
+    assert (call.endpoint, call.model, call.usage_source) == ("responses", RESPONSE_MODEL, "tiktoken")
 
 
 def test_response_stream_that_is_cut(play):
@@ -902,7 +902,7 @@ def test_client_that_is_closed_in_the_middle_of_a_stream(stage, meter, slow, is_
         await api.fail(api.read, stream)
 
     api = act(stage, scenario, is_async=is_async)
-    assert statuses(meter) == [("chat.completions", "error", api.error, True, None)]
+    assert statuses(meter) == [("chat.completions", "error", api.error, True, 18)]
 
 
 def test_timeout_in_the_middle_of_a_stream(stage, meter, slow, is_async):
@@ -914,7 +914,7 @@ def test_timeout_in_the_middle_of_a_stream(stage, meter, slow, is_async):
         await api.fail(api.read, stream)
 
     api = act(stage, scenario, is_async=is_async)
-    assert statuses(meter) == [("chat.completions", "error", api.error, True, None)]
+    assert statuses(meter) == [("chat.completions", "error", api.error, True, 18)]
 
 
 def test_streams_in_threads(stage, meter):
