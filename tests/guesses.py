@@ -58,8 +58,9 @@ def _add(choice: dict[str, Any], one: dict[str, Any]) -> None:
     if "delta" not in one:
         choice["text"] = choice.get("text", "") + (one.get("text") or "")
         return
-    message = choice.setdefault("message", {"content": "", "refusal": "", "tool_calls": []})
+    message = choice.setdefault("message", {"content": "", "refusal": "", "reasoning": "", "tool_calls": []})
     delta = one["delta"] or {}
+    message["reasoning"] += delta.get("reasoning_content") or delta.get("reasoning") or ""
     for part in ("content", "refusal"):
         message[part] += delta.get(part) or ""
     for call in delta.get("tool_calls") or ():
@@ -91,4 +92,6 @@ def guessed(call: Any, request: Any, said: bytes) -> tuple[str, dict[str, Any]] 
         assert passed is not None or "answer" in call.usage_unknown
         made = passed
     counts = {"input_tokens": given, "output_tokens": made, "total_tokens": given + (made or 0)}
+    if estimate.usage.reasoning_tokens:
+        counts["reasoning_tokens"] = estimate.usage.reasoning_tokens
     return estimate.source, counts

@@ -122,7 +122,7 @@ def test_a_background_response_keeps_what_its_first_request_said(api: Any) -> No
 
 
 def test_an_answer_that_the_program_cannot_use_was_paid_for(api: Any) -> None:
-    """An error after the answer has the answer's cost; without usage in it the cost is unknown, and not free."""
+    """An error after the answer has the answer's cost; without usage in it that of the estimate, and is not free."""
     meter = openai_meter.install(hosts=HOSTS)
     cut = {**chat_body("gpt-4o-mini", 3245, 1892)}
     cut["choices"] = [{**cut["choices"][0], "finish_reason": "length"}]
@@ -131,8 +131,12 @@ def test_an_answer_that_the_program_cannot_use_was_paid_for(api: Any) -> None:
         with pytest.raises(OpenAIError):
             client.chat.completions.parse(model="gpt-4o-mini", messages=MESSAGES)
     assert [(call.status, call.error_type) for call in meter.calls] == [("error", "LengthFinishReasonError")] * 2
-    assert [call.cost for call in meter.calls] == [Decimal("0.00162195"), None]
-    assert meter.totals.unmeasured_calls == 1
+    told, estimated = meter.calls
+    assert (told.cost, told.cost_estimated) == (Decimal("0.00162195"), False)
+    usage = estimated.usage
+    assert estimated.cost == (usage.input_tokens * Decimal("0.15") + usage.output_tokens * Decimal("0.60")) / 1_000_000
+    assert estimated.cost_estimated
+    assert meter.totals.estimated_cost == estimated.cost > 0
 
 
 def test_what_has_no_price_is_unpriced_and_said(api: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -153,9 +157,9 @@ def test_what_has_no_price_is_unpriced_and_said(api: Any, caplog: pytest.LogCapt
     assert [one.calls for one in meter.unpriced()] == [2]
 
 
-def test_an_error_costs_nothing_and_a_cut_stream_is_unknown(api: Any) -> None:
-    """HTTP errors are free; a stream that was left has an unknown cost."""
-    meter = openai_meter.install(hosts=HOSTS)
+def test_an_error_costs_nothing_and_a_cut_stream_is_estimated(api: Any) -> None:
+    """HTTP errors are free; a stream that was left has an estimated cost, and says what is not in it."""
+    meter = openai_meter.install(hosts=HOSTS, stream_usage="never")
     client = api()
     with pytest.raises(OpenAIError):
         ask(client, "no-such-model")
@@ -163,7 +167,9 @@ def test_an_error_costs_nothing_and_a_cut_stream_is_unknown(api: Any) -> None:
         next(stream)
     error, cut = meter.calls
     assert (error.cost, error.cost_status) == (Decimal(0), "free")
-    assert (cut.status, cut.cost, cut.cost_status, cut.cost_reason) == ("cut", None, "unpriced", "usage unknown")
+    assert (cut.status, cut.cost_status, cut.cost_estimated, cut.usage_source) == ("cut", "priced", True, "tiktoken")
+    assert cut.cost == sum(line.usd for line in cut.cost_lines) > 0
+    assert cut.usage_unknown == ("reasoning",)
 
 
 def test_other_hosts_have_no_openai_prices(api: Any) -> None:

@@ -20,14 +20,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
 from collections.abc import Iterator
 from functools import cache
 from itertools import product
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import openai
 import pytest
+from guesses import guessed
 from openai import AsyncOpenAI, OpenAI
 from replay import MODES, Line, Outcome, Player, Runner, asked, differences, load, play, run_now
 
@@ -186,18 +189,18 @@ def wrong_records(line: Line, outcome: Outcome, calls: tuple[Call, ...]) -> Iter
     if len(calls) != is_billed(line):
         yield f"{len(calls)} records instead of {int(is_billed(line))}"
     elif calls:
-        yield from _unequal(_expected(line, outcome), calls[0])
+        yield from _unequal(_expected(line, outcome, calls[0]), calls[0])
         if (calls[0].status == "error") != (outcome.error is not None):
             yield f"status {calls[0].status!r}, but the program got {outcome.error}"
 
 
 def wrong_tokens(line: Line, call: Call) -> Iterator[str]:
     """Whatever is not as the recording says, for an answer that was read in another way."""
-    expected = _expected(line, None)
+    expected = _expected(line, None, call)
     yield from _unequal({name: value for name, value in expected.items() if name not in ("status", "error_type")}, call)
 
 
-def _expected(line: Line, outcome: Outcome | None) -> dict[str, Any]:
+def _expected(line: Line, outcome: Outcome | None, call: Call) -> dict[str, Any]:
     request = asked(line)
     expected: dict[str, Any] = {
         "model": line.model or request.get("model"),
@@ -212,7 +215,7 @@ def _expected(line: Line, outcome: Outcome | None) -> dict[str, Any]:
     if outcome is not None and outcome.error is not None:
         expected |= {"status": "error", "error_type": outcome.error[0]}
     if line.usage is None and body.usage is None:
-        return expected | NOTHING
+        return expected | NOTHING | _estimated(line, call)
     expected |= {
         "usage_source": "api",
         "usage.cached_input_tokens": body.cached,
@@ -227,6 +230,16 @@ def _expected(line: Line, outcome: Outcome | None) -> dict[str, Any]:
     if line.endpoint == "/embeddings":
         tokens["usage.output_tokens"] = 0
     return expected | {name: number for name, number in tokens.items() if number is not None}
+
+
+def _estimated(line: Line, call: Call) -> dict[str, Any]:
+    """What is estimated where the API told nothing, worked out from the recording."""
+    said = line.response_sse if line.stream else json.dumps(line.response_json)
+    found = guessed(call, SimpleNamespace(body=json.dumps(asked(line))), (said or "").encode())
+    if found is None:
+        return {}
+    source, usage = found
+    return {"usage_source": source, **{f"usage.{name}": number for name, number in usage.items()}}
 
 
 NOTHING = {

@@ -125,6 +125,10 @@ MOVES = {
 }
 
 
+def tokens(call):
+    return call.usage.input_tokens, call.usage.output_tokens
+
+
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_any_sequence_of_calls_adds_up_to_what_the_server_said(api, meter, seed, is_async):
@@ -151,12 +155,14 @@ def test_any_sequence_of_calls_adds_up_to_what_the_server_said(api, meter, seed,
     totals = meter.totals
     assert totals.calls == len(api.said) + refusals
     assert totals.errors == refusals + sum(name == "unfit" for name, _ in moves)
-    assert totals.unmeasured_calls == sum(one.input_tokens is None for one in api.said)
-    assert totals.input_tokens == sum(one.input_tokens or 0 for one in api.said)
-    assert totals.output_tokens == sum(one.output_tokens or 0 for one in api.said)
+    untold = [call for call in meter.calls if call.estimated]
+    assert len(untold) == sum(one.input_tokens is None for one in api.said) > 0
+    assert totals.unmeasured_calls == 0
+    assert totals.input_tokens == sum(one.input_tokens or 0 for one in (*api.said, *(one.usage for one in untold)))
+    assert totals.output_tokens == sum(one.output_tokens or 0 for one in (*api.said, *(one.usage for one in untold)))
     said = collections.Counter((one.endpoint, one.model, one.input_tokens, one.output_tokens) for one in api.said)
     assert said == collections.Counter(
-        (call.endpoint, call.model, call.usage.input_tokens, call.usage.output_tokens)
+        (call.endpoint, call.model, *((None, None) if call.estimated else tokens(call)))
         for call in meter.calls
         if call.error_type in (None, "ValidationError")
     )
@@ -429,11 +435,17 @@ print(meter.totals.calls, signals > 10, len(meter.pending))
 # --- unknown is not zero ----------------------------------------------------------------------------------------------
 
 
-def test_no_usage_is_unknown_and_shown_as_such(api, meter):
-    """Without usage the tokens of a record are ``None``, the totals count it as unmeasured, the table shows ``?``."""
-    with rules.sync_client(api) as client:
-        chat(client, model=MODEL + "+silent")
-        list(chat(client, stream=True))
+def silent(model=MODEL):
+    """A client whose answers have neither usage nor choices: nothing to count, and perhaps something to pay."""
+    body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model, "choices": []}
+    return rules.in_process(lambda _: rules.http_library().Response(200, json=body))
+
+
+def test_no_usage_and_no_answer_is_unknown_and_shown_as_such(meter):
+    """Without usage and answer the tokens are ``None``, the totals count it as unmeasured, the table shows ``?``."""
+    with silent() as client:
+        chat(client)
+        chat(client)
     assert [(call.usage.input_tokens, call.usage.output_tokens, call.usage.total_tokens) for call in meter.calls] == [
         (None, None, None)
     ] * 2
@@ -445,10 +457,24 @@ def test_no_usage_is_unknown_and_shown_as_such(api, meter):
     assert " 0" not in row
 
 
-def test_known_beside_unknown_is_marked(api, meter):
-    """Beside a call of unknown size, the known tokens carry a ``+``; the row of a measured model stays plain."""
+def test_no_usage_beside_an_answer_is_estimated_and_shown_as_such(api, meter):
+    """Where the API told no usage, what was asked and said is counted, and the table marks it with ``~``."""
     with rules.sync_client(api) as client:
         chat(client, model=MODEL + "+silent")
+        list(chat(client, stream=True))
+    assert [(tokens(call), call.usage_source, call.usage_unknown) for call in meter.calls] == [
+        ((17, 5), "tiktoken", ())
+    ] * 2
+    assert (meter.totals.unmeasured_calls, meter.totals.estimated_calls) == (0, 2)
+    row = next(line for line in rules.printed(meter).splitlines() if MODEL in line)
+    assert row.split()[1:5] == ["2", "~34", "~10", "~44"]
+
+
+def test_known_beside_unknown_is_marked(api, meter):
+    """Beside a call of unknown size, the known tokens carry a ``+``; the row of a measured model stays plain."""
+    with silent() as client:
+        chat(client)
+    with rules.sync_client(api) as client:
         chat(client)
         chat(client, model="other")
     lines = rules.printed(meter).splitlines()
@@ -459,22 +485,22 @@ def test_known_beside_unknown_is_marked(api, meter):
     assert not any("+" in number or "?" in number for number in plain[:-1])
 
 
-def test_the_line_shows_no_zero_for_unknown_tokens(api, meter):
+def test_the_line_shows_no_zero_for_unknown_tokens(meter):
     """``summary()`` says ``?`` or leaves the tokens out where nothing is known of them, never ``0 tokens``."""
-    with rules.sync_client(api) as client:
-        chat(client, model=MODEL + "+silent")
+    with silent() as client:
+        chat(client)
     assert "0 tokens" not in meter.summary()
     assert "1 call of unknown size" in meter.summary()
 
 
-def test_a_stream_that_breaks_is_of_unknown_size(api, meter):
-    """A stream that the server breaks off was paid for in part: an error, and unmeasured, not a call of 0 tokens."""
+def test_a_stream_that_breaks_is_estimated(api, meter):
+    """A stream that the server breaks off was paid for in part: an error, and what had passed is counted."""
     with rules.sync_client(api) as client, pytest.raises(Exception) as raised:
         list(chat(client, model=MODEL + "+cut", stream=True))
     (call,) = meter.calls
     assert (call.status, call.error_type) == ("error", raised.type.__name__)
-    assert call.usage.input_tokens is None
-    assert meter.totals.unmeasured_calls == 1
+    assert (tokens(call), call.usage_source) == ((17, 2), "tiktoken")
+    assert meter.totals.unmeasured_calls == 0
 
 
 def test_a_refused_call_is_of_known_size(api, meter):
@@ -485,18 +511,20 @@ def test_a_refused_call_is_of_known_size(api, meter):
 
 
 def test_a_tool_fee_does_not_make_tokens_known(meter):
-    """A response without usage whose output tells of a web search has unknown tokens beside one known search."""
+    """A response without usage that searched the web has a lower bound of tokens beside one known search."""
 
     def answer(request):
+        assert b"web_search" in request.content
         search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search"}}
         body = {"id": "resp_1", "object": "response", "model": MODEL, "status": "completed", "output": [search]}
         return rules.http_library().Response(200, json={**body, "usage": None})
 
     with rules.in_process(answer) as client:
-        client.responses.create(model=MODEL, input="hi")
+        client.responses.create(model=MODEL, input="hi", tools=[{"type": "web_search"}])
     (call,) = meter.calls
-    assert (call.usage.input_tokens, call.usage.web_searches) == (None, 1)
-    assert meter.totals.unmeasured_calls == 1
+    assert (call.usage.input_tokens, call.usage.web_searches) == (8, 1)
+    assert "hosted tools" in call.usage_unknown
+    assert call.estimated
 
 
 def test_moderations_are_free_and_known(api, meter):
