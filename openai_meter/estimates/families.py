@@ -41,6 +41,8 @@ class Traits(NamedTuple):
     """Whether tools are shown to it without titles and defaults (gpt-4-0613)."""
     extra: int
     """Tokens that each message costs more than in other models."""
+    ending: int
+    """Tokens after the text of a response, beyond those that models of its family have in common."""
 
     @property
     def heavy(self) -> bool:
@@ -93,6 +95,7 @@ def _traits(model: str) -> Traits:
         family != "L" and not _REASONS_IF_ASKED.match(name),
         name in {"gpt-4", "gpt-4-0613", "gpt-4-32k", "gpt-4-32k-0613"},
         1 if name == "gpt-3.5-turbo-0301" else 0,
+        6 if family == "O" and not name.startswith("o3-mini") else 0,
     )
 
 
