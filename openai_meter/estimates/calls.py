@@ -16,7 +16,7 @@ from openai_meter.estimates.values import Estimate, Source
 from openai_meter.spoken import Spoken
 from openai_meter.usage import Usage
 
-__all__ = ["estimate_call"]
+__all__ = ["INPUTS", "estimate_call"]
 
 _Input = Callable[[Mapping[str, Any], Traits, Counter], int | None]
 
@@ -44,7 +44,7 @@ def _strings(said: object, counter: Counter) -> int | None:
     return sum(counter.tok(text_of(part)) if isinstance(part, str) else len(listed(part)) for part in parts)
 
 
-_INPUTS: Mapping[str, _Input] = {
+INPUTS: Mapping[str, _Input] = {
     "chat.completions": chat_input,
     "completions": _completion_input,
     "responses": response_input,
@@ -62,6 +62,7 @@ _UNKNOWN = {
     "threads.runs": "conversation",
 }
 """What the input holds that cannot be counted, where nothing of it can."""
+_TOOLS = 1_000
 _RESPONSES = frozenset({"responses", "responses.compact"})
 
 
@@ -101,7 +102,7 @@ def estimate_call(
 
 
 def _input(endpoint: str, body: Mapping[str, Any], model: Traits, counter: Counter) -> int | None:
-    count = _INPUTS.get(endpoint)
+    count = INPUTS.get(endpoint)
     if count is None:
         if word := _UNKNOWN.get(endpoint):
             counter.unknown.add(word)
@@ -132,6 +133,8 @@ def _output(
         counter.unknown.add("reasoning")
     if "audio" in listed(body.get("modalities")):
         counter.unknown.add("audio")
+    if any(fields(tool).get("type", "function") != "function" for tool in listed(body.get("tools"))[:_TOOLS]):
+        counter.unknown.add("hosted tools")
     return output
 
 
