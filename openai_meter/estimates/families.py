@@ -37,8 +37,8 @@ class Traits(NamedTuple):
     images: Tiles | Patches
     reasons: bool
     """Whether the model reasons if the request does not say how much."""
-    old_tools: bool
-    """Whether tools are shown to it without titles and defaults (gpt-4-0613)."""
+    old: bool
+    """Whether it is gpt-4 of 2023: it is shown tools without titles and defaults, and some frames differ by one."""
     extra: int
     """Tokens that each message costs more than in other models."""
     ending: int
@@ -51,7 +51,7 @@ class Traits(NamedTuple):
 
 
 _FAMILIES: tuple[tuple[re.Pattern[str], Family], ...] = (
-    (re.compile(r"gpt-5(\.\d+)?-chat"), "L"),
+    (re.compile(r"gpt-35|gpt-5(\.\d+)?-chat"), "L"),  # gpt-35: Azure's name of gpt-3.5
     (re.compile(r"gpt-([5-9]|\d\d)|codex-mini"), "H"),
     (re.compile(r"o\d"), "O"),
 )

@@ -33,7 +33,7 @@ _ELSEWHERE = {
 def response_input(body: Mapping[str, Any], model: Traits, counter: Counter) -> int | None:
     """The tokens of a response's request; ``None`` if there is nothing in it that can be read."""
     counter.unknown.update(word for field, word in _ELSEWHERE.items() if body.get(field))
-    total = primer(model)
+    total = primer(model) - model.old
     if instructions := text_of(body.get("instructions")):
         total += message_tokens(model, "system") + counter.tok(instructions)
     said = body.get("input")

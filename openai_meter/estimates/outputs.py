@@ -44,7 +44,7 @@ def chat_output(spoken: Sequence[Spoken], body: Mapping[str, Any], model: Traits
         if len(calls) == 1 and forced and not model.heavy:
             words += counter.tok(arguments_of(calls[0][1]))
         elif len(calls) == 1:
-            words += _call(calls[0], counter) + (10 + 6 * asked.reasoned if model.heavy else 7 + model.old_tools)
+            words += _call(calls[0], counter) + (10 + 6 * asked.reasoned if model.heavy else 7 + model.old)
         elif calls:
             words += calls_tokens(calls, counter) + (13 + 6 * asked.reasoned if model.heavy else 10)
         reasoning += seen
@@ -61,7 +61,7 @@ def response_output(spoken: Sequence[Spoken], body: Mapping[str, Any], model: Tr
     for one in spoken:
         words = _words(one, counter)
         if words and _ended(one):
-            words += ((6 if asked.reasoned else 4) if model.heavy else 1 + model.ending) + asked.framed
+            words += ((6 if asked.reasoned else 4) if model.heavy else 1 + model.old + model.ending) + asked.framed
         total += words
         calls += [(text_of(name), text_of(said)) for name, said in one.calls]
     if len(calls) > 1:
