@@ -19,6 +19,7 @@ __all__ = ["StreamUsage", "accepted", "ask", "conceal", "configure", "may_ask", 
 StreamUsage = Literal["auto", "always", "never"]
 _RAW = "x-stainless-raw-response"
 _KNOWN = ("openai", "azure")
+_OPENAI = ".api.openai.com"
 _WORDS = ("stream_options", "include_usage")
 _REFUSALS = frozenset({400, 422})
 
@@ -81,18 +82,18 @@ def ask(options: Any) -> None:
     setattr(options, place, {**body, "stream_options": {**given, "include_usage": True}})
 
 
-def refused(error: BaseException, provider: str, host: str) -> bool:
+def refused(error: BaseException, host: str) -> bool:
     """Whether a host may have refused a request because it was asked.
 
     Where the answer does not say so, only hosts that have never been heard to take it are tried again: a mistake of
-    the program's is not sent to OpenAI twice.
+    the program's is not sent to OpenAI itself twice.
     """
     if getattr(error, "status_code", None) not in _REFUSALS:
         return False
     if any(word in f"{error} {getattr(error, 'body', '')}" for word in _WORDS):
         _answers.put(host, False)
         return True
-    return provider != "openai" and _answers.get(host) is None
+    return not f".{host}".endswith(_OPENAI) and _answers.get(host) is None
 
 
 def accepted(host: str, *, asked: bool) -> None:

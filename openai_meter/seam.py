@@ -239,7 +239,7 @@ class PostParser:
         try:
             pending = self.pending
             unasked, self.unasked = self.unasked, None
-            if unasked is not None and not pending.finished and asking.refused(error, pending.provider, pending.host):
+            if unasked is not None and not pending.finished and asking.refused(error, pending.host):
                 self.asked = False
                 return unasked
         except Exception as fault:

@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 
 import openai
 import pytest
-from openai import AsyncOpenAI, OpenAI
 from guesses import guessed
+from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
 import openai_meter

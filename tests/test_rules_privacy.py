@@ -262,7 +262,7 @@ def test_fields_of_a_record_are_the_ones_that_are_named(api, meter):
         chat(client, messages=MESSAGES)
     assert list(meter.calls[0].to_dict()) == [
         "id", "started_at", "duration", "endpoint", "provider", "model", "requested_model", "status", "usage",
-        "usage_source", "usage_unknown", "response_id", "service_tier", "stream", "time_to_first_token", "error_type", "cost",
-        "cost_status", "cost_reason", "cost_estimated", "price_source", "agent", "operation", "user", "session",
-        "tags", "block", "host",
+        "usage_source", "usage_unknown", "response_id", "service_tier", "stream", "time_to_first_token", "error_type",
+        "cost", "cost_status", "cost_reason", "cost_estimated", "price_source", "agent", "operation", "user",
+        "session", "tags", "block", "host",
     ]  # fmt: skip
