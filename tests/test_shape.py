@@ -25,6 +25,8 @@ HOUSE = [
     "endpoints",
     "prices",
     "scope",
+    "sums",
+    "groups",
     "store",
     "tariff",
     "meter",
