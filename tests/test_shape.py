@@ -24,6 +24,7 @@ HOUSE = [
     "answers",
     "endpoints",
     "prices",
+    "agents_sdk",
     "scope",
     "sums",
     "groups",
