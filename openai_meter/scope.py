@@ -228,7 +228,7 @@ class Scoped:
                     except GeneratorExit:
                         raise
                     except BaseException as error:
-                        step, value = generator.throw, error
+                        step, value = generator.athrow, error
             finally:
                 with self:
                     await generator.aclose()

@@ -35,6 +35,7 @@ HOUSE = [
     "bodies",
     "streams",
     "patching",
+    "threads",
     "seam",
     "intercept",
     "reports",
