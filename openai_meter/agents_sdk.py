@@ -24,8 +24,8 @@ def current_agent() -> str | None:
     """The name of the agent that runs in this context, or ``None``. Never raises."""
     try:
         # Programs may have a package of their own called agents: nothing is taken for granted.
-        scope = getattr(sys.modules.get(MODULE), "Scope", None)
-        span = None if scope is None else scope.get_current_span()
+        current_span = getattr(getattr(sys.modules.get(MODULE), "Scope", None), "get_current_span", None)
+        span = current_span() if callable(current_span) else None
         for _ in range(_SPANS):
             data = getattr(span, "span_data", None)
             if getattr(data, "type", None) == "agent":

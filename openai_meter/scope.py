@@ -11,7 +11,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Never, Self, TypeVar, cast
 
@@ -77,7 +77,7 @@ def current() -> Attribution:
     """What the surrounding code says of a call made now; the agent is openai-agents' own, where nobody else says it."""
     who = surroundings.get().who
     if who.agent is None and agents_sdk.MODULE in sys.modules and (agent := agents_sdk.current_agent()) is not None:
-        return replace(who, agent=agent)
+        return Attribution(agent, who.operation, who.user, who.session, who.tags)
     return who
 
 
