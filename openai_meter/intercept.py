@@ -13,6 +13,7 @@ from openai_meter.errors import ConfigurationError, UnsupportedClientError
 from openai_meter.meter import Block, Meter
 from openai_meter.scope import read_attribution
 from openai_meter.seam import BASE_CLIENT, MARK, Mark, seam, set_hosts
+from openai_meter.threads import threads as followed
 
 if TYPE_CHECKING:
     from openai_meter.asking import StreamUsage
@@ -41,6 +42,7 @@ def install(
     discount: Number | None = None,
     hosts: Mapping[str, str] | None = None,
     stream_usage: StreamUsage | Collection[str] | None = None,
+    threads: bool | None = None,
 ) -> Meter:
     """Starts counting every call of every openai client in the process.
 
@@ -58,6 +60,9 @@ def install(
         stream_usage: where to ask for the usage of chat streams whose callers did not, without their seeing it:
             ``"auto"`` (the default: OpenAI, Azure and ``hosts``), ``"always"``, ``"never"``, or more hosts that take
             ``stream_options``. Where it is not asked for, it is estimated. Also ``OPENAI_METER_STREAM_USAGE``.
+        threads: whether attribution and blocks follow into threads: jobs of a ``ThreadPoolExecutor`` (and so of
+            ``loop.run_in_executor``), and threads that are started. They do not by default (:func:`bind` takes them
+            along by hand); ``asyncio`` tasks and ``asyncio.to_thread`` need neither.
 
     Returns:
         The meter that counts.
@@ -67,6 +72,8 @@ def install(
     """
     if meter is not None and not isinstance(meter, Meter):
         raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
+    if threads is not None and not isinstance(threads, bool):
+        raise ConfigurationError(f"threads={threads!r} is neither True nor False; say whether threads are followed")
     behind = _checked_hosts(_hosts_from_environment() if hosts is None else hosts)
     with seam.lock:
         if stream_usage is not None or seam.installed is None:
@@ -77,6 +84,8 @@ def install(
             set_hosts(behind)
         seam.installed = chosen
         seam.settle()
+        if threads is not None:
+            followed.follow() if threads else followed.leave()
         return chosen
 
 
@@ -99,7 +108,8 @@ def uninstall() -> None:
     """Stops counting, for :func:`install` and :func:`wrap` alike, and restores the identical functions of openai.
 
     What was counted stays readable. Where somebody else has patched on top, our wrapper stays below, and lets
-    everything through. Streams that are being read are still counted. Thread-safe; harmless if nothing is installed.
+    everything through. The same holds for the functions of threads, where those were followed. Streams that are being
+    read are still counted. Thread-safe; harmless if nothing is installed.
     """
     with seam.lock:
         set_hosts({})
@@ -108,6 +118,7 @@ def uninstall() -> None:
         seam.wrapping = False
         seam.epoch += 1
         seam.settle()
+        followed.leave()
 
 
 def wrap(client: C, meter: Meter | None = None) -> C:

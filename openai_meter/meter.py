@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, overload
 
 from openai_meter import faults
 from openai_meter.bounded import Bounded
 from openai_meter.call import Call
 from openai_meter.errors import ConfigurationError
-from openai_meter.scope import Attribution, Scoped, attribution
+from openai_meter.scope import Attribution, Scoped, Surroundings
 from openai_meter.store import Store, Totals, Unpriced
 from openai_meter.tariff import Tariff
 from openai_meter.usage import Usage
@@ -56,19 +55,29 @@ class Readings:
         self.meter.settle()
         return self._store.totals()
 
-    def by(self, dimension: str) -> Mapping[str, Totals]:
-        """The totals for each value of a dimension; they always sum up to :attr:`totals`.
+    @overload
+    def by(self, dimension: str, /) -> Mapping[str, Totals]: ...
+    @overload
+    def by(self, *dimensions: str) -> Mapping[tuple[str, ...], Totals]: ...
+    def by(self, *dimensions: str) -> Mapping[Any, Totals]:
+        """The totals for each value of a dimension, or of several at once; they always sum up to :attr:`totals`.
 
         Args:
-            dimension: ``"model"``.
+            dimensions: one or more of ``"model"``, ``"agent"``, ``"operation"``, ``"user"``, ``"session"``, ``"tag"``
+                (all tags of a call, written ``env=prod, team=forms``), ``"tag:NAME"`` (the values of one tag),
+                ``"endpoint"``, ``"provider"``, ``"block"`` (the innermost).
+
+        Returns:
+            Totals by value, in the order in which the values were first seen; by tuples of values if several
+            dimensions are named. What was not said is ``"(unattributed)"``. Values beyond the first thousand of a
+            dimension share a row, such as ``"(other sessions)"``: see :attr:`folded`.
 
         Raises:
             ConfigurationError: there is no such dimension.
         """
-        if dimension != "model":
-            raise ConfigurationError(f'there are no totals by {dimension!r}; there are totals by "model"')
         self.meter.settle()
-        return self._store.by_model()
+        rows = self._store.by(*dimensions)
+        return rows if len(dimensions) > 1 else {value: totals for (value,), totals in rows.items()}
 
     def take(self, call: Call) -> None:
         """Adds a finished call. Never waits."""
@@ -108,10 +117,30 @@ class Readings:
 
         return values.by_model(self).to_dict()
 
-    def snapshot(self) -> tuple[Totals, Mapping[str, Totals]]:
-        """The overall totals and those per model, of the same moment."""
+    @overload
+    def snapshot(self) -> tuple[Totals, Mapping[str, Totals]]: ...
+    @overload
+    def snapshot(self, *dimensions: str) -> tuple[Totals, Mapping[tuple[str, ...], Totals]]: ...
+    def snapshot(self, *dimensions: str) -> tuple[Totals, Mapping[Any, Totals]]:
+        """The overall totals and those by some dimensions (see :meth:`by`), of the same moment.
+
+        Returns:
+            The totals, and those by tuples of values, as many as dimensions are named; if none is, by model.
+
+        Raises:
+            ConfigurationError: there is no such dimension.
+        """
         self.meter.settle()
-        return self._store.snapshot()
+        totals, rows = self._store.snapshot(*(dimensions or ("model",)))
+        return totals, rows if dimensions else {model: one for (model,), one in rows.items()}
+
+    @property
+    def folded(self) -> int:
+        """How many calls share a row of others in some dimension, because it has too many values to remember.
+
+        They are in all totals; only which of the other users, sessions or tags were theirs is not known.
+        """
+        return self._store.folded()
 
     @property
     def cost(self) -> Decimal | None:
@@ -299,35 +328,12 @@ class Block(Readings, Scoped):
         """The meter whose settings the block shares."""
         return self._meter
 
-    def enter(self) -> None:
-        """Begins the block in the current context."""
-        outer = attribution.get()
-        attribution.set(self._who.within(outer))
-        entries.set((*entries.get(), Entry(self, outer)))
-
-    def leave(self) -> bool:
-        """Ends the block in the current context; ``False`` where it was not begun, and then nothing is done."""
-        around = entries.get()
-        for place in range(len(around) - 1, -1, -1):
-            if around[place].block is self:
-                attribution.set(around[place].outer)
-                entries.set((*around[:place], *around[place + 1 :]))
-                return True
-        return False
+    def around(self, outer: Surroundings) -> Surroundings:
+        """The surroundings of code in the block."""
+        return Surroundings(self._who.within(outer.who), (*outer.blocks, self), self, outer, outer.depth + 1)
 
     def __repr__(self) -> str:
         return f"<Block {self.name!r}: {self.totals.calls} calls>"
-
-
-class Entry(NamedTuple):
-    """A block that was entered, and the attribution that it hides until it is left."""
-
-    block: Block
-    outer: Attribution
-
-
-entries: ContextVar[tuple[Entry, ...]] = ContextVar("openai_meter.blocks", default=())
-"""The blocks around the current code, outermost first."""
 
 
 def _checked_recent(recent: object) -> int:

@@ -22,8 +22,8 @@ from openai_meter.call import ESTIMATED, Status, UsageSource, make_call, new_cal
 from openai_meter.endpoints import Endpoint
 from openai_meter.facts import provider_cost, request_facts
 from openai_meter.heard import Heard
-from openai_meter.meter import Meter, Readings, entries, start_over_in_child
-from openai_meter.scope import Attribution, attribution
+from openai_meter.meter import Meter, Readings, start_over_in_child
+from openai_meter.scope import Attribution, current, surroundings
 from openai_meter.spoken import Spoken, spoken_of_answer
 from openai_meter.usage import Usage, fields_of
 from openai_meter.worker import worker
@@ -101,9 +101,9 @@ class Pending:
             self._body = _held(body) if stream else body
             if stream:
                 worker.start()  # here, because a stream may end in a finalizer, where no thread can be started
-        self._who: Attribution = attribution.get()
-        around = entries.get()
-        self.block: str | None = around[-1].block.name if around else None
+        self._who: Attribution = current()
+        blocks = surroundings.get().blocks
+        self.block: str | None = blocks[-1].name if blocks else None
         self._first: float | None = None
         self._claim = [True]  # list.pop() is atomic: of all who want to finish the call, one does
         self.started = time.time()
