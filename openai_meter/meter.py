@@ -7,7 +7,7 @@ call began takes it.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from openai_meter.money import Number
     from openai_meter.observe import OpenCall, Pending
     from openai_meter.prices import Cost, CostLine, Deployment, Price, PriceBook
+    from openai_meter.reports.values import Report
 
 __all__ = ["Block", "Meter", "Readings", "start_over_in_child"]
 
@@ -82,29 +83,85 @@ class Readings:
         self.started_at = datetime.now(UTC)
         return before
 
-    def summary(self) -> str:
-        """One line: calls, tokens, errors. For logs and prompts."""
-        from openai_meter.reports import lines, values  # noqa: PLC0415 - reading must not cost the import anything
+    def summary(self, *, lang: str | None = None) -> str:
+        """One line: calls, tokens, cost, errors. For logs and prompts.
 
-        return lines.compact(values.by_model(self))
+        Args:
+            lang: ``en`` or ``fr``; by default ``OPENAI_METER_LANG``, else the locale, else English.
 
-    def print_summary(self, file: TextIO | None = None) -> None:
-        """Prints a table of calls and tokens per model.
+        Raises:
+            ConfigurationError: there is no such language.
+        """
+        from openai_meter.messages import language  # noqa: PLC0415 - reading must not cost the import anything
+        from openai_meter.reports import lines  # noqa: PLC0415
 
-        In colour on a terminal, plain elsewhere, as wide as the terminal.
+        return lines.compact(self.report(), language(lang))
+
+    def report(self, by: str | Iterable[str] = "model") -> Report:
+        """What was counted until now, as a value: to be rendered, printed, saved, or sent as JSON.
+
+        Args:
+            by: a dimension, or several (``"agent,model"`` or ``("agent", "model")``).
+
+        Raises:
+            ConfigurationError: there is no such dimension.
+        """
+        from openai_meter.reports import values  # noqa: PLC0415
+
+        return values.make(self, by)
+
+    def print_summary(
+        self,
+        file: TextIO | None = None,
+        *,
+        by: str | Iterable[str] = "model",
+        format: str = "table",  # noqa: A002
+        lang: str | None = None,
+    ) -> None:
+        """Prints calls, tokens and costs: a table, or another form of report.
+
+        In colour and as wide as the terminal on one, plain elsewhere.
 
         Args:
             file: where to; standard output by default.
+            by: a dimension, or several (``"agent,model"`` or ``("agent", "model")``).
+            format: ``table``, ``tree``, ``markdown``, ``line``, ``json`` or ``csv``.
+            lang: ``en`` or ``fr``; by default ``OPENAI_METER_LANG``, else the locale, else English.
+
+        Raises:
+            ConfigurationError: there is no such dimension, format or language.
         """
-        from openai_meter.reports import tables, values  # noqa: PLC0415 - rich is only loaded to print
+        self.report(by).print(file, format=format, lang=lang)
 
-        tables.print_table(values.by_model(self), file)
+    def save_report(
+        self,
+        path: str | Path,
+        *,
+        by: str | Iterable[str] = "model",
+        format: str | None = None,  # noqa: A002
+        lang: str | None = None,
+    ) -> Path:
+        """Writes a report to a file, whole or not at all, and makes the folders on the way to it.
 
-    def to_dict(self) -> dict[str, Any]:
+        Args:
+            path: the file; its suffix says the format: ``.json``, ``.csv``, ``.md`` or ``.txt`` (a table).
+            by: as for :meth:`print_summary`.
+            format: as for :meth:`print_summary`, whatever the suffix is.
+            lang: as for :meth:`print_summary`.
+
+        Returns:
+            The absolute path of the file.
+
+        Raises:
+            ConfigurationError: there is no such dimension, format or language; the path is a folder, or its suffix says
+                no format.
+            OSError: the file cannot be written.
+        """
+        return self.report(by).save(path, format=format, lang=lang)
+
+    def to_dict(self, by: str | Iterable[str] = "model") -> dict[str, Any]:
         """Everything that :meth:`print_summary` shows, as plain JSON values."""
-        from openai_meter.reports import values  # noqa: PLC0415
-
-        return values.by_model(self).to_dict()
+        return self.report(by).to_dict()
 
     def snapshot(self) -> tuple[Totals, Mapping[str, Totals]]:
         """The overall totals and those per model, of the same moment."""

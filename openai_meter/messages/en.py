@@ -11,7 +11,7 @@ from collections.abc import Mapping
 __all__ = ["MESSAGES", "plural"]
 
 
-def plural(n: int) -> int:
+def plural(n: float) -> int:
     """1 is singular, all else is plural."""
     return 0 if n == 1 else 1
 
@@ -91,6 +91,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "{n:,} faults inside openai_meter: see the log; some calls may be missing.",
     ),
     # Why something has no price; a reason that is not here is shown as it is.
+    "reason.and": "; ",
     "reason.unknown_model": "unknown model",
     "reason.no_price": "no price",
     "reason.not_sold_by_OpenAI": "not sold by OpenAI",
@@ -116,12 +117,13 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "tree.output": "   └─ Output: {tokens}",
     "tree.cost": "💰 Total cost: {cost}",
     "tree.details": "📊 Details by {dimensions}:",
-    "tree.row_calls": "Calls: {calls}",
-    "tree.row_tokens": "Tokens: {tokens}",
-    "tree.row_errors": "Errors: {errors}",
-    "tree.row_cost": "Cost: {cost}",
-    "tree.note": "⚠️ {note}",
+    "tree.note": "📝 {note}",
     "tree.recommendations": "💡 Recommendations:",
+    # A branch of the tree.
+    "branch.calls": "Calls: {calls}",
+    "branch.tokens": "Tokens: {tokens}",
+    "branch.errors": "Errors: {errors}",
+    "branch.cost": "Cost: {cost}",
     # The report for chats.
     "chat.title": "📊 **OpenAI usage statistics**",
     "chat.title_of": "📊 **OpenAI usage statistics: {name}**",

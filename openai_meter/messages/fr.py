@@ -7,8 +7,8 @@ from collections.abc import Mapping
 __all__ = ["MESSAGES", "plural"]
 
 
-def plural(n: int) -> int:
-    """0 and 1 are singular: ``0 appel``, ``1 appel``, ``2 appels``."""
+def plural(n: float) -> int:
+    """All below 2 is singular: ``0 appel``, ``1.5 seconde``, ``2 appels``."""
     return 0 if n < 2 else 1
 
 
@@ -87,6 +87,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "{n:,} incidents dans openai_meter : voir le journal ; des appels peuvent manquer.",
     ),
     # Why something has no price.
+    "reason.and": " ; ",
     "reason.unknown_model": "modèle inconnu",
     "reason.no_price": "aucun prix",
     "reason.not_sold_by_OpenAI": "non vendu par OpenAI",
@@ -112,12 +113,13 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "tree.output": "   └─ Output: {tokens}",
     "tree.cost": "💰 Coût total: {cost}",
     "tree.details": "📊 Détails par {dimensions}:",
-    "tree.row_calls": "Appels: {calls}",
-    "tree.row_tokens": "Tokens: {tokens}",
-    "tree.row_errors": "Erreurs: {errors}",
-    "tree.row_cost": "Coût: {cost}",
-    "tree.note": "⚠️ {note}",
+    "tree.note": "📝 {note}",
     "tree.recommendations": "💡 Recommandations:",
+    # A branch of the tree.
+    "branch.calls": "Appels: {calls}",
+    "branch.tokens": "Tokens: {tokens}",
+    "branch.errors": "Erreurs: {errors}",
+    "branch.cost": "Coût: {cost}",
     # The report for chats.
     "chat.title": "📊 **Statistiques d'utilisation OpenAI**",
     "chat.title_of": "📊 **Statistiques d'utilisation OpenAI : {name}**",
