@@ -7,17 +7,18 @@ call began takes it.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from openai_meter import faults
 from openai_meter.bounded import Bounded
 from openai_meter.call import Call
 from openai_meter.errors import ConfigurationError
+from openai_meter.reporting import Reporting
 from openai_meter.scope import Attribution, Scoped, attribution
 from openai_meter.store import Store, Totals, Unpriced
 from openai_meter.tariff import Tariff
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
     from openai_meter.money import Number
     from openai_meter.observe import OpenCall, Pending
     from openai_meter.prices import Cost, CostLine, Deployment, Price, PriceBook
-    from openai_meter.reports.values import Report
 
 __all__ = ["Block", "Meter", "Readings", "start_over_in_child"]
 
 
-class Readings:
+class Readings(Reporting):
     """What was counted, as it can be read: the part that a :class:`Meter` and a :class:`Block` share.
 
     Every reading is a snapshot, exact at its moment, and safe to take from any thread.
@@ -56,19 +56,29 @@ class Readings:
         self.meter.settle()
         return self._store.totals()
 
-    def by(self, dimension: str) -> Mapping[str, Totals]:
-        """The totals for each value of a dimension; they always sum up to :attr:`totals`.
+    @overload
+    def by(self, dimension: str, /) -> Mapping[str, Totals]: ...
+    @overload
+    def by(self, *dimensions: str) -> Mapping[tuple[str, ...], Totals]: ...
+    def by(self, *dimensions: str) -> Mapping[Any, Totals]:
+        """The totals for each value of a dimension, or of several at once; they always sum up to :attr:`totals`.
 
         Args:
-            dimension: ``"model"``.
+            dimensions: one or more of ``"model"``, ``"agent"``, ``"operation"``, ``"user"``, ``"session"``, ``"tag"``
+                (all tags of a call, written ``env=prod, team=forms``), ``"tag:NAME"`` (the values of one tag),
+                ``"endpoint"``, ``"provider"``, ``"block"`` (the innermost).
+
+        Returns:
+            Totals by value, in the order in which the values were first seen; by tuples of values if several
+            dimensions are named. What was not said is ``"(unattributed)"``. Values beyond the first thousand of a
+            dimension share a row, such as ``"(other sessions)"``: see :attr:`folded`.
 
         Raises:
             ConfigurationError: there is no such dimension.
         """
-        if dimension != "model":
-            raise ConfigurationError(f'there are no totals by {dimension!r}; there are totals by "model"')
         self.meter.settle()
-        return self._store.by_model()
+        rows = self._store.by(*dimensions)
+        return rows if len(dimensions) > 1 else {value: totals for (value,), totals in rows.items()}
 
     def take(self, call: Call) -> None:
         """Adds a finished call. Never waits."""
@@ -83,90 +93,30 @@ class Readings:
         self.started_at = datetime.now(UTC)
         return before
 
-    def summary(self, *, lang: str | None = None) -> str:
-        """One line: calls, tokens, cost, errors. For logs and prompts.
+    @overload
+    def snapshot(self) -> tuple[Totals, Mapping[str, Totals]]: ...
+    @overload
+    def snapshot(self, *dimensions: str) -> tuple[Totals, Mapping[tuple[str, ...], Totals]]: ...
+    def snapshot(self, *dimensions: str) -> tuple[Totals, Mapping[Any, Totals]]:
+        """The overall totals and those by some dimensions (see :meth:`by`), of the same moment.
 
-        Args:
-            lang: ``en`` or ``fr``; by default ``OPENAI_METER_LANG``, else the locale, else English.
-
-        Raises:
-            ConfigurationError: there is no such language.
-        """
-        from openai_meter.messages import language  # noqa: PLC0415 - reading must not cost the import anything
-        from openai_meter.reports import lines  # noqa: PLC0415
-
-        return lines.compact(self.report(), language(lang))
-
-    def report(self, by: str | Iterable[str] = "model") -> Report:
-        """What was counted until now, as a value: to be rendered, printed, saved, or sent as JSON.
-
-        Args:
-            by: a dimension, or several (``"agent,model"`` or ``("agent", "model")``).
+        Returns:
+            The totals, and those by tuples of values, as many as dimensions are named; if none is, by model.
 
         Raises:
             ConfigurationError: there is no such dimension.
         """
-        from openai_meter.reports import values  # noqa: PLC0415
-
-        return values.make(self, by)
-
-    def print_summary(
-        self,
-        file: TextIO | None = None,
-        *,
-        by: str | Iterable[str] = "model",
-        format: str = "table",  # noqa: A002
-        lang: str | None = None,
-    ) -> None:
-        """Prints calls, tokens and costs: a table, or another form of report.
-
-        In colour and as wide as the terminal on one, plain elsewhere.
-
-        Args:
-            file: where to; standard output by default.
-            by: a dimension, or several (``"agent,model"`` or ``("agent", "model")``).
-            format: ``table``, ``tree``, ``markdown``, ``line``, ``json`` or ``csv``.
-            lang: ``en`` or ``fr``; by default ``OPENAI_METER_LANG``, else the locale, else English.
-
-        Raises:
-            ConfigurationError: there is no such dimension, format or language.
-        """
-        self.report(by).print(file, format=format, lang=lang)
-
-    def save_report(
-        self,
-        path: str | Path,
-        *,
-        by: str | Iterable[str] = "model",
-        format: str | None = None,  # noqa: A002
-        lang: str | None = None,
-    ) -> Path:
-        """Writes a report to a file, whole or not at all, and makes the folders on the way to it.
-
-        Args:
-            path: the file; its suffix says the format: ``.json``, ``.csv``, ``.md`` or ``.txt`` (a table).
-            by: as for :meth:`print_summary`.
-            format: as for :meth:`print_summary`, whatever the suffix is.
-            lang: as for :meth:`print_summary`.
-
-        Returns:
-            The absolute path of the file.
-
-        Raises:
-            ConfigurationError: there is no such dimension, format or language; the path is a folder, or its suffix says
-                no format.
-            OSError: the file cannot be written.
-        """
-        return self.report(by).save(path, format=format, lang=lang)
-
-    def to_dict(self, by: str | Iterable[str] = "model") -> dict[str, Any]:
-        """Everything that :meth:`print_summary` shows, as plain JSON values."""
-        return self.report(by).to_dict()
-
-    def snapshot(self) -> tuple[Totals, Mapping[str, Totals]]:
-        """The overall totals and those per model, of the same moment."""
         self.meter.settle()
-        return self._store.snapshot()
+        totals, rows = self._store.snapshot(*(dimensions or ("model",)))
+        return totals, rows if dimensions else {model: one for (model,), one in rows.items()}
+
+    @property
+    def folded(self) -> int:
+        """How many calls share a row of others in some dimension, because it has too many values to remember.
+
+        They are in all totals; only which of the other users, sessions or tags were theirs is not known.
+        """
+        return self._store.folded()
 
     @property
     def cost(self) -> Decimal | None:

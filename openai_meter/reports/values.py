@@ -70,6 +70,8 @@ class Report:
     """Calls that have begun and not ended."""
     faults: int = 0
     """Faults inside the meter."""
+    folded: int = 0
+    """Calls that share a row with others, in some dimension, as there were too many names."""
     unpriced: tuple[Unpriced, ...] = ()
     """What has no full price, per model and reason."""
     alerts: tuple[str, ...] = ()
@@ -143,6 +145,7 @@ class Report:
             "unpriced": [one._asdict() for one in self.unpriced],
             "pending": self.pending,
             "faults": self.faults,
+            "folded": self.folded,
             "alerts": list(self.alerts),
             "recommendations": list(self.recommendations),
         }
@@ -165,6 +168,7 @@ class Report:
                 name=data["name"],
                 pending=int(data["pending"]),
                 faults=int(data["faults"]),
+                folded=int(data["folded"]),
                 unpriced=tuple(Unpriced(*(one[name] for name in Unpriced._fields)) for one in data["unpriced"]),
                 alerts=tuple(data["alerts"]),
                 recommendations=tuple(data["recommendations"]),
@@ -212,7 +216,7 @@ def make(
         ConfigurationError: there is no such dimension.
     """
     names = dimensions(by)
-    totals, groups = _grouped(readings, names)
+    totals, groups = readings.snapshot(*names)
     return Report(
         dimensions=names,
         rows=_sorted(groups),
@@ -222,17 +226,11 @@ def make(
         name=getattr(readings, "name", None),
         pending=len(readings.pending),
         faults=readings.meter.faults,
+        folded=readings.folded,
         unpriced=readings.unpriced(),
         alerts=tuple(alerts),
         recommendations=tuple(recommendations),
     )
-
-
-def _grouped(readings: Readings, names: tuple[str, ...]) -> tuple[Totals, dict[tuple[str, ...], Totals]]:
-    """Totals and groups of the same moment."""
-    snapshot: Any = readings.snapshot
-    totals, groups = snapshot() if names == ("model",) else snapshot(*names)
-    return totals, {(key,) if isinstance(key, str) else tuple(key): one for key, one in groups.items()}
 
 
 def _sorted(groups: Mapping[tuple[str, ...], Totals]) -> tuple[Row, ...]:

@@ -126,6 +126,8 @@ def notes(report: Report, m: Messages, money: Callable[[Decimal], str], *, error
     said += [_unpriced(one, m) for one in report.unpriced[:_SHOWN]]
     if len(report.unpriced) > _SHOWN:
         said.append(m("note.unpriced_more", n=len(report.unpriced) - _SHOWN))
+    if report.folded:
+        said.append(m("note.folded", n=report.folded))
     if report.pending:
         said.append(m("note.pending", n=report.pending))
     if report.faults:
