@@ -40,6 +40,7 @@ HOUSE = [
     "intercept",
     "reports",
     "demo",
+    "ending",
     "runner",
     "cli",
 ]

@@ -168,6 +168,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.forked": "forked process {process}:",
     "cli.not_full": "(no full summary: {error})",
     "cli.not_written": "the summary could not be written to {path} ({error})",
+    "cli.not_saved": "the report could not be written to {path} ({error})",
     "cli.not_started": "metering could not start ({error}); the program ran unmetered",
     "cli.no_price": "there is no price for {model}; openai-meter prices lists the models that have one",
     "cli.not_fetched": "the catalog could not be fetched: {error}",

@@ -164,6 +164,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.forked": "processus dérivé {process} :",
     "cli.not_full": "(pas de résumé complet : {error})",
     "cli.not_written": "le résumé n'a pas pu être écrit dans {path} ({error})",
+    "cli.not_saved": "le rapport n'a pas pu être écrit dans {path} ({error})",
     "cli.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme a tourné sans mesure",
     "cli.no_price": "il n'y a pas de prix pour {model} ; openai-meter prices liste les modèles qui en ont un",
     "cli.not_fetched": "le catalogue n'a pas pu être téléchargé : {error}",
