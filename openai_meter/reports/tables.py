@@ -159,6 +159,6 @@ def _notes(report: Report, m: Messages, console: Console, columns: list[Column])
         for part, whole in _PARTS.items()
         if part in names
     ]
-    said = ["; ".join(parts) + "."] if parts else []
+    said = [m("separator").join(parts) + "."] if parts else []
     said += words.notes(report, m, words.dollars, errors="errors" not in names)
     return [Text(_fitting(note, console), style="dim") for note in said]
