@@ -219,9 +219,37 @@ def test_demo_in_one_line():
     assert output.count(b"\n") == 1
 
 
+def test_demo_by_agent_in_french():
+    """The demo says who made the calls, and speaks French."""
+    code, output, errors = execute([*COMMAND, "demo", "--by", "agent", "--lang", "fr", "--format", "tree"])
+    assert code == 0, errors.decode()
+    shown = output.decode()
+    assert "RÉSUMÉ DES TOKENS & COÛTS" in shown
+    assert all(f"   • {step.agent}:\n" in shown for step in STEPS)
+    assert "non attribué" not in shown
+
+
+def test_prices_and_bills_in_french():
+    """Prices and bills are in the language asked for; JSON is the same in all."""
+    code, output, _ = execute([*COMMAND, "prices", "gpt-4o-mini", "--lang", "fr"])
+    assert (code, output.decode().startswith("Prix en dollars US par million de tokens")) == (0, True)
+    code, output, _ = execute([*COMMAND, "explain", "-m", "gpt-4o-mini", "--lang", "fr"], input=USAGE)
+    assert (code, output.decode().startswith("Ce que l'appel a coûté")) == (0, True)
+    assert "3,245 tokens" in output.decode()
+    code, output, errors = execute([*COMMAND, "prices", "no-such-model", "--lang", "fr"])
+    assert (code, output) == (1, b"")
+    assert "il n'y a pas de prix pour 'no-such-model'" in errors.decode()
+    french, english = (
+        execute([*COMMAND, "explain", "-m", "gpt-4o-mini", "--json", "--lang", lang], input=USAGE)
+        for lang in ("fr", "en")
+    )
+    assert french == english
+
+
 def test_light():
     """Running a program loads neither typer nor rich before it is needed."""
-    code = "import openai_meter.cli, sys; print([n for n in ('typer', 'rich', 'openai') if n in sys.modules])"
+    late = ("typer", "rich", "openai", "openai_meter.reports")
+    code = f"import openai_meter.cli, sys; print([name for name in {late} if name in sys.modules])"
     assert execute([*PYTHON, "-c", code]) == (0, b"[]\n", b"")
 
 
