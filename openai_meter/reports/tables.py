@@ -10,7 +10,6 @@ from typing import NamedTuple, TextIO
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, Group
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +24,8 @@ __all__ = ["COLUMNS", "print_table", "table_text"]
 NONE = "-"
 _NAME, _LEAST = 24, 8
 """How wide a column of names stays before details go, and before the plain counts do."""
+_BETWEEN = 3
+"""The padding of two columns, and what divides them."""
 
 
 class Column(NamedTuple):
@@ -87,10 +88,11 @@ def _print(report: Report, m: Messages, console: Console) -> None:
     names = _names(report, m, console)
     widths = [max(map(cell_len, column)) for column in zip(*names, strict=True)]
     columns = [column for column in COLUMNS if column.rank < 3 or column.number(report.totals)]
+    numbers = {column.name: _width(column, report, m, console) for column in columns}
 
     def excess() -> int:
-        table = _table(report, m, console, columns=columns, names=names, widths=widths)
-        return Measurement.get(console, console.options.update(max_width=10_000), table).maximum - console.width
+        each = [*widths, *(numbers[column.name] for column in columns)]
+        return sum(each) + _BETWEEN * (len(each) - 1) - console.width
 
     if not console.is_terminal:
         console.width += max(excess(), 0)
@@ -106,6 +108,11 @@ def _print(report: Report, m: Messages, console: Console) -> None:
             over -= 1
     table = _table(report, m, console, columns=columns, names=names, widths=widths)
     console.print(Group(table, *_notes(report, m, console, columns)))
+
+
+def _width(column: Column, report: Report, m: Messages, console: Console) -> int:
+    cells = [_number(column, totals) for totals in (report.totals, *(row.totals for row in report.rows))]
+    return max(map(cell_len, [_fitting(m(f"column.{column.name}"), console), *cells]))
 
 
 def _names(report: Report, m: Messages, console: Console) -> list[list[str]]:
