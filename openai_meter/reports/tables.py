@@ -22,8 +22,8 @@ from openai_meter.store import Totals
 __all__ = ["COLUMNS", "print_table", "table_text"]
 
 NONE = "-"
-_NAME, _LEAST = 24, 8
-"""How wide a column of names stays before details go, and before the plain counts do."""
+_ROOM = ((24, 3), (12, 2), (8, 1), (1, 9))
+"""How wide a column of names stays at least before the columns of numbers from that rank up go, one after the other."""
 _BETWEEN = 3
 """The padding of two columns, and what divides them."""
 
@@ -31,8 +31,8 @@ _BETWEEN = 3
 class Column(NamedTuple):
     """One column of numbers; its head is the sentence ``column.NAME``.
 
-    ``rank`` says what goes first where there is little room: the highest; 0 always stays. From 3 up, a column in which
-    there is nothing at all is left out everywhere.
+    ``rank`` says what goes first where there is little room: the highest, all of it at once; 0 always stays. From 3 up,
+    a column in which there is nothing at all is left out everywhere.
     """
 
     name: str
@@ -96,13 +96,12 @@ def _print(report: Report, m: Messages, console: Console) -> None:
 
     if not console.is_terminal:
         console.width += max(excess(), 0)
-    # First the details make room for whole names, then names are folded, then the plain counts go, and last the names.
-    for room, rank in ((_NAME, 3), (_LEAST, 1), (1, 9)):
+    for room, rank in _ROOM:
         while (over := excess()) > sum(max(width - room, 0) for width in widths):
-            last = max(columns, key=lambda column: column.rank)
-            if last.rank < rank:
+            last = max(column.rank for column in columns)
+            if last < rank:
                 break
-            columns.remove(last)
+            columns[:] = [column for column in columns if column.rank < last]
         while over > 0 and (widest := max(widths)) > room:
             widths[widths.index(widest)] -= 1
             over -= 1
