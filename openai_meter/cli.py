@@ -23,6 +23,7 @@ from openai_meter import runner
 from openai_meter.ending import Ending, Look, Summary, dimensions_of, form_of, report_file
 from openai_meter.errors import ConfigurationError
 from openai_meter.messages import language
+from openai_meter.scope import Scoped, tag
 
 if TYPE_CHECKING:
     import typer
@@ -348,8 +349,8 @@ def _demo(summary: Summary, *, quiet: bool) -> None:
     from openai_meter.demo import workflow  # noqa: PLC0415 - loads openai
     from openai_meter.demo.server import DemoServer  # noqa: PLC0415
 
-    def scope(agent: str, operation: str) -> openai_meter.Block:
-        return openai_meter.track(agent=agent, operation=operation)
+    def scope(agent: str, operation: str) -> Scoped:
+        return tag(agent=agent, operation=operation)
 
     meter = openai_meter.install(hosts={"127.0.0.1": "openai"})  # what it would have cost
     try:

@@ -140,16 +140,19 @@ class Table:
         return key
 
     def _fold_tags(self, tags: tuple[tuple[str, str], ...]) -> tuple[tuple[Any, Any], ...]:
-        folded: dict[Any, Any] = {}
+        folded: list[tuple[Any, Any]] = []
+        nameless = False
         for name, value in tags:
             known = self._known_tags.get(name)
             if known is None and len(self._known_tags) < NAMES:
                 known = self._known_tags[name] = set()
             if known is None:
-                folded[_OTHER] = _OTHER
+                nameless = True
             else:
-                folded[name] = _within(known, value)
-        return tuple(folded.items())
+                folded.append((name, _within(known, value)))
+        if nameless:
+            folded.append((_OTHER, _OTHER))  # at the end, where it is looked for
+        return tuple(folded)
 
 
 def _within(known: set[Any], value: Any) -> Any:

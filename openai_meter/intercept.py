@@ -12,6 +12,7 @@ from openai_meter.errors import ConfigurationError, UnsupportedClientError
 from openai_meter.meter import Block, Meter
 from openai_meter.scope import read_attribution
 from openai_meter.seam import BASE_CLIENT, MARK, Mark, seam, set_hosts
+from openai_meter.threads import threads as followed
 
 if TYPE_CHECKING:
     from openai_meter.money import Number
@@ -38,6 +39,7 @@ def install(
     models: Mapping[str, str | Deployment] | None = None,
     discount: Number | None = None,
     hosts: Mapping[str, str] | None = None,
+    threads: bool | None = None,
 ) -> Meter:
     """Starts counting every call of every openai client in the process.
 
@@ -52,6 +54,9 @@ def install(
         discount: the part (0 to 1) that OpenAI takes off for you.
         hosts: which provider stands behind hosts of your own, such as a proxy: ``{"llm.example.com": "openai"}``.
             Calls of other hosts have no OpenAI prices. Also ``OPENAI_METER_HOSTS=llm.example.com=openai,...``.
+        threads: whether attribution and blocks follow into threads: jobs of a ``ThreadPoolExecutor`` (and so of
+            ``loop.run_in_executor``), and threads that are started. They do not by default (:func:`bind` takes them
+            along by hand); ``asyncio`` tasks and ``asyncio.to_thread`` need neither.
 
     Returns:
         The meter that counts.
@@ -61,6 +66,8 @@ def install(
     """
     if meter is not None and not isinstance(meter, Meter):
         raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
+    if threads is not None and not isinstance(threads, bool):
+        raise ConfigurationError(f"threads={threads!r} is neither True nor False; say whether threads are followed")
     behind = _checked_hosts(_hosts_from_environment() if hosts is None else hosts)
     with seam.lock:
         chosen = meter or seam.installed or get_meter()
@@ -69,6 +76,8 @@ def install(
             set_hosts(behind)
         seam.installed = chosen
         seam.settle()
+        if threads is not None:
+            followed.follow() if threads else followed.leave()
         return chosen
 
 
@@ -91,7 +100,8 @@ def uninstall() -> None:
     """Stops counting, for :func:`install` and :func:`wrap` alike, and restores the identical functions of openai.
 
     What was counted stays readable. Where somebody else has patched on top, our wrapper stays below, and lets
-    everything through. Streams that are being read are still counted. Thread-safe; harmless if nothing is installed.
+    everything through. The same holds for the functions of threads, where those were followed. Streams that are being
+    read are still counted. Thread-safe; harmless if nothing is installed.
     """
     with seam.lock:
         set_hosts({})
@@ -99,6 +109,7 @@ def uninstall() -> None:
         seam.wrapping = False
         seam.epoch += 1
         seam.settle()
+        followed.leave()
 
 
 def wrap(client: C, meter: Meter | None = None) -> C:

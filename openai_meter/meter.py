@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from openai_meter import faults
 from openai_meter.bounded import Bounded
 from openai_meter.call import Call
 from openai_meter.errors import ConfigurationError
 from openai_meter.reporting import Reporting
-from openai_meter.scope import Attribution, Scoped, attribution
+from openai_meter.scope import Attribution, Scoped, Surroundings
 from openai_meter.store import Store, Totals, Unpriced
 from openai_meter.tariff import Tariff
 from openai_meter.usage import Usage
@@ -303,35 +302,12 @@ class Block(Readings, Scoped):
         """The meter whose settings the block shares."""
         return self._meter
 
-    def enter(self) -> None:
-        """Begins the block in the current context."""
-        outer = attribution.get()
-        attribution.set(self._who.within(outer))
-        entries.set((*entries.get(), Entry(self, outer)))
-
-    def leave(self) -> bool:
-        """Ends the block in the current context; ``False`` where it was not begun, and then nothing is done."""
-        around = entries.get()
-        for place in range(len(around) - 1, -1, -1):
-            if around[place].block is self:
-                attribution.set(around[place].outer)
-                entries.set((*around[:place], *around[place + 1 :]))
-                return True
-        return False
+    def around(self, outer: Surroundings) -> Surroundings:
+        """The surroundings of code in the block."""
+        return Surroundings(self._who.within(outer.who), (*outer.blocks, self), self, outer, outer.depth + 1)
 
     def __repr__(self) -> str:
         return f"<Block {self.name!r}: {self.totals.calls} calls>"
-
-
-class Entry(NamedTuple):
-    """A block that was entered, and the attribution that it hides until it is left."""
-
-    block: Block
-    outer: Attribution
-
-
-entries: ContextVar[tuple[Entry, ...]] = ContextVar("openai_meter.blocks", default=())
-"""The blocks around the current code, outermost first."""
 
 
 def _checked_recent(recent: object) -> int:

@@ -19,8 +19,8 @@ from openai_meter.bounded import Bounded
 from openai_meter.call import Status, make_call, new_call_id
 from openai_meter.endpoints import Endpoint
 from openai_meter.facts import provider_cost, request_facts
-from openai_meter.meter import Meter, Readings, entries, start_over_in_child
-from openai_meter.scope import Attribution, attribution
+from openai_meter.meter import Meter, Readings, start_over_in_child
+from openai_meter.scope import Attribution, current, surroundings
 from openai_meter.usage import Usage, fields_of
 
 __all__ = ["OpenCall", "Pending", "finish_open_streams", "open_calls"]
@@ -82,9 +82,9 @@ class Pending:
         if not _RARE.isdisjoint(body):
             self.reading.facts = request_facts(body)
         self.reading.background = body.get("background") is True
-        self._who: Attribution = attribution.get()
-        around = entries.get()
-        self.block: str | None = around[-1].block.name if around else None
+        self._who: Attribution = current()
+        blocks = surroundings.get().blocks
+        self.block: str | None = blocks[-1].name if blocks else None
         self._first: float | None = None
         self._claim = [True]  # list.pop() is atomic: of all who want to finish the call, one does
         self.started = time.time()

@@ -1,6 +1,6 @@
 """Who is calling: what the surrounding code says of the calls made in it.
 
-Held in context variables, which asyncio tasks inherit. A scope is left by putting back what was there, without
+Held in one context variable, which asyncio tasks inherit. A scope is left by putting back what was there, without
 tokens: a token is only valid in the context that made it, and generators and cancelled tasks end in others.
 """
 
@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Never, Self, TypeVar, cast
 
+from openai_meter import agents_sdk
 from openai_meter.errors import ConfigurationError
 
-__all__ = ["Attribution", "Scoped", "attribution", "current", "read_attribution"]
+if TYPE_CHECKING:
+    from openai_meter.meter import Block
+
+__all__ = [
+    "NOWHERE", "Attribution", "Scoped", "Surroundings", "bind", "current", "read_attribution", "run_in", "surroundings",
+    "tag",
+]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,14 +51,37 @@ class Attribution:
 
 
 NOBODY = Attribution()
-attribution: ContextVar[Attribution] = ContextVar("openai_meter.attribution", default=NOBODY)
 
-_NAMES = ("agent", "operation", "user", "session")
+
+class Surroundings(NamedTuple):
+    """What stands around some code. A value: entering or leaving a scope puts another in its place, in one step."""
+
+    who: Attribution = NOBODY
+    blocks: tuple[Block, ...] = ()
+    """The ``track()`` blocks, outermost first."""
+    scope: Scoped | None = None
+    """The scope that was entered last, which made these surroundings of the outer ones; ``None`` at the outermost."""
+    outer: Surroundings | None = None
+    depth: int = 0
+
+
+NOWHERE = Surroundings()
+surroundings: ContextVar[Surroundings] = ContextVar("openai_meter.surroundings", default=NOWHERE)
+
+_DEPTH = 10_000
+"""How many scopes can be left again. A task that is begun in a scope and begins the next one in a scope of its own, and
+so on for ever, would else remember all the scopes of its ancestors."""
 
 
 def current() -> Attribution:
-    """What the surrounding code says of a call made now."""
-    return attribution.get()
+    """What the surrounding code says of a call made now; the agent is openai-agents' own, where nobody else says it."""
+    who = surroundings.get().who
+    if who.agent is None and agents_sdk.MODULE in sys.modules and (agent := agents_sdk.current_agent()) is not None:
+        return Attribution(agent, who.operation, who.user, who.session, who.tags)
+    return who
+
+
+_NAMES = ("agent", "operation", "user", "session")
 
 
 def read_attribution(values: Mapping[str, Any]) -> Attribution:
@@ -75,13 +106,34 @@ class Scoped:
     generator, the scope is its caller's).
     """
 
-    def enter(self) -> None:
-        """Begins the scope in the current context."""
+    def around(self, outer: Surroundings) -> Surroundings:
+        """The surroundings that this scope makes of those outside of it."""
         raise NotImplementedError
 
+    def enter(self) -> None:
+        """Begins the scope in the current context."""
+        outer = surroundings.get()
+        if outer.depth >= _DEPTH:
+            outer = Surroundings(outer.who, outer.blocks)
+        surroundings.set(self.around(outer))
+
     def leave(self) -> bool:
-        """Ends the scope in the current context; ``False`` where it was not begun, and then nothing is done."""
-        raise NotImplementedError
+        """Ends the scope in the current context; ``False`` where it was not begun, and then nothing is done.
+
+        Scopes that were entered after it go on, as generators let it happen.
+        """
+        here = surroundings.get()
+        inner = []
+        while here.scope is not self:
+            if here.scope is None or here.outer is None:
+                return False
+            inner.append(here.scope)
+            here = here.outer
+        left = here.outer or NOWHERE
+        for scope in reversed(inner):
+            left = scope.around(left)
+        surroundings.set(left)
+        return True
 
     def __enter__(self) -> Self:
         self.enter()
@@ -102,10 +154,18 @@ class Scoped:
         self.leave()
 
     def __call__(self, function: F) -> F:
-        """Decorates a function: plain, ``async``, a generator, or an async generator."""
+        """Decorates a function: plain, ``async``, a generator, or an async generator; and methods of all these kinds.
+
+        Raises:
+            ConfigurationError: that is no function.
+        """
+        if isinstance(function, staticmethod | classmethod):
+            return cast("F", type(function)(self(function.__func__)))
+        if not callable(function):
+            raise ConfigurationError(f"{function!r} is no function; this goes around functions only")
         if inspect.isasyncgenfunction(function):
             wrapper = self._around_async_generator(function)
-        elif inspect.iscoroutinefunction(function):
+        elif _is_coroutine_function(function):
             wrapper = self._around_coroutine(function)
         elif inspect.isgeneratorfunction(function):
             wrapper = self._around_generator(function)
@@ -168,9 +228,98 @@ class Scoped:
                     except GeneratorExit:
                         raise
                     except BaseException as error:
-                        step, value = generator.throw, error
+                        step, value = generator.athrow, error
             finally:
                 with self:
                     await generator.aclose()
 
         return wrapper
+
+
+def _is_coroutine_function(function: Callable[..., Any]) -> bool:
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004 - asked for what it is, not whether it is there
+        return True
+    code = getattr(function, "__code__", None)
+    return code is not None and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)  # types.coroutine
+
+
+class _Tag(Scoped):
+    """Says who makes the calls; made by :func:`tag`."""
+
+    def __init__(self, who: Attribution) -> None:
+        self._who = who
+
+    def around(self, outer: Surroundings) -> Surroundings:
+        return Surroundings(self._who.within(outer.who), outer.blocks, self, outer, outer.depth + 1)
+
+    def __repr__(self) -> str:
+        return f"<tag {self._who!r}>"
+
+
+def tag(
+    *misplaced: Never,
+    agent: str | None = None,
+    operation: str | None = None,
+    user: str | None = None,
+    session: str | None = None,
+    **tags: str | None,
+) -> Scoped:
+    """Says who the calls of a stretch of code are made by and for; totals can then be had by each of these.
+
+    Use it as ``with tag(agent="need_analysis"):``, ``async with``, or as a decorator of functions, coroutine functions,
+    generators and async generators. Inside another, what this one says wins, tags are merged, and what it does not say
+    stays. It follows asyncio tasks; into threads it is taken by :func:`bind` or ``install(threads=True)``. The result
+    may be used again and again, by many threads and tasks at once.
+
+    Args:
+        misplaced: nothing; names are needed for everything.
+        agent: which agent, or part of the program, calls.
+        operation: what for.
+        user: on whose behalf.
+        session: in which session or conversation.
+        tags: anything else, under names of your own.
+
+    Raises:
+        ConfigurationError: a value is not text, or has no name.
+    """
+    if misplaced:
+        raise ConfigurationError('tag() needs a name for what it is given, such as @tag(agent="need_analysis")')
+    said = {"agent": agent, "operation": operation, "user": user, "session": session, **tags}
+    return _Tag(read_attribution(said))
+
+
+# --- other threads ----------------------------------------------------------------------------------------------------
+
+
+class _Elsewhere(Scoped):
+    """The surroundings of another place: those of here do not count inside."""
+
+    def __init__(self, there: Surroundings) -> None:
+        self._there = there
+
+    def around(self, outer: Surroundings) -> Surroundings:
+        return Surroundings(self._there.who, self._there.blocks, self, outer, outer.depth + 1)
+
+
+def bind(function: F) -> F:
+    """The same function, with the attribution and the ``track()`` blocks of here, wherever and whenever it is called.
+
+    For what runs in another thread: ``pool.submit(bind(work), ...)``, ``Thread(target=bind(work))``, callbacks. Works
+    for plain functions, coroutine functions, generators and async generators. Only these two are taken along, no
+    context variable of anybody else. A block that was left meanwhile still counts these calls, as long as calls are
+    counted at all: by ``install()``, or while some block is running.
+
+    Raises:
+        ConfigurationError: that is no function.
+    """
+    return _Elsewhere(surroundings.get())(function)
+
+
+def run_in(there: Surroundings, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Calls a function in the surroundings of another place, as :func:`bind` would."""
+    here = surroundings.get()
+    surroundings.set(there)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        surroundings.set(here)

@@ -20,9 +20,10 @@ from urllib.parse import urlsplit
 from openai_meter import faults, streams
 from openai_meter.bodies import read_text
 from openai_meter.endpoints import find
-from openai_meter.meter import Meter, Readings, entries
+from openai_meter.meter import Meter, Readings
 from openai_meter.observe import Pending, finish_open_streams
 from openai_meter.patching import Patches, tree
+from openai_meter.scope import surroundings
 from openai_meter.tariff import prepare
 
 __all__ = ["BASE_CLIENT", "MARK", "Mark", "seam", "set_hosts"]
@@ -126,7 +127,7 @@ class _Seam:
     def start_over_in_child(self) -> None:
         """Opens the lock in a forked child: who held it may be gone. Of the blocks, those of this thread go on."""
         self.lock = threading.RLock()
-        self.tracking = len(entries.get())
+        self.tracking = len(surroundings.get().blocks)
 
 
 seam = _Seam()
@@ -280,16 +281,16 @@ def _listeners(client: Any) -> tuple[Readings, ...]:
     """Who hears a request of this client: the installed meter, the client's own, and the blocks around; each once."""
     installed = seam.installed
     mark = vars(client).get(MARK)
-    around = entries.get()
-    if mark is None and not around:
+    blocks = surroundings.get().blocks
+    if mark is None and not blocks:
         return () if installed is None else (installed,)
     found: dict[Readings, None] = {}
     if installed is not None:
         found[installed] = None
     if mark is not None and mark.epoch == seam.epoch:
         found[mark.meter] = None
-    for entry in around:
-        found[entry.block] = None
+    for block in blocks:
+        found[block] = None
     return tuple(found)
 
 

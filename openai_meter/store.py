@@ -117,10 +117,10 @@ class Store:
 
         The table is another one then: a call whose counting a signal handler has interrupted is counted in that.
         """
-        table, waiting = self._table, self._unpriced
+        table, waiting = self._table, tuple(self._unpriced)
         repriced, reasons = table.copy(), self._reasons.copy()
         changed: dict[str, Call] = {}
-        left: deque[Call] = deque(maxlen=waiting.maxlen)
+        left: deque[Call] = deque(maxlen=self._unpriced.maxlen)
         for before in waiting:
             after = price(before)
             if (after.cost_pico, after.cost_status, after.cost_reason) != (
@@ -135,7 +135,7 @@ class Store:
             if after.cost_status in NOT_PRICED:
                 left.append(after)
         done = len(waiting) - len(left)
-        ring = deque((changed.get(call.id, call) for call in self._ring), maxlen=self._ring.maxlen)
+        ring = deque([changed.get(call.id, call) for call in tuple(self._ring)], maxlen=self._ring.maxlen)
         if table is not self._table:  # a signal handler has reset the store meanwhile
             return 0
         self._table, self._reasons, self._unpriced, self._ring = repriced, reasons, left, ring
