@@ -347,7 +347,7 @@ def test_a_report_of_each_process(server, tmp_path):
     program = ["asks_openai.py", server.base_url, "fork"]
     code, _, errors = execute([*RUN, "-q", "--lang", "fr", "--report", path, *program])
     assert code == 0
-    assert "openai-meter: processus dérivé " in errors.decode()
+    assert "openai-meter: processus fils " in errors.decode()
     (childs,) = set(tmp_path.iterdir()) - {path}
     assert re.fullmatch(r"report\.\d+\.json", childs.name)
     reports = [json.loads(one.read_text(encoding="utf-8")) for one in (path, childs)]

@@ -161,7 +161,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "unit.unit": ("{text} unité", "{text} unités"),
     # The command line.
     "cli.nothing": "aucun appel à OpenAI n'a été fait",
-    "cli.forked": "processus dérivé {process} :",
+    "cli.forked": "processus fils {process} :",
     "cli.not_full": "(pas de résumé complet : {error})",
     "cli.not_written": "le résumé n'a pas pu être écrit dans {path} ({error})",
     "cli.not_saved": "le rapport n'a pas pu être écrit dans {path} ({error})",

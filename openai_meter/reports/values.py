@@ -197,20 +197,12 @@ def dimensions(by: str | Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def make(
-    readings: Readings,
-    by: str | Iterable[str] = "model",
-    *,
-    alerts: Iterable[str] = (),
-    recommendations: Iterable[str] = (),
-) -> Report:
+def make(readings: Readings, by: str | Iterable[str] = "model") -> Report:
     """The report on what a meter or a block has counted until now.
 
     Args:
         readings: the meter or the block.
         by: what to group by; see :func:`dimensions`.
-        alerts: sentences to be shown above all else.
-        recommendations: sentences to be shown at the end.
 
     Raises:
         ConfigurationError: there is no such dimension.
@@ -228,8 +220,6 @@ def make(
         faults=readings.meter.faults,
         folded=readings.folded,
         unpriced=readings.unpriced(),
-        alerts=tuple(alerts),
-        recommendations=tuple(recommendations),
     )
 
 
