@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from openai_meter import faults
 from openai_meter.bounded import Bounded
 from openai_meter.call import Call
 from openai_meter.errors import ConfigurationError
+from openai_meter.reporting import Reporting
 from openai_meter.scope import Attribution, Scoped, Surroundings
 from openai_meter.store import Store, Totals, Unpriced
 from openai_meter.tariff import Tariff
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Block", "Meter", "Readings", "start_over_in_child"]
 
 
-class Readings:
+class Readings(Reporting):
     """What was counted, as it can be read: the part that a :class:`Meter` and a :class:`Block` share.
 
     Every reading is a snapshot, exact at its moment, and safe to take from any thread.
@@ -92,30 +93,6 @@ class Readings:
         before = self._store.reset()
         self.started_at = datetime.now(UTC)
         return before
-
-    def summary(self) -> str:
-        """One line: calls, tokens, errors. For logs and prompts."""
-        from openai_meter.reports import lines, values  # noqa: PLC0415 - reading must not cost the import anything
-
-        return lines.compact(values.by_model(self))
-
-    def print_summary(self, file: TextIO | None = None) -> None:
-        """Prints a table of calls and tokens per model.
-
-        In colour on a terminal, plain elsewhere, as wide as the terminal.
-
-        Args:
-            file: where to; standard output by default.
-        """
-        from openai_meter.reports import tables, values  # noqa: PLC0415 - rich is only loaded to print
-
-        tables.print_table(values.by_model(self), file)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything that :meth:`print_summary` shows, as plain JSON values."""
-        from openai_meter.reports import values  # noqa: PLC0415
-
-        return values.by_model(self).to_dict()
 
     @overload
     def snapshot(self) -> tuple[Totals, Mapping[str, Totals]]: ...

@@ -33,6 +33,8 @@ class Totals:
     """Calls that raised, or that the API answered as failed."""
     unmeasured_calls: int = 0
     """Calls that the API may have billed without saying what they used."""
+    estimated_calls: int = 0
+    """Calls whose token counts are estimates, as the API did not say them."""
     usage: Usage = _NO_USAGE
     cost_pico: int | Fraction | None = 0
     """The sum of all costs that are known, in pico-dollars; ``None`` if there are calls and none has a price."""
@@ -65,6 +67,7 @@ class Totals:
             "calls": self.calls,
             "errors": self.errors,
             "unmeasured_calls": self.unmeasured_calls,
+            "estimated_calls": self.estimated_calls,
             "input_tokens": self.usage.input_tokens,
             "output_tokens": self.usage.output_tokens,
             "total_tokens": self.usage.total_tokens,
@@ -157,7 +160,15 @@ class Sum(NamedTuple):
         # Unknown is not 0: only where nothing has a price (what is free aside) is there no sum to show.
         cost = None if self.unknown and not self.cost else simplest(self.cost)
         return Totals(
-            self.calls, self.errors, self.unmeasured, usage, cost, self.estimated, self.unpriced, self.first, self.last
+            self.calls,
+            self.errors,
+            self.unmeasured,
+            usage=usage,
+            cost_pico=cost,
+            estimated_cost_pico=self.estimated,
+            unpriced_calls=self.unpriced,
+            first_call_at=self.first,
+            last_call_at=self.last,
         )
 
     def repriced(self, before: Call, after: Call) -> Sum:
