@@ -9,7 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from openai_meter.call import FAILURES, Call
+from openai_meter.call import ESTIMATED, FAILURES, Call
 from openai_meter.money import simplest, usd
 from openai_meter.usage import COUNTS, Usage
 
@@ -106,6 +106,8 @@ class Sum(NamedTuple):
     calls: int = 0
     errors: int = 0
     unmeasured: int = 0
+    guessed: int = 0
+    """Calls whose tokens are estimates."""
     input: int = 0
     output: int = 0
     total: int = 0
@@ -122,7 +124,10 @@ class Sum(NamedTuple):
 
     def plus(self, call: Call) -> Sum:
         """The sum with one call more."""
-        calls, errors, unmeasured, input_, output, total, counts, cost, estimated, unpriced, unknown, first, last = self
+        (
+            calls, errors, unmeasured, guessed, input_, output, total, counts, cost, estimated, unpriced, unknown, first,
+            last,
+        ) = self  # fmt: skip
         usage = call.usage
         tokens = usage.total_tokens
         if tokens is None:
@@ -142,6 +147,7 @@ class Sum(NamedTuple):
             calls + 1,
             errors + (call.status in FAILURES),
             unmeasured,
+            guessed + (call.usage_source in ESTIMATED),
             input_ + (usage.input_tokens or 0),
             output + (usage.output_tokens or 0),
             total,
@@ -163,6 +169,7 @@ class Sum(NamedTuple):
             self.calls,
             self.errors,
             self.unmeasured,
+            self.guessed,
             usage=usage,
             cost_pico=cost,
             estimated_cost_pico=self.estimated,
@@ -192,11 +199,14 @@ def summed(sums: Iterable[Sum]) -> Sum:
     columns = [*zip(*sums, strict=True)]
     if not columns:
         return NOTHING
-    calls, errors, unmeasured, inputs, outputs, total, counts, cost, estimated, unpriced, unknown, first, last = columns
+    (
+        calls, errors, unmeasured, guessed, inputs, outputs, total, counts, cost, estimated, unpriced, unknown, first, last,
+    ) = columns  # fmt: skip
     return Sum(
         sum(calls),
         sum(errors),
         sum(unmeasured),
+        sum(guessed),
         sum(inputs),
         sum(outputs),
         sum(total),
