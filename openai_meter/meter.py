@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
@@ -19,6 +20,7 @@ from openai_meter.bounded import Bounded
 from openai_meter.call import Call
 from openai_meter.errors import ConfigurationError
 from openai_meter.scope import Attribution, Scoped, attribution
+from openai_meter.services import Services
 from openai_meter.store import Store, Totals, Unpriced
 from openai_meter.tariff import Tariff
 from openai_meter.usage import Usage
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from openai_meter.prices import Cost, CostLine, Deployment, Price, PriceBook
 
 __all__ = ["Block", "Meter", "Readings", "start_over_in_child"]
+
+_SEARCHED = 1_000
+"""How far back a call is looked for by the API's id: whoever asks has just had the answer."""
 
 
 class Readings:
@@ -48,6 +53,14 @@ class Readings:
         """The most recent calls, oldest first (as many as ``recent`` allows; :attr:`totals` know them all)."""
         self.meter.settle()
         return self._store.calls()
+
+    def find(self, response_id: str) -> Call | None:
+        """The latest of the most recent calls that the API gave this id, or ``None``.
+
+        Does not wait for the price files: the call may be without its price.
+        """
+        latest = islice(reversed(self._store.calls()), _SEARCHED)
+        return next((call for call in latest if call.response_id == response_id), None)
 
     @property
     def totals(self) -> Totals:
@@ -144,7 +157,7 @@ class Readings:
         self.started_at = datetime.now(UTC)
 
 
-class Meter(Readings):
+class Meter(Services, Readings):
     """Counts calls; ``openai_meter.install()`` lets the process-wide one listen to every openai client.
 
     Args:
@@ -196,6 +209,10 @@ class Meter(Readings):
             self._store.resize(checked)
         if given:
             self.reprice()
+
+    def alike(self) -> Meter:
+        """An empty meter of its own, with the same prices, models and discount, and as many recent calls."""
+        return Meter(recent=self.recent, **self._settings)
 
     @property
     def prices(self) -> PriceBook:
