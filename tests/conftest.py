@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import HealthCheck, settings
 import openai_meter
 from openai_meter import faults, observe
 from openai_meter.seam import seam
+
+# What is printed must not depend on the machine's locale; test modules copy the environment as they are imported.
+os.environ["OPENAI_METER_LANG"] = "en"
 
 # A busy machine is no fault of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -24,6 +24,7 @@ HOUSE = [
     "answers",
     "endpoints",
     "prices",
+    "messages",
     "scope",
     "store",
     "tariff",
