@@ -5,6 +5,7 @@ What the seam sees comes with its request; these come alone, so that what they a
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -56,7 +57,7 @@ class Handed(NamedTuple):
 
 
 def read_handed(answer: object) -> Handed:
-    """What an answer says, which may be nothing. Never raises, and never reads what is still to come over the network."""
+    """What an answer says, which may be nothing. Never raises, and leaves what is still to come over the network."""
     said: Mapping[str, Any] = {}
     row = _OTHER
     reading = Reading()
@@ -80,7 +81,7 @@ def _said(answer: object) -> Mapping[str, Any]:
     if inner is not None and isinstance(kind := said.get("type"), str) and kind.startswith("response."):
         said = fields_of(inner)  # the event that ends a stream carries the whole response
     elif not isinstance(answer, Mapping) and said.keys().isdisjoint(_NAMES):
-        said = _asked(answer, _NAMES)
+        said = {**said, **_asked(answer, _NAMES)}
     usage = said.get("usage")
     if usage is not None and not isinstance(usage, Mapping) and fields_of(usage).keys().isdisjoint(_COUNTS):
         said = {**said, "usage": _asked(usage, _COUNTS)}
@@ -108,7 +109,10 @@ def _parsed(answer: object) -> object:
         parse = getattr(type(answer), "parse", None)
         if callable(parse):
             with suppress(Exception):
-                return parse(answer)
+                parsed = parse(answer)
+                if not inspect.iscoroutine(parsed):
+                    return parsed
+                parsed.close()  # nobody can wait for it here
     return answer
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -50,6 +50,7 @@ NOBODY = "unknown"
 """The agent and the operation of a response of which nobody says whose it is."""
 
 _REMEMBERED = 100_000
+_SNAPSHOTS = 1_000
 _NO_USAGE = Usage()
 
 
@@ -78,7 +79,8 @@ class TokenTracker:
         self.meter = Meter(recent=recent) if model is None else model.alike()
         """What counts: a meter of the tracker's own, with all that a meter can show."""
         self.meter.configure(recent=recent)
-        self._seen: Bounded[tuple[Any, ...], None] = Bounded(_REMEMBERED)
+        self._seen: Bounded[object, bool] = Bounded(_REMEMBERED)
+        self._snapshots: set[str] = set()
         self._applied: dict[str, Mapping[str, Number] | Price] = {}
         self._locks: dict[int, threading.RLock] = {}
         prepare()
@@ -87,7 +89,11 @@ class TokenTracker:
     # --- counting -----------------------------------------------------------------------------------------------------
 
     def track_response(
-        self, response: object, agent_name: str | None = NOBODY, operation: str | None = NOBODY, model: str | None = None
+        self,
+        response: object,
+        agent_name: str | None = NOBODY,
+        operation: str | None = NOBODY,
+        model: str | None = None,
     ) -> Call | None:
         """Counts a response. Never waits, and what the response is never makes it raise.
 
@@ -117,10 +123,9 @@ class TokenTracker:
         if reading.state == "open" or self._knows(reading.response_id, created, usage):
             return None
         measured = None if reading.response_id is None else _measured(reading.response_id)
-        if measured is None:
-            call = _call(endpoint, reading, usage, model)
-        else:
-            call = _taken_over(measured, usage, model, own)
+        call = _call(endpoint, reading, usage, model)
+        if measured is not None:
+            call = _taken_over(measured, call, own)
         who = Attribution(_named(agent_name), _named(operation)).within(
             Attribution(call.agent, call.operation, call.user, call.session, call.tags).within(current())
         )
@@ -132,23 +137,27 @@ class TokenTracker:
             session=who.session,
             tags=who.tags,
         )
+        self._seen.put(call.id, True)
         return self.meter.record(call)
 
     def _knows(self, response_id: str | None, created: float | None, usage: Usage | None) -> bool:
         """Whether a response was counted before; remembers it. Some hosts give many responses the same id."""
         if response_id is None:
             return False
-        if not self._seen.claim((response_id, created, usage), None):
+        if not self._seen.claim((response_id, created, usage), True):
             return True
         # Where the program lets this tracker's own meter listen to its clients, the call is in it already.
         mine = self.meter.find(response_id)
-        return mine is not None and mine.usage == (usage or _NO_USAGE) and (response_id, mine.id) not in self._seen
+        return mine is not None and mine.usage == (usage or _NO_USAGE) and not self._seen.get(mine.id)
 
     def _apply_pricing(self, model: str | None) -> Mapping[str, object]:
         """Brings the price book in line with ``PRICING``; what it holds now."""
         table = {**PRICING, **self.PRICING}
-        if model is not None and model not in table and (short := undated(model)) in table:
-            table[model] = table[short]  # the API answers with the snapshot's name
+        if model is not None and model not in table and undated(model) in table and len(self._snapshots) < _SNAPSHOTS:
+            self._snapshots.add(model)  # the API answers with the snapshot's name
+        for snapshot in self._snapshots.copy():
+            if (short := undated(snapshot)) in table:
+                table.setdefault(snapshot, table[short])
         if table == self._applied:
             return table
         # A lock of each process: the parent's may be held for ever by a thread that a fork has left behind.
@@ -211,7 +220,7 @@ class TokenTracker:
         }
 
     def save_report(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Saves the session as a JSON file, which appears as a whole or not at all.
+        """Saves the session as a JSON file, which appears as a whole or not at all; makes the folders on the way to it.
 
         Args:
             path: the file, which is replaced if it is there. By default a new file in ``output_dir`` that has the time
@@ -221,27 +230,20 @@ class TokenTracker:
             The path of the file.
 
         Raises:
-            ConfigurationError: the file cannot be written there.
+            OSError: the file cannot be written; the message says which and what to do.
         """
+        from openai_meter.reports.saving import write  # noqa: PLC0415 - nothing is loaded before it is shown
+
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        target = None if path is None else Path(path)
-        directory = self.output_dir if target is None else target.parent
-        stem = f"token_report_{datetime.now().astimezone():%Y%m%d_%H%M%S}"
-        draft = directory / f".{stem}_{os.getpid()}_{secrets.token_hex(4)}.tmp"
+        target = self.output_dir if path is None else Path(path)
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            try:
-                draft.write_text(text, encoding="utf-8")
-                if target is None:
-                    return _publish(draft, stem)
-                return draft.replace(target)
-            finally:
-                draft.unlink(missing_ok=True)
+            if path is None:
+                return _write_new(self.output_dir, text)
+            write(target, text)
         except OSError as error:
-            raise ConfigurationError(
-                f"the report cannot be saved as {str(target or directory)!r}: {error}; "
-                "pass a path that can be written to, or another output_dir"
-            ) from error
+            why = f"the report could not be saved ({error.strerror}); pass another path, or make room or rights there"
+            raise OSError(error.errno, why, str(target)) from error
+        return target
 
 
 def get_global_tracker() -> TokenTracker:
@@ -270,15 +272,14 @@ def _measured(response_id: str) -> Call | None:
     return None
 
 
-def _taken_over(measured: Call, usage: Usage | None, model: str | None, own: Mapping[str, object]) -> Call:
+def _taken_over(measured: Call, handed: Call, own: Mapping[str, object]) -> Call:
     """A measured call for another meter: it keeps its cost, unless the tracker knows better what was used or paid."""
-    call = measured if model is None else replace(measured, requested_model=model)
-    if usage is not None and usage.known and measured.usage_source != "api":
-        call = replace(call, usage=usage, usage_source="api", cost_pico=None, cost_status="unpriced", cost_reason=None)
-        return replace(call, cost_estimated=False)
-    if call.model in own or call.requested_model in own:
-        return replace(call, cost_pico=None, cost_status="unpriced", cost_reason=None)
-    return call
+    call = replace(measured, requested_model=handed.requested_model or measured.requested_model)
+    if handed.usage_source == "api" and measured.usage_source != "api":
+        call = replace(call, usage=handed.usage, usage_source="api", cost_estimated=False)
+    elif call.model not in own and call.requested_model not in own:
+        return call
+    return replace(call, cost_pico=None, cost_status="unpriced", cost_reason=None)
 
 
 def _call(endpoint: str, reading: Reading, usage: Usage | None, model: str | None) -> Call:
@@ -359,19 +360,33 @@ def _detail(call: Call) -> dict[str, Any]:
     }
 
 
-def _publish(draft: Path, stem: str) -> Path:
-    """Gives a draft a name in its directory that no file has."""
-    for number in count(1):
-        target = draft.with_name(f"{stem}.json" if number == 1 else f"{stem}_{number}.json")
-        try:
-            os.link(draft, target)
-        except FileExistsError:
-            continue
-        except OSError:  # a file system without links: the name is taken first, and filled at once
-            try:
-                target.touch(exist_ok=False)
-            except FileExistsError:
-                continue
-            draft.replace(target)
-        return target
-    raise AssertionError("there is a name for every number")
+def _write_new(directory: Path, text: str) -> Path:
+    """Writes a file that has the time in its name, under a name that no file has."""
+    directory.mkdir(parents=True, exist_ok=True)
+    stem = f"token_report_{datetime.now().astimezone():%Y%m%d_%H%M%S}"
+    draft = directory / f".{stem}-{os.getpid()}-{os.urandom(4).hex()}"
+    try:
+        draft.write_text(text, encoding="utf-8")
+        for number in count(1):
+            target = directory / (f"{stem}.json" if number == 1 else f"{stem}_{number}.json")
+            with suppress(FileExistsError):
+                _publish(draft, target)
+                break
+    finally:
+        draft.unlink(missing_ok=True)
+    return target
+
+
+def _publish(draft: Path, target: Path) -> None:
+    """Gives a draft its name, if no file has it.
+
+    Raises:
+        FileExistsError: one has.
+    """
+    try:
+        os.link(draft, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: the name is taken first, and filled at once
+        target.touch(exist_ok=False)
+        draft.replace(target)

@@ -28,6 +28,7 @@ HOUSE = [
     "scope",
     "store",
     "tariff",
+    "handed",
     "services",
     "meter",
     "observe",
