@@ -233,10 +233,10 @@ class Services(_Readings):
         Raises:
             ConfigurationError: that is no text.
         """
-        from openai_meter.estimates.chars import estimate_tokens  # noqa: PLC0415
-
         if not isinstance(text, str):
             raise ConfigurationError(f"tokens are estimated of text, not of {type(text).__name__!r}; pass a string")
+        from openai_meter.estimates.chars import estimate_tokens  # noqa: PLC0415
+
         return estimate_tokens(text)
 
     # --- what the meter tells -----------------------------------------------------------------------------------------
