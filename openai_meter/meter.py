@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from openai_meter import faults
 from openai_meter.bounded import Bounded
 from openai_meter.call import Call
 from openai_meter.errors import ConfigurationError
+from openai_meter.reporting import Reporting
 from openai_meter.scope import Attribution, Scoped, attribution
 from openai_meter.services import Services
 from openai_meter.store import Store, Totals, Unpriced
@@ -36,7 +37,7 @@ _SEARCHED = 1_000
 """How far back a call is looked for by the API's id: whoever asks has just had the answer."""
 
 
-class Readings:
+class Readings(Reporting):
     """What was counted, as it can be read: the part that a :class:`Meter` and a :class:`Block` share.
 
     Every reading is a snapshot, exact at its moment, and safe to take from any thread.
@@ -68,19 +69,29 @@ class Readings:
         self.meter.settle()
         return self._store.totals()
 
-    def by(self, dimension: str) -> Mapping[str, Totals]:
-        """The totals for each value of a dimension; they always sum up to :attr:`totals`.
+    @overload
+    def by(self, dimension: str, /) -> Mapping[str, Totals]: ...
+    @overload
+    def by(self, *dimensions: str) -> Mapping[tuple[str, ...], Totals]: ...
+    def by(self, *dimensions: str) -> Mapping[Any, Totals]:
+        """The totals for each value of a dimension, or of several at once; they always sum up to :attr:`totals`.
 
         Args:
-            dimension: ``"model"``.
+            dimensions: one or more of ``"model"``, ``"agent"``, ``"operation"``, ``"user"``, ``"session"``, ``"tag"``
+                (all tags of a call, written ``env=prod, team=forms``), ``"tag:NAME"`` (the values of one tag),
+                ``"endpoint"``, ``"provider"``, ``"block"`` (the innermost).
+
+        Returns:
+            Totals by value, in the order in which the values were first seen; by tuples of values if several
+            dimensions are named. What was not said is ``"(unattributed)"``. Values beyond the first thousand of a
+            dimension share a row, such as ``"(other sessions)"``: see :attr:`folded`.
 
         Raises:
             ConfigurationError: there is no such dimension.
         """
-        if dimension != "model":
-            raise ConfigurationError(f'there are no totals by {dimension!r}; there are totals by "model"')
         self.meter.settle()
-        return self._store.by_model()
+        rows = self._store.by(*dimensions)
+        return rows if len(dimensions) > 1 else {value: totals for (value,), totals in rows.items()}
 
     def take(self, call: Call) -> None:
         """Adds a finished call. Never waits."""
@@ -95,34 +106,30 @@ class Readings:
         self.started_at = datetime.now(UTC)
         return before
 
-    def summary(self) -> str:
-        """One line: calls, tokens, errors. For logs and prompts."""
-        from openai_meter.reports import lines, values  # noqa: PLC0415 - reading must not cost the import anything
+    @overload
+    def snapshot(self) -> tuple[Totals, Mapping[str, Totals]]: ...
+    @overload
+    def snapshot(self, *dimensions: str) -> tuple[Totals, Mapping[tuple[str, ...], Totals]]: ...
+    def snapshot(self, *dimensions: str) -> tuple[Totals, Mapping[Any, Totals]]:
+        """The overall totals and those by some dimensions (see :meth:`by`), of the same moment.
 
-        return lines.compact(values.by_model(self))
+        Returns:
+            The totals, and those by tuples of values, as many as dimensions are named; if none is, by model.
 
-    def print_summary(self, file: TextIO | None = None) -> None:
-        """Prints a table of calls and tokens per model.
-
-        In colour on a terminal, plain elsewhere, as wide as the terminal.
-
-        Args:
-            file: where to; standard output by default.
+        Raises:
+            ConfigurationError: there is no such dimension.
         """
-        from openai_meter.reports import tables, values  # noqa: PLC0415 - rich is only loaded to print
-
-        tables.print_table(values.by_model(self), file)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything that :meth:`print_summary` shows, as plain JSON values."""
-        from openai_meter.reports import values  # noqa: PLC0415
-
-        return values.by_model(self).to_dict()
-
-    def snapshot(self) -> tuple[Totals, Mapping[str, Totals]]:
-        """The overall totals and those per model, of the same moment."""
         self.meter.settle()
-        return self._store.snapshot()
+        totals, rows = self._store.snapshot(*(dimensions or ("model",)))
+        return totals, rows if dimensions else {model: one for (model,), one in rows.items()}
+
+    @property
+    def folded(self) -> int:
+        """How many calls share a row of others in some dimension, because it has too many values to remember.
+
+        They are in all totals; only which of the other users, sessions or tags were theirs is not known.
+        """
+        return self._store.folded()
 
     @property
     def cost(self) -> Decimal | None:

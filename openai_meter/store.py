@@ -11,91 +11,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
-from fractions import Fraction
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from openai_meter import faults
+from openai_meter import faults, groups
 from openai_meter.call import Call
-from openai_meter.money import simplest, usd
-from openai_meter.usage import COUNTS, Usage
+from openai_meter.groups import DIMENSIONS, OTHER_MODELS, UNATTRIBUTED, UNKNOWN_MODEL, Table
+from openai_meter.sums import NOT_PRICED, NOTHING, Sum, Totals, summed
 
-__all__ = ["Store", "Totals", "Unpriced"]
+__all__ = ["DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Store", "Totals", "Unpriced"]
 
-UNKNOWN_MODEL = "(unknown model)"
-"""The row of calls whose model neither the request nor the answer names."""
-
-OTHER_MODELS = "(other models)"
-"""The row of all models beyond the first thousand: a program that lets its users name models has no end of names."""
-_MODELS = 1_000
-
-_NOT_PRICED = frozenset({"unpriced", "partial"})
 _REASONS = 200
-
-
-_NO_USAGE = Usage(0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """The sum over a number of calls, as it was at one moment.
-
-    Token counts are sums over the calls whose usage is known; ``unmeasured_calls`` says for how many it is not.
-    """
-
-    calls: int = 0
-    errors: int = 0
-    """Calls that raised, or that the API answered as failed."""
-    unmeasured_calls: int = 0
-    """Calls that the API may have billed without saying what they used."""
-    usage: Usage = _NO_USAGE
-    cost_pico: int | Fraction | None = 0
-    """The sum of all costs that are known, in pico-dollars; ``None`` if there are calls and none has a price."""
-    estimated_cost_pico: int | Fraction = 0
-    """The part of the cost that rests on estimates."""
-    unpriced_calls: int = 0
-    """Calls whose cost is unknown, or known only in part."""
-    first_call_at: datetime | None = None
-    last_call_at: datetime | None = None
-
-    @property
-    def cost(self) -> Decimal | None:
-        """The exact cost in US dollars of all calls whose price is known; ``None`` if none is known."""
-        return None if self.cost_pico is None else usd(self.cost_pico)
-
-    @property
-    def estimated_cost(self) -> Decimal:
-        """The part of :attr:`cost` that rests on estimates, in US dollars."""
-        return usd(self.estimated_cost_pico)
-
-    def __getattr__(self, name: str) -> Any:
-        # Every count of Usage is a count of the totals, under the same name: totals.input_tokens.
-        if name in _USAGE_NAMES:
-            return getattr(self.usage, name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """The totals as plain JSON values."""
-        return {
-            "calls": self.calls,
-            "errors": self.errors,
-            "unmeasured_calls": self.unmeasured_calls,
-            "input_tokens": self.usage.input_tokens,
-            "output_tokens": self.usage.output_tokens,
-            "total_tokens": self.usage.total_tokens,
-            **{name: getattr(self.usage, name) for name in COUNTS},
-            "cost": None if self.cost is None else str(self.cost),
-            "estimated_cost": str(self.estimated_cost),
-            "unpriced_calls": self.unpriced_calls,
-            "first_call_at": self.first_call_at and self.first_call_at.isoformat(),
-            "last_call_at": self.last_call_at and self.last_call_at.isoformat(),
-        }
-
-
-_USAGE_NAMES = frozenset({"input_tokens", "output_tokens", "total_tokens", *COUNTS})
 
 
 class Unpriced(NamedTuple):
@@ -107,101 +32,8 @@ class Unpriced(NamedTuple):
     tokens: int
 
 
-class _Sum(NamedTuple):
-    """Totals in the making. A new one takes the place of the old in one step, whatever interrupts the adding."""
-
-    calls: int = 0
-    errors: int = 0
-    unmeasured: int = 0
-    input: int = 0
-    output: int = 0
-    total: int = 0
-    counts: Mapping[str, Any] = MappingProxyType({})
-    cost: int | Fraction = 0
-    estimated: int | Fraction = 0
-    unpriced: int = 0
-    """Calls without a price, or with half of one."""
-    unknown: int = 0
-    """Calls without any price."""
-    first: datetime | None = None
-    last: datetime | None = None
-
-    def plus(self, call: Call) -> _Sum:
-        usage = call.usage
-        counts = self.counts
-        if more := {name: number for name in COUNTS if (number := getattr(usage, name))}:
-            counts = {**counts, **{name: counts.get(name, 0) + number for name, number in more.items()}}
-        at = call.started_at
-        # Calls arrive as they end: the first to begin need not be the first to arrive.
-        return _Sum(
-            self.calls + 1,
-            self.errors + call.failed,
-            self.unmeasured + (not _measured(call)),
-            self.input + (usage.input_tokens or 0),
-            self.output + (usage.output_tokens or 0),
-            self.total + (usage.total_tokens or 0),
-            counts,
-            self.cost + (call.cost_pico or 0),
-            self.estimated + (call.cost_pico or 0 if call.cost_estimated else 0),
-            self.unpriced + (call.cost_status in _NOT_PRICED),
-            self.unknown + (call.cost_pico is None),
-            at if self.first is None or at < self.first else self.first,
-            at if self.last is None or at > self.last else self.last,
-        )
-
-    def merged(self, other: _Sum) -> _Sum:
-        """The sum over both."""
-        counts = {**self.counts}
-        for name, number in other.counts.items():
-            counts[name] = counts.get(name, 0) + number
-        return _Sum(
-            self.calls + other.calls,
-            self.errors + other.errors,
-            self.unmeasured + other.unmeasured,
-            self.input + other.input,
-            self.output + other.output,
-            self.total + other.total,
-            counts,
-            self.cost + other.cost,
-            self.estimated + other.estimated,
-            self.unpriced + other.unpriced,
-            self.unknown + other.unknown,
-            min((at for at in (self.first, other.first) if at is not None), default=None),
-            max((at for at in (self.last, other.last) if at is not None), default=None),
-        )
-
-    def totals(self) -> Totals:
-        usage = Usage(self.input, self.output, self.total, **self.counts)
-        # Unknown is not 0: only where nothing has a price (what is free aside) is there no sum to show.
-        cost = None if self.unknown and not self.cost else simplest(self.cost)
-        return Totals(
-            self.calls, self.errors, self.unmeasured, usage, cost, self.estimated, self.unpriced, self.first, self.last
-        )
-
-    def repriced(self, before: Call, after: Call) -> _Sum:
-        """The same sum with one call priced anew."""
-        return self._replace(
-            cost=self.cost + (after.cost_pico or 0) - (before.cost_pico or 0),
-            estimated=self.estimated
-            + (after.cost_pico or 0 if after.cost_estimated else 0)
-            - (before.cost_pico or 0 if before.cost_estimated else 0),
-            unpriced=self.unpriced + (after.cost_status in _NOT_PRICED) - (before.cost_status in _NOT_PRICED),
-            unknown=self.unknown + (after.cost_pico is None) - (before.cost_pico is None),
-        )
-
-
-def _measured(call: Call) -> bool:
-    """Whether it is known what a call used: tokens, or what else it is billed by, or that it was free."""
-    usage = call.usage
-    known = usage.total_tokens is not None or usage.seconds or usage.characters or usage.images
-    return bool(known) or call.cost_status == "free"
-
-
-_NOTHING = _Sum()
-
-
 class Store:
-    """The memory of a meter: totals per model and overall, and a ring of recent calls. Thread-safe.
+    """The memory of a meter: totals by every dimension and overall, and a ring of recent calls. Thread-safe.
 
     Args:
         recent: how many calls the ring holds; the totals go on for ever.
@@ -212,7 +44,7 @@ class Store:
         self._lock = threading.RLock()
         self._emptying = False
         self._ring: deque[Call] = deque(maxlen=recent)
-        self._models: dict[str, _Sum] = {}
+        self._table = Table()
         self._unpriced: deque[Call] = deque(maxlen=recent)
         self._reasons: dict[tuple[str, str], Unpriced] = {}
 
@@ -247,30 +79,17 @@ class Store:
         The sum is made aside, and put in its place and out of the inbox in two steps between which the interpreter
         looks at no signal: an exception that a signal handler raises finds the call in the inbox, or counted.
         """
-        models = self._models
-        model = call.model or UNKNOWN_MODEL
-        if model not in models and len(models) >= _MODELS:
-            model = OTHER_MODELS
-        counted = models.get(model, _NOTHING).plus(call)
-        if models is not self._models:  # a signal handler has reset the store meanwhile
+        table = self._table
+        key, before = table.find(call)
+        counted = (before or NOTHING).plus(call)
+        if table is not self._table:  # a signal handler has reset the store or repriced the store meanwhile
             return
-        models[model] = counted
+        table.sums[key] = counted
         self._inbox.popleft()
         self._ring.append(call)
-        if call.cost_status in _NOT_PRICED:
+        if call.cost_status in NOT_PRICED:
             self._unpriced.append(call)
-            self._note(call, 1)
-
-    def _note(self, call: Call, times: int) -> None:
-        key = (call.model or UNKNOWN_MODEL, call.cost_reason or "no price")
-        if key not in self._reasons and len(self._reasons) >= _REASONS:
-            key = (OTHER_MODELS, "no price")
-        said = self._reasons.get(key, Unpriced(*key, 0, 0))
-        left = said._replace(calls=said.calls + times, tokens=said.tokens + times * (call.usage.total_tokens or 0))
-        if left.calls > 0:
-            self._reasons[key] = left
-        else:
-            self._reasons.pop(key, None)
+            _note(self._reasons, call, 1)
 
     def unpriced(self) -> tuple[Unpriced, ...]:
         """What has no price, or half of one: per model and reason."""
@@ -286,42 +105,73 @@ class Store:
         """
         with self._lock:
             self._empty_inbox()
-            changed: dict[str, Call] = {}
-            left: deque[Call] = deque(maxlen=self._unpriced.maxlen)
-            for before in self._unpriced:
-                after = price(before)
-                if (after.cost_pico, after.cost_status, after.cost_reason) != (
-                    before.cost_pico, before.cost_status, before.cost_reason,
-                ):  # fmt: skip
-                    changed[before.id] = after
-                    model = before.model or UNKNOWN_MODEL
-                    model = model if model in self._models else OTHER_MODELS
-                    self._models[model] = self._models[model].repriced(before, after)
-                    self._note(before, -1)
-                    if after.cost_status in _NOT_PRICED:
-                        self._note(after, 1)
-                if after.cost_status in _NOT_PRICED:
-                    left.append(after)
-            done = len(self._unpriced) - len(left)
-            self._unpriced = left
-            if changed:
-                self._ring = deque((changed.get(call.id, call) for call in self._ring), maxlen=self._ring.maxlen)
-            return done
+            counting, self._emptying = self._emptying, True  # what comes in meanwhile waits
+            try:
+                return self._reprice(price)
+            finally:
+                self._emptying = counting
+                self._empty_inbox()
+
+    def _reprice(self, price: Callable[[Call], Call]) -> int:
+        """All is made aside, and put in its place in steps between which the interpreter looks at no signal.
+
+        The table is another one then: a call whose counting a signal handler has interrupted is counted in that.
+        """
+        table, waiting = self._table, self._unpriced
+        repriced, reasons = table.copy(), self._reasons.copy()
+        changed: dict[str, Call] = {}
+        left: deque[Call] = deque(maxlen=waiting.maxlen)
+        for before in waiting:
+            after = price(before)
+            if (after.cost_pico, after.cost_status, after.cost_reason) != (
+                before.cost_pico, before.cost_status, before.cost_reason,
+            ):  # fmt: skip
+                changed[before.id] = after
+                key, _ = table.find(before)
+                repriced.sums[key] = repriced.sums[key].repriced(before, after)
+                _note(reasons, before, -1)
+                if after.cost_status in NOT_PRICED:
+                    _note(reasons, after, 1)
+            if after.cost_status in NOT_PRICED:
+                left.append(after)
+        done = len(waiting) - len(left)
+        ring = deque((changed.get(call.id, call) for call in self._ring), maxlen=self._ring.maxlen)
+        if table is not self._table:  # a signal handler has reset the store meanwhile
+            return 0
+        self._table, self._reasons, self._unpriced, self._ring = repriced, reasons, left, ring
+        return done
 
     def totals(self) -> Totals:
         """The totals over all calls so far."""
-        return self.snapshot()[0]
+        return summed(self._sums().values()).totals()
 
-    def by_model(self) -> Mapping[str, Totals]:
-        """The totals per model, in the order in which the models were first seen."""
-        return self.snapshot()[1]
+    def by(self, *dimensions: str) -> Mapping[tuple[str, ...], Totals]:
+        """The totals per combination of the values of some dimensions, in the order in which they were first seen.
 
-    def snapshot(self) -> tuple[Totals, Mapping[str, Totals]]:
-        """The overall totals and those per model, of the same moment: the second always sum up to the first."""
+        Raises:
+            ConfigurationError: there is no such dimension.
+        """
+        labels = groups.checked(dimensions)
+        return groups.breakdown(self._sums(), labels)
+
+    def snapshot(self, *dimensions: str) -> tuple[Totals, Mapping[tuple[str, ...], Totals]]:
+        """The overall totals and those by some dimensions, of the same moment: the second always sum up to the first.
+
+        Raises:
+            ConfigurationError: there is no such dimension.
+        """
+        labels = groups.checked(dimensions)
+        sums = self._sums()
+        return summed(sums.values()).totals(), groups.breakdown(sums, labels)
+
+    def folded(self) -> int:
+        """How many calls are in a row of others, because their dimension has too many values."""
+        return groups.folded(self._sums())
+
+    def _sums(self) -> Mapping[groups.Key, Sum]:
         with self._lock:
             self._empty_inbox()
-            models = self._models.copy()
-        return _overall(models), MappingProxyType({model: one.totals() for model, one in models.items()})
+            return self._table.sums.copy()
 
     def calls(self) -> tuple[Call, ...]:
         """The most recent calls, oldest first."""
@@ -333,11 +183,11 @@ class Store:
         """Forgets everything, and returns the totals up to that moment."""
         with self._lock:
             self._empty_inbox()
-            before, self._models = self._models, {}
+            before, self._table = self._table, Table()
             self._ring.clear()
             self._unpriced.clear()
             self._reasons.clear()
-        return _overall(before)
+        return summed(before.sums.values()).totals()
 
     def resize(self, recent: int) -> None:
         """Changes how many recent calls are kept."""
@@ -359,11 +209,17 @@ class Store:
         self._ring.clear()
         self._unpriced.clear()
         self._reasons.clear()
-        self._models = {}
+        self._table = Table()
 
 
-def _overall(models: Mapping[str, _Sum]) -> Totals:
-    overall = _NOTHING
-    for one in models.values():
-        overall = overall.merged(one)
-    return overall.totals()
+def _note(reasons: dict[tuple[str, str], Unpriced], call: Call, times: int) -> None:
+    """Adds a call without a full price to the reasons, or takes it out."""
+    key = (call.model or UNKNOWN_MODEL, call.cost_reason or "no price")
+    if key not in reasons and len(reasons) >= _REASONS:
+        key = (OTHER_MODELS, "no price")
+    said = reasons.get(key, Unpriced(*key, 0, 0))
+    left = said._replace(calls=said.calls + times, tokens=said.tokens + times * (call.usage.total_tokens or 0))
+    if left.calls > 0:
+        reasons[key] = left
+    else:
+        reasons.pop(key, None)

@@ -15,8 +15,8 @@ import rules
 from rules import HELLO, MODEL, chat
 
 import openai_meter
-from openai_meter import store
 from openai_meter.call import Call, new_call_id
+from openai_meter.sums import Sum
 from openai_meter.usage import Usage
 
 
@@ -323,7 +323,7 @@ def made(model=MODEL, tokens=3, **more):
 def interrupted(monkeypatch):
     """Runs a function once, in the middle of the store's counting of a call."""
     waiting = []
-    plus = store._Sum.plus
+    plus = Sum.plus
 
     def interrupting(self, *args, **kwargs):
         added = plus(self, *args, **kwargs)
@@ -331,7 +331,7 @@ def interrupted(monkeypatch):
             waiting.pop()()
         return added
 
-    monkeypatch.setattr(store._Sum, "plus", interrupting)
+    monkeypatch.setattr(Sum, "plus", interrupting)
     return waiting.append
 
 

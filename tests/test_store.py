@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_meter import Call, Usage
-from openai_meter.store import _MODELS, OTHER_MODELS, UNKNOWN_MODEL, Store
+from openai_meter import Call, Usage, groups
+from openai_meter.store import DIMENSIONS, OTHER_MODELS, UNKNOWN_MODEL, Store
 from openai_meter.usage import COUNTS
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -43,7 +43,7 @@ def test_totals_are_the_sums_over_all_calls(made: list[Call], recent: int) -> No
     store = Store(recent)
     for call in made:
         store.add(call)
-    totals, models = store.snapshot()
+    totals, models = store.snapshot("model")
     assert totals.calls == len(made) == sum(one.calls for one in models.values())
     assert totals.errors == sum(call.failed for call in made) == sum(one.errors for one in models.values())
     for name in ("input_tokens", "output_tokens", "total_tokens", *COUNTS):
@@ -56,10 +56,10 @@ def test_totals_are_the_sums_over_all_calls(made: list[Call], recent: int) -> No
     assert (totals.cost is None) == (len(costs) < len(made) and not sum(costs))
     assert totals.first_call_at == min((call.started_at for call in made), default=None)
     assert totals.last_call_at == max((call.started_at for call in made), default=None)
-    assert set(models) == {call.model or UNKNOWN_MODEL for call in made}
+    assert set(models) == {(call.model or UNKNOWN_MODEL,) for call in made}
     assert store.calls() == (tuple(made)[-recent:] if recent else ())
     assert store.reset() == totals
-    assert store.snapshot() == (Store().totals(), {})
+    assert store.snapshot("model") == (Store().totals(), {})
 
 
 def test_a_free_call_is_not_unmeasured() -> None:
@@ -73,12 +73,12 @@ def test_a_free_call_is_not_unmeasured() -> None:
 def test_names_of_models_without_end_do_not_fill_the_memory() -> None:
     """Beyond a thousand models the rest share a row, and the sums stay exact."""
     store = Store(10)
-    for number in range(_MODELS + 50):
+    for number in range(groups.VALUES + 50):
         store.add(replace(BASE, model=f"model-{number}"))
-    totals, models = store.snapshot()
-    assert len(models) == _MODELS + 1
-    assert models[OTHER_MODELS].calls == 50
-    assert totals.calls == sum(one.calls for one in models.values()) == _MODELS + 50
+    totals, models = store.snapshot("model")
+    assert len(models) == groups.VALUES + 1
+    assert models[OTHER_MODELS,].calls == 50
+    assert totals.calls == sum(one.calls for one in models.values()) == groups.VALUES + 50
 
 
 def test_adding_never_waits_for_a_reader() -> None:
@@ -114,7 +114,7 @@ def test_a_call_that_is_added_in_the_middle_of_adding_is_counted() -> None:
             return super().__hash__()
 
     store.add(replace(BASE, model=Nosy("nosy")))
-    totals, models = store.snapshot()
+    totals, models = store.snapshot("model")
     assert totals.calls == sum(one.calls for one in models.values()) >= 2
 
 
@@ -141,6 +141,6 @@ def test_repricing_is_as_if_the_price_had_been_there(made: list[Call], recent: i
         late.add(call)
         early.add(price(call))
     assert late.reprice(price) == sum(call.cost_pico is None for call in numbered)
-    assert late.snapshot() == early.snapshot()
+    assert late.snapshot(*DIMENSIONS) == early.snapshot(*DIMENSIONS)
     assert late.calls() == early.calls()
     assert late.unpriced() == ()

@@ -33,7 +33,7 @@ class Messages:
 
     __slots__ = ("_plural", "_templates", "code")
 
-    def __init__(self, code: str, templates: Mapping[str, Template], plural: Callable[[int], int]) -> None:
+    def __init__(self, code: str, templates: Mapping[str, Template], plural: Callable[[float], int]) -> None:
         self.code = code
         """The ISO 639 code of the language."""
         self._templates = templates

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 __all__ = ["MESSAGES", "plural"]
 
 
-def plural(n: int) -> int:
+def plural(n: float) -> int:
     """1 is singular, all else is plural."""
     return 0 if n == 1 else 1
 
@@ -85,12 +85,17 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "note.cost": "Cost (~): measured {measured} + estimated {estimated}.",
     "note.unpriced": "No price for {model}: {calls}, {tokens} ({reason}).",
     "note.unpriced_more": "No price for {n:,} more; the JSON report has them all.",
+    "note.folded": (
+        "{n:,} call counts in a row of others: there were too many names.",
+        "{n:,} calls count in rows of others: there were too many names.",
+    ),
     "note.pending": ("{n:,} call not finished yet.", "{n:,} calls not finished yet."),
     "note.faults": (
         "{n:,} fault inside openai_meter: see the log; some calls may be missing.",
         "{n:,} faults inside openai_meter: see the log; some calls may be missing.",
     ),
     # Why something has no price; a reason that is not here is shown as it is.
+    "reason.and": "; ",
     "reason.unknown_model": "unknown model",
     "reason.no_price": "no price",
     "reason.not_sold_by_OpenAI": "not sold by OpenAI",
@@ -116,12 +121,13 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "tree.output": "   └─ Output: {tokens}",
     "tree.cost": "💰 Total cost: {cost}",
     "tree.details": "📊 Details by {dimensions}:",
-    "tree.row_calls": "Calls: {calls}",
-    "tree.row_tokens": "Tokens: {tokens}",
-    "tree.row_errors": "Errors: {errors}",
-    "tree.row_cost": "Cost: {cost}",
-    "tree.note": "⚠️ {note}",
+    "tree.note": "📝 {note}",
     "tree.recommendations": "💡 Recommendations:",
+    # A branch of the tree.
+    "branch.calls": "Calls: {calls}",
+    "branch.tokens": "Tokens: {tokens}",
+    "branch.errors": "Errors: {errors}",
+    "branch.cost": "Cost: {cost}",
     # The report for chats.
     "chat.title": "📊 **OpenAI usage statistics**",
     "chat.title_of": "📊 **OpenAI usage statistics: {name}**",

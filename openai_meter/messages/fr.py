@@ -7,8 +7,8 @@ from collections.abc import Mapping
 __all__ = ["MESSAGES", "plural"]
 
 
-def plural(n: int) -> int:
-    """0 and 1 are singular: ``0 appel``, ``1 appel``, ``2 appels``."""
+def plural(n: float) -> int:
+    """All below 2 is singular: ``0 appel``, ``1.5 seconde``, ``2 appels``."""
     return 0 if n < 2 else 1
 
 
@@ -81,12 +81,17 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "note.cost": "Coût (~) : mesuré {measured} + estimé {estimated}.",
     "note.unpriced": "Aucun prix pour {model} : {calls}, {tokens} ({reason}).",
     "note.unpriced_more": "Aucun prix pour {n:,} de plus ; le rapport JSON les contient tous.",
+    "note.folded": (
+        "{n:,} appel est compté dans une ligne « autres » : il y avait trop de noms.",
+        "{n:,} appels sont comptés dans des lignes « autres » : il y avait trop de noms.",
+    ),
     "note.pending": ("{n:,} appel pas encore terminé.", "{n:,} appels pas encore terminés."),
     "note.faults": (
         "{n:,} incident dans openai_meter : voir le journal ; des appels peuvent manquer.",
         "{n:,} incidents dans openai_meter : voir le journal ; des appels peuvent manquer.",
     ),
     # Why something has no price.
+    "reason.and": " ; ",
     "reason.unknown_model": "modèle inconnu",
     "reason.no_price": "aucun prix",
     "reason.not_sold_by_OpenAI": "non vendu par OpenAI",
@@ -112,12 +117,13 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "tree.output": "   └─ Output: {tokens}",
     "tree.cost": "💰 Coût total: {cost}",
     "tree.details": "📊 Détails par {dimensions}:",
-    "tree.row_calls": "Appels: {calls}",
-    "tree.row_tokens": "Tokens: {tokens}",
-    "tree.row_errors": "Erreurs: {errors}",
-    "tree.row_cost": "Coût: {cost}",
-    "tree.note": "⚠️ {note}",
+    "tree.note": "📝 {note}",
     "tree.recommendations": "💡 Recommandations:",
+    # A branch of the tree.
+    "branch.calls": "Appels: {calls}",
+    "branch.tokens": "Tokens: {tokens}",
+    "branch.errors": "Erreurs: {errors}",
+    "branch.cost": "Coût: {cost}",
     # The report for chats.
     "chat.title": "📊 **Statistiques d'utilisation OpenAI**",
     "chat.title_of": "📊 **Statistiques d'utilisation OpenAI : {name}**",

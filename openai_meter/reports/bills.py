@@ -12,13 +12,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from openai_meter.messages import Messages, language
 from openai_meter.money import Amount
 from openai_meter.prices import Cost, CostLine, CurrentRate
+from openai_meter.reports import words
+from openai_meter.reports.text import fitting
 
-__all__ = ["bill_values", "print_bill", "print_rates", "rate_values"]
+__all__ = ["bill_values", "print_bill", "print_rates", "quantity", "rate_values"]
 
 _TOKEN_SLOTS = ("input", "cached_input", "cache_write", "output")
-_HEADERS = ("Input", "Cached", "Written", "Output")
+_HEADS = ("column.input", "column.cached", "prices.written", "column.output")
 
 
 def rate_values(rates: Iterable[CurrentRate]) -> list[dict[str, Any]]:
@@ -38,21 +41,27 @@ def rate_values(rates: Iterable[CurrentRate]) -> list[dict[str, Any]]:
     ]
 
 
-def print_rates(rates: Iterable[CurrentRate], file: TextIO | None = None) -> None:
-    """Prints a table of rates in US dollars per million tokens; other units are named beside their price."""
-    console, table = _table(file, "Prices in US dollars per million tokens")
-    for header in ("Model", "Tier"):
-        table.add_column(header, overflow="fold", min_width=7)
-    for header in _HEADERS:
-        table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("Other", overflow="fold")
-    table.add_column("Source", overflow="fold")
+def print_rates(rates: Iterable[CurrentRate], file: TextIO | None = None, *, lang: str | None = None) -> None:
+    """Prints a table of rates in US dollars per million tokens; other units are named beside their price.
+
+    Raises:
+        ConfigurationError: there is no such language.
+    """
+    m = language(lang)
+    console, table = _table(file, m("prices.title"))
+    for head in ("dimension.model", "prices.tier"):
+        table.add_column(_fitting(m(head), console), overflow="fold", min_width=7)
+    for head in _HEADS:
+        table.add_column(_fitting(m(head), console), justify="right", no_wrap=True)
+    for head in ("prices.other", "prices.source"):
+        table.add_column(_fitting(m(head), console), overflow="fold")
     for rate in rates:
-        tier = f"{rate.tier}, long" if rate.bracket else rate.tier
+        tier = m("prices.long", tier=rate.tier) if rate.bracket else rate.tier
         other = ", ".join(f"{slot} {_plain(one)}" for slot, one in rate.prices.items() if slot not in _TOKEN_SLOTS)
-        source = f"{rate.source}{f' {rate.checked}' if rate.checked else ''}{' (low confidence)' if rate.low else ''}"
+        parts = (rate.source, rate.checked, m("prices.low_confidence") if rate.low else None)
+        source = " ".join(str(part) for part in parts if part)
         numbers = [_plain(rate.prices.get(slot)) for slot in _TOKEN_SLOTS]
-        table.add_row(*(Text(cell) for cell in (rate.model, tier, *numbers, other, source)))
+        table.add_row(*(Text(_fitting(cell, console)) for cell in (rate.model, tier, *numbers, other, source)))
     console.print(table)
 
 
@@ -85,37 +94,41 @@ def bill_values(cost: Cost, lines: Sequence[CostLine]) -> dict[str, Any]:
     }
 
 
-def print_bill(cost: Cost, lines: Sequence[CostLine], file: TextIO | None = None) -> None:
-    """Prints the bill of one call: a row for each line, and the sum."""
-    total = "unknown" if cost.usd is None else f"${cost.usd:f}"
-    console, table = _table(file, "What the call cost")
+def print_bill(cost: Cost, lines: Sequence[CostLine], file: TextIO | None = None, *, lang: str | None = None) -> None:
+    """Prints the bill of one call: a row for each line, and the sum.
+
+    Raises:
+        ConfigurationError: there is no such language.
+    """
+    m = language(lang)
+    total = m("bill.unknown") if cost.usd is None else f"${cost.usd:f}"
+    console, table = _table(file, m("bill.title"))
     table.show_footer = True
-    table.add_column("Item", "Total", overflow="fold")
-    for header, footer in (("Quantity", ""), ("Unit price", ""), ("Amount", total)):
-        table.add_column(header, footer, justify="right", no_wrap=True)
-    table.add_column("Tier", overflow="fold")
-    table.add_column("Source", overflow="fold")
+    table.add_column(_fitting(m("bill.item"), console), m("table.total"), overflow="fold")
+    for head, foot in (("bill.quantity", ""), ("bill.unit_price", ""), ("bill.amount", total)):
+        table.add_column(_fitting(m(head), console), _fitting(foot, console), justify="right", no_wrap=True)
+    for head in ("prices.tier", "prices.source"):
+        table.add_column(_fitting(m(head), console), overflow="fold")
     for line in lines:
-        quantity = "" if line.quantity is None else plural(line.quantity, line.unit or "unit")
+        number = "" if line.quantity is None else quantity(line.quantity, line.unit or "unit", m)
         price = f"x {float(line.factor):g}" if line.factor is not None else _price(line)
-        tier = f"{line.tier or ''}{', long' if line.bracket else ''}"
+        tier = m("prices.long", tier=line.tier or "") if line.bracket else line.tier or ""
         source = " ".join(str(part) for part in (line.source, line.checked) if part)
-        cells = (f"{line.item}{' ~' if line.estimated else ''}", quantity, price, f"${line.usd:f}", tier, source)
-        table.add_row(*(Text(cell) for cell in cells))
+        cells = (f"{line.item}{' ~' if line.estimated else ''}", number, price, f"${line.usd:f}", tier, source)
+        table.add_row(*(Text(_fitting(cell, console)) for cell in cells))
     console.print(table)
-    for note in (
-        cost.status if cost.status != "priced" else "",
-        cost.reason or "",
-        "~ is an estimate" * cost.estimated,
-    ):
-        if note:
-            console.print(Text(note, style="dim"))
+    notes = [m(f"bill.status_{cost.status}")] if cost.status != "priced" else []
+    notes += [words.reason(cost.reason, m)] if cost.reason else []
+    notes += [m("bill.estimate")] if cost.estimated else []
+    for note in notes:
+        console.print(Text(_fitting(note, console), style="dim"))
 
 
-def plural(quantity: Amount, unit: str) -> str:
+def quantity(number: Amount, unit: str, m: Messages) -> str:
     """A quantity and its unit: ``1,024 tokens``, ``2.5 seconds``."""
-    number = f"{quantity:,}" if isinstance(quantity, int) else f"{float(quantity):,.10g}"
-    return f"{number} {unit}{'' if quantity == 1 else 's'}"
+    text = f"{number:,}" if isinstance(number, int) else f"{float(number):,.10g}"
+    key = f"unit.{unit}"
+    return m(key, n=float(number), text=text) if key in m else f"{text} {unit}"
 
 
 def _price(line: CostLine) -> str:
@@ -130,9 +143,13 @@ def _plain(number: Decimal | None) -> str:
     return "-" if number is None else f"{number.normalize():f}"
 
 
+def _fitting(text: str, console: Console) -> str:
+    return fitting(text, console.encoding)
+
+
 def _table(file: TextIO | None, title: str) -> tuple[Console, Table]:
     console = Console(file=file or sys.stdout, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = max(console.width, 140)
-    style = Text(title, style="bold")
+    style = Text(_fitting(title, console), style="bold")
     return console, Table(title=style, title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)

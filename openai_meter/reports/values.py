@@ -1,69 +1,290 @@
-"""Reports as values: what is to be shown, free of how."""
+"""Reports as values: what is to be shown, free of how.
+
+A report is made once, of one moment; it can be rendered now or tomorrow, in any form and language, and it goes through
+JSON and back unchanged.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from openai_meter.errors import ConfigurationError
+from openai_meter.money import Amount, exact, pico, simplest
 from openai_meter.store import Totals, Unpriced
+from openai_meter.usage import Usage
 
 if TYPE_CHECKING:
     from openai_meter.meter import Readings
 
-__all__ = ["Report", "Row", "by_model"]
+__all__ = ["REPORTS", "Report", "Row", "dimensions", "make"]
+
+REPORTS: Mapping[str, tuple[str, ...]] = {
+    "model": ("model",),
+    "agent": ("agent",),
+    "agent,model": ("agent", "model"),
+    "agent,operation": ("agent", "operation"),
+    "operation": ("operation",),
+    "user": ("user",),
+    "user,model": ("user", "model"),
+    "session": ("session",),
+    "tag": ("tag",),
+    "endpoint": ("endpoint",),
+    "endpoint,model": ("endpoint", "model"),
+    "provider": ("provider",),
+    "provider,model": ("provider", "model"),
+    "block": ("block",),
+}
+"""The usual reports, and what each groups by. Any other tuple of dimensions is a report as well.
+
+To add one, add a row.
+"""
 
 
 class Row(NamedTuple):
-    """One line of a report."""
+    """One line of a report: a value for each of its dimensions, as they were recorded."""
 
-    label: str
+    key: tuple[str, ...]
     totals: Totals
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Totals by some dimension, as they were at one moment; the rows sum up to ``totals``."""
+    """Totals by some dimensions, as they were at one moment; the rows sum up to ``totals``. Immutable."""
 
-    title: str
-    dimension: str
+    dimensions: tuple[str, ...]
+    """What a row is one of: ``("model",)``, ``("agent", "model")``."""
     rows: tuple[Row, ...]
+    """What costs most comes first; with several dimensions, what belongs together stays together."""
     totals: Totals
     since: datetime
-    pending: int
+    until: datetime
+    """Calls from ``since`` to ``until`` are counted (both aware, UTC)."""
+    name: str | None = None
+    """The name of the block; ``None`` for a meter."""
+    pending: int = 0
     """Calls that have begun and not ended."""
-    faults: int
+    faults: int = 0
     """Faults inside the meter."""
+    folded: int = 0
+    """Calls that share a row with others, in some dimension, as there were too many names."""
     unpriced: tuple[Unpriced, ...] = ()
     """What has no full price, per model and reason."""
+    alerts: tuple[str, ...] = ()
+    """Sentences to be shown above all else."""
+    recommendations: tuple[str, ...] = ()
+    """Sentences to be shown at the end."""
+
+    def render(self, format: str = "table", *, lang: str | None = None) -> str:  # noqa: A002
+        """The report as text, without a line break at its end.
+
+        Args:
+            format: ``table``, ``tree``, ``markdown``, ``line``, ``json`` or ``csv``.
+            lang: ``en`` or ``fr``; by default ``OPENAI_METER_LANG``, else the locale, else English. ``json`` and
+                ``csv`` are the same in all languages.
+
+        Raises:
+            ConfigurationError: there is no such format or language.
+        """
+        from openai_meter.reports import renderers  # noqa: PLC0415 - renderers know reports, not the other way round
+
+        return renderers.render(self, format, lang)
+
+    def print(self, file: TextIO | None = None, *, format: str = "table", lang: str | None = None) -> None:  # noqa: A002
+        """Prints the report: in colour and no wider than it on a terminal, plain elsewhere.
+
+        Characters that the file's encoding lacks are replaced by others.
+
+        Args:
+            file: where to; standard output by default.
+            format: as for :meth:`render`.
+            lang: as for :meth:`render`.
+
+        Raises:
+            ConfigurationError: there is no such format or language.
+        """
+        from openai_meter.reports import renderers  # noqa: PLC0415
+
+        renderers.print_report(self, file, format, lang)
+
+    def save(self, path: str | Path, *, format: str | None = None, lang: str | None = None) -> Path:  # noqa: A002
+        """Writes the report to a file, whole or not at all, and makes the folders on the way to it.
+
+        Args:
+            path: the file; its suffix says the format: ``.json``, ``.csv``, ``.md`` or ``.txt`` (a table).
+            format: as for :meth:`render`, whatever the suffix is.
+            lang: as for :meth:`render`.
+
+        Returns:
+            The absolute path of the file.
+
+        Raises:
+            ConfigurationError: the path is a folder or its suffix says no format; there is no such format or language.
+            OSError: the file cannot be written; the message says which and what to do.
+        """
+        from openai_meter.reports import saving  # noqa: PLC0415
+
+        return saving.save(self, path, format, lang)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
+        """The report as plain JSON values, which :meth:`from_dict` reads: money as decimal strings, times in ISO 8601.
+
+        A row has its dimensions under their names, beside its totals.
+        """
         return {
+            "name": self.name,
+            "dimensions": list(self.dimensions),
             "since": self.since.isoformat(),
-            "totals": self.totals.to_dict(),
-            f"by_{self.dimension}": {row.label: row.totals.to_dict() for row in self.rows},
+            "until": self.until.isoformat(),
+            "totals": _plain(self.totals),
+            "rows": [dict(zip(self.dimensions, row.key, strict=True)) | _plain(row.totals) for row in self.rows],
             "unpriced": [one._asdict() for one in self.unpriced],
             "pending": self.pending,
             "faults": self.faults,
+            "folded": self.folded,
+            "alerts": list(self.alerts),
+            "recommendations": list(self.recommendations),
         }
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Report:
+        """The inverse of :meth:`to_dict`; keys that this version does not know are passed over.
 
-def by_model(readings: Readings) -> Report:
-    """The calls of a meter or of a block per model: the most expensive first, then those with the most tokens."""
-    totals, models = readings.snapshot()
-    rows = [Row(model, one) for model, one in models.items()]
-    rows.sort(
-        key=lambda row: (-(row.totals.cost or 0), -(row.totals.usage.total_tokens or 0), -row.totals.calls, row.label)
-    )
-    name = getattr(readings, "name", None)
+        Raises:
+            ConfigurationError: a key is missing, or a value is not what it should be.
+        """
+        try:
+            names = dimensions(data["dimensions"])
+            return cls(
+                dimensions=names,
+                rows=tuple(Row(tuple(str(row[name]) for name in names), _totals(row)) for row in data["rows"]),
+                totals=_totals(data["totals"]),
+                since=datetime.fromisoformat(data["since"]),
+                until=datetime.fromisoformat(data["until"]),
+                name=data["name"],
+                pending=int(data["pending"]),
+                faults=int(data["faults"]),
+                folded=int(data["folded"]),
+                unpriced=tuple(Unpriced(*(one[name] for name in Unpriced._fields)) for one in data["unpriced"]),
+                alerts=tuple(data["alerts"]),
+                recommendations=tuple(data["recommendations"]),
+            )
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            raise ConfigurationError(
+                f"this is no report that openai_meter has written ({error!r}); pass what to_dict() gave"
+            ) from error
+
+
+def dimensions(by: str | Iterable[str]) -> tuple[str, ...]:
+    """What to group by: a name, several of them separated by commas, or a sequence of names.
+
+    Whether there are such dimensions is for the store to say.
+
+    Raises:
+        ConfigurationError: it names nothing, or is no text.
+    """
+    if isinstance(by, str):
+        by = (name.strip() for name in by.split(","))
+    elif not isinstance(by, Iterable):
+        raise ConfigurationError(f'by={by!r} is no dimension; pass a name such as "model", or several of them')
+    names = tuple(dict.fromkeys(by))
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise ConfigurationError(f'by={names!r} names no dimension; pass a name such as "model", or several of them')
+    return names
+
+
+def make(
+    readings: Readings,
+    by: str | Iterable[str] = "model",
+    *,
+    alerts: Iterable[str] = (),
+    recommendations: Iterable[str] = (),
+) -> Report:
+    """The report on what a meter or a block has counted until now.
+
+    Args:
+        readings: the meter or the block.
+        by: what to group by; see :func:`dimensions`.
+        alerts: sentences to be shown above all else.
+        recommendations: sentences to be shown at the end.
+
+    Raises:
+        ConfigurationError: there is no such dimension.
+    """
+    names = dimensions(by)
+    totals, groups = readings.snapshot(*names)
     return Report(
-        title=f"OpenAI usage: {name}" if name else "OpenAI usage",
-        dimension="model",
-        rows=tuple(rows),
+        dimensions=names,
+        rows=_sorted(groups),
         totals=totals,
         since=readings.started_at,
+        until=datetime.now(UTC),
+        name=getattr(readings, "name", None),
         pending=len(readings.pending),
         faults=readings.meter.faults,
+        folded=readings.folded,
         unpriced=readings.unpriced(),
+        alerts=tuple(alerts),
+        recommendations=tuple(recommendations),
     )
+
+
+def _sorted(groups: Mapping[tuple[str, ...], Totals]) -> tuple[Row, ...]:
+    """The rows by cost, then tokens, then calls, the largest first: group by group, and in each group again."""
+    weights: dict[tuple[str, ...], tuple[Amount, int, int]] = {}
+    for key, totals in groups.items():
+        for end in range(1, len(key) + 1):
+            cost, tokens, calls = weights.get(key[:end], (0, 0, 0))
+            weights[key[:end]] = (
+                cost + (totals.cost_pico or 0),
+                tokens + (totals.usage.total_tokens or 0),
+                calls + totals.calls,
+            )
+
+    def rank(key: tuple[str, ...]) -> list[tuple[Amount, int, int, str]]:
+        parts = ((key[end - 1], *weights[key[:end]]) for end in range(1, len(key) + 1))
+        return [(-cost, -tokens, -calls, name) for name, cost, tokens, calls in parts]
+
+    return tuple(Row(key, groups[key]) for key in sorted(groups, key=rank))
+
+
+_MONEY = ("cost", "estimated_cost")
+
+
+def _plain(totals: Totals) -> dict[str, Any]:
+    """Totals as plain values; an amount that no decimal number can express (a third) has its fraction beside it."""
+    data = totals.to_dict()
+    for name in _MONEY:
+        amount: Amount | None = getattr(totals, f"{name}_pico")
+        if amount is not None and pico(exact(data[name], name)) != amount:
+            data[f"{name}_pico"] = str(amount)
+    return data
+
+
+def _totals(data: Mapping[str, Any]) -> Totals:
+    return Totals(
+        calls=int(data["calls"]),
+        errors=int(data["errors"]),
+        unmeasured_calls=int(data["unmeasured_calls"]),
+        estimated_calls=int(data["estimated_calls"]),
+        usage=Usage.from_dict(data),
+        cost_pico=_amount(data, "cost"),
+        estimated_cost_pico=_amount(data, "estimated_cost") or 0,
+        unpriced_calls=int(data["unpriced_calls"]),
+        first_call_at=_moment(data["first_call_at"]),
+        last_call_at=_moment(data["last_call_at"]),
+    )
+
+
+def _amount(data: Mapping[str, Any], name: str) -> Amount | None:
+    if (fraction := data.get(f"{name}_pico")) is not None:
+        return simplest(Fraction(fraction))
+    return None if data[name] is None else simplest(pico(exact(data[name], name)))
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,93 @@
+"""Reports for other programs: JSON and CSV. They are the same in every language, and hold names whole."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from typing import Any
+
+from openai_meter.messages import Messages
+from openai_meter.reports.values import Report, Row
+from openai_meter.store import Totals
+from openai_meter.usage import COUNTS
+
+__all__ = ["COLUMNS", "as_json", "csv_text", "json_text"]
+
+COLUMNS: tuple[str, ...] = (
+    "calls",
+    "errors",
+    "unmeasured_calls",
+    "estimated_calls",
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    *COUNTS,
+    "cost",
+    "estimated_cost",
+    "unpriced_calls",
+    "first_call_at",
+    "last_call_at",
+)
+"""The columns of a CSV file after the dimensions: the names are those of ``Totals``."""
+
+_USED = frozenset({"input_tokens", "output_tokens", "total_tokens", *COUNTS})
+
+# What a terminal or an editor could take for a command, and what no file can hold (half a character).
+_RISKY = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# What makes a spreadsheet take a cell for a formula, in narrow and in wide characters.
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")  # noqa: RUF001
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def json_text(report: Report, _: Messages) -> str:
+    """The report as JSON, with all that :meth:`Report.to_dict` gives."""
+    return as_json(report.to_dict())
+
+
+def as_json(data: Any, encoding: str = "utf-8") -> str:
+    """JSON that any file of that encoding can hold and any terminal can show: the rest is escaped."""
+    text = _RISKY.sub(_escape, json.dumps(data, indent=2, ensure_ascii=False))
+    try:
+        text.encode(encoding)
+    except (UnicodeError, LookupError):
+        return json.dumps(data, indent=2)
+    return text
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
+def csv_text(report: Report, _: Messages) -> str:
+    """The rows as CSV (RFC 4180), with a header and without a row of totals; what is unknown is empty.
+
+    Numbers are numbers. A name that a spreadsheet would take for a formula has an apostrophe before it, and control
+    characters in it are replaced.
+    """
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow([_cell(name) for name in (*report.dimensions, *COLUMNS)])
+    writer.writerows(_cells(row) for row in report.rows)
+    return file.getvalue().removesuffix("\r\n")
+
+
+def _cells(row: Row) -> list[str]:
+    return [*(_cell(value) for value in row.key), *(_number(name, row.totals) for name in COLUMNS)]
+
+
+def _cell(text: str) -> str:
+    """A name as a cell."""
+    visible = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    return f"'{visible}" if _FORMULA.match(text) else visible
+
+
+def _number(name: str, totals: Totals) -> str:
+    """A count, an amount or a time as a cell."""
+    value = getattr(totals, name)
+    if value is None or (name in _USED and not value and totals.unmeasured_calls):
+        return ""
+    if name in {"cost", "estimated_cost"}:
+        return f"{value:f}"
+    return value.isoformat() if name.endswith("_at") else str(value)

@@ -1,0 +1,82 @@
+"""The forms of a report: one row each in ``RENDERERS``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TextIO
+
+from openai_meter.errors import ConfigurationError
+from openai_meter.messages import Messages, language
+from openai_meter.reports import exports, lines, trees
+from openai_meter.reports.text import fitting
+from openai_meter.reports.values import Report
+
+__all__ = ["RENDERERS", "Renderer", "check", "print_report", "render"]
+
+
+class Renderer(NamedTuple):
+    """One form of a report."""
+
+    render: Callable[[Report, Messages], str]
+    """Makes the text, without a line break at its end."""
+    suffixes: tuple[str, ...] = ()
+    """The suffixes of files that hold this form."""
+    print: Callable[[Report, Messages, TextIO], None] | None = None
+    """Prints it, if there is more to that than writing the text: a terminal's width and colours, an encoding."""
+
+
+def _table(report: Report, m: Messages) -> str:
+    from openai_meter.reports import tables  # noqa: PLC0415 - rich is only loaded for tables
+
+    return tables.table_text(report, m)
+
+
+def _print_table(report: Report, m: Messages, file: TextIO) -> None:
+    from openai_meter.reports import tables  # noqa: PLC0415
+
+    tables.print_table(report, m, file)
+
+
+def _print_json(report: Report, _: Messages, file: TextIO) -> None:
+    file.write(exports.as_json(report.to_dict(), getattr(file, "encoding", None) or "utf-8") + "\n")
+
+
+RENDERERS: Mapping[str, Renderer] = {
+    "table": Renderer(_table, (".txt",), _print_table),
+    "tree": Renderer(trees.tree),
+    "markdown": Renderer(trees.markdown, (".md", ".markdown")),
+    "line": Renderer(lines.session),
+    "json": Renderer(exports.json_text, (".json",), _print_json),
+    "csv": Renderer(exports.csv_text, (".csv",)),
+}
+"""All forms of a report, by name. To add one, add a row."""
+
+
+def check(name: str) -> Renderer:
+    """The renderer of that name.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if not isinstance(name, str) or name not in RENDERERS:
+        raise ConfigurationError(f"format={name!r} is no form of a report; use one of {', '.join(RENDERERS)}")
+    return RENDERERS[name]
+
+
+def render(report: Report, name: str, lang: str | None) -> str:
+    """A report as text; see :meth:`Report.render`."""
+    return check(name).render(report, language(lang))
+
+
+def print_report(report: Report, file: TextIO | None, name: str, lang: str | None) -> None:
+    """Prints a report; see :meth:`Report.print`."""
+    renderer, m = check(name), language(lang)
+    if file is None:
+        if sys.stdout is None:  # a program without a console
+            return
+        file = sys.stdout
+    if renderer.print is not None:
+        renderer.print(report, m, file)
+    else:
+        file.write(fitting(renderer.render(report, m), getattr(file, "encoding", None)) + "\n")

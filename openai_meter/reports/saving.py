@@ -1,0 +1,72 @@
+"""Reports in files: whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from openai_meter.errors import ConfigurationError
+from openai_meter.messages import language
+from openai_meter.reports import renderers
+from openai_meter.reports.values import Report
+
+__all__ = ["format_of", "save", "write"]
+
+
+def save(report: Report, path: str | Path, format: str | None, lang: str | None) -> Path:  # noqa: A002
+    """Writes a report to a file; see :meth:`Report.save`."""
+    target = Path(path).absolute()
+    name = format_of(target) if format is None else format
+    text = renderers.check(name).render(report, language(lang))
+    if target.is_dir():
+        raise ConfigurationError(f"{str(path)!r} is a folder; add the name of a file, such as report.json")
+    try:
+        write(target, f"{text}\r\n" if name == "csv" else f"{text}\n")
+    except OSError as error:
+        why = f"the report could not be written ({error.strerror}); choose another path, or make room or rights there"
+        raise OSError(error.errno, why, str(target)) from error
+    return target
+
+
+def format_of(path: str | Path) -> str:
+    """The form of a report that the suffix of a file says.
+
+    Raises:
+        ConfigurationError: it says none.
+    """
+    suffix = Path(path).suffix.lower()
+    for name, renderer in renderers.RENDERERS.items():
+        if suffix in renderer.suffixes:
+            return name
+    known = ", ".join(suffix for renderer in renderers.RENDERERS.values() for suffix in renderer.suffixes)
+    raise ConfigurationError(f"the name {str(path)!r} says no form of a report; let it end with one of {known}")
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a text file, in UTF-8 and with its line breaks as they are; makes the folders on the way to it.
+
+    A reader finds the old file or the new one, never a part: the text is written beside it and then put in its place.
+    What is no ordinary file (a pipe, a terminal) is written to directly.
+
+    Raises:
+        OSError: it cannot be written; the old file, if there was one, is as it was.
+    """
+    path = Path(os.path.realpath(path))  # the file that a link leads to is written, and the link stays
+    if path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".openai-meter-{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        with beside.open("x", encoding="utf-8", newline="") as file:
+            file.write(text)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copymode(path, beside)
+        beside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise

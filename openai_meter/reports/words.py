@@ -1,0 +1,145 @@
+"""What all renderers say alike: numbers with their marks, names of rows, and the notes below.
+
+The marks: ``?`` is unknown, ``~`` stands before what holds estimates, ``+`` after what is known where more is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Context, Decimal
+
+from openai_meter.messages import Messages
+from openai_meter.reports.text import shown
+from openai_meter.reports.values import Report
+from openai_meter.store import Totals, Unpriced
+
+__all__ = ["cost", "decimals", "dollars", "duration", "heading", "label", "notes", "phrase", "reason", "tokens"]
+
+# Of our own: the host program may have set the global one to round otherwise.
+_CONTEXT = Context(prec=1_000)
+_SHOWN = 8
+"""How many models without a price are named."""
+
+
+def dollars(amount: Decimal) -> str:
+    """US dollars for tables: two decimals from one dollar up, below that three digits that mean something."""
+    return _rounded(amount, 2 if amount >= 1 or not amount else 2 - amount.adjusted())
+
+
+def decimals(places: int) -> Callable[[Decimal], str]:
+    """Makes a function that writes US dollars with that many decimals, and with more where it would show a zero."""
+
+    def write(amount: Decimal) -> str:
+        text = _rounded(amount, places)
+        return text if not amount or any(digit in "123456789" for digit in text) else dollars(amount)
+
+    return write
+
+
+def _rounded(amount: Decimal, places: int) -> str:
+    return f"${amount.quantize(Decimal(1).scaleb(-places, _CONTEXT), context=_CONTEXT):,f}"
+
+
+def cost(totals: Totals, money: Callable[[Decimal], str]) -> str:
+    """The cost of some calls, with its marks."""
+    amount = totals.cost
+    if amount is None:
+        return "?"
+    return f"{'~' if totals.estimated_cost_pico else ''}{money(amount)}{'+' if totals.unpriced_calls else ''}"
+
+
+def tokens(number: int | None, totals: Totals) -> str:
+    """A number of tokens, with its marks."""
+    if not number and totals.unmeasured_calls:
+        return "?"
+    number = number or 0
+    mark = "~" if totals.estimated_calls and number else ""
+    return f"{mark}{number:,}{'+' if totals.unmeasured_calls else ''}"
+
+
+def phrase(number: int | None, totals: Totals, m: Messages) -> str:
+    """``5,137 tokens``, with its marks."""
+    return m("tokens", n=2 if totals.unmeasured_calls else number or 0, text=tokens(number, totals))
+
+
+def label(value: str, m: Messages) -> str:
+    """The name of a row in one dimension, fit to be shown; rows that are no names are translated."""
+    key = f"row.{value[1:-1].replace(' ', '_')}"
+    return m(key) if value == f"({value[1:-1]})" and key in m else shown(value)
+
+
+def heading(dimension: str, m: Messages, area: str = "dimension") -> str:
+    """The name of a dimension, at the head of a column or (``area="by"``) in a sentence."""
+    key = f"{area}.{dimension}"
+    return m(key) if key in m else shown(dimension.removeprefix("tag:"))
+
+
+def reason(text: str, m: Messages) -> str:
+    """Why something has no price."""
+    return m("reason.and").join(_reason(part, m) for part in text.split("; "))
+
+
+def _reason(part: str, m: Messages) -> str:
+    code, colon, what = part.partition(": ")
+    key = f"reason.{code.replace(' ', '_')}"
+    if key in m:
+        return m(key, what=shown(what))
+    return f"{shown(code)}: {_reason(what, m)}" if colon else shown(part)
+
+
+_UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
+
+
+def duration(seconds: float, m: Messages) -> str:
+    """A length of time in one or two units: ``15 minutes``, ``2 hours 5 minutes``, ``42 seconds``."""
+    rest = max(int(seconds), 0)
+    place = next((place for place, (_, length) in enumerate(_UNITS) if rest >= length), -1)
+    unit, length = _UNITS[place]
+    parts = [m(unit, n=rest // length)]
+    if unit in {"days", "hours"}:
+        smaller, part = _UNITS[place + 1]
+        if more := rest % length // part:
+            parts.append(m(smaller, n=more))
+    return " ".join(parts)
+
+
+def notes(report: Report, m: Messages, money: Callable[[Decimal], str], *, errors: bool) -> list[str]:
+    """What the numbers need said beside them: a sentence each, and none where all is plain.
+
+    Args:
+        report: the report.
+        m: the language.
+        money: how amounts are written.
+        errors: whether to say how many errors there were.
+    """
+    totals = report.totals
+    said = []
+    if errors and totals.errors:
+        said.append(m("note.errors", n=totals.errors))
+    if totals.unmeasured_calls:
+        said.append(m("note.unmeasured", n=totals.unmeasured_calls))
+    if totals.estimated_calls:
+        said.append(m("note.estimated", n=totals.estimated_calls))
+    if totals.estimated_cost_pico and totals.cost is not None:
+        measured = _CONTEXT.subtract(totals.cost, totals.estimated_cost)
+        said.append(m("note.cost", measured=money(measured), estimated=money(totals.estimated_cost)))
+    said += [_unpriced(one, m) for one in report.unpriced[:_SHOWN]]
+    if len(report.unpriced) > _SHOWN:
+        said.append(m("note.unpriced_more", n=len(report.unpriced) - _SHOWN))
+    if report.folded:
+        said.append(m("note.folded", n=report.folded))
+    if report.pending:
+        said.append(m("note.pending", n=report.pending))
+    if report.faults:
+        said.append(m("note.faults", n=report.faults))
+    return said
+
+
+def _unpriced(one: Unpriced, m: Messages) -> str:
+    return m(
+        "note.unpriced",
+        model=label(one.model, m),
+        calls=m("calls", n=one.calls),
+        tokens=m("tokens", n=one.tokens, text=f"{one.tokens:,}"),
+        reason=reason(one.reason, m),
+    )
