@@ -1,0 +1,64 @@
+"""Counts the tokens of texts, in bounded time: what is too large is sampled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from openai_meter.estimates.chars import ratio_tokens
+
+if TYPE_CHECKING:
+    from tiktoken import Encoding
+
+__all__ = ["Counter"]
+
+_EXACT = 120_000
+"""Characters that are counted one by one for one call (about 10 ms); beyond, a text is sampled."""
+_SLICES = 48
+_SLICE = 512
+
+
+class Counter:
+    """Counts for one call: with an encoding, or from the number of characters. Not thread-safe.
+
+    Attributes:
+        unknown: words for what could not be counted.
+        sampled: whether a text was too large to be counted whole.
+    """
+
+    __slots__ = ("_encode", "_left", "_per_character", "name", "sampled", "unknown")
+
+    def __init__(self, encoding: Encoding | None, name: str) -> None:
+        self.name = name
+        self._encode = None if encoding is None else encoding.encode_ordinary
+        self._left = _EXACT
+        self._per_character = 0.25
+        self.unknown: set[str] = set()
+        self.sampled = False
+
+    def tok(self, text: str) -> int:
+        """The number of tokens of a text; an empty one has none."""
+        if not text:
+            return 0
+        if self._encode is None:
+            return ratio_tokens(text, self.name)
+        length = len(text)
+        if length <= self._left:
+            self._left -= length
+            return self._exactly(text)
+        self.sampled = True
+        if length > 4 * _SLICE and self._left > -4 * _SLICES * _SLICE:
+            step = length / _SLICES
+            slices = [text[int(n * step) : int(n * step) + _SLICE] for n in range(_SLICES)]
+            self._left -= _SLICES * _SLICE
+            self._per_character = sum(map(self._exactly, slices)) / sum(map(len, slices))
+        # What is too short, or comes after too much, is taken to be like what was sampled last.
+        return max(round(length * self._per_character), 1)
+
+    def _exactly(self, text: str) -> int:
+        assert self._encode is not None
+        try:
+            return len(self._encode(text))
+        except (KeyboardInterrupt, SystemExit, MemoryError):
+            raise
+        except BaseException:  # a panic of tiktoken's Rust, which is no Exception, on a text that older versions fear
+            return ratio_tokens(text, self.name)
