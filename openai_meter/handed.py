@@ -80,8 +80,8 @@ def _said(answer: object) -> Mapping[str, Any]:
     inner = said.get("response")
     if inner is not None and isinstance(kind := said.get("type"), str) and kind.startswith("response."):
         said = fields_of(inner)  # the event that ends a stream carries the whole response
-    elif not isinstance(answer, Mapping) and said.keys().isdisjoint(_NAMES):
-        said = {**said, **_asked(answer, _NAMES)}
+    elif not isinstance(answer, Mapping) and "usage" not in said:
+        said = {**_asked(answer, _NAMES), **said}
     usage = said.get("usage")
     if usage is not None and not isinstance(usage, Mapping) and fields_of(usage).keys().isdisjoint(_COUNTS):
         said = {**said, "usage": _asked(usage, _COUNTS)}
