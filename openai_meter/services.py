@@ -273,9 +273,10 @@ class Services(_Readings):
         Raises:
             ConfigurationError: there is no such language.
         """
-        line = self.report(by="model").render("line", lang=lang)
+        report = self.report(by="model")
+        line = report.render("line", lang=lang)
         # Without the empty line, Markdown takes the rule for the underline of a heading.
-        return f"\n\n---\n{line}" if self.totals.calls else ""
+        return f"\n\n---\n{line}" if report.totals.calls else ""
 
     def check_thresholds(self) -> Alert | None:
         """The first of the thresholds that are exceeded now, or ``None``; ``meter.alerts`` has all of them."""

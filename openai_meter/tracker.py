@@ -49,7 +49,7 @@ the next response that is tracked.
 NOBODY = "unknown"
 """The agent and the operation of a response of which nobody says whose it is."""
 
-_REMEMBERED = 100_000
+_REMEMBERED = 20_000
 _SNAPSHOTS = 1_000
 _NO_USAGE = Usage()
 
@@ -79,7 +79,7 @@ class TokenTracker:
         self.meter = Meter(recent=recent) if model is None else model.alike()
         """What counts: a meter of the tracker's own, with all that a meter can show."""
         self.meter.configure(recent=recent)
-        self._seen: Bounded[object, bool] = Bounded(_REMEMBERED)
+        self._seen: Bounded[int | str, bool] = Bounded(_REMEMBERED)
         self._snapshots: set[str] = set()
         self._applied: dict[str, Mapping[str, Number] | Price] = {}
         self._locks: dict[int, threading.RLock] = {}
@@ -144,9 +144,11 @@ class TokenTracker:
         """Whether a response was counted before; remembers it. Some hosts give many responses the same id."""
         if response_id is None:
             return False
-        if not self._seen.claim((response_id, created, usage), True):
+        if not self._seen.claim(hash((response_id, created, usage)), True):
             return True
-        # Where the program lets this tracker's own meter listen to its clients, the call is in it already.
+        if seam.installed is not self.meter and not seam.wrapping:
+            return False
+        # The program may let this tracker's own meter listen to its clients: then the call is in it already.
         mine = self.meter.find(response_id)
         return mine is not None and mine.usage == (usage or _NO_USAGE) and not self._seen.get(mine.id)
 
@@ -201,9 +203,9 @@ class TokenTracker:
         return {
             "session_start": self.session_start,
             "total_calls": totals.calls,
-            "total_input_tokens": totals.usage.input_tokens,
-            "total_output_tokens": totals.usage.output_tokens,
-            "total_tokens": totals.usage.total_tokens,
+            "total_input_tokens": _known(totals, totals.usage.input_tokens),
+            "total_output_tokens": _known(totals, totals.usage.output_tokens),
+            "total_tokens": _known(totals, totals.usage.total_tokens),
             "total_cost": _number(totals.cost),
             "calls_by_agent": {agent: _agent(one) for (agent,), one in agents.items()},
             "calls_detail": [_detail(call) for call in calls],
@@ -332,13 +334,18 @@ def _number(cost: Decimal | None) -> float | None:
     return None if cost is None else float(cost)
 
 
+def _known(totals: Totals, tokens: int | None) -> int | None:
+    """A sum of tokens, or ``None`` if there are calls and nothing is known of any."""
+    return None if totals.calls and totals.unmeasured_calls == totals.calls else tokens
+
+
 def _agent(totals: Totals) -> dict[str, Any]:
     return {
         "calls": totals.calls,
-        "total_tokens": totals.usage.total_tokens,
+        "total_tokens": _known(totals, totals.usage.total_tokens),
         "total_cost": _number(totals.cost),
-        "input_tokens": totals.usage.input_tokens,
-        "output_tokens": totals.usage.output_tokens,
+        "input_tokens": _known(totals, totals.usage.input_tokens),
+        "output_tokens": _known(totals, totals.usage.output_tokens),
         "cost": None if totals.cost is None else f"{totals.cost:f}",
         "errors": totals.errors,
         "unmeasured_calls": totals.unmeasured_calls,

@@ -141,7 +141,6 @@ def api_key(server: DemoServer, monkeypatch: pytest.MonkeyPatch) -> str:
     return "demo"
 
 
-@pytest.mark.filterwarnings("ignore:.*unclosed.*:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_guides_agent_and_workflow(api_key: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Examples 2 and 3 and the checklist: agents with and without a tracker, the summary and the report's path."""
     assert isinstance(NeedAnalysisAgent(api_key).analyze_needs(), NeedAnalysisResponse)
@@ -517,6 +516,13 @@ def test_a_tracker_whose_meter_listens_itself_counts_once(client: OpenAI) -> Non
     response = client.responses.create(model="gpt-5.4-mini", input="Bonjour")
     assert mine.track_response(response, "a") is None
     assert mine.meter.totals.calls == 1
+    openai_meter.uninstall()
+    openai_meter.wrap(client, meter=mine.meter)
+    for number in (2, 3):
+        assert mine.track_response(client.responses.create(model="gpt-5.4-mini", input="Bonjour")) is None
+        assert mine.meter.totals.calls == number
+    assert mine.track_response(nano()) is not None
+    assert mine.meter.totals.calls == 4
 
 
 def test_a_stream_whose_usage_comes_later_is_completed(client: OpenAI, meter: Meter) -> None:
@@ -640,9 +646,14 @@ def test_the_agents_sum_up_to_the_session(mine: TokenTracker) -> None:
 def test_what_is_unknown_is_said_in_the_report(mine: TokenTracker) -> None:
     """Unknown costs are null, and the calls that the sums lack are numbered."""
     mine.track_response({"id": "x", "usage": None}, model="gpt-5-nano")
+    report = mine.to_dict()
+    for sums in (report, report["calls_by_agent"]["unknown"]):
+        assert (sums["total_tokens"], sums["total_cost"]) == (None, None)
     mine.track_response(nano(2, model="no-such-model"))
     report = mine.to_dict()
     assert (report["total_cost"], report["cost"]) == (None, None)
+    agent = mine.to_dict()["calls_by_agent"]["unknown"]
+    assert (agent["total_tokens"], agent["total_cost"], agent["unmeasured_calls"]) == (8_000, None, 1)
     assert (report["unmeasured_calls"], report["unpriced_calls"], report["total_calls"]) == (1, 2, 2)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
