@@ -123,10 +123,10 @@ def _row(said: Mapping[str, Any]) -> Endpoint:
     if name is None:
         name = next((sign for field, sign in _SIGNS.items() if isinstance(said.get(field), list)), None)
     if name is None and isinstance(data := said.get("data"), list):
-        if "created" in said:
+        if kind == "list" or (data and "embedding" in fields_of(data[0])):
+            name = "embeddings"  # of all lists, the only one that says what it has used
+        elif "created" in said:
             name = "images.generate"
-        elif said.get("usage") is not None or (data and "embedding" in fields_of(data[0])):
-            name = "embeddings"  # of all lists, the only one that costs something
     if name is None and isinstance(said.get("text"), str):
         name = "audio.transcriptions"
     return _OTHER if name is None else _ROWS[name]
