@@ -57,6 +57,8 @@ _NO_USAGE = Usage()
 class TokenTracker:
     """Counts the responses that it is given. Thread-safe.
 
+    What it prices itself has the prices, models and discount of the meter that is installed when the tracker is made.
+
     Args:
         output_dir: where :meth:`save_report` puts its files; made when the first one is saved.
         pricing: prices of this tracker, as in :data:`PRICING` and before those; also the attribute ``PRICING``.

@@ -358,6 +358,85 @@ def test_metered_calls_are_in_the_stats(client: OpenAI, meter: Meter) -> None:
     assert meter.get_model_stats("gpt-5.4-mini").total_calls == 2
 
 
+# --- report, summary, thresholds, recommendations ---------------------------------------------------------------------
+
+
+def eight_calls() -> Meter:
+    """The document's session: 8 calls of gpt-4o-mini with 3,245 and 1,892 tokens."""
+    meter = Meter()
+    for _ in range(7):
+        meter.track_call("gpt-4o-mini", 405, 236)
+    meter.track_call("gpt-4o-mini", 3_245 - 7 * 405, 1_892 - 7 * 236)
+    return meter
+
+
+def test_the_report_is_the_documents() -> None:
+    """The report for chats in both languages, with the cost that the price list gives for the document's tokens."""
+    meter = eight_calls()
+    lines = [line.rstrip() for line in meter.generate_report("fr").splitlines()]
+    assert lines == [
+        "📊 **Statistiques d'utilisation OpenAI**",
+        "",
+        "⏱️ Durée : 0 seconde",
+        "",
+        "**gpt-4o-mini**",
+        "├─ Appels : 8",
+        "├─ Tokens : 5,137",
+        "└─ Coût : $0.001622",
+        "",
+        "**📈 Totaux**",
+        "└─ Coût total : $0.001622",
+    ]
+    assert "OpenAI" in meter.generate_report("en")
+    assert "Durée" not in meter.generate_report("en")
+    with pytest.raises(ConfigurationError, match="tlh"):
+        meter.generate_report("tlh")
+
+
+def test_the_compact_summary_ends_a_message() -> None:
+    """It is put behind a text as it is, below a rule that Markdown does not take for the underline of a heading."""
+    meter = eight_calls()
+    portfolio = "📊 Your Portfolio..."
+    if summary := meter.generate_compact_summary("en"):
+        portfolio += summary
+    assert portfolio == "📊 Your Portfolio...\n\n---\n💡 Session: 8 calls | 5,137 tokens | $0.0016"
+    assert "8 appels" in meter.generate_compact_summary("fr")
+
+
+def test_without_calls_there_is_no_compact_summary(own: Meter) -> None:
+    """Nothing is put behind a message as long as nothing was counted; a language there is not is refused even then."""
+    assert own.generate_compact_summary() == ""
+    with pytest.raises(ConfigurationError, match="tlh"):
+        own.generate_compact_summary("tlh")
+
+
+class Said:
+    """An alert or a recommendation."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def message(self, lang: str | None = None) -> str:
+        return f"{self.text} in {lang}"
+
+
+def test_the_first_threshold_is_the_alert(own: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as nothing is exceeded there is no alert; of several, it is the first."""
+    alerts = (Said("one"), Said("two"))
+    monkeypatch.setattr(Meter, "alerts", (), raising=False)
+    assert own.check_thresholds() is None
+    monkeypatch.setattr(Meter, "alerts", alerts, raising=False)
+    assert own.check_thresholds() is alerts[0]
+
+
+def test_recommendations_are_sentences(own: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come in their order, in the language that is asked for."""
+    monkeypatch.setattr(Meter, "recommendations", lambda self: (Said("one"), Said("two")), raising=False)
+    assert own.generate_optimization_recommendations("fr") == ["one in fr", "two in fr"]
+    monkeypatch.setattr(Meter, "recommendations", lambda self: (), raising=False)
+    assert own.generate_optimization_recommendations() == []
+
+
 def test_reset_stats_starts_from_zero(own: Meter) -> None:
     """After a reset there are no stats, and counting goes on."""
     own.track_call("m", 1, 1)
