@@ -394,8 +394,6 @@ def _publish(draft: Path, target: Path) -> None:
     """
     try:
         os.link(draft, target)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links: the name is taken first, and filled at once
+    except OSError:  # there is one, or the file system has no links: then the name is taken first, and filled at once
         target.touch(exist_ok=False)
         draft.replace(target)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -120,9 +120,12 @@ def test_a_value_that_cannot_be_used_is_refused_and_nothing_counted(own: Meter, 
     assert own.totals.calls == 0
 
 
-def test_a_tier_has_its_own_price() -> None:
-    """The tier that served a call that is told decides its price."""
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_tier_has_its_own_price(ready: bool) -> None:
+    """The tier that served a call that is told decides its price, whether the prices were read before or after."""
     meter = Meter()
+    if ready:
+        meter.reprice()
     for tier in ("default", "flex"):
         meter.track_call("gpt-5.4-mini", 1_000_000, 0, service_tier=tier)
     default, flex = (call.cost for call in meter.calls)
@@ -173,9 +176,7 @@ def test_a_generation_with_actual_tokens_is_measured(own: Meter, actual: Any) ->
 
 def test_a_generation_without_actual_tokens_is_an_estimate(own: Meter) -> None:
     """The texts are measured by the rule, the call is marked, and no text is kept."""
-    own.prices.warm()
-    own.track_call("m", 1, 1)  # reads the prices
-    assert own.cost is not None
+    own.reprice()  # reads the price files
     own.track_generation("m", "0123456789", "un été à Nîmes")
     call = own.calls[-1]
     assert call.usage == Usage(3, 5, 8)  # 10 / 4 and 14 / 3, rounded up
@@ -216,8 +217,11 @@ def test_the_rule_of_estimate_tokens(own: Meter, text: str, tokens: int) -> None
     assert own.estimate_tokens(text) == tokens
 
 
-def test_of_an_error_only_the_class_is_kept(own: Meter) -> None:
+@pytest.mark.parametrize("ready", [True, False])
+def test_of_an_error_only_the_class_is_kept(own: Meter, ready: bool) -> None:
     """The message of an error, which may quote the prompt, is in no record; errors cost nothing and have no tokens."""
+    if ready:
+        own.reprice()
     own.track_error("m", ValueError("my secret prompt"))
     own.track_error("m", KeyError)
     own.track_error("m", "my secret prompt")
@@ -373,11 +377,12 @@ def eight_calls() -> Meter:
 def test_the_report_is_the_documents() -> None:
     """The report for chats in both languages, with the cost that the price list gives for the document's tokens."""
     meter = eight_calls()
+    meter.started_at = datetime.now(UTC) - timedelta(minutes=15, seconds=1)
     lines = [line.rstrip() for line in meter.generate_report("fr").splitlines()]
     assert lines == [
         "📊 **Statistiques d'utilisation OpenAI**",
         "",
-        "⏱️ Durée : 0 seconde",
+        "⏱️ Durée : 15 minutes",
         "",
         "**gpt-4o-mini**",
         "├─ Appels : 8",

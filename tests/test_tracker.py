@@ -230,12 +230,19 @@ class Completion(BaseModel):
     usage: Usages
 
 
+class SlottedUsage:
+    __slots__ = ("input_tokens", "output_tokens")
+
+    def __init__(self) -> None:
+        self.input_tokens, self.output_tokens = 10, 2
+
+
 class Slotted:
     __slots__ = ("model", "usage")
 
     def __init__(self) -> None:
         self.model = "gpt-5-nano"
-        self.usage = SimpleNamespace(input_tokens=10, output_tokens=2)
+        self.usage = SlottedUsage()
 
 
 class Raw:
