@@ -16,10 +16,13 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn
 
 import openai_meter
 from openai_meter import runner
+from openai_meter.ending import Ending, Look, Summary, dimensions_of, form_of, report_file
+from openai_meter.errors import ConfigurationError
+from openai_meter.messages import language
 
 if TYPE_CHECKING:
     import typer
@@ -46,25 +49,45 @@ def _read_run(args: list[str]) -> Job | None:
     if args[:1] != ["run"]:
         return None
     try:
-        pairs, program = getopt.getopt(args[1:], "mqo:", ["json", "quiet", "output="])
+        long = ["json", "quiet", "output=", "format=", "by=", "lang=", "report="]
+        pairs, program = getopt.getopt(args[1:], "mqo:", long)
         options = dict(pairs)
         return _prepare(
             program,
             module="-m" in options,
-            as_json="--json" in options,
-            quiet=not options.keys().isdisjoint({"-q", "--quiet"}),
+            look=Look(
+                as_json="--json" in options,
+                quiet=not options.keys().isdisjoint({"-q", "--quiet"}),
+                form=options.get("--format"),
+                by=options.get("--by"),
+                lang=options.get("--lang"),
+            ),
             output=options.get("--output", options.get("-o")),
+            report=options.get("--report"),
         )
-    except (getopt.GetoptError, runner.ProgramNotFoundError, NotADirectoryError):
+    except (getopt.GetoptError, runner.ProgramNotFoundError, NotADirectoryError, ConfigurationError):
         return None
 
 
-def _prepare(program: list[str], *, module: bool, as_json: bool, quiet: bool, output: str | None) -> Job:
+def _spoken(lang: str | None) -> str:
+    """The language of a program's summary: no program has to stay down because of what the environment says of it."""
+    try:
+        return language(lang).code
+    except ConfigurationError:
+        if lang is not None:
+            raise
+        return "en"
+
+
+def _prepare(
+    program: list[str], *, module: bool, look: Look, output: str | None = None, report: str | None = None
+) -> Job:
     """The job of running a program.
 
     Raises:
         ProgramNotFoundError: there is no such program.
         NotADirectoryError: there is no such folder for the output.
+        ConfigurationError: the summary or the report cannot look like that.
     """
     if not program:
         raise runner.ProgramNotFoundError("name the program to run")
@@ -73,7 +96,8 @@ def _prepare(program: list[str], *, module: bool, as_json: bool, quiet: bool, ou
         raise NotADirectoryError(f"{output!r} is a folder" if path.is_dir() else f"make the folder {path.parent} first")
     name, *args = program
     found = runner.find_module(name, args) if module else runner.find_program(name, args)
-    return partial(runner.run, found, _renderer(as_json=as_json, quiet=quiet), path)
+    summary = look._replace(lang=_spoken(look.lang)).summary()
+    return partial(runner.run, found, Ending(summary, path, report_file(report)))
 
 
 def _read_command_line(args: list[str]) -> Job:
@@ -87,6 +111,21 @@ def _read_command_line(args: list[str]) -> Job:
     return jobs[0]
 
 
+def _checked(check: Callable[[str | None], object]) -> Callable[[str | None], str | None]:
+    """Makes what is wrong with an option a message of the command line."""
+
+    def look_at(value: str | None) -> str | None:
+        import typer  # noqa: PLC0415 - not for `run`
+
+        try:
+            check(value)
+        except ConfigurationError as error:
+            raise typer.BadParameter(str(error)) from None
+        return value
+
+    return look_at
+
+
 def _make_app() -> "typer.Typer":
     import typer  # noqa: PLC0415 - not for `run`
 
@@ -98,8 +137,19 @@ def _make_app() -> "typer.Typer":
         rich_markup_mode=None,  # an error message is for copying from: no frame around it, no line breaks in it
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+
     as_json_option = typer.Option("--json", help="Write the summary as JSON.")
     quiet_option = typer.Option("--quiet", "-q", help="Write the summary as one line.")
+    form_option = typer.Option(
+        "--format", callback=_checked(form_of), help="table (as it is), tree, markdown, line, json or csv."
+    )
+    by_option = typer.Option(
+        "--by",
+        callback=_checked(dimensions_of),
+        help="What to group by: model (as it is), agent, agent,model, user, tag:NAME ...",
+    )
+    lang_option = typer.Option("--lang", callback=_checked(language), help="en or fr; by default that of the locale.")
+    spoken_option = typer.Option("--lang", callback=_checked(_spoken), help="en or fr; by default that of the locale.")
 
     def show_version(wanted: bool) -> None:
         if wanted:
@@ -131,13 +181,25 @@ def _make_app() -> "typer.Typer":
             str | None,
             typer.Option("--output", "-o", metavar="FILE", help="Write the summary there instead of standard error."),
         ] = None,
+        report: Annotated[
+            str | None,
+            typer.Option(
+                metavar="FILE",
+                callback=_checked(report_file),
+                help="Write a report there as well: .json, .csv, .md or .txt says in which form.",
+            ),
+        ] = None,
+        form: Annotated[str | None, form_option] = None,
+        by: Annotated[str | None, by_option] = None,
+        lang: Annotated[str | None, spoken_option] = None,
     ) -> None:
         """Run a program as python does, and write at its end what it used.
 
         Options of openai-meter come before PROGRAM; everything after it belongs to the program.
         """
         try:
-            ctx.obj.append(_prepare(program, module=module, as_json=as_json, quiet=quiet, output=output))
+            look = Look(as_json, quiet, form, by, lang)
+            ctx.obj.append(_prepare(program, module=module, look=look, output=output, report=report))
         except runner.ProgramNotFoundError as error:
             raise typer.BadParameter(str(error), param_hint="PROGRAM") from None
         except NotADirectoryError as error:
@@ -149,9 +211,12 @@ def _make_app() -> "typer.Typer":
         *,
         as_json: Annotated[bool, as_json_option] = False,
         quiet: Annotated[bool, quiet_option] = False,
+        form: Annotated[str | None, form_option] = None,
+        by: Annotated[str | None, by_option] = None,
+        lang: Annotated[str | None, lang_option] = None,
     ) -> None:
         """Meter a workflow of four agents against a local stand-in for the OpenAI API: no key, no network."""
-        ctx.obj.append(partial(_demo, _renderer(as_json=as_json, quiet=quiet), quiet=quiet))
+        ctx.obj.append(partial(_demo, Look(as_json, quiet, form, by, lang).summary(), quiet=quiet))
 
     @app.command()
     def prices(
@@ -162,9 +227,10 @@ def _make_app() -> "typer.Typer":
         ] = None,
         *,
         as_json: Annotated[bool, typer.Option("--json", help="Write the prices as JSON.")] = False,
+        lang: Annotated[str | None, lang_option] = None,
     ) -> None:
         """Show the prices that calls are priced by, or fetch the newest catalog and show what it changes."""
-        ctx.obj.append(partial(_prices, model, as_json=as_json))
+        ctx.obj.append(partial(_prices, model, as_json=as_json, lang=lang))
 
     @app.command()
     def explain(
@@ -179,10 +245,11 @@ def _make_app() -> "typer.Typer":
         at: Annotated[str | None, typer.Option(help="When the call was made (ISO 8601, UTC); now by default.")] = None,
         host: Annotated[str, typer.Option(help="The host that answered.")] = "api.openai.com",
         as_json: Annotated[bool, typer.Option("--json", help="Write the bill as JSON.")] = False,
+        lang: Annotated[str | None, lang_option] = None,
     ) -> None:
         """Explain the cost of a call: a usage object, or a whole answer, as JSON on standard input."""
         asked = Asked(model, endpoint, tier, batch, at, host)
-        ctx.obj.append(partial(_explain, asked, as_json=as_json))
+        ctx.obj.append(partial(_explain, asked, as_json=as_json, lang=lang))
 
     return app
 
@@ -198,7 +265,7 @@ class Asked(NamedTuple):
     host: str
 
 
-def _prices(model: str | None, *, as_json: bool) -> None:
+def _prices(model: str | None, *, as_json: bool, lang: str | None) -> None:
     from openai_meter.prices import PriceBook  # noqa: PLC0415 - not for `run`
     from openai_meter.reports import bills  # noqa: PLC0415
 
@@ -208,20 +275,20 @@ def _prices(model: str | None, *, as_json: bool) -> None:
         try:
             book.update()
         except Exception as error:
-            _give_up(f"the catalog could not be fetched: {error}", 1)
+            _give_up(language(lang)("cli.not_fetched", error=error), 1)
         rates = [rate for rate in book.current() if before.get((rate.model, rate.tier, rate.bracket)) != rate.prices]
     else:
         rates = list(book.current(model))
         if not rates:
-            _give_up(f"there is no price for {model!r}; openai-meter prices lists the models that have one", 1)
+            _give_up(language(lang)("cli.no_price", model=repr(model)), 1)
     if as_json:
         json.dump(bills.rate_values(rates), sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        bills.print_rates(rates)
+        bills.print_rates(rates, lang=lang)
 
 
-def _explain(asked: Asked, *, as_json: bool) -> None:
+def _explain(asked: Asked, *, as_json: bool, lang: str | None) -> None:
     from openai_meter.prices import PriceBook  # noqa: PLC0415 - not for `run`
     from openai_meter.reports import bills  # noqa: PLC0415
 
@@ -232,7 +299,7 @@ def _explain(asked: Asked, *, as_json: bool) -> None:
         json.dump(bills.bill_values(cost, lines), sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        bills.print_bill(cost, lines)
+        bills.print_bill(cost, lines, lang=lang)
     if cost.amount_pico is None:
         raise SystemExit(1)
 
@@ -277,17 +344,20 @@ def _give_up(why: str, code: int) -> NoReturn:
     raise SystemExit(code)
 
 
-def _demo(render: runner.Render, *, quiet: bool) -> None:
+def _demo(summary: Summary, *, quiet: bool) -> None:
     from openai_meter.demo import workflow  # noqa: PLC0415 - loads openai
     from openai_meter.demo.server import DemoServer  # noqa: PLC0415
+
+    def scope(agent: str, operation: str) -> openai_meter.Block:
+        return openai_meter.track(agent=agent, operation=operation)
 
     meter = openai_meter.install(hosts={"127.0.0.1": "openai"})  # what it would have cost
     try:
         with DemoServer() as server, _progress(len(workflow.STEPS), quiet=quiet) as on_step:
-            workflow.run(server.base_url, on_step)
+            workflow.run(server.base_url, on_step, scope)
     finally:
         openai_meter.uninstall()
-    render(meter, sys.stdout, None)
+    summary.write(meter, sys.stdout)
 
 
 @contextmanager
@@ -308,35 +378,3 @@ def _progress(steps: int, *, quiet: bool) -> Iterator[Callable[["Step"], None]]:
             yield lambda step: progress.update(
                 task, description=f"[bold]{step.agent}[/bold] {step.description}", completed=next(done, steps)
             )
-
-
-def _renderer(*, as_json: bool, quiet: bool) -> runner.Render:
-    return _render_json if as_json else _render_line if quiet else _render_table
-
-
-def _render_json(meter: "openai_meter.Meter", file: TextIO, process: int | None) -> None:
-    about: dict[str, Any] = {} if process is None else {"process": process}
-    json.dump(about | meter.to_dict(), file, indent=2, ensure_ascii=False)
-    file.write("\n")
-
-
-def _render_line(meter: "openai_meter.Meter", file: TextIO, process: int | None) -> None:
-    line = meter.summary() if _has_something(meter) else "no OpenAI call was made"
-    file.write(f"openai-meter: {_child(process)}{line}\n")
-
-
-def _render_table(meter: "openai_meter.Meter", file: TextIO, process: int | None) -> None:
-    if not _has_something(meter):
-        _render_line(meter, file, process)
-        return
-    if process is not None:
-        file.write(f"openai-meter: {_child(process).rstrip()}\n")
-    meter.print_summary(file=file)
-
-
-def _child(process: int | None) -> str:
-    return "" if process is None else f"forked process {process}: "
-
-
-def _has_something(meter: "openai_meter.Meter") -> bool:
-    return bool(meter.totals.calls or meter.pending or meter.faults)

@@ -15,35 +15,28 @@ metered, and one that ends by ``os._exit`` or becomes another by ``os.exec*`` ha
 
 from __future__ import annotations
 
-import _thread
-import atexit
 import builtins
 import contextlib
 import io
 import os
 import runpy
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
-import time
 import tokenize
 import zipimport
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from importlib.machinery import SourceFileLoader, SourcelessFileLoader
 from pathlib import Path
-from types import FrameType, ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from openai_meter import Meter
+    from openai_meter.ending import Ending
 
-__all__ = ["Program", "ProgramNotFoundError", "Render", "find_module", "find_program", "run"]
-
-Render = Callable[["Meter", TextIO, int | None], None]
-"""Writes a summary of the meter to a text file; the number is the process id if this is a forked child, else None."""
+__all__ = ["Program", "ProgramNotFoundError", "find_module", "find_program", "run"]
 
 
 class ProgramNotFoundError(Exception):
@@ -153,21 +146,20 @@ def _same_folder(one: str, other: str) -> bool:
         return False
 
 
-def run(program: Program, render: Render, output: Path | None = None) -> None:
+def run(program: Program, ending: Ending) -> None:
     """Runs a program to its end, metered. To be called last, in the main thread, and with nothing around that catches.
 
     The program's way out is this function's: it returns if the program's main module comes to its end, and raises what
     the program raises. An exception has been made ready to be printed by the interpreter without our frames.
 
-    What was metered is rendered when the process ends, to ``output`` or else to standard error. No fault of the meter,
-    and nothing that is wrong with standard error, stops the program or changes its exit code.
+    What was metered is said when the process ends. No fault of the meter, and nothing that is wrong with standard
+    error, stops the program or changes its exit code.
 
     Args:
         program: what :func:`find_program` or :func:`find_module` found.
-        render: how the summary looks.
-        output: the file for the summary. A forked child adds its process id to the name.
+        ending: what is said at the end, how, and where.
     """
-    _Ending(render, output and output.absolute()).arrange()
+    ending.arrange()
     sys.argv = program.argv
     # Python put the folder of our own script there, before any of the program's code could run.
     if not sys.flags.safe_path:
@@ -290,128 +282,3 @@ def _hide_frames(error: BaseException) -> None:
 def _say(text: str) -> None:
     with contextlib.suppress(Exception):
         sys.stderr.write(text)
-
-
-class _Page(io.StringIO):
-    """Collects what is printed, and looks to a renderer like the stream that it will go to."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        super().__init__()
-        with contextlib.suppress(Exception):
-            self._terminal = stream is not None and stream.isatty()
-            self._stream_encoding = stream.encoding if stream is not None else "utf-8"
-
-    _terminal = False
-    _stream_encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return self._terminal
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._stream_encoding
-
-
-class _Ending:
-    """Starts the meter, and says at the end of the process what was metered."""
-
-    def __init__(self, render: Render, output: Path | None) -> None:
-        self._render = render
-        self._output = output
-        self._process = os.getpid()
-        self._meter: Meter | None = None
-        self._fault = ""
-        try:
-            import openai_meter  # noqa: PLC0415 - a broken installation of a dependency must not stop the program
-
-            self._meter = openai_meter.install()
-        except Exception as error:
-            self._fault = f"metering could not start ({type(error).__name__}: {error}); the program ran unmetered"
-
-    def arrange(self) -> None:
-        """Sees to it that the summary comes last: handlers run in the reverse order of their registration."""
-        atexit.register(self._at_exit)
-        # Not in the main thread, or not a signal of this system: then the summary at exit has to do.
-        with contextlib.suppress(ValueError, AttributeError):
-            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-                signal.signal(signal.SIGTERM, self._on_sigterm)
-                os.register_at_fork(after_in_child=self._in_child)
-
-    def _in_child(self) -> None:
-        if signal.getsignal(signal.SIGTERM) == self._on_sigterm:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    def _at_exit(self) -> None:
-        # A second Ctrl-C, or a stream that the program has closed or that nobody reads: then there is no more to say.
-        with contextlib.suppress(Exception, KeyboardInterrupt):
-            for stream in (sys.stdout, sys.__stderr__):  # the interpreter flushes them a moment later: after our words
-                with contextlib.suppress(Exception):
-                    stream.flush()  # type: ignore[union-attr]
-            self._report()
-
-    def _on_sigterm(self, number: int, _: FrameType | None) -> None:
-        if signal.getsignal(number) != self._on_sigterm:
-            return  # called by a handler of the program that calls the one before it: SIG_DFL could not be called
-        signal.signal(number, signal.SIG_DFL)
-        # The signal may have stopped the main thread anywhere, with any lock in its hands; it ends the process anyhow.
-        with contextlib.suppress(RuntimeError):
-            _thread.start_new_thread(_kill_later, (os.getpid(), number))
-        with contextlib.suppress(Exception, KeyboardInterrupt):
-            self._report()
-        os.kill(os.getpid(), number)
-
-    def _report(self) -> None:
-        forked = os.getpid() != self._process
-        if forked and (self._meter is None or not self._meter.totals.calls):
-            return
-        if self._output is None:
-            _write_to_stderr(self._text(sys.__stderr__, forked=forked))
-            return
-        path = self._output
-        if forked:
-            path = path.with_name(f"{path.stem}.{os.getpid()}{path.suffix}")
-        try:
-            path.write_text(self._text(None, forked=forked), encoding="utf-8")
-        except OSError as error:
-            _write_to_stderr(f"openai-meter: the summary could not be written to {path} ({error.strerror})\n")
-
-    def _text(self, stream: TextIO | None, *, forked: bool) -> str:
-        if self._meter is None:
-            return f"openai-meter: {self._fault}\n"
-        page = _Page(stream)
-        try:
-            self._render(self._meter, page, os.getpid() if forked else None)
-            return page.getvalue()
-        except Exception as error:  # for one, the program has a rich.py of its own
-            return f"openai-meter: {self._meter.summary()}\n(no full summary: {type(error).__name__}: {error})\n"
-
-
-def _kill_later(process: int, number: int) -> None:
-    time.sleep(3)  # a limit, not a wait: the process is usually gone long before
-    os.kill(process, number)
-
-
-def _write_to_stderr(text: str) -> None:
-    """Writes past all buffers: what a broken pipe left in one would make the interpreter exit with code 120."""
-    stream = sys.__stderr__
-    if stream is None or stream.closed:
-        return
-    raw: Any = getattr(stream.buffer, "raw", stream.buffer)
-    rest = text.encode(stream.encoding, "backslashreplace")
-    with _broken_pipe_is_an_error(), contextlib.suppress(OSError, ValueError):
-        while rest:
-            rest = rest[raw.write(rest) or len(rest) :]
-
-
-@contextlib.contextmanager
-def _broken_pipe_is_an_error() -> Iterator[None]:
-    """Keeps a program that takes SIGPIPE as Unix does from dying of it while we write."""
-    number = getattr(signal, "SIGPIPE", None)
-    if number is None or signal.getsignal(number) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(number, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(number, signal.SIG_DFL)

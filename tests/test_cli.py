@@ -10,6 +10,7 @@ from test_runner import ENVIRONMENT, NOTHING, PROGRAMS, PYTHON, RUN, execute
 import openai_meter
 from openai_meter import cli, runner
 from openai_meter.demo.workflow import STEPS
+from openai_meter.ending import Look
 
 COMMAND = [*PYTHON, "-m", "openai_meter"]
 SCRIPT = "import sys\nfrom openai_meter.cli import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
@@ -25,6 +26,16 @@ REFUSED = [
     (["run", "-o", "no_such_folder/file", "show.py"], "no_such_folder first"),
     (["run", "-o", ".", "show.py"], "'.' is a folder"),
     (["run", "-o"], "requires an argument"),
+    (["run", "--lang", "xx", "show.py"], "lang='xx' is no language of openai_meter; use one of en, fr"),
+    (["run", "--by", "colour", "show.py"], "there are no totals by 'colour'"),
+    (["run", "--by", ",", "show.py"], "names no dimension"),
+    (["run", "--format", "pdf", "show.py"], "use one of table, tree, markdown, line, json, csv"),
+    (["run", "--report", "out.pdf", "show.py"], ".json"),
+    (["run", "--report", "package.json/../package", "show.py"], "says no form"),
+    (["demo", "--lang", "xx"], "use one of en, fr"),
+    (["demo", "--by", "colour"], "there are no totals by 'colour'"),
+    (["prices", "--lang", "xx"], "use one of en, fr"),
+    (["explain", "--lang", "xx"], "use one of en, fr"),
     (["no_such_command"], "No such command"),
     (["--no-such-option"], "No such option"),
 ]
@@ -33,17 +44,20 @@ REFUSED = [
 READ = [
     (["show.py"], {}),
     (["--", "show.py"], {}),
-    (["--json", "show.py", "--quiet"], {"as_json": True}),
-    (["-q", "show.py"], {"quiet": True}),
-    (["--quiet", "--", "show.py", "--"], {"quiet": True}),
+    (["--json", "show.py", "--quiet"], {"look": Look(as_json=True)}),
+    (["-q", "show.py"], {"look": Look(quiet=True)}),
+    (["--quiet", "--", "show.py", "--"], {"look": Look(quiet=True)}),
+    (["--lang", "fr", "show.py", "--lang"], {"look": Look(lang="fr")}),
+    (["--by=agent,model", "--format", "tree", "show.py"], {"look": Look(by="agent,model", form="tree")}),
+    (["--report", "out.json", "show.py", "--report", "x"], {"report": "out.json"}),
     (["-ofile", "show.py"], {"output": "file"}),
     (["-o", "file", "show.py"], {"output": "file"}),
     (["--output=file", "show.py"], {"output": "file"}),
     (["--output", "file", "show.py", "-o", "x"], {"output": "file"}),
     (["-m", "show", "-m"], {"module": True}),
-    (["-qm", "show"], {"quiet": True, "module": True}),
+    (["-qm", "show"], {"look": Look(quiet=True), "module": True}),
     (["-m", "--json", "-o", "file", "-q", "--", "show", "--", "a"],
-     {"module": True, "as_json": True, "quiet": True, "output": "file"}),
+     {"module": True, "look": Look(as_json=True, quiet=True), "output": "file"}),
 ]  # fmt: skip
 
 
@@ -103,7 +117,7 @@ def test_run_is_read_alike(args, expected, monkeypatch):
     assert cli._read_run(["run", *args]) is print
     assert cli._read_command_line(["run", *args]) is print
     assert seen[0] == seen[1]
-    nothing = {"module": False, "as_json": False, "quiet": False, "output": None}
+    nothing = {"module": False, "look": Look(), "output": None, "report": None}
     assert seen[0][1] == nothing | expected
 
 
@@ -205,9 +219,37 @@ def test_demo_in_one_line():
     assert output.count(b"\n") == 1
 
 
+def test_demo_by_agent_in_french():
+    """The demo says who made the calls, and speaks French."""
+    code, output, errors = execute([*COMMAND, "demo", "--by", "agent", "--lang", "fr", "--format", "tree"])
+    assert code == 0, errors.decode()
+    shown = output.decode()
+    assert "RÉSUMÉ DES TOKENS & COÛTS" in shown
+    assert all(f"   • {step.agent}:\n" in shown for step in STEPS)
+    assert "non attribué" not in shown
+
+
+def test_prices_and_bills_in_french():
+    """Prices and bills are in the language asked for; JSON is the same in all."""
+    code, output, _ = execute([*COMMAND, "prices", "gpt-4o-mini", "--lang", "fr"])
+    assert (code, output.decode().startswith("Prix en dollars US par million de tokens")) == (0, True)
+    code, output, _ = execute([*COMMAND, "explain", "-m", "gpt-4o-mini", "--lang", "fr"], input=USAGE)
+    assert (code, output.decode().startswith("Ce que l'appel a coûté")) == (0, True)
+    assert "3,245 tokens" in output.decode()
+    code, output, errors = execute([*COMMAND, "prices", "no-such-model", "--lang", "fr"])
+    assert (code, output) == (1, b"")
+    assert "il n'y a pas de prix pour 'no-such-model'" in errors.decode()
+    french, english = (
+        execute([*COMMAND, "explain", "-m", "gpt-4o-mini", "--json", "--lang", lang], input=USAGE)
+        for lang in ("fr", "en")
+    )
+    assert french == english
+
+
 def test_light():
     """Running a program loads neither typer nor rich before it is needed."""
-    code = "import openai_meter.cli, sys; print([n for n in ('typer', 'rich', 'openai') if n in sys.modules])"
+    late = ("typer", "rich", "openai", "openai_meter.reports")
+    code = f"import openai_meter.cli, sys; print([name for name in {late} if name in sys.modules])"
     assert execute([*PYTHON, "-c", code]) == (0, b"[]\n", b"")
 
 

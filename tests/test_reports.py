@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 import openai_meter
@@ -112,6 +113,32 @@ def test_at_80_columns_names_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None
     assert "Reasoning  " not in text
     assert "222,221" in text
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("lang", ["en", "fr"])
+@pytest.mark.parametrize("width", [40, 60, 79, 80, 81, 100, 120, 140, 250])
+@pytest.mark.parametrize("by", ["agent,model", "agent,operation,user,session,model", "model"])
+def test_any_table_fits_any_terminal(by: str, width: int, lang: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many names a row has, the table is as wide as the terminal at most, and the costs in it stay whole."""
+    calls = [
+        replace(BASE, agent=agent, model=model, operation="analyse des besoins", session="a" * 36, usage=usage)
+        for agent, model, usage in (
+            ("need_analysis", "gpt-5.4-mini-2026-03-17", Usage(123_456, 98_765, 222_221, reasoning_tokens=88_888)),
+            ("模型模型模型模型模型", "gpt-6-luna", Usage(1, 2, 3, cached_input_tokens=1)),
+            (None, "gpt-6-luna", Usage()),
+        )
+    ]
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=True, no_color=True, _environ={})
+    monkeypatch.setattr(tables, "Console", lambda **_: console)
+    meter = metered(*calls)
+    meter.print_summary(file, by=by, lang=lang)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in file.getvalue().splitlines()]
+    assert max(map(cell_len, lines)) <= width
+    costs = [dollars(row.totals.cost) for row in meter.report(by).rows]
+    assert re.findall(r"\$[\d.]+$", "\n".join(lines), re.MULTILINE) == [*costs, "$0.000870"]
+    if by == "agent,model" and width >= 100:
+        assert any("gpt-5.4-mini-2026-03-17 " in line for line in lines)
 
 
 def test_an_old_output_encoding_breaks_nothing() -> None:

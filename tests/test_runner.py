@@ -326,3 +326,68 @@ def test_metered_in_forked_child(server, tmp_path):
     assert (code, output) == (0, expected)
     assert errors.startswith(b"openai-meter: forked process ")
     assert errors.count(b"\ngpt-4o-mini") == 2  # a row in each of two tables
+
+
+def test_a_report_beside_the_summary(server, tmp_path):
+    """--report writes a file in the form of its suffix, grouped and in the language asked for; the summary stays."""
+    path = tmp_path / "new" / "report.md"
+    options = ["--by", "model,endpoint", "--lang", "fr", "--report", path, "-q"]
+    code, output, errors = execute([*RUN, *options, "asks_openai.py", server.base_url])
+    assert (code, output) == (0, b"first True\n")
+    assert errors.decode().startswith("openai-meter: 1 appel | ")
+    written = path.read_text(encoding="utf-8")
+    assert written.startswith("📊 **Statistiques d'utilisation OpenAI**\n")
+    assert "**gpt-4o-mini" in written
+    assert " / chat.completions**" in written
+
+
+def test_a_report_of_each_process(server, tmp_path):
+    """A forked child that made calls saves a report of its own beside its parent's."""
+    path = tmp_path / "report.json"
+    program = ["asks_openai.py", server.base_url, "fork"]
+    code, _, errors = execute([*RUN, "-q", "--lang", "fr", "--report", path, *program])
+    assert code == 0
+    assert "openai-meter: processus dérivé " in errors.decode()
+    (childs,) = set(tmp_path.iterdir()) - {path}
+    assert re.fullmatch(r"report\.\d+\.json", childs.name)
+    reports = [json.loads(one.read_text(encoding="utf-8")) for one in (path, childs)]
+    assert [one["totals"]["calls"] for one in reports] == [1, 1]
+
+
+def test_a_report_that_cannot_be_written(tmp_path):
+    """A report that cannot be written is a sentence; the exit code and the summary are what they are."""
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "report.json"
+    code, _, errors = execute([*RUN, "--lang", "fr", "--report", path, "exits.py", "3"])
+    assert code == 3
+    first, rest = errors.decode().split("\n", 1)
+    assert first.startswith(f"openai-meter: le rapport n'a pas pu être écrit dans {path} (")
+    assert rest == "openai-meter: aucun appel à OpenAI n'a été fait\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"OPENAI_METER_LANG": "fr"}, "aucun appel à OpenAI n'a été fait"),
+        ({"OPENAI_METER_LANG": "", "LC_ALL": "fr_FR.UTF-8"}, "aucun appel à OpenAI n'a été fait"),
+        ({"OPENAI_METER_LANG": "fr", "PYTHONIOENCODING": "ascii"}, "aucun appel a OpenAI n'a ete fait"),
+        ({"OPENAI_METER_LANG": "xx"}, "no OpenAI call was made"),
+    ],
+)
+def test_the_language_of_the_surroundings(environment, said):
+    """The summary is in the language of the environment; one that is not spoken keeps no program from running."""
+    code, _, errors = execute([*RUN, "exits.py", "3"], env=ENVIRONMENT | environment)
+    assert (code, errors.decode()) == (3, f"openai-meter: {said}\n")
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "tree", "markdown", "line", "table"])
+def test_every_form_of_summary(form):
+    """A program's summary can have any form; where nothing was metered, what programs read is still whole."""
+    code, _, errors = execute([*RUN, "--format", form, "--by", "agent", "exits.py", "end"])
+    assert code == 0
+    if form == "json":
+        assert json.loads(errors)["dimensions"] == ["agent"]
+    elif form == "csv":
+        assert errors.startswith(b"agent,calls,")
+    else:
+        assert errors == NOTHING

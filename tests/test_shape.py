@@ -47,6 +47,7 @@ HOUSE = [
     "tracker",
     "actions",
     "demo",
+    "ending",
     "runner",
     "cli",
 ]

@@ -71,7 +71,8 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "column.total": "Total",
     "column.errors": "Errors",
     "column.cost": "Cost",
-    # Notes below the numbers.
+    # Notes below the numbers, and what stands between them.
+    "separator": "; ",
     "note.part": "{part} is part of {whole}",
     "note.errors": ("{n:,} error.", "{n:,} errors."),
     "note.unmeasured": (
@@ -95,7 +96,6 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "{n:,} faults inside openai_meter: see the log; some calls may be missing.",
     ),
     # Why something has no price; a reason that is not here is shown as it is.
-    "reason.and": "; ",
     "reason.unknown_model": "unknown model",
     "reason.no_price": "no price",
     "reason.not_sold_by_OpenAI": "not sold by OpenAI",
@@ -168,6 +168,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.forked": "forked process {process}:",
     "cli.not_full": "(no full summary: {error})",
     "cli.not_written": "the summary could not be written to {path} ({error})",
+    "cli.not_saved": "the report could not be written to {path} ({error})",
     "cli.not_started": "metering could not start ({error}); the program ran unmetered",
     "cli.no_price": "there is no price for {model}; openai-meter prices lists the models that have one",
     "cli.not_fetched": "the catalog could not be fetched: {error}",

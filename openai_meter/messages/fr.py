@@ -67,8 +67,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "column.total": "Total",
     "column.errors": "Erreurs",
     "column.cost": "Coût",
-    # Notes below the numbers.
-    "note.part": "{part} fait partie de {whole}",
+    # Notes below the numbers, and what stands between them.
+    "separator": " ; ",
+    "note.part": "{part} est compris dans {whole}",
     "note.errors": ("{n:,} erreur.", "{n:,} erreurs."),
     "note.unmeasured": (
         "{n:,} appel de taille inconnue (? et +) : l'API n'a pas dit ce qui a été consommé.",
@@ -91,7 +92,6 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "{n:,} incidents dans openai_meter : voir le journal ; des appels peuvent manquer.",
     ),
     # Why something has no price.
-    "reason.and": " ; ",
     "reason.unknown_model": "modèle inconnu",
     "reason.no_price": "aucun prix",
     "reason.not_sold_by_OpenAI": "non vendu par OpenAI",
@@ -164,6 +164,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.forked": "processus dérivé {process} :",
     "cli.not_full": "(pas de résumé complet : {error})",
     "cli.not_written": "le résumé n'a pas pu être écrit dans {path} ({error})",
+    "cli.not_saved": "le rapport n'a pas pu être écrit dans {path} ({error})",
     "cli.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme a tourné sans mesure",
     "cli.no_price": "il n'y a pas de prix pour {model} ; openai-meter prices liste les modèles qui en ont un",
     "cli.not_fetched": "le catalogue n'a pas pu être téléchargé : {error}",

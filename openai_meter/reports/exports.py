@@ -35,10 +35,11 @@ COLUMNS: tuple[str, ...] = (
 _USED = frozenset({"input_tokens", "output_tokens", "total_tokens", *COUNTS})
 
 # What a terminal or an editor could take for a command, and what no file can hold (half a character).
-_RISKY = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSEEN = "\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_RISKY = re.compile(f"[{_UNSEEN}]")
 # What makes a spreadsheet take a cell for a formula, in narrow and in wide characters.
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")  # noqa: RUF001
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL = re.compile(f"[\x00-\x1f{_UNSEEN}]")
 
 
 def json_text(report: Report, _: Messages) -> str:

@@ -12,21 +12,33 @@ from openai_meter.messages import language
 from openai_meter.reports import renderers
 from openai_meter.reports.values import Report
 
-__all__ = ["format_of", "save", "write"]
+__all__ = ["checked", "format_of", "save", "write"]
 
 
 def save(report: Report, path: str | Path, format: str | None, lang: str | None) -> Path:  # noqa: A002
     """Writes a report to a file; see :meth:`Report.save`."""
-    target = Path(path).absolute()
+    target = checked(path, format)
     name = format_of(target) if format is None else format
     text = renderers.check(name).render(report, language(lang))
-    if target.is_dir():
-        raise ConfigurationError(f"{str(path)!r} is a folder; add the name of a file, such as report.json")
     try:
         write(target, f"{text}\r\n" if name == "csv" else f"{text}\n")
     except OSError as error:
         why = f"the report could not be written ({error.strerror}); choose another path, or make room or rights there"
         raise OSError(error.errno, why, str(target)) from error
+    return target
+
+
+def checked(path: str | Path, format: str | None = None) -> Path:  # noqa: A002
+    """The absolute path of a file that a report can be saved in.
+
+    Raises:
+        ConfigurationError: it is a folder, or (if no format is named) its suffix says none.
+    """
+    target = Path(path).absolute()
+    if target.is_dir():
+        raise ConfigurationError(f"{str(path)!r} is a folder; add the name of a file, such as report.json")
+    if format is None:
+        format_of(target)
     return target
 
 

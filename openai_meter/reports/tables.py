@@ -8,29 +8,31 @@ from dataclasses import replace
 from typing import NamedTuple, TextIO
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, Group
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from openai_meter.messages import Messages
 from openai_meter.reports import words
 from openai_meter.reports.text import fitting, shown
-from openai_meter.reports.values import Report, Row
+from openai_meter.reports.values import Report
 from openai_meter.store import Totals
 
 __all__ = ["COLUMNS", "print_table", "table_text"]
 
 NONE = "-"
-_NAME, _LEAST = 24, 8
-"""How much room a name gets before details do, and before the plain counts do."""
+_ROOM = ((24, 3), (12, 2), (8, 1), (1, 9))
+"""How wide a column of names stays at least before the columns of numbers from that rank up go, one after the other."""
+_BETWEEN = 3
+"""The padding of two columns, and what divides them."""
 
 
 class Column(NamedTuple):
     """One column of numbers; its head is the sentence ``column.NAME``.
 
-    ``rank`` says what goes first where there is little room: the highest; 0 always stays. From 3 up, a column in which
-    there is nothing at all is left out everywhere.
+    ``rank`` says what goes first where there is little room: the highest, all of it at once; 0 always stays. From 3 up,
+    a column in which there is nothing at all is left out everywhere.
     """
 
     name: str
@@ -83,29 +85,51 @@ def print_table(report: Report, m: Messages, file: TextIO) -> None:
 
 
 def _print(report: Report, m: Messages, console: Console) -> None:
+    names = _names(report, m, console)
+    widths = [max(map(cell_len, column)) for column in zip(*names, strict=True)]
     columns = [column for column in COLUMNS if column.rank < 3 or column.number(report.totals)]
-    if console.is_terminal:
-        # First the details make room for whole names, then names are folded, and last the plain counts go.
-        for room, rank in ((_NAME, 3), (_LEAST, 1)):
-            short = [Row(tuple(words.label(value, m)[:room] for value in row.key), row.totals) for row in report.rows]
-            narrow = replace(report, rows=tuple(short))
-            while _natural(_table(narrow, m, console, columns), console) > console.width:
-                last = max(columns, key=lambda column: column.rank)
-                if last.rank < rank:
-                    break
-                columns.remove(last)
-    else:
-        console.width = max(console.width, _natural(_table(report, m, console, columns), console))
-    console.print(Group(_table(report, m, console, columns), *_notes(report, m, console, columns)))
+    numbers = {column.name: _width(column, report, m, console) for column in columns}
+
+    def excess() -> int:
+        each = [*widths, *(numbers[column.name] for column in columns)]
+        return sum(each) + _BETWEEN * (len(each) - 1) - console.width
+
+    if not console.is_terminal:
+        console.width += max(excess(), 0)
+    for room, rank in _ROOM:
+        while (over := excess()) > sum(max(width - room, 0) for width in widths):
+            last = max(column.rank for column in columns)
+            if last < rank:
+                break
+            columns[:] = [column for column in columns if column.rank < last]
+        while over > 0 and (widest := max(widths)) > room:
+            widths[widths.index(widest)] -= 1
+            over -= 1
+    table = _table(report, m, console, columns=columns, names=names, widths=widths)
+    console.print(Group(table, *_notes(report, m, console, columns)))
 
 
-def _natural(table: Table, console: Console) -> int:
-    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+def _width(column: Column, report: Report, m: Messages, console: Console) -> int:
+    cells = [_number(column, totals) for totals in (report.totals, *(row.totals for row in report.rows))]
+    return max(map(cell_len, [_fitting(m(f"column.{column.name}"), console), *cells]))
 
 
-def _table(report: Report, m: Messages, console: Console, columns: list[Column]) -> Table:
-    name = report.name
-    title = m("table.title") if name is None else m("table.title_of", name=shown(name))
+def _names(report: Report, m: Messages, console: Console) -> list[list[str]]:
+    """What stands in the columns of names: heads, rows, feet. What is as in the row above is not said again."""
+    rows = [[words.heading(dimension, m) for dimension in report.dimensions]]
+    before: tuple[str, ...] = ()
+    for key, _ in report.rows:
+        same = [before[: place + 1] == key[: place + 1] for place in range(len(key))]
+        rows.append(["" if known else words.label(value, m) for known, value in zip(same, key, strict=True)])
+        before = key
+    rows.append([m("table.total"), *[""] * (len(report.dimensions) - 1)])
+    return [[_fitting(cell, console) for cell in row] for row in rows]
+
+
+def _table(
+    report: Report, m: Messages, console: Console, *, columns: list[Column], names: list[list[str]], widths: list[int]
+) -> Table:
+    title = m("table.title") if report.name is None else m("table.title_of", name=shown(report.name))
     table = Table(
         title=Text(_fitting(title, console), style="bold"),
         title_justify="left",
@@ -115,24 +139,16 @@ def _table(report: Report, m: Messages, console: Console, columns: list[Column])
         pad_edge=False,
         show_edge=False,
     )
-    for place, dimension in enumerate(report.dimensions):
-        head, foot = words.heading(dimension, m), "" if place else m("table.total")
-        table.add_column(
-            _fitting(head, console), _fitting(foot, console), overflow="fold", footer_style="bold", min_width=8
-        )
+    for head, foot, width in zip(names[0], names[-1], widths, strict=True):
+        table.add_column(Text(head), Text(foot), overflow="fold", footer_style="bold", width=width)
     for column in columns:
         head, foot = m(f"column.{column.name}"), _number(column, report.totals)
         table.add_column(_fitting(head, console), foot, justify="right", no_wrap=True, footer_style="bold")
-    before: tuple[str, ...] = ()
-    for key, totals in report.rows:
+    for cells, (_, totals) in zip(names[1:-1], report.rows, strict=True):
         # A name is data, wherever it comes from: as Text it cannot be markup.
         style = "red" if totals.errors == totals.calls else "cyan"
-        names = [
-            Text("" if before[: place + 1] == key[: place + 1] else _fitting(words.label(value, m), console), style)
-            for place, value in enumerate(key)
-        ]
-        before = key
-        table.add_row(*names, *(Text(_number(column, totals), style=_style(column, totals)) for column in columns))
+        numbers = (Text(_number(column, totals), style=_style(column, totals)) for column in columns)
+        table.add_row(*(Text(cell, style) for cell in cells), *numbers)
     return table
 
 
@@ -159,6 +175,6 @@ def _notes(report: Report, m: Messages, console: Console, columns: list[Column])
         for part, whole in _PARTS.items()
         if part in names
     ]
-    said = ["; ".join(parts) + "."] if parts else []
+    said = [m("separator").join(parts) + "."] if parts else []
     said += words.notes(report, m, words.dollars, errors="errors" not in names)
     return [Text(_fitting(note, console), style="dim") for note in said]

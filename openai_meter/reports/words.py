@@ -76,7 +76,7 @@ def heading(dimension: str, m: Messages, area: str = "dimension") -> str:
 
 def reason(text: str, m: Messages) -> str:
     """Why something has no price."""
-    return m("reason.and").join(_reason(part, m) for part in text.split("; "))
+    return m("separator").join(_reason(part, m) for part in text.split("; "))
 
 
 def _reason(part: str, m: Messages) -> str:
