@@ -1,9 +1,9 @@
 """How close the estimates come to what the API has billed: ``python benchmarks/estimate.py [--recordings PATH]``.
 
-Each recorded call of OpenAI and Azure that tells its usage is estimated from its request and its answer's words, with the
-the usage hidden, and compared. Reasoning that nobody can see is subtracted from the output first. Beside each cell stand
-the shares of exact counts, the median and the 95th percentile of the error in per cent that the same rules reached on
-the far larger collection in which they were found ("known": the calls they were fitted on / others of the same projects).
+Each recorded call of OpenAI and Azure that tells its usage is estimated from its request and its answer's words, with
+the usage hidden, and compared. Reasoning that nobody can see is subtracted from the output first. Beside each cell
+stand the share of exact counts, the median and the 95th percentile of the error, all in per cent, that earlier rules
+reached on a far larger collection ("known": on the calls that they were fitted on / on others of the same projects).
 
 Then the speed, on ordinary and on malicious texts.
 """
@@ -20,6 +20,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
 
 from openai_meter import vocabulary
 from openai_meter.estimates import Spoken, estimate_call
@@ -234,9 +237,9 @@ def special(line: Line) -> str | None:
     items = request.get("input") if isinstance(request.get("input"), list) else []
     types = {item.get("type") or "message" for item in items if isinstance(item, dict)}
     tools = [tool for tool in request.get("tools") or () if isinstance(tool, dict)]
-    if any(request.get(key) for key in ("previous_response_id", "conversation", "prompt")):
-        if line.endpoint == "/responses":
-            return "server context"
+    elsewhere = any(request.get(key) for key in ("previous_response_id", "conversation", "prompt"))
+    if elsewhere and line.endpoint == "/responses":
+        return "server context"
     if any(tool.get("type", "function") != "function" for tool in tools) or "web_search_options" in request:
         return "built-in/custom tools"
     if kinds & {"input_audio", "audio"} or "audio" in (request.get("modalities") or ()):
@@ -283,8 +286,9 @@ def group(model: str | None) -> str:
     """The model's group of the output."""
     name = (model or "").lower()
     for start, found in (
-        ("gpt-3", "gpt-3.5"), ("gpt-4o", "gpt-4o"), ("gpt-4.1", "gpt-4.1"), ("gpt-4", "gpt-4"), ("gpt-5-chat", "gpt-5-chat"),
-        ("gpt-5.", "gpt-5.x"), ("gpt-5", "gpt-5"), ("o", "o-series"), ("davinci", "base"), ("babbage", "base"),
+        ("gpt-3", "gpt-3.5"), ("gpt-4o", "gpt-4o"), ("gpt-4.1", "gpt-4.1"), ("gpt-4", "gpt-4"),
+        ("gpt-5-chat", "gpt-5-chat"), ("gpt-5.", "gpt-5.x"), ("gpt-5", "gpt-5"), ("o", "o-series"),
+        ("davinci", "base"), ("babbage", "base"),
     ):  # fmt: skip
         if name.startswith(start):
             return found
@@ -369,9 +373,6 @@ def speeds() -> dict[str, float]:
 
 
 def show(title: str, cells: dict[str, list[Pair]], known: dict[str, tuple[str, str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     console = Console(width=None if sys.stdout.isatty() else 150)
     table = Table(title=title, title_justify="left")
     table.add_column("Cell", overflow="fold")

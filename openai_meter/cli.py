@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import typer
 
     from openai_meter.demo.workflow import Step
+    from openai_meter.estimates import Quote
     from openai_meter.prices import Billable
 
 __all__ = ["main"]
@@ -251,7 +252,27 @@ def _make_app() -> "typer.Typer":
         asked = Asked(model, endpoint, tier, batch, at, host)
         ctx.obj.append(partial(_explain, asked, as_json=as_json, lang=lang))
 
+    _add_estimate(app)
     return app
+
+
+def _add_estimate(app: "typer.Typer") -> None:
+    import typer  # noqa: PLC0415 - not for `run`
+
+    @app.command()
+    def estimate(
+        ctx: typer.Context,
+        file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or - for standard input.")],
+        *,
+        model: Annotated[str | None, typer.Option("--model", "-m", help="The model that it is for.")] = None,
+        request: Annotated[bool, typer.Option("--request", help="It is the body of a request, as JSON.")] = False,
+        endpoint: Annotated[
+            str | None, typer.Option(help="The endpoint of the request: chat.completions, responses, embeddings, ...")
+        ] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Write the estimate as JSON.")] = False,
+    ) -> None:
+        """Estimate the tokens of a text or of a request, and what they would cost as input."""
+        ctx.obj.append(partial(_estimate, file, model, endpoint, request=request, as_json=as_json))
 
 
 class Asked(NamedTuple):
@@ -337,6 +358,53 @@ def _billable(asked: Asked) -> "Billable":
         batch=asked.batch,
         details=answer_facts(answer),
     )
+
+
+def _estimate(file: str, model: str | None, endpoint: str | None, *, request: bool, as_json: bool) -> None:
+    from openai_meter.estimates import estimate  # noqa: PLC0415 - not for `run`
+
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        text = data.decode("utf-8-sig")
+        what = json.loads(text) if request or endpoint is not None else text
+        quote = estimate(what, model=model, endpoint=endpoint)
+    except OSError as error:
+        _give_up(f"{file} cannot be read: {error.strerror or error}", 2)
+    except UnicodeDecodeError:
+        _give_up(f"{file} is no text in UTF-8", 2)
+    except (ValueError, RecursionError) as error:
+        _give_up(f"{file}: {error}", 2)
+    if quote.estimate.source == "chars":
+        sys.stderr.write(_NO_VOCABULARY)
+    if as_json:
+        json.dump(quote.to_dict(), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        sys.stdout.write("\n".join(_quote_lines(quote)) + "\n")
+    if quote.tokens is None:
+        raise SystemExit(1)
+
+
+_NO_VOCABULARY = (
+    "openai-meter: counted by characters, which is rough: the vocabulary is not on this machine; "
+    'pip install "openai-meter[offline]" brings it\n'
+)
+
+
+def _quote_lines(quote: "Quote") -> Iterator[str]:
+    about = "at least " * quote.estimate.lower_bound + "about " * (quote.estimate.source == "chars")
+    counted = "unknown" if quote.tokens is None else f"{about}{quote.tokens:,}"
+    yield f"input tokens: {counted}"
+    if quote.cost is not None:
+        yield f"input cost: {about}${quote.cost:f} ({quote.model})"
+    elif quote.model is None:
+        yield "input cost: unknown; name the model with --model"
+    else:
+        yield f"input cost: unknown ({quote.price.reason})"
+    if quote.estimate.unknown:
+        yield f"not counted: {', '.join(quote.estimate.unknown)}"
+    if quote.estimate.sampled:
+        yield "the text is long: it was sampled"
 
 
 def _give_up(why: str, code: int) -> NoReturn:

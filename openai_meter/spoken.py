@@ -28,6 +28,8 @@ class Spoken(NamedTuple):
     """Whether the choice or item came to its end."""
     stopped: str | None = None
     """Why it ended, if that is known: ``stop``, ``length``, ``tool_calls``, ..."""
+    reasoned: bool | None = None
+    """Whether it is the model's reasoning, seen or not; ``None`` where the answer does not tell (chat completions)."""
 
 
 def spoken_of_answer(endpoint: str, answer: Mapping[str, Any]) -> tuple[Spoken, ...]:
@@ -77,7 +79,7 @@ def _call(function: object) -> tuple[str, str]:
 
 
 # What the model writes to use a tool, by the type of the item: the field with its words. The results that such items
-# also carry were not written by the model.
+# also carry were not written by the model; searches are not billed as output at all.
 _WRITTEN = {
     "function_call": "arguments",
     "custom_tool_call": "input",
@@ -87,8 +89,6 @@ _WRITTEN = {
     "local_shell_call": "action",
     "shell_call": "action",
     "apply_patch_call": "operation",
-    "web_search_call": "action",
-    "file_search_call": "queries",
     "tool_search_call": "arguments",
 }
 
@@ -103,15 +103,16 @@ def spoken_item(item: object, cut: str | None = None) -> Spoken:
     if kind == "message":
         parts = [fields_of(part) for part in _list(said.get("content"))]
         texts = "".join(_text(part.get("text")) for part in parts)
-        return Spoken(texts, "".join(_text(part.get("refusal")) for part in parts), done=done, stopped=stopped)
+        refusal = "".join(_text(part.get("refusal")) for part in parts)
+        return Spoken(texts, refusal, done=done, stopped=stopped, reasoned=False)
     if kind == "reasoning":
         # A summary is not what was billed; the words themselves come only from open models.
         texts = "".join(_text(fields_of(part).get("text")) for part in _list(said.get("content")))
-        return Spoken(reasoning=texts, done=done, stopped=stopped)
+        return Spoken(reasoning=texts, done=done, stopped=stopped, reasoned=True)
     if (field := _WRITTEN.get(kind)) is None:
-        return Spoken(done=done, stopped=stopped)
-    words = _words(said.get(field))
-    return Spoken(calls=((_text(said.get("name")) or kind.removesuffix("_call"), words),), done=done, stopped=stopped)
+        return Spoken(done=done, stopped=stopped, reasoned=False)
+    call = _text(said.get("name")) or kind.removesuffix("_call"), _words(said.get(field))
+    return Spoken(calls=(call,), done=done, stopped=stopped, reasoned=False)
 
 
 def _list(value: object) -> list[Any] | tuple[Any, ...]:

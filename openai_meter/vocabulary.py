@@ -186,10 +186,10 @@ def load(name: str, *, download: bool | None = None) -> Encoding | None:
         return _take(name, there.data, str(there.place))
 
 
-def warm(*, download: bool = False) -> tuple[Status, ...]:
-    """Loads every vocabulary now, and says what was found. Waits; with ``download`` also for the network."""
+def warm(*, allow_download: bool = False) -> tuple[Status, ...]:
+    """Loads every vocabulary now, and says what was found. Waits; with ``allow_download`` also for the network."""
     for name in VOCABULARIES:
-        load(name, download=download or None)
+        load(name, download=allow_download or None)
     return status()
 
 

@@ -78,6 +78,7 @@ def test_each_item_is_one() -> None:
                 "content": [{"type": "reasoning_text", "text": "So"}],
             },
             {"type": "function_call", "name": "f", "arguments": "{}", "status": "completed"},
+            {"type": "web_search_call", "action": {"query": "x", "sources": [{"url": "y"}]}},
             {"type": "code_interpreter_call", "code": "1+1", "outputs": [{"logs": "2"}]},
             {"type": "shell_call", "action": {"commands": ["ls"]}},
             {
@@ -88,11 +89,12 @@ def test_each_item_is_one() -> None:
         ],
     }
     assert spoken_of_answer("responses", answer) == (
-        Spoken(reasoning="So"),
-        Spoken(calls=(("f", "{}"),)),
-        Spoken(calls=(("code_interpreter", "1+1"),)),
-        Spoken(calls=(("shell", '{"commands":["ls"]}'),)),
-        Spoken("It is", "No", done=False, stopped="length"),
+        Spoken(reasoning="So", reasoned=True),
+        Spoken(calls=(("f", "{}"),), reasoned=False),
+        Spoken(reasoned=False),
+        Spoken(calls=(("code_interpreter", "1+1"),), reasoned=False),
+        Spoken(calls=(("shell", '{"commands":["ls"]}'),), reasoned=False),
+        Spoken("It is", "No", done=False, stopped="length", reasoned=False),
     )
 
 

@@ -16,6 +16,7 @@
     items      the input of a response
     outputs    what was said
     calls      estimate_call: one call, any endpoint
+    api        estimate: what a text or a request would cost, for callers
 
 Beside it stand ``vocabulary.py`` (finds tiktoken's vocabularies) and ``spoken.py`` (what was said). The rules were
 found in recorded traffic; ``benchmarks/estimate.py`` shows how close they come.
@@ -23,9 +24,19 @@ found in recorded traffic; ``benchmarks/estimate.py`` shows how close they come.
 
 from __future__ import annotations
 
+from openai_meter.estimates.api import Quote, estimate, warm
 from openai_meter.estimates.calls import estimate_call
 from openai_meter.estimates.chars import estimate_tokens, ratio_tokens
 from openai_meter.estimates.values import Estimate
 from openai_meter.spoken import Spoken
 
-__all__ = ["Estimate", "Spoken", "estimate_call", "estimate_tokens", "ratio_tokens"]
+__all__ = [
+    "Estimate",
+    "Quote",
+    "Spoken",
+    "estimate",
+    "estimate_call",
+    "estimate_tokens",
+    "ratio_tokens",
+    "warm",
+]

@@ -10,13 +10,13 @@ from openai_meter.estimates.chat import chat_input
 from openai_meter.estimates.counter import Counter
 from openai_meter.estimates.families import Traits, traits
 from openai_meter.estimates.items import response_input
-from openai_meter.estimates.outputs import chat_output, completion_output, reasons, response_output
+from openai_meter.estimates.outputs import Output, chat_output, completion_output, response_output
 from openai_meter.estimates.reading import fields, listed, text_of
 from openai_meter.estimates.values import Estimate, Source
 from openai_meter.spoken import Spoken
 from openai_meter.usage import Usage
 
-__all__ = ["estimate_call"]
+__all__ = ["INPUTS", "estimate_call"]
 
 _Input = Callable[[Mapping[str, Any], Traits, Counter], int | None]
 
@@ -44,7 +44,7 @@ def _strings(said: object, counter: Counter) -> int | None:
     return sum(counter.tok(text_of(part)) if isinstance(part, str) else len(listed(part)) for part in parts)
 
 
-_INPUTS: Mapping[str, _Input] = {
+INPUTS: Mapping[str, _Input] = {
     "chat.completions": chat_input,
     "completions": _completion_input,
     "responses": response_input,
@@ -62,6 +62,7 @@ _UNKNOWN = {
     "threads.runs": "conversation",
 }
 """What the input holds that cannot be counted, where nothing of it can."""
+_TOOLS = 1_000
 _RESPONSES = frozenset({"responses", "responses.compact"})
 
 
@@ -101,7 +102,7 @@ def estimate_call(
 
 
 def _input(endpoint: str, body: Mapping[str, Any], model: Traits, counter: Counter) -> int | None:
-    count = _INPUTS.get(endpoint)
+    count = INPUTS.get(endpoint)
     if count is None:
         if word := _UNKNOWN.get(endpoint):
             counter.unknown.add(word)
@@ -114,29 +115,31 @@ def _input(endpoint: str, body: Mapping[str, Any], model: Traits, counter: Count
 
 def _output(
     endpoint: str, body: Mapping[str, Any], spoken: Sequence[Spoken] | None, model: Traits, counter: Counter
-) -> tuple[int, int] | None:
-    """The tokens of the output and of the reasoning that can be seen in it; ``None`` if they are not known."""
+) -> Output | None:
+    """The tokens of the output; ``None`` if they are not known."""
     if endpoint == "embeddings":
-        return 0, 0
+        return Output(0)
     if spoken is None:
         return None
     if endpoint == "completions":
-        return completion_output(spoken, counter), 0
+        return completion_output(spoken, counter)
     if endpoint == "chat.completions":
         output = chat_output(spoken, body, model, counter)
     elif endpoint in _RESPONSES:
         output = response_output(spoken, body, model, counter)
     else:
         return None
-    if not output[1] and reasons(body, model):
+    if output.hidden:
         counter.unknown.add("reasoning")
     if "audio" in listed(body.get("modalities")):
         counter.unknown.add("audio")
+    if any(fields(tool).get("type", "function") != "function" for tool in listed(body.get("tools"))[:_TOOLS]):
+        counter.unknown.add("hosted tools")
     return output
 
 
-def _usage(endpoint: str, body: Mapping[str, Any], tokens_in: int | None, out: tuple[int, int] | None) -> Usage:
+def _usage(endpoint: str, body: Mapping[str, Any], tokens_in: int | None, out: Output | None) -> Usage:
     characters = len(text_of(body.get("input"))) if endpoint == "audio.speech" else 0
-    tokens_out, reasoning = out or (None, 0)
+    tokens_out, reasoning = (None, 0) if out is None else (out.tokens, out.reasoning)
     total = None if tokens_in is None or tokens_out is None else tokens_in + tokens_out
     return Usage(tokens_in, tokens_out, total, reasoning_tokens=reasoning, characters=characters)

@@ -17,7 +17,7 @@ from openai_meter.estimates.prompts import (
     tools_text,
 )
 from openai_meter.estimates.reading import compact, fields, is_iterator, listed, text_of
-from openai_meter.estimates.schemas import schema_tokens
+from openai_meter.estimates.schemas import read_format
 from openai_meter.estimates.tools import functions_of
 
 __all__ = ["chat_input"]
@@ -98,7 +98,7 @@ def _tools(body: Mapping[str, Any], system: Content | None, model: Traits, count
         counter.unknown.add("hosted tools")
     if not whole:
         counter.unknown.add("tools")
-    schema = schema_tokens(body.get("response_format"), counter)
+    form = read_format(body.get("response_format"), counter)
     total = 0
     if functions:
         text = tools_text(functions, model)
@@ -113,11 +113,11 @@ def _tools(body: Mapping[str, Any], system: Content | None, model: Traits, count
             total -= 1
         choice = body.get("tool_choice", body.get("function_call"))
         total += choice_tokens(choice, model, counter, required=0)
-    if schema is not None:
+    if form is not None:
+        total += counter.tok(form.text)
         if functions:
-            total += schema + (7 if model.family == "L" else 6)
-        elif model.family == "L":
-            total += schema + (14 if system is None else 12)
+            total += model.family == "L"
         else:
-            total += schema + 10
+            # The name is told a second time; without a system message, one is made for it.
+            total += counter.tok(form.name) + (6 if model.family == "L" and system is None else 2)
     return total

@@ -37,10 +37,12 @@ class Traits(NamedTuple):
     images: Tiles | Patches
     reasons: bool
     """Whether the model reasons if the request does not say how much."""
-    old_tools: bool
-    """Whether tools are shown to it without titles and defaults (gpt-4-0613)."""
+    old: bool
+    """Whether it is gpt-4 of 2023: it is shown tools without titles and defaults, and some frames differ by one."""
     extra: int
     """Tokens that each message costs more than in other models."""
+    ending: int
+    """Tokens after the text of a response, beyond those that models of its family have in common."""
 
     @property
     def heavy(self) -> bool:
@@ -49,7 +51,7 @@ class Traits(NamedTuple):
 
 
 _FAMILIES: tuple[tuple[re.Pattern[str], Family], ...] = (
-    (re.compile(r"gpt-5(\.\d+)?-chat"), "L"),
+    (re.compile(r"gpt-35|gpt-5(\.\d+)?-chat"), "L"),  # gpt-35: Azure's name of gpt-3.5
     (re.compile(r"gpt-([5-9]|\d\d)|codex-mini"), "H"),
     (re.compile(r"o\d"), "O"),
 )
@@ -93,6 +95,7 @@ def _traits(model: str) -> Traits:
         family != "L" and not _REASONS_IF_ASKED.match(name),
         name in {"gpt-4", "gpt-4-0613", "gpt-4-32k", "gpt-4-32k-0613"},
         1 if name == "gpt-3.5-turbo-0301" else 0,
+        6 if family == "O" and not name.startswith("o3-mini") else 0,
     )
 
 

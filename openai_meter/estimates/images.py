@@ -53,7 +53,7 @@ def _webp(head: bytes) -> tuple[int, int] | None:
     if head[:4] != b"RIFF" or head[8:12] != b"WEBP":
         return None
     kind = head[12:16]
-    if kind == b"VP8X":
+    if kind == b"VP8X" and len(head) >= 30:
         return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
     if kind == b"VP8L":
         (bits,) = struct.unpack("<I", head[21:25])

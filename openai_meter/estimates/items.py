@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from openai_meter.estimates.content import called, read_content
+from openai_meter.estimates.content import called, calls_tokens, read_content
 from openai_meter.estimates.counter import Counter
 from openai_meter.estimates.families import Traits
 from openai_meter.estimates.prompts import (
@@ -16,8 +16,8 @@ from openai_meter.estimates.prompts import (
     result_tokens,
     tools_text,
 )
-from openai_meter.estimates.reading import fields, listed, text_of
-from openai_meter.estimates.schemas import schema_tokens
+from openai_meter.estimates.reading import compact, fields, listed, text_of
+from openai_meter.estimates.schemas import read_format
 from openai_meter.estimates.tools import functions_of
 
 __all__ = ["response_input"]
@@ -33,7 +33,7 @@ _ELSEWHERE = {
 def response_input(body: Mapping[str, Any], model: Traits, counter: Counter) -> int | None:
     """The tokens of a response's request; ``None`` if there is nothing in it that can be read."""
     counter.unknown.update(word for field, word in _ELSEWHERE.items() if body.get(field))
-    total = primer(model)
+    total = primer(model) - model.old
     if instructions := text_of(body.get("instructions")):
         total += message_tokens(model, "system") + counter.tok(instructions)
     said = body.get("input")
@@ -46,24 +46,21 @@ def response_input(body: Mapping[str, Any], model: Traits, counter: Counter) -> 
     return total + _tools(body, model, counter)
 
 
-def _items(items: Any, body: Mapping[str, Any], model: Traits, counter: Counter) -> int:
-    names: dict[str, str] = {}
+def _items(items: Sequence[Any], body: Mapping[str, Any], model: Traits, counter: Counter) -> int:
+    calls = _Calls(model, counter)
     total = 0
     for item in items:
         said = fields(item)
         kind = text_of(said.get("type")) or "message"
+        if kind == "function_call":
+            calls.add(said)
+            continue
+        total += calls.close()
         if kind == "message" and "role" in said:
             total += message_tokens(model, said.get("role"))
             total += read_content(said.get("content"), model, counter).tokens(counter)
-        elif kind == "function_call":
-            name, arguments = called(said)
-            names[text_of(said.get("call_id"))] = name
-            total += call_tokens(name, arguments, model, counter)
-            if model.family == "L":
-                total += 1 if said.get("id") else -2
         elif kind == "function_call_output":
-            content = read_content(said.get("output"), model, counter).tokens(counter)
-            total += result_tokens(content, names.get(text_of(said.get("call_id")), ""), counter)
+            total += calls.result(said)
         elif kind == "reasoning":
             # Old reasoning costs nothing; with tools it may belong to this turn, and is billed.
             if body.get("tools"):
@@ -72,7 +69,44 @@ def _items(items: Any, body: Mapping[str, Any], model: Traits, counter: Counter)
             counter.unknown.add("item reference")
         else:
             counter.unknown.add("hosted tools" if kind != "message" else "unreadable input")
-    return total
+    return total + calls.close()
+
+
+class _Calls:
+    """The function calls among the items: models of family H are shown those that were made together as one."""
+
+    def __init__(self, model: Traits, counter: Counter) -> None:
+        self._model = model
+        self._counter = counter
+        self._names: dict[str, str] = {}
+        self._together: set[str] = set()
+        self._open: list[Mapping[str, Any]] = []
+
+    def add(self, item: Mapping[str, Any]) -> None:
+        self._open.append(item)
+
+    def close(self) -> int:
+        """The tokens of the calls since the last item of another kind."""
+        items, self._open = self._open, []
+        calls = [called(item) for item in items]
+        ids = [text_of(item.get("call_id")) for item in items]
+        self._names.update(zip(ids, (name for name, _ in calls), strict=True))
+        if self._model.heavy and len(calls) > 1:
+            self._together.update(ids)
+            return 26 + calls_tokens(calls, self._counter)
+        total = sum(call_tokens(name, arguments, self._model, self._counter) for name, arguments in calls)
+        if self._model.heavy:
+            return total + len(calls)
+        if self._model.family == "L":
+            total += sum(1 if item.get("id") else -2 for item in items)
+        return total
+
+    def result(self, item: Mapping[str, Any]) -> int:
+        content = read_content(item.get("output"), self._model, self._counter)
+        call_id = text_of(item.get("call_id"))
+        if call_id in self._together:
+            return 2 + self._counter.tok(compact(content.text)) + content.images
+        return result_tokens(content.tokens(self._counter), self._names.get(call_id, ""), self._counter)
 
 
 def _tools(body: Mapping[str, Any], model: Traits, counter: Counter) -> int:
@@ -87,7 +121,7 @@ def _tools(body: Mapping[str, Any], model: Traits, counter: Counter) -> int:
         if model.heavy and not functions[0].description:
             total -= 1
         total += choice_tokens(body.get("tool_choice"), model, counter, required=9)
-    schema = schema_tokens(fields(body.get("text")).get("format"), counter)
-    if schema is not None:
-        total += schema + (7 if model.family == "L" else 6)
+    form = read_format(fields(body.get("text")).get("format"), counter)
+    if form is not None:
+        total += counter.tok(form.text) + (model.family == "L")
     return total

@@ -33,7 +33,7 @@ def result_tokens(content: int, name: str, counter: Counter) -> int:
 
 def tools_text(functions: list[Function], model: Traits) -> str:
     """The functions as the model is shown them."""
-    return render(functions, strip=model.family == "L", old=model.old_tools)
+    return render(functions, strip=model.family == "L", old=model.old)
 
 
 def choice_tokens(choice: object, model: Traits, counter: Counter, *, required: int) -> int:

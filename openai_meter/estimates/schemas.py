@@ -1,45 +1,50 @@
-"""What structured output costs: the schema that the answer has to follow is shown to the model."""
+"""What structured output costs: the schema that the answer has to follow is shown to the model as text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from openai_meter.estimates.counter import Counter
 from openai_meter.estimates.reading import compact, fields, plain, text_of
+from openai_meter.estimates.tools import comments
 
-__all__ = ["schema_tokens"]
+__all__ = ["Format", "read_format"]
 
 
-def schema_tokens(said: object, counter: Counter) -> int | None:
-    """The tokens of a ``json_schema`` with its name and description, without its frame; ``None`` if there is none.
+class Format(NamedTuple):
+    """A ``json_schema`` that an answer has to follow."""
 
-    ``said`` is a chat completion's ``response_format`` or the ``text.format`` of a response.
+    name: str
+    text: str
+    """The name, description and schema as the model is shown them."""
+
+
+def read_format(said: object, counter: Counter) -> Format | None:
+    """Reads a chat completion's ``response_format`` or a response's ``text.format``; ``None`` if it has no schema.
+
+    A pydantic class is what the SDK makes of it.
     """
     if isinstance(said, type):
-        return _of_class(said, counter)
+        try:
+            schema: Mapping[str, Any] = said.model_json_schema()  # type: ignore[attr-defined]
+        except Exception:  # no pydantic class, or one without a schema
+            counter.unknown.add("schema")
+            return None
+        return _format(schema, said.__name__, "", counter)
     form = fields(said)
     if form.get("type") != "json_schema":
         return None
     inner = fields(form.get("json_schema")) or form
-    return _count(inner.get("schema"), inner.get("name"), inner.get("description"), counter)
+    return _format(inner.get("schema"), text_of(inner.get("name")), text_of(inner.get("description")), counter)
 
 
-def _count(schema: object, name: object, description: object, counter: Counter) -> int:
+def _format(schema: object, name: str, description: str, counter: Counter) -> Format:
     copied, whole = plain(schema)
     if not whole:
         counter.unknown.add("schema")
-    text = compact(_shown(copied)) if copied else ""
-    return counter.tok(text) + counter.tok(text_of(name)) + counter.tok(text_of(description))
-
-
-def _of_class(model: type, counter: Counter) -> int | None:
-    try:
-        schema: Mapping[str, Any] = model.model_json_schema()  # type: ignore[attr-defined]
-    except Exception:  # no pydantic class, or one without a schema
-        counter.unknown.add("schema")
-        return None
-    return _count(schema, model.__name__, None, counter)
+    lines = ["# Response Formats", "", f"## {name}", "", *comments(description, strip=True)]
+    return Format(name, "\n".join([*lines, compact(_shown(copied)) if copied else ""]))
 
 
 def _shown(schema: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from openai_meter.estimates.reading import compact, fields, listed, plain, text_of
 
-__all__ = ["Function", "functions_of", "render"]
+__all__ = ["Function", "comments", "functions_of", "render"]
 
 _NODES = 10_000
 """Schema nodes that are rendered for one call at most: references may multiply them without end."""
@@ -82,7 +82,8 @@ def render(functions: Sequence[Function], *, strip: bool, old: bool = False) -> 
     return "\n".join([*lines, "} // namespace functions"])
 
 
-def _comments(text: object, *, strip: bool) -> Iterator[str]:
+def comments(text: object, *, strip: bool) -> Iterator[str]:
+    """The lines of a text as comments; blank ones are left out."""
     for line in text_of(text).splitlines():
         if line.strip():
             yield f"// {line.strip() if strip else line}"
@@ -99,19 +100,18 @@ class _Types:
         self._open: list[str] = []  # the references being inlined: one inside itself is cut
 
     def function(self, function: Function) -> list[str]:
-        lines = list(_comments(function.description, strip=self._strip))
+        lines = list(comments(function.description, strip=self._strip))
         schema = self._resolved(function.parameters)
         if not fields(schema.get("properties")):
             return [*lines, f"type {function.name} = () => any;"]
         about = [] if self._old else [*self._about(schema)]
-        if about:
-            return [*lines, f"type {function.name} = (_:", *about, f"{self._object(schema, 0)}) => any;"]
-        return [*lines, f"type {function.name} = (_: {self._object(schema, 0)}) => any;"]
+        taken = "\n".join([*about, self._object(schema, 0)])
+        return [*lines, f"type {function.name} = (_: {taken}) => any;"]
 
     def _about(self, schema: Mapping[str, Any]) -> Iterator[str]:
         if not self._old:
-            yield from _comments(schema.get("title"), strip=self._strip)
-        yield from _comments(schema.get("description"), strip=self._strip)
+            yield from comments(schema.get("title"), strip=self._strip)
+        yield from comments(schema.get("description"), strip=self._strip)
 
     def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         """A schema with its reference, or the only part of its ``allOf``, merged into it; its own words go first."""
@@ -144,7 +144,7 @@ class _Types:
             mark = "" if name in required else "?"
             rows.append((self._notes(inner), f"{name}{mark}: {self._inside(said, depth + 1)}", self._default(inner)))
         more = schema.get("additionalProperties")
-        if more is True or (isinstance(more, dict) and more is not None):
+        if more is True or (isinstance(more, dict) and more):
             rows.append(([], f"[k: string]: {self._type(fields(more), depth + 1)}", ""))
         if not rows:
             return "object"
@@ -200,7 +200,7 @@ class _Types:
         items = fields(schema.get("items"))
         resolved = self._resolved(items)
         inner = self._inside(items, depth + 1)
-        if about := [*self._about(resolved)]:
+        if (about := [*self._about(resolved)]) or "\n" in inner:
             return "\n".join(["Array<", *about, inner, ">"])
         return f"({inner})[]" if " | " in inner and not inner.startswith("{") else f"{inner}[]"
 
