@@ -26,8 +26,8 @@ from openai_meter.tariff import prepare
 from openai_meter.usage import Usage
 
 if TYPE_CHECKING:
-    from openai_meter.meter import Readings as _Readings
     from openai_meter.advice import Recommendation
+    from openai_meter.meter import Readings as _Readings
     from openai_meter.thresholds import Alert
 else:
     _Readings = object

@@ -185,6 +185,12 @@ def test_without_alert_and_advice_it_is_the_report(own: Meter) -> None:
     assert answer == own.generate_report("fr")
 
 
+def test_a_threshold_that_is_exceeded_comes_first(own: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """$1.50 is above the default limit of $1.00: the answer begins with that."""
+    monkeypatch.setattr(Meter, "recommendations", lambda self: (), raising=False)
+    assert SHOW_API_STATS.handle("Consommation", own).startswith("💰 Alerte : Coût de $1.50")
+
+
 @pytest.mark.usefixtures("loud")
 def test_a_language_that_is_given_goes_before_the_questions(own: Meter) -> None:
     """The caller's choice holds, and a language that there is not is refused."""

@@ -434,6 +434,25 @@ def test_the_first_threshold_is_the_alert(own: Meter, monkeypatch: pytest.Monkey
     assert own.check_thresholds() is alerts[0]
 
 
+def test_the_documents_thresholds_hold(own: Meter) -> None:
+    """The 101st call is above the limit of 100: the alert is the document's JSON, until the stats are reset."""
+    for _ in range(100):
+        own.track_call("m", 1, 1)
+    assert own.check_thresholds() is None
+    own.track_call("m", 1, 1)
+    alert = own.check_thresholds()
+    assert alert is not None
+    assert alert.to_dict("fr")["alert"] is True
+    assert alert.to_dict("fr")["message"] == alert.message("fr")
+    assert alert.message("fr").startswith("⚠️ Alerte : 101 appels API")
+    own.reset_stats()
+    assert own.check_thresholds() is None
+    own.track_call("m", 1_020_000, 0)
+    alert = own.check_thresholds()
+    assert alert is not None
+    assert alert.message("fr").startswith("💰 Alerte : Coût de $1.02")
+
+
 def test_recommendations_are_sentences(own: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
     """They come in their order, in the language that is asked for."""
     monkeypatch.setattr(Meter, "recommendations", lambda self: (Said("one"), Said("two")), raising=False)
