@@ -16,6 +16,7 @@ from openai_meter.money import CostStatus, exact, pico, simplest, usd
 from openai_meter.usage import Usage
 
 if TYPE_CHECKING:
+    from openai_meter.evidence import Evidence
     from openai_meter.prices import CostLine, PriceBook
 
 __all__ = ["Call", "Status", "UsageSource", "make_call", "new_call_id"]
@@ -94,6 +95,8 @@ class Call:
     """The host that answered."""
     price_facts: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """Rare facts that the price depends on (``facts.py``); kept in memory only."""
+    evidence: Evidence | None = field(default=None, compare=False, repr=False)
+    """What advice needs to know of the request (``evidence.py``); kept in memory only."""
     price_book: PriceBook | None = field(default=None, compare=False, repr=False)
     """The prices as they were when the call was priced; kept in memory only."""
 
@@ -154,7 +157,7 @@ class Call:
 make_call = maker(Call)
 """``Call(...)``, faster."""
 _NAMES = tuple(one.name for one in fields(Call))
-_NOT_WRITTEN = frozenset({"price_book", "price_facts"})
+_NOT_WRITTEN = frozenset({"evidence", "price_book", "price_facts"})
 _WRITTEN_AS = {"cost_pico": "cost"}  # in dollars
 
 

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -19,6 +20,7 @@ from openai_meter.call import Call
 from openai_meter.errors import ConfigurationError
 from openai_meter.reporting import Reporting
 from openai_meter.scope import Attribution, Scoped, Surroundings
+from openai_meter.services import Services
 from openai_meter.store import Store, Totals, Unpriced
 from openai_meter.tariff import Tariff
 from openai_meter.usage import Usage
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from openai_meter.prices import Cost, CostLine, Deployment, Price, PriceBook
 
 __all__ = ["Block", "Meter", "Readings", "start_over_in_child"]
+
+_SEARCHED = 1_000
+"""How far back a call is looked for by the API's id: whoever asks has just had the answer."""
 
 
 class Readings(Reporting):
@@ -49,6 +54,14 @@ class Readings(Reporting):
         """The most recent calls, oldest first (as many as ``recent`` allows; :attr:`totals` know them all)."""
         self.meter.settle()
         return self._store.calls()
+
+    def find(self, response_id: str) -> Call | None:
+        """The latest of the most recent calls that the API gave this id, or ``None``.
+
+        Does not wait for the price files: the call may be without its price.
+        """
+        latest = islice(reversed(self._store.calls()), _SEARCHED)
+        return next((call for call in latest if call.response_id == response_id), None)
 
     @property
     def totals(self) -> Totals:
@@ -152,7 +165,7 @@ class Readings(Reporting):
         self.started_at = datetime.now(UTC)
 
 
-class Meter(Readings):
+class Meter(Services, Readings):
     """Counts calls; ``openai_meter.install()`` lets the process-wide one listen to every openai client.
 
     Args:
@@ -204,6 +217,10 @@ class Meter(Readings):
             self._store.resize(checked)
         if given:
             self.reprice()
+
+    def alike(self) -> Meter:
+        """An empty meter of its own, with the same prices, models and discount, and as many recent calls."""
+        return Meter(recent=self.recent, **self._settings)
 
     @property
     def prices(self) -> PriceBook:

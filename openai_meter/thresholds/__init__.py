@@ -1,0 +1,15 @@
+"""Limits on calls, cost, tokens and errors, and the alerts when they are passed.
+
+::
+
+    values   Threshold and Alert, what can be limited, and how limits are read from settings
+    watch    Thresholds: the running state
+
+A threshold is checked each time a call is recorded, so an alert comes with the call that passes the limit. Nothing is
+delivered from here: whoever shows :meth:`Thresholds.took` the calls takes the alerts to where they go.
+"""
+
+from openai_meter.thresholds.values import DEFAULTS, METRICS, Alert, Threshold, read_thresholds
+from openai_meter.thresholds.watch import Thresholds
+
+__all__ = ["DEFAULTS", "METRICS", "Alert", "Threshold", "Thresholds", "read_thresholds"]
