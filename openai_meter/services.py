@@ -20,7 +20,7 @@ from openai_meter.endpoints import Endpoint
 from openai_meter.errors import ConfigurationError
 from openai_meter.handed import MANUAL
 from openai_meter.money import usd
-from openai_meter.scope import current, read_attribution
+from openai_meter.scope import current, read_attribution, surroundings
 from openai_meter.store import Totals
 from openai_meter.tariff import prepare
 from openai_meter.usage import Usage
@@ -198,8 +198,7 @@ class Services(_Readings):
         Returns:
             The record as it was counted.
         """
-        from openai_meter.meter import entries  # noqa: PLC0415 - the meter is made of this
-        from openai_meter.observe import Pending  # noqa: PLC0415
+        from openai_meter.observe import Pending  # noqa: PLC0415 - the meter is made of this
 
         meter = self.meter
         cost = None
@@ -221,7 +220,7 @@ class Services(_Readings):
                 price_source=cost.source,
                 price_book=book,
             )
-        blocks = dict.fromkeys(entry.block for entry in entries.get() if entry.block.meter is meter)
+        blocks = dict.fromkeys(block for block in surroundings.get().blocks if block.meter is meter)
         for listener in (meter, *blocks):
             listener.take(call)
         if cost is not None:

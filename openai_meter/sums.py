@@ -125,8 +125,8 @@ class Sum(NamedTuple):
     def plus(self, call: Call) -> Sum:
         """The sum with one call more."""
         (
-            calls, errors, unmeasured, guessed, input_, output, total, counts, cost, estimated, unpriced, unknown, first,
-            last,
+            calls, errors, unmeasured, guessed, input_, output, total, counts, cost, estimated, unpriced, unknown,
+            first, last,
         ) = self  # fmt: skip
         usage = call.usage
         tokens = usage.total_tokens
@@ -200,7 +200,8 @@ def summed(sums: Iterable[Sum]) -> Sum:
     if not columns:
         return NOTHING
     (
-        calls, errors, unmeasured, guessed, inputs, outputs, total, counts, cost, estimated, unpriced, unknown, first, last,
+        calls, errors, unmeasured, guessed, inputs, outputs, total, counts, cost, estimated, unpriced, unknown, first,
+        last,
     ) = columns  # fmt: skip
     return Sum(
         sum(calls),

@@ -24,8 +24,8 @@ from openai_meter.bounded import Bounded
 from openai_meter.call import Call, make_call, new_call_id
 from openai_meter.errors import ConfigurationError
 from openai_meter.handed import read_handed
-from openai_meter.meter import Meter, entries
-from openai_meter.scope import Attribution, current
+from openai_meter.meter import Meter
+from openai_meter.scope import Attribution, current, surroundings
 from openai_meter.seam import seam
 from openai_meter.services import undated
 from openai_meter.tariff import prepare
@@ -269,8 +269,7 @@ def _named(name: str | None) -> str | None:
 
 def _measured(response_id: str) -> Call | None:
     """The record of a response that a meter has counted: the installed one, the process-wide one, or a block around."""
-    around = [entry.block for entry in entries.get()]
-    for readings in (seam.installed, seam.meter, *reversed(around)):
+    for readings in (seam.installed, seam.meter, *reversed(surroundings.get().blocks)):
         if readings is not None and (call := readings.find(response_id)) is not None:
             return call
     return None
