@@ -22,6 +22,8 @@ _SALT = int.from_bytes(os.urandom(7), "big")
 
 _WHOLE = 4_096
 """Characters up to which a text is hashed whole (a third of a nanosecond each, and once per string object)."""
+_LEAD = 6_144
+"""Characters of a template's fixed part: enough for the 1,024 tokens from which prompts are cached."""
 _END = 1_024
 _SLICES = 8
 _SLICE = 128
@@ -158,7 +160,7 @@ def _prefix(beginning: object, shape: object, *, alone: bool) -> tuple[int | Non
     if length <= _WHOLE:
         return (hash((_SALT, shape, text)), length) if length else (None, 0)
     if alone:
-        return hash((_SALT, shape, text[:_WHOLE])), _WHOLE
+        return hash((_SALT, shape, text[:_LEAD])), min(length, _LEAD)
     return hash((_SALT, shape, _sample(text))), length
 
 

@@ -164,10 +164,10 @@ def test_a_shared_beginning() -> None:
 
 
 def test_a_template_in_one_text() -> None:
-    """Where the whole prompt is one text, its first 4,096 characters are what others can share."""
+    """Where the whole prompt is one text, its first 6,144 characters are what others can share."""
     one, other = seen({"input": LONG + "a"}, "responses"), seen({"input": LONG + "bb"}, "responses")
     assert one.prefix_key == other.prefix_key
-    assert one.prefix_chars == 4_096
+    assert one.prefix_chars == 6_144
     assert one.prompt_key != other.prompt_key
     assert one.sampled
 

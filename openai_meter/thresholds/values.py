@@ -174,7 +174,7 @@ class Alert:
     def limit(self) -> int | Decimal:
         """The limit that was passed."""
         limit = exact(self.threshold.limit, "limit")
-        return limit if METRICS[self.kind].money or limit % 1 else int(limit)
+        return limit if METRICS[self.kind].money or limit != limit.to_integral_value() else int(limit)
 
     @property
     def window(self) -> timedelta | None:

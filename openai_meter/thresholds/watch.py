@@ -144,7 +144,7 @@ class _Rule:
             return usd(amount)
         if self.average:
             tenths = math.ceil(Fraction(amount * 10, sums.measured)) if sums.measured else 0
-            return tenths // 10 if tenths % 10 == 0 else Decimal(tenths) / 10
+            return tenths // 10 if tenths % 10 == 0 else Decimal(f"{tenths // 10}.{tenths % 10}")
         return int(amount)
 
 
