@@ -16,7 +16,7 @@ from openai_meter.estimates.prompts import (
     result_tokens,
     tools_text,
 )
-from openai_meter.estimates.reading import compact, fields, is_iterator, listed, text_of
+from openai_meter.estimates.reading import compact, fields, is_iterator, listed, spread, text_of
 from openai_meter.estimates.schemas import read_format
 from openai_meter.estimates.tools import functions_of
 
@@ -27,14 +27,15 @@ _SYSTEM = ("system", "developer")
 
 def chat_input(body: Mapping[str, Any], model: Traits, counter: Counter) -> int | None:
     """The tokens of a chat completion's request; ``None`` if it has no messages that can be read."""
-    messages = [fields(message) for message in listed(body.get("messages"))]
+    some, share = spread(listed(body.get("messages")))
+    messages = [fields(message) for message in some]
     if not messages:
         return None
+    counter.sampled = counter.sampled or share > 1
     names = _Names()
     contents = [read_content(message.get("content"), model, counter) for message in messages]
-    total = primer(model)
-    for message, content in zip(messages, contents, strict=True):
-        total += _message(message, content, names, model, counter)
+    pairs = zip(messages, contents, strict=True)
+    total = primer(model) + round(share * sum(_message(*pair, names, model, counter) for pair in pairs))
     system = contents[0] if messages[0].get("role") in _SYSTEM else None
     total += _tools(body, system, model, counter)
     if fields(body.get("web_search_options")) or body.get("web_search_options") == {}:

@@ -25,13 +25,14 @@ class Counter:
         sampled: whether a text was too large to be counted whole.
     """
 
-    __slots__ = ("_encode", "_left", "_per_character", "name", "sampled", "unknown")
+    __slots__ = ("_characters", "_encode", "_left", "_tokens", "name", "sampled", "unknown")
 
     def __init__(self, encoding: Encoding | None, name: str) -> None:
         self.name = name
         self._encode = None if encoding is None else encoding.encode_ordinary
         self._left = _EXACT
-        self._per_character = 0.25
+        self._characters = 0
+        self._tokens = 0
         self.unknown: set[str] = set()
         self.sampled = False
 
@@ -43,22 +44,24 @@ class Counter:
             return ratio_tokens(text, self.name)
         length = len(text)
         if length <= self._left:
-            self._left -= length
             return self._exactly(text)
         self.sampled = True
         if length > 4 * _SLICE and self._left > -4 * _SLICES * _SLICE:
             step = length / _SLICES
             slices = [text[int(n * step) : int(n * step) + _SLICE] for n in range(_SLICES)]
-            self._left -= _SLICES * _SLICE
-            self._per_character = sum(map(self._exactly, slices)) / sum(map(len, slices))
-        # What is too short, or comes after too much, is taken to be like what was sampled last.
-        return max(round(length * self._per_character), 1)
+            return round(length * sum(map(self._exactly, slices)) / sum(map(len, slices)))
+        # What is too short for samples, or comes after too much, is taken to be like what was counted.
+        return round(length * self._tokens / self._characters) if self._characters else ratio_tokens(text, self.name)
 
     def _exactly(self, text: str) -> int:
         assert self._encode is not None
         try:
-            return len(self._encode(text))
+            tokens = len(self._encode(text))
         except (KeyboardInterrupt, SystemExit, MemoryError):
             raise
         except BaseException:  # a panic of tiktoken's Rust, which is no Exception, on a text that older versions fear
-            return ratio_tokens(text, self.name)
+            tokens = ratio_tokens(text, self.name)
+        self._left -= len(text)
+        self._characters += len(text)
+        self._tokens += tokens
+        return tokens

@@ -16,7 +16,7 @@ from openai_meter.estimates.prompts import (
     result_tokens,
     tools_text,
 )
-from openai_meter.estimates.reading import compact, fields, listed, text_of
+from openai_meter.estimates.reading import compact, fields, listed, spread, text_of
 from openai_meter.estimates.schemas import read_format
 from openai_meter.estimates.tools import functions_of
 
@@ -48,8 +48,10 @@ def response_input(body: Mapping[str, Any], model: Traits, counter: Counter) -> 
 
 def _items(items: Sequence[Any], body: Mapping[str, Any], model: Traits, counter: Counter) -> int:
     calls = _Calls(model, counter)
+    some, share = spread(items)
+    counter.sampled = counter.sampled or share > 1
     total = 0
-    for item in items:
+    for item in some:
         said = fields(item)
         kind = text_of(said.get("type")) or "message"
         if kind == "function_call":
@@ -69,7 +71,7 @@ def _items(items: Sequence[Any], body: Mapping[str, Any], model: Traits, counter
             counter.unknown.add("item reference")
         else:
             counter.unknown.add("hosted tools" if kind != "message" else "unreadable input")
-    return total + calls.close()
+    return round(share * (total + calls.close()))
 
 
 class _Calls:

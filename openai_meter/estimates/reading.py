@@ -12,11 +12,12 @@ from typing import Any
 
 from openai_meter.usage import fields_of
 
-__all__ = ["compact", "fields", "listed", "plain", "text_of"]
+__all__ = ["Walk", "compact", "fields", "listed", "plain", "spread", "text_of"]
 
 _NOTHING: Mapping[str, Any] = {}
-_NODES = 20_000
+_NODES = 8_000
 _DEPTH = 48
+_ITEMS = 4_000
 
 
 def fields(value: object) -> Mapping[str, Any]:
@@ -36,6 +37,12 @@ def listed(value: object) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else ()
 
 
+def spread(items: Sequence[Any]) -> tuple[Sequence[Any], float]:
+    """At most some thousands of the items, evenly spread, and how many of all each of them stands for."""
+    step = -(-len(items) // _ITEMS)
+    return (items, 1) if step <= 1 else (items[::step], len(items) / len(items[::step]))
+
+
 def text_of(value: object) -> str:
     """A string as it is (without what a subclass does to it); empty for everything else."""
     if type(value) is str:
@@ -48,14 +55,16 @@ def is_iterator(value: object) -> bool:
     return value is not None and not isinstance(value, str | bytes | int | float | Mapping | list | tuple)
 
 
-class _Walk:
-    """Copies a value as plain JSON, up to a number of nodes and a depth: cycles and bombs end there."""
+class Walk:
+    """Copies values as plain JSON, up to a number of nodes in all and a depth: cycles and bombs end there."""
 
-    def __init__(self) -> None:
-        self.left = _NODES
+    def __init__(self, nodes: int = _NODES) -> None:
+        self.left = nodes
         self.whole = True
+        """Whether everything was copied."""
 
     def copy(self, value: object, depth: int = 0) -> Any:
+        """A copy of the value; what is cut off is ``None``."""
         self.left -= 1
         if self.left < 0 or depth > _DEPTH:
             self.whole = False
@@ -84,7 +93,7 @@ class _Walk:
 
 def plain(value: object) -> tuple[Any, bool]:
     """A bounded copy of a value as plain JSON, and whether it is the whole of it."""
-    walk = _Walk()
+    walk = Walk()
     return walk.copy(value), walk.whole
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from openai_meter.estimates.reading import compact, fields, listed, plain, text_of
+from openai_meter.estimates.reading import Walk, compact, fields, listed, spread, text_of
 
 __all__ = ["Function", "comments", "functions_of", "render"]
 
-_NODES = 10_000
+_FIELDS = 20_000
+"""Values that are read in the schemas of one call at most."""
+_NODES = 4_000
 """Schema nodes that are rendered for one call at most: references may multiply them without end."""
 _DEPTH = 40
 _CONSTRAINTS = (
@@ -46,18 +48,21 @@ def functions_of(tools: object, *, nested: bool) -> tuple[list[Function], bool, 
     shape is one that the server knows neither name nor schema of.
     """
     found: list[Function] = []
-    others, whole = False, True
-    for tool in listed(tools):
+    others = False
+    some, share = spread(listed(tools))
+    walk = Walk(_FIELDS)
+    walk.whole = share == 1
+    for tool in some:
         said = _class_fields(tool) if isinstance(tool, type) else fields(tool)
         if said.get("type", "function") != "function":
             others = True
             continue
         inner = fields(said.get("function")) if nested and "function" in said else said
-        parameters, complete = plain(inner.get("parameters"))
-        whole = whole and complete and bool(said)
+        parameters = walk.copy(inner.get("parameters"))
+        walk.whole = walk.whole and bool(said)
         schema = parameters if isinstance(parameters, dict) else {}
         found.append(Function(text_of(inner.get("name")), text_of(inner.get("description")), schema))
-    return found, others, whole
+    return found, others, walk.whole
 
 
 def _class_fields(model: type) -> Mapping[str, Any]:
