@@ -60,6 +60,7 @@ class Readings(Reporting):
 
         Does not wait for the price files: the call may be without its price.
         """
+        worker.drain()  # it may be one whose tokens are being estimated
         latest = islice(reversed(self._store.calls()), _SEARCHED)
         return next((call for call in latest if call.response_id == response_id), None)
 

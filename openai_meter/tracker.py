@@ -279,7 +279,7 @@ def _taken_over(measured: Call, handed: Call, own: Mapping[str, object]) -> Call
     """A measured call for another meter: it keeps its cost, unless the tracker knows better what was used or paid."""
     call = replace(measured, requested_model=handed.requested_model or measured.requested_model)
     if handed.usage_source == "api" and measured.usage_source != "api":
-        call = replace(call, usage=handed.usage, usage_source="api", cost_estimated=False)
+        call = replace(call, usage=handed.usage, usage_source="api", usage_unknown=(), cost_estimated=False)
     elif call.model not in own and call.requested_model not in own:
         return call
     return replace(call, cost_pico=None, cost_status="unpriced", cost_reason=None)
