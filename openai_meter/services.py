@@ -37,6 +37,8 @@ __all__ = ["ModelStats", "Services", "undated"]
 ActualTokens = Mapping[str, int | None] | tuple[int | None, int | None]
 
 _UNKNOWN = Usage()
+_URGENT = ("calls", "cost")
+"""The thresholds that are told first, if several are exceeded."""
 _LONGEST = 10 * 365 * 86_400
 """No call takes longer, in seconds; a larger number is in another unit."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -295,8 +297,11 @@ class Services(_Readings):
         return tuple(recommendations(self.calls, self.totals, self.meter.prices))
 
     def check_thresholds(self) -> Alert | None:
-        """The first of the thresholds that are exceeded now, or ``None``; ``meter.alerts`` has all of them."""
-        return next(iter(self.alerts), None)
+        """One of the thresholds that are exceeded now, or ``None``; :attr:`alerts` has all of them.
+
+        The one on calls goes first, then that on cost, then whichever was exceeded first.
+        """
+        return min(self.alerts, key=lambda alert: (*_URGENT, alert.kind).index(alert.kind), default=None)
 
     def generate_optimization_recommendations(self, lang: str | None = None) -> list[str]:
         """What would save tokens or money, as sentences, the largest saving first; empty if nothing is known.

@@ -95,15 +95,15 @@ class Said:
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """No threshold is exceeded, and there is nothing to recommend."""
-    monkeypatch.setattr(Meter, "alerts", (), raising=False)
-    monkeypatch.setattr(Meter, "recommendations", lambda self: (), raising=False)
+    monkeypatch.setattr(Meter, "alerts", ())
+    monkeypatch.setattr(Meter, "recommendations", lambda self: ())
 
 
 @pytest.fixture
 def loud(monkeypatch: pytest.MonkeyPatch) -> None:
     """A threshold is exceeded, and there is something to recommend."""
-    monkeypatch.setattr(Meter, "alerts", (Said("alert"),), raising=False)
-    monkeypatch.setattr(Meter, "recommendations", lambda self: (Said("advice"), Said("more")), raising=False)
+    monkeypatch.setattr(Meter, "alerts", (Said("alert"),))
+    monkeypatch.setattr(Meter, "recommendations", lambda self: (Said("advice"), Said("more")))
 
 
 # --- which messages ---------------------------------------------------------------------------------------------------
@@ -185,10 +185,14 @@ def test_without_alert_and_advice_it_is_the_report(own: Meter) -> None:
     assert answer == own.generate_report("fr")
 
 
-def test_a_threshold_that_is_exceeded_comes_first(own: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """$1.50 is above the default limit of $1.00: the answer begins with that."""
-    monkeypatch.setattr(Meter, "recommendations", lambda self: (), raising=False)
-    assert SHOW_API_STATS.handle("Consommation", own).startswith("💰 Alerte : Coût de $1.50")
+def test_thresholds_come_first_and_advice_last(own: Meter) -> None:
+    """$1.50 is above the default limit of $1.00, and five refused keys are worth a word: nothing is made up here."""
+    for _ in range(5):
+        own.track_error("gpt-4o-mini", type("AuthenticationError", (Exception,), {}))
+    answer = SHOW_API_STATS.handle("Consommation", own)
+    report = answer.index("📊 **Statistiques d'utilisation OpenAI**")
+    assert answer.index("💰 Alerte : Coût de $1.50") < report
+    assert answer.index("AuthenticationError") > answer.index("**💡 Recommandations**") > report
 
 
 @pytest.mark.usefixtures("loud")

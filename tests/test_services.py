@@ -418,20 +418,25 @@ def test_without_calls_there_is_no_compact_summary(own: Meter) -> None:
 class Said:
     """An alert or a recommendation."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, kind: str = "") -> None:
         self.text = text
+        self.kind = kind
 
     def message(self, lang: str | None = None) -> str:
         return f"{self.text} in {lang}"
 
 
-def test_the_first_threshold_is_the_alert(own: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as nothing is exceeded there is no alert; of several, it is the first."""
-    alerts = (Said("one"), Said("two"))
-    monkeypatch.setattr(Meter, "alerts", (), raising=False)
-    assert own.check_thresholds() is None
-    monkeypatch.setattr(Meter, "alerts", alerts, raising=False)
-    assert own.check_thresholds() is alerts[0]
+def test_the_most_urgent_threshold_is_the_alert(own: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as nothing is exceeded there is no alert; of several, calls go before cost, and cost before the rest."""
+    rest, errors, cost, calls = (Said(kind, kind) for kind in ("tokens_per_call", "errors", "cost", "calls"))
+    for alerts, first in (
+        ((), None),
+        ((rest, errors), rest),
+        ((rest, errors, cost), cost),
+        ((rest, errors, cost, calls), calls),
+    ):
+        monkeypatch.setattr(Meter, "alerts", alerts)
+        assert own.check_thresholds() is first
 
 
 def test_the_documents_thresholds_hold(own: Meter) -> None:
@@ -455,10 +460,20 @@ def test_the_documents_thresholds_hold(own: Meter) -> None:
 
 def test_recommendations_are_sentences(own: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
     """They come in their order, in the language that is asked for."""
-    monkeypatch.setattr(Meter, "recommendations", lambda self: (Said("one"), Said("two")), raising=False)
+    monkeypatch.setattr(Meter, "recommendations", lambda self: (Said("one"), Said("two")))
     assert own.generate_optimization_recommendations("fr") == ["one in fr", "two in fr"]
-    monkeypatch.setattr(Meter, "recommendations", lambda self: (), raising=False)
+    monkeypatch.setattr(Meter, "recommendations", lambda self: ())
     assert own.generate_optimization_recommendations() == []
+
+
+def test_the_advice_comes_from_the_records(own: Meter) -> None:
+    """Errors that were told are what the advice rests on."""
+    assert own.generate_optimization_recommendations() == []
+    for _ in range(5):
+        own.track_error("m", type("AuthenticationError", (Exception,), {}))
+    (advice,) = own.generate_optimization_recommendations("fr")
+    assert "AuthenticationError" in advice
+    assert "clé API" in advice
 
 
 def test_reset_stats_starts_from_zero(own: Meter) -> None:
