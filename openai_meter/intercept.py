@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from openai_meter import asking
+from openai_meter.alarms import Alarms, OnAlert, checked_callback
 from openai_meter.errors import ConfigurationError, UnsupportedClientError
-from openai_meter.meter import Block, Meter
+from openai_meter.meter import Block, Limits, Meter
 from openai_meter.scope import read_attribution
 from openai_meter.seam import BASE_CLIENT, MARK, Mark, seam, set_hosts
 from openai_meter.threads import threads as followed
+from openai_meter.thresholds import read_thresholds
 
 if TYPE_CHECKING:
     from openai_meter.asking import StreamUsage
@@ -43,6 +45,8 @@ def install(
     hosts: Mapping[str, str] | None = None,
     stream_usage: StreamUsage | Collection[str] | None = None,
     threads: bool | None = None,
+    thresholds: Limits = None,
+    on_alert: OnAlert | None = None,
 ) -> Meter:
     """Starts counting every call of every openai client in the process.
 
@@ -63,6 +67,11 @@ def install(
         threads: whether attribution and blocks follow into threads: jobs of a ``ThreadPoolExecutor`` (and so of
             ``loop.run_in_executor``), and threads that are started. They do not by default (:func:`bind` takes them
             along by hand); ``asyncio`` tasks and ``asyncio.to_thread`` need neither.
+        thresholds: the limits whose passing raises an alert; by default 100 calls, $1.00, 2,000 tokens per call and 5
+            errors. A dict changes some (``{"cost": 5.0, "calls": None}``), a list of ``Threshold`` replaces them
+            (also per agent, user, session or model, and in rolling windows), ``False`` switches them off.
+        on_alert: is called with each ``Alert``, in a thread of the meter's own; alerts also stand in ``meter.alerts``
+            and go to the log ``openai_meter``.
 
     Returns:
         The meter that counts.
@@ -79,7 +88,9 @@ def install(
         if stream_usage is not None or seam.installed is None:
             asking.configure(stream_usage or os.environ.get("OPENAI_METER_STREAM_USAGE") or "auto")
         chosen = meter or seam.installed or get_meter()
-        chosen.configure(recent=recent, prices=prices, models=models, discount=discount)
+        chosen.configure(
+            recent=recent, thresholds=thresholds, on_alert=on_alert, prices=prices, models=models, discount=discount
+        )
         if behind or hosts is not None:
             set_hosts(behind)
         seam.installed = chosen
@@ -170,7 +181,14 @@ class _Tracked(Block):
         return left
 
 
-def track(name: str | None = None, *, meter: Meter | None = None, **attribution: str | None) -> Block:
+def track(
+    name: str | None = None,
+    *,
+    meter: Meter | None = None,
+    thresholds: Limits = False,
+    on_alert: OnAlert | None = None,
+    **attribution: str | None,
+) -> Block:
     """A block with totals of its own: all calls that are made in it, from whatever client.
 
     Use it round a stretch of code (``with track("nightly") as run:``, ``async with``) or as a decorator. Blocks nest,
@@ -179,6 +197,8 @@ def track(name: str | None = None, *, meter: Meter | None = None, **attribution:
     Args:
         name: a name for the block; its calls carry it.
         meter: the meter whose settings the block shares; the process-wide one by default.
+        thresholds: limits for the block alone, as for :func:`install`; none by default.
+        on_alert: is called with each ``Alert`` of the block.
         attribution: ``agent``, ``operation``, ``user``, ``session``; any other name is a tag. The calls carry these.
 
     Raises:
@@ -187,4 +207,5 @@ def track(name: str | None = None, *, meter: Meter | None = None, **attribution:
     if name is not None and not isinstance(name, str):
         raise ConfigurationError(f"track({name!r}) has no text for a name; as a decorator, write @track()")
     who = read_attribution(attribution)
-    return _Tracked(name, who, meter or seam.installed or get_meter())
+    alarms = Alarms(read_thresholds(thresholds), checked_callback(on_alert))
+    return _Tracked(name, who, meter or seam.installed or get_meter(), alarms if alarms.watch.thresholds else None)

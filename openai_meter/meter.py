@@ -7,7 +7,7 @@ call began takes it.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from openai_meter import faults
+from openai_meter.alarms import Alarms, OnAlert, checked_callback
 from openai_meter.bounded import Bounded
 from openai_meter.call import Call
 from openai_meter.errors import ConfigurationError
@@ -23,15 +24,20 @@ from openai_meter.scope import Attribution, Scoped, Surroundings
 from openai_meter.services import Services
 from openai_meter.store import Store, Totals, Unpriced
 from openai_meter.tariff import Tariff
+from openai_meter.thresholds import Threshold, read_thresholds
 from openai_meter.usage import Usage
 from openai_meter.worker import worker
 
 if TYPE_CHECKING:
+    from openai_meter.advice import Recommendation
     from openai_meter.money import Number
     from openai_meter.observe import OpenCall, Pending
     from openai_meter.prices import Cost, CostLine, Deployment, Price, PriceBook
+    from openai_meter.thresholds import Alert
 
-__all__ = ["Block", "Meter", "Readings", "start_over_in_child"]
+Limits = Mapping[str, Any] | Sequence[Threshold] | bool | None
+
+__all__ = ["Block", "Limits", "Meter", "Readings", "start_over_in_child"]
 
 _SEARCHED = 1_000
 """How far back a call is looked for by the API's id: whoever asks has just had the answer."""
@@ -43,8 +49,8 @@ class Readings(Reporting):
     Every reading is a snapshot, exact at its moment, and safe to take from any thread.
     """
 
-    def __init__(self, recent: int) -> None:
-        self._store = Store(recent)
+    def __init__(self, recent: int, alarms: Alarms | None = None) -> None:
+        self._store = Store(recent, alarms)
         self.started_at = datetime.now(UTC)
         """Since when is counted, in UTC: the making, or the last :meth:`reset`."""
         _everyone.add(self)
@@ -138,6 +144,19 @@ class Readings(Reporting):
         """The exact cost in US dollars of all calls whose price is known; ``None`` if there are calls and none is."""
         return self.totals.cost
 
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """The thresholds that are exceeded now, in the order in which that happened."""
+        self.meter.settle()
+        alarms = self._store.alarms
+        return () if alarms is None else alarms.watch.current()
+
+    def recommendations(self) -> tuple[Recommendation, ...]:
+        """What would save tokens or money, as the recent calls show, the largest saving first."""
+        from openai_meter.advice import recommendations  # noqa: PLC0415 - only who asks for advice pays for it
+
+        return recommendations(self.calls, self.totals, self.meter.prices)
+
     def unpriced(self) -> tuple[Unpriced, ...]:
         """What has no full price, per model and reason."""
         self.meter.settle()
@@ -175,6 +194,9 @@ class Meter(Services, Readings):
         models: what stands behind names of your own (Azure deployments, aliases of a proxy): a model's name, or a
             ``Deployment`` with its type.
         discount: the part (0 to 1) that OpenAI takes off for you.
+        thresholds: the limits whose passing raises an alert (``thresholds.DEFAULTS``): a dict such as
+            ``{"cost": 5.0, "calls": None}``, a list of ``Threshold``, or ``False`` for none.
+        on_alert: is called with each ``Alert``, in a thread of the meter's own.
 
     Raises:
         ConfigurationError: a setting cannot be used; the message says why.
@@ -187,8 +209,11 @@ class Meter(Services, Readings):
         prices: Mapping[str, Price] | str | Path | None = None,
         models: Mapping[str, str | Deployment] | None = None,
         discount: Number = 0,
+        thresholds: Limits = None,
+        on_alert: OnAlert | None = None,
     ) -> None:
-        super().__init__(_checked_recent(recent))
+        alarms = Alarms(read_thresholds(thresholds), checked_callback(on_alert))
+        super().__init__(_checked_recent(recent), alarms)
         self._counted: Bounded[tuple[str, str], Usage | None] = Bounded(10_000)
         self._settings: dict[str, Any] = {"prices": prices, "models": models, "discount": discount}
         self._tariff = Tariff(self._reprice)
@@ -200,15 +225,25 @@ class Meter(Services, Readings):
         """The meter itself."""
         return self
 
-    def configure(self, *, recent: int | None = None, **prices: Any) -> None:
+    def configure(
+        self,
+        *,
+        recent: int | None = None,
+        thresholds: Limits = None,
+        on_alert: OnAlert | None = None,
+        **prices: Any,
+    ) -> None:
         """Changes settings of a meter at work; ``None`` leaves a setting as it is.
 
         Prices (``prices``, ``models``, ``discount``) hold for the calls from now on, and for those without a price.
+        Thresholds count from zero when they are changed.
 
         Raises:
             ConfigurationError: a value cannot be used; nothing is changed then.
         """
         checked = None if recent is None else _checked_recent(recent)
+        limits = None if thresholds is None else read_thresholds(thresholds)
+        callback = checked_callback(on_alert)
         given = {name: value for name, value in prices.items() if value is not None}
         if given:
             settings = {**self._settings, **given}
@@ -216,12 +251,16 @@ class Meter(Services, Readings):
             self._settings = settings
         if checked is not None:
             self._store.resize(checked)
+        alarms = self._store.alarms
+        if alarms is not None and (limits is not None or callback is not None):
+            limits = alarms.watch.thresholds if limits is None else limits
+            self._store.alarms = Alarms(limits, callback or alarms.on_alert)
         if given:
             self.reprice()
 
     def alike(self) -> Meter:
-        """An empty meter of its own, with the same prices, models and discount, and as many recent calls."""
-        return Meter(recent=self.recent, **self._settings)
+        """An empty meter of its own, with the same prices, models and discount, as many recent calls, and no limits."""
+        return Meter(recent=self.recent, thresholds=False, **self._settings)
 
     @property
     def prices(self) -> PriceBook:
@@ -312,8 +351,8 @@ class Block(Readings, Scoped):
     a block and read after it still counts for it. Entering a block again goes on counting.
     """
 
-    def __init__(self, name: str | None, who: Attribution, meter: Meter) -> None:
-        super().__init__(meter.recent)
+    def __init__(self, name: str | None, who: Attribution, meter: Meter, alarms: Alarms | None = None) -> None:
+        super().__init__(meter.recent, alarms)
         self.name = name
         self._meter = meter
         self._who = who

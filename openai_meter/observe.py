@@ -20,6 +20,7 @@ from openai_meter.answers import Reading
 from openai_meter.bounded import Bounded
 from openai_meter.call import ESTIMATED, Status, UsageSource, make_call, new_call_id
 from openai_meter.endpoints import Endpoint
+from openai_meter.evidence import evidence_of
 from openai_meter.facts import provider_cost, request_facts
 from openai_meter.heard import Heard
 from openai_meter.meter import Meter, Readings, start_over_in_child
@@ -68,8 +69,8 @@ class Pending:
     """
 
     __slots__ = (
-        "_answer", "_body", "_claim", "_clock", "_first", "_who", "block", "host", "listeners", "provider", "reading",
-        "requested_model", "row", "started", "stream",
+        "_answer", "_body", "_claim", "_clock", "_evidence", "_first", "_who", "block", "collected", "host",
+        "listeners", "provider", "reading", "requested_model", "row", "started", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -99,8 +100,9 @@ class Pending:
         self._answer: Mapping[str, Any] | None = None
         if row.estimate:
             self._body = _held(body) if stream else body
-            if stream:
-                worker.start()  # here, because a stream may end in a finalizer, where no thread can be started
+        self._evidence = evidence_of(row.name, body)
+        self.collected = False
+        """Whether the call ends because its stream is collected: a finalizer must start no thread."""
         self._who: Attribution = current()
         blocks = surroundings.get().blocks
         self.block: str | None = blocks[-1].name if blocks else None
@@ -227,6 +229,8 @@ class Pending:
             if (there or (status == "cut" and usage is None)) and worker.submit(
                 partial(self._estimate, end, usage, body, said)
             ):
+                if not self.collected:
+                    worker.start()
                 return
         self._write(end, [*reading.split] or [(reading.model, usage)])
 
@@ -297,10 +301,13 @@ class Pending:
                     host=self.host,
                     price_facts=reading.facts,
                     price_book=book,
+                    evidence=self._evidence,
                 )
                 for listener in listeners:
                     listener.take(call)
                 meter.took(cost)
+        if not self.collected:
+            worker.start()
 
     def _by_meter(self) -> Iterable[tuple[Meter, tuple[Readings, ...]]]:
         """The listeners of each meter: each prices by its own book."""

@@ -25,6 +25,7 @@ from openai_meter.observe import Pending, finish_open_streams
 from openai_meter.patching import Patches, tree
 from openai_meter.scope import surroundings
 from openai_meter.tariff import prepare
+from openai_meter.worker import worker
 
 __all__ = ["BASE_CLIENT", "MARK", "Mark", "seam", "set_hosts"]
 
@@ -286,6 +287,7 @@ def _begin(
         if not listeners or sdk is None:
             return None
         prepare()
+        worker.start()  # for what came from finalizers, which cannot do it
         body = _body(options)
         provider, host = _provider(client, options.url)
         pending = Pending(row, listeners, provider, host, body, stream=kwargs.get("stream") is True)

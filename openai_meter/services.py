@@ -26,7 +26,6 @@ from openai_meter.tariff import prepare
 from openai_meter.usage import Usage
 
 if TYPE_CHECKING:
-    from openai_meter.advice import Recommendation
     from openai_meter.meter import Readings as _Readings
     from openai_meter.thresholds import Alert
 else:
@@ -279,22 +278,6 @@ class Services(_Readings):
         line = report.render("line", lang=lang)
         # Without the empty line, Markdown takes the rule for the underline of a heading.
         return f"\n\n---\n{line}" if report.totals.calls else ""
-
-    @property
-    def alerts(self) -> tuple[Alert, ...]:
-        """The thresholds that the recent calls exceed."""
-        from openai_meter.thresholds import Thresholds  # noqa: PLC0415 - nothing is watched before it is asked for
-
-        watch = Thresholds()
-        for call in self.calls:
-            watch.took(call)
-        return watch.current()
-
-    def recommendations(self) -> tuple[Recommendation, ...]:
-        """What would save tokens or money, as the recent calls show, the largest saving first."""
-        from openai_meter.advice import recommendations  # noqa: PLC0415
-
-        return tuple(recommendations(self.calls, self.totals, self.meter.prices))
 
     def check_thresholds(self) -> Alert | None:
         """One of the thresholds that are exceeded now, or ``None``; :attr:`alerts` has all of them.

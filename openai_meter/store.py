@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from openai_meter import faults, groups
+from openai_meter.alarms import Alarms
 from openai_meter.call import Call
 from openai_meter.groups import DIMENSIONS, OTHER_MODELS, UNATTRIBUTED, UNKNOWN_MODEL, Table
 from openai_meter.sums import NOT_PRICED, NOTHING, Sum, Totals, summed
@@ -37,9 +38,10 @@ class Store:
 
     Args:
         recent: how many calls the ring holds; the totals go on for ever.
+        alarms: hear of each call once, in their order.
     """
 
-    def __init__(self, recent: int = 10_000) -> None:
+    def __init__(self, recent: int = 10_000, alarms: Alarms | None = None) -> None:
         self._inbox: deque[Call] = deque()
         self._lock = threading.RLock()
         self._emptying = False
@@ -47,6 +49,7 @@ class Store:
         self._table = Table()
         self._unpriced: deque[Call] = deque(maxlen=recent)
         self._reasons: dict[tuple[str, str], Unpriced] = {}
+        self.alarms = alarms
 
     def add(self, call: Call) -> None:
         """Adds a finished call. Never waits, and may be called from anywhere, a finalizer included."""
@@ -68,7 +71,8 @@ class Store:
                 try:
                     self._count(call)
                 except Exception as error:
-                    self._inbox.popleft()  # or it would be in everybody's way
+                    if self._inbox and self._inbox[0] is call:
+                        self._inbox.popleft()  # or it would be in everybody's way
                     faults.caught(error, "counting a call")
         finally:
             self._emptying = False
@@ -90,6 +94,8 @@ class Store:
         if call.cost_status in NOT_PRICED:
             self._unpriced.append(call)
             _note(self._reasons, call, 1)
+        if self.alarms is not None:
+            self.alarms.took(call)
 
     def unpriced(self) -> tuple[Unpriced, ...]:
         """What has no price, or half of one: per model and reason."""
@@ -139,6 +145,10 @@ class Store:
         if table is not self._table:  # a signal handler has reset the store meanwhile
             return 0
         self._table, self._reasons, self._unpriced, self._ring = repriced, reasons, left, ring
+        if self.alarms is not None:
+            for before in waiting:
+                if (again := changed.get(before.id)) is not None:
+                    self.alarms.repriced(before, again)
         return done
 
     def totals(self) -> Totals:
@@ -187,6 +197,8 @@ class Store:
             self._ring.clear()
             self._unpriced.clear()
             self._reasons.clear()
+            if self.alarms is not None:
+                self.alarms.watch.reset()
         return summed(before.sums.values()).totals()
 
     def resize(self, recent: int) -> None:
@@ -210,6 +222,8 @@ class Store:
         self._unpriced.clear()
         self._reasons.clear()
         self._table = Table()
+        if self.alarms is not None:
+            self.alarms.watch.reset()
 
 
 def _note(reasons: dict[tuple[str, str], Unpriced], call: Call, times: int) -> None:

@@ -110,6 +110,7 @@ class _Tap:
     def __del__(self) -> None:
         watch = self._watch  # set first of all: there is no tap without
         if self._turn == watch.turn and not watch.pending.finished:
+            watch.pending.collected = True
             watch.pending.finish(whole=False)
 
 
@@ -226,6 +227,7 @@ class _Watched:
         # The program has let go of an answer that it has neither read to the end nor closed.
         watch = self.__dict__.get("watch")
         if watch is not None:
+            watch.pending.collected = True
             watch.closed()
 
 

@@ -1,7 +1,8 @@
 """Work that nobody should wait for: estimates and the like, done one after the other beside the program.
 
 Jobs are taken under a lock, so whoever drains the queue finds all that has not been done: readers who want a final
-figure, and the end of the program. That also makes the thread a convenience: without it nothing is lost.
+figure, and the end of the program. That also makes the thread a convenience: without it nothing is lost. It is started
+for work, and ends when there is none.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from openai_meter import faults
 
@@ -21,6 +22,8 @@ Job = Callable[[], object]
 
 _LIMIT = 1_000
 """How many jobs wait at most: each may hold a request."""
+_IDLE = 2.0
+"""Seconds after which a thread without work ends: a process with one thread can be forked without a second thought."""
 
 
 class Worker:
@@ -45,8 +48,8 @@ class Worker:
         self._starting = threading.Lock()
 
     def start(self) -> None:
-        """Makes sure that there is a thread. To be called where a thread may be started: not in a finalizer."""
-        if (self._thread is None or not self._thread.is_alive()) and self._starting.acquire(blocking=False):
+        """Makes sure that what waits is done. To be called where a thread may be started: not in a finalizer."""
+        if self._jobs and self._thread is None and self._starting.acquire(blocking=False):
             try:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
@@ -56,7 +59,10 @@ class Worker:
                 self._starting.release()
 
     def submit(self, job: Job) -> bool:
-        """Puts a job at the end of the queue, without waiting; ``False`` if it is full, and the job is not taken."""
+        """Puts a job at the end of the queue, without waiting; ``False`` if it is full, and the job is not taken.
+
+        It is done when somebody calls :meth:`start` or :meth:`drain`, or by the thread that is at work already.
+        """
         if len(self._jobs) >= self._limit:
             return False
         self._jobs.append(job)
@@ -100,7 +106,12 @@ class Worker:
     def _run(self) -> None:
         wake, doing = self._wake, self._doing
         while True:
-            wake.get()
+            try:
+                wake.get(timeout=_IDLE)
+            except Empty:
+                self._thread = None
+                self.start()  # a job may have come in meanwhile, from somebody who saw a thread here
+                return
             with doing, suppress(Exception):  # faults.caught raises in tests only; the thread has to go on
                 self._do_one()
 
