@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections import UserDict
 from collections.abc import Mapping
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from openai_meter import vocabulary
 from openai_meter.endpoints import ENDPOINTS
 from openai_meter.errors import ConfigurationError
 from openai_meter.estimates import Spoken, estimate_call, estimate_tokens, ratio_tokens
+from openai_meter.estimates import counter as counter_module
 from openai_meter.estimates.counter import Counter
 from openai_meter.estimates.tools import Function, render
 
@@ -264,6 +266,30 @@ def test_a_panic_of_the_encoder_is_survived() -> None:
             raise Panic
 
     assert Counter(Afraid(), "o200k_base").tok("abcdefgh") == 2
+
+
+@pytest.mark.parametrize("version", ["0.9.0", "0.12.0", "0.13.0", "1.0", "2.0.0rc1", "unknown"])
+def test_long_runs_are_cut_for_an_old_encoder(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder that takes time with the square of a run is given short pieces; ordinary text stays whole."""
+    given_lengths: list[int] = []
+
+    class Watched:
+        def encode_ordinary(self, text: str) -> list[int]:
+            given_lengths.append(len(text))
+            return [0] * len(text)
+
+    old = version in {"0.9.0", "0.12.0", "unknown"}
+    monkeypatch.setitem(sys.modules, "tiktoken", SimpleNamespace(__version__=version))
+    counter_module._quadratic.cache_clear()
+    try:
+        counter = Counter(Watched(), "o200k_base")
+        assert counter.tok("😀" * 1_001) == 1_001
+        assert max(given_lengths) == (200 if old else 1_001)
+        given_lengths.clear()
+        assert counter.tok("hello " * 1_000) == 6_000
+        assert given_lengths == [6_000]
+    finally:
+        counter_module._quadratic.cache_clear()
 
 
 def test_an_interrupt_is_not_swallowed() -> None:

@@ -95,11 +95,11 @@ def test_what_is_uncountable_is_flagged(measured) -> None:
         billed = line.usage.input_tokens
         if not found.unknown and abs(found.usage.input_tokens - billed) > 0.1 * billed + 3:
             quiet.append(line.id)
-    assert len(quiet) <= 18
+    assert len(quiet) <= 11
 
 
 def test_characters_are_near_enough(measured, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a vocabulary, half of the countable calls come out within a sixth of what was billed."""
+    """Without a vocabulary, half of the countable calls come out within a tenth of what was billed."""
     monkeypatch.setattr(vocabulary, "load", lambda name: None)
     inputs, _ = measured.compare(list(measured.read_lines(Path(RECORDINGS))))
-    assert measured.figures(inputs["ALL / countable"])["median"] <= 17
+    assert measured.figures(inputs["ALL / countable"])["median"] <= 10
