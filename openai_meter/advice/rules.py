@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from statistics import median
+from typing import Any
 
 from openai_meter.advice.caching import prompt_caching
 from openai_meter.advice.case import Case, by_group, recommend, usage_with
@@ -62,7 +63,7 @@ def _long_prompts(case: Case, calls: Sequence[Call], average: int) -> Recommenda
     saving = _difference(case, alike, lambda call: case.what_if(call, usage_with(call.usage, less=100)))
     chars = max(call.evidence.prefix_chars for call in alike if call.evidence is not None)
     more = ["long_prompts.prefix"] + (["long_prompts.hundred"] if saving else [])
-    facts = {"tokens": average, "times": times, "chars": chars, "hundred": usd(saving or 0)}
+    facts: dict[str, Any] = {"tokens": average, "times": times, "chars": chars, "hundred": usd(saving or 0)}
     return recommend("long_prompts", calls, None, *more, **facts)
 
 
@@ -113,7 +114,7 @@ def _difference(case: Case, calls: Sequence[Call], other: Callable[[Call], Amoun
     return sum(found) if found else None
 
 
-def _as_if(case: Case, **changes: object) -> Callable[[Call], Amount | None]:
+def _as_if(case: Case, **changes: Any) -> Callable[[Call], Amount | None]:
     return lambda call: case.what_if(call, **changes)
 
 
