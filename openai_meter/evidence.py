@@ -241,7 +241,7 @@ class _Sight:
         given = [(key, value) for key in _ELSEWHERE if key != name and (value := body.get(key)) is not None]
         found: list[object] = [(key, self.key(value)) for key, value in given]
         tools = body.get("tools") or body.get("functions")
-        if type(tools) is list:
+        if type(tools) is list and tools:
             found.append((len(tools), _named(tools[0]), _named(tools[-1])))
         for key in ("response_format", "text"):
             if (form := body.get(key)) is not None:

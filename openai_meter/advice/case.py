@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import Any, cast
 
 from openai_meter.advice.values import Recommendation
 from openai_meter.call import Call
 from openai_meter.frozen import maker
 from openai_meter.money import Amount, usd
+from openai_meter.prices import Billable, PriceBook
 from openai_meter.store import Totals
 from openai_meter.usage import COUNTS, Usage
-
-if TYPE_CHECKING:
-    from openai_meter.prices import PriceBook
 
 __all__ = ["ANSWERS", "Case", "Group"]
 
@@ -25,11 +24,10 @@ _LONG = 200_000
 """Input tokens above which nothing is supposed: long requests have other prices, or none, in other tiers and models."""
 _HARMLESS = frozenset({"web_search_tool", "container_memory", "image_model", "status"})
 """Facts that change no price where the usage counts no use of the tool."""
-_SPECIAL = tuple(
-    name
-    for name in COUNTS
-    if name not in {"cached_input_tokens", "cache_write_tokens", "cache_write_12h_tokens", "reasoning_tokens"}
-)
+_PLAIN = {"cached_input_tokens", "cache_write_tokens", "cache_write_12h_tokens", "reasoning_tokens"}
+_special = attrgetter(*(name for name in COUNTS if name not in _PLAIN))
+"""Reads the counts that a plain call has none of."""
+_NOT_YET: object = object()
 _usage = maker(Usage)
 _SHOWN = 5
 
@@ -52,6 +50,7 @@ class Case:
         self.totals = totals
         self.today = now.astimezone(UTC).date()
         self._prices = prices.view()
+        self._known: dict[int, object] = {}
         self._tiers: dict[tuple[str, int], frozenset[str]] = {}
         self.answers = by_group([call for call in self.calls if call.endpoint in ANSWERS])
         """The calls that have a prompt and an answer, by model and agent."""
@@ -61,30 +60,33 @@ class Case:
 
         Plain is text that was wholly priced, without tools that are charged, and not long.
         """
-        usage = call.usage
-        if (
-            call.cost_status != "priced"
-            or call.provider not in {"openai", "azure"}
-            or usage.input_tokens is None
-            or usage.output_tokens is None
-            or usage.input_tokens > _LONG
-            or usage.inconsistent
-            or not _HARMLESS.issuperset(call.price_facts)
-        ):
-            return None
-        for name in _SPECIAL:
-            if getattr(usage, name):
-                return None
-        if call.price_book is self._prices:
-            return call.cost_pico
-        return self._prices.cost(self._prices.billable_of(call)).amount_pico
+        known = self._known.get(id(call), _NOT_YET)
+        if known is _NOT_YET:
+            if not _is_plain(call):
+                known = None
+            elif call.price_book is self._prices:
+                known = call.cost_pico
+            else:
+                known = self.what_if(call)
+            self._known[id(call)] = known
+        return cast("Amount | None", known)
 
-    def what_if(self, call: Call, usage: Usage | None = None, **changes: Any) -> Amount | None:
+    def what_if(
+        self, call: Call, usage: Usage | None = None, *, model: str | None = None, tier: str | None = None
+    ) -> Amount | None:
         """What a plain call would have cost with another usage, model or tier; ``None`` if that has no price."""
-        billable = self._prices.billable_of(call)
-        if usage is not None:
-            billable = billable._replace(usage=usage)
-        cost = self._prices.cost(billable._replace(**changes) if changes else billable)
+        usage = usage or call.usage
+        requested = call.requested_model if model is None else None
+        model = model or call.model
+        at = call.started_at
+        if tier == "batch":
+            cost = self._prices.cost(
+                Billable(usage, model, requested, call.endpoint, call.provider, call.host, None, at, batch=True)
+            )
+        else:
+            cost = self._prices.cost_of(
+                usage, model, call.provider, call.host, tier or call.service_tier, at, requested
+            )
         return cost.amount_pico if cost.status == "priced" else None
 
     def sold(self, model: str, tier: str, at: datetime) -> bool:
@@ -94,6 +96,21 @@ class Case:
         if tiers is None:
             tiers = self._tiers[place] = frozenset(rate.tier for rate in self._prices.current(model, at))
         return tier in tiers
+
+
+def _is_plain(call: Call) -> bool:
+    usage = call.usage
+    return (
+        call.cost_status == "priced"
+        and call.provider in {"openai", "azure"}
+        and call.endpoint in ANSWERS
+        and usage.input_tokens is not None
+        and usage.output_tokens is not None
+        and usage.input_tokens <= _LONG
+        and not usage.inconsistent
+        and not any(_special(usage))
+        and _HARMLESS.issuperset(call.price_facts)
+    )
 
 
 def by_group(calls: Iterable[Call]) -> Mapping[Group, list[Call]]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from statistics import median
+from typing import Any
 
 from openai_meter.advice.caching import prompt_caching
 from openai_meter.advice.case import Case, by_group, recommend, usage_with
@@ -61,8 +63,11 @@ def _long_prompts(case: Case, calls: Sequence[Call], average: int) -> Recommenda
     alike = [call for call in calls if call.evidence is not None and call.evidence.prefix_key == key]
     saving = _difference(case, alike, lambda call: case.what_if(call, usage_with(call.usage, less=100)))
     chars = max(call.evidence.prefix_chars for call in alike if call.evidence is not None)
-    more = ["long_prompts.prefix"] + (["long_prompts.hundred"] if saving else [])
-    facts = {"tokens": average, "times": times, "chars": chars, "hundred": usd(saving or 0)}
+    facts: dict[str, Any] = {"tokens": average, "times": times, "chars": chars}
+    more = ["long_prompts.prefix"]
+    if saving is not None and saving > 0:
+        facts["hundred"] = usd(saving)
+        more.append("long_prompts.hundred")
     return recommend("long_prompts", calls, None, *more, **facts)
 
 
@@ -83,7 +88,7 @@ def cheaper_model(case: Case) -> Iterator[Recommendation]:
             if case.sold(small, TIERS.get(call.service_tier) or "", call.started_at) and case.price(call) is not None
         ]  # fmt: skip
         cost = sum(case.price(call) or 0 for call in chosen)
-        saving = _difference(case, chosen, _as_if(case, model=small, requested_model=None))
+        saving = _difference(case, chosen, partial(case.what_if, model=small))
         if len(chosen) < 2 * _SOME or saving is None or saving <= 0:
             continue
         ends = ENDS.get(small)
@@ -111,10 +116,6 @@ def _difference(case: Case, calls: Sequence[Call], other: Callable[[Call], Amoun
         if (before := case.price(call)) is not None and (after := other(call)) is not None
     ]
     return sum(found) if found else None
-
-
-def _as_if(case: Case, **changes: object) -> Callable[[Call], Amount | None]:
-    return lambda call: case.what_if(call, **changes)
 
 
 def truncated_answers(case: Case) -> Iterator[Recommendation]:
@@ -197,18 +198,19 @@ def background_work(case: Case) -> Iterator[Recommendation]:
     for calls in works.values():
         if len(calls) < _MANY or not all(_nobody_waits(call) for call in calls) or not _steady(calls):
             continue
-        savings = {}
-        for tier, changes in (("batch", {"batch": True}), ("flex", {"service_tier": "flex"})):
-            sold = [call for call in calls if case.sold(call.model or "", tier, call.started_at)]
-            saving = _difference(case, sold, _as_if(case, **changes))
-            if saving is not None and saving > 0:
-                savings[tier] = saving
+        savings = {tier: saving for tier in ("batch", "flex") if (saving := _saving_in(case, calls, tier)) is not None}
         if savings:
             best = "batch" if "batch" in savings else "flex"
             more = ["background_work.also_flex"] if len(savings) > 1 else []
             facts = {f"{tier}_saving": usd(saving) for tier, saving in savings.items()}
             first = f"background_work.{best}"
             yield recommend("background_work", calls, savings[best], *more, first=first, **facts)
+
+
+def _saving_in(case: Case, calls: Sequence[Call], tier: str) -> Amount | None:
+    sold = [call for call in calls if case.sold(call.model or "", tier, call.started_at)]
+    saving = _difference(case, sold, partial(case.what_if, tier=tier))
+    return saving if saving is not None and saving > 0 else None
 
 
 def _nobody_waits(call: Call) -> bool:

@@ -183,8 +183,8 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     # Advice. {where} is the model and the agent, as in alerts.
     "advice.saving": "That would have saved {saving}.",
     "advice.long_prompts": (
-        "Long prompts{where}: {tokens} tokens per call on average ({calls} calls), most of them input. Send only what "
-        "the model needs: shorten instructions, drop old messages, summarise documents."
+        "Long prompts{where}: {tokens} tokens per call on average ({calls} calls), most of them input. Send only what"
+        " the model needs: shorten instructions, drop old messages, summarise documents."
     ),
     "advice.long_prompts.prefix": "{times} calls began with the same {chars} characters.",
     "advice.long_prompts.hundred": "Every 100 tokens less in them would have saved {hundred}.",
@@ -215,45 +215,52 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "max_output_tokens (max_completion_tokens in chats), or ask for shorter answers."
     ),
     "advice.repeated_after_error": (
-        "Repeated after errors{where}: {calls} calls failed, and the same prompt was sent again. Let the client repeat "
-        "them: OpenAI(max_retries=5) waits longer each time, and only repeats what can succeed."
+        "Repeated after errors{where}: {calls} calls failed, and the same prompt was sent again. Let the client "
+        "repeat them: OpenAI(max_retries=5) waits longer each time, and only repeats what can succeed."
     ),
     "advice.repeated_prompts.answers": (
-        "Repeated prompts{where}: {calls} calls asked again what had been asked before ({prompts} different prompts). "
-        "Keep the answers, if they may be used again."
+        "Repeated prompts{where}: {calls} calls asked again what had been asked before ({prompts} different prompts)."
+        " Keep the answers, if they may be used again."
     ),
     "advice.repeated_prompts.embeddings": (
-        "Repeated embeddings{where}: {calls} calls sent again what had been sent before ({prompts} different inputs). "
-        "Keep the vectors: the same text has the same one."
+        "Repeated embeddings{where}: {calls} calls sent again what had been sent before ({prompts} different inputs)."
+        " Keep the vectors: the same text has the same one."
     ),
     "advice.repeated_prompts.sampled": "Long inputs were compared by samples and by their number of tokens.",
     "advice.background_work.batch": (
-        "Work in the background{where}: {calls} calls in a steady row, none of them streamed. If nobody waits for the "
-        "answers, the Batch API gives them within 24 hours for less."
+        "Work in the background{where}: {calls} calls in a steady row, none of them streamed. If nobody waits for the"
+        " answers, the Batch API gives them within 24 hours for less."
     ),
     "advice.background_work.flex": (
-        "Work in the background{where}: {calls} calls in a steady row, none of them streamed. If nobody waits for the "
-        'answers, service_tier="flex" gives them more slowly for less.'
+        "Work in the background{where}: {calls} calls in a steady row, none of them streamed. If nobody waits for the"
+        ' answers, service_tier="flex" gives them more slowly for less.'
     ),
     "advice.background_work.also_flex": (
         'With service_tier="flex" it would have been {flex_saving}, without a change to the program\'s way of working.'
     ),
-    "advice.errors.key": "{calls} × {error}{where}: check the API key, and that it belongs to the right project.",
-    "advice.errors.permission": "{calls} × {error}{where}: check what the API key, project and organisation may use.",
+    "advice.errors.key": "{error} ({calls} calls){where}: check the API key, and that it belongs to the right project.",
+    "advice.errors.permission": (
+        "{error} ({calls} calls){where}: check what the API key, project and organisation may use."
+    ),
     "advice.errors.rate": (
-        "{calls} × {error}{where}: send fewer calls at once, let the client wait (max_retries), or ask for higher limits."
+        "{error} ({calls} calls){where}: send fewer calls at once, let the client wait (max_retries), or ask for "
+        "higher limits."
     ),
-    "advice.errors.quota": "{calls} × {error}{where}: add credit, or raise the budget of the project.",
+    "advice.errors.quota": "{error} ({calls} calls){where}: add credit, or raise the budget of the project.",
     "advice.errors.timeout": (
-        "{calls} × {error}{where}: stream long answers, run them in the background, or raise timeout on the client."
+        "{error} ({calls} calls){where}: stream long answers, run them in the background, or raise timeout on the "
+        "client."
     ),
-    "advice.errors.connection": "{calls} × {error}{where}: check network, proxy and base_url.",
-    "advice.errors.request": "{calls} × {error}{where}: the API refuses the request; its message names the parameter.",
-    "advice.errors.missing": "{calls} × {error}{where}: check the names of model, deployment and ids.",
+    "advice.errors.connection": "{error} ({calls} calls){where}: check network, proxy and base_url.",
+    "advice.errors.request": (
+        "{error} ({calls} calls){where}: the API refuses the request; its message names the parameter."
+    ),
+    "advice.errors.missing": "{error} ({calls} calls){where}: check the names of model, deployment and ids.",
     "advice.errors.server": (
-        "{calls} × {error}{where}: faults of the API; raise max_retries, and look at status.openai.com if they stay."
+        "{error} ({calls} calls){where}: faults of the API; raise max_retries, and look at status.openai.com if they "
+        "stay."
     ),
-    "advice.errors.other": "{calls} × {error}{where}: look at the exceptions that the program has caught.",
+    "advice.errors.other": "{error} ({calls} calls){where}: look at the exceptions that the program has caught.",
     "advice.errors.several": (
         "{errors} errors of {kinds} kinds{where}: check the API key, and look at the exceptions that the program has "
         "caught."
