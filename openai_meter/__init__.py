@@ -18,37 +18,62 @@ from openai_meter.call import Call
 from openai_meter.errors import ConfigurationError, MeterError, UnsupportedClientError
 from openai_meter.intercept import get_meter, install, track, uninstall, wrap
 from openai_meter.meter import Block, Meter
+from openai_meter.scope import bind, tag
 from openai_meter.store import Totals
+from openai_meter.thresholds import Alert, Threshold
 from openai_meter.usage import Usage
 
 if TYPE_CHECKING:
+    from openai_meter.estimates import Estimate, Quote, estimate, estimate_tokens, warm
     from openai_meter.prices import CostLine, Deployment, Price, PriceBook
+    from openai_meter.reports.values import Report
+    from openai_meter.services import ModelStats
+    from openai_meter.tracker import TokenTracker, get_global_tracker
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Alert",
     "Block",
     "Call",
     "ConfigurationError",
     "CostLine",
     "Deployment",
+    "Estimate",
     "Meter",
     "MeterError",
+    "ModelStats",
     "Price",
     "PriceBook",
+    "Quote",
+    "Report",
+    "Threshold",
+    "TokenTracker",
     "Totals",
     "UnsupportedClientError",
     "Usage",
     "__version__",
+    "bind",
+    "estimate",
+    "estimate_tokens",
+    "get_global_tracker",
     "get_meter",
     "install",
+    "tag",
     "track",
     "uninstall",
+    "warm",
     "wrap",
 ]
 
-# Prices are only loaded where something is priced.
-_LATE = dict.fromkeys(("CostLine", "Deployment", "Price", "PriceBook"), "openai_meter.prices")
+# What takes time to load is loaded by whoever asks for it.
+_LATE = {
+    **dict.fromkeys(("Estimate", "Quote", "estimate", "estimate_tokens", "warm"), "openai_meter.estimates"),
+    **dict.fromkeys(("CostLine", "Deployment", "Price", "PriceBook"), "openai_meter.prices"),
+    **dict.fromkeys(("TokenTracker", "get_global_tracker"), "openai_meter.tracker"),
+    "ModelStats": "openai_meter.services",
+    "Report": "openai_meter.reports.values",
+}
 
 
 def __getattr__(name: str) -> object:

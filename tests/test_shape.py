@@ -58,6 +58,7 @@ HOUSE = [
     "demo",
     "ending",
     "runner",
+    "inquiries",
     "cli",
 ]
 KNOWS_OPENAI = {"seam", "demo"}
