@@ -161,6 +161,11 @@ def test_a_shared_beginning() -> None:
     assert seen(chat(RULES + ".", "a")).prefix_key not in keys
     with_tools = chat(RULES, "a", tools=[{"type": "function", "function": {"name": "f"}}])
     assert seen(with_tools).prefix_key not in keys  # tools stand before the messages in what is cached
+    one, other = (
+        seen({"instructions": RULES, "input": "a", "previous_response_id": f"resp_{n}"}, "responses") for n in "12"
+    )
+    assert one.prefix_key == other.prefix_key
+    assert one.prompt_key != other.prompt_key
 
 
 def test_a_template_in_one_text() -> None:

@@ -186,7 +186,7 @@ def test_only_a_low_value_makes_the_next_alert_news() -> None:
 
 
 def test_a_short_call_lowers_an_average() -> None:
-    """In a window, an average that short calls have made low can pass its limit again, whatever is forgotten between."""
+    """In a window, an average that short calls have made low can pass its limit again, whatever goes between."""
     watching = Thresholds([Threshold("tokens_per_call", 100, window=60)])
     made = [(0, 10), (1, 300), (1, 10), (1, 10), (60, 300)]
     rung = [kinds(watching.took(call(after, tokens=tokens))) for after, tokens in made]
