@@ -263,7 +263,7 @@ class Services(_Readings):
         Raises:
             ConfigurationError: there is no such language.
         """
-        return self.report(by="model").render("markdown", lang=lang)
+        return self.report(by="model", lang=lang).render("markdown", lang=lang)
 
     def generate_compact_summary(self, lang: str | None = None) -> str:
         """A rule and one line with calls, tokens and cost, to be put at the end of a chat message.

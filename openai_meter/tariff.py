@@ -31,7 +31,7 @@ _PLAIN = frozenset({"chat.completions", "completions", "responses", "responses.c
 """Endpoints whose calls are priced by their tokens alone, if nothing rare is said of them."""
 _FREE = frozenset(row.name for row in ENDPOINTS if row.free)
 _WAITING = "prices are being read"
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 """Seconds that a fork waits for the price files at most."""
 
 
