@@ -78,7 +78,7 @@ class TokenTracker:
         self.output_dir = Path(output_dir)
         self.PRICING: dict[str, Mapping[str, Number] | Price] = dict(pricing or {})
         model = seam.installed or seam.meter
-        self.meter = Meter(recent=recent) if model is None else model.alike()
+        self.meter = Meter(recent=recent, thresholds=False) if model is None else model.alike()
         """What counts: a meter of the tracker's own, with all that a meter can show."""
         self.meter.configure(recent=recent)
         self._seen: Bounded[int | str, bool] = Bounded(_REMEMBERED)
