@@ -38,12 +38,14 @@ HEAD = {"id": "chatcmpl-0", "created": 1, "model": "gpt-5.4-mini-2026-03-17", "s
 MESSAGE = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Bonjour."}}
 DELTA = {"index": 0, "finish_reason": None, "delta": {"content": "Bon"}}
 # More answers than a meter remembers ids: what is remembered has to be forgotten as well.
-ANSWERS: Iterator[Any] = itertools.cycle([
-    construct_type(
-        type_=ChatCompletion, value={**HEAD, "id": f"chatcmpl-{number}", "choices": [MESSAGE], "usage": USAGE}
-    )
-    for number in range(12_000)
-])
+ANSWERS: Iterator[Any] = itertools.cycle(
+    [
+        construct_type(
+            type_=ChatCompletion, value={**HEAD, "id": f"chatcmpl-{number}", "choices": [MESSAGE], "usage": USAGE}
+        )
+        for number in range(12_000)
+    ]
+)
 CHUNK: Any = construct_type(type_=ChatCompletionChunk, value={**HEAD, "choices": [DELTA], "usage": None})
 LAST: Any = construct_type(type_=ChatCompletionChunk, value={**HEAD, "choices": [], "usage": USAGE})
 CHUNKS = 200
