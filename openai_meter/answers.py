@@ -33,7 +33,7 @@ class Reading:
         "error_type",
         "extra",
         "facts",
-        "heard",
+        "heard_or_none",
         "images_asked",
         "model",
         "response_id",
@@ -61,8 +61,16 @@ class Reading:
         """How many images were asked for: their number where the answer is too large to be kept."""
         self.split: list[tuple[str | None, Usage]] = []
         """Usage by model, where one answer reports several."""
-        self.heard = Heard()
-        """What a stream has said."""
+        self.heard_or_none: Heard | None = None
+        """What a stream has said; ``None`` while it has said nothing."""
+
+    @property
+    def heard(self) -> Heard:
+        """What a stream has said. Made by the first who asks: most answers are no streams."""
+        heard = self.heard_or_none
+        if heard is None:
+            heard = self.heard_or_none = Heard()
+        return heard
 
     def total(self) -> Usage | None:
         """All that was consumed, or ``None`` if the API did not say."""

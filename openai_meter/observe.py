@@ -22,9 +22,8 @@ from openai_meter.call import ESTIMATED, Status, UsageSource, make_call, new_cal
 from openai_meter.endpoints import Endpoint
 from openai_meter.evidence import evidence_of
 from openai_meter.facts import provider_cost, request_facts
-from openai_meter.heard import Heard
 from openai_meter.meter import Meter, Readings, start_over_in_child
-from openai_meter.scope import Attribution, current, surroundings
+from openai_meter.scope import Attribution, Surroundings, current, surroundings
 from openai_meter.spoken import Spoken, spoken_of_answer
 from openai_meter.usage import Usage, fields_of
 from openai_meter.worker import worker
@@ -66,10 +65,11 @@ class Pending:
         host: the host that is asked.
         body: the request's JSON body; kept until the call ends, and only where its tokens may have to be counted.
         stream: whether the answer was asked for as a stream.
+        here: what stands around the call; by default, what stands around this.
     """
 
     __slots__ = (
-        "_answer", "_body", "_claim", "_clock", "_evidence", "_first", "_who", "block", "collected", "host",
+        "_answer", "_body", "_claim", "_clock", "_evidence", "_first", "_listed", "_who", "block", "collected", "host",
         "listeners", "provider", "reading", "requested_model", "row", "started", "stream",
     )  # fmt: skip
 
@@ -82,20 +82,23 @@ class Pending:
         body: Mapping[str, Any],
         *,
         stream: bool,
+        here: Surroundings | None = None,
     ) -> None:
+        here = surroundings.get() if here is None else here
+        blocks = here.blocks
         self.row = row
         self.listeners = listeners
         self.provider = provider
         self.host = host
         self.stream = stream
-        self.reading = Reading()
+        self.reading = reading = Reading()
         model = body.get("model")
         self.requested_model: str | None = model if type(model) is str else None
         if row.request is not None:
-            row.request(self.reading, body)
+            row.request(reading, body)
         if not _RARE.isdisjoint(body):
-            self.reading.facts = request_facts(body)
-        self.reading.background = body.get("background") is True
+            reading.facts = request_facts(body)
+        reading.background = body.get("background") is True
         self._body: Mapping[str, Any] | None = None
         self._answer: Mapping[str, Any] | None = None
         if row.estimate:
@@ -103,16 +106,17 @@ class Pending:
         self._evidence = evidence_of(row.name, body)
         self.collected = False
         """Whether the call ends because its stream is collected: a finalizer must start no thread."""
-        self._who: Attribution = current()
-        blocks = surroundings.get().blocks
+        self._who: Attribution = current(here)
         self.block: str | None = blocks[-1].name if blocks else None
         self._first: float | None = None
+        self._listed = False
         self._claim = [True]  # list.pop() is atomic: of all who want to finish the call, one does
         self.started = time.time()
         self._clock = time.perf_counter()
 
     def open(self) -> None:
         """Lists the call as one that is being read, so that it can be shown, and finished at exit."""
+        self._listed = True
         OPEN.put(id(self), self)
 
     def saw(self, answer: object) -> None:
@@ -146,7 +150,8 @@ class Pending:
         except IndexError:
             return
         try:
-            OPEN.pop(id(self))
+            if self._listed:
+                OPEN.pop(id(self))
             self._settle(error, whole=whole)
         except Exception as fault:
             self._body = self._answer = None
@@ -254,7 +259,7 @@ class Pending:
         except Exception as error:
             faults.caught(error, f"estimating a call of {self.row.name}")
         finally:
-            reading.heard = Heard()
+            reading.heard_or_none = None
             self._write(end, [(reading.model, found[0])], *found[1:])
 
     def _write(
