@@ -37,15 +37,9 @@ USAGE = {
 HEAD = {"id": "chatcmpl-0", "created": 1, "model": "gpt-5.4-mini-2026-03-17", "service_tier": "default"}
 MESSAGE = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Bonjour."}}
 DELTA = {"index": 0, "finish_reason": None, "delta": {"content": "Bon"}}
-# More answers than a meter remembers ids: what is remembered has to be forgotten as well.
-ANSWERS: Iterator[Any] = itertools.cycle(
-    [
-        construct_type(
-            type_=ChatCompletion, value={**HEAD, "id": f"chatcmpl-{number}", "choices": [MESSAGE], "usage": USAGE}
-        )
-        for number in range(12_000)
-    ]
-)
+ANSWER: Any = construct_type(type_=ChatCompletion, value={**HEAD, "choices": [MESSAGE], "usage": USAGE})
+# More than a meter remembers: what is remembered has to be forgotten as well.
+IDS = itertools.cycle([f"chatcmpl-{number}" for number in range(12_000)])
 CHUNK: Any = construct_type(type_=ChatCompletionChunk, value={**HEAD, "choices": [DELTA], "usage": None})
 LAST: Any = construct_type(type_=ChatCompletionChunk, value={**HEAD, "choices": [], "usage": USAGE})
 CHUNKS = 200
@@ -67,7 +61,8 @@ class FakeStream(openai.Stream[Any]):
 
 def request(self: Any, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:  # noqa: ARG001
     """Answers at once, through the parser as the SDK does."""
-    answer = FakeStream() if stream else next(ANSWERS)
+    ANSWER.__dict__["id"] = next(IDS)
+    answer = FakeStream() if stream else ANSWER
     return options.post_parser(answer) if callable(options.post_parser) else answer
 
 

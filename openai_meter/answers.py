@@ -89,10 +89,14 @@ def _text(value: object) -> str | None:
 
 
 def _read_common(reading: Reading, answer: Fields) -> None:
-    reading.response_id = _text(answer.get("id")) or reading.response_id
-    reading.model = _text(answer.get("model")) or reading.model
-    reading.service_tier = _text(answer.get("service_tier")) or reading.service_tier
-    usage = answer.get("usage")
+    get = answer.get
+    if identity := _text(get("id")):
+        reading.response_id = identity
+    if model := _text(get("model")):
+        reading.model = model
+    if (tier := get("service_tier")) is not None:
+        reading.service_tier = _text(tier) or reading.service_tier
+    usage = get("usage")
     if usage is not None:
         reading.usage = usage
 
@@ -133,8 +137,8 @@ _STOPPED_EARLY = frozenset({"length", "content_filter"})
 def _read_choices(reading: Reading, choices: object) -> None:
     if isinstance(choices, list):
         for choice in choices:
-            reason = _text(fields_of(choice).get("finish_reason"))
-            if reason is not None:
+            reason = fields_of(choice).get("finish_reason")
+            if reason is not None and _text(reason) is not None:
                 reading.state = "incomplete" if reason in _STOPPED_EARLY else reading.state or "ok"
 
 

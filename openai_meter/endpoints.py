@@ -38,6 +38,7 @@ from openai_meter.answers import (
     read_tuning,
     read_video,
 )
+from openai_meter.deltas import fold_deltas
 from openai_meter.usage import count
 
 __all__ = ["ENDPOINTS", "Endpoint", "find"]
@@ -98,7 +99,7 @@ def _spoken(reading: Reading, body: Fields) -> None:
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("chat.completions", "POST", "/chat/completions", read_choices, fold_choices, estimate=True, asks=True),
+    Endpoint("chat.completions", "POST", "/chat/completions", read_choices, fold_deltas, estimate=True, asks=True),
     Endpoint("completions", "POST", "/completions", read_choices, fold_choices, estimate=True, asks=True),
     Endpoint("responses", "POST", "/responses", read_response, fold_response, estimate=True),
     Endpoint("responses", "GET", "/responses/{}", read_response, fold_response, "poll", _was_background),

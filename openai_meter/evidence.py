@@ -104,12 +104,11 @@ def _read(body: Mapping[str, Any], name: str) -> Evidence:
         for message in shown:
             if type(message) is not dict or len(message) != 2:
                 break
-            text = message.get("content")
-            if type(text) is not str or len(text) > _WHOLE or type(role := message.get("role")) is not str:
+            text, role = message.get("content"), message.get("role")
+            if type(text) is not str or (length := len(text)) > _WHOLE or type(role) is not str:
                 break
-            chars += len(text)
-            keys.append(role)
-            keys.append(text)
+            chars += length
+            keys += role, text
         else:
             count = len(said)
             beginning = said[0]

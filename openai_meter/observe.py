@@ -31,6 +31,7 @@ from openai_meter.worker import worker
 __all__ = ["OpenCall", "Pending", "finish_open_streams", "open_calls"]
 
 _UNKNOWN = Usage()
+_new = tuple.__new__  # what a NamedTuple calls in the end, without the function in between
 _RARE = frozenset({"tools", "prompt_cache_options", "size", "background_options"})
 """The keys of a request that its price may depend on."""
 
@@ -224,7 +225,7 @@ class Pending:
         if status == "error" and reading.state is None and self._first is None:
             reading.facts["status"] = "error"  # there was no answer at all
         error_type = reading.error_type if error is None else type(error).__name__
-        end = _End(status, error_type, time.perf_counter() - self._clock)
+        end = _new(_End, (status, error_type, time.perf_counter() - self._clock))
         usage = reading.total()
         body, answer, self._body, self._answer = self._body, self._answer, None, None
         if body is not None and (usage is None or not usage.total_tokens):
@@ -237,7 +238,7 @@ class Pending:
                 if not self.collected:
                     worker.start()
                 return
-        self._write(end, [*reading.split] or [(reading.model, usage)])
+        self._write(end, tuple(reading.split) or ((reading.model, usage),))
 
     def _estimate(self, end: _End, usage: Usage | None, body: Mapping[str, Any], said: tuple[Spoken, ...]) -> None:
         """Counts the tokens, and records the call. Runs in the worker, or in whoever waits for it."""
@@ -260,53 +261,55 @@ class Pending:
             faults.caught(error, f"estimating a call of {self.row.name}")
         finally:
             reading.heard_or_none = None
-            self._write(end, [(reading.model, found[0])], *found[1:])
+            self._write(end, ((reading.model, found[0]),), *found[1:])
 
     def _write(
         self,
         end: _End,
-        split: list[tuple[str | None, Usage | None]],
+        split: Iterable[tuple[str | None, Usage | None]],
         source: UsageSource = "api",
         unknown: tuple[str, ...] = (),
     ) -> None:
         """Makes the record (or several, where an answer reports several models) and hands it to the listeners."""
-        reading = self.reading
+        reading, who = self.reading, self._who
         started_at = datetime.fromtimestamp(self.started, UTC)
-        for model, usage in split:
+        for answered_model, usage in split:
+            model = answered_model or self.requested_model
             for meter, listeners in self._by_meter():
-                cost, book = meter.price(usage, model or self.requested_model, self, started_at)
+                cost, book = meter.price(usage, model, self, started_at)
+                # In the order of Call's fields: to match 31 keywords takes as long as to set 31 attributes.
                 call = make_call(
-                    id=new_call_id(self.started),
-                    started_at=started_at,
-                    duration=end.duration,
-                    endpoint=self.row.name,
-                    provider=self.provider,
-                    model=model or self.requested_model,
-                    requested_model=self.requested_model,
-                    status=end.status,
-                    usage=usage or _UNKNOWN,
-                    usage_source="none" if usage is None or not (usage.known or usage.seconds) else source,
-                    usage_unknown=unknown,
-                    response_id=reading.response_id,
-                    service_tier=reading.service_tier,
-                    stream=self.stream,
-                    time_to_first_token=None if self._first is None else self._first - self._clock,
-                    error_type=end.error_type,
-                    cost_pico=cost.amount_pico,
-                    cost_status=cost.status,
-                    cost_reason=cost.reason,
-                    cost_estimated=cost.estimated or source in ESTIMATED,
-                    price_source=cost.source,
-                    agent=self._who.agent,
-                    operation=self._who.operation,
-                    user=self._who.user,
-                    session=self._who.session,
-                    tags=self._who.tags,
-                    block=self.block,
-                    host=self.host,
-                    price_facts=reading.facts,
-                    price_book=book,
-                    evidence=self._evidence,
+                    new_call_id(self.started),
+                    started_at,
+                    end.duration,
+                    self.row.name,
+                    self.provider,
+                    model,
+                    self.requested_model,
+                    end.status,
+                    _UNKNOWN if usage is None else usage,
+                    "none" if usage is None or (usage.total_tokens is None and not usage.seconds) else source,
+                    unknown,
+                    reading.response_id,
+                    reading.service_tier,
+                    self.stream,
+                    None if self._first is None else self._first - self._clock,
+                    end.error_type,
+                    cost.amount_pico,
+                    cost.status,
+                    cost.reason,
+                    cost.estimated or source in ESTIMATED,
+                    cost.source,
+                    who.agent,
+                    who.operation,
+                    who.user,
+                    who.session,
+                    who.tags,
+                    self.block,
+                    self.host,
+                    reading.facts,
+                    self._evidence,
+                    book,
                 )
                 for listener in listeners:
                     listener.take(call)

@@ -306,21 +306,22 @@ def _begin(
         if not listeners:
             return None
         options = args[1] if len(args) > 1 else kwargs["options"]
-        url = options.url
-        row = find(options.method, url)
+        said = options.__dict__  # to ask a model of pydantic for five attributes takes longer than all that follows
+        url, inner = said["url"], said["post_parser"]
+        row = find(said["method"], url)
         sdk = seam.sdk
-        if row is None or type(options.post_parser) is PostParser or sdk is None:
+        if row is None or type(inner) is PostParser or sdk is None:
             return None
         prepare()
         worker.start()  # for what came from finalizers, which cannot do it
-        body = _body(options)
+        body = _body(said["json_data"], said["extra_json"])
         provider, host = _provider(client, url)
         pending = Pending(row, listeners, provider, host, body, here=here, stream=kwargs.get("stream") is True)
         if pending.requested_model is None:
             pending.requested_model = _deployment(client, url)
-        parser = PostParser(options.post_parser, pending, sdk)
+        parser = PostParser(inner, pending, sdk)
         copy = sdk.copy_options(options, parser)
-        if pending.stream and asking.may_ask(row, body, options.headers, provider, host):
+        if pending.stream and asking.may_ask(row, body, said["headers"], provider, host):
             parser.unasked = _with_options(args, kwargs, copy)
             copy = sdk.copy_options(copy, parser)
             asking.ask(copy)
@@ -359,13 +360,10 @@ def _listeners(client: Any, blocks: tuple[Block, ...]) -> tuple[Readings, ...]:
 _NO_BODY: Mapping[str, Any] = {}
 
 
-def _body(options: Any) -> Mapping[str, Any]:
+def _body(body: object, extra: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """The request's JSON body, as the SDK will send it. Looked at here and nowhere else; never the caller's values."""
-    body = options.json_data
-    if type(body) is not dict and not isinstance(body, Mapping):
-        body = _NO_BODY
-    extra = options.extra_json
-    return {**body, **extra} if extra else body
+    known = body if type(body) is dict or isinstance(body, Mapping) else _NO_BODY
+    return {**known, **extra} if extra else known
 
 
 def set_hosts(hosts: Mapping[str, str]) -> None:

@@ -85,7 +85,7 @@ class Store:
         """
         table = self._table
         key, before = table.find(call)
-        counted = (before or NOTHING).plus(call)
+        counted = (NOTHING if before is None else before).plus(call)
         if table is not self._table:  # a signal handler has reset the store or repriced the store meanwhile
             return
         table.sums[key] = counted

@@ -194,18 +194,16 @@ def _add_parts(parts: dict[str, Any], said: Mapping[str, Any], names: Mapping[st
             parts[part] = number
 
 
-def _details(usage: Mapping[str, Any], names: tuple[str, ...]) -> object:
+def _details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
     for name in names:
         if (value := usage.get(name)) is not None:
-            return value
-    return None
+            return fields_of(value)
+    return _NOTHING
 
 
-def _first(usage: Mapping[str, Any], name: str, other: str) -> int | None:
-    value = usage.get(name)
+def _first(value: object, other: object) -> int | None:
     if value is None or (number := count(value)) is None:
-        value = usage.get(other)
-        number = value if type(value) is int and value >= 0 else count(value)
+        number = other if type(other) is int and other >= 0 else count(other)
     return number
 
 
@@ -217,13 +215,16 @@ def read_usage(raw: object) -> Usage | None:
     output), a missing total is the sum.
     """
     usage = fields_of(raw)
-    tokens_in = _first(usage, "input_tokens", "prompt_tokens")
-    tokens_out = _first(usage, "output_tokens", "completion_tokens")
-    total = usage.get("total_tokens")
-    if type(total) is not int or total < 0:  # else it is what count() makes of it
+    get = usage.get
+    # Almost always they are whole numbers; count() and the second names are for the others.
+    if type(tokens_in := get("input_tokens")) is not int or tokens_in < 0:
+        tokens_in = _first(tokens_in, get("prompt_tokens"))
+    if type(tokens_out := get("output_tokens")) is not int or tokens_out < 0:
+        tokens_out = _first(tokens_out, get("completion_tokens"))
+    if type(total := get("total_tokens")) is not int or total < 0:
         total = count(total)
     parts: dict[str, Any] = {}
-    if (length := usage.get("seconds")) is not None and (duration := seconds(length)):
+    if (length := get("seconds")) is not None and (duration := seconds(length)):
         parts["seconds"] = duration
     if tokens_in is None and tokens_out is None and total is None:
         return _make(**parts) if parts else None
@@ -235,21 +236,20 @@ def read_usage(raw: object) -> Usage | None:
     _read_parts(parts, usage)
     if _contradicts(tokens_in, tokens_out, total, parts):
         parts["inconsistent"] = True
-    return _make(tokens_in, tokens_out, total, **parts) if parts else _make(tokens_in, tokens_out, total)
+    return _make(tokens_in, tokens_out, total, **parts)
 
 
 def _read_parts(parts: dict[str, Any], usage: Mapping[str, Any]) -> None:
     if not _NAMED_ON_TOP.isdisjoint(usage):
         _add_parts(parts, usage, _TOP_PARTS)
-    if (inputs := _details(usage, _INPUT_DETAILS)) is not None:
-        said = fields_of(inputs)
-        _add_parts(parts, said, _INPUT_PARTS)
-        if (cached := said.get("cached_tokens_details")) is not None:
+    if inputs := _details(usage, _INPUT_DETAILS):
+        _add_parts(parts, inputs, _INPUT_PARTS)
+        if (cached := inputs.get("cached_tokens_details")) is not None:
             _add_parts(parts, fields_of(cached), _CACHED_PARTS)
-        if (written := said.get("cache_write_tokens_details")) is not None:
+        if (written := inputs.get("cache_write_tokens_details")) is not None:
             _add_parts(parts, fields_of(written), _WRITTEN_PARTS)
-    if (outputs := _details(usage, _OUTPUT_DETAILS)) is not None:
-        _add_parts(parts, fields_of(outputs), _OUTPUT_PARTS)
+    if outputs := _details(usage, _OUTPUT_DETAILS):
+        _add_parts(parts, outputs, _OUTPUT_PARTS)
 
 
 def _contradicts(tokens_in: int | None, tokens_out: int | None, total: int, parts: Mapping[str, Any]) -> bool:

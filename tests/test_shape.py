@@ -26,6 +26,7 @@ HOUSE = [
     "evidence",
     "call",
     "answers",
+    "deltas",
     "endpoints",
     "vocabulary",
     "estimates",
