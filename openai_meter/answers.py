@@ -90,9 +90,10 @@ def _text(value: object) -> str | None:
 
 def _read_common(reading: Reading, answer: Fields) -> None:
     get = answer.get
-    if identity := _text(get("id")):
+    # Written out: this runs on every call.
+    if (identity := get("id")) and isinstance(identity, str):
         reading.response_id = identity
-    if model := _text(get("model")):
+    if (model := get("model")) and isinstance(model, str):
         reading.model = model
     if (tier := get("service_tier")) is not None:
         reading.service_tier = _text(tier) or reading.service_tier

@@ -156,7 +156,10 @@ def find(method: str, url: str) -> Endpoint | None:
     (``/v1``, ``/openai/deployments/NAME``) are passed over. Thread-safe.
     """
     # Only paths are remembered: a host may have a password before it, a query string a key in it.
-    return _find(method, url if _is_path(url) else urlsplit(url).path)
+    return _find(method, url if url in _PATHS or _is_path(url) else urlsplit(url).path)
+
+
+_PATHS = frozenset(row.path for row in ENDPOINTS)
 
 
 def _is_path(url: str) -> bool:

@@ -95,7 +95,6 @@ def evidence_of(endpoint: str, body: Mapping[str, Any]) -> Evidence | None:
 def _read(body: Mapping[str, Any], name: str) -> Evidence:
     said = body.get(name)
     keys: list[object] = [_SALT]
-    shape = beginning = None
     chars = count = 0
     sampled = False
     if type(said) is list and said and _SHAPING.isdisjoint(body):
@@ -111,17 +110,19 @@ def _read(body: Mapping[str, Any], name: str) -> Evidence:
             keys += role, text
         else:
             count = len(said)
-            beginning = said[0]
             if sampled := shown is not said:
                 keys.append(count)
                 chars = chars * count // len(shown)
     if count:
         prompt_key: int | None = hash(tuple(keys))
+        text = said[0]["content"]
+        # What _prefix() comes to for a text that is hashed whole.
+        prefix_key, prefix_chars = (hash((_SALT, None, text)), len(text)) if text else (None, 0)
     else:
         sight = _Sight()
         prompt_key, shape, beginning, count = sight.whole(body, name)
         chars, sampled = sight.chars, sight.sampled
-    prefix_key, prefix_chars = _prefix(beginning, shape, alone=count == 1)
+        prefix_key, prefix_chars = _prefix(beginning, shape, alone=count == 1)
     retention = tier = None
     cache_key_set = max_tokens_set = False
     if not _SETTINGS.isdisjoint(body):

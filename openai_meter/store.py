@@ -55,7 +55,7 @@ class Store:
         """Adds a finished call. Never waits, and may be called from anywhere, a finalizer included."""
         self._inbox.append(call)
         # Again after the release: a call that came in at the very end of the loop inside would be left lying.
-        while self._inbox and not self._emptying and self._lock.acquire(blocking=False):
+        while self._inbox and not self._emptying and self._lock.acquire(False):
             try:
                 self._empty_inbox()
             finally:

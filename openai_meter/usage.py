@@ -190,8 +190,11 @@ _NAMED_ON_TOP = frozenset(_TOP_PARTS)
 def _add_parts(parts: dict[str, Any], said: Mapping[str, Any], names: Mapping[str, str]) -> None:
     for name, value in said.items():
         # Most are 0 or null: what is false is neither looked up nor counted.
-        if value and (part := names.get(name)) is not None and (number := count(value)):
-            parts[part] = number
+        if value and (part := names.get(name)) is not None:
+            if type(value) is int and value > 0:
+                parts[part] = value
+            elif number := count(value):
+                parts[part] = number
 
 
 def _details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
