@@ -9,6 +9,7 @@ parsed answer in alternating rounds. The noise is the spread of the bare rounds;
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
 import statistics
@@ -33,10 +34,12 @@ USAGE = {
     "prompt_tokens_details": {"cached_tokens": 1024, "audio_tokens": 0},
     "completion_tokens_details": {"reasoning_tokens": 256, "audio_tokens": 0},
 }
-HEAD = {"id": "chatcmpl-1", "created": 1, "model": "gpt-5.4-mini-2026-03-17", "service_tier": "default"}
+HEAD = {"id": "chatcmpl-0", "created": 1, "model": "gpt-5.4-mini-2026-03-17", "service_tier": "default"}
 MESSAGE = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Bonjour."}}
 DELTA = {"index": 0, "finish_reason": None, "delta": {"content": "Bon"}}
 ANSWER: Any = construct_type(type_=ChatCompletion, value={**HEAD, "choices": [MESSAGE], "usage": USAGE})
+# More than a meter remembers: what is remembered has to be forgotten as well.
+IDS = itertools.cycle([f"chatcmpl-{number}" for number in range(12_000)])
 CHUNK: Any = construct_type(type_=ChatCompletionChunk, value={**HEAD, "choices": [DELTA], "usage": None})
 LAST: Any = construct_type(type_=ChatCompletionChunk, value={**HEAD, "choices": [], "usage": USAGE})
 CHUNKS = 200
@@ -58,13 +61,21 @@ class FakeStream(openai.Stream[Any]):
 
 def request(self: Any, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:  # noqa: ARG001
     """Answers at once, through the parser as the SDK does."""
+    ANSWER.__dict__["id"] = next(IDS)
     answer = FakeStream() if stream else ANSWER
     return options.post_parser(answer) if callable(options.post_parser) else answer
 
 
 SyncAPIClient.request = request  # type: ignore[method-assign, assignment]
 CLIENT = openai.OpenAI(api_key="none")
-OPTIONS = FinalRequestOptions.construct(method="post", url="/chat/completions", json_data={"model": "gpt-5.4-mini"})
+BODY = {
+    "model": "gpt-5.4-mini",
+    "messages": [
+        {"role": "system", "content": "You answer in one word."},
+        {"role": "user", "content": "How does one greet in French?"},
+    ],
+}
+OPTIONS = FinalRequestOptions.construct(method="post", url="/chat/completions", json_data=BODY)
 
 
 def call() -> None:

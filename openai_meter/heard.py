@@ -47,11 +47,11 @@ class Heard:
         """Keeps a piece of text. ``key`` is an index for plain text, else ``(index, kind)`` or ``(index, kind, n)``."""
         if type(piece) is not str:
             return
-        length = len(piece)
-        if self.size + length > _ROOM:
-            self._lost += length
+        size = self.size + len(piece)
+        if size > _ROOM:
+            self._lost += len(piece)
             return
-        self.size += length
+        self.size = size
         pieces = self._pieces.get(key)
         if pieces is None:
             if len(self._pieces) < _PARTS:

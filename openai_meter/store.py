@@ -55,7 +55,7 @@ class Store:
         """Adds a finished call. Never waits, and may be called from anywhere, a finalizer included."""
         self._inbox.append(call)
         # Again after the release: a call that came in at the very end of the loop inside would be left lying.
-        while self._inbox and not self._emptying and self._lock.acquire(blocking=False):
+        while self._inbox and not self._emptying and self._lock.acquire(False):
             try:
                 self._empty_inbox()
             finally:
@@ -85,7 +85,7 @@ class Store:
         """
         table = self._table
         key, before = table.find(call)
-        counted = (before or NOTHING).plus(call)
+        counted = (NOTHING if before is None else before).plus(call)
         if table is not self._table:  # a signal handler has reset the store or repriced the store meanwhile
             return
         table.sums[key] = counted

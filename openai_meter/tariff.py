@@ -130,9 +130,11 @@ class Tariff:
         self, usage: Usage | None, model: str | None, call: Pending, at: datetime
     ) -> tuple[Cost, PriceBook | None]:
         """The cost of a call that ends now, and the prices it came from; unpriced while the files are being read."""
-        if call.row.name in _FREE:
+        name, reading = call.row.name, call.reading
+        facts = reading.facts
+        if name in _FREE:
             return Cost(0, "free"), None
-        if usage is None and call.reading.facts.get("status") == "error":
+        if usage is None and facts.get("status") == "error":
             return Cost(0, "free", "errors are not charged"), None
         if self._failed:
             return Cost(None, "unpriced", "the prices cannot be read"), None
@@ -140,16 +142,15 @@ class Tariff:
             self._start_loading()
             return Cost(None, "unpriced", _WAITING), None
         try:
-            book = self.book.view()
-            facts = call.reading.facts
-            if usage is not None and not facts and call.row.name in _PLAIN:
+            book = (self._book or self.book).view()
+            if usage is not None and not facts and name in _PLAIN:
                 return book.cost_of(
-                    usage, model, call.provider, call.host, call.reading.service_tier, at, call.requested_model
+                    usage, model, call.provider, call.host, reading.service_tier, at, call.requested_model
                 ), book
             from openai_meter.prices import Billable  # noqa: PLC0415
 
             return book.cost(Billable(
-                usage, model, call.requested_model, call.row.name, call.provider, call.host, call.reading.service_tier,
+                usage, model, call.requested_model, name, call.provider, call.host, reading.service_tier,
                 at, window=facts.get("window"), details=facts,
             )), book  # fmt: skip
         except Exception as error:

@@ -27,6 +27,7 @@ HOUSE = [
     "evidence",
     "call",
     "answers",
+    "deltas",
     "endpoints",
     "vocabulary",
     "estimates",
