@@ -71,6 +71,8 @@ class Tariff:
         self._failed = False
         # Held by whoever reads, or imports what reads: a fork waits for it, and leaves no half library to the child.
         self._reading = threading.RLock()
+        # Held while prices are read and what waited is priced. Not by a fork: pricing waits for others' locks.
+        self._settling = threading.RLock()
         self._loader: threading.Thread | None = None
         self._held = False
         _tariffs.add(self)
@@ -109,7 +111,7 @@ class Tariff:
     def settle(self) -> None:
         """Prices what had to wait; waits for whoever is about it already."""
         if self._waiting:
-            with self._reading:
+            with self._settling:
                 if self._waiting:
                     self._load_and_reprice()
 
@@ -194,6 +196,7 @@ class Tariff:
     def start_over_in_child(self) -> None:
         """Makes the tariff of a forked child usable."""
         self._reading = threading.RLock()
+        self._settling = threading.RLock()
         self._loader = None
         self._waiting = False
         if self._book is not None:
