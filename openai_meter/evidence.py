@@ -95,6 +95,7 @@ def evidence_of(endpoint: str, body: Mapping[str, Any]) -> Evidence | None:
 def _read(body: Mapping[str, Any], name: str) -> Evidence:
     said = body.get(name)
     keys: list[object] = [_SALT]
+    beginning: Any = None
     chars = count = 0
     sampled = False
     if type(said) is list and said and _SHAPING.isdisjoint(body):
@@ -109,15 +110,14 @@ def _read(body: Mapping[str, Any], name: str) -> Evidence:
             chars += length
             keys += role, text
         else:
-            count = len(said)
+            count, beginning = len(said), said[0]["content"]
             if sampled := shown is not said:
                 keys.append(count)
                 chars = chars * count // len(shown)
     if count:
         prompt_key: int | None = hash(tuple(keys))
-        text = said[0]["content"]
         # What _prefix() comes to for a text that is hashed whole.
-        prefix_key, prefix_chars = (hash((_SALT, None, text)), len(text)) if text else (None, 0)
+        prefix_key, prefix_chars = (hash((_SALT, None, beginning)), len(beginning)) if beginning else (None, 0)
     else:
         sight = _Sight()
         prompt_key, shape, beginning, count = sight.whole(body, name)
