@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
-from openai_meter import asking, faults, streams
+from openai_meter import asking, faults, hosts, streams
 from openai_meter.bodies import read_text
 from openai_meter.endpoints import find
 from openai_meter.meter import Block, Meter, Readings
@@ -27,7 +25,7 @@ from openai_meter.scope import surroundings
 from openai_meter.tariff import prepare
 from openai_meter.worker import worker
 
-__all__ = ["BASE_CLIENT", "MARK", "Mark", "seam", "set_hosts"]
+__all__ = ["BASE_CLIENT", "MARK", "Mark", "seam"]
 
 MARK = "_openai_meter"
 BASE_CLIENT = "openai._base_client"
@@ -109,8 +107,6 @@ class _Seam:
         self.sdk: _Sdk | None = None
         self.patches = Patches()
         self.waiting = False
-        self.hosts: Mapping[str, str] = {}
-        """Which provider stands behind hosts of the caller's (a proxy, a gateway)."""
 
     def settle(self) -> None:
         """Brings the patches in line with who listens."""
@@ -315,10 +311,10 @@ def _begin(
         prepare()
         worker.start()  # for what came from finalizers, which cannot do it
         body = _body(said["json_data"], said["extra_json"])
-        provider, host = _provider(client, url)
+        provider, host = hosts.provider(client, url)
         pending = Pending(row, listeners, provider, host, body, here=here, stream=kwargs.get("stream") is True)
         if pending.requested_model is None:
-            pending.requested_model = _deployment(client, url)
+            pending.requested_model = hosts.deployment(client, url)
         parser = PostParser(inner, pending, sdk)
         copy = sdk.copy_options(options, parser)
         if pending.stream and asking.may_ask(row, body, said["headers"], provider, host):
@@ -364,59 +360,3 @@ def _body(body: object, extra: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """The request's JSON body, as the SDK will send it. Looked at here and nowhere else; never the caller's values."""
     known = body if type(body) is dict or isinstance(body, Mapping) else _NO_BODY
     return {**known, **extra} if extra else known
-
-
-def set_hosts(hosts: Mapping[str, str]) -> None:
-    """Says which provider stands behind some hosts."""
-    seam.hosts = dict(hosts)
-    _providers.clear()
-    _bases.clear()
-
-
-_providers: dict[tuple[type[Any], str], str] = {}
-_bases: dict[int, tuple[Any, type[Any], tuple[str, str]]] = {}
-"""Base URLs by ``id()``: each with the class of its client, and who answers there. Held, so that no id is used again;
-to ask a URL for its host takes longer than all the rest."""
-_AZURE_HOSTS = (".azure.com", ".azure-api.net", ".azure.us", ".azure.cn")
-
-
-def _provider(client: Any, url: str) -> tuple[str, str]:
-    """Who answers: ``openai``, ``azure``, or the host; and the host."""
-    if "://" in url:
-        return _provider_at(client, urlsplit(url).hostname or "")
-    # The property of the same name asks the environment again, each time.
-    base = client.__dict__.get("_base_url")
-    if base is None:
-        return _provider_at(client, client.base_url.host)
-    known = _bases.get(id(base))
-    if known is not None and known[0] is base and known[1] is type(client):
-        return known[2]
-    found = _provider_at(client, base.host)
-    if (
-        len(_bases) < 1_000 and not base.userinfo and not base.query
-    ):  # there may be a password in the one, a key in both
-        _bases[id(base)] = base, type(client), found
-    return found
-
-
-def _provider_at(client: Any, host: str) -> tuple[str, str]:
-    key = (type(client), host)
-    provider = _providers.get(key)
-    if provider is None:
-        if host in seam.hosts:
-            provider = seam.hosts[host]
-        elif host == "api.openai.com" or host.endswith(".api.openai.com"):
-            provider = "openai"
-        elif host.endswith(_AZURE_HOSTS) or any(base.__name__ == "BaseAzureClient" for base in type(client).__mro__):
-            provider = "azure"
-        else:
-            provider = host or "unknown"
-        if len(_providers) < 1_000:
-            _providers[key] = provider
-    return provider, host
-
-
-def _deployment(client: Any, url: str) -> str | None:
-    """The Azure deployment that stands in a URL, where the body names no model."""
-    match = re.search(r"/deployments/([^/]+)/", f"{client.base_url}{url.lstrip('/')}")
-    return match[1] if match else None

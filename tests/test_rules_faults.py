@@ -12,7 +12,7 @@ import rules
 from rules import CORE, MODEL, SHAPES, chat
 
 import openai_meter
-from openai_meter import answers, bodies, faults, observe, seam, streams
+from openai_meter import answers, bodies, faults, hosts, observe, seam, streams
 from openai_meter.bounded import Bounded
 from openai_meter.meter import Meter
 from openai_meter.store import Store
@@ -75,8 +75,8 @@ PARTS = {
     "find": attribute(seam, "find"),
     "listeners": attribute(seam, "_listeners"),
     "body": attribute(seam, "_body"),
-    "provider": attribute(seam, "_provider"),
-    "deployment": attribute(seam, "_deployment"),
+    "provider": attribute(hosts, "provider"),
+    "deployment": attribute(hosts, "deployment"),
     "parser": attribute(seam, "PostParser"),
     "pending": attribute(seam, "Pending"),
     "show": attribute(seam.PostParser, "_show"),

@@ -11,10 +11,10 @@ import rules
 from rules import MODEL, chat
 
 import openai_meter
-from openai_meter import endpoints, faults, heard, observe, seam, streams, worker
+from openai_meter import endpoints, faults, heard, hosts, observe, seam, streams, worker
 from openai_meter.demo.loopback import Answer
 
-MODULES = (openai_meter, endpoints, faults, heard, observe, seam, streams, worker)
+MODULES = (openai_meter, endpoints, faults, heard, hosts, observe, seam, streams, worker)
 SECRET = "zq-secret-5d1e8a"
 MESSAGES = [
     {"role": "system", "content": f"system {SECRET}"},

@@ -52,6 +52,7 @@ HOUSE = [
     "streams",
     "patching",
     "threads",
+    "hosts",
     "seam",
     "intercept",
     "reports",

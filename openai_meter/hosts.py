@@ -1,0 +1,67 @@
+"""Who answers a request: OpenAI, Azure, or some host, by the URL that a client asks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+__all__ = ["deployment", "provider", "set_hosts"]
+
+
+def set_hosts(hosts: Mapping[str, str]) -> None:
+    """Says which provider stands behind some hosts."""
+    _behind.clear()
+    _behind.update(hosts)
+    _providers.clear()
+    _bases.clear()
+
+
+_behind: dict[str, str] = {}
+_providers: dict[tuple[type[Any], str], str] = {}
+_bases: dict[int, tuple[Any, type[Any], tuple[str, str]]] = {}
+"""Base URLs by ``id()``: each with the class of its client, and who answers there. Held, so that no id is used again;
+to ask a URL for its host takes longer than all the rest."""
+_AZURE_HOSTS = (".azure.com", ".azure-api.net", ".azure.us", ".azure.cn")
+
+
+def provider(client: Any, url: str) -> tuple[str, str]:
+    """Who answers: ``openai``, ``azure``, or the host; and the host."""
+    if "://" in url:
+        return _provider_at(client, urlsplit(url).hostname or "")
+    # The property of the same name asks the environment again, each time.
+    base = client.__dict__.get("_base_url")
+    if base is None:
+        return _provider_at(client, client.base_url.host)
+    known = _bases.get(id(base))
+    if known is not None and known[0] is base and known[1] is type(client):
+        return known[2]
+    found = _provider_at(client, base.host)
+    # There may be a password in the userinfo, and a key in a query: such a URL is not held.
+    if len(_bases) < 1_000 and not base.userinfo and not base.query:
+        _bases[id(base)] = base, type(client), found
+    return found
+
+
+def _provider_at(client: Any, host: str) -> tuple[str, str]:
+    key = (type(client), host)
+    found = _providers.get(key)
+    if found is None:
+        if host in _behind:
+            found = _behind[host]
+        elif host == "api.openai.com" or host.endswith(".api.openai.com"):
+            found = "openai"
+        elif host.endswith(_AZURE_HOSTS) or any(base.__name__ == "BaseAzureClient" for base in type(client).__mro__):
+            found = "azure"
+        else:
+            found = host or "unknown"
+        if len(_providers) < 1_000:
+            _providers[key] = found
+    return found, host
+
+
+def deployment(client: Any, url: str) -> str | None:
+    """The Azure deployment that stands in a URL, where the body names no model."""
+    match = re.search(r"/deployments/([^/]+)/", f"{client.base_url}{url.lstrip('/')}")
+    return match[1] if match else None
