@@ -39,7 +39,9 @@ def provider(client: Any, url: str) -> tuple[str, str]:
         return known[2]
     found = _provider_at(client, base.host)
     # There may be a password in the userinfo, and a key in a query: such a URL is not held.
-    if len(_bases) < 1_000 and not base.userinfo and not base.query:
+    if not base.userinfo and not base.query:
+        if len(_bases) >= 64:
+            _bases.clear()  # some programs make a client for each call
         _bases[id(base)] = base, type(client), found
     return found
 
