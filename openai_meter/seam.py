@@ -375,8 +375,7 @@ def set_hosts(hosts: Mapping[str, str]) -> None:
 
 _providers: dict[tuple[type[Any], str], str] = {}
 _bases: dict[int, tuple[Any, type[Any], tuple[str, str]]] = {}
-"""Base URLs by ``id()``: each with the class of its client, and who answers there. Held, so that no id is used again;
-to ask a URL for its host takes longer than all the rest."""
+"""Base URLs (held, so that no ``id()`` is used again), the class of their client, and who answers there."""
 _AZURE_HOSTS = (".azure.com", ".azure-api.net", ".azure.us", ".azure.cn")
 
 
@@ -392,8 +391,9 @@ def _provider(client: Any, url: str) -> tuple[str, str]:
     if known is not None and known[0] is base and known[1] is type(client):
         return known[2]
     found = _provider_at(client, base.host)
-    if len(_bases) < 1_000:
-        _bases[id(base)] = base, type(client), found
+    if len(_bases) >= 64:
+        _bases.clear()  # some programs make a client for each call
+    _bases[id(base)] = base, type(client), found
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import openai
 import pytest
 from openai._compat import model_copy
 from openai._models import FinalRequestOptions
@@ -49,3 +50,17 @@ def test_options_of_another_class_are_copied_by_the_sdk() -> None:
     options = Options.construct(method="post", url="/chat/completions")
     found = seam._copier(FinalRequestOptions, lambda one: one.model_copy())(options, print)  # type: ignore[arg-type]
     assert (made, type(found), found.post_parser) == ([options], Options, print)
+
+
+def test_hosts_of_clients_are_remembered_within_bounds() -> None:
+    """A program that makes a client for each call is told the right host each time, and no list of them grows."""
+    clients = [openai.OpenAI(api_key="none", base_url=f"https://host{number}.example/v1") for number in range(70)]
+    for _ in range(2):
+        found = [seam._provider(client, "/chat/completions") for client in clients]
+        assert found == [(f"host{number}.example", f"host{number}.example") for number in range(70)]
+    assert len(seam._bases) <= 64
+    seam.set_hosts({"host69.example": "mine"})
+    try:
+        assert seam._provider(clients[69], "/chat/completions") == ("mine", "host69.example")
+    finally:
+        seam.set_hosts({})
