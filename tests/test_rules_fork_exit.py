@@ -134,6 +134,7 @@ def block():
 with rules.in_process(answer) as client:
     works = [lambda: chat(client), lambda: meter.take(meter.calls[0]), lambda: meter.to_dict(), block]
     chat(client)
+    meter.totals  # the price files are read by now: beside threads that never rest, that takes a minute
     threads = [threading.Thread(target=busy, args=(work,)) for work in works]
     [thread.start() for thread in threads]
     said = []
