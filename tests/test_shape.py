@@ -41,6 +41,7 @@ HOUSE = [
     "ledger",
     "advice",
     "tariff",
+    "history",
     "reporting",
     "handed",
     "services",
