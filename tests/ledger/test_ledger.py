@@ -455,3 +455,26 @@ def test_without_a_ledger_there_is_none():
         """
     )
     assert out == "None True False False"
+
+
+def test_the_command_line_keeps_calls(sqlite, tmp_path):
+    """A program that is run, and the demo, are kept in the ledger that --ledger names."""
+    (tmp_path / "works.py").write_text(
+        "import openai_meter\nopenai_meter.get_meter().track_call('gpt-4o', 1000, 10)\n", encoding="utf-8"
+    )
+    command = "import sys; sys.argv[0] = 'openai-meter'; from openai_meter.cli import main; main()"
+    program(command, "run", "--ledger", sqlite.url, "-o", tmp_path / "said", tmp_path / "works.py")
+    assert sqlite.query("SELECT count(*), sum(cost_pico) FROM calls") == [(1, 2_600_000_000)]
+    program(command, "demo", "-q", "--ledger", sqlite.url)
+    assert sqlite.count() > 5
+    assert sqlite.query("SELECT count(*) FROM calls WHERE cost_reason LIKE '%being read%'") == [(0,)]
+    sqlite.check_sums()
+
+
+def test_the_command_line_refuses_what_is_no_ledger():
+    """A wrong URL is an error of the arguments."""
+    command = "import sys; sys.argv[0] = 'openai-meter'; from openai_meter.cli import main; main()"
+    process = program(command, "run", "--ledger", "usage.db", __file__, wait=False)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "write 'sqlite:///usage.db'" in errors
