@@ -116,6 +116,7 @@ class Ledger:
     def put(self, call: Call) -> None:
         """The same as :meth:`add` for a finalizer, which must start no thread: ``worker.start()`` has to follow."""
         try:
+            _busy.add(self)
             self._writer.put(call)
         except Exception as error:
             faults.caught(error, "adding a call to the ledger")
@@ -135,6 +136,7 @@ class Ledger:
         """
         self._writer.finish(timeout)
         self._writer.close_connections()
+        _busy.discard(self)
 
     def before_finish(self, do: Callable[[], None]) -> None:
         """Has a method called before the ledger is finished, for what has not been added yet; holds no object."""
@@ -158,6 +160,8 @@ class Ledger:
 
 
 _ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
+_busy: set[Ledger] = set()
+"""Those that have been given calls: they must not be collected before they are closed."""
 _forking: list[Ledger] = []
 
 

@@ -19,7 +19,7 @@ from ledgers import call, calls, program, thirds
 from sqlalchemy import func, inspect, select
 
 import openai_meter
-from openai_meter import ConfigurationError, Usage
+from openai_meter import ConfigurationError, Usage, faults
 from openai_meter.errors import LedgerAwayError, LedgerError
 from openai_meter.ledger import Ledger, migrations, rows, schema
 from openai_meter.ledger import database as databases
@@ -412,6 +412,31 @@ def test_nothing_is_lost_at_the_end(database):
     program(source, database.url)
     assert database.query("SELECT count(*), sum(cost_pico) FROM calls") == [(3, 7_800_000_000)]
     database.check_sums()
+
+
+def test_another_ledger_gets_the_calls_from_then_on(sqlite, tmp_path):
+    """A ledger that takes the place of another gets the later calls; a durable one waits for no price."""
+    one, other = sqlite.ledger(), Ledger(f"sqlite:///{tmp_path / 'other.db'}", durable=True)
+    meter = openai_meter.install(ledger=one)
+    meter.track_call("gpt-4o", 1000, 10)
+    openai_meter.install(ledger=other)
+    assert not meter._tariff.reading
+    meter.track_call("gpt-4o", 1000, 10)
+    assert (other.stats.waiting, meter.flush(), one.flush()) == (1, True, True)
+    for ledger in (one, other):
+        assert ledger.stats.written == 1
+        ledger.close()
+
+
+def test_prices_that_cannot_be_read_hold_up_nothing(sqlite, monkeypatch):
+    """Without prices the calls are kept without them."""
+    monkeypatch.setattr(faults, "reraise", False)
+    meter = openai_meter.install(ledger=sqlite.ledger())
+    monkeypatch.setattr(meter._tariff, "load", lambda: 1 / 0)
+    meter.track_call("gpt-4o", 1000, 10)
+    assert meter.flush()
+    meter.ledger.close()
+    assert sqlite.query("SELECT cost_pico, cost_status FROM calls") == [(None, "unpriced")]
 
 
 def test_the_environment_names_a_ledger(sqlite, monkeypatch):
