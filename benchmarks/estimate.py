@@ -25,6 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from openai_meter import vocabulary
+from openai_meter.answers import Reading
+from openai_meter.endpoints import find
 from openai_meter.estimates import Spoken, estimate_call
 from openai_meter.estimates.images import image_size
 from openai_meter.spoken import spoken_of_answer
@@ -155,11 +157,11 @@ def assemble(row: dict[str, Any]) -> tuple[dict[str, Any], tuple[Spoken, ...]]:
     if not row["stream"]:
         answer = row["response_json"] if isinstance(row["response_json"], dict) else {}
         return answer, spoken_of_answer(endpoint, answer)
-    events = list(events_of(row["response_sse"] or ""))
-    if endpoint == "responses":
-        last = next((event["response"] for event in reversed(events) if "response" in event), {})
-        return last, spoken_of_answer(endpoint, last)
-    return join(events)
+    reading = Reading()
+    row_of = find("POST", row["endpoint"])
+    for event in events_of(row["response_sse"] or ""):
+        row_of.fold(reading, event)
+    return {"model": reading.model, "usage": reading.usage}, reading.heard.spoken()
 
 
 def events_of(sse: str) -> Iterator[dict[str, Any]]:
@@ -171,42 +173,6 @@ def events_of(sse: str) -> Iterator[dict[str, Any]]:
                 continue
             if isinstance(event, dict):
                 yield event
-
-
-def join(events: list[dict[str, Any]]) -> tuple[dict[str, Any], tuple[Spoken, ...]]:
-    """Joins the deltas of a streamed chat completion or completion."""
-    answer: dict[str, Any] = {}
-    words: dict[int, dict[str, str]] = defaultdict(lambda: defaultdict(str))
-    calls: dict[int, dict[int, list[str]]] = defaultdict(dict)
-    ends: dict[int, str | None] = {}
-    for event in events:
-        answer.update((key, event[key]) for key in ("model", "usage") if event.get(key))
-        for choice in event.get("choices") or ():
-            index = choice.get("index", 0)
-            ends[index] = choice.get("finish_reason") or ends.get(index)
-            delta = choice.get("delta") or {"content": choice.get("text")}
-            for key in ("content", "refusal", "reasoning_content"):
-                words[index][key] += delta.get(key) or ""
-            said = list(delta.get("tool_calls") or ())
-            if delta.get("function_call"):
-                said.append({"index": 0, "function": delta["function_call"]})
-            for call in said:
-                function = call.get("function") or {}
-                joined = calls[index].setdefault(call.get("index", 0), ["", ""])
-                joined[0] += function.get("name") or ""
-                joined[1] += function.get("arguments") or ""
-    spoken = (
-        Spoken(
-            said["content"],
-            said["refusal"],
-            said["reasoning_content"],
-            tuple((name, arguments) for name, arguments in calls[index].values()),
-            ends[index] is not None,
-            ends[index],
-        )
-        for index, said in sorted(words.items())
-    )
-    return answer, tuple(spoken)
 
 
 # --- cells ------------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from openai_meter.thresholds import Alert, Threshold
 from openai_meter.usage import Usage
 
 if TYPE_CHECKING:
+    from openai_meter.advice import Recommendation
     from openai_meter.estimates import Estimate, Quote, estimate, estimate_tokens, warm
     from openai_meter.prices import CostLine, Deployment, Price, PriceBook
     from openai_meter.reports.values import Report
@@ -46,6 +47,7 @@ __all__ = [
     "Price",
     "PriceBook",
     "Quote",
+    "Recommendation",
     "Report",
     "Threshold",
     "TokenTracker",
@@ -72,6 +74,7 @@ _LATE = {
     **dict.fromkeys(("CostLine", "Deployment", "Price", "PriceBook"), "openai_meter.prices"),
     **dict.fromkeys(("TokenTracker", "get_global_tracker"), "openai_meter.tracker"),
     "ModelStats": "openai_meter.services",
+    "Recommendation": "openai_meter.advice",
     "Report": "openai_meter.reports.values",
 }
 

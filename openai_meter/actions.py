@@ -125,8 +125,7 @@ class ShowApiStats:
             meter = seam.installed or get_meter()
         lang = lang or _language(text)
         report = replace(
-            meter.report(by="model"),
-            alerts=tuple(alert.message(lang) for alert in meter.alerts),
+            meter.report(by="model", lang=lang),
             recommendations=tuple(meter.generate_optimization_recommendations(lang)),
         )
         return report.render("markdown", lang=lang)

@@ -33,7 +33,7 @@ class Reading:
         "error_type",
         "extra",
         "facts",
-        "heard",
+        "heard_or_none",
         "images_asked",
         "model",
         "response_id",
@@ -61,8 +61,16 @@ class Reading:
         """How many images were asked for: their number where the answer is too large to be kept."""
         self.split: list[tuple[str | None, Usage]] = []
         """Usage by model, where one answer reports several."""
-        self.heard = Heard()
-        """What a stream has said."""
+        self.heard_or_none: Heard | None = None
+        """What a stream has said; ``None`` while it has said nothing."""
+
+    @property
+    def heard(self) -> Heard:
+        """What a stream has said. Made by the first who asks: most answers are no streams."""
+        heard = self.heard_or_none
+        if heard is None:
+            heard = self.heard_or_none = Heard()
+        return heard
 
     def total(self) -> Usage | None:
         """All that was consumed, or ``None`` if the API did not say."""
@@ -81,10 +89,15 @@ def _text(value: object) -> str | None:
 
 
 def _read_common(reading: Reading, answer: Fields) -> None:
-    reading.response_id = _text(answer.get("id")) or reading.response_id
-    reading.model = _text(answer.get("model")) or reading.model
-    reading.service_tier = _text(answer.get("service_tier")) or reading.service_tier
-    usage = answer.get("usage")
+    get = answer.get
+    # Written out: this runs on every call.
+    if (identity := get("id")) and isinstance(identity, str):
+        reading.response_id = identity
+    if (model := get("model")) and isinstance(model, str):
+        reading.model = model
+    if (tier := get("service_tier")) is not None:
+        reading.service_tier = _text(tier) or reading.service_tier
+    usage = get("usage")
     if usage is not None:
         reading.usage = usage
 
@@ -125,8 +138,8 @@ _STOPPED_EARLY = frozenset({"length", "content_filter"})
 def _read_choices(reading: Reading, choices: object) -> None:
     if isinstance(choices, list):
         for choice in choices:
-            reason = _text(fields_of(choice).get("finish_reason"))
-            if reason is not None:
+            reason = fields_of(choice).get("finish_reason")
+            if reason is not None and _text(reason) is not None:
                 reading.state = "incomplete" if reason in _STOPPED_EARLY else reading.state or "ok"
 
 

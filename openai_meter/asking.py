@@ -104,6 +104,12 @@ def accepted(host: str, *, asked: bool) -> None:
 
 def conceal(chunk: Any) -> bool:
     """Whether a chunk is nothing but the answer to our question. Of others, takes the trace of it away."""
+    try:
+        if chunk.__dict__["usage"] is None:  # as of almost every chunk
+            chunk.__pydantic_fields_set__.discard("usage")
+            return False
+    except (AttributeError, KeyError):  # a dict, or a model of pydantic 1
+        pass
     said = chunk if type(chunk) is dict else getattr(chunk, "__dict__", None)
     if said is None:
         return False

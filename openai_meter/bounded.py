@@ -6,6 +6,7 @@ signal handler or a forked child could find closed.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Generic, TypeVar
 
 __all__ = ["Bounded"]
@@ -19,7 +20,9 @@ class Bounded(Generic[K, V]):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._entries: dict[K, list[V]] = {}  # in lists, so that claim() knows its own entry from an equal one
+        # In lists, so that claim() knows its own entry from an equal one. Ordered, because a plain dict looks for its
+        # oldest entry among all those that went before: once it is full, that takes microseconds for each that comes.
+        self._entries: OrderedDict[K, list[V]] = OrderedDict()
 
     def put(self, key: K, value: V) -> None:
         """Sets an entry; it becomes the youngest."""
@@ -31,7 +34,7 @@ class Bounded(Generic[K, V]):
         """Sets an entry if there is none, and says whether it did: of many threads, one gets ``True``."""
         mine = [value]
         claimed = self._entries.setdefault(key, mine) is mine
-        if claimed:
+        if claimed and len(self._entries) > self._limit:
             self._trim()
         return claimed
 
@@ -59,7 +62,6 @@ class Bounded(Generic[K, V]):
     def _trim(self) -> None:
         while len(self._entries) > self._limit:
             try:
-                oldest = next(iter(self._entries))
-            except (StopIteration, RuntimeError):  # another thread was faster, or is at it
-                continue
-            self._entries.pop(oldest, None)
+                self._entries.popitem(last=False)
+            except KeyError:  # other threads were faster, and have taken all
+                return

@@ -168,11 +168,24 @@ def new_call_id(now: float | None = None) -> str:
     sort as they were made. The random part comes from the operating system: the host program's ``random`` state is
     not touched, and a forked child does not repeat its parent's ids.
     """
-    milliseconds, fraction = divmod(int((time.time() if now is None else now) * 4_096_000), 4096)
-    stamp = f"{milliseconds & 0xFFFF_FFFF_FFFF:012x}"
-    chance = os.urandom(8).hex()
-    return f"{stamp[:8]}-{stamp[8:]}-7{fraction:03x}-{_VARIANT[chance[0]]}{chance[1:4]}-{chance[4:]}"
+    ticks = int((time.time() if now is None else now) * 4_096_000)  # 4096 in a millisecond
+    try:
+        chance = _chances.pop()  # atomic: of many threads, each gets another one
+    except IndexError:
+        chance, *more = memoryview(os.urandom(8 * _BATCH)).cast("Q")
+        _chances.extend(more)
+    # Version 7, variant 2: the upper bits of the third and of the fourth group.
+    return "%08x-%04x-%04x-%04x-%012x" % (  # noqa: UP031 - two thirds of the time of an f-string
+        ticks >> 28 & 0xFFFF_FFFF,
+        ticks >> 12 & 0xFFFF,
+        ticks & 0xFFF | 0x7000,
+        chance >> 50 | 0x8000,
+        chance & 0xFFFF_FFFF_FFFF,
+    )
 
 
-# The first hexadecimal digit of the random half, with its two upper bits set to the variant of RFC 9562.
-_VARIANT = {f"{digit:x}": f"{digit & 3 | 8:x}" for digit in range(16)}
+_BATCH = 128
+_chances: list[int] = []
+"""Random halves of ids to come: to ask the operating system for each takes longer than all the rest of an id."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_chances.clear)

@@ -38,6 +38,7 @@ from openai_meter.answers import (
     read_tuning,
     read_video,
 )
+from openai_meter.deltas import fold_deltas
 from openai_meter.usage import count
 
 __all__ = ["ENDPOINTS", "Endpoint", "find"]
@@ -98,7 +99,7 @@ def _spoken(reading: Reading, body: Fields) -> None:
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("chat.completions", "POST", "/chat/completions", read_choices, fold_choices, estimate=True, asks=True),
+    Endpoint("chat.completions", "POST", "/chat/completions", read_choices, fold_deltas, estimate=True, asks=True),
     Endpoint("completions", "POST", "/completions", read_choices, fold_choices, estimate=True, asks=True),
     Endpoint("responses", "POST", "/responses", read_response, fold_response, estimate=True),
     Endpoint("responses", "GET", "/responses/{}", read_response, fold_response, "poll", _was_background),
@@ -155,7 +156,10 @@ def find(method: str, url: str) -> Endpoint | None:
     (``/v1``, ``/openai/deployments/NAME``) are passed over. Thread-safe.
     """
     # Only paths are remembered: a host may have a password before it, a query string a key in it.
-    return _find(method, url if _is_path(url) else urlsplit(url).path)
+    return _find(method, url if url in _PATHS or _is_path(url) else urlsplit(url).path)
+
+
+_PATHS = frozenset(row.path for row in ENDPOINTS)
 
 
 def _is_path(url: str) -> bool:

@@ -63,7 +63,7 @@ _INPUTS = {"chat.completions": "messages", "responses": "input", "completions": 
 """The endpoints that advice is given on, and the key of their input."""
 _LIMITS = frozenset({"max_completion_tokens", "max_output_tokens", "max_tokens"})
 _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
-_SHAPING = frozenset({*_ELSEWHERE, "functions", "instructions", "response_format", "text", "tools"})
+_SHAPING = frozenset({*_ELSEWHERE, "functions", "response_format", "text", "tools"})
 """Keys of a request besides its input that make it another question."""
 _SETTINGS = _LIMITS | {"prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier"}
 _TEXTS = frozenset({"arguments", "content", "input_text", "output", "output_text", "refusal", "text"})
@@ -94,12 +94,17 @@ def evidence_of(endpoint: str, body: Mapping[str, Any]) -> Evidence | None:
 
 def _read(body: Mapping[str, Any], name: str) -> Evidence:
     said = body.get(name)
+    sight = _Sight()
     keys: list[object] = [_SALT]
-    shape = beginning = None
-    chars = count = 0
-    sampled = False
-    if type(said) is list and said and _SHAPING.isdisjoint(body):
-        # Most are this: a history of {"role": ..., "content": ...}, and nothing beside it that shapes the answer.
+    tools: object = None
+    if not _SHAPING.isdisjoint(body):
+        tools = _tools(body.get("tools") or body.get("functions"))
+        keys += (tools, sight.shape(body, name))
+    beginning, count = None, 0
+    if type(said) is list and said and "instructions" not in body:
+        # Most are this: a history of {"role": ..., "content": ...}.
+        texts: list[object] = []
+        chars = 0
         shown = said if len(said) <= _ALL else _ends(said)
         for message in shown:
             if type(message) is not dict or len(message) != 2:
@@ -108,21 +113,19 @@ def _read(body: Mapping[str, Any], name: str) -> Evidence:
             if type(text) is not str or len(text) > _WHOLE or type(role := message.get("role")) is not str:
                 break
             chars += len(text)
-            keys.append(role)
-            keys.append(text)
+            texts.append(role)
+            texts.append(text)
         else:
-            count = len(said)
-            beginning = said[0]
-            if sampled := shown is not said:
+            keys += texts
+            beginning, count = said[0], len(said)
+            if shown is not said:
                 keys.append(count)
                 chars = chars * count // len(shown)
-    if count:
-        prompt_key: int | None = hash(tuple(keys))
-    else:
-        sight = _Sight()
-        prompt_key, shape, beginning, count = sight.whole(body, name)
-        chars, sampled = sight.chars, sight.sampled
-    prefix_key, prefix_chars = _prefix(beginning, shape, alone=count == 1)
+                sight.sampled = True
+            sight.chars = chars
+    if not count:
+        beginning, count = sight.whole(body, name, keys)
+    prefix_key, prefix_chars = _prefix(beginning, tools, alone=count == 1)
     retention = tier = None
     cache_key_set = max_tokens_set = False
     if not _SETTINGS.isdisjoint(body):
@@ -131,12 +134,12 @@ def _read(body: Mapping[str, Any], name: str) -> Evidence:
         cache_key_set = body.get("prompt_cache_key") is not None
         max_tokens_set = not _LIMITS.isdisjoint(body)
     return _new(Evidence, (
-        prompt_key,
+        hash(tuple(keys)) if count and not sight.blind else None,
         prefix_key,
         prefix_chars,
-        chars,
+        sight.chars,
         count,
-        sampled,
+        sight.sampled,
         cache_key_set,
         max_tokens_set,
         tier if type(tier) is str else None,
@@ -144,10 +147,11 @@ def _read(body: Mapping[str, Any], name: str) -> Evidence:
     ))  # fmt: skip
 
 
-def _prefix(beginning: object, shape: object, *, alone: bool) -> tuple[int | None, int]:
+def _prefix(beginning: object, tools: object, *, alone: bool) -> tuple[int | None, int]:
     """The key and the length of what a request begins with.
 
-    Where the whole prompt is one text, templates put their fixed part first: only its beginning counts.
+    Tools go before all text, so other tools are another beginning. Where the whole prompt is one text, templates put
+    their fixed part first: only its beginning counts.
     """
     text = beginning
     if type(text) is dict:
@@ -155,13 +159,13 @@ def _prefix(beginning: object, shape: object, *, alone: bool) -> tuple[int | Non
     if type(text) is not str:
         sight = _Sight()
         key = sight.key(text, text=True)
-        return (None, 0) if sight.blind or not sight.chars else (hash((_SALT, shape, key)), sight.chars)
+        return (None, 0) if sight.blind or not sight.chars else (hash((_SALT, tools, key)), sight.chars)
     length = len(text)
     if length <= _WHOLE:
-        return (hash((_SALT, shape, text)), length) if length else (None, 0)
+        return (hash((_SALT, tools, text)), length) if length else (None, 0)
     if alone:
-        return hash((_SALT, shape, text[:_LEAD])), min(length, _LEAD)
-    return hash((_SALT, shape, _sample(text))), length
+        return hash((_SALT, tools, text[:_LEAD])), min(length, _LEAD)
+    return hash((_SALT, tools, _sample(text))), length
 
 
 def _retention(body: Mapping[str, Any]) -> str | None:
@@ -171,6 +175,11 @@ def _retention(body: Mapping[str, Any]) -> str | None:
 
 def _word(value: object) -> str | None:
     return value if type(value) is str else None
+
+
+def _tools(tools: object) -> object:
+    """What tells sets of tools apart: their number, and the names at both ends."""
+    return (len(tools), _named(tools[0]), _named(tools[-1])) if type(tools) is list and tools else None
 
 
 def _named(tool: object) -> str | None:
@@ -201,13 +210,8 @@ class _Sight:
         self.left = _NODES
         self.sampled = False
 
-    def whole(self, body: Mapping[str, Any], name: str) -> tuple[int | None, object, object, int]:
-        """Looks at a whole request: its key, what shapes it, what it begins with, and its messages."""
-        keys: list[object] = [_SALT]
-        shape = None
-        if not _SHAPING.isdisjoint(body):
-            shape = self._shape(body, name)
-            keys.append(shape)
+    def whole(self, body: Mapping[str, Any], name: str, keys: list[object]) -> tuple[object, int]:
+        """Looks at any input: adds its keys, and says what it begins with, and the number of its messages."""
         count = 0
         beginning = body.get("instructions")
         if beginning is not None:
@@ -220,9 +224,7 @@ class _Sight:
         else:
             first, many = said, int(said is not None)
             keys.append(self.key(said, text=True))
-        count += many
-        key = hash(tuple(keys)) if count and not self.blind else None
-        return key, shape, first if beginning is None else beginning, count
+        return first if beginning is None else beginning, count + many
 
     def _messages(self, said: list[Any], keys: list[object]) -> None:
         """Adds the keys of a history, or of a list of texts."""
@@ -236,13 +238,10 @@ class _Sight:
         if shown is not said:
             self.chars = before + (self.chars - before) * len(said) // len(shown)
 
-    def _shape(self, body: Mapping[str, Any], name: str) -> object:
-        """What else makes a request the question that it is: history on the server, tools, the form of the answer."""
+    def shape(self, body: Mapping[str, Any], name: str) -> object:
+        """What else makes a request the question that it is: its history on the server, the form of the answer."""
         given = [(key, value) for key in _ELSEWHERE if key != name and (value := body.get(key)) is not None]
         found: list[object] = [(key, self.key(value)) for key, value in given]
-        tools = body.get("tools") or body.get("functions")
-        if type(tools) is list and tools:
-            found.append((len(tools), _named(tools[0]), _named(tools[-1])))
         for key in ("response_format", "text"):
             if (form := body.get(key)) is not None:
                 said = fields_of(form)

@@ -19,7 +19,10 @@ from openai_meter.call import Call
 from openai_meter.errors import ConfigurationError
 from openai_meter.sums import Sum, Totals, summed
 
-__all__ = ["DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Table", "breakdown", "checked", "folded"]
+__all__ = [
+    "DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Table", "breakdown", "checked", "combination",
+    "folded",
+]  # fmt: skip
 
 VALUES = 1_000
 """The distinct values that each dimension, and each tag, can have."""

@@ -27,7 +27,7 @@ _NOTHING: Mapping[str, Any] = {}
 class Heard:
     """The pieces of one answer. Kept by index (a choice, an output item), by kind and, for tool calls, by number."""
 
-    __slots__ = ("_answered", "_items", "_lost", "_names", "_pieces", "_raw", "_stopped", "size")
+    __slots__ = ("_answered", "_items", "_kinds", "_lost", "_names", "_pieces", "_raw", "_stopped", "size")
 
     def __init__(self) -> None:
         self._answered = False
@@ -37,6 +37,7 @@ class Heard:
         self._pieces: dict[Any, list[str]] = {}
         self._names: dict[tuple[int, int], str] = {}
         self._stopped: dict[int, str] = {}
+        self._kinds: dict[int, object] = {}
         self._items: dict[int, object] = {}
         self._raw: list[bytes] = []
 
@@ -46,11 +47,11 @@ class Heard:
         """Keeps a piece of text. ``key`` is an index for plain text, else ``(index, kind)`` or ``(index, kind, n)``."""
         if type(piece) is not str:
             return
-        length = len(piece)
-        if self.size + length > _ROOM:
-            self._lost += length
+        size = self.size + len(piece)
+        if size > _ROOM:
+            self._lost += len(piece)
             return
-        self.size += length
+        self.size = size
         pieces = self._pieces.get(key)
         if pieces is None:
             if len(self._pieces) < _PARTS:
@@ -103,7 +104,7 @@ class Heard:
     def _hear_call(self, index: int, number: int, function: object) -> None:
         said = fields_of(function)
         name = said.get("name")
-        if type(name) is str and len(self._names) < _PARTS:
+        if type(name) is str and name and len(self._names) < _PARTS:
             self._names[index, number] = name
         self.say((index, "call", number), said.get("arguments") or said.get("input") or "")
 
@@ -118,9 +119,11 @@ class Heard:
     def begun(self, index: object, item: object) -> None:
         """Hears that an item of a response's output begins: a tool call says its name here."""
         self._answered = True
-        name = fields_of(item).get("name")
-        if type(index) is int and type(name) is str and len(self._names) < _PARTS:
-            self._names[index, 0] = name
+        said = fields_of(item)
+        if type(index) is int and len(self._kinds) < _PARTS:
+            self._kinds[index] = said.get("type")
+            if type(name := said.get("name")) is str:
+                self._names[index, 0] = name
 
     def raw(self, event: bytes) -> None:
         """Keeps an event of a stream that the program reads as bytes; it is parsed only if that is needed."""
@@ -156,7 +159,7 @@ class Heard:
     def spoken(self) -> tuple[Spoken, ...]:
         """What was said, by choice or item."""
         indexes = {key[0] if type(key) is tuple else key for key in self._pieces}
-        indexes |= {index for index, _ in self._names} | self._stopped.keys() | self._items.keys()
+        indexes |= {index for index, _ in self._names} | self._stopped.keys() | self._items.keys() | self._kinds.keys()
         return tuple(self._one(index) for index in sorted(indexes))
 
     def _one(self, index: int) -> Spoken:
@@ -175,6 +178,7 @@ class Heard:
             ),
             done=stopped is not None,
             stopped=stopped or None,
+            reasoned=self._kinds[index] == "reasoning" if index in self._kinds else None,
         )
 
     def _joined(self, key: Any) -> str:

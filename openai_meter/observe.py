@@ -22,9 +22,8 @@ from openai_meter.call import ESTIMATED, Status, UsageSource, make_call, new_cal
 from openai_meter.endpoints import Endpoint
 from openai_meter.evidence import evidence_of
 from openai_meter.facts import provider_cost, request_facts
-from openai_meter.heard import Heard
 from openai_meter.meter import Meter, Readings, finish, start_over_in_child
-from openai_meter.scope import Attribution, current, surroundings
+from openai_meter.scope import Attribution, Surroundings, current, surroundings
 from openai_meter.spoken import Spoken, spoken_of_answer
 from openai_meter.usage import Usage, fields_of
 from openai_meter.worker import worker
@@ -32,6 +31,7 @@ from openai_meter.worker import worker
 __all__ = ["OpenCall", "Pending", "finish_open_streams", "open_calls"]
 
 _UNKNOWN = Usage()
+_new = tuple.__new__  # what a NamedTuple calls in the end, without the function in between
 _RARE = frozenset({"tools", "prompt_cache_options", "size", "background_options"})
 """The keys of a request that its price may depend on."""
 
@@ -66,10 +66,11 @@ class Pending:
         host: the host that is asked.
         body: the request's JSON body; kept until the call ends, and only where its tokens may have to be counted.
         stream: whether the answer was asked for as a stream.
+        here: what stands around the call; by default, what stands around this.
     """
 
     __slots__ = (
-        "_answer", "_body", "_claim", "_clock", "_evidence", "_first", "_who", "block", "collected", "host",
+        "_answer", "_body", "_claim", "_clock", "_evidence", "_first", "_listed", "_who", "block", "collected", "host",
         "listeners", "provider", "reading", "requested_model", "row", "started", "stream",
     )  # fmt: skip
 
@@ -82,20 +83,23 @@ class Pending:
         body: Mapping[str, Any],
         *,
         stream: bool,
+        here: Surroundings | None = None,
     ) -> None:
+        here = surroundings.get() if here is None else here
+        blocks = here.blocks
         self.row = row
         self.listeners = listeners
         self.provider = provider
         self.host = host
         self.stream = stream
-        self.reading = Reading()
+        self.reading = reading = Reading()
         model = body.get("model")
         self.requested_model: str | None = model if type(model) is str else None
         if row.request is not None:
-            row.request(self.reading, body)
+            row.request(reading, body)
         if not _RARE.isdisjoint(body):
-            self.reading.facts = request_facts(body)
-        self.reading.background = body.get("background") is True
+            reading.facts = request_facts(body)
+        reading.background = body.get("background") is True
         self._body: Mapping[str, Any] | None = None
         self._answer: Mapping[str, Any] | None = None
         if row.estimate:
@@ -103,16 +107,17 @@ class Pending:
         self._evidence = evidence_of(row.name, body)
         self.collected = False
         """Whether the call ends because its stream is collected: a finalizer must start no thread."""
-        self._who: Attribution = current()
-        blocks = surroundings.get().blocks
+        self._who: Attribution = current(here)
         self.block: str | None = blocks[-1].name if blocks else None
         self._first: float | None = None
+        self._listed = False
         self._claim = [True]  # list.pop() is atomic: of all who want to finish the call, one does
         self.started = time.time()
         self._clock = time.perf_counter()
 
     def open(self) -> None:
         """Lists the call as one that is being read, so that it can be shown, and finished at exit."""
+        self._listed = True
         OPEN.put(id(self), self)
 
     def saw(self, answer: object) -> None:
@@ -146,7 +151,8 @@ class Pending:
         except IndexError:
             return
         try:
-            OPEN.pop(id(self))
+            if self._listed:
+                OPEN.pop(id(self))
             self._settle(error, whole=whole)
         except Exception as fault:
             self._body = self._answer = None
@@ -219,7 +225,7 @@ class Pending:
         if status == "error" and reading.state is None and self._first is None:
             reading.facts["status"] = "error"  # there was no answer at all
         error_type = reading.error_type if error is None else type(error).__name__
-        end = _End(status, error_type, time.perf_counter() - self._clock)
+        end = _new(_End, (status, error_type, time.perf_counter() - self._clock))
         usage = reading.total()
         body, answer, self._body, self._answer = self._body, self._answer, None, None
         if body is not None and (usage is None or not usage.total_tokens):
@@ -232,7 +238,7 @@ class Pending:
                 if not self.collected:
                     worker.start()
                 return
-        self._write(end, [*reading.split] or [(reading.model, usage)])
+        self._write(end, tuple(reading.split) or ((reading.model, usage),))
 
     def _estimate(self, end: _End, usage: Usage | None, body: Mapping[str, Any], said: tuple[Spoken, ...]) -> None:
         """Counts the tokens, and records the call. Runs in the worker, or in whoever waits for it."""
@@ -254,54 +260,56 @@ class Pending:
         except Exception as error:
             faults.caught(error, f"estimating a call of {self.row.name}")
         finally:
-            reading.heard = Heard()
-            self._write(end, [(reading.model, found[0])], *found[1:])
+            reading.heard_or_none = None
+            self._write(end, ((reading.model, found[0]),), *found[1:])
 
     def _write(
         self,
         end: _End,
-        split: list[tuple[str | None, Usage | None]],
+        split: Iterable[tuple[str | None, Usage | None]],
         source: UsageSource = "api",
         unknown: tuple[str, ...] = (),
     ) -> None:
         """Makes the record (or several, where an answer reports several models) and hands it to the listeners."""
-        reading = self.reading
+        reading, who = self.reading, self._who
         started_at = datetime.fromtimestamp(self.started, UTC)
-        for model, usage in split:
+        for answered_model, usage in split:
+            model = answered_model or self.requested_model
             for meter, listeners in self._by_meter():
-                cost, book = meter.price(usage, model or self.requested_model, self, started_at)
+                cost, book = meter.price(usage, model, self, started_at)
+                # In the order of Call's fields: to match 31 keywords takes as long as to set 31 attributes.
                 call = make_call(
-                    id=new_call_id(self.started),
-                    started_at=started_at,
-                    duration=end.duration,
-                    endpoint=self.row.name,
-                    provider=self.provider,
-                    model=model or self.requested_model,
-                    requested_model=self.requested_model,
-                    status=end.status,
-                    usage=usage or _UNKNOWN,
-                    usage_source="none" if usage is None or not (usage.known or usage.seconds) else source,
-                    usage_unknown=unknown,
-                    response_id=reading.response_id,
-                    service_tier=reading.service_tier,
-                    stream=self.stream,
-                    time_to_first_token=None if self._first is None else self._first - self._clock,
-                    error_type=end.error_type,
-                    cost_pico=cost.amount_pico,
-                    cost_status=cost.status,
-                    cost_reason=cost.reason,
-                    cost_estimated=cost.estimated or source in ESTIMATED,
-                    price_source=cost.source,
-                    agent=self._who.agent,
-                    operation=self._who.operation,
-                    user=self._who.user,
-                    session=self._who.session,
-                    tags=self._who.tags,
-                    block=self.block,
-                    host=self.host,
-                    price_facts=reading.facts,
-                    price_book=book,
-                    evidence=self._evidence,
+                    new_call_id(self.started),
+                    started_at,
+                    end.duration,
+                    self.row.name,
+                    self.provider,
+                    model,
+                    self.requested_model,
+                    end.status,
+                    _UNKNOWN if usage is None else usage,
+                    "none" if usage is None or (usage.total_tokens is None and not usage.seconds) else source,
+                    unknown,
+                    reading.response_id,
+                    reading.service_tier,
+                    self.stream,
+                    None if self._first is None else self._first - self._clock,
+                    end.error_type,
+                    cost.amount_pico,
+                    cost.status,
+                    cost.reason,
+                    cost.estimated or source in ESTIMATED,
+                    cost.source,
+                    who.agent,
+                    who.operation,
+                    who.user,
+                    who.session,
+                    who.tags,
+                    self.block,
+                    self.host,
+                    reading.facts,
+                    self._evidence,
+                    book,
                 )
                 for listener in listeners:
                     listener.take(call)

@@ -30,18 +30,19 @@ class Reporting:
 
         return lines.compact(self.report(), language(lang))
 
-    def report(self, by: str | Iterable[str] = "model") -> Report:
+    def report(self, by: str | Iterable[str] = "model", *, lang: str | None = None) -> Report:
         """What was counted until now, as a value: to be rendered, printed, saved, or sent as JSON.
 
         Args:
             by: a dimension, or several (``"agent,model"`` or ``("agent", "model")``).
+            lang: the language of the alerts in it; the rest is put into words when it is rendered.
 
         Raises:
-            ConfigurationError: there is no such dimension.
+            ConfigurationError: there is no such dimension or language.
         """
         from openai_meter.reports import values  # noqa: PLC0415
 
-        return values.make(cast("Readings", self), by)
+        return values.make(cast("Readings", self), by, lang)
 
     def print_summary(
         self,
@@ -64,7 +65,7 @@ class Reporting:
         Raises:
             ConfigurationError: there is no such dimension, format or language.
         """
-        self.report(by).print(file, format=format, lang=lang)
+        self.report(by, lang=lang).print(file, format=format, lang=lang)
 
     def save_report(
         self,
@@ -90,7 +91,7 @@ class Reporting:
                 no format.
             OSError: the file cannot be written.
         """
-        return self.report(by).save(path, format=format, lang=lang)
+        return self.report(by, lang=lang).save(path, format=format, lang=lang)
 
     def to_dict(self, by: str | Iterable[str] = "model") -> dict[str, Any]:
         """Everything that :meth:`print_summary` shows, as plain JSON values."""

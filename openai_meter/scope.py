@@ -73,9 +73,13 @@ _DEPTH = 10_000
 so on for ever, would else remember all the scopes of its ancestors."""
 
 
-def current() -> Attribution:
-    """What the surrounding code says of a call made now; the agent is openai-agents' own, where nobody else says it."""
-    who = surroundings.get().who
+def current(here: Surroundings | None = None) -> Attribution:
+    """What the surrounding code says of a call made now; the agent is openai-agents' own, where nobody else says it.
+
+    Args:
+        here: the surroundings of now, from those who have looked already.
+    """
+    who = (surroundings.get() if here is None else here).who
     if who.agent is None and agents_sdk.MODULE in sys.modules and (agent := agents_sdk.current_agent()) is not None:
         return Attribution(agent, who.operation, who.user, who.session, who.tags)
     return who

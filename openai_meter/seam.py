@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from openai_meter import asking, faults, streams
 from openai_meter.bodies import read_text
 from openai_meter.endpoints import find
-from openai_meter.meter import Meter, Readings
+from openai_meter.meter import Block, Meter, Readings
 from openai_meter.observe import Pending, finish_open_streams
 from openai_meter.patching import Patches, tree
 from openai_meter.scope import surroundings
@@ -48,13 +48,14 @@ class _Sdk(NamedTuple):
     streams: tuple[type[Any], ...]
     raw: tuple[type[Any], ...]
     binary: type[Any]
-    copy_options: Callable[[Any], Any]
+    copy_options: Callable[[Any, PostParser], Any]
 
     @classmethod
     def of(cls, base: ModuleType) -> _Sdk:
         # openai is being imported or has been: its base client was seen, and that has imported all of these.
         from openai._compat import model_copy  # noqa: PLC0415
         from openai._legacy_response import HttpxBinaryResponseContent, LegacyAPIResponse  # noqa: PLC0415
+        from openai._models import FinalRequestOptions  # noqa: PLC0415
         from openai._response import BaseAPIResponse  # noqa: PLC0415
         from openai._streaming import AsyncStream, Stream  # noqa: PLC0415
 
@@ -64,8 +65,30 @@ class _Sdk(NamedTuple):
             streams=(Stream, AsyncStream),
             raw=(LegacyAPIResponse, BaseAPIResponse),
             binary=HttpxBinaryResponseContent,
-            copy_options=model_copy,
+            copy_options=_copier(FinalRequestOptions, model_copy),
         )
+
+
+def _copier(kind: type[Any], model_copy: Callable[[Any], Any]) -> Callable[[Any, PostParser], Any]:
+    """What copies request options and puts a parser into the copy: one of pydantic 2 in the quickest way."""
+    slots = ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+    has_fields_only = all(hasattr(kind, name) for name in slots) and not getattr(kind, "__private_attributes__", None)
+    put = object.__setattr__
+
+    def copy(options: Any, parser: PostParser) -> Any:
+        if has_fields_only and type(options) is kind and options.__pydantic_private__ is None:
+            # What pydantic's own copying and setting come to for such a model, in a third of the time.
+            twin = object.__new__(kind)
+            put(twin, "__dict__", {**options.__dict__, "post_parser": parser})
+            put(twin, "__pydantic_fields_set__", {*options.__pydantic_fields_set__, "post_parser"})
+            put(twin, "__pydantic_extra__", options.__pydantic_extra__ and {**options.__pydantic_extra__})
+            put(twin, "__pydantic_private__", None)
+        else:
+            twin = model_copy(options)
+            twin.post_parser = parser
+        return twin
+
+    return copy
 
 
 class _Seam:
@@ -278,27 +301,29 @@ def _begin(
 ) -> tuple[PostParser, tuple[Any, ...], dict[str, Any]] | None:
     """Begins to meter a request: who sees its answer, and the arguments to go on with; ``None`` to leave it alone."""
     try:
-        options = args[1] if len(args) > 1 else kwargs["options"]
-        row = find(options.method, options.url)
-        if row is None or type(options.post_parser) is PostParser:
+        here = surroundings.get()
+        listeners = _listeners(client, here.blocks)  # first: where nobody listens, nothing else is looked at
+        if not listeners:
             return None
-        listeners = _listeners(client)
+        options = args[1] if len(args) > 1 else kwargs["options"]
+        said = options.__dict__  # to ask a model of pydantic for five attributes takes longer than all that follows
+        url, inner = said["url"], said["post_parser"]
+        row = find(said["method"], url)
         sdk = seam.sdk
-        if not listeners or sdk is None:
+        if row is None or type(inner) is PostParser or sdk is None:
             return None
         prepare()
         worker.start()  # for what came from finalizers, which cannot do it
-        body = _body(options)
-        provider, host = _provider(client, options.url)
-        pending = Pending(row, listeners, provider, host, body, stream=kwargs.get("stream") is True)
+        body = _body(said["json_data"], said["extra_json"])
+        provider, host = _provider(client, url)
+        pending = Pending(row, listeners, provider, host, body, here=here, stream=kwargs.get("stream") is True)
         if pending.requested_model is None:
-            pending.requested_model = _deployment(client, options.url)
-        parser = PostParser(options.post_parser, pending, sdk)
-        copy = sdk.copy_options(options)
-        copy.post_parser = parser
-        if pending.stream and asking.may_ask(row, body, options.headers, provider, host):
+            pending.requested_model = _deployment(client, url)
+        parser = PostParser(inner, pending, sdk)
+        copy = sdk.copy_options(options, parser)
+        if pending.stream and asking.may_ask(row, body, said["headers"], provider, host):
             parser.unasked = _with_options(args, kwargs, copy)
-            copy = sdk.copy_options(copy)
+            copy = sdk.copy_options(copy, parser)
             asking.ask(copy)
             parser.asked = True
         return parser, *_with_options(args, kwargs, copy)
@@ -316,11 +341,10 @@ def _with_options(
     return args, {**kwargs, "options": options}
 
 
-def _listeners(client: Any) -> tuple[Readings, ...]:
+def _listeners(client: Any, blocks: tuple[Block, ...]) -> tuple[Readings, ...]:
     """Who hears a request of this client: the installed meter, the client's own, and the blocks around; each once."""
     installed = seam.installed
-    mark = vars(client).get(MARK)
-    blocks = surroundings.get().blocks
+    mark = client.__dict__.get(MARK)
     if mark is None and not blocks:
         return () if installed is None else (installed,)
     found: dict[Readings, None] = {}
@@ -336,30 +360,46 @@ def _listeners(client: Any) -> tuple[Readings, ...]:
 _NO_BODY: Mapping[str, Any] = {}
 
 
-def _body(options: Any) -> Mapping[str, Any]:
+def _body(body: object, extra: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """The request's JSON body, as the SDK will send it. Looked at here and nowhere else; never the caller's values."""
-    body = options.json_data if isinstance(options.json_data, Mapping) else _NO_BODY
-    return {**body, **options.extra_json} if options.extra_json else body
+    known = body if type(body) is dict or isinstance(body, Mapping) else _NO_BODY
+    return {**known, **extra} if extra else known
 
 
 def set_hosts(hosts: Mapping[str, str]) -> None:
     """Says which provider stands behind some hosts."""
     seam.hosts = dict(hosts)
     _providers.clear()
+    _bases.clear()
 
 
 _providers: dict[tuple[type[Any], str], str] = {}
+_bases: dict[int, tuple[Any, type[Any], tuple[str, str]]] = {}
+"""Base URLs by ``id()``: each with the class of its client, and who answers there. Held, so that no id is used again;
+to ask a URL for its host takes longer than all the rest."""
 _AZURE_HOSTS = (".azure.com", ".azure-api.net", ".azure.us", ".azure.cn")
 
 
 def _provider(client: Any, url: str) -> tuple[str, str]:
     """Who answers: ``openai``, ``azure``, or the host; and the host."""
     if "://" in url:
-        host: str = urlsplit(url).hostname or ""
-    else:
-        # The property of the same name asks the environment again, each time.
-        base = vars(client).get("_base_url")
-        host = (client.base_url if base is None else base).host
+        return _provider_at(client, urlsplit(url).hostname or "")
+    # The property of the same name asks the environment again, each time.
+    base = client.__dict__.get("_base_url")
+    if base is None:
+        return _provider_at(client, client.base_url.host)
+    known = _bases.get(id(base))
+    if known is not None and known[0] is base and known[1] is type(client):
+        return known[2]
+    found = _provider_at(client, base.host)
+    if (
+        len(_bases) < 1_000 and not base.userinfo and not base.query
+    ):  # there may be a password in the one, a key in both
+        _bases[id(base)] = base, type(client), found
+    return found
+
+
+def _provider_at(client: Any, host: str) -> tuple[str, str]:
     key = (type(client), host)
     provider = _providers.get(key)
     if provider is None:

@@ -265,7 +265,8 @@ class Services(_Readings):
         Raises:
             ConfigurationError: there is no such language.
         """
-        return self.report(by="model").render("markdown", lang=lang)
+        # Alerts and advice are for the chat action (``actions.py``) to put before and after it.
+        return replace(self.report(by="model", lang=lang), alerts=()).render("markdown", lang=lang)
 
     def generate_compact_summary(self, lang: str | None = None) -> str:
         """A rule and one line with calls, tokens and cost, to be put at the end of a chat message.

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from openai_meter import faults, groups
 from openai_meter.alarms import Alarms
 from openai_meter.call import Call
-from openai_meter.groups import DIMENSIONS, OTHER_MODELS, UNATTRIBUTED, UNKNOWN_MODEL, Table
+from openai_meter.groups import DIMENSIONS, OTHER_MODELS, UNATTRIBUTED, UNKNOWN_MODEL, Table, combination
 from openai_meter.sums import NOT_PRICED, NOTHING, Sum, Totals, summed
 
 __all__ = ["DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Store", "Totals", "Unpriced"]
@@ -55,7 +55,7 @@ class Store:
         """Adds a finished call. Never waits, and may be called from anywhere, a finalizer included."""
         self._inbox.append(call)
         # Again after the release: a call that came in at the very end of the loop inside would be left lying.
-        while self._inbox and not self._emptying and self._lock.acquire(blocking=False):
+        while self._inbox and not self._emptying and self._lock.acquire(False):
             try:
                 self._empty_inbox()
             finally:
@@ -84,8 +84,11 @@ class Store:
         looks at no signal: an exception that a signal handler raises finds the call in the inbox, or counted.
         """
         table = self._table
-        key, before = table.find(call)
-        counted = (before or NOTHING).plus(call)
+        key = combination(call)
+        before = table.sums.get(key)
+        if before is None:  # a new combination, or one that is folded
+            key, before = table.find(call)
+        counted = (NOTHING if before is None else before).plus(call)
         if table is not self._table:  # a signal handler has reset the store or repriced the store meanwhile
             return
         table.sums[key] = counted

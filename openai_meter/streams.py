@@ -82,11 +82,12 @@ class Watch:
 class _Tap:
     """Stands before a stream's iterator and shows each event to the meter."""
 
-    __slots__ = ("_asked", "_inner", "_next", "_turn", "_watch")
+    __slots__ = ("_asked", "_event", "_inner", "_next", "_turn", "_watch")
 
     def __init__(self, inner: Any, step: Callable[[], Any], watch: Watch, *, asked: bool) -> None:
         self._watch = watch
         self._asked = asked
+        self._event = watch.pending.event
         self._inner = inner
         self._next = step
         watch.turn += 1
@@ -135,7 +136,7 @@ class EventTap(_Tap):
                 self._end(error)
                 raise
             watch.busy = False
-            watch.pending.event(item)
+            self._event(item)
             if not (self._asked and conceal(item)):
                 return item
 
@@ -161,7 +162,7 @@ class AsyncEventTap(_Tap):
                 self._end(error)
                 raise
             watch.busy = False
-            watch.pending.event(item)
+            self._event(item)
             if not (self._asked and conceal(item)):
                 return item
 

@@ -32,7 +32,7 @@ _PLAIN = frozenset({"chat.completions", "completions", "responses", "responses.c
 _FREE = frozenset(row.name for row in ENDPOINTS if row.free)
 WAITING = "prices are being read"
 """Why a call has no price yet, if it will have one in a moment; compared by identity."""
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 """Seconds that a fork waits for the price files at most."""
 
 
@@ -72,6 +72,8 @@ class Tariff:
         self._failed = False
         # Held by whoever reads, or imports what reads: a fork waits for it, and leaves no half library to the child.
         self._reading = threading.RLock()
+        # Held while prices are read and what waited is priced. Not by a fork: pricing waits for others' locks.
+        self._settling = threading.RLock()
         self._loader: threading.Thread | None = None
         self._held = False
         _tariffs.add(self)
@@ -120,7 +122,7 @@ class Tariff:
     def settle(self) -> None:
         """Prices what had to wait; waits for whoever is about it already."""
         if self._waiting:
-            with self._reading:
+            with self._settling:
                 if self._waiting:
                     self._load_and_reprice()
 
@@ -141,9 +143,11 @@ class Tariff:
         self, usage: Usage | None, model: str | None, call: Pending, at: datetime
     ) -> tuple[Cost, PriceBook | None]:
         """The cost of a call that ends now, and the prices it came from; unpriced while the files are being read."""
-        if call.row.name in _FREE:
+        name, reading = call.row.name, call.reading
+        facts = reading.facts
+        if name in _FREE:
             return Cost(0, "free"), None
-        if usage is None and call.reading.facts.get("status") == "error":
+        if usage is None and facts.get("status") == "error":
             return Cost(0, "free", "errors are not charged"), None
         if self._failed:
             return Cost(None, "unpriced", "the prices cannot be read"), None
@@ -151,16 +155,15 @@ class Tariff:
             self._start_loading()
             return Cost(None, "unpriced", WAITING), None
         try:
-            book = self.book.view()
-            facts = call.reading.facts
-            if usage is not None and not facts and call.row.name in _PLAIN:
+            book = (self._book or self.book).view()
+            if usage is not None and not facts and name in _PLAIN:
                 return book.cost_of(
-                    usage, model, call.provider, call.host, call.reading.service_tier, at, call.requested_model
+                    usage, model, call.provider, call.host, reading.service_tier, at, call.requested_model
                 ), book
             from openai_meter.prices import Billable  # noqa: PLC0415
 
             return book.cost(Billable(
-                usage, model, call.requested_model, call.row.name, call.provider, call.host, call.reading.service_tier,
+                usage, model, call.requested_model, name, call.provider, call.host, reading.service_tier,
                 at, window=facts.get("window"), details=facts,
             )), book  # fmt: skip
         except Exception as error:
@@ -204,6 +207,7 @@ class Tariff:
     def start_over_in_child(self) -> None:
         """Makes the tariff of a forked child usable."""
         self._reading = threading.RLock()
+        self._settling = threading.RLock()
         self._loader = None
         self._waiting = False
         if self._book is not None:

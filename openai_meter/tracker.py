@@ -78,7 +78,7 @@ class TokenTracker:
         self.output_dir = Path(output_dir)
         self.PRICING: dict[str, Mapping[str, Number] | Price] = dict(pricing or {})
         model = seam.installed or seam.meter
-        self.meter = Meter(recent=recent) if model is None else model.alike()
+        self.meter = Meter(recent=recent, thresholds=False) if model is None else model.alike()
         """What counts: a meter of the tracker's own, with all that a meter can show."""
         self.meter.configure(recent=recent)
         self._seen: Bounded[int | str, bool] = Bounded(_REMEMBERED)
@@ -167,6 +167,7 @@ class TokenTracker:
         # A lock of each process: the parent's may be held for ever by a thread that a fork has left behind.
         with self._locks.setdefault(os.getpid(), threading.RLock()):
             prices = {name: _price(name, row) for name, row in table.items()}
+            self.meter.settle()  # what had to wait for the price files has the prices of its own time
             for name in self._applied.keys() - prices.keys():
                 self.meter.prices.set(name, None)
             for name, price in prices.items():

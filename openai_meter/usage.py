@@ -184,26 +184,71 @@ _TOP_PARTS = {
 }
 
 
-def _add_parts(parts: dict[str, Any], said: object, names: Mapping[str, str]) -> None:
-    for name, value in fields_of(said).items():
+_NAMED_ON_TOP = frozenset(_TOP_PARTS)
+_ELSEWHERE = _NAMED_ON_TOP | {"seconds"}
+
+
+def _add_parts(parts: dict[str, Any], said: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    for name, value in said.items():
         # Most are 0 or null: what is false is neither looked up nor counted.
-        if value and (part := names.get(name)) is not None and (number := count(value)):
-            parts[part] = number
+        if value and (part := names.get(name)) is not None:
+            if type(value) is int and value > 0:
+                parts[part] = value
+            elif number := count(value):
+                parts[part] = number
 
 
-def _details(usage: Mapping[str, Any], names: tuple[str, ...]) -> object:
+def _details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
     for name in names:
         if (value := usage.get(name)) is not None:
-            return value
-    return None
+            return fields_of(value)
+    return _NOTHING
 
 
-def _first(usage: Mapping[str, Any], name: str, other: str) -> int | None:
-    value = usage.get(name)
+def _first(value: object, other: object) -> int | None:
     if value is None or (number := count(value)) is None:
-        value = usage.get(other)
-        number = None if value is None else count(value)
+        number = other if type(other) is int and other >= 0 else count(other)
     return number
+
+
+def _read_plain(usage: Mapping[str, Any]) -> Usage | None:
+    """The quick way for what almost every call says: text tokens of a chat or a response, in figures that agree.
+
+    ``None`` for everything else, which the tables are for.
+    """
+    get = usage.get
+    if (tokens_in := get("prompt_tokens")) is not None:
+        tokens_out, inputs, outputs = (
+            get("completion_tokens"), get("prompt_tokens_details"), get("completion_tokens_details"),
+        )  # fmt: skip
+        mixed = "input_tokens" in usage or "output_tokens" in usage
+    else:
+        tokens_in, tokens_out = get("input_tokens"), get("output_tokens")
+        inputs, outputs = get("input_tokens_details"), get("output_tokens_details")
+        mixed = "prompt_tokens_details" in usage or "completion_tokens_details" in usage
+    if mixed or inputs is None or outputs is None or not _ELSEWHERE.isdisjoint(usage):
+        return None
+    get_in, get_out = fields_of(inputs).get, fields_of(outputs).get
+    if (
+        get_in("audio_tokens")
+        or get_in("image_tokens")
+        or get_in("cached_tokens_details") is not None
+        or get_in("cache_write_tokens_details") is not None
+        or get_out("audio_tokens")
+        or get_out("image_tokens")
+    ):
+        return None
+    total, cached = get("total_tokens"), get_in("cached_tokens") or 0
+    written, reasoning = get_in("cache_write_tokens") or 0, get_out("reasoning_tokens") or 0
+    if (
+        type(tokens_in) is type(tokens_out) is type(total) is type(cached) is type(written) is type(reasoning) is int
+        and tokens_in + tokens_out == total
+        and 0 <= cached <= tokens_in
+        and 0 <= reasoning <= tokens_out
+        and written >= 0
+    ):
+        return _make(tokens_in, tokens_out, total, cached, written, 0, reasoning)
+    return None
 
 
 def read_usage(raw: object) -> Usage | None:
@@ -214,11 +259,17 @@ def read_usage(raw: object) -> Usage | None:
     output), a missing total is the sum.
     """
     usage = fields_of(raw)
-    tokens_in = _first(usage, "input_tokens", "prompt_tokens")
-    tokens_out = _first(usage, "output_tokens", "completion_tokens")
-    total = count(usage.get("total_tokens"))
+    if (plain := _read_plain(usage)) is not None:
+        return plain
+    get = usage.get
+    if type(tokens_in := get("input_tokens")) is not int or tokens_in < 0:
+        tokens_in = _first(tokens_in, get("prompt_tokens"))
+    if type(tokens_out := get("output_tokens")) is not int or tokens_out < 0:
+        tokens_out = _first(tokens_out, get("completion_tokens"))
+    if type(total := get("total_tokens")) is not int or total < 0:
+        total = count(total)
     parts: dict[str, Any] = {}
-    if duration := seconds(usage.get("seconds")):
+    if (length := get("seconds")) is not None and (duration := seconds(length)):
         parts["seconds"] = duration
     if tokens_in is None and tokens_out is None and total is None:
         return _make(**parts) if parts else None
@@ -227,19 +278,23 @@ def read_usage(raw: object) -> Usage | None:
     elif tokens_in is not None and tokens_out is None:
         tokens_out = max(total - tokens_in, 0)
 
-    _add_parts(parts, usage, _TOP_PARTS)
-    if (inputs := _details(usage, _INPUT_DETAILS)) is not None:
-        _add_parts(parts, inputs, _INPUT_PARTS)
-        said = fields_of(inputs)
-        if (cached := said.get("cached_tokens_details")) is not None:
-            _add_parts(parts, cached, _CACHED_PARTS)
-        if (written := said.get("cache_write_tokens_details")) is not None:
-            _add_parts(parts, written, _WRITTEN_PARTS)
-    if (outputs := _details(usage, _OUTPUT_DETAILS)) is not None:
-        _add_parts(parts, outputs, _OUTPUT_PARTS)
+    _read_parts(parts, usage)
     if _contradicts(tokens_in, tokens_out, total, parts):
         parts["inconsistent"] = True
     return _make(tokens_in, tokens_out, total, **parts)
+
+
+def _read_parts(parts: dict[str, Any], usage: Mapping[str, Any]) -> None:
+    if not _NAMED_ON_TOP.isdisjoint(usage):
+        _add_parts(parts, usage, _TOP_PARTS)
+    if inputs := _details(usage, _INPUT_DETAILS):
+        _add_parts(parts, inputs, _INPUT_PARTS)
+        if (cached := inputs.get("cached_tokens_details")) is not None:
+            _add_parts(parts, fields_of(cached), _CACHED_PARTS)
+        if (written := inputs.get("cache_write_tokens_details")) is not None:
+            _add_parts(parts, fields_of(written), _WRITTEN_PARTS)
+    if outputs := _details(usage, _OUTPUT_DETAILS):
+        _add_parts(parts, outputs, _OUTPUT_PARTS)
 
 
 def _contradicts(tokens_in: int | None, tokens_out: int | None, total: int, parts: Mapping[str, Any]) -> bool:

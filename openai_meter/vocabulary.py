@@ -83,7 +83,7 @@ _TIMEOUT = 15.0
 """Seconds that a download waits for the server at most, each time that it waits."""
 _LONGEST = 120.0
 """Seconds that a download takes at most."""
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 """Seconds that a fork waits for a vocabulary that is being read at most."""
 
 

@@ -70,7 +70,7 @@ class Worker:
         return True
 
     def drain(self, patience: float = 10.0) -> bool:
-        """Does all that is in the queue, and waits for what is being done.
+        """Does what is in the queue by now, and waits for what is being done; what comes in meanwhile it leaves.
 
         Args:
             patience: how many seconds to wait for a job that somebody else is at.
@@ -78,19 +78,15 @@ class Worker:
         Returns:
             Whether everything was done.
         """
-        while self._jobs or not self._idle():
-            if not self._doing.acquire(timeout=patience):
-                return False
+        left = len(self._jobs)
+        while self._doing.acquire(timeout=patience):
             try:
+                if left <= 0 or not self._jobs:
+                    return True
                 self._do_one()
+                left -= 1
             finally:
                 self._doing.release()
-        return True
-
-    def _idle(self) -> bool:
-        if self._doing.acquire(blocking=False):
-            self._doing.release()
-            return True
         return False
 
     def _do_one(self) -> None:

@@ -276,6 +276,14 @@ def test_what_is_read_need_not_be_written() -> None:
     assert found.saving == 9 * Decimal("2.4") * CACHEABLE / 10**6  # 0.10 instead of 2.50
 
 
+def test_a_part_that_was_written() -> None:
+    """Of 4,000 tokens 1,500 were written: with 2,176 read from the cache, none of these is left to write."""
+    usage = Usage(4_000, 10, 4_010, cache_write_tokens=1_500)
+    calls = make(10, body=alike, usage=usage, model="gpt-6.2-sol")
+    # 2,500 x 2 + 1,500 x 2.50 = 8,750; 2,176 x 0.10 + 1,824 x 2 = 3,865.6. The first writes 2,176 instead of 1,500.
+    assert advise(calls)["prompt_caching"].saving == (9 * Decimal("4884.4") - 676 * Decimal("0.5")) / 10**6
+
+
 def test_a_part_that_was_cached() -> None:
     """Only what was not read from the cache is a saving; from a half on, all is well."""
     found = advise(make(10, body=alike, usage=Usage(2_300, 10, 2_310, cached_input_tokens=1_024)))["prompt_caching"]
@@ -427,6 +435,17 @@ def test_work_at_equal_distances() -> None:
     assert "background_work" in advise(make(60, body=other, every=60))
     pool = [replace(call, started_at=START + timedelta(seconds=n // 10)) for n, call in enumerate(make(60, body=other))]
     assert "background_work" in advise(pool)
+
+
+def test_work_with_short_pauses() -> None:
+    """Calls of any length, with a pause of a twentieth between them, are a steady row; with a half they are not."""
+    for pause, steady in ((0.05, True), (0.5, False)):
+        dice, at, calls = random.Random(1), 0.0, []
+        for call in make(300, body=other):
+            length = dice.expovariate(0.1)
+            calls.append(replace(call, started_at=START + timedelta(seconds=at), duration=length))
+            at += length * (1 + pause)
+        assert ("background_work" in advise(calls)) is steady
 
 
 def visitors() -> list[Call]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -64,6 +65,24 @@ def test_ids_are_uuids_of_version_7_in_the_order_of_time() -> None:
     one = uuid.UUID(ids[0])
     assert (one.version, one.variant, str(one)) == (7, uuid.RFC_4122, ids[0])
     assert one.int >> 80 == 1_700_000_000_000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_makes_other_ids() -> None:
+    """Random halves that were drawn before a fork are used by the parent alone."""
+    new_call_id(1.0)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, new_call_id(1.0).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        theirs = pipe.read()
+    os.waitpid(child, 0)
+    ours = new_call_id(1.0)
+    assert (len(theirs), theirs[:18]) == (36, ours[:18])
+    assert theirs[19:] != ours[19:]
 
 
 def test_errors_and_failures_count_as_failed() -> None:

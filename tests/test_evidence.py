@@ -161,6 +161,11 @@ def test_a_shared_beginning() -> None:
     assert seen(chat(RULES + ".", "a")).prefix_key not in keys
     with_tools = chat(RULES, "a", tools=[{"type": "function", "function": {"name": "f"}}])
     assert seen(with_tools).prefix_key not in keys  # tools stand before the messages in what is cached
+    one, other = (
+        seen({"instructions": RULES, "input": "a", "previous_response_id": f"resp_{n}"}, "responses") for n in "12"
+    )
+    assert one.prefix_key == other.prefix_key
+    assert one.prompt_key != other.prompt_key
 
 
 def test_a_template_in_one_text() -> None:
@@ -301,7 +306,8 @@ def test_no_text_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert call == CALL
     monkeypatch.setattr(evidence, "_SALT", 7)
     other = seen(chat(RULES, "secret"))
-    assert (other.prompt_key, other.prefix_key) != (said.prompt_key, said.prefix_key)
+    assert other.prompt_key != said.prompt_key
+    assert other.prefix_key != said.prefix_key
 
 
 def test_keys_differ_between_processes() -> None:

@@ -235,7 +235,8 @@ def _expected(line: Line, outcome: Outcome | None, call: Call) -> dict[str, Any]
 def _estimated(line: Line, call: Call) -> dict[str, Any]:
     """What is estimated where the API told nothing, worked out from the recording."""
     said = line.response_sse if line.stream else json.dumps(line.response_json)
-    found = guessed(call, SimpleNamespace(body=json.dumps(asked(line))), (said or "").encode())
+    request = SimpleNamespace(body=json.dumps(asked(line), default=repr))  # uploads are bytes
+    found = guessed(call, request, (said or "").encode())
     if found is None:
         return {}
     source, usage = found

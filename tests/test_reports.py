@@ -38,7 +38,7 @@ def printed(meter: Meter) -> str:
 
 
 def test_the_table_in_a_pipe() -> None:
-    """In a pipe the table is plain text, with a row per model, the largest first, and the totals below."""
+    """In a pipe the table is plain text, with a row per model, the largest first, the totals and the alert below."""
     meter = metered(
         BASE,
         replace(BASE, model="gpt-6.2-sol", usage=Usage(10_000, 2_000, 12_000, cached_input_tokens=8_192)),
@@ -54,6 +54,7 @@ def test_the_table_in_a_pipe() -> None:
         "gpt-unknown       1        -        -        -           -        -        1           -\n"
         "────────────────────────────────────────────────────────────────────────────────────────\n"
         "Total             4   21,200    8,192    4,340         512   25,540        1   $0.000870\n"
+        "⚠️ Alert: 8,513.4 tokens per call on average (limit: 2,000); shorten the prompts\n"
         "Cached is part of Input; Reasoning is part of Output."
     )
 

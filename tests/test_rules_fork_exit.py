@@ -23,7 +23,7 @@ def forked(work):
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        signal.alarm(8)
+        signal.alarm(25)
         try:
             said = json.dumps(work())
         except BaseException as error:

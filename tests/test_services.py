@@ -503,3 +503,14 @@ def test_a_call_is_found_by_the_apis_id(client: OpenAI, meter: Meter) -> None:
     assert isinstance(call, Call)
     assert call.response_id == answer.id
     assert meter.find("no-such-id") is None
+
+
+def test_reports_for_a_chat_have_no_alerts_of_their_own() -> None:
+    """``generate_report`` is the report alone, whatever has been passed; ``check_thresholds`` tells of that."""
+    meter = Meter()
+    meter.track_call("gpt-4o-mini", 3_000, 10)
+    alert = meter.check_thresholds()
+    assert alert is not None
+    assert alert.kind == "tokens_per_call"
+    assert alert.message("fr") not in meter.generate_report("fr")
+    assert alert.message("fr") in meter.report(lang="fr").render("markdown", lang="fr")

@@ -13,6 +13,7 @@ PACKAGE = Path(openai_meter.__file__).parent
 
 # Imports point upwards in this list only.
 HOUSE = [
+    "forking",
     "errors",
     "faults",
     "bounded",
@@ -26,6 +27,7 @@ HOUSE = [
     "evidence",
     "call",
     "answers",
+    "deltas",
     "endpoints",
     "vocabulary",
     "estimates",

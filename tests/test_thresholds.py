@@ -175,6 +175,24 @@ def test_a_window_rolls() -> None:
     assert watching.current() == ()
 
 
+def test_only_a_low_value_makes_the_next_alert_news() -> None:
+    """At nine tenths of the limit the alert is still the same one, below it is over."""
+    for left, rung in ((9, []), (8, ["calls"])):
+        watching = Thresholds([Threshold("calls", 10, window=60)])
+        alerts = [*(call(0) for _ in range(11 - left)), *(call(30) for _ in range(left))]
+        assert kinds([alert for one in alerts for alert in watching.took(one)]) == ["calls"]
+        last = [watching.took(call(61)) for _ in range(11 - left)]
+        assert kinds([alert for found in last for alert in found]) == rung
+
+
+def test_a_short_call_lowers_an_average() -> None:
+    """In a window, an average that short calls have made low can pass its limit again, whatever goes between."""
+    watching = Thresholds([Threshold("tokens_per_call", 100, window=60)])
+    made = [(0, 10), (1, 300), (1, 10), (1, 10), (60, 300)]
+    rung = [kinds(watching.took(call(after, tokens=tokens))) for after, tokens in made]
+    assert rung == [[], ["tokens_per_call"], [], [], ["tokens_per_call"]]
+
+
 def test_windows_are_told() -> None:
     """A message says in which time."""
     for window, said in [

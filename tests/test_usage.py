@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_meter import usage as usage_module
 from openai_meter.usage import COUNTS, Usage, count, fields_of, read_usage, seconds
 
 tokens = st.none() | st.integers(0, 10**12)
@@ -186,3 +187,62 @@ def test_fields_that_an_old_sdk_does_not_know_are_found() -> None:
     with_extra.model = "m"
     assert fields_of(with_extra) == {"model": "m", "usage": 1}
     assert fields_of(None) == {}
+
+
+COUNTS_SAID = st.sampled_from([None, 0, 0, 1, 2, 3, 5, -1, True, 2.0, "4", "x"])
+DETAILS_SAID = st.none() | st.dictionaries(
+    st.sampled_from(["cached_tokens", "cache_write_tokens", "reasoning_tokens", "audio_tokens", "image_tokens"]),
+    COUNTS_SAID,
+)
+
+
+@given(
+    st.sampled_from([("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens")]),
+    st.integers(0, 5),
+    st.integers(0, 5),
+    st.sampled_from([0, 0, 0, 1]),
+    DETAILS_SAID,
+    DETAILS_SAID,
+    st.dictionaries(
+        st.sampled_from(["seconds", "cached_tokens", "input_tokens", "prompt_tokens", "input_tokens_details"]),
+        COUNTS_SAID,
+        max_size=1,
+    ),
+)
+def test_the_quick_way_reads_what_the_tables_read(
+    names: tuple[str, str],
+    tokens_in: int,
+    tokens_out: int,
+    off: int,
+    inputs: dict[str, object] | None,
+    outputs: dict[str, object] | None,
+    more: dict[str, object],
+) -> None:
+    """Plain figures are read in one go, and come out as the way for all others would have them."""
+    raw = {
+        names[0]: tokens_in,
+        names[1]: tokens_out,
+        "total_tokens": tokens_in + tokens_out + off,
+        f"{names[0]}_details": inputs,
+        f"{names[1]}_details": outputs,
+        **more,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(usage_module, "_read_plain", lambda _: None)
+        expected = read_usage(raw)
+    assert read_usage(raw) == expected
+
+
+def test_plain_figures_take_the_quick_way() -> None:
+    """The figures of an ordinary chat or response need no table."""
+    chat = {
+        "prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13,
+        "prompt_tokens_details": {"cached_tokens": 5, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 2, "audio_tokens": None},
+    }  # fmt: skip
+    response = {
+        "input_tokens": 9, "output_tokens": 4, "total_tokens": 13,
+        "input_tokens_details": {"cached_tokens": 5}, "output_tokens_details": {"reasoning_tokens": 2},
+    }  # fmt: skip
+    expected = Usage(9, 4, 13, cached_input_tokens=5, reasoning_tokens=2)
+    assert usage_module._read_plain(chat) == usage_module._read_plain(response) == expected

@@ -106,7 +106,8 @@ def _print(report: Report, m: Messages, console: Console) -> None:
             widths[widths.index(widest)] -= 1
             over -= 1
     table = _table(report, m, console, columns=columns, names=names, widths=widths)
-    console.print(Group(table, *_notes(report, m, console, columns)))
+    alerts = [Text(_fitting(shown(alert), console), style="yellow") for alert in report.alerts]
+    console.print(Group(table, *alerts, *_notes(report, m, console, columns)))
 
 
 def _width(column: Column, report: Report, m: Messages, console: Console) -> int:

@@ -197,15 +197,16 @@ def dimensions(by: str | Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def make(readings: Readings, by: str | Iterable[str] = "model") -> Report:
+def make(readings: Readings, by: str | Iterable[str] = "model", lang: str | None = None) -> Report:
     """The report on what a meter or a block has counted until now.
 
     Args:
         readings: the meter or the block.
         by: what to group by; see :func:`dimensions`.
+        lang: the language of the alerts.
 
     Raises:
-        ConfigurationError: there is no such dimension.
+        ConfigurationError: there is no such dimension or language.
     """
     names = dimensions(by)
     totals, groups = readings.snapshot(*names)
@@ -220,6 +221,7 @@ def make(readings: Readings, by: str | Iterable[str] = "model") -> Report:
         faults=readings.meter.faults,
         folded=readings.folded,
         unpriced=readings.unpriced(),
+        alerts=tuple(alert.message(lang) for alert in readings.alerts),
     )
 
 
