@@ -1,0 +1,433 @@
+"""Questions to a ledger: sums by period and dimension, from the roll-ups where they suffice, else from the calls.
+
+The roll-ups have whole days in UTC, and neither sessions nor tags. A question that needs no more is answered from
+them, the odd ends of its span aside; any other from the calls, and from the roll-ups only for days whose calls were
+pruned. All sums are exact, from whichever table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime, tzinfo
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, cast, func, literal, or_, select
+
+from openai_meter import groups
+from openai_meter.call import ESTIMATED, FAILURES
+from openai_meter.errors import ConfigurationError
+from openai_meter.ledger import schema
+from openai_meter.ledger.filters import Filters
+from openai_meter.ledger.periods import DAY_US, PERIODS, Segment, Span, micros, of_micros, segments
+from openai_meter.money import Amount
+from openai_meter.store import Unpriced
+from openai_meter.sums import NOT_PRICED, NOTHING, Sum, summed
+from openai_meter.usage import COUNTS
+
+__all__ = ["PRUNED", "Question", "ask", "check", "unpriced"]
+
+PRUNED = "(pruned)"
+"""The row of calls of which only the roll-ups are left, where those do not tell what is asked."""
+
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_OF_CALLS = schema.calls.c
+_OF_DAYS = schema.daily.c
+_ROLLED = frozenset(schema.DIMENSIONS)
+_COLUMNS = {name: ("tags" if name == "tag" else name) for name in groups.DIMENSIONS}
+
+
+class Question(NamedTuple):
+    """What is asked of a ledger."""
+
+    by: tuple[str, ...]
+    """Periods and dimensions, in the order of the columns."""
+    span: Span = Span(None, None)
+    zone: tzinfo = UTC
+    filters: Filters = Filters()
+
+    @property
+    def periods(self) -> tuple[str, ...]:
+        """The periods in it."""
+        return tuple(name for name in self.by if name in PERIODS)
+
+
+def check(by: tuple[str, ...]) -> None:
+    """Makes sure that reports can be had by these.
+
+    Raises:
+        ConfigurationError: one is neither a period nor a dimension.
+    """
+    try:
+        if dimensions := tuple(name for name in by if name not in PERIODS):
+            groups.checked(dimensions)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}; in time, by {', '.join(PERIODS)}") from None
+
+
+def ask(connection: Connection, question: Question) -> dict[tuple[str, ...], Sum]:
+    """The sums per row, in no order; the connection's transaction has to see one state of the ledger throughout.
+
+    Raises:
+        ConfigurationError: there are no such dimensions; or it cannot be said, as the details were pruned.
+    """
+    check(question.by)
+    teller = _Teller(connection, question)
+    span = question.span
+    if _rolled_up(question, teller.segments):
+        days = _whole_days(span)
+        if days is None:
+            teller.add_calls(span, split=True)
+        else:
+            teller.add_days(days)
+            for end in _ends(span, days):
+                teller.add_calls(end, split=True)
+    else:
+        teller.add_calls(span, split=False)
+    return teller.sums
+
+
+# --- which table ------------------------------------------------------------------------------------------------------
+
+
+class _Days(NamedTuple):
+    """Whole days in UTC, as numbers from 1970; ``None`` is open."""
+
+    first: int | None
+    end: int | None
+
+
+def _rolled_up(question: Question, stretches: tuple[Segment, ...]) -> bool:
+    asked = {*question.by, *question.filters.names} - {"day", "week", "month"}
+    return asked <= _ROLLED and (not question.periods or all(not one.offset for one in stretches))
+
+
+def _whole_days(span: Span) -> _Days | None:
+    """The whole days in a span, if there are any."""
+    first = None if span.since is None else -(-micros(span.since) // DAY_US)
+    end = None if span.until is None else micros(span.until) // DAY_US
+    return None if first is not None and end is not None and end <= first else _Days(first, end)
+
+
+def _ends(span: Span, days: _Days) -> Iterator[Span]:
+    """What the whole days leave of a span."""
+    if span.since is not None and days.first is not None and micros(span.since) < days.first * DAY_US:
+        yield Span(span.since, of_micros(days.first * DAY_US))
+    if span.until is not None and days.end is not None and micros(span.until) > days.end * DAY_US:
+        yield Span(of_micros(days.end * DAY_US), span.until)
+
+
+def _day(number: int) -> str:
+    return date.fromordinal(_EPOCH_DAY + number).isoformat()
+
+
+def _number(day: str) -> int:
+    return date.fromisoformat(day).toordinal() - _EPOCH_DAY
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
+
+class _Teller:
+    """Adds up what several statements answer to one question."""
+
+    def __init__(self, connection: Connection, question: Question) -> None:
+        self.sums: dict[tuple[str, ...], Sum] = {}
+        self._connection = connection
+        self._question = question
+        dimensions = {name: _dimension(name) for name in question.by if name not in PERIODS}
+        # What has to be told apart in SQL: what rows are made of, and what is filtered by.
+        needed = dict.fromkeys((*dimensions.values(), *question.filters.names))
+        self._dimensions = tuple(needed)
+        self._labels = {name: groups.checked((name,))[0] for name in dimensions}
+        self.segments = _segments(connection, question)
+
+    def add_calls(self, span: Span, *, split: bool) -> None:
+        """Adds the calls of a span; of days that were pruned, what the roll-ups tell.
+
+        ``split``: the span is a part of a day, or two, of which a pruned one cannot tell.
+        """
+        self._add_pruned(span, split=split)
+        period = self._period_of_calls()
+        columns = [*period, *(_OF_CALLS[_COLUMNS[name]] for name in self._dimensions)]
+        where = [*within(span), *self._question.filters.of_calls(_OF_CALLS)]
+        self._add(columns, _SUMS_OF_CALLS, where, len(period))
+
+    def add_days(self, days: _Days) -> None:
+        """Adds whole days from the roll-ups."""
+        where = [*_within_days(days), *self._question.filters.of_calls(_OF_DAYS)]
+        self._add_rolled(where)
+
+    def _add_rolled(self, where: list[ColumnElement[bool]], *, known: bool = True) -> None:
+        period = [_OF_DAYS.day] if self._question.periods and known else []
+        names = [name for name in self._dimensions if name in _ROLLED]
+        self._add([*period, *(_OF_DAYS[name] for name in names)], _SUMS_OF_DAYS, where, len(period), names, known=known)
+
+    def _add(
+        self,
+        columns: list[Any],
+        sums: tuple[ColumnElement[Any], ...],
+        where: list[ColumnElement[bool]],
+        periods: int,
+        names: Iterable[str] | None = None,
+        *,
+        known: bool = True,
+    ) -> None:
+        names = self._dimensions if names is None else tuple(names)
+        statement = select(*columns, *sums).where(*where).group_by(*columns)
+        parts: dict[tuple[str, ...], list[Sum]] = {}
+        for row in self._connection.execution_options(yield_per=1_000).execute(statement):
+            values = dict(zip(names, row[periods:], strict=False))
+            if "tag" in values:
+                values["tag"] = _tags(values["tag"])
+            one = _sum(row[len(columns) :])
+            if one.calls and self._question.filters.match(values):
+                key = self._key(row[:periods], values, known=known)
+                gathered = parts.setdefault(key, [self.sums[key]] if key in self.sums else [])
+                gathered.append(one)
+                if len(gathered) > 1_000:  # many combinations that are one row: sessions, tags, days of a month
+                    gathered[:] = [summed(gathered)]
+        self.sums.update((key, summed(gathered)) for key, gathered in parts.items())
+
+    def _key(self, period: Any, values: Mapping[str, Any], *, known: bool) -> tuple[str, ...]:
+        whole = tuple(values.get(name) for name in groups.DIMENSIONS)
+        key = []
+        for name in self._question.by:
+            if name in PERIODS:
+                key.append(self._period(name, period) if known else PRUNED)
+            else:
+                key.append(self._labels[name](whole) if _dimension(name) in values else PRUNED)
+        return tuple(key)
+
+    def _period(self, name: str, period: Any) -> str:
+        if len(period) == 1:  # a day of the roll-ups
+            return PERIODS[name].label(_number(period[0]), 0)
+        number, offset = int(period[0]), int(period[1])
+        hours = "hour" in self._question.periods
+        return PERIODS[name].label(number // 24 if hours and name != "hour" else number, offset)
+
+    def _period_of_calls(self) -> list[ColumnElement[Any]]:
+        """The number of the local day or hour of a call, and the offset of its local time."""
+        periods = self._question.periods
+        if not periods:
+            return []
+        unit = min(PERIODS[name].unit for name in periods)
+        changes = [(_OF_CALLS.started_at < one.until, literal(one.offset)) for one in self.segments[:-1]]
+        last = literal(self.segments[-1].offset, BigInteger)
+        offset: ColumnElement[Any] = case(*changes, else_=last) if changes else last
+        # Labelled: GROUP BY then repeats no parameters, which PostgreSQL would take for other ones.
+        return [((_OF_CALLS.started_at + offset) // unit).label("period"), offset.label("ahead")]
+
+    def _add_pruned(self, span: Span, *, split: bool) -> None:
+        """Adds the days of which only the roll-ups are left."""
+        days = _pruned(self._connection, span)
+        if not days:
+            return
+        filters = self._question.filters
+        whole = _whole_days(span) or _Days(0, 0)
+        inside = [day for day in days if day >= (whole.first or day) and (whole.end is None or day < whole.end)]
+        if split or len(inside) < len(days) or not filters.names <= _ROLLED:
+            later = _day(max(days) + 1)
+            raise ConfigurationError(
+                f"the details of calls before {later} were pruned, and this needs them; ask from since={later!r} on, "
+                f"or for whole days in UTC without sessions and tags"
+            )
+        in_utc = "hour" not in self._question.periods and all(not one.offset for one in self.segments)
+        for first, end in _runs(inside):
+            where = [*_within_days(_Days(first, end)), *filters.of_calls(_OF_DAYS)]
+            self._add_rolled(where, known=in_utc)
+
+
+def _dimension(name: str) -> str:
+    return "tag" if name.startswith("tag:") else name
+
+
+def _tags(text: str | None) -> tuple[tuple[str, str], ...] | None:
+    return tuple(sorted(json.loads(text).items())) if text else None
+
+
+def _segments(connection: Connection, question: Question) -> tuple[Segment, ...]:
+    if not question.periods or question.zone is UTC:
+        return (Segment(None, 0),)
+    since, until = question.span
+    if since is None or until is None:
+        first, last = connection.execute(
+            select(func.min(_OF_DAYS.first_call_at), func.max(_OF_DAYS.last_call_at))
+        ).one()
+        since = since or of_micros(first or 0)
+        until = until or of_micros((last or 0) + 1)
+    return segments(question.zone, since, max(since, until))
+
+
+def within(span: Span) -> list[ColumnElement[bool]]:
+    """The conditions for calls of a span."""
+    found = [] if span.since is None else [_OF_CALLS.started_at >= micros(span.since)]
+    return found if span.until is None else [*found, _OF_CALLS.started_at < micros(span.until)]
+
+
+def _within_days(days: _Days) -> list[ColumnElement[bool]]:
+    found = [] if days.first is None else [_OF_DAYS.day >= _day(days.first)]
+    return found if days.end is None else [*found, _OF_DAYS.day < _day(days.end)]
+
+
+def _runs(days: list[int]) -> Iterator[tuple[int, int]]:
+    """Days that follow each other, as their first and the one after their last."""
+    first = None
+    for day in days:
+        if first is None:
+            first = day
+        if day + 1 not in days:
+            yield first, day + 1
+            first = None
+
+
+def _pruned(connection: Connection, span: Span) -> list[int]:
+    """The days that a span touches of which there are fewer calls than the roll-ups have counted, in order."""
+    first = None if span.since is None else micros(span.since) // DAY_US
+    end = None if span.until is None else -(-micros(span.until) // DAY_US)
+    days = _Days(first, end)
+    touched = within(Span(*(None if one is None else of_micros(one * DAY_US) for one in days)))
+    rolled = select(func.coalesce(func.sum(_OF_DAYS.calls), 0)).where(*_within_days(days)).scalar_subquery()
+    kept = select(func.count()).select_from(schema.calls).where(*touched).scalar_subquery()
+    counted, there = connection.execute(select(rolled, kept)).one()
+    if counted == there:
+        return []
+    number = (_OF_CALLS.started_at // DAY_US).label("number")
+    calls = connection.execute(select(number, func.count()).where(*touched).group_by(number))
+    left = {int(day): amount for day, amount in calls}
+    rows = connection.execute(
+        select(_OF_DAYS.day, func.sum(_OF_DAYS.calls)).where(*_within_days(days)).group_by(_OF_DAYS.day)
+    )
+    return sorted(_number(day) for day, amount in rows if amount > left.get(_number(day), 0))
+
+
+# --- sums -------------------------------------------------------------------------------------------------------------
+
+_WHOLE = tuple(name for name in COUNTS if name != "seconds")
+
+
+def _sums(
+    counted: Mapping[str, ColumnElement[Any]], first: ColumnElement[Any], last: ColumnElement[Any]
+) -> tuple[ColumnElement[Any], ...]:
+    """The sums of one table, in the order in which :func:`_sum` reads them."""
+    plain = [func.sum(counted[name]) for name in _PLAIN]
+    money = [func.sum(half) for name in ("cost_pico", "estimated_cost_pico") for half in schema.halves(counted[name])]
+    return (*plain, *money, func.min(first), func.max(last))
+
+
+_PLAIN = (
+    "calls",
+    "errors",
+    "unmeasured_calls",
+    "estimated_calls",
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "unpriced_calls",
+    "costless_calls",
+    "cost_rest",
+    "estimated_cost_rest",
+    "seconds_us",
+    *_WHOLE,
+)
+
+
+def _one_if(condition: ColumnElement[bool]) -> ColumnElement[Any]:
+    return case((condition, 1), else_=0)
+
+
+_MEASURED = or_(
+    _OF_CALLS.total_tokens.is_not(None),
+    _OF_CALLS.seconds != 0,
+    _OF_CALLS.characters != 0,
+    _OF_CALLS.images != 0,
+    _OF_CALLS.cost_status == "free",
+)
+_GUESSED_COST = and_(_OF_CALLS.cost_estimated, _OF_CALLS.cost_pico.is_not(None))
+# As sums.Sum counts them.
+_SUMS_OF_CALLS = _sums(
+    {
+        **{name: _OF_CALLS[name] for name in ("input_tokens", "output_tokens", "total_tokens", "cost_pico", *_WHOLE)},
+        "calls": literal(1),
+        "errors": _one_if(_OF_CALLS.status.in_(sorted(FAILURES))),
+        "unmeasured_calls": _one_if(~_MEASURED),
+        "estimated_calls": _one_if(_OF_CALLS.usage_source.in_(sorted(ESTIMATED))),
+        "unpriced_calls": _one_if(_OF_CALLS.cost_status.in_(sorted(NOT_PRICED))),
+        "costless_calls": _one_if(_OF_CALLS.cost_pico.is_(None)),
+        "cost_rest": _OF_CALLS.cost_rest,
+        "estimated_cost_pico": case((_GUESSED_COST, _OF_CALLS.cost_pico), else_=0),
+        "estimated_cost_rest": case((_GUESSED_COST, _OF_CALLS.cost_rest), else_=0),
+        "seconds_us": cast(func.round(_OF_CALLS.seconds * 1_000_000), BigInteger),
+    },
+    _OF_CALLS.started_at,
+    _OF_CALLS.started_at,
+)
+_SUMS_OF_DAYS = _sums({name: _OF_DAYS[name] for name in schema.SUMS}, _OF_DAYS.first_call_at, _OF_DAYS.last_call_at)
+_PLACES = {name: place for place, name in enumerate(_PLAIN)}
+_HALF = 1_000_000
+
+
+def _sum(row: Any) -> Sum:
+    """One row of sums. Databases say NULL for the sum of nothing, and PostgreSQL decimal numbers for large sums."""
+    numbers = [int(value or 0) for value in row]
+    said = dict(zip(_PLAIN, numbers, strict=False))
+    high, low, high_guessed, low_guessed, first, last = numbers[len(_PLAIN) :]
+    if not said["calls"]:
+        return NOTHING
+    return Sum(
+        said["calls"],
+        said["errors"],
+        said["unmeasured_calls"],
+        said["estimated_calls"],
+        said["input_tokens"],
+        said["output_tokens"],
+        said["total_tokens"],
+        tuple(_seconds(said["seconds_us"]) if name == "seconds" else said[name] for name in COUNTS),
+        _money(high, low, said["cost_rest"]),
+        _money(high_guessed, low_guessed, said["estimated_cost_rest"]),
+        said["unpriced_calls"],
+        said["costless_calls"],
+        of_micros(first),
+        of_micros(last),
+    )
+
+
+def _money(high: int, low: int, rest: int) -> Amount:
+    return schema.money(high * _HALF + low, rest) or 0
+
+
+def _seconds(number: int) -> float:
+    return number / _HALF if number else 0
+
+
+# --- why there is no price --------------------------------------------------------------------------------------------
+
+
+def unpriced(connection: Connection, span: Span, filters: Filters) -> tuple[Unpriced, ...]:
+    """What has no full price, per model and reason, the most calls first; of calls that are not pruned."""
+    names = tuple(dict.fromkeys(("model", *filters.names)))
+    columns = [_OF_CALLS.cost_reason, *(_OF_CALLS[_COLUMNS[name]] for name in names)]
+    where = [
+        _OF_CALLS.cost_status.in_(("unpriced", "partial")),  # in the words of the index
+        *within(span),
+        *filters.of_calls(_OF_CALLS),
+    ]
+    statement = select(func.count(), func.sum(_OF_CALLS.total_tokens), *columns).where(*where).group_by(*columns)
+    found: dict[tuple[str, str], Unpriced] = {}
+    for calls, tokens, reason, *row in connection.execute(statement):
+        values = dict(zip(names, row, strict=True))
+        if "tag" in values:
+            values["tag"] = _tags(values["tag"])
+        if filters.match(values):
+            key = (values["model"] or groups.UNKNOWN_MODEL, reason or "no price")
+            one = found.get(key, Unpriced(*key, 0, 0))
+            found[key] = one._replace(calls=one.calls + calls, tokens=one.tokens + int(tokens or 0))
+    return tuple(sorted(found.values(), key=lambda one: (-one.calls, one.model, one.reason)))
+
+
+def moments(connection: Connection) -> tuple[datetime, datetime] | None:
+    """When the first and the last call of the ledger began; ``None`` if there is none."""
+    first, last = connection.execute(select(func.min(_OF_DAYS.first_call_at), func.max(_OF_DAYS.last_call_at))).one()
+    return None if first is None else (of_micros(first), of_micros(last))
+
+
