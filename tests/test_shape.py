@@ -38,6 +38,7 @@ HOUSE = [
     "thresholds",
     "alarms",
     "store",
+    "ledger",
     "advice",
     "tariff",
     "reporting",

@@ -1,0 +1,140 @@
+"""The tables of a ledger: ``calls``, one row per call, and ``daily``, their sums.
+
+A column is named as the field of ``Call`` or ``Usage`` that it holds; both databases have the same columns.
+
+- Times are integers: microseconds since 1970 in UTC. ``day`` is the date in UTC, ``2026-01-31``.
+- Money is integers: ``cost_pico`` is the whole pico-dollars (1e-12 USD) of a cost, ``cost_rest`` what is below one, in
+  parts of :data:`REST`. Sums of both, put together by :func:`money`, are exact sums. A sum within SQLite holds 9.2
+  million dollars at most, as its integers have 64 bits: see :func:`halves`.
+- What is unknown is NULL, in ``calls``; in ``daily`` it is counted beside the sums.
+
+No column holds a prompt, an answer or a key. To change a table, change it here *and* append a function to
+``migrations.py``; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
+
+from openai_meter.money import Amount, simplest
+from openai_meter.usage import COUNTS
+
+__all__ = ["DIMENSIONS", "MIGRATIONS", "REST", "SUMS", "calls", "daily", "halves", "metadata", "migrations", "money"]
+
+REST = 3_600_000_000
+"""The parts of a pico-dollar that ``cost_rest`` counts: thirds, minutes, hours and eight decimal places are whole."""
+
+_HALF = 1_000_000
+
+metadata = MetaData()
+
+_WHOLE_COUNTS = tuple(name for name in COUNTS if name != "seconds")
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("started_at", BigInteger, nullable=False),
+    Column("duration", Double, nullable=False),
+    Column("time_to_first_token", Double),
+    Column("endpoint", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("host", Text),
+    Column("model", Text),
+    Column("requested_model", Text),
+    Column("response_id", Text),
+    Column("service_tier", Text),
+    Column("stream", Boolean, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("error_type", Text),
+    Column("usage_source", Text, nullable=False),
+    Column("usage_unknown", Text),  # a JSON list, NULL if empty
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("total_tokens", BigInteger),
+    *(Column(name, BigInteger, nullable=False) for name in _WHOLE_COUNTS),
+    Column("seconds", Double, nullable=False),
+    Column("inconsistent", Boolean, nullable=False),
+    Column("cost_pico", BigInteger),
+    Column("cost_rest", BigInteger),
+    Column("cost_exact", Text),  # as a fraction of pico-dollars, where the two before it are not exact
+    Column("cost_status", Text, nullable=False),
+    Column("cost_reason", Text),
+    Column("cost_estimated", Boolean, nullable=False),
+    Column("price_source", Text),
+    Column("price_facts", Text),  # a JSON object, NULL if empty: see rows.py
+    Column("agent", Text),
+    Column("operation", Text),
+    Column("user", Text),
+    Column("session", Text),
+    Column("block", Text),
+    Column("tags", Text),  # a JSON object with sorted keys, NULL if empty
+)
+
+Index("calls_started_at", calls.c.started_at)
+_not_priced = calls.c.cost_status.in_(("unpriced", "partial"))
+Index("calls_not_priced", calls.c.started_at, sqlite_where=_not_priced, postgresql_where=_not_priced)
+
+DIMENSIONS = ("model", "agent", "operation", "user", "endpoint", "provider", "block")
+"""What a row of ``daily`` stands for, besides the day. Sessions and tags have too many values to be rolled up."""
+
+SUMS = (
+    "calls",
+    "errors",
+    "unmeasured_calls",
+    "estimated_calls",
+    "unpriced_calls",  # without a price, or with half of one
+    "costless_calls",  # without any price: where all of a sum's calls are, and it has no cost, the cost is unknown
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    *_WHOLE_COUNTS,
+    "seconds_us",  # in microseconds, as all sums are integers
+    "duration_us",
+    "cost_pico",
+    "cost_rest",
+    "estimated_cost_pico",
+    "estimated_cost_rest",
+)
+"""The columns of ``daily`` that are sums over calls: those of ``Totals``, as integers."""
+
+daily = Table(
+    "daily",
+    metadata,
+    Column("key", Text, primary_key=True),  # a hash of the day and the dimensions: their texts may be of any length
+    Column("day", Text, nullable=False),
+    *(Column(name, Text) for name in DIMENSIONS),
+    *(Column(name, BigInteger, nullable=False) for name in SUMS),
+    Column("first_call_at", BigInteger, nullable=False),
+    Column("last_call_at", BigInteger, nullable=False),
+)
+
+Index("daily_day", daily.c.day)
+
+migrations = Table(
+    "openai_meter_migrations",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("applied_at", BigInteger, nullable=False),
+)
+MIGRATIONS = migrations.name
+"""The table that says which migrations have been applied: the schema's version is the largest of them."""
+
+
+def money(pico: int | None, rest: int | None = 0) -> Amount | None:
+    """The amount in pico-dollars that two columns, or the sums of two columns, hold; ``None`` if unknown."""
+    if pico is None:
+        return None
+    return simplest(Fraction(int(rest), REST) + int(pico)) if rest else int(pico)
+
+
+def halves(column: Any) -> tuple[Any, Any]:
+    """Two expressions whose sums cannot overflow in SQLite, for a column of integers from 0 up.
+
+    The sum of the column is that of the first times 1,000,000 and that of the second.
+    """
+    return column // _HALF, column % _HALF
