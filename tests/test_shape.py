@@ -38,12 +38,12 @@ HOUSE = [
     "thresholds",
     "alarms",
     "store",
-    "ledger",
     "advice",
     "tariff",
     "reporting",
     "handed",
     "services",
+    "ledger",
     "meter",
     "observe",
     "bodies",
@@ -60,6 +60,7 @@ HOUSE = [
     "ending",
     "runner",
     "inquiries",
+    "history",
     "cli",
 ]
 KNOWS_OPENAI = {"seam", "demo"}

@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -21,7 +21,9 @@ from openai_meter.usage import COUNTS
 __all__ = ["COLUMNS", "FORMS", "check", "export"]
 
 _BATCH = 10_000
-_ATTO = Decimal(1).scaleb(-18)
+_ATTO = Decimal("1e-18")
+# Of our own: the host program may have set the global one to few digits.
+_CONTEXT = Context(prec=60)
 
 COLUMNS: tuple[str, ...] = (
     "id",
@@ -123,12 +125,11 @@ def _write_csv(calls: Iterator[Call], file: BinaryIO) -> None:
             else:
                 yield _TEXTS.get(name, str)(value)
 
-    with io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="", write_through=False) as text:
-        writer = csv.writer(text)
-        writer.writerow(COLUMNS)
-        writer.writerows(list(cells(call)) for call in calls)
-        text.flush()
-        text.detach()
+    text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows(list(cells(call)) for call in calls)
+    text.detach()  # flushed, and left open to who opened it
 
 
 _TEXTS: Mapping[str, Callable[[Any], str]] = {
@@ -214,7 +215,7 @@ def _write_parquet(calls: Iterator[Call], file: BinaryIO) -> None:
 def _arrow(call: Call, name: str) -> Any:
     value = _value(call, name)
     if name == "cost" and value is not None:
-        return value.quantize(_ATTO)
+        return value.quantize(_ATTO, context=_CONTEXT)
     return list(value.items()) if name == "tags" else list(value) if name == "usage_unknown" else value
 
 

@@ -44,8 +44,9 @@ class Filters(NamedTuple):
                 either += [column.is_(None), column == ""]
             found.append(or_(*either))
         for name, values in self.tags:
-            if None not in values:
-                found.append(columns.tags.contains(json.dumps(name, ensure_ascii=False), autoescape=True))
+            if None not in values:  # as rows.py writes them
+                pairs = [json.dumps({name: value}, ensure_ascii=False)[1:-1] for value in sorted(map(str, values))]
+                found.append(or_(*(columns.tags.contains(pair, autoescape=True) for pair in pairs)))
         return found
 
     def match(self, values: Mapping[str, Any]) -> bool:

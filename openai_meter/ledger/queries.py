@@ -8,11 +8,11 @@ pruned. All sums are exact, from whichever table.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime, tzinfo
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, date, tzinfo
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, cast, func, literal, or_, select
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, and_, case, cast, func, literal, literal_column, or_, select
 
 from openai_meter import groups
 from openai_meter.call import ESTIMATED, FAILURES
@@ -25,10 +25,13 @@ from openai_meter.store import Unpriced
 from openai_meter.sums import NOT_PRICED, NOTHING, Sum, summed
 from openai_meter.usage import COUNTS
 
-__all__ = ["PRUNED", "Question", "ask", "check", "unpriced"]
+__all__ = ["PRUNED", "WITHOUT_PRICE", "Question", "ask", "check", "unpriced", "within"]
 
 PRUNED = "(pruned)"
 """The row of calls of which only the roll-ups are left, where those do not tell what is asked."""
+
+WITHOUT_PRICE: ColumnElement[bool] = literal_column("calls.cost_status IN ('unpriced', 'partial')", Boolean)
+"""Calls without a full price. In the words of their index: it would not be used for a condition with parameters."""
 
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _OF_CALLS = schema.calls.c
@@ -363,7 +366,6 @@ _SUMS_OF_CALLS = _sums(
     _OF_CALLS.started_at,
 )
 _SUMS_OF_DAYS = _sums({name: _OF_DAYS[name] for name in schema.SUMS}, _OF_DAYS.first_call_at, _OF_DAYS.last_call_at)
-_PLACES = {name: place for place, name in enumerate(_PLAIN)}
 _HALF = 1_000_000
 
 
@@ -408,7 +410,7 @@ def unpriced(connection: Connection, span: Span, filters: Filters) -> tuple[Unpr
     names = tuple(dict.fromkeys(("model", *filters.names)))
     columns = [_OF_CALLS.cost_reason, *(_OF_CALLS[_COLUMNS[name]] for name in names)]
     where = [
-        _OF_CALLS.cost_status.in_(("unpriced", "partial")),  # in the words of the index
+        WITHOUT_PRICE,
         *within(span),
         *filters.of_calls(_OF_CALLS),
     ]
@@ -423,11 +425,4 @@ def unpriced(connection: Connection, span: Span, filters: Filters) -> tuple[Unpr
             one = found.get(key, Unpriced(*key, 0, 0))
             found[key] = one._replace(calls=one.calls + calls, tokens=one.tokens + int(tokens or 0))
     return tuple(sorted(found.values(), key=lambda one: (-one.calls, one.model, one.reason)))
-
-
-def moments(connection: Connection) -> tuple[datetime, datetime] | None:
-    """When the first and the last call of the ledger began; ``None`` if there is none."""
-    first, last = connection.execute(select(func.min(_OF_DAYS.first_call_at), func.max(_OF_DAYS.last_call_at))).one()
-    return None if first is None else (of_micros(first), of_micros(last))
-
 
