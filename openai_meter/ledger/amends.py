@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from itertools import islice
 from operator import add
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, and_, delete, or_, select, update
 
 from openai_meter.call import Call
+from openai_meter.errors import ConfigurationError
 from openai_meter.ledger import rows, schema
 from openai_meter.ledger.periods import DAY_US, Span
 from openai_meter.ledger.queries import WITHOUT_PRICE, within
-from openai_meter.ledger.storing import add_to_daily, rolled
+from openai_meter.ledger.storing import add_to_daily, rolled, store
 from openai_meter.sums import NOT_PRICED
 
 if TYPE_CHECKING:
     from openai_meter.prices import Billable, PriceBook
 
-__all__ = ["pages", "priced", "prune", "reprice"]
+__all__ = ["pages", "priced", "prune", "put", "reprice"]
 
 _PAGE = 1_000
 _OF_CALLS = schema.calls.c
@@ -38,14 +40,30 @@ Transaction = Callable[[], AbstractContextManager[Connection]]
 """Opens a transaction, which is committed at its end."""
 
 
+def put(writing: Transaction, calls: Iterable[Call]) -> int:
+    """Stores calls, a thousand at a time; returns how many were not there.
+
+    Raises:
+        ConfigurationError: a call cannot be stored.
+    """
+    rest = iter(calls)
+    done = 0
+    while some := list(islice(rest, _PAGE)):
+        try:
+            page = {one.id: rows.to_row(one) for one in some}
+        except ValueError as error:
+            raise ConfigurationError(f"a call cannot be stored: {error}") from error
+        with writing() as connection:
+            done += store(connection, page)
+    return done
+
+
 def pages(reading: Transaction, where: list[Any]) -> Iterator[list[Call]]:
     """Calls by the time when they began, some at a time: no transaction stays open while they are looked at."""
     columns = schema.calls.c
     beyond: list[Any] = []
     while True:
-        statement = (
-            select(schema.calls).where(*where, *beyond).order_by(columns.started_at, columns.id).limit(_PAGE)
-        )
+        statement = select(schema.calls).where(*where, *beyond).order_by(columns.started_at, columns.id).limit(_PAGE)
         with reading() as connection:
             found = [rows.from_row(row) for row in connection.execute(statement).mappings()]  # type: ignore[arg-type]
         if found:

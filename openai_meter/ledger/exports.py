@@ -11,11 +11,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from decimal import Context, Decimal
+from importlib import import_module
 from itertools import islice
 from typing import Any, BinaryIO
 
 from openai_meter.call import Call
-from openai_meter.errors import ConfigurationError
+from openai_meter.errors import ConfigurationError, MissingExtraError
 from openai_meter.usage import COUNTS
 
 __all__ = ["COLUMNS", "FORMS", "check", "export"]
@@ -76,7 +77,8 @@ def export(calls: Iterable[Call], form: str, file: BinaryIO) -> int:
         How many were written.
 
     Raises:
-        ConfigurationError: there is no such form, or a package for it is missing.
+        ConfigurationError: there is no such form.
+        MissingExtraError: the package that it needs is not installed.
     """
     write = check(form)
     number = 0
@@ -95,7 +97,8 @@ def check(form: str) -> Callable[[Iterator[Call], BinaryIO], None]:
     """What writes that form.
 
     Raises:
-        ConfigurationError: there is no such form, or a package for it is missing.
+        ConfigurationError: there is no such form.
+        MissingExtraError: the package that it needs is not installed.
     """
     if form not in FORMS:
         raise ConfigurationError(f"format={form!r} is no form of an export; use one of {', '.join(FORMS)}")
@@ -143,8 +146,7 @@ _TEXTS: Mapping[str, Callable[[Any], str]] = {
 
 def _write_lines(calls: Iterator[Call], file: BinaryIO) -> None:
     """What ``openai-meter import`` and ``Call.from_dict`` read."""
-    for call in calls:
-        file.write(json.dumps(call.to_dict(), separators=(",", ":")).encode() + b"\n")
+    file.writelines(json.dumps(call.to_dict(), separators=(",", ":")).encode() + b"\n" for call in calls)
 
 
 _CALL_TYPES = {
@@ -186,8 +188,7 @@ def _spend_log(call: Call) -> dict[str, Any]:
 
 def _write_spend_log(calls: Iterator[Call], file: BinaryIO) -> None:
     """JSON lines with the columns of litellm's spend log; an agent is its ``user``, a user its ``end_user``."""
-    for call in calls:
-        file.write(json.dumps(_spend_log(call), separators=(",", ":")).encode() + b"\n")
+    file.writelines(json.dumps(_spend_log(call), separators=(",", ":")).encode() + b"\n" for call in calls)
 
 
 # --- Parquet ----------------------------------------------------------------------------------------------------------
@@ -195,11 +196,10 @@ def _write_spend_log(calls: Iterator[Call], file: BinaryIO) -> None:
 
 def _pyarrow() -> Any:
     try:
-        import pyarrow  # noqa: PLC0415 - an extra
-        import pyarrow.parquet  # noqa: PLC0415
+        import_module("pyarrow.parquet")
     except ImportError:
-        raise ConfigurationError('Parquet needs a package more: pip install "openai-meter[parquet]"') from None
-    return pyarrow
+        raise MissingExtraError('Parquet needs a package more: pip install "openai-meter[parquet]"') from None
+    return import_module("pyarrow")
 
 
 def _write_parquet(calls: Iterator[Call], file: BinaryIO) -> None:

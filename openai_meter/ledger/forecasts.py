@@ -46,8 +46,8 @@ class Forecast:
     until: datetime
     """The period is from ``since`` until before ``until`` (UTC)."""
     made_at: datetime
-    spent: Decimal
-    """The exact cost until now of the calls that have a price."""
+    spent: Decimal | None
+    """The exact cost until now of the calls that have a price; ``None`` if there are calls and none has."""
     expected: Decimal | None
     """The cost at the end; ``None`` if there is no whole day to judge from."""
     low: Decimal | None

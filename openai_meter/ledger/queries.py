@@ -12,7 +12,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, tzinfo
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, and_, case, cast, func, literal, literal_column, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+)
 
 from openai_meter import groups
 from openai_meter.call import ESTIMATED, FAILURES
@@ -425,4 +438,3 @@ def unpriced(connection: Connection, span: Span, filters: Filters) -> tuple[Unpr
             one = found.get(key, Unpriced(*key, 0, 0))
             found[key] = one._replace(calls=one.calls + calls, tokens=one.tokens + int(tokens or 0))
     return tuple(sorted(found.values(), key=lambda one: (-one.calls, one.model, one.reason)))
-

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,13 @@ from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.comparisons import Comparison, compare
 from openai_meter.ledger.filters import Filters, make_filters
 from openai_meter.ledger.forecasts import HISTORY, Forecast, outlook
-from openai_meter.ledger.periods import DAY_US, PERIODS, Moment, Span, micros, moment, span_of, zone_of
+from openai_meter.ledger.periods import DAY_US, Moment, Span, micros, moment, span_of, zone_of
 from openai_meter.money import usd
 from openai_meter.reporting import Reporting
-from openai_meter.sums import Sum, Totals, summed
+from openai_meter.sums import Totals, summed
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
     from openai_meter.call import Call
     from openai_meter.prices import PriceBook
@@ -44,13 +44,45 @@ class History(Reporting):
     ``tag={"env": "prod"}``. A model has its dated snapshots with it.
     """
 
-    def _reading(self) -> AbstractContextManager[Connection]:
-        """Opens a transaction that sees one state of the ledger, with all that this process has given to it."""
+    @property
+    def engine(self) -> Engine:
+        """The engine of SQLAlchemy."""
         raise NotImplementedError
 
-    def _writing(self) -> AbstractContextManager[Connection]:
-        """Opens a transaction that writes."""
+    def prepare(self) -> None:
+        """Makes the tables, or brings them up to date."""
         raise NotImplementedError
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Waits until all that this process has added can be read."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the ledger, with all that this process has added."""
+        self._settle()
+        with self._snapshot() as connection:
+            yield connection
+
+    def _settle(self) -> None:
+        self.prepare()
+        self.flush()
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Connection]:
+        from openai_meter.ledger.database import reachable  # noqa: PLC0415 - SQLAlchemy is loaded behind a ledger only
+
+        engine = self.engine
+        one_state = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
+        with reachable(engine.url), engine.connect().execution_options(**one_state) as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        from openai_meter.ledger.database import reachable, writing  # noqa: PLC0415
+
+        with reachable(self.engine.url), writing(self.engine) as connection:
+            yield connection
 
     def report(
         self,
@@ -97,9 +129,7 @@ class History(Reporting):
             unpriced=reasons,
         )
 
-    def totals(
-        self, *, since: Moment = None, until: Moment = None, timezone: Zone = None, **filters: Any
-    ) -> Totals:
+    def totals(self, *, since: Moment = None, until: Moment = None, timezone: Zone = None, **filters: Any) -> Totals:
         """The exact sums over a span of time.
 
         Args:
@@ -158,7 +188,8 @@ class History(Reporting):
         from openai_meter.ledger import amends, queries, schema  # noqa: PLC0415
 
         where = [*queries.within(span), *filters.of_calls(schema.calls.c)]
-        for page in amends.pages(self._reading, where):
+        self._settle()
+        for page in amends.pages(self._snapshot, where):
             for call in page:
                 if filters.match(_Attributes(call)):
                     yield call
@@ -192,7 +223,8 @@ class History(Reporting):
         from openai_meter.prices import PriceBook  # noqa: PLC0415 - not before something is to be priced
 
         span = span_of(since, until, zone_of(timezone))
-        return amends.reprice(self._reading, self._writing, prices or PriceBook(), span)
+        self._settle()
+        return amends.reprice(self._snapshot, self._writing, prices or PriceBook(), span)
 
     def prune(self, before: Moment, *, timezone: Zone = None) -> int:
         """Deletes the details of old calls; their sums per day stay, with model, agent, operation, user and more.
@@ -217,7 +249,26 @@ class History(Reporting):
         at = moment("before", before, zone_of(timezone), datetime.now(UTC))
         if at is None:
             raise ConfigurationError('before=None is no moment; use a date, or "90d"')
+        self._settle()
         return amends.prune(self._writing, micros(at) // DAY_US)
+
+    def import_calls(self, calls: Iterable[Call]) -> int:
+        """Stores calls that were made elsewhere, in the caller's thread; those that are there already stay as they are.
+
+        Args:
+            calls: what ``Call.from_dict`` gave, or another ledger's :meth:`calls`.
+
+        Returns:
+            How many are new.
+
+        Raises:
+            ConfigurationError: a call cannot be stored; those a thousand before it may be.
+            LedgerError: the database cannot be written.
+        """
+        from openai_meter.ledger import amends  # noqa: PLC0415
+
+        self._settle()
+        return amends.put(self._writing, calls)
 
     def forecast(self, period: str = "month", *, timezone: Zone = None, **filters: Any) -> Forecast:
         """What the day, week or month will have cost at its end, with a range; ``forecasts.py`` tells the method.
@@ -246,18 +297,19 @@ class History(Reporting):
             sums = queries.ask(connection, queries.Question(("day",), span, zone, filters))
         days = {date.fromisoformat(day): one for (day,), one in sums.items()}
         spent = summed(one for day, one in days.items() if day >= first)
-        begin, midnight, until = (span_of(day, None, zone).since or now for day in (first, today, today))
-        until = span_of(end, None, zone).since or now
-        length = (span_of(today + timedelta(days=1), None, zone).since or now) - midnight
-        left = 1 - (now - midnight) / length
+        begin, midnight, tomorrow, over = (
+            moment("day", day, zone, now) or now for day in (first, today, today + timedelta(days=1), end)
+        )
+        left = (tomorrow - now) / (tomorrow - midnight)
         ahead = outlook({day: float(usd(one.cost)) for day, one in days.items()}, today, left, end)
-        already = usd(spent.cost)
+        known = spent.totals().cost
+        already = known or usd(0)
         return Forecast(
             period=period,
             since=begin,
-            until=until,
+            until=over,
             made_at=now,
-            spent=already,
+            spent=known,
             expected=None if ahead.expected is None else already + ahead.expected,
             low=None if ahead.low is None else already + ahead.low,
             high=None if ahead.high is None else already + ahead.high,
@@ -353,5 +405,3 @@ def _slice(part: Slice, common: tuple[Moment, Moment], zone: tzinfo, now: dateti
     if start[-1:] in "hdwHDW":
         return part, span_of(start, "now", zone, now), Filters()
     return part, span_of(start, start, zone, now), Filters()
-
-

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from openai_meter.errors import ConfigurationError
 from openai_meter.messages import language
 from openai_meter.reports import renderers
 from openai_meter.reports.values import Report
 
-__all__ = ["checked", "format_of", "save", "write"]
+__all__ = ["checked", "format_of", "opened", "save", "write"]
 
 
 def save(report: Report, path: str | Path, format: str | None, lang: str | None) -> Path:  # noqa: A002
@@ -57,9 +59,20 @@ def format_of(path: str | Path) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Writes a text file, in UTF-8 and with its line breaks as they are; makes the folders on the way to it.
+    """Writes a text file, in UTF-8 and with its line breaks as they are: see :func:`opened`.
 
-    A reader finds the old file or the new one, never a part: the text is written beside it and then put in its place.
+    Raises:
+        OSError: it cannot be written; the old file, if there was one, is as it was.
+    """
+    with opened(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A file to be written; makes the folders on the way to it.
+
+    A reader finds the old file or the new one, never a part: it is written beside it and then put in its place.
     What is no ordinary file (a pipe, a terminal) is written to directly.
 
     Raises:
@@ -67,14 +80,14 @@ def write(path: Path, text: str) -> None:
     """
     path = Path(os.path.realpath(path))  # the file that a link leads to is written, and the link stays
     if path.exists() and not path.is_file():
-        with path.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with path.open("wb") as file:
+            yield file
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".openai-meter-{os.getpid()}-{os.urandom(4).hex()}")
     try:
-        with beside.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with beside.open("xb") as file:
+            yield file
         with contextlib.suppress(FileNotFoundError):
             shutil.copymode(path, beside)
         beside.replace(path)

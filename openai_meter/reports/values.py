@@ -242,7 +242,9 @@ def arranged(groups: Mapping[tuple[str, ...], Totals], names: tuple[str, ...]) -
             )
 
     def rank(key: tuple[str, ...]) -> list[tuple[Amount, int, int, str]]:
-        parts = ((key[end - 1], *((0, 0, 0) if timed[end - 1] else weights[key[:end]])) for end in range(1, len(key) + 1))
+        parts = (
+            (key[end - 1], *((0, 0, 0) if timed[end - 1] else weights[key[:end]])) for end in range(1, len(key) + 1)
+        )
         return [(-cost, -tokens, -calls, name) for name, cost, tokens, calls in parts]
 
     timed = [name in PERIODS for name in names]
