@@ -4,12 +4,22 @@
 
     MeterError
     ├── ConfigurationError (ValueError)   a setting that cannot be used
+    ├── LedgerError   a ledger that cannot be used
+    │   └── LedgerAwayError   its database cannot be reached now
+    ├── MissingExtraError (ImportError)   a package that has to be installed first
     └── UnsupportedClientError (TypeError)   something that is no openai client was given to wrap()
 """
 
 from __future__ import annotations
 
-__all__ = ["ConfigurationError", "MeterError", "UnsupportedClientError"]
+__all__ = [
+    "ConfigurationError",
+    "LedgerAwayError",
+    "LedgerError",
+    "MeterError",
+    "MissingExtraError",
+    "UnsupportedClientError",
+]
 
 
 class MeterError(Exception):
@@ -18,6 +28,18 @@ class MeterError(Exception):
 
 class ConfigurationError(MeterError, ValueError):
     """A setting has a value that cannot be used; the message names the setting, the value and what would do."""
+
+
+class LedgerError(MeterError):
+    """The tables of a ledger cannot be used: they are of a newer version, or of something else."""
+
+
+class LedgerAwayError(LedgerError):
+    """The database of a ledger cannot be reached, or does not take anything now; later it may."""
+
+
+class MissingExtraError(MeterError, ImportError):
+    """A package that is not installed is needed; the message is the line that installs it."""
 
 
 class UnsupportedClientError(MeterError, TypeError):

@@ -1,1 +1,16 @@
-"""History that outlives the process: every call in SQLite or PostgreSQL. Needs the extra ``openai-meter[ledger]``."""
+"""History that outlives the process: every call in SQLite or PostgreSQL. Needs the extra ``openai-meter[ledger]``.
+
+``schema.py`` says what the tables are, ``migrations.py`` brings them up to date, ``writer.py`` fills them.
+"""
+
+from importlib.util import find_spec
+
+from openai_meter.errors import MissingExtraError
+
+if find_spec("sqlalchemy") is None:
+    raise MissingExtraError('a ledger needs SQLAlchemy; install it with: pip install "openai-meter[ledger]"')
+
+from openai_meter.ledger.ledger import Ledger
+from openai_meter.ledger.stats import Stats
+
+__all__ = ["Ledger", "Stats"]

@@ -1,0 +1,190 @@
+"""The ledger of a program, as it is used: calls in, and soon in the database."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from multiprocessing import process
+from multiprocessing.util import Finalize, register_after_fork
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from openai_meter import faults
+from openai_meter.call import Call
+from openai_meter.errors import ConfigurationError
+from openai_meter.ledger.database import checked_url, spool_folder
+from openai_meter.ledger.spool import Spool
+from openai_meter.ledger.stats import Stats
+from openai_meter.ledger.writer import Writer
+
+__all__ = ["Ledger"]
+
+_SPOOL_LIMIT = 256_000_000
+"""Bytes of the spool at most: about half a million calls."""
+_EXIT_PATIENCE = 5.0
+"""Seconds that the end of a process waits for the database at most."""
+
+
+class Ledger:
+    """Every call for ever, in SQLite or PostgreSQL. Needs ``pip install "openai-meter[ledger]"``.
+
+    ::
+
+        openai_meter.install(ledger="sqlite:///usage.db")
+
+    Nobody who makes a call waits for the database. While it is away (down, locked, full), calls wait in files (the
+    spool) and are stored when it is back; what could not be kept is counted in :attr:`stats` and said in the log
+    ``openai_meter``. A process that is killed loses what it added in the last ``flush_interval`` seconds at most.
+    Any number of threads and processes may share a database, and a spool. Thread-safe, and safe to fork.
+
+    Args:
+        url: ``sqlite:///usage.db``, or ``postgresql+psycopg://user:password@host/database`` (this one needs
+            ``openai-meter[postgres]``). Nothing is connected before it is needed.
+        spool: the folder where calls wait while the database is away; by default ``usage.db.spool`` beside the file,
+            and for PostgreSQL a folder in the user's ``~/.local/state/openai-meter``.
+        flush_interval: seconds within which a call is stored.
+        durable: whether :meth:`add` returns only when the call is on the disk (in the spool, until it is stored):
+            then not even a power cut loses what was added. It costs each call the time that the disk takes.
+
+    Raises:
+        ConfigurationError: a setting cannot be used.
+        MissingExtraError: the driver of the database is not installed.
+    """
+
+    def __init__(
+        self, url: str, *, spool: str | Path | None = None, flush_interval: float = 1.0, durable: bool = False
+    ) -> None:
+        checked = checked_url(url)
+        if isinstance(flush_interval, bool) or not isinstance(flush_interval, int | float) or not flush_interval > 0:
+            raise ConfigurationError(f"flush_interval={flush_interval!r} is no number of seconds above 0")
+        if not isinstance(durable, bool):
+            raise ConfigurationError(f"durable={durable!r} is neither True nor False")
+        folder = spool_folder(checked) if spool is None else Path(spool).expanduser().absolute()
+        if folder.exists() and not folder.is_dir():
+            raise ConfigurationError(f"spool={str(folder)!r} is no folder")
+        self._writer = Writer(checked, Spool(folder, _SPOOL_LIMIT), min(float(flush_interval), 3600.0), durable=durable)
+        _ledgers.add(self)
+        _finish_with_multiprocessing(self)
+
+    @property
+    def url(self) -> str:
+        """The URL, without the password."""
+        return self._writer.url.render_as_string(hide_password=True)
+
+    @property
+    def durable(self) -> bool:
+        """Whether calls are on the disk before :meth:`add` returns."""
+        return self._writer.durable
+
+    @property
+    def spool(self) -> Path:
+        """The folder where calls wait while the database is away."""
+        return self._writer.spool.folder
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of SQLAlchemy, for reading. Call :meth:`prepare` first: the tables may not be there."""
+        return self._writer.engine
+
+    @property
+    def stats(self) -> Stats:
+        """What became of the calls that this process added."""
+        return self._writer.stats()
+
+    def prepare(self) -> None:
+        """Connects, and makes the tables or brings them up to date. Happens by itself before the first call is stored.
+
+        Raises:
+            LedgerAwayError: the database cannot be reached now.
+            LedgerError: the tables are of a newer version of openai_meter or of something else, or the database
+                refuses us.
+        """
+        self._writer.prepare()
+
+    def add(self, call: Call) -> None:
+        """Adds a call; one whose id is there already changes nothing. Never raises, and never waits.
+
+        With ``durable`` it waits for the disk.
+        """
+        self.put(call)
+        self._writer.start()
+
+    def put(self, call: Call) -> None:
+        """The same as :meth:`add` for a finalizer, which must start no thread: ``worker.start()`` has to follow."""
+        try:
+            self._writer.put(call)
+        except Exception as error:
+            faults.caught(error, "adding a call to the ledger")
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Waits until all calls that were added before are in the database, or in the spool while it is away.
+
+        Returns:
+            Whether they are; ``False`` if that took longer than ``timeout`` seconds.
+        """
+        return self._writer.flush(timeout)
+
+    def close(self, timeout: float = _EXIT_PATIENCE) -> None:
+        """Flushes, and closes the connections. What cannot be stored in time goes to the spool.
+
+        Happens by itself at the end of the process. A ledger that is given another call opens again.
+        """
+        self._writer.finish(timeout)
+        self._writer.close_connections()
+
+    def __repr__(self) -> str:
+        return f"<Ledger {self.url}>"
+
+
+_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
+_forking: list[Ledger] = []
+
+
+def _finish(ledger: Ledger) -> None:
+    try:
+        ledger._writer.finish(_EXIT_PATIENCE)  # noqa: SLF001 - its own module
+    except Exception as error:
+        faults.caught(error, "finishing the ledger")
+
+
+def _finish_all() -> None:
+    for ledger in list(_ledgers):
+        _finish(ledger)
+
+
+atexit.register(_finish_all)
+
+
+def _finish_with_multiprocessing(ledger: Ledger) -> None:
+    """Sees to it that processes of ``multiprocessing`` flush at their end: they leave without ``atexit``."""
+    register_after_fork(ledger, _arrange)
+    if process.parent_process() is not None:
+        _arrange(ledger)
+
+
+def _arrange(ledger: Ledger) -> None:
+    Finalize(ledger, _finish, args=(ledger,), exitpriority=0)
+
+
+def _before_fork() -> None:
+    _forking[:] = list(_ledgers)
+    for ledger in _forking:
+        ledger._writer.before_fork()  # noqa: SLF001
+
+
+def _after_fork() -> None:
+    for ledger in _forking:
+        ledger._writer.after_fork()  # noqa: SLF001
+    _forking.clear()
+
+
+def _in_child() -> None:
+    for ledger in list(_ledgers):
+        ledger._writer.start_over_in_child()  # noqa: SLF001
+    _forking.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)

@@ -1,0 +1,239 @@
+"""A call as a row of ``calls``, and back: nothing that a later pricing needs is lost on the way, and no text is added.
+
+The same rows, as JSON without what is NULL, are the lines of a spool.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from math import isfinite
+from typing import Any
+
+from openai_meter.call import Call, make_call
+from openai_meter.ledger import schema
+from openai_meter.ledger.schema import REST
+from openai_meter.money import Amount
+from openai_meter.usage import COUNTS, Usage
+
+__all__ = ["COLUMNS", "Row", "from_row", "micros", "moment", "read_line", "to_row", "written_line"]
+
+Row = tuple[Any, ...]
+"""The values of a row of ``calls``, in the order of :data:`COLUMNS`."""
+
+COLUMNS = tuple(column.name for column in schema.calls.columns)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_LARGEST = 2**63 - 1
+_LONGEST_ID = 200
+"""Of an id, in characters: PostgreSQL has a bound for what an index holds."""
+_FACT = 100
+"""Characters of the longest text among the facts that prices depend on."""
+
+
+def micros(at: datetime) -> int:
+    """Microseconds since 1970 for an aware time."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def moment(micro: int) -> datetime:
+    """The time in UTC that is so many microseconds after 1970."""
+    return _EPOCH + timedelta(microseconds=micro)
+
+
+def to_row(call: Call) -> Row:
+    """The row of a call.
+
+    Raises:
+        ValueError: it cannot be stored: a number beyond 64 bits, an id without end, no number at all.
+    """
+    usage, tags, facts = call.usage, call.tags, call.price_facts
+    pico, rest, exact = _split(call.cost_pico)
+    row: Row = (
+        _text(call.id),
+        micros(call.started_at),
+        float(call.duration),
+        None if call.time_to_first_token is None else float(call.time_to_first_token),
+        _text(call.endpoint),
+        _text(call.provider),
+        _text(call.host),
+        _text(call.model),
+        _text(call.requested_model),
+        _text(call.response_id),
+        _text(call.service_tier),
+        call.stream,
+        call.status,
+        _text(call.error_type),
+        call.usage_source,
+        _text(json.dumps(call.usage_unknown)) if call.usage_unknown else None,
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.total_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_tokens,
+        usage.cache_write_12h_tokens,
+        usage.reasoning_tokens,
+        usage.input_audio_tokens,
+        usage.output_audio_tokens,
+        usage.input_image_tokens,
+        usage.output_image_tokens,
+        usage.cached_audio_tokens,
+        usage.cached_image_tokens,
+        usage.characters,
+        usage.images,
+        usage.web_searches,
+        usage.file_searches,
+        usage.container_sessions,
+        float(usage.seconds),
+        usage.inconsistent,
+        pico,
+        rest,
+        exact,
+        call.cost_status,
+        _text(call.cost_reason),
+        call.cost_estimated,
+        _text(call.price_source),
+        json.dumps(_written_facts(facts)) if facts else None,
+        _text(call.agent),
+        _text(call.operation),
+        _text(call.user),
+        _text(call.session),
+        _text(call.block),
+        json.dumps({_text(name): _text(tags[name]) for name in sorted(tags)}, ensure_ascii=False) if tags else None,
+    )
+    for value in row:
+        kind = type(value)
+        if (kind is int and not -_LARGEST <= value <= _LARGEST) or (kind is float and not isfinite(value)):
+            raise ValueError(f"{value!r} does not fit into a column")
+    if len(call.id) > _LONGEST_ID:
+        raise ValueError(f"an id of {len(call.id)} characters is too long")
+    return row
+
+
+def from_row(row: Mapping[str, Any]) -> Call:
+    """The call of a row, or of a line of a spool, where what is NULL or 0 may be missing.
+
+    It is what was put in, but for the evidence and the price book, which are kept in memory only.
+
+    Raises:
+        ValueError: it is no row of a call.
+    """
+    get = row.get
+    try:
+        return make_call(
+            id=row["id"],
+            started_at=moment(row["started_at"]),
+            duration=get("duration") or 0.0,
+            endpoint=row["endpoint"],
+            provider=row["provider"],
+            model=get("model"),
+            requested_model=get("requested_model"),
+            status=row["status"],
+            usage=Usage(
+                get("input_tokens"),
+                get("output_tokens"),
+                get("total_tokens"),
+                **{name: value for name in COUNTS if (value := get(name))},
+                inconsistent=bool(get("inconsistent")),
+            ),
+            usage_source=row["usage_source"],
+            usage_unknown=tuple(json.loads(unknown)) if (unknown := get("usage_unknown")) else (),
+            response_id=get("response_id"),
+            service_tier=get("service_tier"),
+            stream=bool(get("stream")),
+            time_to_first_token=get("time_to_first_token"),
+            error_type=get("error_type"),
+            cost_pico=_together(get("cost_pico"), get("cost_rest"), get("cost_exact")),
+            cost_status=row["cost_status"],
+            cost_reason=get("cost_reason"),
+            cost_estimated=bool(get("cost_estimated")),
+            price_source=get("price_source"),
+            agent=get("agent"),
+            operation=get("operation"),
+            user=get("user"),
+            session=get("session"),
+            tags=json.loads(tags) if (tags := get("tags")) else {},
+            block=get("block"),
+            host=get("host"),
+            price_facts=_read_facts(json.loads(facts)) if (facts := get("price_facts")) else {},
+        )
+    except (KeyError, TypeError, ArithmeticError) as error:
+        raise ValueError(f"this is no row of a call: {error!r}") from error
+
+
+def written_line(row: Row) -> bytes:
+    """A row as a line of a spool, with the line break at its end."""
+    said = {name: value for name, value in zip(COLUMNS, row, strict=True) if value is not None and value is not False}
+    return json.dumps(said, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def read_line(line: bytes) -> Row:
+    """The row of a line of a spool.
+
+    Raises:
+        ValueError: the line is damaged.
+    """
+    said = json.loads(line)
+    if not isinstance(said, dict):
+        raise ValueError("a line of a spool is a JSON object")  # noqa: TRY004 - a line is data, not a caller's mistake
+    return to_row(from_row(said))
+
+
+def _text(value: str | None) -> str | None:
+    """A text as both databases take it: PostgreSQL has no NUL in a text, and neither has half a surrogate pair."""
+    if value is None or (value.isascii() and "\0" not in value):
+        return value
+    return value.encode("utf-8", "replace").decode("utf-8").replace("\0", "")
+
+
+# --- money ------------------------------------------------------------------------------------------------------------
+
+
+def _split(amount: Amount | None) -> tuple[int | None, int | None, str | None]:
+    """Whole pico-dollars, the rest of one in parts of ``REST``, and the exact fraction where those two are rounded."""
+    if amount is None or isinstance(amount, int):
+        return amount, None if amount is None else 0, None
+    parts = amount * REST
+    whole, rest = divmod(round(parts), REST)
+    return whole, rest, None if parts.denominator == 1 else f"{amount.numerator}/{amount.denominator}"
+
+
+def _together(pico: int | None, rest: int | None, exact: str | None) -> Amount | None:
+    return Fraction(exact) if exact is not None else schema.money(pico, rest)
+
+
+# --- the facts that a price depends on (facts.py) ---------------------------------------------------------------------
+
+
+def _written_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts as JSON values: short words, numbers, and usage under the name of its kind."""
+    return {key: said for key, value in facts.items() if (said := _written_fact(value)) is not None}
+
+
+def _written_fact(value: object) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= _FACT else None
+    if isinstance(value, Usage):
+        return {"usage": value.to_dict()}
+    if isinstance(value, Decimal):
+        return {"decimal": str(value)}
+    if isinstance(value, tuple):
+        return {"usages": [[model, usage.to_dict()] for model, usage in value]}
+    return value if isinstance(value, bool | int) else None
+
+
+def _read_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _read_fact(value) for key, value in facts.items()}
+
+
+def _read_fact(value: Any) -> object:
+    if not isinstance(value, dict):
+        return value
+    if "usage" in value:
+        return Usage.from_dict(value["usage"])
+    if "decimal" in value:
+        return Decimal(value["decimal"])
+    return tuple((model, Usage.from_dict(usage)) for model, usage in value["usages"])
