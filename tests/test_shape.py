@@ -60,7 +60,7 @@ HOUSE = [
     "ending",
     "runner",
     "inquiries",
-    "history",
+    "archives",
     "cli",
 ]
 KNOWS_OPENAI = {"seam", "demo"}

@@ -17,26 +17,21 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Connection,
-    and_,
     case,
-    cast,
     func,
     literal,
     literal_column,
-    or_,
     select,
 )
 
 from openai_meter import groups
-from openai_meter.call import ESTIMATED, FAILURES
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger import schema
 from openai_meter.ledger.filters import Filters
 from openai_meter.ledger.periods import DAY_US, PERIODS, Segment, Span, micros, of_micros, segments
-from openai_meter.money import Amount
+from openai_meter.ledger.tallies import SUMS_OF_CALLS, SUMS_OF_DAYS, read_sum
 from openai_meter.store import Unpriced
-from openai_meter.sums import NOT_PRICED, NOTHING, Sum, summed
-from openai_meter.usage import COUNTS
+from openai_meter.sums import Sum, summed
 
 __all__ = ["PRUNED", "WITHOUT_PRICE", "Question", "ask", "check", "unpriced", "within"]
 
@@ -167,7 +162,7 @@ class _Teller:
         period = self._period_of_calls()
         columns = [*period, *(_OF_CALLS[_COLUMNS[name]] for name in self._dimensions)]
         where = [*within(span), *self._question.filters.of_calls(_OF_CALLS)]
-        self._add(columns, _SUMS_OF_CALLS, where, len(period))
+        self._add(columns, SUMS_OF_CALLS, where, len(period))
 
     def add_days(self, days: _Days) -> None:
         """Adds whole days from the roll-ups."""
@@ -177,7 +172,7 @@ class _Teller:
     def _add_rolled(self, where: list[ColumnElement[bool]], *, known: bool = True) -> None:
         period = [_OF_DAYS.day] if self._question.periods and known else []
         names = [name for name in self._dimensions if name in _ROLLED]
-        self._add([*period, *(_OF_DAYS[name] for name in names)], _SUMS_OF_DAYS, where, len(period), names, known=known)
+        self._add([*period, *(_OF_DAYS[name] for name in names)], SUMS_OF_DAYS, where, len(period), names, known=known)
 
     def _add(
         self,
@@ -196,7 +191,7 @@ class _Teller:
             values = dict(zip(names, row[periods:], strict=False))
             if "tag" in values:
                 values["tag"] = _tags(values["tag"])
-            one = _sum(row[len(columns) :])
+            one = read_sum(row[len(columns) :])
             if one.calls and self._question.filters.match(values):
                 key = self._key(row[:periods], values, known=known)
                 gathered = parts.setdefault(key, [self.sums[key]] if key in self.sums else [])
@@ -315,104 +310,6 @@ def _pruned(connection: Connection, span: Span) -> list[int]:
         select(_OF_DAYS.day, func.sum(_OF_DAYS.calls)).where(*_within_days(days)).group_by(_OF_DAYS.day)
     )
     return sorted(_number(day) for day, amount in rows if amount > left.get(_number(day), 0))
-
-
-# --- sums -------------------------------------------------------------------------------------------------------------
-
-_WHOLE = tuple(name for name in COUNTS if name != "seconds")
-
-
-def _sums(
-    counted: Mapping[str, ColumnElement[Any]], first: ColumnElement[Any], last: ColumnElement[Any]
-) -> tuple[ColumnElement[Any], ...]:
-    """The sums of one table, in the order in which :func:`_sum` reads them."""
-    plain = [func.sum(counted[name]) for name in _PLAIN]
-    money = [func.sum(half) for name in ("cost_pico", "estimated_cost_pico") for half in schema.halves(counted[name])]
-    return (*plain, *money, func.min(first), func.max(last))
-
-
-_PLAIN = (
-    "calls",
-    "errors",
-    "unmeasured_calls",
-    "estimated_calls",
-    "input_tokens",
-    "output_tokens",
-    "total_tokens",
-    "unpriced_calls",
-    "costless_calls",
-    "cost_rest",
-    "estimated_cost_rest",
-    "seconds_us",
-    *_WHOLE,
-)
-
-
-def _one_if(condition: ColumnElement[bool]) -> ColumnElement[Any]:
-    return case((condition, 1), else_=0)
-
-
-_MEASURED = or_(
-    _OF_CALLS.total_tokens.is_not(None),
-    _OF_CALLS.seconds != 0,
-    _OF_CALLS.characters != 0,
-    _OF_CALLS.images != 0,
-    _OF_CALLS.cost_status == "free",
-)
-_GUESSED_COST = and_(_OF_CALLS.cost_estimated, _OF_CALLS.cost_pico.is_not(None))
-# As sums.Sum counts them.
-_SUMS_OF_CALLS = _sums(
-    {
-        **{name: _OF_CALLS[name] for name in ("input_tokens", "output_tokens", "total_tokens", "cost_pico", *_WHOLE)},
-        "calls": literal(1),
-        "errors": _one_if(_OF_CALLS.status.in_(sorted(FAILURES))),
-        "unmeasured_calls": _one_if(~_MEASURED),
-        "estimated_calls": _one_if(_OF_CALLS.usage_source.in_(sorted(ESTIMATED))),
-        "unpriced_calls": _one_if(_OF_CALLS.cost_status.in_(sorted(NOT_PRICED))),
-        "costless_calls": _one_if(_OF_CALLS.cost_pico.is_(None)),
-        "cost_rest": _OF_CALLS.cost_rest,
-        "estimated_cost_pico": case((_GUESSED_COST, _OF_CALLS.cost_pico), else_=0),
-        "estimated_cost_rest": case((_GUESSED_COST, _OF_CALLS.cost_rest), else_=0),
-        "seconds_us": cast(func.round(_OF_CALLS.seconds * 1_000_000), BigInteger),
-    },
-    _OF_CALLS.started_at,
-    _OF_CALLS.started_at,
-)
-_SUMS_OF_DAYS = _sums({name: _OF_DAYS[name] for name in schema.SUMS}, _OF_DAYS.first_call_at, _OF_DAYS.last_call_at)
-_HALF = 1_000_000
-
-
-def _sum(row: Any) -> Sum:
-    """One row of sums. Databases say NULL for the sum of nothing, and PostgreSQL decimal numbers for large sums."""
-    numbers = [int(value or 0) for value in row]
-    said = dict(zip(_PLAIN, numbers, strict=False))
-    high, low, high_guessed, low_guessed, first, last = numbers[len(_PLAIN) :]
-    if not said["calls"]:
-        return NOTHING
-    return Sum(
-        said["calls"],
-        said["errors"],
-        said["unmeasured_calls"],
-        said["estimated_calls"],
-        said["input_tokens"],
-        said["output_tokens"],
-        said["total_tokens"],
-        tuple(_seconds(said["seconds_us"]) if name == "seconds" else said[name] for name in COUNTS),
-        _money(high, low, said["cost_rest"]),
-        _money(high_guessed, low_guessed, said["estimated_cost_rest"]),
-        said["unpriced_calls"],
-        said["costless_calls"],
-        of_micros(first),
-        of_micros(last),
-    )
-
-
-def _money(high: int, low: int, rest: int) -> Amount:
-    return schema.money(high * _HALF + low, rest) or 0
-
-
-def _seconds(number: int) -> float:
-    return number / _HALF if number else 0
 
 
 # --- why there is no price --------------------------------------------------------------------------------------------

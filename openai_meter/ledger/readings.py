@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from openai_meter.reports.values import Report
     from openai_meter.services import ModelStats
 
-__all__ = ["History"]
+__all__ = ["Reader"]
 
 Zone = str | tzinfo | None
 """A timezone: its IANA name, ``local``, or ``None`` for UTC, the days of which are also those of OpenAI's bills."""
 
 Slice = str | tuple[Moment, Moment] | Mapping[str, Any]
-"""A part of history; see :meth:`History.compare`."""
+"""A part of history; see :meth:`Reader.compare`."""
 
 
-class History(Reporting):
+class Reader(Reporting):
     """What a ledger tells. All methods may be called in any thread; each sees one state of the ledger.
 
     ``since`` and ``until`` are dates, months (``2026-10``), weeks (``2026-W40``), times in ISO 8601, ``7d`` (the seven

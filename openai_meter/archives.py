@@ -76,6 +76,9 @@ def _ledger(url: str | None, *, new: bool = False) -> Iterator["Ledger"]:
             ledger.close()
     except ConfigurationError as error:
         give_up(str(error), 2)
+    except BrokenPipeError:  # whoever read standard output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except (MeterError, OSError) as error:
         give_up(str(error), 1)
 
