@@ -39,7 +39,7 @@ def utc(*parts: int) -> datetime:
         ("2026-02-28T06:30", utc(2026, 2, 28, 6, 30), utc(2026, 2, 28, 6, 30)),
         ("2026-02-28T06:30+01:00", utc(2026, 2, 28, 5, 30), utc(2026, 2, 28, 5, 30)),
         (utc(2026, 2, 28, 6, 30), utc(2026, 2, 28, 6, 30), utc(2026, 2, 28, 6, 30)),
-        (datetime(2026, 2, 28, 6, 30), utc(2026, 2, 28, 6, 30), utc(2026, 2, 28, 6, 30)),
+        (datetime(2026, 2, 28, 6, 30), utc(2026, 2, 28, 6, 30), utc(2026, 2, 28, 6, 30)),  # noqa: DTZ001
         (None, None, None),
     ],
 )
@@ -62,7 +62,7 @@ def test_days_are_those_of_the_timezone() -> None:
 @pytest.mark.parametrize("said", ["", "x", "0d", "7", "7m", "2026-13", "2026-02-30", "2026-W60", "7 days", 7, b"7d"])
 def test_what_is_no_moment_is_refused(said: object) -> None:
     """A moment that cannot be understood is said, with what can be."""
-    with pytest.raises(ConfigurationError, match="since=.* is no moment; use a date"):
+    with pytest.raises(ConfigurationError, match=r"since=.* is no moment; use a date"):
         moment("since", said, UTC, NOW)
 
 
@@ -88,7 +88,7 @@ def test_timezones_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
 ZONES = ["Europe/Paris", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia"]
 
 
-@given(st.sampled_from(ZONES), st.datetimes(datetime(2011, 1, 1), datetime(2030, 1, 1)), st.integers(0, 600))
+@given(st.sampled_from(ZONES), st.datetimes(datetime(2011, 1, 1), datetime(2030, 1, 1)), st.integers(0, 600))  # noqa: DTZ001
 def test_periods_are_those_of_the_calendar(name: str, at: datetime, days: int) -> None:
     """Whole numbers alone say the local hour, day, week and month of a moment, whatever the clocks did before."""
     zone, at = ZoneInfo(name), at.replace(tzinfo=UTC)

@@ -38,7 +38,7 @@ __all__ = ["PRUNED", "WITHOUT_PRICE", "Question", "ask", "check", "unpriced", "w
 PRUNED = "(pruned)"
 """The row of calls of which only the roll-ups are left, where those do not tell what is asked."""
 
-WITHOUT_PRICE: ColumnElement[bool] = literal_column("calls.cost_status IN ('unpriced', 'partial')", Boolean)
+WITHOUT_PRICE = text("calls.cost_status IN ('unpriced', 'partial')")
 """Calls without a full price. In the words of their index: it would not be used for a condition with parameters."""
 
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
