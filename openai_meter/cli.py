@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import openai_meter
 from openai_meter import archives, inquiries, runner
-from openai_meter.ending import Ending, Look, Summary, dimensions_of, form_of, report_file
-from openai_meter.errors import ConfigurationError
+from openai_meter.ending import Ending, Look, Summary, dimensions_of, form_of, ledger_of, report_file
+from openai_meter.errors import ConfigurationError, MeterError
 from openai_meter.messages import language
 from openai_meter.scope import Scoped, tag
 
@@ -47,7 +47,7 @@ def _read_run(args: list[str]) -> Job | None:
     if args[:1] != ["run"]:
         return None
     try:
-        long = ["json", "quiet", "output=", "format=", "by=", "lang=", "report="]
+        long = ["json", "quiet", "output=", "format=", "by=", "lang=", "report=", "ledger="]
         pairs, program = getopt.getopt(args[1:], "mqo:", long)
         options = dict(pairs)
         return _prepare(
@@ -62,8 +62,9 @@ def _read_run(args: list[str]) -> Job | None:
             ),
             output=options.get("--output", options.get("-o")),
             report=options.get("--report"),
+            ledger=options.get("--ledger"),
         )
-    except (getopt.GetoptError, runner.ProgramNotFoundError, NotADirectoryError, ConfigurationError):
+    except (getopt.GetoptError, runner.ProgramNotFoundError, NotADirectoryError, MeterError):
         return None
 
 
@@ -78,14 +79,21 @@ def _spoken(lang: str | None) -> str:
 
 
 def _prepare(
-    program: list[str], *, module: bool, look: Look, output: str | None = None, report: str | None = None
+    program: list[str],
+    *,
+    module: bool,
+    look: Look,
+    output: str | None = None,
+    report: str | None = None,
+    ledger: str | None = None,
 ) -> Job:
     """The job of running a program.
 
     Raises:
         ProgramNotFoundError: there is no such program.
         NotADirectoryError: there is no such folder for the output.
-        ConfigurationError: the summary or the report cannot look like that.
+        ConfigurationError: the summary or the report cannot look like that, or there is no such ledger.
+        MissingExtraError: a ledger needs a package that is not installed.
     """
     if not program:
         raise runner.ProgramNotFoundError("name the program to run")
@@ -95,7 +103,7 @@ def _prepare(
     name, *args = program
     found = runner.find_module(name, args) if module else runner.find_program(name, args)
     summary = look._replace(lang=_spoken(look.lang)).summary()
-    return partial(runner.run, found, Ending(summary, path, report_file(report)))
+    return partial(runner.run, found, Ending(summary, path, report_file(report), ledger_of(ledger)))
 
 
 def _read_command_line(args: list[str]) -> Job:
@@ -117,7 +125,7 @@ def _checked(check: Callable[[str | None], object]) -> Callable[[str | None], st
 
         try:
             check(value)
-        except ConfigurationError as error:
+        except MeterError as error:
             raise typer.BadParameter(str(error)) from None
         return value
 
@@ -147,6 +155,12 @@ def _make_app() -> "typer.Typer":
         help="What to group by: model (as it is), agent, agent,model, user, tag:NAME ...",
     )
     lang_option = typer.Option("--lang", callback=_checked(language), help="en or fr; by default that of the locale.")
+    ledger_option = typer.Option(
+        "--ledger",
+        metavar="URL",
+        callback=_checked(ledger_of),
+        help="Keep every call in a database: sqlite:///usage.db, or postgresql+psycopg://...",
+    )
     spoken_option = typer.Option("--lang", callback=_checked(_spoken), help="en or fr; by default that of the locale.")
 
     def show_version(wanted: bool) -> None:
@@ -190,6 +204,7 @@ def _make_app() -> "typer.Typer":
         form: Annotated[str | None, form_option] = None,
         by: Annotated[str | None, by_option] = None,
         lang: Annotated[str | None, spoken_option] = None,
+        ledger: Annotated[str | None, ledger_option] = None,
     ) -> None:
         """Run a program as python does, and write at its end what it used.
 
@@ -197,7 +212,7 @@ def _make_app() -> "typer.Typer":
         """
         try:
             look = Look(as_json, quiet, form, by, lang)
-            ctx.obj.append(_prepare(program, module=module, look=look, output=output, report=report))
+            ctx.obj.append(_prepare(program, module=module, look=look, output=output, report=report, ledger=ledger))
         except runner.ProgramNotFoundError as error:
             raise typer.BadParameter(str(error), param_hint="PROGRAM") from None
         except NotADirectoryError as error:
@@ -212,9 +227,11 @@ def _make_app() -> "typer.Typer":
         form: Annotated[str | None, form_option] = None,
         by: Annotated[str | None, by_option] = None,
         lang: Annotated[str | None, lang_option] = None,
+        ledger: Annotated[str | None, ledger_option] = None,
     ) -> None:
         """Meter a workflow of four agents against a local stand-in for the OpenAI API: no key, no network."""
-        ctx.obj.append(partial(_demo, Look(as_json, quiet, form, by, lang).summary(), quiet=quiet))
+        look = Look(as_json, quiet, form, by, lang)
+        ctx.obj.append(partial(_demo, look.summary(), quiet=quiet, ledger=ledger))
 
     @app.command()
     def prices(
@@ -273,14 +290,14 @@ def _add_estimate(app: "typer.Typer") -> None:
         ctx.obj.append(partial(inquiries.estimate, file, model, endpoint, request=request, as_json=as_json))
 
 
-def _demo(summary: Summary, *, quiet: bool) -> None:
+def _demo(summary: Summary, *, quiet: bool, ledger: str | None) -> None:
     from openai_meter.demo import workflow  # noqa: PLC0415 - loads openai
     from openai_meter.demo.server import DemoServer  # noqa: PLC0415
 
     def scope(agent: str, operation: str) -> Scoped:
         return tag(agent=agent, operation=operation)
 
-    meter = openai_meter.install(hosts={"127.0.0.1": "openai"})  # what it would have cost
+    meter = openai_meter.install(hosts={"127.0.0.1": "openai"}, ledger=ledger)  # what it would have cost
     try:
         with DemoServer() as server, _progress(len(workflow.STEPS), quiet=quiet) as on_step:
             workflow.run(server.base_url, on_step, scope)

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 from openai_meter.messages import Messages, language
 
 if TYPE_CHECKING:
+    from openai_meter.ledger import Ledger
     from openai_meter.meter import Meter
 
-__all__ = ["Ending", "Look", "Summary", "dimensions_of", "form_of", "report_file"]
+__all__ = ["Ending", "Look", "Summary", "dimensions_of", "form_of", "ledger_of", "report_file"]
 
 
 class Summary(NamedTuple):
@@ -127,6 +128,20 @@ def report_file(path: str | None) -> Path | None:
     return saving.checked(path)
 
 
+def ledger_of(url: str | None) -> Ledger | None:
+    """The ledger that the command line asks for. Does not connect.
+
+    Raises:
+        ConfigurationError: that is no URL of one.
+        MissingExtraError: a package is missing.
+    """
+    if url is None:
+        return None
+    from openai_meter.ledger import Ledger  # noqa: PLC0415 - not for a plain `run`
+
+    return Ledger(url)
+
+
 class _Page(io.StringIO):
     """Collects what is printed, and looks to a renderer like the stream that it will go to."""
 
@@ -154,12 +169,16 @@ class Ending:
         summary: how the summary looks.
         output: the file for the summary; standard error by default.
         report: a file for a report beside the summary; its suffix says its form.
+        ledger: where the calls are kept for ever.
 
     A forked child that has made calls speaks for itself, and adds its process id to the names of the files.
     """
 
-    def __init__(self, summary: Summary, output: Path | None = None, report: Path | None = None) -> None:
+    def __init__(
+        self, summary: Summary, output: Path | None = None, report: Path | None = None, ledger: Ledger | None = None
+    ) -> None:
         self._summary = summary
+        self._ledger = ledger
         self._output = output and output.absolute()
         self._report = report and report.absolute()
         self._process = os.getpid()
@@ -170,7 +189,7 @@ class Ending:
         try:
             import openai_meter  # noqa: PLC0415 - a broken installation of a dependency must not stop the program
 
-            self._meter = openai_meter.install()
+            self._meter = openai_meter.install(ledger=self._ledger)
         except Exception as error:
             self._fault = f"{type(error).__name__}: {error}"
 
@@ -205,6 +224,8 @@ class Ending:
             _thread.start_new_thread(_kill_later, (os.getpid(), number))
         with contextlib.suppress(Exception, KeyboardInterrupt):
             self._speak()
+            if self._meter is not None:
+                self._meter.flush(1.0)
         os.kill(os.getpid(), number)
 
     def _speak(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from openai_meter import asking
 from openai_meter.alarms import Alarms, OnAlert, checked_callback
 from openai_meter.errors import ConfigurationError, UnsupportedClientError
+from openai_meter.history import opened
 from openai_meter.meter import Block, Limits, Meter
 from openai_meter.scope import read_attribution
 from openai_meter.seam import BASE_CLIENT, MARK, Mark, seam, set_hosts
@@ -19,6 +20,7 @@ from openai_meter.thresholds import read_thresholds
 
 if TYPE_CHECKING:
     from openai_meter.asking import StreamUsage
+    from openai_meter.ledger import Ledger
     from openai_meter.money import Number
     from openai_meter.prices import Deployment, Price
 
@@ -47,6 +49,7 @@ def install(
     threads: bool | None = None,
     thresholds: Limits = None,
     on_alert: OnAlert | None = None,
+    ledger: Ledger | str | None = None,
 ) -> Meter:
     """Starts counting every call of every openai client in the process.
 
@@ -72,18 +75,26 @@ def install(
             (also per agent, user, session or model, and in rolling windows), ``False`` switches them off.
         on_alert: is called with each ``Alert``, in a thread of the meter's own; alerts also stand in ``meter.alerts``
             and go to the log ``openai_meter``.
+        ledger: where every call is kept for ever: a URL such as ``"sqlite:///usage.db"`` or
+            ``"postgresql+psycopg://user:password@host/database"``, or a ``Ledger``. Also ``OPENAI_METER_LEDGER``.
+            A call is kept once it has its price, within a second or so; nobody waits for the database, whose being
+            away now is no error. Calls that only a ``track()`` block counts are not kept.
 
     Returns:
         The meter that counts.
 
     Raises:
         ConfigurationError: a setting cannot be used; nothing is changed then.
+        LedgerError: the ledger's database refuses us, or its tables are of a newer version.
+        MissingExtraError: a ledger needs ``pip install "openai-meter[ledger]"``.
     """
     if meter is not None and not isinstance(meter, Meter):
         raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
     if threads is not None and not isinstance(threads, bool):
         raise ConfigurationError(f"threads={threads!r} is neither True nor False; say whether threads are followed")
     behind = _checked_hosts(_hosts_from_environment() if hosts is None else hosts)
+    current = meter or seam.installed or seam.meter
+    kept = opened(ledger, None if current is None else current.ledger)
     with seam.lock:
         if stream_usage is not None or seam.installed is None:
             asking.configure(stream_usage or os.environ.get("OPENAI_METER_STREAM_USAGE") or "auto")
@@ -91,6 +102,8 @@ def install(
         chosen.configure(
             recent=recent, thresholds=thresholds, on_alert=on_alert, prices=prices, models=models, discount=discount
         )
+        if kept is not None:
+            chosen.keep(kept)
         if behind or hosts is not None:
             set_hosts(behind)
         seam.installed = chosen

@@ -19,6 +19,7 @@ from openai_meter.alarms import Alarms, OnAlert, checked_callback
 from openai_meter.bounded import Bounded
 from openai_meter.call import Call
 from openai_meter.errors import ConfigurationError
+from openai_meter.history import Kept
 from openai_meter.reporting import Reporting
 from openai_meter.scope import Attribution, Scoped, Surroundings
 from openai_meter.services import Services
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 Limits = Mapping[str, Any] | Sequence[Threshold] | bool | None
 
-__all__ = ["Block", "Limits", "Meter", "Readings", "start_over_in_child"]
+__all__ = ["Block", "Limits", "Meter", "Readings", "finish", "start_over_in_child"]
 
 _SEARCHED = 1_000
 """How far back a call is looked for by the API's id: whoever asks has just had the answer."""
@@ -185,7 +186,7 @@ class Readings(Reporting):
         self.started_at = datetime.now(UTC)
 
 
-class Meter(Services, Readings):
+class Meter(Services, Kept, Readings):
     """Counts calls; ``openai_meter.install()`` lets the process-wide one listen to every openai client.
 
     Args:
@@ -258,6 +259,12 @@ class Meter(Services, Readings):
         if given:
             self.reprice()
 
+    def take(self, call: Call) -> None:
+        """Adds a finished call, to the ledger too. Never waits."""
+        self._store.add(call)
+        if self._history is not None:
+            self._history.took(call)
+
     def alike(self) -> Meter:
         """An empty meter of its own, with the same prices, models and discount, as many recent calls, and no limits."""
         return Meter(recent=self.recent, thresholds=False, **self._settings)
@@ -292,7 +299,10 @@ class Meter(Services, Readings):
         for readings in list(_everyone):
             if readings is not self and readings.meter is self:
                 readings._store.reprice(self._tariff.again)  # noqa: SLF001 - a block of this meter
-        return self._store.reprice(self._tariff.again)
+        repriced = self._store.reprice(self._tariff.again)
+        if self._history is not None:
+            self._history.pass_on()
+        return repriced
 
     def explain(self, call_id: str) -> tuple[CostLine, ...]:
         """The bill of one of the recent calls, line by line.
@@ -340,6 +350,8 @@ class Meter(Services, Readings):
         """Makes this count from zero in a forked child."""
         super().start_over_in_child()
         self._counted.clear()
+        if self._history is not None:
+            self._history.start_over_in_child()
         self._tariff.start_over_in_child()
 
 
@@ -378,6 +390,13 @@ def _checked_recent(recent: object) -> int:
 
 # All that counts in this process, for what happens to the whole process.
 _everyone: weakref.WeakSet[Readings] = weakref.WeakSet()
+
+
+def finish() -> None:
+    """Brings what was counted into the ledgers, at the end of the process."""
+    for readings in list(_everyone):
+        if isinstance(readings, Meter) and readings.ledger is not None:
+            readings.ledger.finish()
 
 
 def start_over_in_child() -> None:

@@ -23,7 +23,7 @@ from openai_meter.endpoints import Endpoint
 from openai_meter.evidence import evidence_of
 from openai_meter.facts import provider_cost, request_facts
 from openai_meter.heard import Heard
-from openai_meter.meter import Meter, Readings, start_over_in_child
+from openai_meter.meter import Meter, Readings, finish, start_over_in_child
 from openai_meter.scope import Attribution, current, surroundings
 from openai_meter.spoken import Spoken, spoken_of_answer
 from openai_meter.usage import Usage, fields_of
@@ -386,6 +386,7 @@ def finish_open_streams() -> None:
     for pending in OPEN.values():
         pending.finish(whole=False)
     worker.drain()
+    finish()
 
 
 def _forget_in_child() -> None:

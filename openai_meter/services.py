@@ -24,6 +24,7 @@ from openai_meter.scope import current, read_attribution, surroundings
 from openai_meter.store import Totals
 from openai_meter.tariff import prepare
 from openai_meter.usage import Usage
+from openai_meter.worker import worker
 
 if TYPE_CHECKING:
     from openai_meter.meter import Readings as _Readings
@@ -224,6 +225,7 @@ class Services(_Readings):
         blocks = dict.fromkeys(block for block in surroundings.get().blocks if block.meter is meter)
         for listener in (meter, *blocks):
             listener.take(call)
+        worker.start()
         if cost is not None:
             meter.took(cost)
         return call

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from openai_meter.observe import Pending
     from openai_meter.prices import PriceBook
 
-__all__ = ["Tariff", "prepare"]
+__all__ = ["WAITING", "Tariff", "prepare"]
 
 _PLAIN = frozenset({"chat.completions", "completions", "responses", "responses.compact", "embeddings"})
 """Endpoints whose calls are priced by their tokens alone, if nothing rare is said of them."""
 _FREE = frozenset(row.name for row in ENDPOINTS if row.free)
-_WAITING = "prices are being read"
+WAITING = "prices are being read"
+"""Why a call has no price yet, if it will have one in a moment; compared by identity."""
 _PATIENCE = 10.0
 """Seconds that a fork waits for the price files at most."""
 
@@ -98,6 +99,16 @@ class Tariff:
             self._book = PriceBook(**settings)
             self._ready = self._failed = False
 
+    @property
+    def reading(self) -> bool:
+        """Whether the price files have still to be read."""
+        return not self._ready and not self._failed
+
+    @property
+    def failed(self) -> bool:
+        """Whether the price files could not be read."""
+        return self._failed
+
     def load(self) -> None:
         """Reads the price files, if that has not been done; waits for whoever is about it already."""
         if not self._ready:
@@ -138,7 +149,7 @@ class Tariff:
             return Cost(None, "unpriced", "the prices cannot be read"), None
         if not self._ready:
             self._start_loading()
-            return Cost(None, "unpriced", _WAITING), None
+            return Cost(None, "unpriced", WAITING), None
         try:
             book = self.book.view()
             facts = call.reading.facts
@@ -172,7 +183,7 @@ class Tariff:
 
     def took(self, cost: Cost) -> None:
         """Hears that a call was recorded: one that had to wait may come after all others have been priced."""
-        if cost.reason is _WAITING:
+        if cost.reason is WAITING:
             self._waiting = True
 
     def _start_loading(self) -> None:

@@ -40,6 +40,7 @@ HOUSE = [
     "store",
     "advice",
     "tariff",
+    "history",
     "reporting",
     "handed",
     "services",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
+from collections.abc import Callable
 from multiprocessing import process
 from multiprocessing.util import Finalize, register_after_fork
 from pathlib import Path
@@ -66,6 +67,7 @@ class Ledger(Reader):
         if folder.exists() and not folder.is_dir():
             raise ConfigurationError(f"spool={str(folder)!r} is no folder")
         self._writer = Writer(checked, Spool(folder, _SPOOL_LIMIT), min(float(flush_interval), 3600.0), durable=durable)
+        self._before: list[weakref.WeakMethod[Callable[[], None]]] = []
         _ledgers.add(self)
         _finish_with_multiprocessing(self)
 
@@ -135,6 +137,23 @@ class Ledger(Reader):
         self._writer.finish(timeout)
         self._writer.close_connections()
 
+    def before_finish(self, do: Callable[[], None]) -> None:
+        """Has a method called before the ledger is finished, for what has not been added yet; holds no object."""
+        self._before.append(weakref.WeakMethod(do))
+
+    def finish(self) -> None:
+        """Flushes at the end of the process. Never raises; takes some seconds at most."""
+        for reference in self._before:
+            try:
+                if (do := reference()) is not None:
+                    do()
+            except Exception as error:
+                faults.caught(error, "adding the last calls to the ledger")
+        try:
+            self._writer.finish(_EXIT_PATIENCE)
+        except Exception as error:
+            faults.caught(error, "finishing the ledger")
+
     def __repr__(self) -> str:
         return f"<Ledger {self.url}>"
 
@@ -143,16 +162,9 @@ _ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
 _forking: list[Ledger] = []
 
 
-def _finish(ledger: Ledger) -> None:
-    try:
-        ledger._writer.finish(_EXIT_PATIENCE)  # noqa: SLF001 - its own module
-    except Exception as error:
-        faults.caught(error, "finishing the ledger")
-
-
 def _finish_all() -> None:
     for ledger in list(_ledgers):
-        _finish(ledger)
+        ledger.finish()
 
 
 atexit.register(_finish_all)
@@ -166,7 +178,7 @@ def _finish_with_multiprocessing(ledger: Ledger) -> None:
 
 
 def _arrange(ledger: Ledger) -> None:
-    Finalize(ledger, _finish, args=(ledger,), exitpriority=0)
+    Finalize(None, ledger.finish, exitpriority=0)
 
 
 def _before_fork() -> None:

@@ -12,17 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, tzinfo
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    ColumnElement,
-    Connection,
-    case,
-    func,
-    literal,
-    literal_column,
-    select,
-)
+from sqlalchemy import BigInteger, ColumnElement, Connection, case, func, literal, select, text
 
 from openai_meter import groups
 from openai_meter.errors import ConfigurationError
