@@ -160,7 +160,7 @@ class _Teller:
         self._add_rolled(where)
 
     def _add_rolled(self, where: list[ColumnElement[bool]], *, known: bool = True) -> None:
-        period = [_OF_DAYS.day] if self._question.periods and known else []
+        period = [_period_of_days(self._question.periods)] if self._question.periods and known else []
         names = [name for name in self._dimensions if name in _ROLLED]
         self._add([*period, *(_OF_DAYS[name] for name in names)], SUMS_OF_DAYS, where, len(period), names, known=known)
 
@@ -188,7 +188,7 @@ class _Teller:
                 gathered.append(one)
                 if len(gathered) > 1_000:  # many combinations that are one row: sessions, tags, days of a month
                     gathered[:] = [summed(gathered)]
-        self.sums.update((key, summed(gathered)) for key, gathered in parts.items())
+        self.sums.update((key, summed(some) if len(some) > 1 else some[0]) for key, some in parts.items())
 
     def _key(self, period: Any, values: Mapping[str, Any], *, known: bool) -> tuple[str, ...]:
         whole = tuple(values.get(name) for name in groups.DIMENSIONS)
@@ -237,6 +237,13 @@ class _Teller:
         for first, end in _runs(inside):
             where = [*_within_days(_Days(first, end)), *filters.of_calls(_OF_DAYS)]
             self._add_rolled(where, known=in_utc)
+
+
+def _period_of_days(periods: tuple[str, ...]) -> ColumnElement[Any]:
+    """A day of what is asked for; of months alone the first, so that the database adds their days up."""
+    if {*periods} != {"month"}:
+        return _OF_DAYS.day
+    return (func.substr(_OF_DAYS.day, 1, 7) + "-01").label("month")
 
 
 def _dimension(name: str) -> str:

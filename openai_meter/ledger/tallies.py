@@ -84,31 +84,34 @@ _HALF = 1_000_000
 def read_sum(row: Any) -> Sum:
     """One row of sums. Databases say NULL for the sum of nothing, and PostgreSQL decimal numbers for large sums."""
     numbers = [int(value or 0) for value in row]
-    said = dict(zip(_PLAIN, numbers, strict=False))
-    high, low, high_guessed, low_guessed, first, last = numbers[len(_PLAIN) :]
-    if not said["calls"]:
+    (
+        calls, errors, unmeasured, estimated, tokens_in, tokens_out, total, unpriced, costless, rest, guessed_rest,
+        seconds, *whole, high, low, high_guessed, low_guessed, first, last,
+    ) = numbers  # fmt: skip
+    if not calls:
         return NOTHING
+    counts: list[float] = [*whole]
+    counts.insert(_SECONDS, seconds / _HALF if seconds else 0)
     return Sum(
-        said["calls"],
-        said["errors"],
-        said["unmeasured_calls"],
-        said["estimated_calls"],
-        said["input_tokens"],
-        said["output_tokens"],
-        said["total_tokens"],
-        tuple(_seconds(said["seconds_us"]) if name == "seconds" else said[name] for name in COUNTS),
-        _money(high, low, said["cost_rest"]),
-        _money(high_guessed, low_guessed, said["estimated_cost_rest"]),
-        said["unpriced_calls"],
-        said["costless_calls"],
+        calls,
+        errors,
+        unmeasured,
+        estimated,
+        tokens_in,
+        tokens_out,
+        total,
+        tuple(counts),
+        _money(high, low, rest),
+        _money(high_guessed, low_guessed, guessed_rest),
+        unpriced,
+        costless,
         of_micros(first),
         of_micros(last),
     )
 
 
+_SECONDS = COUNTS.index("seconds")
+
+
 def _money(high: int, low: int, rest: int) -> Amount:
     return schema.money(high * _HALF + low, rest) or 0
-
-
-def _seconds(number: int) -> float:
-    return number / _HALF if number else 0

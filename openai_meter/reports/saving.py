@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from openai_meter.errors import ConfigurationError
 from openai_meter.messages import language
@@ -59,35 +59,40 @@ def format_of(path: str | Path) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Writes a text file, in UTF-8 and with its line breaks as they are: see :func:`opened`.
+    """Writes a text file, in UTF-8 and with its line breaks as they are; makes the folders on the way to it.
 
-    Raises:
-        OSError: it cannot be written; the old file, if there was one, is as it was.
-    """
-    with opened(path) as file:
-        file.write(text.encode("utf-8"))
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """A file to be written; makes the folders on the way to it.
-
-    A reader finds the old file or the new one, never a part: it is written beside it and then put in its place.
+    A reader finds the old file or the new one, never a part: the text is written beside it and then put in its place.
     What is no ordinary file (a pipe, a terminal) is written to directly.
 
     Raises:
         OSError: it cannot be written; the old file, if there was one, is as it was.
     """
+    with _place(path) as (place, mode), place.open(mode, encoding="utf-8", newline="") as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A file to write bytes to; it appears, as a whole, when the block has ended well: as with :func:`write`.
+
+    Raises:
+        OSError: it cannot be written; the old file, if there was one, is as it was.
+    """
+    with _place(path) as (place, mode), place.open(f"{mode}b") as file:
+        yield cast("BinaryIO", file)
+
+
+@contextlib.contextmanager
+def _place(path: Path) -> Iterator[tuple[Path, str]]:
+    """Where to write what is to be at a path, and the mode to open it in; it is put there when the block has ended."""
     path = Path(os.path.realpath(path))  # the file that a link leads to is written, and the link stays
     if path.exists() and not path.is_file():
-        with path.open("wb") as file:
-            yield file
+        yield path, "w"
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".openai-meter-{os.getpid()}-{os.urandom(4).hex()}")
     try:
-        with beside.open("xb") as file:
-            yield file
+        yield beside, "x"
         with contextlib.suppress(FileNotFoundError):
             shutil.copymode(path, beside)
         beside.replace(path)
