@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -41,24 +40,3 @@ def clean_meter() -> Iterator[None]:
 def meter() -> openai_meter.Meter:
     """The process-wide meter, installed and empty."""
     return openai_meter.install()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of each kind."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/usage.db"
-        return
-    server = os.environ.get("OPENAI_METER_TEST_POSTGRES")
-    if not server:
-        pytest.skip("no PostgreSQL: set OPENAI_METER_TEST_POSTGRES to the URL of a database")
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(server)
-    schema = f"t{os.urandom(6).hex()}"
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
-    yield f"{server}?options=-csearch_path%3D{schema}"
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
-    engine.dispose()

@@ -243,7 +243,7 @@ def test_litellm() -> None:
     assert (odd["prompt_tokens"], odd["completion_tokens"], odd["total_tokens"]) == (10, 5, 15)
     assert odd["endTime"] == "2026-03-04T12:00:00.500000+00:00"
     assert (odd["request_tags"], odd["session_id"], odd["cache_read_input_tokens"]) == (["env:pröd"], "s", 4)
-    assert (bare["spend"], bare["request_id"], odd["spend"]) == (None, BARE.id, 1e-05 / 3)
+    assert (bare["spend"], bare["request_id"], odd["spend"]) == (None, BARE.id, float(Fraction(1, 300_000)))
 
 
 def test_parquet() -> None:
