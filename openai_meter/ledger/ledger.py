@@ -150,7 +150,7 @@ class Ledger(Reader):
             except Exception as error:
                 faults.caught(error, "adding the last calls to the ledger")
         try:
-            self._writer.finish(_EXIT_PATIENCE)
+            self.close()
         except Exception as error:
             faults.caught(error, "finishing the ledger")
 

@@ -179,8 +179,7 @@ class Writer:
             with suppress(Exception):  # faults.caught raises in tests only; the thread has to go on
                 self._work()
         with self._doing:
-            if self.url.get_backend_name() == "sqlite":
-                self.close_connections()
+            self.close_connections()
         self._thread = None
         if not self._queue.empty():  # it came in meanwhile, from somebody who saw a thread here
             self.start()
@@ -302,7 +301,10 @@ class Writer:
             LedgerError: that cannot be done; of the kind :class:`LedgerAwayError` if it may be done later.
         """
         with self._doing, reachable(self.url):
-            migrate(self.engine)
+            try:
+                migrate(self.engine)
+            finally:
+                self.close_connections()  # it may be long until there is something to store
             self._migrated = True
 
     def _store_now(self, rows: Mapping[str, Row]) -> int:
@@ -394,7 +396,7 @@ class Writer:
     def before_fork(self) -> None:
         """Waits for a transaction that is under way, and closes what a child must not have open."""
         self._held = self._doing.acquire(timeout=_FORK_PATIENCE)
-        if self._held and self.url.get_backend_name() == "sqlite":
+        if self._held:
             with suppress(Exception):
                 self.close_connections()
 

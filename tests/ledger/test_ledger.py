@@ -1,0 +1,457 @@
+"""The ledger: what is put in is there, once, and the sums by day are its sums; over SQLite and PostgreSQL alike."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+import rules
+
+pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the ledger is NOT tested")
+from hypothesis import given
+from hypothesis import strategies as st
+from ledgers import call, calls, program, thirds
+from sqlalchemy import func, inspect, select
+
+import openai_meter
+from openai_meter import ConfigurationError, Usage
+from openai_meter.errors import LedgerAwayError, LedgerError
+from openai_meter.ledger import Ledger, migrations, rows, schema
+from openai_meter.ledger import database as databases
+from openai_meter.ledger.database import writing
+from openai_meter.ledger.storing import add_to_daily, rolled
+from openai_meter.store import Store
+
+
+def read(database):
+    ledger = database.ledger()
+    with ledger.engine.connect() as connection:
+        found = [rows.from_row(row._mapping) for row in connection.execute(schema.calls.select().order_by("id"))]
+    ledger.close()
+    return found
+
+
+# --- what is put in ---------------------------------------------------------------------------------------------------
+
+
+def test_calls_are_there_as_they_were(database):
+    """Every call comes back as it was put in, and the sums by day are those of the calls."""
+    ledger = database.ledger()
+    given = [*calls(50), call(51, usage=Usage(), usage_source="none", cost_pico=None, cost_status="unpriced")]
+    for one in given:
+        ledger.add(one)
+    assert ledger.flush()
+    assert ledger.stats.written == 51
+    ledger.close()
+    assert read(database) == sorted(given, key=lambda one: one.id)
+    database.check_sums()
+
+
+def test_a_call_with_everything(database):
+    """All fields survive, the facts that its price rests on too; what is kept in memory only is not there."""
+    facts = {
+        "web_search_tool": "web_search", "image_usage": Usage(1, 2, 3), "provider_cost": Decimal("0.10"),
+        "svg_usage": (("m", Usage(4, 5, 9)),), "size": "x" * 1000,
+    }  # fmt: skip
+    whole = call(
+        1, usage=Usage(*range(1, 14), 1.234567891, 15, 16, 17, 18, 19, inconsistent=True), time_to_first_token=0.1,
+        usage_unknown=("reasoning", "file"), response_id="resp_1", service_tier="flex", stream=True,
+        error_type="Oops", cost_reason="why", operation="op", block="b", price_facts=facts,
+    )  # fmt: skip
+    ledger = database.ledger()
+    ledger.add(whole)
+    ledger.close()
+    (found,) = read(database)
+    assert found == whole
+    assert found.price_facts == {name: value for name, value in facts.items() if name != "size"}
+    assert (found.evidence, found.price_book) == (None, None)
+
+
+def test_money_is_exact(database):
+    """Whole pico-dollars and fractions of them come back exactly, and their sums are exact to a part of REST."""
+    given = [call(n, cost_pico=thirds(n), started_at=datetime(2026, 1, 1, tzinfo=UTC)) for n in range(40)]
+    ledger = database.ledger()
+    for one in given:
+        ledger.add(one)
+    ledger.close()
+    assert [one.cost_pico for one in read(database)] == [one.cost_pico for one in sorted(given, key=lambda one: one.id)]
+    ((pico, rest),) = database.query("SELECT sum(cost_pico), sum(cost_rest) FROM daily")
+    exact = sum(one.cost_pico for one in given)
+    assert abs(schema.money(pico, rest) - exact) <= Fraction(40, 2 * schema.REST)
+    decimal = [one for n, one in enumerate(given) if n % 5 != 3]  # sevenths are no whole number of parts
+    assert all(rows.to_row(one)[rows.COLUMNS.index("cost_exact")] is None for one in decimal)
+    database.check_sums()
+
+
+@given(
+    st.lists(
+        st.fractions(min_value=0, max_value=10**15, max_denominator=60) | st.integers(0, 10**15),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_money_through_columns(amounts):
+    """Any amount is the same after it was split into columns; sums of columns are sums of amounts."""
+    one = call()
+    split = [rows.to_row(replace(one, cost_pico=amount)) for amount in amounts]
+    at = rows.COLUMNS.index("cost_pico")
+    assert [rows.from_row(dict(zip(rows.COLUMNS, row, strict=True))).cost_pico for row in split] == amounts
+    whole = schema.money(sum(row[at] for row in split), sum(row[at + 1] for row in split))
+    assert abs(whole - sum(amounts)) <= Fraction(len(amounts), schema.REST)
+
+
+def test_halves_do_not_overflow(sqlite):
+    """A sum beyond 64 bits can still be had from SQLite."""
+    ledger = sqlite.ledger()
+    for n in range(4):
+        ledger.add(call(n, cost_pico=4 * 10**18))
+    ledger.close()
+    high, low = schema.halves(schema.calls.c.cost_pico)
+    ledger = sqlite.ledger()
+    with ledger.engine.connect() as connection:
+        ((whole, rest),) = connection.execute(select(func.sum(high), func.sum(low)))
+    ledger.close()
+    assert whole * 1_000_000 + rest == 16 * 10**18
+
+
+def test_the_same_id_counts_once(database):
+    """A call that is added again, alone or beside new ones, changes neither the calls nor the sums."""
+    ledger = database.ledger()
+    given = calls(10)
+    for one in (*given, *given):
+        ledger.add(one)
+    assert ledger.flush()
+    for one in (*given[:5], *calls(5, start=20)):
+        ledger.add(one)
+    ledger.close()
+    assert database.count() == ledger.stats.written == 15
+    database.check_sums()
+
+
+def test_sums_are_those_of_the_meter(database):
+    """The sums by day add up to what a meter's memory says of the same calls."""
+    given = [*calls(60), *(call(n, usage=Usage(seconds=1.5), usage_source="none") for n in range(3))]
+    store = Store()
+    ledger = database.ledger()
+    for one in given:
+        store.add(one)
+        ledger.add(one)
+    ledger.close()
+    totals = store.totals()
+    names = "calls", "errors", "unmeasured_calls", "estimated_calls", "unpriced_calls"
+    counts = "input_tokens", "output_tokens", "total_tokens", "cached_input_tokens"
+    sums = ", ".join(f"sum({name})" for name in (*names, *counts, "cost_pico", "estimated_cost_pico", "seconds_us"))
+    (found,) = database.query(f"SELECT {sums} FROM daily")
+    assert found == (
+        *(getattr(totals, name) for name in (*names, *counts)),
+        totals.cost_pico, totals.estimated_cost_pico, totals.seconds * 1_000_000,
+    )  # fmt: skip
+
+
+def test_sums_can_be_taken_out_again(database):
+    """What is rolled up with a minus leaves the sums as they were: so calls are priced again."""
+    ledger = database.ledger()
+    before = call(1, cost_pico=None, cost_status="unpriced")
+    ledger.add(before)
+    ledger.flush()
+    after = replace(before, cost_pico=7, cost_status="priced")
+    with writing(ledger.engine) as connection:
+        add_to_daily(connection, rolled([rows.to_row(before)], -1))
+        add_to_daily(connection, rolled([rows.to_row(after)]))
+    ledger.close()
+    assert database.query("SELECT calls, cost_pico, unpriced_calls, costless_calls FROM daily") == [(1, 7, 0, 0)]
+
+
+def test_text_of_all_kinds(database):
+    """Texts that a database would refuse are stored without what it refuses; the others as they are."""
+    said = {"agent": "nul\0here", "user": "half \ud800 pair", "operation": "'; DROP TABLE calls; --"}
+    odd = call(1, session="", model="日本", **said)
+    ledger = database.ledger()
+    ledger.add(odd)
+    ledger.add(call(2, agent="x" * 100_000, tags={"a\0": "b\udfff", "%s": "%(x)s"}))
+    ledger.close()
+    one, other = sorted(read(database), key=lambda found: found.started_at)
+    assert (one.agent, one.user, one.session, one.operation, one.model) == (
+        "nulhere", "half ? pair", "", "'; DROP TABLE calls; --", "日本",
+    )  # fmt: skip
+    assert (len(other.agent), other.tags) == (100_000, {"a": "b?", "%s": "%(x)s"})
+    database.check_sums()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"cost_pico": 2**63}, {"usage": Usage(2**64, 0, 0)}, {"id": "x" * 201}, {"duration": math.nan}],
+    ids=lambda more: next(iter(more)),
+)
+def test_what_no_database_holds_is_refused(database, more, caplog):
+    """A call that cannot be stored is counted and said, and the others are stored."""
+    ledger = database.ledger()
+    for one in (call(1), call(2, **more), call(3)):
+        ledger.add(one)
+    ledger.close()
+    assert (ledger.stats.written, ledger.stats.refused, database.count()) == (2, 1, 2)
+    assert "cannot be kept" in caplog.text
+
+
+# --- schema and migrations --------------------------------------------------------------------------------------------
+
+
+def test_migrations_make_the_schema(database):
+    """The tables that the migrations make are those of schema.py: columns, types, keys, indexes."""
+    ledger = database.ledger()
+    ledger.prepare()
+    looking = inspect(ledger.engine)
+    for table in schema.metadata.sorted_tables:
+        found = {one["name"]: (str(one["type"]), one["nullable"]) for one in looking.get_columns(table.name)}
+        said = {one.name: (one.type.compile(ledger.engine.dialect), one.nullable) for one in table.columns}
+        assert list(found) == list(said)
+        assert found == said or {**found, **said} == said
+        assert looking.get_pk_constraint(table.name)["constrained_columns"] == [one.name for one in table.primary_key]
+        indexes = {one["name"]: one["column_names"] for one in looking.get_indexes(table.name)}
+        assert indexes == {one.name: [column.name for column in one.columns] for one in table.indexes}
+    ledger.close()
+
+
+def test_migrations_are_applied_once(database):
+    """Each step is recorded, and a second opening changes nothing."""
+    for _ in range(2):
+        ledger = database.ledger()
+        ledger.prepare()
+        ledger.close()
+    assert database.query(f"SELECT version, name FROM {schema.MIGRATIONS}") == [(1, "create_calls_and_daily")]
+
+
+def test_a_step_that_fails_leaves_nothing(database, monkeypatch):
+    """A migration that fails is undone as a whole, and what it says is raised; the next one can try again."""
+
+    def broken(connection):
+        connection.exec_driver_sql("CREATE TABLE half (n INTEGER)")
+        raise LedgerError("no")
+
+    ledger = database.ledger()
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "MIGRATIONS", [*migrations.MIGRATIONS, broken])
+        with pytest.raises(LedgerError, match="no"):
+            ledger.prepare()
+    assert "half" not in inspect(ledger.engine).get_table_names()
+    ledger.prepare()
+    assert database.query(f"SELECT max(version) FROM {schema.MIGRATIONS}") == [(1,)]
+    ledger.close()
+
+
+def test_ten_processes_migrate_at_once(database):
+    """Ten processes that start together on an empty database all come up, and each step is applied once."""
+    source = """
+    import sys
+    from openai_meter.ledger import Ledger
+    ledger = Ledger(sys.argv[1], spool=sys.argv[2])
+    sys.stdin.readline()
+    ledger.prepare()
+    ledger.close()
+    print("ready")
+    """
+    started = [program(source, database.url, database.spool, wait=False, stdin=subprocess.PIPE) for _ in range(10)]
+    for process in started:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=60) for process in started]
+    assert said == [("ready\n", "")] * 10
+    assert database.query(f"SELECT count(*) FROM {schema.MIGRATIONS}") == [(1,)]
+
+
+def test_a_newer_schema_is_refused(database):
+    """A ledger of a newer version is not touched, and the error says what to do."""
+    ledger = database.ledger()
+    ledger.prepare()
+    database.run(f"INSERT INTO {schema.MIGRATIONS} VALUES (99, 'of_tomorrow', 0)")
+    newer = database.ledger()
+    with pytest.raises(LedgerError, match=r"newer openai_meter \(its schema is 99, the newest known here 1\); update"):
+        newer.prepare()
+    with pytest.raises(LedgerError, match="newer"):
+        openai_meter.install(ledger=newer)
+    ledger.close()
+
+
+def test_tables_of_others_are_refused(database):
+    """A database where somebody else has a table of our name is not touched."""
+    database.run("CREATE TABLE calls (n INTEGER)")
+    with pytest.raises(LedgerError, match="table 'calls' that openai_meter has not made"):
+        database.ledger().prepare()
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("usage.db", "write 'sqlite:///usage.db'"),
+        ("", "cannot be read"),
+        (7, "is no URL"),
+        ("sqlite://", "in memory"),
+        ("sqlite:///:memory:", "in memory"),
+        ("sqlite:////no/such/folder/usage.db", "does not exist; make it first"),
+        ("mysql://localhost/x", "cannot be kept in 'mysql'"),
+        ("postgresql+asyncpg://localhost/x", "cannot be kept in"),
+    ],
+)
+def test_urls_that_cannot_be_used(url, message):
+    """A wrong URL is refused with a sentence that says what would do."""
+    with pytest.raises(ConfigurationError, match=message):
+        Ledger(url)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"flush_interval": 0}, {"flush_interval": "1"}, {"durable": 1}, {"spool": __file__}]
+)
+def test_settings_that_cannot_be_used(sqlite, settings):
+    """A wrong setting is refused."""
+    with pytest.raises(ConfigurationError, match=next(iter(settings))):
+        sqlite.ledger(**settings)
+
+
+def test_passwords_are_not_shown(tmp_path, caplog):
+    """The password of a URL is in no message, and a server that is not there is said to be away."""
+    ledger = Ledger("postgresql://me:s3cret@127.0.0.1:9/x", spool=tmp_path)
+    with pytest.raises(LedgerAwayError) as error:
+        ledger.prepare()
+    openai_meter.install(ledger=ledger)
+    ledger.add(call())
+    ledger.close()
+    assert "s3cret" not in f"{error.value} {ledger!r} {ledger.url} {caplog.text}"
+    assert "me:***@127.0.0.1:9/x" in str(error.value)
+    assert ledger.stats.spooled == 1
+
+
+def test_what_is_no_database_is_said(tmp_path):
+    """A file that is no database is refused by name."""
+    path = tmp_path / "notes.txt"
+    path.write_text("no database at all, but long enough to be looked at " * 40)
+    with pytest.raises(LedgerError, match=r"notes\.txt.* cannot be used: file is not a database; name another file"):
+        Ledger(f"sqlite:///{path}").prepare()
+
+
+def test_a_server_that_refuses_is_said(postgres):
+    """A database that does not exist is an error of the URL, not of the weather."""
+    url = databases.make_url(postgres.url).set(database="nowhere").render_as_string(hide_password=False)
+    with pytest.raises(LedgerError, match=r'cannot be used: .*"nowhere" does not exist; check its URL'):
+        Ledger(url).prepare()
+
+
+@pytest.mark.parametrize(("missing", "extra"), [("sqlalchemy", "ledger"), ("psycopg", "postgres")])
+def test_missing_extras_are_one_sentence(missing, extra):
+    """Without the extra there is one sentence, with the line that installs it."""
+    out = program(
+        """
+        import importlib.util, sys
+        find = importlib.util.find_spec
+        importlib.util.find_spec = lambda name, *rest: None if name == sys.argv[1] else find(name, *rest)
+        import openai_meter
+        try:
+            openai_meter.install(ledger="postgresql://localhost/x")
+        except openai_meter.MeterError as error:
+            print(type(error).__name__, error)
+        """,
+        missing,
+    )
+    assert out.startswith("MissingExtraError ")
+    assert out.endswith(f'install it with: pip install "openai-meter[{extra}]"')
+
+
+# --- the meter's way to it --------------------------------------------------------------------------------------------
+
+
+def test_calls_wait_for_their_price(sqlite):
+    """Calls that end while the price files are being read are in the ledger with their price."""
+    out = program(
+        """
+        import sys, openai_meter
+        from openai_meter.ledger import Ledger
+        ledger = Ledger(sys.argv[1], spool=sys.argv[2], flush_interval=0.001)
+        meter = openai_meter.install(ledger=ledger)
+        assert openai_meter.install(ledger=sys.argv[1]).ledger is ledger
+        meter._tariff._reading.acquire()  # nobody gets at the files
+        for n in range(20):
+            meter.track_call("gpt-4o", 1000, 10)
+        waited = ledger.stats.written, ledger.stats.waiting
+        meter._tariff._reading.release()
+        assert meter.flush()
+        print(waited, ledger.stats.written, meter.cost)
+        """,
+        sqlite.url,
+        sqlite.spool,
+    )
+    assert out == "(0, 0) 20 0.052"
+    assert sqlite.query("SELECT count(*), sum(cost_pico), min(cost_status) FROM calls") == [
+        (20, 52_000_000_000, "priced")
+    ]
+    sqlite.check_sums()
+
+
+def test_nothing_is_lost_at_the_end(database):
+    """A program that ends at once, or by an exception, leaves all of its calls, priced; so does each child."""
+    source = """
+    import multiprocessing, os, sys, openai_meter
+    def work():
+        openai_meter.get_meter().track_call("gpt-4o", 1000, 10)
+    if __name__ == "__main__":
+        os.environ["OPENAI_METER_LEDGER"] = sys.argv[1]
+        meter = openai_meter.install()
+        work()
+        child = multiprocessing.get_context("fork").Process(target=work)
+        child.start()
+        child.join()
+        work()
+        sys.exit(0)
+    """
+    program(source, database.url)
+    assert database.query("SELECT count(*), sum(cost_pico) FROM calls") == [(3, 7_800_000_000)]
+    database.check_sums()
+
+
+def test_the_environment_names_a_ledger(sqlite, monkeypatch):
+    """OPENAI_METER_LEDGER is used where no ledger is named."""
+    monkeypatch.setenv("OPENAI_METER_LEDGER", sqlite.url)
+    meter = openai_meter.install()
+    meter.track_call("gpt-4o", 1, 1)
+    assert meter.flush()
+    assert (meter.ledger.url, sqlite.count()) == (sqlite.url, 1)
+    assert openai_meter.install().ledger is meter.ledger
+    meter.ledger.close()
+
+
+@pytest.mark.parametrize("ledger", [7, "usage.db", True])
+def test_what_is_no_ledger(ledger):
+    """Install says what a ledger is."""
+    with pytest.raises(ConfigurationError, match=r"sqlite:///usage\.db"):
+        openai_meter.install(ledger=ledger)
+
+
+def test_no_text_of_a_call_is_stored(sqlite):
+    """Neither what was asked nor what was answered is in the file, nor the key."""
+    meter = openai_meter.install(ledger=sqlite.ledger())
+    with rules.Api() as api, rules.sync_client(api) as client:
+        client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "the secret question"}])
+    assert meter.flush()
+    meter.ledger.close()
+    files = list(sqlite.spool.parent.rglob("usage.db*"))
+    assert sqlite.count() == 1
+    assert not any(b"secret question" in path.read_bytes() or b"sk-" in path.read_bytes() for path in files)
+
+
+def test_without_a_ledger_there_is_none():
+    """Where none is named, nothing of the ledger is loaded."""
+    out = program(
+        """
+        import sys, openai_meter
+        meter = openai_meter.install()
+        meter.track_call("gpt-4o", 1, 1)
+        print(meter.ledger, meter.flush(), "sqlalchemy" in sys.modules, "openai_meter.ledger" in sys.modules)
+        """
+    )
+    assert out == "None True False False"
