@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the ledger is NOT tested")
 from shelf import NOON, call, days
 from test_runner import ENVIRONMENT, PYTHON, execute
 

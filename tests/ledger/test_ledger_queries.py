@@ -15,7 +15,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+
+pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the ledger is NOT tested")
 import sqlalchemy
+from ledgers import Database
 from shelf import BASE, NOON, call, days
 
 import openai_meter
@@ -30,12 +33,12 @@ Fill = Callable[..., Ledger]
 
 
 @pytest.fixture
-def fill(ledger_url: str, tmp_path: Path) -> Iterator[Fill]:
+def fill(database: Database) -> Iterator[Fill]:
     """Makes the ledger, with calls in it."""
     with contextlib.ExitStack() as stack:
 
         def make(*calls: Call) -> Ledger:
-            ledger = Ledger(ledger_url, spool=tmp_path / "spool")
+            ledger = database.ledger()
             stack.callback(ledger.close)
             ledger.import_calls(calls)
             return ledger
@@ -402,9 +405,9 @@ def test_stats_of_all_processes(fill: Fill) -> None:
     assert ledger.summary() == "3 calls | 300 tokens | $0.0000900 | 1 error"
 
 
-def test_what_was_just_added_is_told(ledger_url: str, tmp_path: Path) -> None:
+def test_what_was_just_added_is_told(database: Database) -> None:
     """Reading waits for what this process has added."""
-    ledger = Ledger(ledger_url, spool=tmp_path / "spool", flush_interval=60)
+    ledger = database.ledger(flush_interval=60)
     try:
         ledger.add(call())
         assert ledger.report().totals.calls == 1
