@@ -9,7 +9,7 @@ from itertools import islice
 from operator import add
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, delete, or_, select, update
+from sqlalchemy import Connection, delete, or_, select, update
 
 from openai_meter.call import Call
 from openai_meter.errors import ConfigurationError
@@ -71,7 +71,8 @@ def pages(reading: Transaction, where: list[Any]) -> Iterator[list[Call]]:
         if len(found) < _PAGE:
             return
         at, last = rows.micros(found[-1].started_at), found[-1].id
-        beyond = [or_(columns.started_at > at, and_(columns.started_at == at, columns.id > last))]
+        # The first condition alone is for the index: each page begins where the last one ended.
+        beyond = [columns.started_at >= at, or_(columns.started_at > at, columns.id > last)]
 
 
 def priced(call: Call, book: PriceBook, billable: Billable | None = None) -> Call:

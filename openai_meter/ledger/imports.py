@@ -17,7 +17,7 @@ from openai_meter.call import Call, make_call
 from openai_meter.errors import ConfigurationError
 from openai_meter.handed import MANUAL, read_handed
 from openai_meter.ledger.amends import priced
-from openai_meter.ledger.periods import micros
+from openai_meter.ledger.rows import micros
 from openai_meter.money import exact, pico, simplest
 from openai_meter.sums import NOT_PRICED
 from openai_meter.usage import Usage, count, fields_of, read_usage

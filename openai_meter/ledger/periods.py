@@ -16,8 +16,10 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from openai_meter.errors import ConfigurationError
+from openai_meter.ledger.rows import micros
+from openai_meter.ledger.rows import moment as of_micros
 
-__all__ = ["PERIODS", "Segment", "Span", "micros", "moment", "of_micros", "segments", "span_of", "zone_of"]
+__all__ = ["PERIODS", "Segment", "Span", "moment", "segments", "span_of", "zone_of"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -27,16 +29,6 @@ HOUR_US = 3_600_000_000
 
 Moment = str | date | datetime | None
 """How a moment may be said; see :func:`moment`."""
-
-
-def micros(at: datetime) -> int:
-    """Microseconds since 1970 (UTC): exact."""
-    return (at - _EPOCH) // _MICROSECOND
-
-
-def of_micros(number: int) -> datetime:
-    """The inverse of :func:`micros`."""
-    return _EPOCH + timedelta(microseconds=number)
 
 
 # --- timezones --------------------------------------------------------------------------------------------------------

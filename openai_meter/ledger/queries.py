@@ -18,7 +18,9 @@ from openai_meter import groups
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger import schema
 from openai_meter.ledger.filters import Filters
-from openai_meter.ledger.periods import DAY_US, PERIODS, Segment, Span, micros, of_micros, segments
+from openai_meter.ledger.periods import DAY_US, PERIODS, Segment, Span, segments
+from openai_meter.ledger.rows import micros
+from openai_meter.ledger.rows import moment as of_micros
 from openai_meter.ledger.tallies import SUMS_OF_CALLS, SUMS_OF_DAYS, read_sum
 from openai_meter.store import Unpriced
 from openai_meter.sums import Sum, summed

@@ -11,7 +11,8 @@ from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.comparisons import Comparison, compare
 from openai_meter.ledger.filters import Filters, make_filters
 from openai_meter.ledger.forecasts import HISTORY, Forecast, outlook
-from openai_meter.ledger.periods import DAY_US, Moment, Span, micros, moment, span_of, zone_of
+from openai_meter.ledger.periods import DAY_US, Moment, Span, moment, span_of, zone_of
+from openai_meter.ledger.rows import micros
 from openai_meter.money import usd
 from openai_meter.reporting import Reporting
 from openai_meter.sums import Totals, summed

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, ColumnElement, and_, case, cast, func, litera
 
 from openai_meter.call import ESTIMATED, FAILURES
 from openai_meter.ledger import schema
-from openai_meter.ledger.periods import of_micros
+from openai_meter.ledger.rows import moment as of_micros
 from openai_meter.money import Amount
 from openai_meter.sums import NOT_PRICED, NOTHING, Sum
 from openai_meter.usage import COUNTS

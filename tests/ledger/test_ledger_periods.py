@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_meter import ConfigurationError
-from openai_meter.ledger.periods import PERIODS, Span, micros, moment, of_micros, segments, span_of, zone_of
+from openai_meter.ledger.periods import PERIODS, Span, moment, segments, span_of, zone_of
+from openai_meter.ledger.rows import micros
+from openai_meter.ledger.rows import moment as of_micros
 
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)  # a Wednesday
 PARIS = ZoneInfo("Europe/Paris")

@@ -22,7 +22,7 @@ from ledgers import Database
 from shelf import BASE, NOON, call, days
 
 import openai_meter
-from openai_meter import Call, ConfigurationError, Usage, groups
+from openai_meter import Call, ConfigurationError, Meter, Usage, groups
 from openai_meter.errors import LedgerError
 from openai_meter.ledger import Ledger, queries, rows, schema
 from openai_meter.ledger.periods import PERIODS, Span
@@ -403,6 +403,25 @@ def test_stats_of_all_processes(fill: Fill) -> None:
         "gpt-4o-mini-2024-07-18": (2, 0), "o3": (1, 1),
     }  # fmt: skip
     assert ledger.summary() == "3 calls | 300 tokens | $0.0000900 | 1 error"
+
+
+def test_a_meter_tells_of_the_whole_fleet(database: Database) -> None:
+    """The stats of a meter are its own, or those of all that is in its ledger, its own last calls included."""
+    before = database.ledger()
+    before.import_calls(days(3))
+    before.close()
+    meter = Meter()
+    with pytest.raises(ConfigurationError, match="needs a ledger"):
+        meter.stats(scope="fleet")
+    meter.keep(database.ledger(flush_interval=60))
+    assert meter.ledger is not None
+    meter.take(call(model="o3"))
+    assert {model: one.total_calls for model, one in meter.stats().items()} == {"o3": 1}
+    fleet = meter.stats(scope="fleet")
+    assert {model: one.total_calls for model, one in fleet.items()} == {"gpt-4o-mini-2024-07-18": 3, "o3": 1}
+    with pytest.raises(ConfigurationError, match="scope='world' is not known"):
+        meter.stats(scope="world")
+    meter.ledger.close()
 
 
 def test_what_was_just_added_is_told(database: Database) -> None:
