@@ -35,7 +35,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "row.other_endpoints": "(autres points d'accès)",
     "row.other_providers": "(autres fournisseurs)",
     "row.other_blocks": "(autres blocs)",
-    "row.pruned": "(élagué)",
+    "row.pruned": "(détails supprimés)",
     # Dimensions.
     "dimension.model": "Modèle",
     "dimension.agent": "Agent",
