@@ -58,21 +58,22 @@ def put(writing: Transaction, calls: Iterable[Call]) -> int:
     return done
 
 
-def pages(reading: Transaction, where: list[Any]) -> Iterator[list[Call]]:
+def pages(reading: Transaction, span: Span, where: list[Any]) -> Iterator[list[Call]]:
     """Calls by the time when they began, some at a time: no transaction stays open while they are looked at."""
-    columns = schema.calls.c
+    order = _OF_CALLS.started_at, _OF_CALLS.id
     beyond: list[Any] = []
     while True:
-        statement = select(schema.calls).where(*where, *beyond).order_by(columns.started_at, columns.id).limit(_PAGE)
+        statement = select(schema.calls).where(*within(span), *beyond, *where).order_by(*order).limit(_PAGE)
         with reading() as connection:
-            found = [rows.from_row(row) for row in connection.execute(statement).mappings()]  # type: ignore[arg-type]
+            read = connection.execute(statement).all()
+        found = [rows.from_row(dict(zip(rows.COLUMNS, row, strict=True))) for row in read]
         if found:
             yield found
         if len(found) < _PAGE:
             return
-        at, last = rows.micros(found[-1].started_at), found[-1].id
-        # The first condition alone is for the index: each page begins where the last one ended.
-        beyond = [columns.started_at >= at, or_(columns.started_at > at, columns.id > last)]
+        # The span begins anew, so that the index is entered where the last page ended.
+        span = span._replace(since=found[-1].started_at)
+        beyond = [or_(_OF_CALLS.started_at > rows.micros(found[-1].started_at), _OF_CALLS.id > found[-1].id)]
 
 
 def priced(call: Call, book: PriceBook, billable: Billable | None = None) -> Call:
@@ -92,7 +93,7 @@ def priced(call: Call, book: PriceBook, billable: Billable | None = None) -> Cal
 def reprice(reading: Transaction, writing: Transaction, book: PriceBook, span: Span) -> int:
     """Prices again what has no full price, in the calls and in the roll-ups; returns how many calls have one now."""
     done = 0
-    for page in pages(reading, [WITHOUT_PRICE, *within(span)]):
+    for page in pages(reading, span, [WITHOUT_PRICE]):
         pairs = [(before, priced(before, book)) for before in page]
         changed = [(before, after) for before, after in pairs if _costs(before) != _costs(after)]
         if changed:

@@ -186,11 +186,10 @@ class Reader(Reporting):
         return self._calls(span, kept)
 
     def _calls(self, span: Span, filters: Filters) -> Iterator[Call]:
-        from openai_meter.ledger import amends, queries, schema  # noqa: PLC0415
+        from openai_meter.ledger import amends, schema  # noqa: PLC0415
 
-        where = [*queries.within(span), *filters.of_calls(schema.calls.c)]
         self._settle()
-        for page in amends.pages(self._snapshot, where):
+        for page in amends.pages(self._snapshot, span, filters.of_calls(schema.calls.c)):
             for call in page:
                 if filters.match(_Attributes(call)):
                     yield call
