@@ -7,6 +7,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Literal
 
+from openai_meter import faults
 from openai_meter.errors import ConfigurationError, LedgerAwayError
 from openai_meter.tariff import WAITING, Tariff
 
@@ -88,7 +89,14 @@ class History:
                 call = self._waiting.popleft()
             except IndexError:  # somebody else was quicker
                 return
-            self.ledger.put(call if self._tariff.reading or self._tariff.failed else self._tariff.again(call))
+            self.ledger.put(self._priced(call))
+
+    def _priced(self, call: Call) -> Call:
+        try:
+            return call if self._tariff.reading or self._tariff.failed else self._tariff.again(call)
+        except Exception as error:
+            faults.caught(error, "pricing a call for the ledger")
+            return call
 
     def pass_on_all(self) -> None:
         """Passes on everything; waits for the price files. Runs before the ledger is closed."""
@@ -127,6 +135,8 @@ class Kept:
         read now, which takes some tenths of a second.
         """
         if ledger is not self.ledger:
+            if self._history is not None:
+                self._history.pass_on_all()
             if ledger.durable:
                 self._tariff.load()
             self._history = History(ledger, self._tariff, self.settle)

@@ -43,6 +43,7 @@ REFUSED = [
 # The arguments of `run`, each way to write them.
 READ = [
     (["show.py"], {}),
+    (["--ledger", "sqlite:///x.db", "show.py", "--ledger"], {"ledger": "sqlite:///x.db"}),
     (["--", "show.py"], {}),
     (["--json", "show.py", "--quiet"], {"look": Look(as_json=True)}),
     (["-q", "show.py"], {"look": Look(quiet=True)}),

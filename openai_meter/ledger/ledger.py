@@ -117,6 +117,7 @@ class Ledger(Reader):
     def put(self, call: Call) -> None:
         """The same as :meth:`add` for a finalizer, which must start no thread: ``worker.start()`` has to follow."""
         try:
+            _busy.add(self)
             self._writer.put(call)
         except Exception as error:
             faults.caught(error, "adding a call to the ledger")
@@ -136,6 +137,7 @@ class Ledger(Reader):
         """
         self._writer.finish(timeout)
         self._writer.close_connections()
+        _busy.discard(self)
 
     def before_finish(self, do: Callable[[], None]) -> None:
         """Has a method called before the ledger is finished, for what has not been added yet; holds no object."""
@@ -159,6 +161,8 @@ class Ledger(Reader):
 
 
 _ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
+_busy: set[Ledger] = set()
+"""Those that have been given calls: they must not be collected before they are closed."""
 _forking: list[Ledger] = []
 
 

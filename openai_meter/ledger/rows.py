@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from math import isfinite
+from operator import attrgetter
 from typing import Any
 
 from openai_meter.call import Call, make_call
@@ -30,6 +32,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _LARGEST = 2**63 - 1
 _LONGEST_ID = 200
 """Of an id, in characters: PostgreSQL has a bound for what an index holds."""
+_counts = attrgetter(*(name for name in COUNTS if name != "seconds"))
 _FACT = 100
 """Characters of the longest text among the facts that prices depend on."""
 
@@ -50,67 +53,43 @@ def to_row(call: Call) -> Row:
     Raises:
         ValueError: it cannot be stored: a number beyond 64 bits, an id without end, no number at all.
     """
-    usage, tags, facts = call.usage, call.tags, call.price_facts
+    usage, facts = call.usage, call.price_facts
     pico, rest, exact = _split(call.cost_pico)
-    row: Row = (
-        _text(call.id),
-        micros(call.started_at),
-        float(call.duration),
-        None if call.time_to_first_token is None else float(call.time_to_first_token),
-        _text(call.endpoint),
-        _text(call.provider),
-        _text(call.host),
-        _text(call.model),
-        _text(call.requested_model),
-        _text(call.response_id),
-        _text(call.service_tier),
-        call.stream,
-        call.status,
-        _text(call.error_type),
-        call.usage_source,
-        _text(json.dumps(call.usage_unknown)) if call.usage_unknown else None,
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.total_tokens,
-        usage.cached_input_tokens,
-        usage.cache_write_tokens,
-        usage.cache_write_12h_tokens,
-        usage.reasoning_tokens,
-        usage.input_audio_tokens,
-        usage.output_audio_tokens,
-        usage.input_image_tokens,
-        usage.output_image_tokens,
-        usage.cached_audio_tokens,
-        usage.cached_image_tokens,
-        usage.characters,
-        usage.images,
-        usage.web_searches,
-        usage.file_searches,
-        usage.container_sessions,
-        float(usage.seconds),
-        usage.inconsistent,
-        pico,
-        rest,
-        exact,
-        call.cost_status,
-        _text(call.cost_reason),
-        call.cost_estimated,
-        _text(call.price_source),
-        json.dumps(_written_facts(facts)) if facts else None,
-        _text(call.agent),
-        _text(call.operation),
-        _text(call.user),
-        _text(call.session),
-        _text(call.block),
-        json.dumps({_text(name): _text(tags[name]) for name in sorted(tags)}, ensure_ascii=False) if tags else None,
-    )
-    for value in row:
-        kind = type(value)
-        if (kind is int and not -_LARGEST <= value <= _LARGEST) or (kind is float and not isfinite(value)):
-            raise ValueError(f"{value!r} does not fit into a column")
+    texts: tuple[str | None, ...] = (
+        call.id, call.endpoint, call.provider, call.host, call.model, call.requested_model, call.response_id,
+        call.service_tier, call.error_type, call.cost_reason, call.price_source, call.agent, call.operation, call.user,
+        call.session, call.block,
+    )  # fmt: skip
+    together = "".join(filter(None, texts))  # one look at all of them is quicker than one at each
+    if not together.isascii() or "\0" in together:
+        texts = tuple(map(_text, texts))
+    (
+        id_, endpoint, provider, host, model, requested_model, response_id, service_tier, error_type, cost_reason,
+        price_source, agent, operation, user, session, block,
+    ) = texts  # fmt: skip
+    counts = _counts(usage)
+    tokens_in, tokens_out, total = usage.input_tokens, usage.output_tokens, usage.total_tokens
+    duration, first, seconds = float(call.duration), call.time_to_first_token, float(usage.seconds)
+    if max(tokens_in or 0, tokens_out or 0, total or 0, pico or 0, *counts) > _LARGEST:
+        raise ValueError("a number is larger than a column can hold")
+    if not isfinite(duration + seconds + (first or 0)):
+        raise ValueError("a number is none")
     if len(call.id) > _LONGEST_ID:
         raise ValueError(f"an id of {len(call.id)} characters is too long")
-    return row
+    return (
+        id_, micros(call.started_at), duration, None if first is None else float(first), endpoint, provider, host,
+        model, requested_model, response_id, service_tier, call.stream, call.status, error_type, call.usage_source,
+        json.dumps([*map(_text, call.usage_unknown)]) if call.usage_unknown else None,
+        tokens_in, tokens_out, total, *counts, seconds, usage.inconsistent, pico, rest, exact, call.cost_status,
+        cost_reason, call.cost_estimated, price_source, json.dumps(_written_facts(facts)) if facts else None, agent,
+        operation, user, session, block, _written_tags(tuple(sorted(call.tags.items()))) if call.tags else None,
+    )  # fmt: skip
+
+
+@lru_cache(1024)
+def _written_tags(tags: tuple[tuple[str, str], ...]) -> str:
+    """Tags as JSON; programs use the same ones again and again."""
+    return json.dumps({_text(name): _text(value) for name, value in tags}, ensure_ascii=False)
 
 
 def from_row(row: Mapping[str, Any]) -> Call:

@@ -178,7 +178,7 @@ class Writer:
         while self._wait():
             with suppress(Exception):  # faults.caught raises in tests only; the thread has to go on
                 self._work()
-        with self._doing:
+        with self._doing, suppress(Exception):
             self.close_connections()
         self._thread = None
         if not self._queue.empty():  # it came in meanwhile, from somebody who saw a thread here
@@ -189,7 +189,7 @@ class Writer:
 
         Calls do not wake the thread: that would cost them more than all the rest.
         """
-        patience = max(self._retry_at - time.monotonic(), 0.01) if self._away or self._left else _IDLE
+        patience = max(self._retry_at - time.monotonic(), _SOONEST) if self._away or self._left else _IDLE
         deadline = time.monotonic() + patience
         kicked = False
         while not kicked:

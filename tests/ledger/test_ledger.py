@@ -19,7 +19,7 @@ from ledgers import call, calls, program, thirds
 from sqlalchemy import func, inspect, select
 
 import openai_meter
-from openai_meter import ConfigurationError, Usage
+from openai_meter import ConfigurationError, Usage, faults
 from openai_meter.errors import LedgerAwayError, LedgerError
 from openai_meter.ledger import Ledger, migrations, rows, schema
 from openai_meter.ledger import database as databases
@@ -414,6 +414,31 @@ def test_nothing_is_lost_at_the_end(database):
     database.check_sums()
 
 
+def test_another_ledger_gets_the_calls_from_then_on(sqlite, tmp_path):
+    """A ledger that takes the place of another gets the later calls; a durable one waits for no price."""
+    one, other = sqlite.ledger(), Ledger(f"sqlite:///{tmp_path / 'other.db'}", durable=True)
+    meter = openai_meter.install(ledger=one)
+    meter.track_call("gpt-4o", 1000, 10)
+    openai_meter.install(ledger=other)
+    assert not meter._tariff.reading
+    meter.track_call("gpt-4o", 1000, 10)
+    assert (other.stats.waiting, meter.flush(), one.flush()) == (1, True, True)
+    for ledger in (one, other):
+        assert ledger.stats.written == 1
+        ledger.close()
+
+
+def test_prices_that_cannot_be_read_hold_up_nothing(sqlite, monkeypatch):
+    """Without prices the calls are kept without them."""
+    monkeypatch.setattr(faults, "reraise", False)
+    meter = openai_meter.install(ledger=sqlite.ledger())
+    monkeypatch.setattr(meter._tariff, "load", lambda: 1 / 0)
+    meter.track_call("gpt-4o", 1000, 10)
+    assert meter.flush()
+    meter.ledger.close()
+    assert sqlite.query("SELECT cost_pico, cost_status FROM calls") == [(None, "unpriced")]
+
+
 def test_the_environment_names_a_ledger(sqlite, monkeypatch):
     """OPENAI_METER_LEDGER is used where no ledger is named."""
     monkeypatch.setenv("OPENAI_METER_LEDGER", sqlite.url)
@@ -455,3 +480,26 @@ def test_without_a_ledger_there_is_none():
         """
     )
     assert out == "None True False False"
+
+
+def test_the_command_line_keeps_calls(sqlite, tmp_path):
+    """A program that is run, and the demo, are kept in the ledger that --ledger names."""
+    (tmp_path / "works.py").write_text(
+        "import openai_meter\nopenai_meter.get_meter().track_call('gpt-4o', 1000, 10)\n", encoding="utf-8"
+    )
+    command = "import sys; sys.argv[0] = 'openai-meter'; from openai_meter.cli import main; main()"
+    program(command, "run", "--ledger", sqlite.url, "-o", tmp_path / "said", tmp_path / "works.py")
+    assert sqlite.query("SELECT count(*), sum(cost_pico) FROM calls") == [(1, 2_600_000_000)]
+    program(command, "demo", "-q", "--ledger", sqlite.url)
+    assert sqlite.count() > 5
+    assert sqlite.query("SELECT count(*) FROM calls WHERE cost_reason LIKE '%being read%'") == [(0,)]
+    sqlite.check_sums()
+
+
+def test_the_command_line_refuses_what_is_no_ledger():
+    """A wrong URL is an error of the arguments."""
+    command = "import sys; sys.argv[0] = 'openai-meter'; from openai_meter.cli import main; main()"
+    process = program(command, "run", "--ledger", "usage.db", __file__, wait=False)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "write 'sqlite:///usage.db'" in errors

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ledgers import START, Database, call, calls, program
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DataError
 
 from openai_meter import faults
 from openai_meter.ledger import Ledger
@@ -210,6 +211,67 @@ def calls_like(database, count):
     ids = database.ids()
     assert len(set(ids)) == len(ids) == count
     return [call(id=one) for one in ids]
+
+
+def test_it_comes_back_by_itself(sqlite):
+    """When the database is back, what is in the spool is stored without another call."""
+    ledger = sqlite.ledger()
+    ledger.prepare()
+    given = calls(20)
+    engine = create_engine(sqlite.url)
+    with engine.connect() as other:
+        other.execute(text("BEGIN EXCLUSIVE"))
+        add(ledger, given)
+        assert (ledger.stats.away, ledger.stats.spooled) == (True, 20)
+        other.rollback()
+    engine.dispose()
+    pause = threading.Event()
+    while ledger.stats.away:
+        assert ledger._writer._thread is not None
+        pause.wait(0.02)
+    everything_is_there(sqlite, given)
+    ledger.close()
+
+
+def test_a_row_that_the_database_refuses(database, monkeypatch, caplog):
+    """One call that the database does not take is counted and said, and the others of its batch are stored."""
+    store = writers.store
+
+    def picky(connection, rows):
+        if "bad" in rows:
+            raise DataError("", {}, Exception("not this one\nDETAIL: secrets"))
+        return store(connection, rows)
+
+    monkeypatch.setattr(writers, "store", picky)
+    ledger = database.ledger()
+    given = calls(10)
+    add(ledger, [*given[:5], call(id="bad"), *given[5:]])
+    assert (ledger.stats.written, ledger.stats.refused, ledger.stats.away) == (10, 1, False)
+    assert "not this one" in caplog.text
+    assert "secrets" not in caplog.text
+    everything_is_there(database, given)
+    ledger.close()
+
+
+def test_a_ledger_that_is_forgotten_is_not_lost(sqlite):
+    """A ledger that nobody holds any more still stores what it was given."""
+    out = program(
+        """
+        import gc, sys
+        from ledgers import calls
+        from openai_meter.ledger import Ledger
+        def work():
+            ledger = Ledger(sys.argv[1], spool=sys.argv[2], flush_interval=3000)
+            for one in calls(10):
+                ledger.add(one)
+        work()
+        gc.collect()
+        """,
+        sqlite.url,
+        sqlite.spool,
+    )
+    assert out == ""
+    everything_is_there(sqlite, calls_like(sqlite, 10))
 
 
 def test_what_could_not_be_kept_is_counted(sqlite, monkeypatch, caplog):
