@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from openai_meter import faults
 from openai_meter.errors import ConfigurationError, LedgerAwayError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from openai_meter.call import Call
     from openai_meter.ledger import Ledger
+    from openai_meter.services import ModelStats
 
 __all__ = ["History", "Kept", "opened"]
 
@@ -118,6 +119,10 @@ class Kept:
         def settle(self) -> None:
             """What :class:`Meter` does."""
 
+        def get_all_stats(self) -> dict[str, ModelStats]:
+            """What :class:`Services` does."""
+            raise NotImplementedError
+
     @property
     def ledger(self) -> Ledger | None:
         """Where the calls are kept for ever, if anywhere."""
@@ -135,6 +140,27 @@ class Kept:
             if ledger.durable:
                 self._tariff.load()
             self._history = History(ledger, self._tariff, self.settle)
+
+    def stats(self, scope: Literal["process", "fleet"] = "process") -> dict[str, ModelStats]:
+        """The stats of every model: of this meter, or of all processes that have ever written to its ledger.
+
+        The summary of all processes is ``meter.ledger.print_summary()``, and ``meter.ledger.report(...)`` any other.
+
+        Args:
+            scope: ``process`` or ``fleet``.
+
+        Raises:
+            ConfigurationError: there is no such scope, or the meter has no ledger.
+            LedgerError: the ledger cannot be read.
+        """
+        if scope == "process":
+            return self.get_all_stats()
+        if scope != "fleet":
+            raise ConfigurationError(f'scope={scope!r} is not known; use "process" or "fleet"')
+        if self.ledger is None:
+            raise ConfigurationError('scope="fleet" needs a ledger: install(ledger="sqlite:///usage.db")')
+        self.flush()
+        return self.ledger.model_stats()
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Waits until all calls so far are in the ledger, or in its spool while the database is away.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from openai_meter.estimates import Quote
     from openai_meter.prices import Billable
 
-__all__ = ["Asked", "estimate", "explain", "prices"]
+__all__ = ["Asked", "estimate", "explain", "give_up", "prices"]
 
 
 class Asked(NamedTuple):
@@ -43,12 +43,12 @@ def prices(model: str | None, *, as_json: bool, lang: str | None) -> None:
         try:
             book.update()
         except Exception as error:
-            _give_up(language(lang)("cli.not_fetched", error=error), 1)
+            give_up(language(lang)("cli.not_fetched", error=error), 1)
         rates = [rate for rate in book.current() if before.get((rate.model, rate.tier, rate.bracket)) != rate.prices]
     else:
         rates = list(book.current(model))
         if not rates:
-            _give_up(language(lang)("cli.no_price", model=repr(model)), 1)
+            give_up(language(lang)("cli.no_price", model=repr(model)), 1)
     if as_json:
         json.dump(bills.rate_values(rates), sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -83,9 +83,9 @@ def _billable(asked: Asked) -> Billable:
         said = json.load(sys.stdin)
         at = None if asked.at is None else datetime.fromisoformat(asked.at)
     except ValueError as error:
-        _give_up(f"standard input or --at cannot be read: {error}", 2)
+        give_up(f"standard input or --at cannot be read: {error}", 2)
     if not isinstance(said, dict):
-        _give_up("standard input has to be one JSON object: a usage object, or an answer with one", 2)
+        give_up("standard input has to be one JSON object: a usage object, or an answer with one", 2)
     answer = said if isinstance(said.get("usage"), dict) else {"usage": said}
     is_response = answer.get("object") == "response"
     reading = Reading()
@@ -94,7 +94,7 @@ def _billable(asked: Asked) -> Billable:
     model = asked.model or reading.model
     if usage is None or model is None:
         what = "no usage in it" if usage is None else "no model in it: name it with --model"
-        _give_up(f"standard input has {what}", 2)
+        give_up(f"standard input has {what}", 2)
     return Billable(
         usage,
         model,
@@ -118,11 +118,11 @@ def estimate(file: str, model: str | None, endpoint: str | None, *, request: boo
         what = json.loads(text) if request or endpoint is not None else text
         quote = estimates.estimate(what, model=model, endpoint=endpoint)
     except OSError as error:
-        _give_up(f"{file} cannot be read: {error.strerror or error}", 2)
+        give_up(f"{file} cannot be read: {error.strerror or error}", 2)
     except UnicodeDecodeError:
-        _give_up(f"{file} is no text in UTF-8", 2)
+        give_up(f"{file} is no text in UTF-8", 2)
     except (ValueError, RecursionError) as error:
-        _give_up(f"{file}: {error}", 2)
+        give_up(f"{file}: {error}", 2)
     if quote.estimate.source == "chars":
         sys.stderr.write(_NO_VOCABULARY)
     if as_json:
@@ -156,6 +156,7 @@ def _quote_lines(quote: Quote) -> Iterator[str]:
         yield "the text is long: it was sampled"
 
 
-def _give_up(why: str, code: int) -> NoReturn:
+def give_up(why: str, code: int) -> NoReturn:
+    """Ends the program with a sentence that says why."""
     sys.stderr.write(f"openai-meter: {why}\n")
     raise SystemExit(code)

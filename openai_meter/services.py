@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 else:
     _Readings = object
 
-__all__ = ["ModelStats", "Services", "undated"]
+__all__ = ["ModelStats", "Services", "stats_of", "undated"]
 
 ActualTokens = Mapping[str, int | None] | tuple[int | None, int | None]
 
@@ -246,7 +246,7 @@ class Services(_Readings):
 
     def get_all_stats(self) -> dict[str, ModelStats]:
         """The stats of every model, by the name that the API answered with."""
-        return {model: _stats(totals) for model, totals in self.by("model").items()}
+        return {model: stats_of(totals) for model, totals in self.by("model").items()}
 
     def get_model_stats(self, model: str) -> ModelStats:
         """The stats of one model, with those of its dated snapshots; zeros for a model without calls.
@@ -254,7 +254,7 @@ class Services(_Readings):
         ``get_model_stats("gpt-4o-mini")`` has the calls that ``gpt-4o-mini-2024-07-18`` answered, too: the API names
         the snapshot, the request rarely does. Asked for a snapshot, it has those of the snapshot alone.
         """
-        return _stats(*(row for name, row in self.by("model").items() if model in {name, undated(name)}))
+        return stats_of(*(row for name, row in self.by("model").items() if model in {name, undated(name)}))
 
     def generate_report(self, lang: str | None = None) -> str:
         """The report per model in Markdown, as a chat shows it.
@@ -302,7 +302,7 @@ class Services(_Readings):
         self.reset()
 
 
-def _stats(*rows: Totals) -> ModelStats:
+def stats_of(*rows: Totals) -> ModelStats:
     """The stats of one model from its rows."""
     known = [row.cost_pico for row in rows if row.cost_pico is not None]
     return ModelStats(

@@ -40,13 +40,13 @@ HOUSE = [
     "thresholds",
     "alarms",
     "store",
-    "ledger",
     "advice",
     "tariff",
     "history",
     "reporting",
     "handed",
     "services",
+    "ledger",
     "meter",
     "observe",
     "bodies",
@@ -64,6 +64,7 @@ HOUSE = [
     "ending",
     "runner",
     "inquiries",
+    "archives",
     "cli",
 ]
 KNOWS_OPENAI = {"seam", "demo"}

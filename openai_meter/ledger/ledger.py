@@ -16,6 +16,7 @@ from openai_meter import faults
 from openai_meter.call import Call
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.database import checked_url, spool_folder
+from openai_meter.ledger.readings import Reader
 from openai_meter.ledger.spool import Spool
 from openai_meter.ledger.stats import Stats
 from openai_meter.ledger.writer import Writer
@@ -28,7 +29,7 @@ _EXIT_PATIENCE = 5.0
 """Seconds that the end of a process waits for the database at most."""
 
 
-class Ledger:
+class Ledger(Reader):
     """Every call for ever, in SQLite or PostgreSQL. Needs ``pip install "openai-meter[ledger]"``.
 
     ::

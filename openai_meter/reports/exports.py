@@ -13,7 +13,7 @@ from openai_meter.reports.values import Report, Row
 from openai_meter.store import Totals
 from openai_meter.usage import COUNTS
 
-__all__ = ["COLUMNS", "as_json", "csv_text", "json_text"]
+__all__ = ["COLUMNS", "as_json", "cell", "csv_text", "json_text"]
 
 COLUMNS: tuple[str, ...] = (
     "calls",
@@ -69,17 +69,17 @@ def csv_text(report: Report, _: Messages) -> str:
     """
     file = io.StringIO()
     writer = csv.writer(file)
-    writer.writerow([_cell(name) for name in (*report.dimensions, *COLUMNS)])
+    writer.writerow([cell(name) for name in (*report.dimensions, *COLUMNS)])
     writer.writerows(_cells(row) for row in report.rows)
     return file.getvalue().removesuffix("\r\n")
 
 
 def _cells(row: Row) -> list[str]:
-    return [*(_cell(value) for value in row.key), *(_number(name, row.totals) for name in COLUMNS)]
+    return [*(cell(value) for value in row.key), *(_number(name, row.totals) for name in COLUMNS)]
 
 
-def _cell(text: str) -> str:
-    """A name as a cell."""
+def cell(text: str) -> str:
+    """A name as a cell of a CSV file: no formula to a spreadsheet, and without control characters."""
     visible = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
     return f"'{visible}" if _FORMULA.match(text) else visible
 

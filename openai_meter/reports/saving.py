@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from openai_meter.errors import ConfigurationError
 from openai_meter.messages import language
 from openai_meter.reports import renderers
 from openai_meter.reports.values import Report
 
-__all__ = ["checked", "format_of", "save", "write"]
+__all__ = ["checked", "format_of", "opened", "save", "write"]
 
 
 def save(report: Report, path: str | Path, format: str | None, lang: str | None) -> Path:  # noqa: A002
@@ -65,16 +67,32 @@ def write(path: Path, text: str) -> None:
     Raises:
         OSError: it cannot be written; the old file, if there was one, is as it was.
     """
+    with _place(path) as (place, mode), place.open(mode, encoding="utf-8", newline="") as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A file to write bytes to; it appears, as a whole, when the block has ended well: as with :func:`write`.
+
+    Raises:
+        OSError: it cannot be written; the old file, if there was one, is as it was.
+    """
+    with _place(path) as (place, mode), place.open(f"{mode}b") as file:
+        yield cast("BinaryIO", file)
+
+
+@contextlib.contextmanager
+def _place(path: Path) -> Iterator[tuple[Path, str]]:
+    """Where to write what is to be at a path, and the mode to open it in; it is put there when the block has ended."""
     path = Path(os.path.realpath(path))  # the file that a link leads to is written, and the link stays
     if path.exists() and not path.is_file():
-        with path.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        yield path, "w"
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".openai-meter-{os.getpid()}-{os.urandom(4).hex()}")
     try:
-        with beside.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
+        yield beside, "x"
         with contextlib.suppress(FileNotFoundError):
             shutil.copymode(path, beside)
         beside.replace(path)

@@ -79,15 +79,19 @@ def table_text(report: Report, m: Messages) -> str:
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
-def print_table(report: Report, m: Messages, file: TextIO) -> None:
-    """Prints a report. Never wider than the terminal; in a pipe, as wide as it has to be."""
-    _print(report, m, Console(file=file, highlight=False, markup=False, emoji=False))
+def print_table(report: Report, m: Messages, file: TextIO, *, compact: bool = False) -> None:
+    """Prints a report. Never wider than the terminal; in a pipe, as wide as it has to be.
+
+    ``compact``: with the columns only that stay where there is little room.
+    """
+    _print(report, m, Console(file=file, highlight=False, markup=False, emoji=False), compact=compact)
 
 
-def _print(report: Report, m: Messages, console: Console) -> None:
+def _print(report: Report, m: Messages, console: Console, *, compact: bool = False) -> None:
     names = _names(report, m, console)
     widths = [max(map(cell_len, column)) for column in zip(*names, strict=True)]
-    columns = [column for column in COLUMNS if column.rank < 3 or column.number(report.totals)]
+    most = 1 if compact else 2
+    columns = [one for one in COLUMNS if one.rank <= most or (not compact and one.number(report.totals))]
     numbers = {column.name: _width(column, report, m, console) for column in columns}
 
     def excess() -> int:

@@ -21,7 +21,7 @@ from openai_meter.usage import Usage
 if TYPE_CHECKING:
     from openai_meter.meter import Readings
 
-__all__ = ["REPORTS", "Report", "Row", "dimensions", "make"]
+__all__ = ["PERIODS", "REPORTS", "Report", "Row", "arranged", "dimensions", "make"]
 
 REPORTS: Mapping[str, tuple[str, ...]] = {
     "model": ("model",),
@@ -44,6 +44,9 @@ REPORTS: Mapping[str, tuple[str, ...]] = {
 To add one, add a row.
 """
 
+PERIODS = frozenset({"hour", "day", "week", "month"})
+"""Dimensions of reports from history whose rows stand in the order of time."""
+
 
 class Row(NamedTuple):
     """One line of a report: a value for each of its dimensions, as they were recorded."""
@@ -59,7 +62,7 @@ class Report:
     dimensions: tuple[str, ...]
     """What a row is one of: ``("model",)``, ``("agent", "model")``."""
     rows: tuple[Row, ...]
-    """What costs most comes first; with several dimensions, what belongs together stays together."""
+    """What costs most comes first, periods in the order of time; what belongs together stays together."""
     totals: Totals
     since: datetime
     until: datetime
@@ -212,7 +215,7 @@ def make(readings: Readings, by: str | Iterable[str] = "model", lang: str | None
     totals, groups = readings.snapshot(*names)
     return Report(
         dimensions=names,
-        rows=_sorted(groups),
+        rows=arranged(groups, names),
         totals=totals,
         since=readings.started_at,
         until=datetime.now(UTC),
@@ -225,8 +228,11 @@ def make(readings: Readings, by: str | Iterable[str] = "model", lang: str | None
     )
 
 
-def _sorted(groups: Mapping[tuple[str, ...], Totals]) -> tuple[Row, ...]:
-    """The rows by cost, then tokens, then calls, the largest first: group by group, and in each group again."""
+def arranged(groups: Mapping[tuple[str, ...], Totals], names: tuple[str, ...]) -> tuple[Row, ...]:
+    """The rows by cost, then tokens, then calls, the largest first: group by group, and in each group again.
+
+    Periods stand in the order of time instead.
+    """
     weights: dict[tuple[str, ...], tuple[Amount, int, int]] = {}
     for key, totals in groups.items():
         for end in range(1, len(key) + 1):
@@ -238,8 +244,12 @@ def _sorted(groups: Mapping[tuple[str, ...], Totals]) -> tuple[Row, ...]:
             )
 
     def rank(key: tuple[str, ...]) -> list[tuple[Amount, int, int, str]]:
-        parts = ((key[end - 1], *weights[key[:end]]) for end in range(1, len(key) + 1))
+        parts = (
+            (key[end - 1], *((0, 0, 0) if timed[end - 1] else weights[key[:end]])) for end in range(1, len(key) + 1)
+        )
         return [(-cost, -tokens, -calls, name) for name, cost, tokens, calls in parts]
+
+    timed = [name in PERIODS for name in names]
 
     return tuple(Row(key, groups[key]) for key in sorted(groups, key=rank))
 

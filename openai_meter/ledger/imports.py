@@ -1,0 +1,198 @@
+"""Reads calls from files: JSON lines that were exported, reports of a ``TokenTracker``, outputs of the Batch API.
+
+Reading a file again gives the same ids, so that a ledger counts nothing twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openai_meter.call import Call, make_call
+from openai_meter.errors import ConfigurationError
+from openai_meter.handed import MANUAL, read_handed
+from openai_meter.ledger.amends import priced
+from openai_meter.ledger.rows import micros
+from openai_meter.money import exact, pico, simplest
+from openai_meter.sums import NOT_PRICED
+from openai_meter.usage import Usage, count, fields_of, read_usage
+
+if TYPE_CHECKING:
+    from openai_meter.prices import PriceBook
+
+__all__ = ["Source", "read"]
+
+_FORMS = "JSON lines from openai-meter export, a report of TokenTracker, or an output file of the Batch API"
+_LARGEST = 500_000_000
+"""Bytes of a file that is one JSON document; lines are read one by one."""
+
+
+class Source:
+    """A file that is being read.
+
+    Args:
+        path: the file.
+        book: prices what has no price in the file: batch outputs, and reports without exact records.
+        zone: the timezone of times that do not say theirs; trackers write local times.
+    """
+
+    def __init__(self, path: Path, book: PriceBook, zone: tzinfo | None = None) -> None:
+        self.path = path
+        self.skipped = 0
+        """Lines that tell of no call: requests of a batch that were not made."""
+        self._book = book
+        self._zone = zone
+        self._changed_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+
+    def __iter__(self) -> Iterator[Call]:
+        """The calls, in the order of the file.
+
+        Raises:
+            ConfigurationError: the file, or a line of it, is none of the forms; calls before it have been given.
+        """
+        for number, said in self._documents():
+            try:
+                yield from self._calls(said)
+            except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError) as error:
+                where = f"{self.path}, line {number}" if number else str(self.path)
+                raise ConfigurationError(f"{where}: {error}; nothing counts twice if it is imported again") from error
+
+    def _documents(self) -> Iterator[tuple[int, Any]]:
+        """The JSON documents of the file, each with its line: one a line, or a single one."""
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                text = line.removeprefix(b"\xef\xbb\xbf").strip()
+                if not text:
+                    continue
+                try:
+                    said = json.loads(text)
+                except (ValueError, RecursionError) as error:
+                    if number == 1 and text[:1] in b"{[":
+                        yield 0, self._whole()
+                        return
+                    raise ConfigurationError(f"{self.path}, line {number} is no JSON; give me {_FORMS}") from error
+                yield number, said
+
+    def _whole(self) -> Any:
+        if self.path.stat().st_size > _LARGEST:
+            raise ConfigurationError(f"{self.path} is too large to be one JSON document; give me JSON lines")
+        try:
+            return json.loads(self.path.read_bytes().decode("utf-8-sig"))
+        except (ValueError, RecursionError) as error:
+            raise ConfigurationError(f"{self.path} is no JSON; give me {_FORMS}") from error
+
+    def _calls(self, said: Any) -> Iterator[Call]:
+        if not isinstance(said, dict):
+            raise TypeError(f"this is none of {_FORMS}")
+        for field, reader in _READERS.items():
+            if field in said:
+                yield from reader(self, said)
+                return
+        raise ValueError(f"this is none of {_FORMS}")
+
+    # --- each form ----------------------------------------------------------------------------------------------------
+
+    def _exported(self, said: Mapping[str, Any]) -> Iterator[Call]:
+        call = Call.from_dict(said)
+        if call.started_at.tzinfo is None:
+            raise ValueError(f"started_at is {said['started_at']!r}, which says no timezone")
+        yield replace(call, started_at=call.started_at.astimezone(UTC))
+
+    def _batch_output(self, said: Mapping[str, Any]) -> Iterator[Call]:
+        response = fields_of(said.get("response"))
+        body = response.get("body")
+        if not isinstance(body, dict) or (count(response.get("status_code")) or 0) >= 400:
+            self.skipped += 1  # the Batch API charges nothing for it
+            return
+        handed = read_handed(body)
+        reading = handed.reading
+        created = None if handed.created is None else datetime.fromtimestamp(handed.created, UTC)
+        identity = said.get("id") or response.get("request_id") or reading.response_id or json.dumps(said)
+        usage = handed.usage
+        call = make_call(
+            id=_identity(created, "batch", str(identity)),
+            started_at=created or self._changed_at,
+            duration=0.0,
+            endpoint=handed.endpoint,
+            provider="openai",
+            model=reading.model,
+            requested_model=None,
+            status="ok" if reading.state is None or reading.state == "open" else reading.state,
+            usage=usage or Usage(),
+            usage_source="none" if usage is None else "api",
+            response_id=reading.response_id,
+            service_tier="batch",
+            error_type=reading.error_type,
+            price_facts=reading.facts,
+        )
+        yield priced(call, self._book)
+
+    def _tracker_report(self, said: Mapping[str, Any]) -> Iterator[Call]:
+        session = str(said.get("session_start"))
+        for number, detail in enumerate(said["calls_detail"]):
+            if isinstance(record := detail.get("call"), dict):
+                yield from self._exported(record)
+            else:
+                yield self._tracked(session, number, detail)
+
+    def _tracked(self, session: str, number: int, detail: Mapping[str, Any]) -> Call:
+        """A call of a tracker that kept no exact records: our price, and where there is none, what the report says."""
+        at = datetime.fromisoformat(detail["timestamp"])
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=self._zone) if self._zone is not None else at.astimezone()
+        at = at.astimezone(UTC)
+        usage = read_usage(detail) or Usage()
+        call = make_call(
+            id=_identity(at, "tracker", session, str(number), json.dumps(detail, sort_keys=True)),
+            started_at=at,
+            duration=0.0,
+            endpoint=MANUAL,
+            provider="openai",
+            model=detail.get("model"),
+            requested_model=detail.get("model"),
+            status="ok",
+            usage=usage,
+            usage_source="api" if usage.known else "none",
+            agent=detail.get("agent_name"),
+            operation=detail.get("operation"),
+        )
+        ours = priced(call, self._book)
+        stated = detail.get("cost_usd")
+        if ours.cost_status not in NOT_PRICED or stated is None:
+            return ours
+        amount = simplest(pico(exact(stated, "cost_usd")))
+        return replace(call, cost_pico=amount, cost_status="priced", price_source="imported report")
+
+
+_READERS: Mapping[str, Callable[[Source, Mapping[str, Any]], Iterator[Call]]] = {
+    "calls_detail": Source._tracker_report,  # noqa: SLF001 - its own class
+    "custom_id": Source._batch_output,  # noqa: SLF001
+    "started_at": Source._exported,  # noqa: SLF001
+}
+"""How a document is read, by the field that gives it away. To add a form, add a row."""
+
+
+def read(path: str | Path, book: PriceBook, zone: tzinfo | None = None) -> Source:
+    """Opens a file to be imported; see :class:`Source`.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    try:
+        source = Source(Path(path), book, zone)
+        with source.path.open("rb"):
+            return source
+    except OSError as error:
+        raise ConfigurationError(f"{str(path)!r} cannot be read ({error.strerror}); name another file") from error
+
+
+def _identity(at: datetime | None, *parts: str) -> str:
+    """A UUID of version 7 that is made of a time and a text, so that the same call always has the same one."""
+    stamp = f"{max(micros(at), 0) // 1000 if at is not None else 0:012x}"
+    text = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{stamp[:8]}-{stamp[8:12]}-7{text[:3]}-8{text[3:6]}-{text[6:18]}"

@@ -1,0 +1,242 @@
+"""Time as people name it: ``7d``, ``today``, a date; days, weeks and months of a timezone.
+
+A period of a timezone has the length that the clocks there give it: a day can have 23 or 25 hours. In SQL a moment
+falls into a period by whole numbers alone, since between two changes of the clocks (:func:`segments`) the local time
+is the UTC time and an offset.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from pathlib import Path
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from openai_meter.errors import ConfigurationError
+from openai_meter.ledger.rows import micros
+from openai_meter.ledger.rows import moment as of_micros
+
+__all__ = ["PERIODS", "Segment", "Span", "moment", "segments", "span_of", "zone_of"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_DAY = timedelta(days=1)
+DAY_US = 86_400_000_000
+HOUR_US = 3_600_000_000
+
+Moment = str | date | datetime | None
+"""How a moment may be said; see :func:`moment`."""
+
+
+# --- timezones --------------------------------------------------------------------------------------------------------
+
+
+def zone_of(timezone: str | tzinfo | None) -> tzinfo:
+    """A timezone by its name in the IANA database (``Europe/Paris``), ``local``, or ``UTC``, which ``None`` is, too.
+
+    Raises:
+        ConfigurationError: there is no such timezone on this machine.
+    """
+    if isinstance(timezone, tzinfo):
+        return timezone
+    if timezone is None or (isinstance(timezone, str) and timezone.upper() in {"UTC", "Z"}):
+        return UTC
+    try:
+        return _local() if timezone == "local" else ZoneInfo(timezone)
+    except (KeyError, ValueError, TypeError, OSError):
+        raise ConfigurationError(
+            f'timezone={timezone!r} is not known here; use UTC, local, or a name such as "Europe/Paris" '
+            "(where a system has no timezones, pip install tzdata brings them)"
+        ) from None
+
+
+def _local() -> tzinfo:
+    """The timezone of this machine with all its changes of the clocks, if its name can be found."""
+    name = os.environ.get("TZ", "").removeprefix(":")
+    if name:
+        return ZoneInfo(name)
+    link = Path("/etc/localtime")
+    if "zoneinfo/" in (target := os.path.realpath(link)):
+        return ZoneInfo(target.rpartition("zoneinfo/")[2])
+    if link.exists():
+        with link.open("rb") as file:
+            return ZoneInfo.from_file(file, "local")
+    return datetime.now().astimezone().tzinfo or UTC
+
+
+class Segment(NamedTuple):
+    """A stretch of time in which the clocks of a timezone are not changed."""
+
+    until: int | None
+    """Where it ends, in microseconds since 1970; ``None`` for the last one."""
+    offset: int
+    """What the local time is ahead of UTC, in microseconds."""
+
+
+def segments(zone: tzinfo, since: datetime, until: datetime) -> tuple[Segment, ...]:
+    """The segments from ``since`` to ``until``, in order; one if the clocks are not changed in between."""
+    found: list[Segment] = []
+    at, offset = since, _offset(zone, since)
+    while at < until:
+        after = min(at + 7 * _DAY, until)
+        if _offset(zone, after) != offset:
+            change = _change(zone, micros(at), micros(after))
+            found.append(Segment(change, offset // _MICROSECOND))
+            after = of_micros(change)
+            offset = _offset(zone, after)
+        at = after
+    return (*found, Segment(None, offset // _MICROSECOND))
+
+
+def _offset(zone: tzinfo, at: datetime) -> timedelta:
+    return at.astimezone(zone).utcoffset() or timedelta()
+
+
+def _change(zone: tzinfo, low: int, high: int) -> int:
+    """The first moment after ``low`` with another offset; ``high`` has one."""
+    before = _offset(zone, of_micros(low))
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _offset(zone, of_micros(middle)) == before:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+# --- periods ----------------------------------------------------------------------------------------------------------
+
+
+class Period(NamedTuple):
+    """One length of time that reports can group by."""
+
+    unit: int
+    """Local microseconds are divided by this in SQL."""
+    label: Callable[[int, int], str]
+    """The name of the period that a quotient falls into, given the offset too (in microseconds)."""
+
+
+def _date(day: int) -> date:
+    return _EPOCH.date() + timedelta(days=day)
+
+
+def _hour(number: int, offset: int) -> str:
+    # The offset keeps the two hours apart that have the same name when the clocks go back.
+    ahead = "" if not offset else f"{_EPOCH.replace(tzinfo=_fixed(offset)):%z}"
+    return f"{_date(number // 24).isoformat()} {number % 24:02}:00{ahead}"
+
+
+def _fixed(offset: int) -> tzinfo:
+    from datetime import timezone  # noqa: PLC0415 - the name is that of an argument everywhere else here
+
+    return timezone(timedelta(microseconds=offset))
+
+
+def _day(number: int, _: int) -> str:
+    return _date(number).isoformat()
+
+
+def _week(number: int, _: int) -> str:
+    year, week, _day = _date(number).isocalendar()
+    return f"{year}-W{week:02}"
+
+
+def _month(number: int, _: int) -> str:
+    return f"{_date(number):%Y-%m}"
+
+
+PERIODS: Mapping[str, Period] = {
+    "hour": Period(HOUR_US, _hour),
+    "day": Period(DAY_US, _day),
+    "week": Period(DAY_US, _week),
+    "month": Period(DAY_US, _month),
+}
+"""What reports from history can group by in time; weeks are those of ISO 8601, from Monday. To add one, add a row."""
+
+
+# --- moments ----------------------------------------------------------------------------------------------------------
+
+_AGO = re.compile(r"(\d{1,5}) *([hdw])", re.IGNORECASE)
+_MONTH = re.compile(r"(\d{4})-(\d{2})")
+_WEEK = re.compile(r"(\d{4})-W(\d{2})", re.IGNORECASE)
+_WAYS = 'a date (2026-10-31), a month (2026-10), a time (2026-10-31T18:00), "7d", "12h", "4w", "today" or "yesterday"'
+
+
+class Span(NamedTuple):
+    """From ``since`` until before ``until``, both in UTC; ``None`` is open."""
+
+    since: datetime | None
+    until: datetime | None
+
+
+def span_of(since: Moment, until: Moment, zone: tzinfo, now: datetime | None = None) -> Span:
+    """The span between two moments, as people say them.
+
+    Raises:
+        ConfigurationError: one of them is none, or the second is not after the first.
+    """
+    now = now or datetime.now(UTC)
+    start, end = moment("since", since, zone, now), moment("until", until, zone, now, end=True)
+    if start is not None and end is not None and end <= start:
+        raise ConfigurationError(f"until={until!r} is not after since={since!r}; a date ends with its day")
+    return Span(start, end)
+
+
+def moment(name: str, value: Moment, zone: tzinfo, now: datetime, *, end: bool = False) -> datetime | None:
+    """A moment, in UTC, as people say it: :data:`_WAYS`, or a ``date`` or ``datetime``.
+
+    A date begins with its day, and as the ``end`` of something ends with it; so do weeks and months. ``7d`` is the
+    begin of the sixth day before today, and so seven days with today; ``7d`` as the end of something is where those
+    begin. What says no timezone is of ``zone``.
+
+    Raises:
+        ConfigurationError: it is none of those.
+    """
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return (value if value.tzinfo is not None else value.replace(tzinfo=zone)).astimezone(UTC)
+    if isinstance(value, date):
+        return _midnight(value + _DAY * end, zone)
+    try:
+        found = _said(value.strip(), zone, now, end=end) if isinstance(value, str) else None
+    except (ValueError, OverflowError):
+        found = None
+    if found is None:
+        raise ConfigurationError(f"{name}={value!r} is no moment; use {_WAYS}")
+    return found
+
+
+def _said(text: str, zone: tzinfo, now: datetime, *, end: bool) -> datetime | None:
+    today = now.astimezone(zone).date()
+    if (word := text.lower()) == "now":
+        return now
+    if word in {"today", "yesterday"}:
+        return _midnight(today - _DAY * (word == "yesterday") + _DAY * end, zone)
+    if ago := _AGO.fullmatch(text):
+        number, unit = int(ago[1]), ago[2].lower()
+        if unit == "h":
+            return now - timedelta(hours=number)
+        days = number * (7 if unit == "w" else 1)
+        return _midnight(today - _DAY * (days - 1), zone) if days else None
+    if month := _MONTH.fullmatch(text):
+        first = date(int(month[1]), int(month[2]), 1)
+        return _midnight(_next_month(first) if end else first, zone)
+    if week := _WEEK.fullmatch(text):
+        return _midnight(date.fromisocalendar(int(week[1]), int(week[2]), 1) + 7 * _DAY * end, zone)
+    if len(text) == 8 or (len(text) == 10 and text[4] == "-"):  # 20261031 and 2026-10-31 are whole days
+        return _midnight(date.fromisoformat(text) + _DAY * end, zone)
+    at = datetime.fromisoformat(text)
+    return (at if at.tzinfo is not None else at.replace(tzinfo=zone)).astimezone(UTC)
+
+
+def _next_month(first: date) -> date:
+    return (first.replace(day=28) + 4 * _DAY).replace(day=1)
+
+
+def _midnight(day: date, zone: tzinfo) -> datetime:
+    """Where a day begins. Where the clocks are put forward at midnight, that is the moment of the change."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)

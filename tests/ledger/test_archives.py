@@ -1,0 +1,382 @@
+"""``openai-meter report``, ``export`` and ``import``: what people type, and what comes out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the ledger is NOT tested")
+from shelf import NOON, call, days
+from test_runner import ENVIRONMENT, PYTHON, execute
+
+from openai_meter import Call, TokenTracker, Usage, cli
+from openai_meter.errors import ConfigurationError
+from openai_meter.ledger import Ledger, exports, imports
+from openai_meter.ledger.exports import COLUMNS, FORMS
+from openai_meter.prices import Price, PriceBook
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("OPENAI_METER_LEDGER", "")
+    return f"sqlite:///{tmp_path}/usage.db"
+
+
+@pytest.fixture
+def run(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command with a ledger, in this process; what it wrote to standard output."""
+
+    def command(*args: str, code: int = 0, ledger: str = url) -> str:
+        monkeypatch.setattr(sys, "argv", ["openai-meter", *args, "--ledger", ledger])
+        if code:
+            with pytest.raises(SystemExit) as end:
+                cli.main()
+            assert end.value.code == code
+            return capsys.readouterr().err
+        cli.main()
+        return capsys.readouterr().out
+
+    return command
+
+
+def put(url: str, *calls: Call) -> None:
+    ledger = Ledger(url)
+    ledger.import_calls(calls)
+    ledger.close()
+
+
+def lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.splitlines() if line.strip("─ ")]
+
+
+SPAN = ("--since", "2026-03-04", "--until", "2026-03-31")
+
+
+# --- report -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_by_day(url: str, run: Run) -> None:
+    """Days stand below each other, with the sum at the end, and the span in the title."""
+    put(url, *days(2, agent="planner"), call())
+    assert lines(run("report", *SPAN)) == [
+        "OpenAI usage: 2026-03-04 .. 2026-03-31 (UTC)",
+        "Day          Calls   Input   Output   Total         Cost",
+        "2026-03-04       2     200      100     300   $0.0000900",
+        "2026-03-05       1     100       50     150   $0.0000450",
+        "Total            3     300      150     450    $0.000135",
+    ]
+
+
+def test_bare_it_is_the_last_thirty_days(url: str, run: Run) -> None:
+    """If nothing is said, the report has the thirty days up to today; months go back a year, weeks twelve weeks."""
+    today = datetime.now(UTC)
+    put(url, *(call(today - timedelta(days=ago), cost_pico=10**12) for ago in (0, 29, 30, 83, 100, 400)))
+    assert json.loads(run("report", "--json"))["totals"]["calls"] == 2
+    assert json.loads(run("report", "--json", "--by", "month"))["totals"]["calls"] == 5
+    weeks = json.loads(run("report", "--json", "--by", "week"))
+    assert weeks["totals"]["calls"] in {3, 4}
+    assert datetime.fromisoformat(weeks["since"]).weekday() == 0
+
+
+def test_a_breakdown_has_models_below_each_row(url: str, run: Run) -> None:
+    """With a breakdown each day has its sum, and its models below it; as CSV, each row is one of both."""
+    put(url, *days(1, model="o3", cost_pico=10**12), *days(1, model="o4", cost_pico=None, cost_status="unpriced"))
+    assert lines(run("report", "--breakdown", *SPAN))[2:5] == [
+        "2026-03-04       2     200      100     300   $1.00+",
+        "  └─ o3          1     100       50     150    $1.00",
+        "  └─ o4          1     100       50     150        ?",
+    ]
+    table = list(csv.DictReader(io.StringIO(run("report", "--breakdown", "--csv", *SPAN))))
+    assert [(row["day"], row["model"], row["cost"]) for row in table] == [
+        ("2026-03-04", "o3", "1"), ("2026-03-04", "o4", ""),
+    ]  # fmt: skip
+    assert "└─" not in run("report", "--by", "model", "--breakdown", *SPAN)
+
+
+def test_a_compact_report(url: str, run: Run) -> None:
+    """Compact is calls, tokens and cost."""
+    put(url, *days(1, usage=Usage(100, 50, 150, cached_input_tokens=50), status="error"))
+    assert lines(run("report", "--compact", *SPAN))[2] == "Day          Calls   Total         Cost"
+
+
+def test_filters_and_timezones(url: str, run: Run) -> None:
+    """Every dimension is a filter, and days are those of a timezone."""
+    put(url, *days(3, agent="a", tags={"env": "prod"}), *days(2, agent="b", session="s"))
+
+    def calls(*args: str) -> list[Any]:
+        report = json.loads(run("report", "--json", *SPAN, *args))
+        return [[row["day"], row["calls"]] for row in report["rows"]]
+
+    assert calls("--agent", "a", "--tag", "env=prod") == [["2026-03-04", 1], ["2026-03-05", 1], ["2026-03-06", 1]]
+    assert calls("--agent", "a", "--agent", "b", "--until", "2026-03-04") == [["2026-03-04", 2]]
+    assert calls("--session", "s", "--timezone", "Pacific/Auckland") == [["2026-03-05", 1], ["2026-03-06", 1]]
+    assert calls("--model", "gpt-4o-mini", "--provider", "openai", "--user", "(unattributed)")[0] == ["2026-03-04", 2]
+    assert calls("--endpoint", "embeddings") == []
+
+
+def test_a_chart(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bars are as long as their part of the largest; what is not nothing is seen, what is unknown is said."""
+    monkeypatch.setenv("COLUMNS", "40")
+    costs = (8 * 10**12, 4 * 10**12, 1, None)
+    put(url, *(
+        replace(one, cost_pico=cost, cost_status="priced" if cost else "unpriced")
+        for one, cost in zip(days(4), costs, strict=True)
+    ))  # fmt: skip
+    assert lines(run("report", "--chart", *SPAN)) == [
+        "OpenAI usage: 2026-03-04 .. 2026-03-31 (UTC)",
+        "2026-03-04  ██████ $8.00".replace("██████", "█" * 10),
+        "2026-03-05  █████ $4.00",
+        "2026-03-06  ▏ $0.00000000000100",
+        "2026-03-07  ?",
+        "Total: $12.00+",
+    ]
+    unpriced = lines(run("report", "--chart", "--since", "2026-03-07", "--until", "2026-03-07"))
+    assert unpriced[1].endswith("█ 150")
+
+
+def test_a_report_in_french(url: str, run: Run) -> None:
+    """A report speaks the language that is asked for."""
+    put(url, *days(1))
+    assert run("report", "--lang", "fr", *SPAN).splitlines()[1].startswith("Jour")
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "why"),
+    [
+        (("report", "--by", "hours"), 2, "no totals by 'hours'"),
+        (("report", "--since", "soon"), 2, "since='soon' is no moment"),
+        (("report", "--timezone", "Mars"), 2, "is not known here"),
+        (("report", "--format", "pdf"), 2, "is no form of a report"),
+        (("report", "--lang", "xx"), 2, "is no language"),
+        (("report", "--tag", "env"), 2, "write NAME=VALUE"),
+        (("export", "--format", "xml"), 2, "use one of csv, jsonl, parquet, litellm"),
+        (("export", "-o", "."), 2, "is a folder"),
+        (("import", "nowhere.jsonl"), 2, "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_said(url: str, run: Run, args: tuple[str, ...], code: int, why: str) -> None:
+    """What cannot be understood ends with exit code 2 and a sentence."""
+    put(url, *days(1))
+    assert why in run(*args, code=code)
+
+
+def test_a_ledger_has_to_be_named(url: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a ledger, or with one that is not there, a sentence says what to do, and no file is made."""
+    assert "name the ledger: --ledger sqlite:///usage.db" in run("report", code=2, ledger="")
+    assert "there is no ledger" in run("report", code=1)
+    assert "write 'sqlite:///usage.db'" in run("report", code=2, ledger="usage.db")
+    assert list(tmp_path.iterdir()) == []
+    put(url, *days(1))
+    monkeypatch.setenv("OPENAI_METER_LEDGER", url)
+    assert "2026-03-04" in run("report", *SPAN, ledger="")
+
+
+def test_the_command_in_a_process_of_its_own(url: str) -> None:
+    """The command works as it is installed, and a reader of its output that has seen enough is no error."""
+    put(url, *days(3))
+    env = {**ENVIRONMENT, "OPENAI_METER_LEDGER": url}
+    code, out, err = execute([*PYTHON, "-m", "openai_meter", "report", *SPAN], env=env)
+    assert (code, err) == (0, b"")
+    assert b"2026-03-06" in out
+    with open(os.devnull) as nobody, subprocess.Popen(
+        [*PYTHON, "-m", "openai_meter", "export", "--ledger", url],
+        env=env, stdin=nobody, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+# --- export -----------------------------------------------------------------------------------------------------------
+
+ODD = call(
+    agent="=1+1", user="a\nb", tags={"env": "pröd"}, cost_pico=Fraction(10**7, 3), usage_unknown=("reasoning", "files"),
+    usage=Usage(10, 5, 15, cached_input_tokens=4, seconds=1.5), response_id="resp-1", session="s", stream=True,
+)  # fmt: skip
+BARE = call(NOON + timedelta(seconds=1), model=None, usage=Usage(), cost_pico=None, cost_status="unpriced")
+
+
+def exported(form: str, *calls: Call) -> bytes:
+    file = io.BytesIO()
+    assert exports.export(iter(calls), form, file) == len(calls)
+    return file.getvalue()
+
+
+def test_csv() -> None:
+    """CSV has a header and a row for each call; unknown is empty, and no name is a formula."""
+    odd, bare = csv.DictReader(io.StringIO(exported("csv", ODD, BARE).decode(), newline=""))
+    assert tuple(odd) == COLUMNS
+    assert (odd["agent"], odd["user"], odd["stream"]) == ("'=1+1", "a\ufffdb", "true")
+    assert (odd["tags"], odd["usage_unknown"]) == ('{"env": "pröd"}', "reasoning; files")
+    assert (odd["started_at"], odd["cost"][:12]) == ("2026-03-04T12:00:00+00:00", "0.0000033333")
+    assert (bare["cost"], bare["model"], bare["input_tokens"], bare["cost_status"]) == ("", "", "", "unpriced")
+
+
+def test_jsonl_goes_there_and_back(tmp_path: Path) -> None:
+    """JSON lines hold the calls: what is read from them is what was written."""
+    file = tmp_path / "calls.jsonl"
+    file.write_bytes(exported("jsonl", BARE, *days(3)) + b"\n")
+    again = list(imports.read(file, PriceBook()))
+    assert again[0] == BARE
+    assert len(again) == 4
+
+
+def test_litellm() -> None:
+    """The rows of litellm's spend log have its names, and money as a number."""
+    odd, bare = map(json.loads, exported("litellm", ODD, BARE).splitlines())
+    assert (odd["request_id"], odd["call_type"], odd["status"]) == ("resp-1", "completion", "success")
+    assert (odd["prompt_tokens"], odd["completion_tokens"], odd["total_tokens"]) == (10, 5, 15)
+    assert odd["endTime"] == "2026-03-04T12:00:00.500000+00:00"
+    assert (odd["request_tags"], odd["session_id"], odd["cache_read_input_tokens"]) == (["env:pröd"], "s", 4)
+    assert (bare["spend"], bare["request_id"], odd["spend"]) == (None, BARE.id, float(Fraction(1, 300_000)))
+
+
+def test_parquet() -> None:
+    """Parquet has types: times in UTC, decimal money, tags as a map."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = parquet.read_table(io.BytesIO(exported("parquet", ODD, BARE)))
+    odd, bare = table.to_pylist()
+    assert tuple(table.column_names) == COLUMNS
+    assert (odd["started_at"], odd["tags"], odd["usage_unknown"]) == (NOON, [("env", "pröd")], ["reasoning", "files"])
+    assert odd["cost"] == Decimal("0.000003333333333333")
+    assert (bare["cost"], bare["input_tokens"], bare["seconds"]) == (None, None, 0)
+
+
+def test_a_missing_extra_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its package, Parquet says how to install it."""
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(ImportError, match=r'pip install "openai-meter\[parquet\]"'):
+        exports.check("parquet")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_exports_appear_whole(form: str, url: str, run: Run, tmp_path: Path) -> None:
+    """A file is there when all is in it; filters hold for exports, too."""
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    put(url, *days(3), call(agent="x"))
+    target = tmp_path / "folder" / f"calls.{form}"
+    run("export", "--format", form, "-o", str(target), "--agent", "x")
+    assert [one.name for one in target.parent.iterdir()] == [target.name]
+    if form != "parquet":
+        assert len(target.read_bytes().splitlines()) == 1 + (form == "csv")
+
+
+def test_an_export_to_standard_output(url: str) -> None:
+    """Without a file, an export goes to standard output, for pipes."""
+    put(url, *days(3))
+    code, out, err = execute([*PYTHON, "-m", "openai_meter", "export", "--ledger", url])
+    assert (code, err) == (0, b"")
+    assert [Call.from_dict(json.loads(line)).started_at.day for line in out.splitlines()] == [4, 5, 6]
+
+
+# --- import -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_export_is_imported_once(url: str, run: Run, tmp_path: Path) -> None:
+    """What is imported again is there already: nothing counts twice."""
+    file = tmp_path / "calls.jsonl"
+    file.write_bytes(exported("jsonl", *days(1_500)))
+    assert run("import", str(file)) == f"{file}: 1,500 calls\n"
+    assert run("import", str(file)) == f"{file}: 0 calls, 1,500 were there already\n"
+    assert json.loads(run("report", "--json", "--since", "2026-01-01"))["totals"]["calls"] > 0
+
+
+BATCH = [
+    {"id": "batch_req_1", "custom_id": "r1", "error": None, "response": {"status_code": 200, "body": {
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1_772_625_600, "model": "gpt-4o-mini-2024-07-18",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "secret"}}],
+        "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
+    }}},
+    {"id": "batch_req_2", "custom_id": "r2", "error": None, "response": {"status_code": 200, "body": {
+        "object": "list", "model": "text-embedding-3-small", "data": [{"object": "embedding", "embedding": []}],
+        "usage": {"prompt_tokens": 1000, "total_tokens": 1000},
+    }}},
+    {"id": "batch_req_3", "custom_id": "r3", "response": {"status_code": 400, "body": {"error": {}}}, "error": None},
+    {"id": "batch_req_4", "custom_id": "r4", "response": None, "error": {"code": "batch_expired", "message": "late"}},
+]  # fmt: skip
+
+
+def test_batch_outputs_are_priced_as_batch(url: str, run: Run, tmp_path: Path) -> None:
+    """The lines of a batch's output are calls at half the price; requests that were not made are no calls."""
+    file = tmp_path / "output.jsonl"
+    file.write_text("\n".join(map(json.dumps, BATCH)), encoding="utf-8")
+    assert run("import", str(file)) == f"{file}: 2 calls, 2 lines were of no call\n"
+    assert "2 were there already" in run("import", str(file))
+    ledger = Ledger(url)
+    chat, embedding = sorted(ledger.calls(), key=lambda one: one.endpoint)
+    ledger.close()
+    assert (chat.endpoint, chat.service_tier, chat.started_at) == ("chat.completions", "batch", NOON)
+    assert chat.cost == Decimal("0.000105")  # half of 1,000 at $0.15 and 100 at $0.60 per million
+    assert (embedding.endpoint, embedding.cost) == ("embeddings", Decimal("0.00001"))
+    assert "secret" not in str(chat.to_dict())
+    assert embedding.usage.input_tokens == 1000
+
+
+def test_reports_of_trackers(tmp_path: Path) -> None:
+    """A tracker's report is imported: with exact records from ours, else from what its details say."""
+    tracker = TokenTracker(tmp_path)
+    tracker.track_response(BATCH[0]["response"]["body"], "planner", "plan")  # type: ignore[index, call-overload]
+    ours = tracker.save_report()
+    (mine,) = imports.read(ours, PriceBook())
+    assert mine == tracker.meter.calls[0]
+    guide = {
+        "session_start": "2026-03-04T10:00:00", "total_calls": 3, "calls_by_agent": {},
+        "calls_detail": [
+            {"timestamp": "2026-03-04T13:00:00", "agent_name": "a", "operation": "o", "model": "gpt-4o-mini",
+             "input_tokens": 3245, "output_tokens": 1892, "total_tokens": 5137, "cost_usd": 0.001254},
+        ] * 2 + [
+            {"timestamp": "2026-03-04T13:00:00", "agent_name": "a", "operation": "o", "model": "mine",
+             "input_tokens": 10, "output_tokens": 10, "total_tokens": 20, "cost_usd": 0.25},
+        ],
+    }  # fmt: skip
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(guide, indent=2), encoding="utf-8")
+    from zoneinfo import ZoneInfo
+
+    for _ in range(2):
+        first, second, own = imports.read(file, PriceBook(), ZoneInfo("Europe/Paris"))
+        assert (first.started_at, first.cost, first.agent) == (NOON, Decimal("0.00162195"), "a")
+        assert first.id != second.id
+        assert (own.cost, own.price_source) == (Decimal("0.25"), "imported report")
+    (*_, priced) = imports.read(file, PriceBook(prices={"mine": Price(input=1, output=1)}))
+    assert (priced.cost, priced.price_source) == (Decimal("0.00002"), "override")
+    assert first.id == next(iter(imports.read(file, PriceBook(), ZoneInfo("Europe/Paris")))).id
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("nonsense", "line 1 is no JSON; give me JSON lines"),
+        ("{", "is no JSON"),
+        ("[1, 2]\n", "line 1: this is none of"),
+        ('{"x": 1}', "line 1: this is none of"),
+        ('{"started_at": "2026-01-01T00:00:00+00:00", "id": "x"}', "line 1: this is no call"),
+        ('{"calls_detail": [{"timestamp": "soon"}]}', "line 1: "),
+        ('{"calls_detail": 3}', "line 1: "),
+        ('\n{"custom_id": "x", "response": 3}\nx', "line 3 is no JSON"),
+    ],
+)
+def test_what_is_no_such_file_is_said(text: str, why: str, tmp_path: Path) -> None:
+    """A line that is of no known form is named, by its number."""
+    file = tmp_path / "calls.jsonl"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=why):
+        list(imports.read(file, PriceBook()))
