@@ -16,7 +16,8 @@ PYTHON = [text for language, text in BLOCKS if language == "python"]
 
 
 @pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> DemoServer:
+def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> DemoServer:
+    monkeypatch.chdir(tmp_path)  # some examples write files
     with DemoServer() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         monkeypatch.setenv("OPENAI_API_KEY", "demo")
