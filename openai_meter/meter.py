@@ -149,6 +149,7 @@ class Readings(Reporting):
     def alerts(self) -> tuple[Alert, ...]:
         """The thresholds that are exceeded now, in the order in which that happened."""
         self.meter.settle()
+        self._store.catch_up()
         alarms = self._store.alarms
         return () if alarms is None else alarms.watch.current()
 
@@ -319,7 +320,8 @@ class Meter(Services, Kept, Readings):
     def settle(self) -> None:
         """Does what had to wait (estimates, the price files), so that what is read next is final."""
         worker.drain()
-        self._tariff.settle()
+        # A signal handler may have interrupted somebody who holds the sums that whoever prices is waiting for.
+        self._tariff.settle(patient=not any(one._store.held_here() for one in list(_everyone)))  # noqa: SLF001
 
     def reset(self) -> Totals:
         """Forgets all calls, starts again from zero, and returns the totals up to that moment.

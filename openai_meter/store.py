@@ -100,6 +100,15 @@ class Store:
         if self.alarms is not None:
             self.alarms.took(call)
 
+    def catch_up(self) -> None:
+        """Counts what has come in and was not counted yet."""
+        with self._lock:
+            self._empty_inbox()
+
+    def held_here(self) -> bool:
+        """Whether this thread is in the middle of counting or reading, and is interrupted by what asks."""
+        return bool(self._lock._is_owned())  # type: ignore[attr-defined] # noqa: SLF001 - as threading.Condition asks
+
     def unpriced(self) -> tuple[Unpriced, ...]:
         """What has no price, or half of one: per model and reason."""
         with self._lock:

@@ -119,12 +119,14 @@ class Tariff:
                     self.book.warm()
                     self._ready = True
 
-    def settle(self) -> None:
-        """Prices what had to wait; waits for whoever is about it already."""
-        if self._waiting:
-            with self._settling:
+    def settle(self, *, patient: bool = True) -> None:
+        """Prices what had to wait; waits for whoever is about it already, if ``patient``."""
+        if self._waiting and self._settling.acquire(blocking=patient):
+            try:
                 if self._waiting:
                     self._load_and_reprice()
+            finally:
+                self._settling.release()
 
     def _load_and_reprice(self) -> None:
         try:

@@ -71,6 +71,7 @@ def test_a_callback_that_fails_reaches_no_call(api, caplog):
         chat(client)
         chat(client)
     assert len(meter.alerts) == 1
+    assert worker.drain()
     assert meter.faults == 0
     assert "on_alert raised ValueError" in caplog.text
     assert "secret" not in caplog.text
@@ -83,6 +84,7 @@ def test_alerts_go_to_the_log_and_into_reports(api, caplog):
     with rules.sync_client(api) as client:
         chat(client)
     (alert,) = meter.alerts
+    assert worker.drain()
     assert alert.message("en") in caplog.text
     assert alert.message("en") in rules.printed(meter)
     assert alert.message("fr") in meter.report(lang="fr").render(lang="fr")

@@ -312,10 +312,12 @@ def test_a_compressed_body_is_not_blown_up(meter):
                     pass
         return growth.peak
 
-    metered = peak()
-    assert meter.totals.calls == 1
+    # How much is unpacked at a time depends on how the bytes come in, and varies by more than the limit: the least of
+    # some tries does not. What the meter itself would hold is in every try.
+    metered = min(peak() for _ in range(4))
+    assert meter.totals.calls == 4
     openai_meter.uninstall()
-    assert metered - peak() < 10 * MEGABYTE
+    assert metered - min(peak() for _ in range(4)) < 10 * MEGABYTE
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
