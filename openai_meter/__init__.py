@@ -15,7 +15,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from openai_meter.call import Call
-from openai_meter.errors import ConfigurationError, MeterError, UnsupportedClientError
+from openai_meter.errors import (
+    ConfigurationError,
+    LedgerAwayError,
+    LedgerError,
+    MeterError,
+    MissingExtraError,
+    UnsupportedClientError,
+)
 from openai_meter.intercept import get_meter, install, track, uninstall, wrap
 from openai_meter.meter import Block, Meter
 from openai_meter.scope import bind, tag
@@ -26,6 +33,7 @@ from openai_meter.usage import Usage
 if TYPE_CHECKING:
     from openai_meter.advice import Recommendation
     from openai_meter.estimates import Estimate, Quote, estimate, estimate_tokens, warm
+    from openai_meter.ledger import Ledger
     from openai_meter.prices import CostLine, Deployment, Price, PriceBook
     from openai_meter.reports.values import Report
     from openai_meter.services import ModelStats
@@ -41,8 +49,12 @@ __all__ = [
     "CostLine",
     "Deployment",
     "Estimate",
+    "Ledger",
+    "LedgerAwayError",
+    "LedgerError",
     "Meter",
     "MeterError",
+    "MissingExtraError",
     "ModelStats",
     "Price",
     "PriceBook",
@@ -73,6 +85,7 @@ _LATE = {
     **dict.fromkeys(("Estimate", "Quote", "estimate", "estimate_tokens", "warm"), "openai_meter.estimates"),
     **dict.fromkeys(("CostLine", "Deployment", "Price", "PriceBook"), "openai_meter.prices"),
     **dict.fromkeys(("TokenTracker", "get_global_tracker"), "openai_meter.tracker"),
+    "Ledger": "openai_meter.ledger",
     "ModelStats": "openai_meter.services",
     "Recommendation": "openai_meter.advice",
     "Report": "openai_meter.reports.values",
