@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -17,6 +17,7 @@ from openai_meter.usage import Usage
 
 if TYPE_CHECKING:
     from openai_meter.evidence import Evidence
+    from openai_meter.money import Cost
     from openai_meter.prices import CostLine, PriceBook
 
 __all__ = ["Call", "Status", "UsageSource", "make_call", "new_call_id"]
@@ -117,6 +118,18 @@ class Call:
     def estimated(self) -> bool:
         """Whether the tokens are an estimate."""
         return self.usage_source in ESTIMATED
+
+    def charged(self, cost: Cost, book: PriceBook | None) -> Call:
+        """The same call at a cost that a book has worked out for it."""
+        return replace(
+            self,
+            cost_pico=cost.amount_pico,
+            cost_status=cost.status,
+            cost_reason=cost.reason,
+            cost_estimated=cost.estimated or self.estimated,
+            price_source=cost.source,
+            price_book=book,
+        )
 
     @property
     def failed(self) -> bool:

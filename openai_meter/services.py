@@ -213,15 +213,7 @@ class Services(_Readings):
             pending.reading.facts = dict(call.price_facts)
             usage = None if call.usage == _UNKNOWN else call.usage
             cost, book = meter.price(usage, call.model, pending, call.started_at)
-            call = replace(
-                call,
-                cost_pico=cost.amount_pico,
-                cost_status=cost.status,
-                cost_reason=cost.reason,
-                cost_estimated=cost.estimated or call.cost_estimated,
-                price_source=cost.source,
-                price_book=book,
-            )
+            call = call.charged(cost, book)
         blocks = dict.fromkeys(block for block in surroundings.get().blocks if block.meter is meter)
         for listener in (meter, *blocks):
             listener.take(call)

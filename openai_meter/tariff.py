@@ -11,7 +11,6 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -175,16 +174,7 @@ class Tariff:
     def again(self, call: Call) -> Call:
         """The same call, priced by the prices of now."""
         book = self.book.view()
-        cost = book.cost(book.billable_of(call))
-        return replace(
-            call,
-            cost_pico=cost.amount_pico,
-            cost_status=cost.status,
-            cost_reason=cost.reason,
-            cost_estimated=cost.estimated or call.estimated,
-            price_source=cost.source,
-            price_book=book,
-        )
+        return call.charged(book.cost(book.billable_of(call)), book)
 
     def took(self, cost: Cost) -> None:
         """Hears that a call was recorded: one that had to wait may come after all others have been priced."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from itertools import islice
 from operator import add
 from typing import TYPE_CHECKING, Any
@@ -78,16 +77,7 @@ def pages(reading: Transaction, span: Span, where: list[Any]) -> Iterator[list[C
 
 def priced(call: Call, book: PriceBook, billable: Billable | None = None) -> Call:
     """The same call, priced by a book at the prices of its day."""
-    cost = book.cost(billable or book.billable_of(call))
-    return replace(
-        call,
-        cost_pico=cost.amount_pico,
-        cost_status=cost.status,
-        cost_reason=cost.reason,
-        cost_estimated=cost.estimated or call.estimated,
-        price_source=cost.source,
-        price_book=book,
-    )
+    return call.charged(book.cost(billable or book.billable_of(call)), book)
 
 
 def reprice(reading: Transaction, writing: Transaction, book: PriceBook, span: Span) -> int:
