@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -251,13 +251,18 @@ def _close(self: _Watched) -> None:
 
 
 async def _aiterate(self: _Watched) -> AsyncIterator[bytes]:
+    inner = self.inner.__aiter__()
     try:
-        async for data in self.inner:
+        async for data in inner:
             self.watch.feed(data)
             yield data
     except BaseException as error:
         self.watch.through(error)
         raise
+    finally:
+        # httpx2 closes each of its generators from the one around it, and would not get past this one.
+        if isinstance(inner, AsyncGenerator):
+            await inner.aclose()
     self.watch.through(None)
 
 

@@ -576,3 +576,32 @@ def test_a_call_that_nobody_awaits_is_not_sent(api, meter, is_async):
         with rules.sync_client(api) as client:
             chat(client)
     assert len(api.requests) == meter.totals.calls == (0 if is_async else 1)
+
+
+def test_a_body_left_early_is_closed_as_soon_as_without_the_meter():
+    """Where the HTTP library closes what it reads from at once, it still does through the meter."""
+    library = rules.http_library()
+    closed = []
+
+    class Body(library.AsyncByteStream):
+        async def __aiter__(self):
+            try:
+                for piece in PIECES:
+                    yield piece
+            finally:
+                closed.append(True)
+
+    async def closed_at_once():
+        closed.clear()
+        async with rules.in_process_async(lambda _: library.Response(200, stream=Body())) as client:
+            create = client.chat.completions.with_streaming_response.create
+            async with create(model=MODEL, messages=HELLO, stream=True) as answer:
+                body = answer.http_response.aiter_raw()
+                await anext(body)
+                await body.aclose()
+                return bool(closed)
+
+    bare = asyncio.run(closed_at_once())
+    meter = openai_meter.install()
+    assert asyncio.run(closed_at_once()) or not bare
+    assert [call.status for call in meter.calls] == ["cut"]
