@@ -57,6 +57,7 @@ HOUSE = [
     "hosts",
     "seam",
     "intercept",
+    "prometheus",
     "reports",
     "tracker",
     "actions",
