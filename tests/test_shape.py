@@ -65,6 +65,7 @@ HOUSE = [
     "ending",
     "runner",
     "inquiries",
+    "dashboards",
     "archives",
     "cli",
 ]
