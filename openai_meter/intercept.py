@@ -126,16 +126,16 @@ def _checked_telemetry(otel: object, spans: object) -> Callable[[Meter], object]
     for name, value in (("otel", otel), ("otel_spans", spans)):
         if value is not None and not isinstance(value, bool):
             raise ConfigurationError(f"{name}={value!r} is neither True nor False")
-    if otel is None and spans is None:
-        return lambda _: None
-    if otel is False:
-        if spans:
-            raise ConfigurationError("otel_spans=True needs OpenTelemetry; leave out otel=False")
-        telemetry = sys.modules.get("openai_meter.otel")
-        return lambda meter: None if telemetry is None else telemetry.detach(meter)
-    from openai_meter import otel as there  # noqa: PLC0415 - an extra
+    if otel is False and spans:
+        raise ConfigurationError("otel_spans=True needs OpenTelemetry; leave out otel=False")
+    if otel or spans:
+        from openai_meter import otel as there  # noqa: PLC0415 - an extra
 
-    return lambda meter: there.switch(meter, spans=None if spans is None else bool(spans))
+        return lambda meter: there.switch(meter, spans=None if spans is None else bool(spans))
+    loaded = sys.modules.get("openai_meter.otel")
+    if loaded is None or (otel is None and spans is None):
+        return lambda _: None
+    return loaded.detach if otel is False else lambda meter: loaded.switch(meter, spans=False, only=True)
 
 
 _PROVIDERS = ("openai", "azure")

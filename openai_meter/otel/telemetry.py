@@ -34,7 +34,7 @@ _LIMIT = 50_000
 _TOKENS = tuple(4**n for n in range(14))
 _SECONDS = tuple(0.01 * 2**n for n in range(14))
 _FIRST = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-_DOLLARS = tuple(one * 10**n for n in range(-6, 2) for one in (1, 2.5, 5))
+_DOLLARS = tuple(float(f"{one}e{n}") for n in range(-6, 2) for one in (1, 2.5, 5))
 
 
 class Telemetry:
@@ -269,12 +269,19 @@ def _end(meter: Meter) -> None:
         _attached.discard(telemetry)
 
 
-def switch(meter: Meter, *, spans: bool | None) -> None:
-    """Attaches a meter that is not attached yet; of one that is, changes what happens to spans."""
-    if meter not in _of_meters:
+def switch(meter: Meter, *, spans: bool | None, only: bool = False) -> None:
+    """Attaches a meter that is not attached yet; of one that is, changes what happens to spans.
+
+    Args:
+        meter: whose calls.
+        spans: as for :func:`attach`; ``None`` leaves it as it is.
+        only: whether a meter that is not attached is left alone.
+    """
+    if meter in _of_meters:
+        if spans is not None:
+            _spans.watch(meter, wanted=spans)
+    elif not only:
         attach(meter, spans=bool(spans))
-    elif spans is not None:
-        _spans.watch(meter, wanted=spans)
 
 
 def attached(meter: Meter) -> Telemetry | None:
