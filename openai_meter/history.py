@@ -1,24 +1,21 @@
-"""Passes the calls of a meter on to its ledger, each once it has its price."""
+"""Where the calls of a meter go: into its ledger, and to other sinks."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections import deque
 from typing import TYPE_CHECKING, Literal
 
-from openai_meter import faults
 from openai_meter.errors import ConfigurationError, LedgerAwayError
-from openai_meter.tariff import WAITING, Tariff
+from openai_meter.sinks import Feed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from openai_meter.call import Call
     from openai_meter.ledger import Ledger
     from openai_meter.services import ModelStats
+    from openai_meter.sinks import Sink
+    from openai_meter.tariff import Tariff
 
-__all__ = ["History", "Kept", "opened"]
+__all__ = ["Kept", "opened"]
 
 logger = logging.getLogger("openai_meter")
 
@@ -55,63 +52,11 @@ def opened(ledger: Ledger | str | None, current: Ledger | None) -> Ledger | None
     return named
 
 
-class History:
-    """Takes the calls of a meter for its ledger. Thread-safe; never waits.
-
-    A call that ended while the price files were being read has no price yet: it is passed on when it has.
-
-    Args:
-        ledger: where the calls go.
-        tariff: prices what had to wait.
-        settle: does what has to be done before the last call can be passed on.
-    """
-
-    def __init__(self, ledger: Ledger, tariff: Tariff, settle: Callable[[], None]) -> None:
-        self.ledger = ledger
-        self._tariff = tariff
-        self._waiting: deque[Call] = deque()
-        self._settle = settle
-        ledger.before_finish(self.pass_on_all)
-
-    def took(self, call: Call) -> None:
-        """Takes a call. ``worker.start()`` has to follow, where a thread may be started."""
-        if call.cost_reason is not WAITING:
-            self.ledger.put(call)
-            return
-        self._waiting.append(call)
-        if not self._tariff.reading:  # it came after all others had been priced
-            self.pass_on()
-
-    def pass_on(self) -> None:
-        """Passes on what had to wait for prices; without one, if they cannot be read."""
-        while self._waiting:
-            try:
-                call = self._waiting.popleft()
-            except IndexError:  # somebody else was quicker
-                return
-            self.ledger.put(self._priced(call))
-
-    def _priced(self, call: Call) -> Call:
-        try:
-            return call if self._tariff.reading or self._tariff.failed else self._tariff.again(call)
-        except Exception as error:
-            faults.caught(error, "pricing a call for the ledger")
-            return call
-
-    def pass_on_all(self) -> None:
-        """Passes on everything; waits for the price files. Runs before the ledger is closed."""
-        self._settle()
-        self.pass_on()
-
-    def start_over_in_child(self) -> None:
-        """Forgets what belongs to the parent."""
-        self._waiting.clear()
-
-
 class Kept:
-    """The part of a :class:`Meter` that has to do with its ledger."""
+    """The part of a :class:`Meter` that has to do with where its calls go: its ledger, and other sinks."""
 
-    _history: History | None = None
+    _feed: Feed | None = None
+    _ledger: Ledger | None = None
     _tariff: Tariff
 
     if TYPE_CHECKING:
@@ -126,7 +71,7 @@ class Kept:
     @property
     def ledger(self) -> Ledger | None:
         """Where the calls are kept for ever, if anywhere."""
-        return None if self._history is None else self._history.ledger
+        return self._ledger
 
     def keep(self, ledger: Ledger) -> None:
         """Keeps the calls from now on in a ledger: those of the meter itself, each once it has its price.
@@ -134,12 +79,24 @@ class Kept:
         A ledger that is ``durable`` is given no chance to lose a call whose price is not read yet: the price files are
         read now, which takes some tenths of a second.
         """
-        if ledger is not self.ledger:
-            if self._history is not None:
-                self._history.pass_on_all()
+        if ledger is not self._ledger:
             if ledger.durable:
                 self._tariff.load()
-            self._history = History(ledger, self._tariff, self.settle)
+            self._own_feed().change(self._ledger, ledger)
+            self._ledger = ledger
+
+    def feed(self, sink: Sink) -> None:
+        """Gives a sink the calls from now on: those of the meter itself, each once it has its price. Thread-safe."""
+        self._own_feed().change(None, sink)
+
+    def leave(self, sink: Sink) -> None:
+        """Gives a sink no more calls, after those so far. Thread-safe."""
+        if self._feed is not None:
+            self._feed.change(sink, None)
+
+    def _own_feed(self) -> Feed:
+        feed: Feed = vars(self).setdefault("_feed", Feed(self._tariff, self.settle))  # of two threads, one makes it
+        return feed
 
     def stats(self, scope: Literal["process", "fleet"] = "process") -> dict[str, ModelStats]:
         """The stats of every model: of this meter, or of all processes that have ever written to its ledger.
@@ -163,12 +120,9 @@ class Kept:
         return self.ledger.model_stats()
 
     def flush(self, timeout: float = 10.0) -> bool:
-        """Waits until all calls so far are in the ledger, or in its spool while the database is away.
+        """Waits until all calls so far are in the ledger (or in its spool while the database is away), and elsewhere.
 
         Returns:
-            Whether they are; ``True`` if there is no ledger.
+            Whether they are; ``True`` if they go nowhere.
         """
-        if self._history is None:
-            return True
-        self._history.pass_on_all()
-        return self._history.ledger.flush(timeout)
+        return self._feed is None or self._feed.flush(timeout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -51,6 +51,8 @@ def install(
     thresholds: Limits = None,
     on_alert: OnAlert | None = None,
     ledger: Ledger | str | None = None,
+    otel: bool | None = None,
+    otel_spans: bool | None = None,
 ) -> Meter:
     """Starts counting every call of every openai client in the process.
 
@@ -80,6 +82,9 @@ def install(
             ``"postgresql+psycopg://user:password@host/database"``, or a ``Ledger``. Also ``OPENAI_METER_LEDGER``.
             A call is kept once it has its price, within a second or so; nobody waits for the database, whose being
             away now is no error. Calls that only a ``track()`` block counts are not kept.
+        otel: whether metrics go to OpenTelemetry, to the program's own ``MeterProvider``, set now or later; see
+            ``openai_meter.otel``, whose ``attach`` has more settings. ``False`` ends it.
+        otel_spans: whether usage and cost are also set on the span that is current when a call is made.
 
     Returns:
         The meter that counts.
@@ -87,8 +92,9 @@ def install(
     Raises:
         ConfigurationError: a setting cannot be used; nothing is changed then.
         LedgerError: the ledger's database refuses us, or its tables are of a newer version.
-        MissingExtraError: a ledger needs ``pip install "openai-meter[ledger]"``.
+        MissingExtraError: a ledger needs ``pip install "openai-meter[ledger]"``, ``otel`` ``"openai-meter[otel]"``.
     """
+    telemetry = _checked_telemetry(otel, otel_spans)
     if meter is not None and not isinstance(meter, Meter):
         raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
     if threads is not None and not isinstance(threads, bool):
@@ -105,6 +111,7 @@ def install(
         )
         if kept is not None:
             chosen.keep(kept)
+        telemetry(chosen)
         if behind or hosts is not None:
             set_hosts(behind)
         seam.installed = chosen
@@ -112,6 +119,23 @@ def install(
         if threads is not None:
             followed.follow() if threads else followed.leave()
         return chosen
+
+
+def _checked_telemetry(otel: object, spans: object) -> Callable[[Meter], object]:
+    """What the settings of OpenTelemetry do with a meter."""
+    for name, value in (("otel", otel), ("otel_spans", spans)):
+        if value is not None and not isinstance(value, bool):
+            raise ConfigurationError(f"{name}={value!r} is neither True nor False")
+    if otel is False and spans:
+        raise ConfigurationError("otel_spans=True needs OpenTelemetry; leave out otel=False")
+    if otel or spans:
+        from openai_meter import otel as there  # noqa: PLC0415 - an extra
+
+        return lambda meter: there.switch(meter, spans=None if spans is None else bool(spans))
+    loaded = sys.modules.get("openai_meter.otel")
+    if loaded is None or (otel is None and spans is None):
+        return lambda _: None
+    return loaded.detach if otel is False else lambda meter: loaded.switch(meter, spans=False, only=True)
 
 
 _PROVIDERS = ("openai", "azure")

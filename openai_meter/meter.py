@@ -31,6 +31,7 @@ from openai_meter.worker import worker
 
 if TYPE_CHECKING:
     from openai_meter.advice import Recommendation
+    from openai_meter.groups import Past
     from openai_meter.money import Number
     from openai_meter.observe import OpenCall, Pending
     from openai_meter.prices import Cost, CostLine, Deployment, Price, PriceBook
@@ -131,6 +132,11 @@ class Readings(Reporting):
         self.meter.settle()
         totals, rows = self._store.snapshot(*(dimensions or ("model",)))
         return totals, rows if dimensions else {model: one for (model,), one in rows.items()}
+
+    def ever(self, past: Past) -> tuple[Mapping[tuple[str, ...], Totals], Mapping[tuple[str, ...], Totals]]:
+        """The totals by the dimensions of a past, through all resets since it was first asked for; and those of now."""
+        self.meter.settle()
+        return self._store.ever(past)
 
     @property
     def folded(self) -> int:
@@ -261,10 +267,10 @@ class Meter(Services, Kept, Readings):
             self.reprice()
 
     def take(self, call: Call) -> None:
-        """Adds a finished call, to the ledger too. Never waits."""
+        """Adds a finished call, and passes it on to the sinks. Never waits."""
         self._store.add(call)
-        if self._history is not None:
-            self._history.took(call)
+        if self._feed is not None:
+            self._feed.took(call)
 
     def alike(self) -> Meter:
         """An empty meter of its own, with the same prices, models and discount, as many recent calls, and no limits."""
@@ -301,8 +307,8 @@ class Meter(Services, Kept, Readings):
             if readings is not self and readings.meter is self:
                 readings._store.reprice(self._tariff.again)  # noqa: SLF001 - a block of this meter
         repriced = self._store.reprice(self._tariff.again)
-        if self._history is not None:
-            self._history.pass_on()
+        if self._feed is not None:
+            self._feed.pass_on()
         return repriced
 
     def explain(self, call_id: str) -> tuple[CostLine, ...]:
@@ -352,8 +358,8 @@ class Meter(Services, Kept, Readings):
         """Makes this count from zero in a forked child."""
         super().start_over_in_child()
         self._counted.clear()
-        if self._history is not None:
-            self._history.start_over_in_child()
+        if self._feed is not None:
+            self._feed.start_over_in_child()
         self._tariff.start_over_in_child()
 
 
@@ -395,10 +401,10 @@ _everyone: weakref.WeakSet[Readings] = weakref.WeakSet()
 
 
 def finish() -> None:
-    """Brings what was counted into the ledgers, at the end of the process."""
+    """Brings what was counted to where it goes, at the end of the process."""
     for readings in list(_everyone):
-        if isinstance(readings, Meter) and readings.ledger is not None:
-            readings.ledger.finish()
+        if isinstance(readings, Meter) and readings._feed is not None:  # noqa: SLF001 - of this module
+            readings._feed.finish()  # noqa: SLF001
 
 
 def start_over_in_child() -> None:

@@ -24,6 +24,7 @@ from openai_meter.evidence import evidence_of
 from openai_meter.facts import provider_cost, request_facts
 from openai_meter.meter import Meter, Readings, finish, start_over_in_child
 from openai_meter.scope import Attribution, Surroundings, current, surroundings
+from openai_meter.sinks import Watched
 from openai_meter.spoken import Spoken, spoken_of_answer
 from openai_meter.usage import Usage, fields_of
 from openai_meter.worker import worker
@@ -70,8 +71,8 @@ class Pending:
     """
 
     __slots__ = (
-        "_answer", "_body", "_claim", "_clock", "_evidence", "_first", "_listed", "_who", "block", "collected", "host",
-        "listeners", "provider", "reading", "requested_model", "row", "started", "stream",
+        "_answer", "_body", "_claim", "_clock", "_evidence", "_first", "_listed", "_seen", "_who", "block", "collected",
+        "host", "listeners", "provider", "reading", "requested_model", "row", "started", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -111,6 +112,8 @@ class Pending:
         self.block: str | None = blocks[-1].name if blocks else None
         self._first: float | None = None
         self._listed = False
+        beside = Watched.beside
+        self._seen = None if beside is None else beside.look()
         self._claim = [True]  # list.pop() is atomic: of all who want to finish the call, one does
         self.started = time.time()
         self._clock = time.perf_counter()
@@ -314,6 +317,8 @@ class Pending:
                 for listener in listeners:
                     listener.take(call)
                 meter.took(cost)
+                if self._seen is not None and (beside := Watched.beside) is not None:
+                    beside.ended(self._seen, meter, call)
         if not self.collected:
             worker.start()
 
