@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from openai_meter.money import Number
     from openai_meter.observe import OpenCall, Pending
     from openai_meter.prices import Cost, CostLine, Deployment, Price, PriceBook
-    from openai_meter.thresholds import Alert
+    from openai_meter.thresholds import Alert, Burn
 
 Limits = Mapping[str, Any] | Sequence[Threshold] | bool | None
 
@@ -152,6 +152,14 @@ class Readings(Reporting):
         self._store.catch_up()
         alarms = self._store.alarms
         return () if alarms is None else alarms.watch.current()
+
+    @property
+    def burn(self) -> tuple[Burn, ...]:
+        """How far each threshold is used up now, whether it is exceeded or not."""
+        self.meter.settle()
+        self._store.catch_up()
+        alarms = self._store.alarms
+        return () if alarms is None else alarms.watch.burn()
 
     def recommendations(self) -> tuple[Recommendation, ...]:
         """What would save tokens or money, as the recent calls show, the largest saving first."""

@@ -40,6 +40,7 @@ HOUSE = [
     "thresholds",
     "alarms",
     "store",
+    "pulse",
     "advice",
     "tariff",
     "history",
