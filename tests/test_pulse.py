@@ -269,7 +269,8 @@ def test_newer_servers_can_be_read() -> None:
     "change",
     [
         {"groups": None}, {"groups": [{}]}, {"at": 3}, {"scope": "world"}, {"minute": {}},
-        {"totals": {"calls": "many"}}, {"alerts": []}, {"spark": ["high"]}, {"window": "long"}, {"thresholds": [{"name": "cost"}]},
+        {"totals": {"calls": "many"}}, {"alerts": []}, {"spark": ["high"]}, {"window": "long"},
+        {"thresholds": [{"name": "cost"}]},
     ],
 )  # fmt: skip
 def test_what_is_no_pulse_is_refused(change: dict[str, Any]) -> None:

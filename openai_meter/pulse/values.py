@@ -8,10 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, get_args
 
-from openai_meter.money import exact, pico, simplest
+from openai_meter.money import exact
 from openai_meter.sums import Totals
 from openai_meter.thresholds import METRICS, Burn
-from openai_meter.usage import COUNTS, Usage
 
 __all__ = ["GROUPS", "Group", "Pulse", "Rates", "Scope", "Spark", "tokens_of"]
 
@@ -80,7 +79,7 @@ class Group:
         name = data["name"]
         return cls(
             None if name is None else str(name),
-            _read_totals(data),
+            Totals.from_dict(data),
             Rates.from_dict({name: data[f"{name}_per_minute"] for name in ("cost", "tokens", "calls", "errors")}),
             _float(data["share"]),
             tuple(map(_float, data["spark"])),
@@ -162,9 +161,9 @@ class Pulse:
                 data["scope"],
                 str(data["by"]),
                 datetime.fromisoformat(data["since"]),
-                _read_totals(data["totals"]),
-                None if today is None else _read_totals(today),
-                _read_totals(data["recent"]),
+                Totals.from_dict(data["totals"]),
+                None if today is None else Totals.from_dict(today),
+                Totals.from_dict(data["recent"]),
                 Rates.from_dict(data["minute"]),
                 tuple(map(_float, data["spark"])),
                 data["spark_of"],
@@ -187,29 +186,3 @@ def _money(text: Any) -> Decimal | None:
 
 def _float(value: Any) -> float | None:
     return None if value is None else float(value)
-
-
-def _moment(text: Any) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
-
-
-def _read_totals(data: Mapping[str, Any]) -> Totals:
-    """The inverse of ``Totals.to_dict``."""
-    counts = {name: data.get(name, 0) for name in COUNTS}
-    usage = Usage(data["input_tokens"], data["output_tokens"], data["total_tokens"], **counts)
-    cost = _money(data["cost"])
-    calls, errors, unmeasured, estimated, unpriced = (
-        int(data[name]) for name in ("calls", "errors", "unmeasured_calls", "estimated_calls", "unpriced_calls")
-    )
-    return Totals(
-        calls,
-        errors,
-        unmeasured,
-        estimated,
-        usage,
-        None if cost is None else simplest(pico(cost)),
-        simplest(pico(exact(data["estimated_cost"], "estimated_cost"))),
-        unpriced,
-        _moment(data["first_call_at"]),
-        _moment(data["last_call_at"]),
-    )
