@@ -20,6 +20,7 @@ import openai_meter
 from openai_meter import archives, inquiries, runner
 from openai_meter.ending import Ending, Look, Summary, dimensions_of, form_of, ledger_of, report_file
 from openai_meter.errors import ConfigurationError, MeterError
+from openai_meter.live import commands as live
 from openai_meter.messages import language
 from openai_meter.scope import Scoped, tag
 
@@ -38,7 +39,8 @@ def main() -> None:
 
     Ends as the program does that it runs. Exit code 2: the arguments cannot be used.
     """
-    job = _read_run(sys.argv[1:]) or _read_command_line(sys.argv[1:])
+    args = sys.argv[1:]
+    job = _read_run(args) or live.read_statusline(args) or _read_command_line(args)
     job()
 
 
@@ -268,6 +270,7 @@ def _make_app() -> "typer.Typer":
 
     _add_estimate(app)
     archives.add_commands(app)
+    live.add_commands(app)
     return app
 
 

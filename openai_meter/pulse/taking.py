@@ -179,7 +179,8 @@ def _pulse(rows: Mapping[str, Slices], frame: _Frame, burns: tuple[Burn, ...], a
 
     def group(name: str | None, total: Sum, slices: Slices, others: int = 0) -> Group:
         part, all_of_it = (total.cost, whole.cost) if by_cost else (total.total, whole.total)
-        share = float(Fraction(part) / Fraction(all_of_it)) if all_of_it else None
+        known = part or total.calls > (total.unknown if by_cost else total.unmeasured)
+        share = float(Fraction(part) / Fraction(all_of_it)) if all_of_it and known else None
         named = None if name in _NOBODY else name
         return Group(named, total.totals(), _rates(total, frame.covered), share, spark(slices), others)
 

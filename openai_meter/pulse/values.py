@@ -54,7 +54,7 @@ class Group:
     totals: Totals
     minute: Rates
     share: float | None
-    """The part of the window's cost; of its tokens, where nothing has a price."""
+    """The part of the window's cost; of its tokens, where nothing has a price; ``None``: unknown."""
     spark: Spark
     others: int = 0
     """How many groups are folded into this one; 0: it is one of its own."""
