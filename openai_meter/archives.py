@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from openai_meter.ledger import Ledger
     from openai_meter.reports.values import Report
 
-__all__ = ["Look", "Part", "add_commands"]
+__all__ = ["Look", "Part", "add_commands", "asked_ledger"]
 
 _VARIABLE = "OPENAI_METER_LEDGER"
 _T = TypeVar("_T")
@@ -58,7 +58,7 @@ class Look(NamedTuple):
 
 
 @contextmanager
-def _ledger(url: str | None, *, new: bool = False) -> Iterator["Ledger"]:
+def asked_ledger(url: str | None, *, new: bool = False) -> Iterator["Ledger"]:
     """The ledger that the command line or the environment names; what goes wrong ends the program with a sentence."""
     url = url or os.environ.get(_VARIABLE)
     if not url:
@@ -91,7 +91,7 @@ def report(part: Part, by: str, look: Look) -> None:
         names = (*names, "model")
     if part.since is None and part.until is None:
         part = part._replace(since=_usual_since(names))
-    with _ledger(part.ledger) as ledger:
+    with asked_ledger(part.ledger) as ledger:
         found = ledger.report(names, **part.asked())
         named = replace(found, name=_span(found, part.timezone))
         if look.chart:
@@ -135,7 +135,7 @@ def _print_chart(found: "Report", m: Messages) -> None:
 
 def export(part: Part, form: str, output: str | None) -> None:
     """Writes calls to a file, or to standard output."""
-    with _ledger(part.ledger) as ledger:
+    with asked_ledger(part.ledger) as ledger:
         from openai_meter.ledger import exports  # noqa: PLC0415 - not for `run`
         from openai_meter.reports import saving  # noqa: PLC0415
 
@@ -157,7 +157,7 @@ def export(part: Part, form: str, output: str | None) -> None:
 
 def take_in(url: str | None, files: list[str], timezone: str | None) -> None:
     """Stores the calls of files in a ledger."""
-    with _ledger(url, new=True) as ledger:
+    with asked_ledger(url, new=True) as ledger:
         from openai_meter.ledger import imports  # noqa: PLC0415 - not for `run`
         from openai_meter.ledger.periods import zone_of  # noqa: PLC0415
         from openai_meter.prices import PriceBook  # noqa: PLC0415

@@ -66,6 +66,7 @@ HOUSE = [
     "runner",
     "inquiries",
     "archives",
+    "upkeep",
     "live",
     "cli",
 ]

@@ -17,7 +17,7 @@ from openai_meter.ledger.rows import micros
 from openai_meter.ledger.tallies import SUMS_OF_CALLS, read_sum
 from openai_meter.sums import NOTHING, Sum, summed
 
-__all__ = ["Glance", "Stretch", "look"]
+__all__ = ["Glance", "Stretch", "begun_before", "look"]
 
 _OF_CALLS = schema.calls.c
 
@@ -91,3 +91,14 @@ def _key(name: str, value: Any) -> groups.Key:
     if name == "tag":
         value = tuple(sorted(json.loads(value).items())) if value else None
     return tuple(value if one == name else None for one in groups.DIMENSIONS)
+
+
+def begun_before(reader: Reader, moment: datetime) -> int:
+    """How many calls began before a moment of which the details are kept.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    statement = select(func.count()).select_from(schema.calls).where(_OF_CALLS.started_at < micros(moment))
+    with reader._reading() as connection:  # noqa: SLF001 - the reading half of the same package
+        return int(connection.execute(statement).scalar_one())
