@@ -58,6 +58,7 @@ HOUSE = [
     "hosts",
     "seam",
     "intercept",
+    "prometheus",
     "reports",
     "tracker",
     "actions",
