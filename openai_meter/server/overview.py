@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, tzinfo
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from openai_meter import groups
 from openai_meter.money import Amount
 from openai_meter.server.recent import Asked
-from openai_meter.server.windows import Step, Window, label, starts, window_of
+from openai_meter.server.windows import Window, label, starts, window_of
 
 if TYPE_CHECKING:
     from openai_meter.server.sources import Source
