@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from openai_meter.messages.page.en import PAGE
+
 __all__ = ["MESSAGES", "plural"]
 
 
@@ -283,4 +285,6 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "metering could not start ({error}); the program ran unmetered",
     "cli.no_price": "there is no price for {model}; openai-meter prices lists the models that have one",
     "cli.not_fetched": "the catalog could not be fetched: {error}",
+    # The page in the browser.
+    **PAGE,
 }

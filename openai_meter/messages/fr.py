@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from openai_meter.messages.page.fr import PAGE
+
 __all__ = ["MESSAGES", "plural"]
 
 
@@ -288,4 +290,6 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme a tourné sans mesure",
     "cli.no_price": "il n'y a pas de prix pour {model} ; openai-meter prices liste les modèles qui en ont un",
     "cli.not_fetched": "le catalogue n'a pas pu être téléchargé : {error}",
+    # The page in the browser.
+    **PAGE,
 }
