@@ -67,6 +67,7 @@ HOUSE = [
     "runner",
     "inquiries",
     "server",
+    "serving",
     "archives",
     "cli",
 ]

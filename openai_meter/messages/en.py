@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from openai_meter.messages.page.en import PAGE
+
 __all__ = ["MESSAGES", "plural"]
 
 
@@ -285,4 +287,14 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_fetched": "the catalog could not be fetched: {error}",
     # The server.
     "server.reset": "Statistics reset successfully",
+    "server.at": "the dashboard is at {url}/dashboard",
+    "server.stop": "Ctrl-C ends it",
+    "server.empty": (
+        "there is no ledger: these are the figures of this process, which makes no calls. Name one (--ledger "
+        "sqlite:///usage.db, or OPENAI_METER_LEDGER), or serve a program's own: openai-meter run --serve 3000 PROGRAM"
+    ),
+    "server.no_file": "there is no ledger {file} yet; its figures appear when a program writes to it",
+    "server.not_started": "the dashboard could not start: {error}",
+    # The page in the browser.
+    **PAGE,
 }

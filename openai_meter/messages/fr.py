@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from openai_meter.messages.page.fr import PAGE
+
 __all__ = ["MESSAGES", "plural"]
 
 
@@ -290,4 +292,15 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_fetched": "le catalogue n'a pas pu être téléchargé : {error}",
     # The server.
     "server.reset": "Statistiques réinitialisées avec succès",
+    "server.at": "le tableau de bord est sur {url}/dashboard",
+    "server.stop": "Ctrl-C l'arrête",
+    "server.empty": (
+        "il n'y a pas de registre : ce sont les chiffres de ce processus, qui ne fait aucun appel. Indiquez-en un "
+        "(--ledger sqlite:///usage.db, ou OPENAI_METER_LEDGER), ou servez ceux d'un programme : "
+        "openai-meter run --serve 3000 PROGRAMME"
+    ),
+    "server.no_file": "le registre {file} n'existe pas encore ; ses chiffres apparaîtront quand un programme y écrira",
+    "server.not_started": "le tableau de bord n'a pas pu démarrer : {error}",
+    # The page in the browser.
+    **PAGE,
 }
