@@ -70,7 +70,7 @@ def stats(asked: Inquiry) -> Response:
 
 def _stats(asked: Inquiry) -> dict[str, Any]:
     source, lang = asked.source, asked.lang
-    report = source.report(("model",), Asked(), {}, lang)
+    report = source.whole(lang)
     exceeded = _alerts(asked)
     first = None if source.meter is None else source.meter.check_thresholds()
     return {
