@@ -31,6 +31,7 @@ from openai_meter.worker import worker
 
 if TYPE_CHECKING:
     from openai_meter.advice import Recommendation
+    from openai_meter.groups import Past
     from openai_meter.money import Number
     from openai_meter.observe import OpenCall, Pending
     from openai_meter.prices import Cost, CostLine, Deployment, Price, PriceBook
@@ -131,6 +132,11 @@ class Readings(Reporting):
         self.meter.settle()
         totals, rows = self._store.snapshot(*(dimensions or ("model",)))
         return totals, rows if dimensions else {model: one for (model,), one in rows.items()}
+
+    def ever(self, past: Past) -> tuple[Mapping[tuple[str, ...], Totals], Mapping[tuple[str, ...], Totals]]:
+        """The totals by the dimensions of a past, through all resets since it was first asked for; and those of now."""
+        self.meter.settle()
+        return self._store.ever(past)
 
     @property
     def folded(self) -> int:

@@ -171,7 +171,7 @@ def _print_comparison(found: "Comparison", m: Messages) -> None:
     console.print(sides)
     names = found.causes._fields
     why = table(heading("model", m), *(m(f"upkeep.{name}") for name in names), m("upkeep.difference"))
-    for model, causes in sorted(found.by_model.items(), key=lambda pair: -abs(sum(pair[1]))):
+    for model, causes in sorted(found.by_model.items(), key=lambda pair: -abs(_whole(pair[1]))):
         why.add_row(text(label(model, m), "cyan"), *map(text, _caused(causes)))
     why.add_section()
     why.add_row(text(m("table.total"), "bold"), *map(text, _caused(found.causes)))
@@ -182,8 +182,12 @@ def _print_comparison(found: "Comparison", m: Messages) -> None:
         console.print(text(m("upkeep.not_compared", n=unpriced), "dim"))
 
 
+def _whole(causes: "Causes") -> Amount:
+    return sum(causes)
+
+
 def _caused(causes: "Causes") -> list[str]:
-    amounts: list[Amount] = [*causes, sum(causes)]
+    amounts = [*causes, _whole(causes)]
     return [_more(-usd(-one) if one < 0 else usd(one)) if one else "-" for one in amounts]
 
 

@@ -58,6 +58,7 @@ HOUSE = [
     "hosts",
     "seam",
     "intercept",
+    "prometheus",
     "reports",
     "tracker",
     "actions",
@@ -65,6 +66,8 @@ HOUSE = [
     "ending",
     "runner",
     "inquiries",
+    "server",
+    "serving",
     "archives",
     "upkeep",
     "live",
@@ -72,7 +75,7 @@ HOUSE = [
 ]
 KNOWS_OPENAI = {"seam", "demo"}
 KNOWS_WRAPT = {"seam", "patching"}
-ASYNC = {"seam", "streams", "scope", "demo"}
+ASYNC = {"seam", "streams", "scope", "demo", "server"}
 HEAVY = {"rich", "typer", "openai", "tiktoken", "genai_prices", "wrapt", "httpx", "httpx2", "pydantic"}
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in {"__init__.py", "__main__.py"})

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from openai_meter.messages.page.en import PAGE
+
 __all__ = ["MESSAGES", "plural"]
 
 
@@ -351,7 +353,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "upkeep.mix": "Models",
     "upkeep.tokens": "Tokens",
     "upkeep.price": "Price",
-    "upkeep.causes_are": "Volume: more or fewer calls. Models: calls of others. Tokens: more or fewer per call. Price: of a token.",
+    "upkeep.causes_are": (
+        "Volume: more or fewer calls. Models: calls of others. Tokens: more or fewer per call. Price: of a token."
+    ),
     "upkeep.repriced": ("{n:,} call has a full price now.", "{n:,} calls have a full price now."),
     "upkeep.left": ("{n:,} call still has none.", "{n:,} calls still have none."),
     "upkeep.nothing_old": "There are no details of calls before {day} (UTC).",
@@ -368,4 +372,16 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "The details of {n:,} call before {day} (UTC) were deleted.",
         "The details of {n:,} calls before {day} (UTC) were deleted.",
     ),
+    # The server.
+    "server.reset": "Statistics reset successfully",
+    "server.at": "the dashboard is at {url}/dashboard",
+    "server.stop": "Ctrl-C ends it",
+    "server.empty": (
+        "there is no ledger: these are the figures of this process, which makes no calls. Name one (--ledger "
+        "sqlite:///usage.db, or OPENAI_METER_LEDGER), or serve a program's own: openai-meter run --serve 3000 PROGRAM"
+    ),
+    "server.no_file": "there is no ledger {file} yet; its figures appear when a program writes to it",
+    "server.not_started": "the dashboard could not start: {error}",
+    # The page in the browser.
+    **PAGE,
 }

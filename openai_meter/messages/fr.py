@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from openai_meter.messages.page.fr import PAGE
+
 __all__ = ["MESSAGES", "plural"]
 
 
@@ -356,7 +358,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "upkeep.mix": "Modèles",
     "upkeep.tokens": "Tokens",
     "upkeep.price": "Prix",
-    "upkeep.causes_are": "Volume : plus ou moins d'appels. Modèles : d'autres. Tokens : plus ou moins par appel. Prix : celui d'un token.",
+    "upkeep.causes_are": (
+        "Volume : plus ou moins d'appels. Modèles : d'autres. Tokens : plus ou moins par appel. Prix : d'un token."
+    ),
     "upkeep.repriced": ("{n:,} appel a maintenant un prix complet.", "{n:,} appels ont maintenant un prix complet."),
     "upkeep.left": ("{n:,} appel n'en a toujours pas.", "{n:,} appels n'en ont toujours pas."),
     "upkeep.nothing_old": "Il n'y a pas de détails d'appels avant le {day} (UTC).",
@@ -373,4 +377,17 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "Les détails de {n:,} appel d'avant le {day} (UTC) ont été supprimés.",
         "Les détails de {n:,} appels d'avant le {day} (UTC) ont été supprimés.",
     ),
+    # The server.
+    "server.reset": "Statistiques réinitialisées avec succès",
+    "server.at": "le tableau de bord est sur {url}/dashboard",
+    "server.stop": "Ctrl-C l'arrête",
+    "server.empty": (
+        "il n'y a pas de registre : ce sont les chiffres de ce processus, qui ne fait aucun appel. Indiquez-en un "
+        "(--ledger sqlite:///usage.db, ou OPENAI_METER_LEDGER), ou servez ceux d'un programme : "
+        "openai-meter run --serve 3000 PROGRAMME"
+    ),
+    "server.no_file": "le registre {file} n'existe pas encore ; ses chiffres apparaîtront quand un programme y écrira",
+    "server.not_started": "le tableau de bord n'a pas pu démarrer : {error}",
+    # The page in the browser.
+    **PAGE,
 }

@@ -92,6 +92,11 @@ class Thresholds:
         found = {burn.threshold: burn for watch in self._watches for burn in watch.burn(now)}
         return tuple(found[one] for one in self.thresholds if one in found)
 
+    def values(self) -> tuple[tuple[Threshold, int | Decimal], ...]:
+        """The values of now of the thresholds that are on all calls together."""
+        now = self._clock()
+        return tuple(pair for watch in self._watches for pair in watch.values(now))
+
     def reset(self) -> None:
         """Starts again from zero; every limit can be passed anew."""
         self._watches = self._make()
@@ -275,12 +280,21 @@ class _Watch:
         tally.sums.reprice(before, after)
         return tally.check(after, key)
 
+    def values(self, now: float) -> list[tuple[Threshold, int | Decimal]]:
+        if self._per is not None:
+            return []
+        tally = self._young.get(None)
+        sums = _Sums() if tally is None else self._sums_at(tally, now)
+        return [(rule.threshold, rule.value(sums)) for rule in self._rules]
+
+    def _sums_at(self, tally: _Tally, now: float) -> _Sums:
+        return tally.sums if self._width is None else tally.sums_at(max(self._latest, int(now // self._width)))
+
     def current(self, now: float) -> list[Alert]:
-        place = 0 if self._width is None else max(self._latest, int(now // self._width))
         found = []
         for tally in {**self._old, **self._young}.values():
             if tally.passed:
-                sums = tally.sums if self._width is None else tally.sums_at(place)
+                sums = self._sums_at(tally, now)
                 for rule, alert in list(tally.passed.items()):
                     if rule.over(sums, rule.limit):
                         found.append(replace(alert, value=rule.value(sums), at_least=rule.metric.unknown(sums) > 0))
