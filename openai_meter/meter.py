@@ -155,17 +155,13 @@ class Readings(Reporting):
     def alerts(self) -> tuple[Alert, ...]:
         """The thresholds that are exceeded now, in the order in which that happened."""
         self.meter.settle()
-        self._store.catch_up()
-        alarms = self._store.alarms
-        return () if alarms is None else alarms.watch.current()
+        return () if (watch := self._store.watched()) is None else watch.current()
 
     @property
     def burn(self) -> tuple[Burn, ...]:
         """How far each threshold is used up now, whether it is exceeded or not."""
         self.meter.settle()
-        self._store.catch_up()
-        alarms = self._store.alarms
-        return () if alarms is None else alarms.watch.burn()
+        return () if (watch := self._store.watched()) is None else watch.burn()
 
     def recommendations(self) -> tuple[Recommendation, ...]:
         """What would save tokens or money, as the recent calls show, the largest saving first."""

@@ -171,7 +171,7 @@ def _print_comparison(found: "Comparison", m: Messages) -> None:
     console.print(sides)
     names = found.causes._fields
     why = table(heading("model", m), *(m(f"upkeep.{name}") for name in names), m("upkeep.difference"))
-    for model, causes in sorted(found.by_model.items(), key=lambda pair: -abs(_whole(pair[1]))):
+    for model, causes in sorted(found.by_model.items(), key=lambda pair: -abs(Fraction(_whole(pair[1])))):
         why.add_row(text(label(model, m), "cyan"), *map(text, _caused(causes)))
     why.add_section()
     why.add_row(text(m("table.total"), "bold"), *map(text, _caused(found.causes)))
@@ -227,15 +227,15 @@ def prune(asked: Asked, before: str, *, yes: bool) -> None:
         if asked.as_json:
             _json({"pruned": done, "before": day})
         else:
-            _say(m("upkeep.pruned", n=done, day=day) if number else m("upkeep.nothing_old", day=day))
+            _say(m("upkeep.pruned", n=done, text=day) if number else m("upkeep.nothing_old", day=day))
 
 
 def _confirm(m: Messages, number: int, day: str, *, as_json: bool) -> None:
     if as_json or not sys.stdin.isatty():
-        give_up(m("upkeep.say_yes", n=number, day=day), 2)
+        give_up(m("upkeep.say_yes", n=number, text=day), 2)
     from openai_meter.reports.text import fitting  # noqa: PLC0415 - not for `run`
 
-    sys.stderr.write(fitting(m("upkeep.ask", n=number, day=day), sys.stderr.encoding))
+    sys.stderr.write(fitting(m("upkeep.ask", n=number, text=day), sys.stderr.encoding))
     sys.stderr.flush()
     try:
         answer = sys.stdin.readline()

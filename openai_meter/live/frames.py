@@ -28,6 +28,8 @@ _MOST_NAME = 44
 _BETWEEN = 2
 _NARROW_SPARK, _WIDE_SPARK = 10, 30
 _BAR = 20
+_LEAST_ROWS = 3
+"""Where the place is so low that there is no room for these, the limits go, and what can be pressed."""
 _NEAR = 0.8
 """From this part of a limit on it is shown as a warning."""
 
@@ -102,8 +104,11 @@ def frame(pulse: Pulse | None, page: Page) -> Lines:
         return Lines(*head, Text(), _line(page, idle, "dim"), *burns, *foot)
     room = None
     if page.height is not None:
-        # The head of the table, its line of sums, the blank lines before both parts, and all that is around it.
-        room = max(page.height - len(head) - len(burns) - len(foot) - 3, 1)
+        # Beside the rows there are a blank line, the head of the table, and a line that the cursor needs.
+        room = page.height - len(head) - 3
+        burns = burns if room - len(burns) - len(foot) >= _LEAST_ROWS else []
+        foot = foot if room - len(burns) - len(foot) >= _LEAST_ROWS else []
+        room = max(room - len(burns) - len(foot), 2)
     return Lines(*head, Text(), _table(pulse, page, room), *burns, *foot)
 
 
@@ -114,12 +119,11 @@ def _line(page: Page, text: str, style: str = "") -> Text:
 
 
 def _title(pulse: Pulse | None, page: Page) -> Text:
-    whose = "" if pulse is None else f" ({page.m(f'live.of.{pulse.scope}')})"
-    left = page.fit(f"openai-meter  {shown(page.source)}{whose}")
-    right = "" if pulse is None else f"{pulse.at.astimezone():%H:%M:%S}"
-    room = page.width - len(right) - 1
-    left = set_cell_size(left, room) if cell_len(left) > room else left
-    return Text(left + " " * (page.width - cell_len(left) - len(right)) + right, "bold", no_wrap=True)
+    whose = "" if pulse is None else page.fit(f" ({page.m(f'live.of.{pulse.scope}')})")
+    right = "" if pulse is None else f" {pulse.at.astimezone():%H:%M:%S}"
+    name = _cut(page.fit(f"openai-meter  {shown(page.source)}"), page.width - cell_len(whose) - len(right), page)
+    left = set_cell_size(name + whose, page.width - len(right))
+    return Text(left + right, "bold", no_wrap=True)
 
 
 def _head(pulse: Pulse, page: Page) -> list[Text]:
@@ -282,7 +286,7 @@ def _amount(value: Decimal, *, money: bool) -> str:
 
 def _foot(pulse: Pulse, page: Page) -> Text:
     m = page.m
-    text = m("live.foot", window=duration(pulse.window, m), interval=duration(max(page.interval or 0, 1), m))
+    text = m("live.foot", window=duration(pulse.window, m), interval=f"{page.interval:g} s")
     if pulse.partial:
         text += " · " + m("live.forgotten", seconds=duration(pulse.covered, m))
     return _line(page, text, "dim")

@@ -156,16 +156,16 @@ def _suspend(live: Live, keys: Keyboard) -> None:
 
 
 def _trouble(seen: Seen, m: Messages, interval: float) -> str | None:
+    """Why the figures are not of now; what matters first, as the line may be cut."""
     now = time.monotonic()
     age = now - seen.at
-    if seen.error is not None:
-        said = m("live.away", error=seen.error, seconds=duration(max(seen.again - now, 0) + 0.5, m))
-    elif seen.pulse is not None and age > _OLD * interval + 1:
-        said = ""
-    else:
+    if seen.error is None and (seen.pulse is None or age <= _OLD * interval + 1):
         return None
-    old = [m("live.old", seconds=duration(age, m))] if seen.pulse is not None else []
-    return "; ".join([said] * bool(said) + old)
+    said = [m("live.old", seconds=duration(age, m))] if seen.pulse is not None else []
+    if seen.error is not None:
+        said.append(m("live.again", seconds=duration(max(seen.again - now, 0) + 0.5, m)))
+        said.append(seen.error)
+    return "; ".join(said)
 
 
 # --- elsewhere --------------------------------------------------------------------------------------------------------

@@ -320,7 +320,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "live.foot": "fenêtre : {window} · rafraîchi : {interval} · q pour quitter",
     "live.forgotten": "mémoire limitée : {seconds}",
     "live.waiting": "en attente de {name}",
-    "live.away": "{error} (nouvel essai : {seconds})",
+    "live.again": "nouvel essai : {seconds}",
     "live.old": "chiffres vieux de {seconds}",
     "live.alerts": ("{n:,} limite dépassée", "{n:,} limites dépassées"),
     "live.line.today": "{cost} aujourd'hui",
@@ -365,17 +365,17 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "upkeep.left": ("{n:,} appel n'en a toujours pas.", "{n:,} appels n'en ont toujours pas."),
     "upkeep.nothing_old": "Il n'y a pas de détails d'appels avant le {day} (UTC).",
     "upkeep.ask": (
-        "Supprimer les détails de {n:,} appel d'avant le {day} (UTC) ? Les sommes par jour restent. [o/N] ",
-        "Supprimer les détails de {n:,} appels d'avant le {day} (UTC) ? Les sommes par jour restent. [o/N] ",
+        "Supprimer les détails de {n:,} appel d'avant le {text} (UTC) ? Les sommes par jour restent. [o/N] ",
+        "Supprimer les détails de {n:,} appels d'avant le {text} (UTC) ? Les sommes par jour restent. [o/N] ",
     ),
     "upkeep.say_yes": (
-        "{n:,} appel d'avant le {day} (UTC) perdrait ses détails ; dites --yes là où personne ne peut répondre",
-        "{n:,} appels d'avant le {day} (UTC) perdraient leurs détails ; dites --yes là où personne ne peut répondre",
+        "{n:,} appel d'avant le {text} (UTC) perdrait ses détails ; dites --yes là où personne ne peut répondre",
+        "{n:,} appels d'avant le {text} (UTC) perdraient leurs détails ; dites --yes là où personne ne peut répondre",
     ),
     "upkeep.kept": "Rien n'a été supprimé.",
     "upkeep.pruned": (
-        "Les détails de {n:,} appel d'avant le {day} (UTC) ont été supprimés.",
-        "Les détails de {n:,} appels d'avant le {day} (UTC) ont été supprimés.",
+        "Les détails de {n:,} appel d'avant le {text} (UTC) ont été supprimés.",
+        "Les détails de {n:,} appels d'avant le {text} (UTC) ont été supprimés.",
     ),
     # The server.
     "server.reset": "Statistiques réinitialisées avec succès",
