@@ -230,3 +230,26 @@ def test_a_ledger_that_is_not_there(run: Run, tmp_path: Path, args: tuple[str, .
     """Exit code 1, and none is made."""
     assert "there is no ledger" in run(*args, code=1)
     assert list(tmp_path.iterdir()) == []
+
+
+# --- models beside the days -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("width", "args", "named"),
+    [(140, (), True), (100, ("--by", "week"), True), (99, (), False), (140, ("--compact",), False),
+     (140, ("--by", "day,agent"), False), (140, ("--breakdown",), False), (140, ("--json",), False)],
+)  # fmt: skip
+def test_a_wide_terminal_names_the_models(
+    url: str, run: Run, monkeypatch: pytest.MonkeyPatch, width: int, args: tuple[str, ...], named: bool
+) -> None:
+    """Reports by day, week or month say beside each row which models it is made of, the dearest first."""
+    put(url, *(call(0, model=f"m{n}", cost_pico=n * DOLLAR) for n in range(5)))
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    shown = re.sub(r"\x1b\[[\d;]*m", "", run("report", *args))
+    assert ("Models" in shown) is named
+    assert ("m4, m3, m2, +2" in shown) is named
+    if named:
+        assert next(line for line in shown.splitlines() if "m4" in line).split()[-1] == "$10.00"
+        assert next(line for line in shown.splitlines() if "Total" in line and "$" in line).split()[-1] == "$10.00"

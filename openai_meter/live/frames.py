@@ -69,9 +69,8 @@ class _Column(NamedTuple):
 
 
 def _share(group: Group, page: Page) -> str:
-    if group.share is None:
-        return "?"
-    return f"{words.bar(group.share, 6, plain=page.plain)} {group.share:>4.0%}"
+    part = "?" if group.share is None else f"{group.share:.0%}"
+    return f"{words.bar(group.share or 0.0, 6, plain=page.plain)} {part:>4}"
 
 
 def _trend(group: Group, page: Page) -> str:

@@ -384,4 +384,5 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "server.not_started": "the dashboard could not start: {error}",
     # The page in the browser.
     **PAGE,
+    "dimension.models": "Models",
 }

@@ -390,4 +390,5 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "server.not_started": "le tableau de bord n'a pas pu démarrer : {error}",
     # The page in the browser.
     **PAGE,
+    "dimension.models": "Modèles",
 }
