@@ -4,6 +4,7 @@ Exit codes: 1 where the ledger cannot be read or written, 2 where the question c
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     from openai_meter.ledger import Ledger
     from openai_meter.reports.values import Report
 
-__all__ = ["Look", "Part", "add_commands"]
+__all__ = ["Look", "Part", "add_commands", "asked_ledger"]
 
 _VARIABLE = "OPENAI_METER_LEDGER"
+_PERIODS = frozenset({"hour", "day", "week", "month"})
+_WIDE = 100
+"""From so many columns on, a table by day has room for the names of models."""
 _T = TypeVar("_T")
 
 
@@ -59,7 +63,7 @@ class Look(NamedTuple):
 
 
 @contextmanager
-def _ledger(url: str | None, *, new: bool = False) -> Iterator["Ledger"]:
+def asked_ledger(url: str | None, *, new: bool = False) -> Iterator["Ledger"]:
     """The ledger that the command line or the environment names; what goes wrong ends the program with a sentence."""
     url = url or os.environ.get(_VARIABLE)
     if not url:
@@ -90,20 +94,31 @@ def report(part: Part, by: str, look: Look) -> None:
     names = tuple(dict.fromkeys(name.strip() for name in by.split(",")))
     if look.breakdown and "model" not in names:
         names = (*names, "model")
+    beside = _room_for_models(names, look)
     if part.since is None and part.until is None:
         part = part._replace(since=_usual_since(names))
-    with _ledger(part.ledger) as ledger:
-        found = ledger.report(names, **part.asked())
+    with asked_ledger(part.ledger) as ledger:
+        found = ledger.report((*names, "model") if beside else names, **part.asked())
         named = replace(found, name=_span(found, part.timezone))
         if look.chart:
             _print_chart(named, m)
         elif look.form == "table":
-            from openai_meter.reports import breakdowns, tables  # noqa: PLC0415 - not for `run`
+            from openai_meter.reports import breakdowns, tables, words  # noqa: PLC0415 - not for `run`
 
             shown = breakdowns.broken_down(named) if look.breakdown else named
+            if beside:
+                shown = breakdowns.with_models(named, lambda model: words.label(model, m))
             tables.print_table(shown, m, sys.stdout, compact=look.compact)
         else:
             (found if look.form in {"json", "csv"} else named).print(format=look.form, lang=look.lang)
+
+
+def _room_for_models(names: Sequence[str], look: Look) -> bool:
+    """Whether a table by periods alone names the models of each row: on a terminal that is wide enough."""
+    plain = look.form == "table" and not (look.compact or look.breakdown or look.chart)
+    if not plain or not {*names} <= _PERIODS or not sys.stdout.isatty():
+        return False
+    return shutil.get_terminal_size().columns >= _WIDE
 
 
 def _usual_since(names: Sequence[str]) -> str:
@@ -124,8 +139,6 @@ def _span(found: "Report", timezone: str | None) -> str:
 
 
 def _print_chart(found: "Report", m: Messages) -> None:
-    import shutil  # noqa: PLC0415 - not for `run`
-
     from openai_meter.reports.charts import chart  # noqa: PLC0415
     from openai_meter.reports.text import fitting  # noqa: PLC0415
 
@@ -136,7 +149,7 @@ def _print_chart(found: "Report", m: Messages) -> None:
 
 def export(part: Part, form: str, output: str | None) -> None:
     """Writes calls to a file, or to standard output."""
-    with _ledger(part.ledger) as ledger:
+    with asked_ledger(part.ledger) as ledger:
         from openai_meter.ledger import exports  # noqa: PLC0415 - not for `run`
         from openai_meter.reports import saving  # noqa: PLC0415
 
@@ -158,7 +171,7 @@ def export(part: Part, form: str, output: str | None) -> None:
 
 def take_in(url: str | None, files: list[str], timezone: str | None) -> None:
     """Stores the calls of files in a ledger."""
-    with _ledger(url, new=True) as ledger:
+    with asked_ledger(url, new=True) as ledger:
         from openai_meter.ledger import imports  # noqa: PLC0415 - not for `run`
         from openai_meter.ledger.periods import zone_of  # noqa: PLC0415
         from openai_meter.prices import PriceBook  # noqa: PLC0415

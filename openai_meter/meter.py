@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from openai_meter.money import Number
     from openai_meter.observe import OpenCall, Pending
     from openai_meter.prices import Cost, CostLine, Deployment, Price, PriceBook
-    from openai_meter.thresholds import Alert
+    from openai_meter.thresholds import Alert, Burn
 
 Limits = Mapping[str, Any] | Sequence[Threshold] | bool | None
 
@@ -155,9 +155,13 @@ class Readings(Reporting):
     def alerts(self) -> tuple[Alert, ...]:
         """The thresholds that are exceeded now, in the order in which that happened."""
         self.meter.settle()
-        self._store.catch_up()
-        alarms = self._store.alarms
-        return () if alarms is None else alarms.watch.current()
+        return () if (watch := self._store.watched()) is None else watch.current()
+
+    @property
+    def burn(self) -> tuple[Burn, ...]:
+        """How far each threshold is used up now, whether it is exceeded or not."""
+        self.meter.settle()
+        return () if (watch := self._store.watched()) is None else watch.burn()
 
     def recommendations(self) -> tuple[Recommendation, ...]:
         """What would save tokens or money, as the recent calls show, the largest saving first."""

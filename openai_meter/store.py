@@ -19,6 +19,7 @@ from openai_meter.alarms import Alarms
 from openai_meter.call import Call
 from openai_meter.groups import DIMENSIONS, OTHER_MODELS, UNATTRIBUTED, UNKNOWN_MODEL, Past, Table, combination
 from openai_meter.sums import NOT_PRICED, NOTHING, Sum, Totals, summed
+from openai_meter.thresholds import Thresholds
 
 __all__ = ["DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Store", "Totals", "Unpriced"]
 
@@ -106,6 +107,11 @@ class Store:
         """Counts what has come in and was not counted yet."""
         with self._lock:
             self._empty_inbox()
+
+    def watched(self) -> Thresholds | None:
+        """The thresholds, when all that has come in is counted; ``None`` if there are none."""
+        self.catch_up()
+        return None if self.alarms is None else self.alarms.watch
 
     def held_here(self) -> bool:
         """Whether this thread is in the middle of counting or reading, and is interrupted by what asks."""

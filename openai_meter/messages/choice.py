@@ -54,6 +54,10 @@ class Messages:
         """Whether there is a sentence of that key."""
         return key in self._templates
 
+    def areas(self, *areas: str) -> dict[str, Template]:
+        """The templates of all keys of some areas: what stands before the first dot of a key, or the whole key."""
+        return {key: template for key, template in self._templates.items() if key.partition(".")[0] in areas}
+
     def __repr__(self) -> str:
         return f"<Messages {self.code!r}>"
 

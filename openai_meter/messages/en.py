@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from openai_meter.messages.page.en import PAGE
+
 __all__ = ["MESSAGES", "plural"]
 
 
@@ -321,4 +323,104 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "rule.away.do": "Look at the database; what waits is stored when it is back.",
     "rule.lost": "Calls could not be kept in the ledger",
     "rule.lost.do": "The program's log says why, under openai_meter.",
+    # The live view.
+    "live.of.process": "this process",
+    "live.of.fleet": "all processes",
+    "live.today": "Today",
+    "live.since.process": "Since start",
+    "live.since.fleet": "This month",
+    "live.now": "Per minute",
+    "live.column.rate": "$/min",
+    "live.column.tokens": "Tokens/min",
+    "live.column.calls": "Calls",
+    "live.column.errors": "Errors",
+    "live.column.share": "Share",
+    "live.column.cost": "Cost",
+    "live.column.trend": "Trend",
+    "live.total": "All",
+    "live.others": "({n:,} others)",
+    "live.more": "... and {n:,} more",
+    "live.idle": "No call in the last {window}.",
+    "live.limits": "Limits",
+    "live.limit": "{used} of {limit}",
+    "live.limit_per": "{name} per {per} ({key})",
+    "live.limit_window": "{name} in {window}",
+    "live.metric.calls": "calls",
+    "live.metric.cost": "cost",
+    "live.metric.errors": "errors",
+    "live.metric.tokens": "tokens",
+    "live.metric.tokens_per_call": "tokens/call",
+    "live.foot": "last {window} · every {interval} · q quits",
+    "live.forgotten": "only the last {seconds} are remembered",
+    "live.waiting": "waiting for {name}",
+    "live.again": "next try in {seconds}",
+    "live.old": "figures are {seconds} old",
+    "live.alerts": ("{n:,} limit exceeded", "{n:,} limits exceeded"),
+    "live.line.today": "{cost} today",
+    "live.line.since": "{cost} since {since}",
+    "live.line.away": "openai-meter: no figures",
+    # Forecasts, comparisons, and the upkeep of a ledger.
+    "upkeep.forecast.month": "This month, {since} .. {until} ({timezone})",
+    "upkeep.forecast.week": "This week, {since} .. {until} ({timezone})",
+    "upkeep.forecast.day": "Today, {since} ({timezone})",
+    "upkeep.spent": "Spent so far",
+    "upkeep.expected": "Expected at the end",
+    "upkeep.range": "Range",
+    "upkeep.range_of": "{low} .. {high} (four times out of five)",
+    "upkeep.days": ("Judged from {n:,} day.", "Judged from {n:,} days."),
+    "upkeep.no_days": "There is no whole day of the past to judge from yet.",
+    "upkeep.unpriced": (
+        "{n:,} call has no full price: it will be more.",
+        "{n:,} calls have no full price: it will be more.",
+    ),
+    "upkeep.not_compared": (
+        "{n:,} call has no full price: what it cost is not in it.",
+        "{n:,} calls have no full price: what they cost is not in it.",
+    ),
+    "upkeep.difference": "Difference",
+    "upkeep.calls": "Calls",
+    "upkeep.errors": "Errors",
+    "upkeep.cost": "Cost",
+    "upkeep.cost_per_call": "Cost per call",
+    "upkeep.input_tokens": "Input tokens per call",
+    "upkeep.cached_input_tokens": "Cached per call",
+    "upkeep.output_tokens": "Output tokens per call",
+    "upkeep.reasoning_tokens": "Reasoning per call",
+    "upkeep.causes": "Where the difference comes from",
+    "upkeep.volume": "Volume",
+    "upkeep.mix": "Models",
+    "upkeep.tokens": "Tokens",
+    "upkeep.price": "Price",
+    "upkeep.causes_are": (
+        "Volume: more or fewer calls. Models: calls of others. Tokens: more or fewer per call. Price: of a token."
+    ),
+    "upkeep.repriced": ("{n:,} call has a full price now.", "{n:,} calls have a full price now."),
+    "upkeep.left": ("{n:,} call still has none.", "{n:,} calls still have none."),
+    "upkeep.nothing_old": "There are no details of calls before {day} (UTC).",
+    "upkeep.ask": (
+        "Delete the details of {n:,} call before {text} (UTC)? The sums per day stay. [y/N] ",
+        "Delete the details of {n:,} calls before {text} (UTC)? The sums per day stay. [y/N] ",
+    ),
+    "upkeep.say_yes": (
+        "{n:,} call before {text} (UTC) would lose its details; say --yes where nobody can be asked",
+        "{n:,} calls before {text} (UTC) would lose their details; say --yes where nobody can be asked",
+    ),
+    "upkeep.kept": "Nothing was deleted.",
+    "upkeep.pruned": (
+        "The details of {n:,} call before {text} (UTC) were deleted.",
+        "The details of {n:,} calls before {text} (UTC) were deleted.",
+    ),
+    # The server.
+    "server.reset": "Statistics reset successfully",
+    "server.at": "the dashboard is at {url}/dashboard",
+    "server.stop": "Ctrl-C ends it",
+    "server.empty": (
+        "there is no ledger: these are the figures of this process, which makes no calls. Name one (--ledger "
+        "sqlite:///usage.db, or OPENAI_METER_LEDGER), or serve a program's own: openai-meter run --serve 3000 PROGRAM"
+    ),
+    "server.no_file": "there is no ledger {file} yet; its figures appear when a program writes to it",
+    "server.not_started": "the dashboard could not start: {error}",
+    # The page in the browser.
+    **PAGE,
+    "dimension.models": "Models",
 }

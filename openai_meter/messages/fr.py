@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from openai_meter.messages.page.fr import PAGE
+
 __all__ = ["MESSAGES", "plural"]
 
 
@@ -326,4 +328,105 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "rule.away.do": "Vérifiez la base de données ; ce qui attend est enregistré à son retour.",
     "rule.lost": "Des appels n'ont pas pu être gardés dans le registre",
     "rule.lost.do": "Le journal du programme dit pourquoi, sous openai_meter.",
+    # The live view.
+    "live.of.process": "ce processus",
+    "live.of.fleet": "tous les processus",
+    "live.today": "Aujourd'hui",
+    "live.since.process": "Depuis le début",
+    "live.since.fleet": "Ce mois",
+    "live.now": "Par minute",
+    "live.column.rate": "$/min",
+    "live.column.tokens": "Tokens/min",
+    "live.column.calls": "Appels",
+    "live.column.errors": "Erreurs",
+    "live.column.share": "Part",
+    "live.column.cost": "Coût",
+    "live.column.trend": "Tendance",
+    "live.total": "Tout",
+    "live.others": "({n:,} autres)",
+    "live.more": "... et {n:,} de plus",
+    "live.idle": "Aucun appel : {window}.",
+    "live.limits": "Limites",
+    "live.limit": "{used} sur {limit}",
+    "live.limit_per": "{name} par {per} ({key})",
+    "live.limit_window": "{name} en {window}",
+    "live.metric.calls": "appels",
+    "live.metric.cost": "coût",
+    "live.metric.errors": "erreurs",
+    "live.metric.tokens": "tokens",
+    "live.metric.tokens_per_call": "tokens/appel",
+    "live.foot": "fenêtre : {window} · rafraîchi : {interval} · q pour quitter",
+    "live.forgotten": "mémoire limitée : {seconds}",
+    "live.waiting": "en attente de {name}",
+    "live.again": "nouvel essai : {seconds}",
+    "live.old": "chiffres vieux de {seconds}",
+    "live.alerts": ("{n:,} limite dépassée", "{n:,} limites dépassées"),
+    "live.line.today": "{cost} aujourd'hui",
+    "live.line.since": "{cost} depuis {since}",
+    "live.line.away": "openai-meter : pas de chiffres",
+    # Forecasts, comparisons, and the upkeep of a ledger.
+    "upkeep.forecast.month": "Ce mois, {since} .. {until} ({timezone})",
+    "upkeep.forecast.week": "Cette semaine, {since} .. {until} ({timezone})",
+    "upkeep.forecast.day": "Aujourd'hui, {since} ({timezone})",
+    "upkeep.spent": "Dépensé",
+    "upkeep.expected": "Prévu à la fin",
+    "upkeep.range": "Fourchette",
+    "upkeep.range_of": "{low} .. {high} (quatre fois sur cinq)",
+    "upkeep.days": ("D'après {n:,} jour.", "D'après {n:,} jours."),
+    "upkeep.no_days": "Il n'y a encore aucun jour entier pour en juger.",
+    "upkeep.unpriced": (
+        "{n:,} appel n'a pas de prix complet : ce sera plus.",
+        "{n:,} appels n'ont pas de prix complet : ce sera plus.",
+    ),
+    "upkeep.not_compared": (
+        "{n:,} appel n'a pas de prix complet : son coût n'y est pas.",
+        "{n:,} appels n'ont pas de prix complet : leur coût n'y est pas.",
+    ),
+    "upkeep.difference": "Différence",
+    "upkeep.calls": "Appels",
+    "upkeep.errors": "Erreurs",
+    "upkeep.cost": "Coût",
+    "upkeep.cost_per_call": "Coût par appel",
+    "upkeep.input_tokens": "Tokens d'entrée par appel",
+    "upkeep.cached_input_tokens": "En cache par appel",
+    "upkeep.output_tokens": "Tokens de sortie par appel",
+    "upkeep.reasoning_tokens": "Raisonnement par appel",
+    "upkeep.causes": "D'où vient la différence",
+    "upkeep.volume": "Volume",
+    "upkeep.mix": "Modèles",
+    "upkeep.tokens": "Tokens",
+    "upkeep.price": "Prix",
+    "upkeep.causes_are": (
+        "Volume : plus ou moins d'appels. Modèles : d'autres. Tokens : plus ou moins par appel. Prix : d'un token."
+    ),
+    "upkeep.repriced": ("{n:,} appel a maintenant un prix complet.", "{n:,} appels ont maintenant un prix complet."),
+    "upkeep.left": ("{n:,} appel n'en a toujours pas.", "{n:,} appels n'en ont toujours pas."),
+    "upkeep.nothing_old": "Il n'y a pas de détails d'appels avant le {day} (UTC).",
+    "upkeep.ask": (
+        "Supprimer les détails de {n:,} appel d'avant le {text} (UTC) ? Les sommes par jour restent. [o/N] ",
+        "Supprimer les détails de {n:,} appels d'avant le {text} (UTC) ? Les sommes par jour restent. [o/N] ",
+    ),
+    "upkeep.say_yes": (
+        "{n:,} appel d'avant le {text} (UTC) perdrait ses détails ; dites --yes là où personne ne peut répondre",
+        "{n:,} appels d'avant le {text} (UTC) perdraient leurs détails ; dites --yes là où personne ne peut répondre",
+    ),
+    "upkeep.kept": "Rien n'a été supprimé.",
+    "upkeep.pruned": (
+        "Les détails de {n:,} appel d'avant le {text} (UTC) ont été supprimés.",
+        "Les détails de {n:,} appels d'avant le {text} (UTC) ont été supprimés.",
+    ),
+    # The server.
+    "server.reset": "Statistiques réinitialisées avec succès",
+    "server.at": "le tableau de bord est sur {url}/dashboard",
+    "server.stop": "Ctrl-C l'arrête",
+    "server.empty": (
+        "il n'y a pas de registre : ce sont les chiffres de ce processus, qui ne fait aucun appel. Indiquez-en un "
+        "(--ledger sqlite:///usage.db, ou OPENAI_METER_LEDGER), ou servez ceux d'un programme : "
+        "openai-meter run --serve 3000 PROGRAMME"
+    ),
+    "server.no_file": "le registre {file} n'existe pas encore ; ses chiffres apparaîtront quand un programme y écrira",
+    "server.not_started": "le tableau de bord n'a pas pu démarrer : {error}",
+    # The page in the browser.
+    **PAGE,
+    "dimension.models": "Modèles",
 }

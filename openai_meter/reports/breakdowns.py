@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from openai_meter.money import simplest
@@ -10,7 +10,10 @@ from openai_meter.reports.values import Report, Row
 from openai_meter.store import Totals
 from openai_meter.usage import Usage
 
-__all__ = ["broken_down"]
+__all__ = ["broken_down", "with_models"]
+
+_NAMED = 3
+"""How many models a row names; of the others it says how many they are."""
 
 
 def broken_down(report: Report, dimension: str = "model") -> Report:
@@ -30,6 +33,26 @@ def broken_down(report: Report, dimension: str = "model") -> Report:
         rows.append(Row(key, _together([part.totals for part in parts])))
         rows += [Row((*key[:-1], f"  └─ {part.key[place]}"), part.totals) for part in parts]
     return replace(report, dimensions=others, rows=tuple(rows))
+
+
+def with_models(report: Report, name: Callable[[str], str] = str) -> Report:
+    """A report by something and model as one by that something, which names the models of each row beside it.
+
+    The models are a last column of names (``models``), what costs most first; to be shown, not to be added up.
+
+    Args:
+        report: by some dimensions, of which the last is ``model``.
+        name: how the name of a model is shown.
+    """
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in report.rows:
+        groups.setdefault(row.key[:-1], []).append(row)
+    rows = []
+    for key, parts in groups.items():
+        names = [name(part.key[-1]) for part in parts]
+        more = [f"+{len(names) - _NAMED}"] if len(names) > _NAMED else []
+        rows.append(Row((*key, ", ".join([*names[:_NAMED], *more])), _together([part.totals for part in parts])))
+    return replace(report, dimensions=(*report.dimensions[:-1], "models"), rows=tuple(rows))
 
 
 def _together(parts: Sequence[Totals]) -> Totals:

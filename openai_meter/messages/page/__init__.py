@@ -1,0 +1,1 @@
+"""The sentences of the page in the browser, one file per language: each language's own file takes them in."""

@@ -1,0 +1,132 @@
+// The page: it asks for figures when it opens, when the choice changes, and when the server says that something did.
+import * as advice from "./advice.js";
+import { Refused, call, get } from "./api.js";
+import * as calls from "./calls.js";
+import * as cards from "./cards.js";
+import * as chart from "./chart.js";
+import { at, say, seldom } from "./dom.js";
+import { cost, time, zone } from "./format.js";
+import { lang, t } from "./i18n.js";
+import { listen } from "./live.js";
+import * as state from "./state.js";
+import * as table from "./table.js";
+
+const OFTEN = 1_500; // figures are read no more often than this
+const STALE = 60_000; // periods end even where nothing happens
+const SPOKEN = 15_000; // a screen reader is told of changes no more often than this
+let overview = null;
+let live = null;
+let reading = null;
+
+function fail(error) {
+  const box = at("failure");
+  const text = error instanceof Refused ? `${error.message} ${error.hint}`.trim() : t("page.unreachable");
+  say(box, text);
+  box.hidden = false;
+}
+
+/** Runs what may fail, and says so if it does. */
+async function guard(work) {
+  try {
+    await work();
+    at("failure").hidden = true;
+  } catch (error) {
+    if (error.name !== "AbortError") fail(error);
+  }
+}
+
+const announce = seldom(SPOKEN, () => {
+  const { today } = overview.cards;
+  say(at("announcement"), t("page.announce", { cost: cost(today), calls: t("calls", { n: today.calls }) }));
+});
+
+function scope() {
+  const key = `page.scope.${overview.scope}`;
+  say(at("scope"), overview.since ? t(`${key}.since`, { since: time(overview.since, "moment") }) : t(key));
+}
+
+function show() {
+  const { cards: sums } = overview;
+  const empty = !sums.today.calls && !sums.month.calls && !sums.period.calls;
+  document.body.classList.toggle("is-empty", empty);
+  at("empty").hidden = !empty;
+  at("partial").hidden = !overview.partial;
+  scope();
+  cards.show(overview, live);
+  advice.show(overview, live);
+  chart.show(overview);
+  table.show(overview);
+  document.body.dataset.ready = "yes";
+  announce();
+}
+
+async function load() {
+  reading?.abort();
+  reading = new AbortController();
+  const { period, group } = state.state;
+  const query = { period, group, timezone: zone, lang };
+  [overview] = await Promise.all([get("api/overview", query, reading.signal), calls.load()]);
+  show();
+}
+
+const soon = seldom(OFTEN, () => {
+  if (!document.hidden) guard(load);
+});
+
+function happened(name, data) {
+  if (name === "live") {
+    live = JSON.parse(data);
+    if (overview) {
+      cards.show(overview, live);
+      advice.show(overview, live);
+    }
+  }
+  if (name === "live" || name === "reset") soon();
+}
+
+function theme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  at("theme").addEventListener("click", () => {
+    const root = document.documentElement;
+    const now = root.dataset.theme ?? (dark.matches ? "dark" : "light");
+    root.dataset.theme = now === "dark" ? "light" : "dark";
+    try {
+      localStorage.setItem("openai_meter.theme", root.dataset.theme);
+    } catch {
+      // Storage is switched off: the choice holds until the page is left.
+    }
+    document.dispatchEvent(new Event("themechange"));
+  });
+}
+
+function reset() {
+  if (!at("reset")) return;
+  const dialog = at("reset-dialog");
+  at("reset").addEventListener("click", () => dialog.showModal());
+  at("reset-cancel").addEventListener("click", () => dialog.close());
+  at("reset-confirm").addEventListener("click", () => {
+    dialog.close();
+    const headers = { "Content-Type": "application/json" };
+    guard(async () => {
+      await call("api/stats/reset", { method: "POST", headers, body: "{}" });
+      await calls.load({ fresh: true });
+      await load();
+    });
+  });
+}
+
+state.start();
+state.onChange((names) => {
+  if (names.includes("period") || names.includes("group")) guard(load);
+  if (names.includes("metric")) chart.show();
+  if (names.includes("sort") || names.includes("q")) table.show();
+});
+theme();
+reset();
+table.start();
+chart.start();
+calls.start(guard);
+guard(load);
+listen("api/events", happened, soon);
+setInterval(soon, STALE);
+document.addEventListener("visibilitychange", soon);

@@ -1,0 +1,244 @@
+// Bars over time, stacked by group. plotly draws; names, legend and tips are elements of our own, so that no name ever
+// reaches plotly, which takes names for markup.
+import { at, h, say } from "./dom.js";
+import { brief, count, label, money, others, time } from "./format.js";
+import { lang, t } from "./i18n.js";
+import { state } from "./state.js";
+
+const COLOURS = 8;
+const hidden = new Set();
+let series = null;
+let plotly = null;
+
+const write = () => (state.metric === "cost" ? money : state.metric === "tokens" ? brief : count);
+const named = (group) => (group.other ? others(state.group) : label(group.name, state.group));
+const key = (group) => (group.other ? "other" : `name ${group.name}`);
+const colour = (group, place) => (group.other ? "other" : `c${place % COLOURS}`);
+const numbers = (group) => group[state.metric].map((one) => (one === null ? null : Number(one)));
+const sum = (values) => values.reduce((all, one) => all + (one ?? 0), 0);
+const total = (group) => (numbers(group).every((one) => one === null) ? null : sum(numbers(group)));
+
+/** Loads plotly, once. Its map part puts a style sheet into the page, which our security policy forbids: it stays out. */
+function library() {
+  plotly ??= new Promise((resolve, reject) => {
+    const { head } = document;
+    const append = head.appendChild;
+    head.appendChild = (node) =>
+      node instanceof HTMLStyleElement && node.textContent ? node : append.call(head, node);
+    const done = (result) => (event) => {
+      delete head.appendChild;
+      result(event);
+    };
+    const source = `${document.documentElement.dataset.assets}/plotly.min.js`;
+    head.append(
+      h("script", { src: source, onload: done(() => resolve(window.Plotly)), onerror: done(reject) }),
+    );
+  });
+  return plotly;
+}
+
+function probe(name) {
+  const element = h("span", { class: `swatch ${name}` });
+  at("plot").append(element);
+  const found = getComputedStyle(element).backgroundColor;
+  element.remove();
+  return found;
+}
+
+/** When each bar begins, in words; the day is said where it is another one than before. */
+function when(place, short) {
+  const { starts, step } = series;
+  if (step === "hour" || step === "minute") {
+    const before = starts[place - 1];
+    const fresh = !before || time(before, "day") !== time(starts[place], "day");
+    return short && !fresh ? time(starts[place], step) : time(starts[place], "moment");
+  }
+  return time(starts[place], step);
+}
+
+function ticks(width) {
+  const { starts } = series;
+  const step = Math.max(1, Math.ceil(starts.length / Math.max(2, Math.floor(width / 110))));
+  const places = starts.map((_, place) => place).filter((place) => place % step === 0);
+  return { tickvals: places, ticktext: places.map((place) => when(place, false)) };
+}
+
+async function draw() {
+  const plot = at("plot");
+  if (!series || !plot.clientWidth) return;
+  let Plotly;
+  try {
+    Plotly = await library();
+  } catch {
+    plotly = null;
+    plot.classList.add("missing");
+    at("chart-figures").open = true; // the figures are there without the library
+    return;
+  }
+  const text = getComputedStyle(plot).color;
+  const line = probe("line");
+  const traces = series.groups
+    .map((group, place) => ({ group, place }))
+    .filter(({ group }) => !hidden.has(key(group)))
+    .map(({ group, place }) => ({
+      type: "bar",
+      x: series.starts.map((_, one) => one),
+      y: numbers(group),
+      marker: { color: probe(colour(group, place)) },
+      hoverinfo: "none",
+    }));
+  const dollars = state.metric === "cost";
+  const french = lang === "fr";
+  const axis = { fixedrange: true, zeroline: false, automargin: true };
+  const layout = {
+    barmode: "stack",
+    bargap: series.starts.length > 40 ? 0.15 : 0.3,
+    height: plot.clientHeight,
+    margin: { l: 8, r: 8, t: 12, b: 8 },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: getComputedStyle(plot).fontFamily, size: 12, color: text },
+    separators: french ? ",\u202f" : ".,",
+    showlegend: false,
+    hovermode: "x",
+    dragmode: false,
+    xaxis: {
+      ...axis,
+      ...ticks(plot.clientWidth),
+      range: [-0.6, series.starts.length - 0.4],
+      showgrid: false,
+      tickangle: 0,
+      linecolor: line,
+      showline: true,
+    },
+    yaxis: {
+      ...axis,
+      rangemode: "tozero",
+      gridcolor: line,
+      nticks: 5,
+      tickprefix: dollars && !french ? "$" : "",
+      ticksuffix: dollars && french ? " $" : "",
+      tickformat: state.metric === "cost" ? ",~f" : "~s",
+    },
+  };
+  await Plotly.react(plot, traces, layout, { displayModeBar: false, responsive: false, locale: "en" });
+  if (!plot.dataset.listening) {
+    plot.dataset.listening = "yes";
+    plot.on("plotly_hover", (event) => tip(event.points[0].pointNumber, event.event));
+    plot.on("plotly_unhover", () => (at("tip").hidden = true));
+  }
+  plot.dataset.drawn = String(traces.length);
+}
+
+function tip(place, pointer) {
+  const shown = series.groups
+    .map((group, number) => ({ group, number, value: numbers(group)[place] }))
+    .filter(({ group, value }) => value !== 0 && !hidden.has(key(group)));
+  const all = shown.every(({ value }) => value === null) && shown.length ? null : sum(shown.map(({ value }) => value));
+  const rows = shown
+    .sort((a, b) => (b.value ?? 0) - (a.value ?? 0))
+    .map(({ group, number, value }) =>
+      h(
+        "li",
+        {},
+        h("span", { class: `swatch ${colour(group, number)}` }),
+        h("span", { class: "name" }, named(group)),
+        h("span", { class: "number" }, write()(value)),
+      ),
+    );
+  const box = at("tip");
+  box.replaceChildren(
+    h("p", {}, h("span", {}, when(place, false)), h("strong", { class: "number" }, write()(all))),
+    h("ul", {}, rows),
+  );
+  box.hidden = false;
+  const frame = box.parentElement.getBoundingClientRect();
+  const x = pointer.clientX - frame.left;
+  const left = x > frame.width / 2 ? x - box.offsetWidth - 14 : x + 14;
+  box.style.left = `${Math.max(0, Math.min(left, frame.width - box.offsetWidth))}px`;
+}
+
+function legend() {
+  const items = series.groups.map((group, place) => {
+    const off = hidden.has(key(group));
+    const toggle = () => {
+      if (!hidden.delete(key(group))) hidden.add(key(group));
+      legend();
+      at("legend").querySelectorAll("button")[place].focus();
+      draw();
+    };
+    return h(
+      "li",
+      {},
+      h(
+        "button",
+        { type: "button", class: "quiet", "aria-pressed": String(!off), onclick: toggle },
+        h("span", { class: `swatch ${colour(group, place)}` }),
+        h("span", { class: "name" }, named(group)),
+        h("span", { class: "number" }, write()(total(group))),
+      ),
+    );
+  });
+  const held = [...at("legend").querySelectorAll("button")].indexOf(document.activeElement);
+  at("legend").replaceChildren(...items);
+  if (held >= 0) at("legend").querySelectorAll("button")[held]?.focus();
+}
+
+/** The chart as a table: what it shows, for who does not see it. */
+function figures() {
+  if (!at("chart-figures").open || !series) return;
+  const columns = series.groups.map((group) => h("th", { scope: "col", class: "number" }, named(group)));
+  const rows = series.starts.map((_, place) =>
+    h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, when(place, false)),
+      series.groups.map((group) => h("td", { class: "number" }, write()(numbers(group)[place]))),
+    ),
+  );
+  at("chart-figures").querySelector(".scroll").replaceChildren(
+    h(
+      "table",
+      {},
+      h("caption", { class: "unseen" }, at("chart-title").textContent),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("page.time")), columns)),
+      h("tbody", {}, rows),
+    ),
+  );
+}
+
+function words() {
+  const sums = series.starts.map((_, place) => sum(series.groups.map((group) => numbers(group)[place])));
+  const most = sums.indexOf(Math.max(...sums));
+  if (!sums.length || !sums[most]) return t("page.nothing");
+  return t("page.chart.words", {
+    total: write()(sum(sums)),
+    when: when(most, false),
+    most: write()(sums[most]),
+  });
+}
+
+/** Shows the series of an overview, or the same again after another choice. */
+export function show(overview = null) {
+  if (overview) series = overview.series;
+  if (!series) return;
+  const title = { metric: t(`page.metric.${state.metric}`), group: t(`by.${state.group}`) };
+  say(at("chart-title"), t("page.chart", title));
+  say(at("chart-words"), words());
+  legend();
+  figures();
+  draw();
+}
+
+/** Draws again when the room or the colours change. */
+export function start() {
+  let width = 0;
+  new ResizeObserver(() => {
+    if (at("plot").clientWidth === width) return;
+    width = at("plot").clientWidth;
+    requestAnimationFrame(draw);
+  }).observe(at("plot"));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  document.addEventListener("themechange", draw);
+  at("chart-figures").addEventListener("toggle", figures);
+}

@@ -1,0 +1,87 @@
+// Numbers, money, times and names as people read them. "?" is unknown, "~" holds estimates, "+" is at least that.
+import { has, lang, t } from "./i18n.js";
+
+const whole = new Intl.NumberFormat(lang, { maximumFractionDigits: 0 });
+const short = new Intl.NumberFormat(lang, { notation: "compact", maximumFractionDigits: 1 });
+const percents = new Intl.NumberFormat(lang, { style: "percent", maximumFractionDigits: 1 });
+const UNKNOWN = "?";
+
+export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+/** A count, or "?". */
+export const count = (value) => (value === null || value === undefined ? UNKNOWN : whole.format(value));
+
+/** A count in few characters: 1.2M. */
+export const brief = (value) => (value === null || value === undefined ? UNKNOWN : short.format(value));
+
+/** A part of a whole; nothing of nothing is "–". */
+export const share = (part, of) => (of ? percents.format(part / of) : "–");
+
+const moneys = new Map();
+
+/** US dollars: two decimals from one dollar up, below that three digits that mean something. */
+export function money(value) {
+  if (value === null || value === undefined) return UNKNOWN;
+  const amount = Number(value);
+  const size = Math.abs(amount);
+  const digits = size >= 1 || size === 0 ? 2 : Math.min(12, 2 - Math.floor(Math.log10(size)));
+  if (!moneys.has(digits)) {
+    const style = { style: "currency", currency: "USD", currencyDisplay: "narrowSymbol", minimumFractionDigits: 2 };
+    moneys.set(digits, new Intl.NumberFormat(lang, { ...style, maximumFractionDigits: digits }));
+  }
+  return moneys.get(digits).format(amount);
+}
+
+/** The cost of some totals, with its marks. */
+export function cost(totals) {
+  if (totals.cost === null || totals.cost === undefined) return UNKNOWN;
+  const about = Number(totals.estimated_cost) > 0 ? "~" : "";
+  return `${about}${money(totals.cost)}${totals.unpriced_calls ? "+" : ""}`;
+}
+
+/** A count of tokens of some totals, with its marks; `write` is `count` or `brief`. */
+export function tokens(value, totals, write = count) {
+  if (!value && totals.unmeasured_calls) return UNKNOWN;
+  const about = totals.estimated_calls && value ? "~" : "";
+  return `${about}${write(value ?? 0)}${totals.unmeasured_calls ? "+" : ""}`;
+}
+
+/** The name of a row: rows that are no names are said in the page's language. */
+export function label(name, group) {
+  if (name === null || name === undefined) return t(group === "model" ? "row.unknown_model" : "row.unattributed");
+  const key = `row.${name.slice(1, -1).replaceAll(" ", "_")}`;
+  if (name === `(${name.slice(1, -1)})` && has(key)) return t(key);
+  // Control characters and marks of direction are data: they are shown as what they are, unknown.
+  return name.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, "\uFFFD");
+}
+
+/** The name of what is summed up by the others of a group. */
+export function others(group) {
+  const key = group === "tag" ? "row.other_tags" : `row.other_${group}s`;
+  return t(has(key) ? key : "row.other_models");
+}
+
+/** Seconds, with a unit. */
+export function seconds(value) {
+  if (value === null || value === undefined) return UNKNOWN;
+  const small = value < 10;
+  const style = { style: "unit", unit: "second", unitDisplay: "narrow", maximumFractionDigits: small ? 2 : 0 };
+  return new Intl.NumberFormat(lang, style).format(value);
+}
+
+const times = {
+  minute: new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit" }),
+  hour: new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit" }),
+  day: new Intl.DateTimeFormat(lang, { day: "numeric", month: "short" }),
+  week: new Intl.DateTimeFormat(lang, { day: "numeric", month: "short" }),
+  month: new Intl.DateTimeFormat(lang, { month: "short", year: "numeric" }),
+  moment: new Intl.DateTimeFormat(lang, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }),
+  clock: new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit" }),
+  full: new Intl.DateTimeFormat(lang, { dateStyle: "full", timeStyle: "long" }),
+};
+
+/** A time in the viewer's timezone; `how` is a step of the chart, `moment`, `clock` or `full`. */
+export const time = (iso, how) => (times[how] ?? times.moment).format(new Date(iso));
+
+/** Whether a time is of today, in the viewer's timezone. */
+export const today = (iso) => new Date(iso).toDateString() === new Date().toDateString();

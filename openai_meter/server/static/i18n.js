@@ -1,0 +1,18 @@
+// The sentences of the page's language: the server puts its catalog into the page.
+import { at } from "./dom.js";
+
+export const lang = document.documentElement.lang;
+
+const catalog = JSON.parse(at("catalog").textContent);
+const plural = new Intl.PluralRules(lang);
+const whole = new Intl.NumberFormat(lang, { maximumFractionDigits: 0 });
+
+/** Whether there is a sentence of that key. */
+export const has = (key) => Object.hasOwn(catalog, key);
+
+/** The sentence of a key, with its values filled in; `n` chooses between the forms. */
+export function t(key, values = {}) {
+  const template = catalog[key];
+  const text = Array.isArray(template) ? template[plural.select(values.n) === "one" ? 0 : 1] : template;
+  return text.replace(/\{(\w+)(:,)?\}/g, (_, name, number) => (number ? whole.format(values[name]) : values[name]));
+}
