@@ -68,6 +68,7 @@ HOUSE = [
     "inquiries",
     "server",
     "serving",
+    "dashboards",
     "archives",
     "cli",
 ]
