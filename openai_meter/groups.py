@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 from openai_meter.call import Call
 from openai_meter.errors import ConfigurationError
-from openai_meter.sums import Sum, Totals, summed
+from openai_meter.sums import NOTHING, Sum, Totals, summed
 
 __all__ = [
-    "DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Table", "breakdown", "checked", "combination",
-    "folded",
+    "DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Past", "Table", "breakdown", "checked",
+    "combination", "folded",
 ]  # fmt: skip
 
 VALUES = 1_000
@@ -221,6 +221,54 @@ def breakdown(sums: Mapping[Key, Sum], labels: tuple[Label, ...]) -> Mapping[tup
     for key, one in sums.items():
         rows.setdefault(tuple([label(key) for label in labels]), []).append(one)
     return {row: summed(parts).totals() for row, parts in rows.items()}
+
+
+class Past:
+    """Sums by some dimensions that go on through every reset: what counters are made of that must never go down.
+
+    Remembers ``limit`` rows, for ever: later ones share the row of others. Not thread-safe: who uses it holds a lock.
+    """
+
+    def __init__(self, dimensions: tuple[str, ...], limit: int) -> None:
+        self.dimensions = dimensions
+        self._labels = checked(dimensions) if dimensions else ()
+        self._others = tuple(_DIMENSIONS[DIMENSIONS.index(name.partition(":")[0])].other for name in dimensions)
+        self._limit = limit
+        self._rows: dict[tuple[str, ...], Sum] = {}
+        self._shown: dict[tuple[str, ...], float] = {}
+
+    def rows(self, sums: Mapping[Key, Sum]) -> Iterable[tuple[tuple[str, ...], Sum]]:
+        """The row of each combination."""
+        return ((tuple([label(key) for label in self._labels]), one) for key, one in sums.items())
+
+    def within(self, rows: Iterable[tuple[tuple[str, ...], Sum]]) -> dict[tuple[str, ...], Sum]:
+        """The sums per row, of as many rows as are remembered; they become known by that."""
+        parts: dict[tuple[str, ...], list[Sum]] = {}
+        for row, one in rows:
+            if row not in self._rows and len(self._rows) >= self._limit:
+                row = self._others  # noqa: PLW2901
+            self._rows.setdefault(row, NOTHING)
+            parts.setdefault(row, []).append(one)
+        return {row: summed(some) for row, some in parts.items()}
+
+    def with_past(self, now: Mapping[tuple[str, ...], Sum]) -> dict[tuple[str, ...], Sum]:
+        """Sums of known rows, and all that was forgotten."""
+        return {row: summed((past, now[row])) if row in now else past for row, past in self._rows.items()}
+
+    def forgot(self, sums: Mapping[Key, Sum]) -> None:
+        """Takes the sums that a reset forgets."""
+        self._rows = self.with_past(self.within(self.rows(sums)))
+
+    def rising(self, counter: tuple[str, ...], value: float) -> float:
+        """The value of a counter, or the one that was last shown of it: a call can get a lower price."""
+        value = max(value, self._shown.get(counter, 0))
+        self._shown[counter] = value
+        return value
+
+    def start_over(self) -> None:
+        """Forgets everything: the counters of a forked child begin at zero."""
+        self._rows.clear()
+        self._shown.clear()
 
 
 def folded(sums: Mapping[Key, Sum]) -> int:

@@ -31,10 +31,11 @@ from openai_meter.worker import worker
 
 if TYPE_CHECKING:
     from openai_meter.advice import Recommendation
+    from openai_meter.groups import Past
     from openai_meter.money import Number
     from openai_meter.observe import OpenCall, Pending
     from openai_meter.prices import Cost, CostLine, Deployment, Price, PriceBook
-    from openai_meter.thresholds import Alert
+    from openai_meter.thresholds import Alert, Burn
 
 Limits = Mapping[str, Any] | Sequence[Threshold] | bool | None
 
@@ -132,6 +133,11 @@ class Readings(Reporting):
         totals, rows = self._store.snapshot(*(dimensions or ("model",)))
         return totals, rows if dimensions else {model: one for (model,), one in rows.items()}
 
+    def ever(self, past: Past) -> tuple[Mapping[tuple[str, ...], Totals], Mapping[tuple[str, ...], Totals]]:
+        """The totals by the dimensions of a past, through all resets since it was first asked for; and those of now."""
+        self.meter.settle()
+        return self._store.ever(past)
+
     @property
     def folded(self) -> int:
         """How many calls share a row of others in some dimension, because it has too many values to remember.
@@ -152,6 +158,14 @@ class Readings(Reporting):
         self._store.catch_up()
         alarms = self._store.alarms
         return () if alarms is None else alarms.watch.current()
+
+    @property
+    def burn(self) -> tuple[Burn, ...]:
+        """How far each threshold is used up now, whether it is exceeded or not."""
+        self.meter.settle()
+        self._store.catch_up()
+        alarms = self._store.alarms
+        return () if alarms is None else alarms.watch.burn()
 
     def recommendations(self) -> tuple[Recommendation, ...]:
         """What would save tokens or money, as the recent calls show, the largest saving first."""

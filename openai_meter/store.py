@@ -9,6 +9,7 @@ its thread adds a call can add its own, and a handler that prints a summary find
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from typing import NamedTuple
 from openai_meter import faults, groups
 from openai_meter.alarms import Alarms
 from openai_meter.call import Call
-from openai_meter.groups import DIMENSIONS, OTHER_MODELS, UNATTRIBUTED, UNKNOWN_MODEL, Table, combination
+from openai_meter.groups import DIMENSIONS, OTHER_MODELS, UNATTRIBUTED, UNKNOWN_MODEL, Past, Table, combination
 from openai_meter.sums import NOT_PRICED, NOTHING, Sum, Totals, summed
 
 __all__ = ["DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Store", "Totals", "Unpriced"]
@@ -49,6 +50,7 @@ class Store:
         self._table = Table()
         self._unpriced: deque[Call] = deque(maxlen=recent)
         self._reasons: dict[tuple[str, str], Unpriced] = {}
+        self._pasts: weakref.WeakSet[Past] = weakref.WeakSet()
         self.alarms = alarms
 
     def add(self, call: Call) -> None:
@@ -186,6 +188,15 @@ class Store:
         sums = self._sums()
         return summed(sums.values()).totals(), groups.breakdown(sums, labels)
 
+    def ever(self, past: Past) -> tuple[Mapping[tuple[str, ...], Totals], Mapping[tuple[str, ...], Totals]]:
+        """The totals by the dimensions of a past, through all resets since it was first asked for; and those of now."""
+        with self._lock:
+            self._empty_inbox()
+            self._pasts.add(past)
+            now = past.within(past.rows(self._table.sums))
+            ever = past.with_past(now)
+        return _read(ever), _read(now)
+
     def folded(self) -> int:
         """How many calls are in a row of others, because their dimension has too many values."""
         return groups.folded(self._sums())
@@ -205,7 +216,10 @@ class Store:
         """Forgets everything, and returns the totals up to that moment."""
         with self._lock:
             self._empty_inbox()
-            before, self._table = self._table, Table()
+            before = self._table
+            for past in tuple(self._pasts):
+                past.forgot(before.sums)
+            self._table = Table()
             self._ring.clear()
             self._unpriced.clear()
             self._reasons.clear()
@@ -234,8 +248,14 @@ class Store:
         self._unpriced.clear()
         self._reasons.clear()
         self._table = Table()
+        for past in tuple(self._pasts):
+            past.start_over()
         if self.alarms is not None:
             self.alarms.watch.reset()
+
+
+def _read(sums: Mapping[tuple[str, ...], Sum]) -> Mapping[tuple[str, ...], Totals]:
+    return {row: one.totals() for row, one in sums.items()}
 
 
 def _note(reasons: dict[tuple[str, str], Unpriced], call: Call, times: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from openai_meter.call import ESTIMATED, FAILURES, Call
-from openai_meter.money import simplest, usd
+from openai_meter.money import exact, pico, simplest, usd
 from openai_meter.usage import COUNTS, Usage
 
 __all__ = ["NOTHING", "NOT_PRICED", "Sum", "Totals", "summed"]
@@ -78,6 +78,46 @@ class Totals:
             "first_call_at": self.first_call_at and self.first_call_at.isoformat(),
             "last_call_at": self.last_call_at and self.last_call_at.isoformat(),
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Totals:
+        """The inverse of :meth:`to_dict`; keys that this version does not know are passed over.
+
+        Amounts that no decimal number can express may have their fraction beside them, as reports write it.
+
+        Raises:
+            KeyError: a key is missing.
+            TypeError: a value is not what it should be.
+            ValueError: a value is not what it should be.
+        """
+        return cls(
+            calls=int(data["calls"]),
+            errors=int(data["errors"]),
+            unmeasured_calls=int(data["unmeasured_calls"]),
+            estimated_calls=int(data["estimated_calls"]),
+            usage=Usage.from_dict({name: _number(data[name]) for name in _USAGE_NAMES if name in data}),
+            cost_pico=_amount(data, "cost"),
+            estimated_cost_pico=_amount(data, "estimated_cost") or 0,
+            unpriced_calls=int(data["unpriced_calls"]),
+            first_call_at=_moment(data["first_call_at"]),
+            last_call_at=_moment(data["last_call_at"]),
+        )
+
+
+def _amount(data: Mapping[str, Any], name: str) -> int | Fraction | None:
+    if (fraction := data.get(f"{name}_pico")) is not None:
+        return simplest(Fraction(fraction))
+    return None if data[name] is None else simplest(pico(exact(data[name], name)))
+
+
+def _number(value: Any) -> float | None:
+    if value is not None and not isinstance(value, int | float):
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 _USAGE_NAMES = frozenset({"input_tokens", "output_tokens", "total_tokens", *COUNTS})

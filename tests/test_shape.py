@@ -40,6 +40,7 @@ HOUSE = [
     "thresholds",
     "alarms",
     "store",
+    "pulse",
     "advice",
     "tariff",
     "history",
@@ -57,6 +58,7 @@ HOUSE = [
     "hosts",
     "seam",
     "intercept",
+    "prometheus",
     "reports",
     "tracker",
     "actions",
@@ -64,12 +66,13 @@ HOUSE = [
     "ending",
     "runner",
     "inquiries",
+    "server",
     "archives",
     "cli",
 ]
 KNOWS_OPENAI = {"seam", "demo"}
 KNOWS_WRAPT = {"seam", "patching"}
-ASYNC = {"seam", "streams", "scope", "demo"}
+ASYNC = {"seam", "streams", "scope", "demo", "server"}
 HEAVY = {"rich", "typer", "openai", "tiktoken", "genai_prices", "wrapt", "httpx", "httpx2", "pydantic"}
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in {"__init__.py", "__main__.py"})

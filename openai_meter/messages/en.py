@@ -285,6 +285,8 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "metering could not start ({error}); the program ran unmetered",
     "cli.no_price": "there is no price for {model}; openai-meter prices lists the models that have one",
     "cli.not_fetched": "the catalog could not be fetched: {error}",
+    # The server.
+    "server.reset": "Statistics reset successfully",
     # The page in the browser.
     **PAGE,
 }

@@ -290,6 +290,8 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme a tourné sans mesure",
     "cli.no_price": "il n'y a pas de prix pour {model} ; openai-meter prices liste les modèles qui en ont un",
     "cli.not_fetched": "le catalogue n'a pas pu être téléchargé : {error}",
+    # The server.
+    "server.reset": "Statistiques réinitialisées avec succès",
     # The page in the browser.
     **PAGE,
 }

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from openai_meter.errors import ConfigurationError
-from openai_meter.money import Amount, exact, pico, simplest
+from openai_meter.money import Amount, exact, pico
 from openai_meter.store import Totals, Unpriced
-from openai_meter.usage import Usage
 
 if TYPE_CHECKING:
     from openai_meter.meter import Readings
@@ -164,8 +162,8 @@ class Report:
             names = dimensions(data["dimensions"])
             return cls(
                 dimensions=names,
-                rows=tuple(Row(tuple(str(row[name]) for name in names), _totals(row)) for row in data["rows"]),
-                totals=_totals(data["totals"]),
+                rows=tuple(Row(tuple(str(row[name]) for name in names), Totals.from_dict(row)) for row in data["rows"]),
+                totals=Totals.from_dict(data["totals"]),
                 since=datetime.fromisoformat(data["since"]),
                 until=datetime.fromisoformat(data["until"]),
                 name=data["name"],
@@ -265,28 +263,3 @@ def _plain(totals: Totals) -> dict[str, Any]:
         if amount is not None and pico(exact(data[name], name)) != amount:
             data[f"{name}_pico"] = str(amount)
     return data
-
-
-def _totals(data: Mapping[str, Any]) -> Totals:
-    return Totals(
-        calls=int(data["calls"]),
-        errors=int(data["errors"]),
-        unmeasured_calls=int(data["unmeasured_calls"]),
-        estimated_calls=int(data["estimated_calls"]),
-        usage=Usage.from_dict(data),
-        cost_pico=_amount(data, "cost"),
-        estimated_cost_pico=_amount(data, "estimated_cost") or 0,
-        unpriced_calls=int(data["unpriced_calls"]),
-        first_call_at=_moment(data["first_call_at"]),
-        last_call_at=_moment(data["last_call_at"]),
-    )
-
-
-def _amount(data: Mapping[str, Any], name: str) -> Amount | None:
-    if (fraction := data.get(f"{name}_pico")) is not None:
-        return simplest(Fraction(fraction))
-    return None if data[name] is None else simplest(pico(exact(data[name], name)))
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)

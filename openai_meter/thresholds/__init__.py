@@ -2,14 +2,14 @@
 
 ::
 
-    values   Threshold and Alert, what can be limited, and how limits are read from settings
+    values   Threshold, Alert and Burn, what can be limited, and how limits are read from settings
     watch    Thresholds: the running state
 
 A threshold is checked each time a call is recorded, so an alert comes with the call that passes the limit. Nothing is
 delivered from here: whoever shows :meth:`Thresholds.took` the calls takes the alerts to where they go.
 """
 
-from openai_meter.thresholds.values import DEFAULTS, METRICS, Alert, Threshold, read_thresholds
-from openai_meter.thresholds.watch import Thresholds
+from openai_meter.thresholds.values import DEFAULTS, METRICS, Alert, Burn, Threshold, read_thresholds
+from openai_meter.thresholds.watch import Thresholds, burnt
 
-__all__ = ["DEFAULTS", "METRICS", "Alert", "Threshold", "Thresholds", "read_thresholds"]
+__all__ = ["DEFAULTS", "METRICS", "Alert", "Burn", "Threshold", "Thresholds", "burnt", "read_thresholds"]

@@ -14,7 +14,7 @@ from openai_meter.errors import ConfigurationError
 from openai_meter.messages import Messages, language
 from openai_meter.money import Number, exact
 
-__all__ = ["DEFAULTS", "METRICS", "Alert", "Metric", "Per", "Threshold", "read_thresholds"]
+__all__ = ["DEFAULTS", "METRICS", "Alert", "Burn", "Metric", "Per", "Threshold", "read_thresholds"]
 
 Per = Literal["agent", "user", "session", "model"]
 PER: tuple[Per, ...] = ("agent", "user", "session", "model")
@@ -223,6 +223,64 @@ class Alert:
             "at": self.at.isoformat(),
             "at_least": self.at_least,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """How far a limit is used up, whether it is passed or not. Immutable."""
+
+    threshold: Threshold
+    used: int | Decimal
+    """What is counted, as :attr:`Alert.value` is."""
+    share: float
+    """The part of the limit that is used: 1.0 is all of it."""
+    passed: bool
+    """Whether that is too much."""
+    key: str | None = None
+    """Of a limit per agent, user, session or model: the one of them that has used the most."""
+    at_least: bool = False
+    """Whether there are calls of unknown cost or size beside, so that it is at least that."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The value as plain JSON values; dollars are decimal strings."""
+        money = METRICS[self.threshold.metric].money
+        limit = exact(self.threshold.limit, "limit")
+        window = self.threshold.window
+        whole = limit == limit.to_integral_value()
+        return {
+            "name": self.threshold.metric,
+            "per": self.threshold.per,
+            "key": self.key,
+            "window": window.total_seconds() if isinstance(window, timedelta) else None,
+            "used": f"{self.used:f}" if money else _number(self.used),
+            "limit": f"{limit:f}" if money else int(limit) if whole else float(limit),
+            "share": self.share,
+            "passed": self.passed,
+            "at_least": self.at_least,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Burn:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            ValueError: a key is missing, or a value is not what it should be.
+        """
+        try:
+            threshold = Threshold(data["name"], data["limit"], data.get("per"), data.get("window"))
+            used, key = exact(data["used"], "used"), data.get("key")
+            counted = METRICS[threshold.metric]
+            whole = not counted.money and used == used.to_integral_value()
+            return cls(
+                threshold,
+                int(used) if whole else used,
+                float(data["share"]),
+                bool(data["passed"]),
+                None if key is None else str(key),
+                bool(data.get("at_least")),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"this is no use of a threshold written by openai_meter: {error!r}") from error
 
 
 def _number(value: int | Decimal) -> int | float:

@@ -5,23 +5,27 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from heapq import nlargest
 
 from openai_meter import faults
 from openai_meter.call import FAILURES, Call, new_call_id
 from openai_meter.money import Amount, exact, pico, simplest, usd
-from openai_meter.thresholds.values import DEFAULTS, METRICS, Alert, Per, Threshold
+from openai_meter.sums import Sum
+from openai_meter.thresholds.values import DEFAULTS, METRICS, Alert, Burn, Per, Threshold
 
-__all__ = ["Thresholds"]
+__all__ = ["Thresholds", "burnt"]
 
 _KEYS = 1_000
 """How many agents, users, ... a threshold surely follows: those that were seen last. Twice as many at most."""
 _BUCKETS = 60
 """Into how many parts a window is cut: a call is forgotten up to one part before the window has passed over it."""
+_CANDIDATES = 20
+"""Of how many keys of a window it is reckoned exactly how much they have used: sixty sums are added up for each."""
 _NOT_PRICED = frozenset({"unpriced", "partial"})
 
 
@@ -78,6 +82,21 @@ class Thresholds:
         found = [alert for watch in self._watches for alert in watch.current(now)]
         return tuple(sorted(found, key=lambda alert: alert.at))
 
+    def burn(self) -> tuple[Burn, ...]:
+        """How far each limit is used up now, in the order of the limits; those per something that none has are not in.
+
+        Of a limit per agent, user, ... it is the one that has used the most of it; in a window, among the twenty that
+        had used the most when they last had a call.
+        """
+        now = self._clock()
+        found = {burn.threshold: burn for watch in self._watches for burn in watch.burn(now)}
+        return tuple(found[one] for one in self.thresholds if one in found)
+
+    def values(self) -> tuple[tuple[Threshold, int | Decimal], ...]:
+        """The values of now of the thresholds that are on all calls together."""
+        now = self._clock()
+        return tuple(pair for watch in self._watches for pair in watch.values(now))
+
     def reset(self) -> None:
         """Starts again from zero; every limit can be passed anew."""
         self._watches = self._make()
@@ -116,6 +135,15 @@ class _Sums:
             setattr(self, name, getattr(self, name) + sign * getattr(other, name))
 
 
+def burnt(thresholds: Iterable[Threshold], counted: Sum) -> tuple[Burn, ...]:
+    """How far limits on all calls would be used up by what a sum has counted; those per something are passed over."""
+    sums = _Sums()
+    sums.calls, sums.errors, sums.tokens, sums.cost = counted.calls, counted.errors, counted.total, counted.cost
+    sums.unmeasured, sums.unpriced = counted.unmeasured, counted.unpriced
+    sums.measured = counted.calls - counted.unmeasured
+    return tuple(_Rule(one).burn(sums, None) for one in thresholds if one.per is None)
+
+
 class _Rule:
     """A threshold, ready to be compared."""
 
@@ -137,6 +165,15 @@ class _Rule:
 
     def alert(self, sums: _Sums, key: str | None, at: datetime) -> Alert:
         return Alert(new_call_id(), self.threshold, self.value(sums), at, key, self.metric.unknown(sums) > 0)
+
+    def share(self, sums: _Sums) -> Fraction:
+        """The part of the limit that is used."""
+        calls = sums.measured if self.average else 1
+        return Fraction(self.amount(sums)) / (self.limit * calls) if calls else Fraction(0)
+
+    def burn(self, sums: _Sums, key: str | None) -> Burn:
+        passed, unknown = self.over(sums, self.limit), self.metric.unknown(sums) > 0
+        return Burn(self.threshold, self.value(sums), float(self.share(sums)), passed, key, unknown)
 
     def value(self, sums: _Sums) -> int | Decimal:
         amount = self.amount(sums)
@@ -243,15 +280,34 @@ class _Watch:
         tally.sums.reprice(before, after)
         return tally.check(after, key)
 
+    def values(self, now: float) -> list[tuple[Threshold, int | Decimal]]:
+        if self._per is not None:
+            return []
+        tally = self._young.get(None)
+        sums = _Sums() if tally is None else self._sums_at(tally, now)
+        return [(rule.threshold, rule.value(sums)) for rule in self._rules]
+
+    def _sums_at(self, tally: _Tally, now: float) -> _Sums:
+        return tally.sums if self._width is None else tally.sums_at(max(self._latest, int(now // self._width)))
+
     def current(self, now: float) -> list[Alert]:
-        place = 0 if self._width is None else max(self._latest, int(now // self._width))
         found = []
         for tally in {**self._old, **self._young}.values():
             if tally.passed:
-                sums = tally.sums if self._width is None else tally.sums_at(place)
+                sums = self._sums_at(tally, now)
                 for rule, alert in list(tally.passed.items()):
                     if rule.over(sums, rule.limit):
                         found.append(replace(alert, value=rule.value(sums), at_least=rule.metric.unknown(sums) > 0))
+        return found
+
+    def burn(self, now: float) -> list[Burn]:
+        place = 0 if self._width is None else max(self._latest, int(now // self._width))
+        tallies = {**self._old, **self._young} or ({None: _Tally(())} if self._per is None else {})
+        found = []
+        for rule in self._rules:
+            some = nlargest(_CANDIDATES, tallies.items(), key=lambda pair: rule.share(pair[1].sums))
+            sums = [(key, one.sums if self._width is None else one.sums_at(place)) for key, one in some]
+            found += [rule.burn(most, key) for key, most in nlargest(1, sums, key=lambda pair: rule.share(pair[1]))]
         return found
 
     def _place(self, call: Call) -> int:

@@ -1,0 +1,21 @@
+"""The HTTP API and the dashboard. Needs the extra ``openai-meter[server]``.
+
+::
+
+    app.mount("/meter", openai_meter.server.create_app())     # in FastAPI or Starlette, at any prefix
+    server = openai_meter.server.start(port=3000)             # or beside a program that has no web framework
+
+``app.py`` has the table of the routes, ``sources.py`` what they read, ``security.py`` who may ask.
+"""
+
+from importlib.util import find_spec
+
+from openai_meter.errors import MissingExtraError
+
+if find_spec("starlette") is None:
+    raise MissingExtraError('the server needs Starlette; install it with: pip install "openai-meter[server]"')
+
+from openai_meter.server.app import create_app
+from openai_meter.server.serve import Server, start
+
+__all__ = ["Server", "create_app", "start"]

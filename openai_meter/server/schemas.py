@@ -1,0 +1,232 @@
+"""The schemas of the API's answers, in JSON Schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from openai_meter.call import Status, UsageSource
+from openai_meter.server.problems import CODES
+from openai_meter.usage import COUNTS
+
+__all__ = ["SCHEMAS"]
+
+Schema = dict[str, Any]
+
+_TEXT: Schema = {"type": "string"}
+_TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+_MONEY: Schema = {"type": ["string", "null"], "description": "US dollars as a decimal number; null: unknown."}
+_TIME: Schema = {"type": "string", "format": "date-time"}
+_TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_COUNT_OR_NULL: Schema = {"type": ["integer", "null"], "minimum": 0}
+_NUMBER: Schema = {"type": "number"}
+_FLAG: Schema = {"type": "boolean"}
+_MILLISECONDS: Schema = {"type": "integer", "description": "Unix milliseconds."}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _list(of: Schema) -> Schema:
+    return {"type": "array", "items": of}
+
+
+def _maybe(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _object(properties: Mapping[str, Schema], *optional: str) -> Schema:
+    """An object that has all of these, but for some that it may lack; and others beside, in later versions."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": dict(properties), "required": required}
+
+
+_COUNTS: dict[str, Schema] = {name: _NUMBER if name == "seconds" else _COUNT for name in COUNTS}
+_TOTALS: dict[str, Schema] = {
+    "calls": _COUNT,
+    "errors": _COUNT,
+    "unmeasured_calls": {**_COUNT, "description": "Calls whose tokens are unknown: they are in no count of tokens."},
+    "estimated_calls": _COUNT,
+    "input_tokens": _COUNT,
+    "output_tokens": _COUNT,
+    "total_tokens": _COUNT,
+    **_COUNTS,
+    "cost": _MONEY,
+    "estimated_cost": {**_MONEY, "description": "The part of the cost that rests on estimates."},
+    "unpriced_calls": {**_COUNT, "description": "Calls whose cost is unknown, or known only in part."},
+    "first_call_at": _TIME_OR_NULL,
+    "last_call_at": _TIME_OR_NULL,
+}
+_NAME: dict[str, Schema] = {
+    "name": {"type": ["string", "null"], "description": "null: nobody was named, or the rest (`other`)."},
+    "other": _FLAG,
+}
+_CALL: dict[str, Schema] = {
+    "id": _TEXT,
+    "started_at": _TIME,
+    "duration": {**_NUMBER, "description": "Seconds."},
+    "endpoint": _TEXT,
+    "provider": _TEXT,
+    "model": _TEXT_OR_NULL,
+    "requested_model": _TEXT_OR_NULL,
+    "status": {"enum": [*get_args(Status)]},
+    "usage": {"type": "object"},
+    "usage_source": {"enum": [*get_args(UsageSource)]},
+    "cost": _MONEY,
+    "cost_status": _TEXT,
+    "cost_reason": _TEXT_OR_NULL,
+    "price_source": _TEXT_OR_NULL,
+    "agent": _TEXT_OR_NULL,
+    "operation": _TEXT_OR_NULL,
+    "user": _TEXT_OR_NULL,
+    "session": _TEXT_OR_NULL,
+    "tags": {"type": "object", "additionalProperties": _TEXT},
+    "block": _TEXT_OR_NULL,
+    "error_type": _TEXT_OR_NULL,
+}
+_LINE: dict[str, Schema] = {
+    "item": _TEXT,
+    "quantity": _TEXT_OR_NULL,
+    "unit": _TEXT_OR_NULL,
+    "unit_usd": _MONEY,
+    "usd": _MONEY,
+    "model": _TEXT_OR_NULL,
+    "tier": _TEXT_OR_NULL,
+    "source": _TEXT_OR_NULL,
+    "estimated": _FLAG,
+}
+_ALERT: dict[str, Schema] = {
+    "alert": {"const": True},
+    "message": _TEXT,
+    "id": _TEXT,
+    "kind": _TEXT,
+    "value": {"type": ["string", "number"], "description": "A decimal string where it is US dollars."},
+    "limit": {"type": ["string", "number"]},
+    "per": _TEXT_OR_NULL,
+    "key": _TEXT_OR_NULL,
+    "window": {"type": ["number", "null"], "description": "Seconds; null: since the start."},
+    "at": _TIME,
+    "at_least": _FLAG,
+}
+_MODEL_STATS: dict[str, Schema] = {
+    "totalCalls": _COUNT,
+    "totalPromptTokens": _COUNT,
+    "totalCompletionTokens": _COUNT,
+    "totalTokens": _COUNT,
+    "estimatedCost": {"type": ["number", "null"], "description": "US dollars; null: unknown."},
+    "lastCallTimestamp": {"type": ["integer", "null"], "description": "Unix milliseconds."},
+    "errorCount": _COUNT,
+    "unmeasuredCalls": _COUNT,
+    "unpricedCalls": _COUNT,
+}
+
+SCHEMAS: Mapping[str, Schema] = {
+    "Error": _object(
+        {
+            "error": _object(
+                {"code": {"enum": sorted({code for code, _ in CODES.values()})}, "message": _TEXT, "hint": _TEXT}
+            )
+        }
+    ),
+    "Totals": _object(_TOTALS),
+    "Call": _object(_CALL),
+    "Alert": _object(_ALERT),
+    "ModelStats": _object(_MODEL_STATS, "unmeasuredCalls", "unpricedCalls"),
+    "Stats": _object(
+        {
+            "success": {"const": True},
+            "timestamp": _MILLISECONDS,
+            "stats": {"type": "object", "additionalProperties": _ref("ModelStats")},
+            "threshold": _maybe(_ref("Alert")),
+            "recommendations": _list(_TEXT),
+            "report": _TEXT,
+            "scope": {"enum": ["process", "fleet"]},
+            "since": _TIME,
+            "totals": _ref("Totals"),
+            "alerts": _list(_ref("Alert")),
+        }
+    ),
+    "Reset": _object(
+        {"success": {"const": True}, "message": _TEXT, "timestamp": _MILLISECONDS, "before": _ref("Totals")}
+    ),
+    "Forecast": _object(
+        {"cost": _MONEY, "low": _MONEY, "high": _MONEY, "period": _TEXT, "days": _COUNT, "spent": _MONEY}
+    ),
+    "Row": _object(_NAME | _TOTALS, "other"),
+    "Series": _object(
+        {
+            "step": {"enum": ["minute", "hour", "day"]},
+            "starts": _list(_TIME),
+            "groups": _list(
+                _object(
+                    _NAME
+                    | {
+                        "cost": {**_list({"type": ["number", "null"]}), "description": "US dollars of each step."},
+                        "calls": _list(_COUNT),
+                        "tokens": _list(_COUNT),
+                    },
+                    "other",
+                )
+            ),
+        }
+    ),
+    "Overview": _object(
+        {
+            "at": _TIME,
+            "scope": {"enum": ["process", "fleet"]},
+            "since": _TIME_OR_NULL,
+            "until": _TIME,
+            "period": _TEXT,
+            "group": _TEXT,
+            "partial": {**_FLAG, "description": "Whether calls are missing that the meter has forgotten."},
+            "cards": _object(
+                {
+                    "today": _ref("Totals"),
+                    "month": _ref("Totals"),
+                    "period": _ref("Totals"),
+                    "previous": _maybe(_ref("Totals")),
+                }
+            ),
+            "forecast": _maybe(_ref("Forecast")),
+            "series": _ref("Series"),
+            "rows": _list(_ref("Row")),
+            "alerts": _list(_ref("Alert")),
+            "recommendations": _list(_TEXT),
+        }
+    ),
+    "Calls": _object({"calls": _list(_ref("Call")), "next": _TEXT_OR_NULL}),
+    "Bill": _object(
+        {
+            "id": _TEXT,
+            "cost": _MONEY,
+            "cost_status": _TEXT,
+            "cost_reason": _TEXT_OR_NULL,
+            "estimated": _FLAG,
+            "price_source": _TEXT_OR_NULL,
+            "lines": _list(_object(_LINE)),
+            "explained": {
+                **_FLAG,
+                "description": "Whether the lines sum up to the cost: prices may have changed since.",
+            },
+            "call": _ref("Call"),
+        }
+    ),
+    "Alerts": _object({"alerts": _list(_ref("Alert"))}),
+    "Live": _object(
+        {
+            "at": _TIME,
+            "window": _NUMBER,
+            "scope": {"enum": ["process", "fleet"]},
+            "totals": _ref("Totals"),
+            "minute": {"type": "object", "description": "Per minute, over the window."},
+            "groups": _list({"type": "object"}),
+            "thresholds": _list({"type": "object"}),
+            "alerts": _COUNT,
+        }
+    ),
+    "Report": {"type": "object", "description": "As `Report.to_dict()` gives it."},
+    "Health": _object({"status": {"enum": ["ok", "degraded"]}, "version": _TEXT}),
+}
+"""By the names that the table of the routes gives them."""
