@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from openai_meter import faults
 from openai_meter.errors import ConfigurationError, LedgerError, MissingExtraError
-from openai_meter.messages import Messages, language
+from openai_meter.messages import Messages, language, languages
 from openai_meter.server import answers, dashboard, events, openapi
 from openai_meter.server.answers import Inquiry
 from openai_meter.server.fresh import Fresh
@@ -166,7 +166,7 @@ def create_app(
             Route(EVENTS.path, follow),
             Route("/openapi.json", describe),
             Route("/", go_home),
-            *dashboard.routes(token_needed=bool(secret), can_reset=source.scope == "process"),
+            *dashboard.routes(_language, token_needed=bool(secret)),
         ],
         middleware=[Middleware(Guard, token=False if token is False else secret, allowed_hosts=hosts)],
         exception_handlers={RequestError: _on_request_error, HTTPException: _on_http},
@@ -247,10 +247,28 @@ def _read(request: Request, row: Endpoint, source: Source, fresh: Fresh) -> Inqu
 
 
 def _language(wanted: str | None, accepted: str) -> Messages:
+    """The language of an answer: the one that is asked for, else the first that is spoken here, else the server's."""
+    if wanted is not None:
+        return language(wanted)
+    weighed = []
+    for place, part in enumerate(accepted[:200].split(",")[:20]):
+        name, _, rest = part.partition(";")
+        code = name.strip().partition("-")[0].lower()
+        weight = _weight(rest)
+        if code in languages() and weight > 0:
+            weighed.append((-weight, place, code))
     try:
-        return dashboard.spoken(wanted, accepted)
+        return language(min(weighed)[2] if weighed else None)
     except ConfigurationError:  # what the environment of the server says is nothing that a request can help
         return language("en")
+
+
+def _weight(said: str) -> float:
+    name, _, value = said.strip().partition("=")
+    try:
+        return float(value) if name.strip() == "q" else 1.0
+    except ValueError:
+        return 0.0
 
 
 async def _on_request_error(_: Request, error: Exception) -> Response:
