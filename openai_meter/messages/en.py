@@ -44,6 +44,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "row.pruned": "(pruned)",
     # Dimensions: as the head of a column, and after "by".
     "dimension.model": "Model",
+    "dimension.models": "Models",
     "dimension.agent": "Agent",
     "dimension.operation": "Operation",
     "dimension.user": "User",
@@ -285,6 +286,18 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "metering could not start ({error}); the program ran unmetered",
     "cli.no_price": "there is no price for {model}; openai-meter prices lists the models that have one",
     "cli.not_fetched": "the catalog could not be fetched: {error}",
+    # The server.
+    "server.reset": "Statistics reset successfully",
+    "server.at": "the dashboard is at {url}/dashboard",
+    "server.stop": "Ctrl-C ends it",
+    "server.empty": (
+        "there is no ledger: these are the figures of this process, which makes no calls. Name one (--ledger "
+        "sqlite:///usage.db, or OPENAI_METER_LEDGER), or serve a program's own: openai-meter run --serve 3000 PROGRAM"
+    ),
+    "server.no_file": "there is no ledger {file} yet; its figures appear when a program writes to it",
+    "server.not_started": "the dashboard could not start: {error}",
+    # The page in the browser.
+    **PAGE,
     # Prometheus and Grafana.
     "grafana.title": "OpenAI usage",
     "grafana.job": "Job",
@@ -410,17 +423,4 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "The details of {n:,} call before {text} (UTC) were deleted.",
         "The details of {n:,} calls before {text} (UTC) were deleted.",
     ),
-    # The server.
-    "server.reset": "Statistics reset successfully",
-    "server.at": "the dashboard is at {url}/dashboard",
-    "server.stop": "Ctrl-C ends it",
-    "server.empty": (
-        "there is no ledger: these are the figures of this process, which makes no calls. Name one (--ledger "
-        "sqlite:///usage.db, or OPENAI_METER_LEDGER), or serve a program's own: openai-meter run --serve 3000 PROGRAM"
-    ),
-    "server.no_file": "there is no ledger {file} yet; its figures appear when a program writes to it",
-    "server.not_started": "the dashboard could not start: {error}",
-    # The page in the browser.
-    **PAGE,
-    "dimension.models": "Models",
 }

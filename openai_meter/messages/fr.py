@@ -40,6 +40,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "row.pruned": "(détails supprimés)",
     # Dimensions.
     "dimension.model": "Modèle",
+    "dimension.models": "Modèles",
     "dimension.agent": "Agent",
     "dimension.operation": "Opération",
     "dimension.user": "Utilisateur",
@@ -290,6 +291,19 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme a tourné sans mesure",
     "cli.no_price": "il n'y a pas de prix pour {model} ; openai-meter prices liste les modèles qui en ont un",
     "cli.not_fetched": "le catalogue n'a pas pu être téléchargé : {error}",
+    # The server.
+    "server.reset": "Statistiques réinitialisées avec succès",
+    "server.at": "le tableau de bord est sur {url}/dashboard",
+    "server.stop": "Ctrl-C l'arrête",
+    "server.empty": (
+        "il n'y a pas de registre : ce sont les chiffres de ce processus, qui ne fait aucun appel. Indiquez-en un "
+        "(--ledger sqlite:///usage.db, ou OPENAI_METER_LEDGER), ou servez ceux d'un programme : "
+        "openai-meter run --serve 3000 PROGRAMME"
+    ),
+    "server.no_file": "le registre {file} n'existe pas encore ; ses chiffres apparaîtront quand un programme y écrira",
+    "server.not_started": "le tableau de bord n'a pas pu démarrer : {error}",
+    # The page in the browser.
+    **PAGE,
     # Prometheus and Grafana.
     "grafana.title": "Utilisation d'OpenAI",
     "grafana.job": "Job",
@@ -415,18 +429,4 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "Les détails de {n:,} appel d'avant le {text} (UTC) ont été supprimés.",
         "Les détails de {n:,} appels d'avant le {text} (UTC) ont été supprimés.",
     ),
-    # The server.
-    "server.reset": "Statistiques réinitialisées avec succès",
-    "server.at": "le tableau de bord est sur {url}/dashboard",
-    "server.stop": "Ctrl-C l'arrête",
-    "server.empty": (
-        "il n'y a pas de registre : ce sont les chiffres de ce processus, qui ne fait aucun appel. Indiquez-en un "
-        "(--ledger sqlite:///usage.db, ou OPENAI_METER_LEDGER), ou servez ceux d'un programme : "
-        "openai-meter run --serve 3000 PROGRAMME"
-    ),
-    "server.no_file": "le registre {file} n'existe pas encore ; ses chiffres apparaîtront quand un programme y écrira",
-    "server.not_started": "le tableau de bord n'a pas pu démarrer : {error}",
-    # The page in the browser.
-    **PAGE,
-    "dimension.models": "Modèles",
 }

@@ -14,12 +14,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from openai_meter import faults
 from openai_meter.errors import ConfigurationError, LedgerError, MissingExtraError
-from openai_meter.messages import Messages, language
+from openai_meter.messages import Messages, language, languages
 from openai_meter.server import answers, dashboard, events, openapi
 from openai_meter.server.answers import Inquiry
 from openai_meter.server.fresh import Fresh
@@ -151,7 +151,7 @@ def create_app(
         return openapi.response((*ROUTES, EVENTS), request.scope.get("root_path", ""), with_token=bool(secret))
 
     async def go_home(request: Request) -> Response:
-        return answers.home(_read(request, _HOME, source, fresh))
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/dashboard", 307)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -166,7 +166,7 @@ def create_app(
             Route(EVENTS.path, follow),
             Route("/openapi.json", describe),
             Route("/", go_home),
-            *dashboard.routes(token_needed=bool(secret), can_reset=source.scope == "process"),
+            *dashboard.routes(_language, token_needed=bool(secret)),
         ],
         middleware=[Middleware(Guard, token=False if token is False else secret, allowed_hosts=hosts)],
         exception_handlers={RequestError: _on_request_error, HTTPException: _on_http},
@@ -174,9 +174,6 @@ def create_app(
     )
     app.state.hub = hub
     return app
-
-
-_HOME = Endpoint("GET", "/", "Sends a browser to the dashboard.", answers.home)
 
 
 def _source(meter: Meter | None, ledger: Ledger | str | None) -> Source:
@@ -243,14 +240,32 @@ def guarded(answer: Callable[[Inquiry], Response], asked: Inquiry) -> Response:
 def _read(request: Request, row: Endpoint, source: Source, fresh: Fresh) -> Inquiry:
     values = read(request.scope["query_string"], row.params) | request.path_params
     m = _language(values.get("lang"), request.headers.get("accept-language", ""))
-    return Inquiry(source, fresh, values, m, str(request.scope.get("root_path", "")))
+    return Inquiry(source, fresh, values, m)
 
 
 def _language(wanted: str | None, accepted: str) -> Messages:
+    """The language of an answer: the one that is asked for, else the first that is spoken here, else the server's."""
+    if wanted is not None:
+        return language(wanted)
+    weighed = []
+    for place, part in enumerate(accepted[:200].split(",")[:20]):
+        name, _, rest = part.partition(";")
+        code = name.strip().partition("-")[0].lower()
+        weight = _weight(rest)
+        if code in languages() and weight > 0:
+            weighed.append((-weight, place, code))
     try:
-        return dashboard.spoken(wanted, accepted)
+        return language(min(weighed)[2] if weighed else None)
     except ConfigurationError:  # what the environment of the server says is nothing that a request can help
         return language("en")
+
+
+def _weight(said: str) -> float:
+    name, _, value = said.strip().partition("=")
+    try:
+        return float(value) if name.strip() == "q" else 1.0
+    except ValueError:
+        return 0.0
 
 
 async def _on_request_error(_: Request, error: Exception) -> Response:

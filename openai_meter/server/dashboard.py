@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from openai_meter.errors import ConfigurationError, MissingExtraError
+from openai_meter.errors import MissingExtraError
 from openai_meter.messages import Messages, language, languages
 from openai_meter.server.windows import PERIODS
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from starlette.requests import Request
 
-__all__ = ["GROUPS", "routes", "spoken"]
+__all__ = ["GROUPS", "routes"]
 
 GROUPS: tuple[str, ...] = ("model", "agent", "operation", "user", "session", "endpoint", "provider", "tag")
 """What the page groups by, in the order in which it offers it."""
@@ -43,7 +42,6 @@ _TYPES: Mapping[str, str] = {
 _CHARTS = "plotly.min.js"
 _FOR_EVER = "public, max-age=31536000, immutable"
 _ASK_AGAIN = "no-cache"
-_LANGUAGE = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]*)?\s*(?:;\s*q\s*=\s*([0-9.]{1,5}))?\s*")
 
 
 class _File(NamedTuple):
@@ -54,12 +52,12 @@ class _File(NamedTuple):
     etag: str
 
 
-def routes(*, token_needed: bool, can_reset: bool) -> list[Route]:
+def routes(speak: Callable[[str | None, str], Messages], *, token_needed: bool) -> list[Route]:
     """The routes of the page and of its files.
 
     Args:
+        speak: chooses a language by the one that the address asks for, and by ``Accept-Language``.
         token_needed: whether the API wants a token; then the page asks for it before it asks the API.
-        can_reset: whether there is something that can be reset: then the page has a button for it.
 
     Raises:
         MissingExtraError: Jinja2 or plotly is not installed.
@@ -68,7 +66,8 @@ def routes(*, token_needed: bool, can_reset: bool) -> list[Route]:
     template = _template()
 
     def page(request: Request) -> Response:
-        m = spoken(request.query_params.get("lang"), request.headers.get("accept-language", ""))
+        asked = request.query_params.get("lang")
+        m = speak(asked if asked in languages() else None, request.headers.get("accept-language", ""))
         html = template.render(
             m=m,
             catalog=m.areas(*_AREAS) | m.areas(*_COUNTS),
@@ -77,40 +76,11 @@ def routes(*, token_needed: bool, can_reset: bool) -> list[Route]:
             groups=GROUPS,
             assets=f"static/{_edition()}",
             token_needed=token_needed,
-            can_reset=can_reset,
         )
         headers = {"Cache-Control": "no-store", "Content-Language": m.code, "Vary": "Accept-Language"}
         return HTMLResponse(html, headers=headers)
 
     return [Route("/dashboard", page), Route("/static/{edition}/{name}", _static)]
-
-
-def spoken(lang: str | None, accepted: str) -> Messages:
-    """The language that a reader asked for, or that the browser prefers among those that are spoken here.
-
-    Args:
-        lang: what the address says; what is not spoken here is passed over.
-        accepted: the ``Accept-Language`` of the request. Where it names none that is spoken, the environment chooses.
-    """
-    if lang is not None:
-        try:
-            return language(lang)
-        except ConfigurationError:
-            pass
-    wanted: list[tuple[float, str]] = []
-    for part in accepted[:1_000].split(","):
-        found = _LANGUAGE.fullmatch(part)
-        if found and found[1].lower() in languages():
-            wanted.append((_weight(found[2]), found[1].lower()))
-    best = max(wanted, key=lambda one: one[0], default=(0.0, ""))
-    return language(best[1]) if best[0] > 0 else language()
-
-
-def _weight(text: str | None) -> float:
-    try:
-        return 1.0 if text is None else float(text)
-    except ValueError:
-        return 0.0
 
 
 def _template() -> Template:

@@ -51,6 +51,7 @@ function show() {
   document.body.classList.toggle("is-empty", empty);
   at("empty").hidden = !empty;
   at("partial").hidden = !overview.partial;
+  at("reset").hidden = overview.scope !== "process"; // a ledger is not forgotten
   scope();
   cards.show(overview, live);
   advice.show(overview, live);
@@ -100,7 +101,6 @@ function theme() {
 }
 
 function reset() {
-  if (!at("reset")) return;
   const dialog = at("reset-dialog");
   at("reset").addEventListener("click", () => dialog.showModal());
   at("reset-cancel").addEventListener("click", () => dialog.close());
