@@ -55,7 +55,11 @@ HOUSE = [
     "patching",
     "threads",
     "hosts",
+    "turns",
+    "stretches",
+    "sessions",
     "seam",
+    "websockets",
     "intercept",
     "reports",
     "tracker",
@@ -69,7 +73,7 @@ HOUSE = [
 ]
 KNOWS_OPENAI = {"seam", "demo"}
 KNOWS_WRAPT = {"seam", "patching"}
-ASYNC = {"seam", "streams", "scope", "demo"}
+ASYNC = {"seam", "streams", "scope", "demo", "websockets"}
 HEAVY = {"rich", "typer", "openai", "tiktoken", "genai_prices", "wrapt", "httpx", "httpx2", "pydantic"}
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in {"__init__.py", "__main__.py"})
