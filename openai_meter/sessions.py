@@ -96,9 +96,10 @@ class Watch:
             if type(message) is not bytes:  # of a transport that decodes
                 message = message.encode("utf-8", "surrogatepass") if isinstance(message, str) else bytes(message)
             found = _find_type(message, 0, _HEAD)
-            act = None if found is None else _ACTS.get(found[1])
+            kind = b"" if found is None else found[1]
+            act = _ACTS.get(kind)
             if act is None:
-                if found is None or b"." not in found[1]:  # the type of something inside the event
+                if b"." not in kind:  # not in the head, or the type of something inside the event
                     self._parse(message)
             elif act is _PARSE:
                 self._parse(message)
