@@ -332,7 +332,7 @@ _RESPONSE_EVENTS = frozenset(
 )
 
 
-_RESPONSE_PIECES = {
+RESPONSE_PIECES = {
     "response.output_text.delta": None,
     "response.refusal.delta": "refusal",
     "response.reasoning_text.delta": "reasoning",
@@ -350,8 +350,8 @@ def fold_response(reading: Reading, event: Any) -> None:
     kind = said.get("type")
     if type(kind) is not str:
         return
-    if kind in _RESPONSE_PIECES:
-        part, index = _RESPONSE_PIECES[kind], said.get("output_index")
+    if kind in RESPONSE_PIECES:
+        part, index = RESPONSE_PIECES[kind], said.get("output_index")
         key = index if part is None else (index, part, 0) if part == "call" else (index, part)
         if type(index) is int:
             reading.heard.say(key, said.get("delta"))

@@ -29,11 +29,11 @@ Status = Literal["ok", "incomplete", "failed", "cut", "error"]
 that the work failed. ``cut``: the program left before the end (break, close, cancel, exit). ``error``: the call
 raised; ``error_type`` names what.
 """
-UsageSource = Literal["api", "tiktoken", "chars", "none"]
-"""Who says what was used: the API; an estimate by a vocabulary of the model's family, or by numbers of characters;
-or nobody, and it is unknown."""
+UsageSource = Literal["api", "tiktoken", "chars", "elapsed", "none"]
+"""Who says what was used: the API; an estimate by a vocabulary of the model's family, by numbers of characters, or by
+the time that has passed in a stream of audio; or nobody, and it is unknown."""
 
-ESTIMATED = frozenset({"tiktoken", "chars"})
+ESTIMATED = frozenset({"tiktoken", "chars", "elapsed"})
 """The sources that are estimates."""
 
 FAILURES = frozenset({"error", "failed"})

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["Patches", "tree"]
+__all__ = ["Patches", "Wrapper", "tree"]
 
 logger = logging.getLogger("openai_meter")
 

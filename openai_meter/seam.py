@@ -25,10 +25,24 @@ from openai_meter.scope import surroundings
 from openai_meter.tariff import prepare
 from openai_meter.worker import worker
 
-__all__ = ["BASE_CLIENT", "MARK", "Mark", "seam"]
+__all__ = ["BASE_CLIENT", "MARK", "Mark", "listeners", "seam"]
 
 MARK = "_openai_meter"
 BASE_CLIENT = "openai._base_client"
+CONNECTIONS = (
+    "openai.resources.realtime.realtime",
+    "openai.resources.realtime.translations.translations",
+    "openai.resources.live.live",
+    "openai.resources.live.forks",
+    "openai.resources.live.sideband",
+    "openai.resources.responses.responses",
+    "openai.resources.beta.realtime.realtime",
+    "openai.resources.beta.responses.responses",
+    "openai.lib.responses_websocket._session",
+)
+"""Where the SDK's WebSocket connections are. To add one, add its module; no version has all of them."""
+_TRANSPORT = "websockets"
+"""The library that connections are made with: the SDK imports it when the first one is opened, and not before."""
 
 
 class Mark(NamedTuple):
@@ -121,9 +135,12 @@ class _Seam:
             import wrapt  # noqa: PLC0415 - takes longer to import than all of openai_meter
 
             wrapt.register_post_import_hook(self.imported, BASE_CLIENT)
+            for name in (*CONNECTIONS, _TRANSPORT):
+                wrapt.register_post_import_hook(self.connecting, name)
         base = sys.modules.get(BASE_CLIENT)
         if base is not None and hasattr(base, "AsyncAPIClient"):
             self.patch(base)
+        self.patch_connections()
 
     def imported(self, base: ModuleType) -> None:
         """Hears that openai was imported. An import hook cannot be taken back, so this asks whether it is wanted."""
@@ -133,6 +150,24 @@ class _Seam:
                     self.patch(base)
                 except Exception as error:
                     faults.caught(error, "patching openai")
+
+    def connecting(self, _: ModuleType) -> None:
+        """Hears that something was imported that WebSockets are made of."""
+        with self.lock:
+            if self.installed is not None or self.wrapping or self.tracking:
+                try:
+                    self.patch_connections()
+                except Exception as error:
+                    faults.caught(error, "patching connections")
+
+    def patch_connections(self) -> None:
+        """Patches every WebSocket connection that is there by now; a program that opens none has nothing patched."""
+        managers = self.installed is not None or self.wrapping
+        found = [module for name in CONNECTIONS if (module := sys.modules.get(name)) is not None]
+        if found and (managers or _TRANSPORT in sys.modules):
+            from openai_meter import websockets  # noqa: PLC0415 - it knows the seam, not the other way round
+
+            websockets.patch(found, self.patches, managers=managers, connections=_TRANSPORT in sys.modules)
 
     def patch(self, base: ModuleType) -> None:
         """Patches every class that is there by now."""
@@ -298,8 +333,8 @@ def _begin(
     """Begins to meter a request: who sees its answer, and the arguments to go on with; ``None`` to leave it alone."""
     try:
         here = surroundings.get()
-        listeners = _listeners(client, here.blocks)  # first: where nobody listens, nothing else is looked at
-        if not listeners:
+        hear = listeners(client, here.blocks)  # first: where nobody listens, nothing else is looked at
+        if not hear:
             return None
         options = args[1] if len(args) > 1 else kwargs["options"]
         said = options.__dict__  # to ask a model of pydantic for five attributes takes longer than all that follows
@@ -312,7 +347,7 @@ def _begin(
         worker.start()  # for what came from finalizers, which cannot do it
         body = _body(said["json_data"], said["extra_json"])
         provider, host = hosts.provider(client, url)
-        pending = Pending(row, listeners, provider, host, body, here=here, stream=kwargs.get("stream") is True)
+        pending = Pending(row, hear, provider, host, body, here=here, stream=kwargs.get("stream") is True)
         if pending.requested_model is None:
             pending.requested_model = hosts.deployment(client, url)
         parser = PostParser(inner, pending, sdk)
@@ -337,7 +372,7 @@ def _with_options(
     return args, {**kwargs, "options": options}
 
 
-def _listeners(client: Any, blocks: tuple[Block, ...]) -> tuple[Readings, ...]:
+def listeners(client: Any, blocks: tuple[Block, ...]) -> tuple[Readings, ...]:
     """Who hears a request of this client: the installed meter, the client's own, and the blocks around; each once."""
     installed = seam.installed
     mark = client.__dict__.get(MARK)

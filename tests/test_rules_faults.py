@@ -73,7 +73,7 @@ PARTS = {
     "endpoint request": endpoint_with(request=broken),
     "endpoint adopt": endpoint_with(adopt=broken),
     "find": attribute(seam, "find"),
-    "listeners": attribute(seam, "_listeners"),
+    "listeners": attribute(seam, "listeners"),
     "body": attribute(seam, "_body"),
     "provider": attribute(hosts, "provider"),
     "deployment": attribute(hosts, "deployment"),

@@ -58,7 +58,11 @@ HOUSE = [
     "patching",
     "threads",
     "hosts",
+    "turns",
+    "stretches",
+    "sessions",
     "seam",
+    "websockets",
     "intercept",
     "prometheus",
     "otel",
@@ -79,7 +83,7 @@ HOUSE = [
 ]
 KNOWS_OPENAI = {"seam", "demo"}
 KNOWS_WRAPT = {"seam", "patching"}
-ASYNC = {"seam", "streams", "scope", "demo", "server"}
+ASYNC = {"seam", "streams", "websockets", "scope", "demo", "server"}
 HEAVY = {"rich", "typer", "openai", "tiktoken", "genai_prices", "wrapt", "httpx", "httpx2", "pydantic"}
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in {"__init__.py", "__main__.py"})

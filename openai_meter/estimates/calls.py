@@ -59,11 +59,12 @@ _UNKNOWN = {
     "images.edit": "images",
     "images.generate": "images",
     "images.variation": "images",
+    "realtime": "conversation",
     "threads.runs": "conversation",
 }
 """What the input holds that cannot be counted, where nothing of it can."""
 _TOOLS = 1_000
-_RESPONSES = frozenset({"responses", "responses.compact"})
+_RESPONSES = frozenset({"realtime", "responses", "responses.compact"})
 
 
 def estimate_call(
