@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 from openai_meter import faults
+from openai_meter.alarms import flush_webhooks
 from openai_meter.errors import ConfigurationError, LedgerAwayError
 from openai_meter.tariff import WAITING, Tariff
 
@@ -159,15 +161,23 @@ class Kept:
             raise ConfigurationError(f'scope={scope!r} is not known; use "process" or "fleet"')
         if self.ledger is None:
             raise ConfigurationError('scope="fleet" needs a ledger: install(ledger="sqlite:///usage.db")')
-        self.flush()
+        self._flush_ledger(10.0)
         return self.ledger.model_stats()
 
     def flush(self, timeout: float = 10.0) -> bool:
-        """Waits until all calls so far are in the ledger, or in its spool while the database is away.
+        """Waits until all calls so far are in the ledger, or in its spool while its database is away.
+
+        Alerts that wait for webhooks are tried again at once, and waited for too; not for a webhook that does not take
+        them now.
 
         Returns:
-            Whether they are; ``True`` if there is no ledger.
+            Whether all calls are there, and all alerts delivered; ``True`` if there is no ledger and no webhook.
         """
+        end = time.monotonic() + timeout
+        kept = self._flush_ledger(timeout)
+        return flush_webhooks(end, self.settle) and kept
+
+    def _flush_ledger(self, timeout: float) -> bool:
         if self._history is None:
             return True
         self._history.pass_on_all()

@@ -38,6 +38,7 @@ HOUSE = [
     "sums",
     "groups",
     "thresholds",
+    "webhook",
     "alarms",
     "store",
     "advice",

@@ -189,6 +189,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "alert.session": " in session {name}",
     "alert.model": " on model {name}",
     "alert.during": " within {window}",
+    # Alerts as webhooks post them.
+    "webhook.of_block": "{text} in block {name}",
+    "webhook.test": "Test of openai_meter: {text}",
     # Advice. {where} is the model and the agent, as in alerts.
     "advice.saving": "That would have saved {saving}.",
     "advice.long_prompts": (

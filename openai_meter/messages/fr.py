@@ -185,6 +185,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "alert.session": " dans la session {name}",
     "alert.model": " sur le modèle {name}",
     "alert.during": " en {window}",
+    # Alerts as webhooks post them.
+    "webhook.of_block": "{text} dans le bloc {name}",
+    "webhook.test": "Test d'openai_meter : {text}",
     # Advice.
     "advice.saving": "Économie possible sur ces appels : {saving}.",
     "advice.long_prompts": (
