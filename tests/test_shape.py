@@ -66,6 +66,7 @@ HOUSE = [
     "runner",
     "inquiries",
     "archives",
+    "dispatches",
     "cli",
 ]
 KNOWS_OPENAI = {"seam", "demo"}

@@ -286,4 +286,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "metering could not start ({error}); the program ran unmetered",
     "cli.no_price": "there is no price for {model}; openai-meter prices lists the models that have one",
     "cli.not_fetched": "the catalog could not be fetched: {error}",
+    "cli.webhook.taken": "{webhook} took the test alert: {status} in {ms:,} ms",
+    "cli.webhook.refused": "{webhook} did not take the test alert: {status} in {ms:,} ms",
+    "cli.webhook.redirect": (
+        "{webhook} did not take the test alert: {status}, a redirect to {host}, which is never followed ({ms:,} ms)"
+    ),
+    "cli.webhook.not_posted": "{webhook} was not reached: {error} ({ms:,} ms)",
+    "cli.webhook.private": "Names of hosts in your own network are for --allow-private, or allow_private=True.",
+    "cli.webhook.answer": "< {status} from {address}",
 }

@@ -291,4 +291,13 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme a tourné sans mesure",
     "cli.no_price": "il n'y a pas de prix pour {model} ; openai-meter prices liste les modèles qui en ont un",
     "cli.not_fetched": "le catalogue n'a pas pu être téléchargé : {error}",
+    "cli.webhook.taken": "{webhook} a reçu l'alerte d'essai : {status} en {ms:,} ms",
+    "cli.webhook.refused": "{webhook} n'a pas accepté l'alerte d'essai : {status} en {ms:,} ms",
+    "cli.webhook.redirect": (
+        "{webhook} n'a pas accepté l'alerte d'essai : {status}, une redirection vers {host}, qui n'est jamais suivie "
+        "({ms:,} ms)"
+    ),
+    "cli.webhook.not_posted": "{webhook} n'a pas été atteint : {error} ({ms:,} ms)",
+    "cli.webhook.private": "Les noms d'hôtes de votre propre réseau demandent --allow-private, ou allow_private=True.",
+    "cli.webhook.answer": "< {status} de {address}",
 }
