@@ -66,7 +66,8 @@ def write(webhook: Webhook, letter: Letter) -> Message:
         body.decode()  # what is signed is text
         kind = "text/plain; charset=utf-8" if not body.lstrip().startswith((b"{", b"[")) else kind
     else:
-        body = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        body = text.encode("utf-8", "replace")  # half a surrogate pair in a name must not keep an alert back
     return Message(f"msg_{letter.alert.id}", body, {"Content-Type": kind})
 
 

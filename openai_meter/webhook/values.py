@@ -232,7 +232,8 @@ def _check_secret(secret: object) -> None:
     if not isinstance(secret, str):
         raise wrong
     try:
-        key = base64.b64decode(secret.removeprefix("whsec_").rstrip("=") + "==", validate=True)
+        text = secret.removeprefix("whsec_").rstrip("=")  # which may be missing, the library puts it back
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise wrong from None
     if not 24 <= len(key) <= 64:
