@@ -228,9 +228,9 @@ def test_old_tls_is_not_spoken(tmp_path, trusting):
     """A server that knows nothing newer than TLS 1.1 is refused."""
     files = hooks.make_certificate(tmp_path, "IP:127.0.0.1")
     context = hooks.secured(*files)
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1 is deprecated"):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
-        context.minimum_version = ssl.TLSVersion.TLSv1
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     trusting(files[0])
     with hooks.Receiver(context=context) as receiver, pytest.raises(NotPostedError, match="TLS"):
         post(Webhook(f"https://127.0.0.1:{receiver.port}/x"), b"{}", {})
@@ -239,8 +239,8 @@ def test_old_tls_is_not_spoken(tmp_path, trusting):
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
-        (None, None), ("0", 0), ("7", 7), ("1.5", 1.5), ("-5", 0), ("soon", None), ("nan", None), ("inf", None), ("", None),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("Wed, 99 Oct 2015", None),
+        (None, None), ("0", 0), ("7", 7), ("1.5", 1.5), ("-5", 0), ("soon", None), ("nan", None), ("inf", None),
+        ("", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("Wed, 99 Oct 2015", None),
     ],
 )  # fmt: skip
 def test_how_long_a_target_asks_to_wait(header, seconds):

@@ -320,7 +320,7 @@ class Target:
         What was tried since, and is only tried again after that moment, is not.
         """
         rest = self._rest
-        if not self.waiting:
+        if not self.waiting or self._thread is None:
             return False
         return rest is None or rest.until <= end or not (rest.asked or self._attempts > before)
 
