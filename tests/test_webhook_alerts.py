@@ -15,6 +15,8 @@ import openai_meter
 from openai_meter import ConfigurationError, Meter, Threshold
 from openai_meter.webhook import Webhook
 
+pytest.importorskip("standardwebhooks", reason="the extra [webhook] is not installed: signed webhooks are NOT tested")
+
 LIMITS = [Threshold("calls", 1)]
 ROOT = Path(openai_meter.__file__).parent.parent
 
@@ -185,8 +187,6 @@ FORKS = """
 import os, sys, openai_meter
 from openai_meter import Threshold
 from openai_meter.webhook import Webhook
-
-pytest.importorskip("standardwebhooks", reason="the extra [webhook] is not installed: signed webhooks are NOT tested")
 meter = openai_meter.install(thresholds=[Threshold("calls", 1), Threshold("tokens", 10**6)], webhook=sys.argv[1])
 for _ in range(2):
     meter.track_call("gpt-4o-mini", 10, 5)
