@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import openai_meter
-from openai_meter import archives, inquiries, runner, serving, upkeep
+from openai_meter import archives, dispatches, inquiries, runner, serving, upkeep
 from openai_meter.ending import Ending, Look, Summary, dimensions_of, form_of, ledger_of, report_file
 from openai_meter.errors import ConfigurationError, MeterError
 from openai_meter.live import commands as live
@@ -284,6 +284,7 @@ def _make_app() -> "typer.Typer":
     live.add_commands(app)
     upkeep.add_commands(app)
     serving.add_commands(app)
+    dispatches.add_commands(app)
     return app
 
 

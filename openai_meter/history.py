@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from typing import TYPE_CHECKING, Literal
 
+from openai_meter.alarms import flush_webhooks
 from openai_meter.errors import ConfigurationError, LedgerAwayError
 from openai_meter.sinks import Feed
 
@@ -116,13 +118,21 @@ class Kept:
             raise ConfigurationError(f'scope={scope!r} is not known; use "process" or "fleet"')
         if self.ledger is None:
             raise ConfigurationError('scope="fleet" needs a ledger: install(ledger="sqlite:///usage.db")')
-        self.flush()
+        self._flush_feed(10.0)
         return self.ledger.model_stats()
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Waits until all calls so far are in the ledger (or in its spool while the database is away), and elsewhere.
 
+        Alerts that wait for webhooks are tried again at once, and waited for too; not for a webhook that does not take
+        them now.
+
         Returns:
-            Whether they are; ``True`` if they go nowhere.
+            Whether all calls are there, and all alerts delivered; ``True`` if they go nowhere.
         """
+        end = time.monotonic() + timeout
+        kept = self._flush_feed(timeout)
+        return flush_webhooks(end, self.settle) and kept
+
+    def _flush_feed(self, timeout: float) -> bool:
         return self._feed is None or self._feed.flush(timeout)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from openai_meter import asking
-from openai_meter.alarms import Alarms, OnAlert, checked_callback
+from openai_meter.alarms import Alarms, Hooks, OnAlert, webhook_setting
 from openai_meter.errors import ConfigurationError, UnsupportedClientError
 from openai_meter.history import opened
 from openai_meter.hosts import set_hosts
@@ -17,7 +17,6 @@ from openai_meter.meter import Block, Limits, Meter
 from openai_meter.scope import read_attribution
 from openai_meter.seam import BASE_CLIENT, MARK, Mark, seam
 from openai_meter.threads import threads as followed
-from openai_meter.thresholds import read_thresholds
 
 if TYPE_CHECKING:
     from openai_meter.asking import StreamUsage
@@ -51,6 +50,7 @@ def install(
     thresholds: Limits = None,
     on_alert: OnAlert | None = None,
     ledger: Ledger | str | None = None,
+    webhook: Hooks = None,
     otel: bool | None = None,
     otel_spans: bool | None = None,
 ) -> Meter:
@@ -85,6 +85,9 @@ def install(
         otel: whether metrics go to OpenTelemetry, to the program's own ``MeterProvider``, set now or later; see
             ``openai_meter.otel``, whose ``attach`` has more settings. ``False`` ends it.
         otel_spans: whether usage and cost are also set on the span that is current when a call is made.
+        webhook: where alerts are posted, beside the program: a URL (of your own, of Slack or of Discord), a
+            ``Webhook(url, secret=..., alerts=("cost",), ...)``, or a list of them; ``False``: nowhere. Also
+            ``OPENAI_METER_WEBHOOK`` and ``OPENAI_METER_WEBHOOK_SECRET``. ``meter.webhooks`` says what became of them.
 
     Returns:
         The meter that counts.
@@ -92,7 +95,8 @@ def install(
     Raises:
         ConfigurationError: a setting cannot be used; nothing is changed then.
         LedgerError: the ledger's database refuses us, or its tables are of a newer version.
-        MissingExtraError: a ledger needs ``pip install "openai-meter[ledger]"``, ``otel`` ``"openai-meter[otel]"``.
+        MissingExtraError: a ledger needs ``pip install "openai-meter[ledger]"``, ``otel`` ``"openai-meter[otel]"``, a
+            webhook's secret ``"openai-meter[webhook]"``.
     """
     telemetry = _checked_telemetry(otel, otel_spans)
     if meter is not None and not isinstance(meter, Meter):
@@ -107,8 +111,9 @@ def install(
             asking.configure(stream_usage or os.environ.get("OPENAI_METER_STREAM_USAGE") or "auto")
         chosen = meter or seam.installed or get_meter()
         chosen.configure(
-            recent=recent, thresholds=thresholds, on_alert=on_alert, prices=prices, models=models, discount=discount
-        )
+            recent=recent, thresholds=thresholds, on_alert=on_alert, prices=prices, models=models, discount=discount,
+            webhook=webhook_setting(webhook, chosen._store.alarms),  # noqa: SLF001
+        )  # fmt: skip
         if kept is not None:
             chosen.keep(kept)
         telemetry(chosen)
@@ -225,6 +230,7 @@ def track(
     meter: Meter | None = None,
     thresholds: Limits = False,
     on_alert: OnAlert | None = None,
+    webhook: Hooks = None,
     **attribution: str | None,
 ) -> Block:
     """A block with totals of its own: all calls that are made in it, from whatever client.
@@ -237,13 +243,16 @@ def track(
         meter: the meter whose settings the block shares; the process-wide one by default.
         thresholds: limits for the block alone, as for :func:`install`; none by default.
         on_alert: is called with each ``Alert`` of the block.
+        webhook: where the alerts of the block are posted, as for :func:`install`; by default where the meter's are.
         attribution: ``agent``, ``operation``, ``user``, ``session``; any other name is a tag. The calls carry these.
 
     Raises:
-        ConfigurationError: a name or a value is not text.
+        ConfigurationError: a name or a value is not text, or a setting cannot be used.
+        MissingExtraError: a webhook's secret needs ``pip install "openai-meter[webhook]"``.
     """
     if name is not None and not isinstance(name, str):
         raise ConfigurationError(f"track({name!r}) has no text for a name; as a decorator, write @track()")
     who = read_attribution(attribution)
-    alarms = Alarms(read_thresholds(thresholds), checked_callback(on_alert))
-    return _Tracked(name, who, meter or seam.installed or get_meter(), alarms if alarms.watch.thresholds else None)
+    chosen = meter or seam.installed or get_meter()
+    alarms = Alarms(thresholds, on_alert, webhook_setting(webhook, chosen._store.alarms), name)  # noqa: SLF001
+    return _Tracked(name, who, chosen, alarms if alarms.watch.thresholds else None)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from openai_meter import faults
-from openai_meter.alarms import Alarms, OnAlert, checked_callback
+from openai_meter.alarms import Alarms, Hooks, OnAlert, finish_webhooks
 from openai_meter.bounded import Bounded
 from openai_meter.call import Call
 from openai_meter.errors import ConfigurationError
@@ -25,7 +25,7 @@ from openai_meter.scope import Attribution, Scoped, Surroundings
 from openai_meter.services import Services
 from openai_meter.store import Store, Totals, Unpriced
 from openai_meter.tariff import Tariff
-from openai_meter.thresholds import Threshold, read_thresholds
+from openai_meter.thresholds import Threshold
 from openai_meter.usage import Usage
 from openai_meter.worker import worker
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from openai_meter.observe import OpenCall, Pending
     from openai_meter.prices import Cost, CostLine, Deployment, Price, PriceBook
     from openai_meter.thresholds import Alert, Burn
+    from openai_meter.webhook import Deliveries
 
 Limits = Mapping[str, Any] | Sequence[Threshold] | bool | None
 
@@ -160,6 +161,11 @@ class Readings(Reporting):
         self.meter.settle()
         return () if (watch := self._store.watched()) is None else watch.burn()
 
+    @property
+    def webhooks(self) -> tuple[Deliveries, ...]:
+        """What became of the alerts for each webhook, in this process."""
+        return () if self._store.alarms is None else self._store.alarms.deliveries()
+
     def recommendations(self) -> tuple[Recommendation, ...]:
         """What would save tokens or money, as the recent calls show, the largest saving first."""
         from openai_meter.advice import recommendations  # noqa: PLC0415 - only who asks for advice pays for it
@@ -206,6 +212,7 @@ class Meter(Services, Kept, Readings):
         thresholds: the limits whose passing raises an alert (``thresholds.DEFAULTS``): a dict such as
             ``{"cost": 5.0, "calls": None}``, a list of ``Threshold``, or ``False`` for none.
         on_alert: is called with each ``Alert``, in a thread of the meter's own.
+        webhook: where alerts are posted: a URL, a ``Webhook``, or several.
 
     Raises:
         ConfigurationError: a setting cannot be used; the message says why.
@@ -220,9 +227,9 @@ class Meter(Services, Kept, Readings):
         discount: Number = 0,
         thresholds: Limits = None,
         on_alert: OnAlert | None = None,
+        webhook: Hooks = None,
     ) -> None:
-        alarms = Alarms(read_thresholds(thresholds), checked_callback(on_alert))
-        super().__init__(_checked_recent(recent), alarms)
+        super().__init__(_checked_recent(recent), Alarms(thresholds, on_alert, webhook))
         self._counted: Bounded[tuple[str, str], Usage | None] = Bounded(10_000)
         self._settings: dict[str, Any] = {"prices": prices, "models": models, "discount": discount}
         self._tariff = Tariff(self._reprice)
@@ -240,6 +247,7 @@ class Meter(Services, Kept, Readings):
         recent: int | None = None,
         thresholds: Limits = None,
         on_alert: OnAlert | None = None,
+        webhook: Hooks = None,
         **prices: Any,
     ) -> None:
         """Changes settings of a meter at work; ``None`` leaves a setting as it is.
@@ -251,8 +259,7 @@ class Meter(Services, Kept, Readings):
             ConfigurationError: a value cannot be used; nothing is changed then.
         """
         checked = None if recent is None else _checked_recent(recent)
-        limits = None if thresholds is None else read_thresholds(thresholds)
-        callback = checked_callback(on_alert)
+        alarms = (self._store.alarms or Alarms(False)).changed(thresholds, on_alert, webhook)
         given = {name: value for name, value in prices.items() if value is not None}
         if given:
             settings = {**self._settings, **given}
@@ -260,10 +267,7 @@ class Meter(Services, Kept, Readings):
             self._settings = settings
         if checked is not None:
             self._store.resize(checked)
-        alarms = self._store.alarms
-        if alarms is not None and (limits is not None or callback is not None):
-            limits = alarms.watch.thresholds if limits is None else limits
-            self._store.alarms = Alarms(limits, callback or alarms.on_alert)
+        self._store.alarms = alarms
         if given:
             self.reprice()
 
@@ -402,10 +406,11 @@ _everyone: weakref.WeakSet[Readings] = weakref.WeakSet()
 
 
 def finish() -> None:
-    """Brings what was counted to where it goes, at the end of the process."""
+    """Brings what was counted to where it goes, and alerts to webhooks, at the end of the process."""
     for readings in list(_everyone):
         if isinstance(readings, Meter) and readings._feed is not None:  # noqa: SLF001 - of this module
             readings._feed.finish()  # noqa: SLF001
+    finish_webhooks()
 
 
 def start_over_in_child() -> None:

@@ -39,6 +39,7 @@ HOUSE = [
     "sums",
     "groups",
     "thresholds",
+    "webhook",
     "alarms",
     "store",
     "pulse",
@@ -79,6 +80,7 @@ HOUSE = [
     "archives",
     "upkeep",
     "live",
+    "dispatches",
     "cli",
 ]
 KNOWS_OPENAI = {"seam", "demo"}

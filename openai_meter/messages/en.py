@@ -192,6 +192,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "alert.session": " in session {name}",
     "alert.model": " on model {name}",
     "alert.during": " within {window}",
+    # Alerts as webhooks post them.
+    "webhook.of_block": "{text} in block {name}",
+    "webhook.test": "Test of openai_meter: {text}",
     # Advice. {where} is the model and the agent, as in alerts.
     "advice.saving": "That would have saved {saving}.",
     "advice.long_prompts": (
@@ -423,4 +426,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "The details of {n:,} call before {text} (UTC) were deleted.",
         "The details of {n:,} calls before {text} (UTC) were deleted.",
     ),
+    "cli.webhook.taken": "{webhook} took the test alert: {status} in {ms:,} ms",
+    "cli.webhook.refused": "{webhook} did not take the test alert: {status} in {ms:,} ms",
+    "cli.webhook.redirect": (
+        "{webhook} did not take the test alert: {status}, a redirect to {host}, which is never followed ({ms:,} ms)"
+    ),
+    "cli.webhook.not_posted": "{webhook} was not reached: {error} ({ms:,} ms)",
+    "cli.webhook.private": "Names of hosts in your own network are for --allow-private, or allow_private=True.",
+    "cli.webhook.answer": "< {status} from {address}",
 }

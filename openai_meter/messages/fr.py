@@ -188,6 +188,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "alert.session": " dans la session {name}",
     "alert.model": " sur le modèle {name}",
     "alert.during": " en {window}",
+    # Alerts as webhooks post them.
+    "webhook.of_block": "{text} dans le bloc {name}",
+    "webhook.test": "Test d'openai_meter : {text}",
     # Advice.
     "advice.saving": "Économie possible sur ces appels : {saving}.",
     "advice.long_prompts": (
@@ -429,4 +432,13 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "Les détails de {n:,} appel d'avant le {text} (UTC) ont été supprimés.",
         "Les détails de {n:,} appels d'avant le {text} (UTC) ont été supprimés.",
     ),
+    "cli.webhook.taken": "{webhook} a reçu l'alerte d'essai : {status} en {ms:,} ms",
+    "cli.webhook.refused": "{webhook} n'a pas accepté l'alerte d'essai : {status} en {ms:,} ms",
+    "cli.webhook.redirect": (
+        "{webhook} n'a pas accepté l'alerte d'essai : {status}, une redirection vers {host}, qui n'est jamais suivie "
+        "({ms:,} ms)"
+    ),
+    "cli.webhook.not_posted": "{webhook} n'a pas été atteint : {error} ({ms:,} ms)",
+    "cli.webhook.private": "Les noms d'hôtes de votre propre réseau demandent --allow-private, ou allow_private=True.",
+    "cli.webhook.answer": "< {status} de {address}",
 }
