@@ -1,8 +1,8 @@
 // Bars over time, stacked by group. plotly draws; names, legend and tips are elements of our own, so that no name ever
 // reaches plotly, which takes names for markup.
 import { at, h, say } from "./dom.js";
-import { brief, count, label, money, others, time } from "./format.js";
-import { lang, t } from "./i18n.js";
+import { brief, count, label, money, notation, others, time } from "./format.js";
+import { t } from "./i18n.js";
 import { state } from "./state.js";
 
 const COLOURS = 8;
@@ -87,8 +87,7 @@ async function draw() {
       marker: { color: probe(colour(group, place)) },
       hoverinfo: "none",
     }));
-  const dollars = state.metric === "cost";
-  const french = lang === "fr";
+  const { separators, prefix, suffix } = notation(state.metric === "cost");
   const axis = { fixedrange: true, zeroline: false, automargin: true };
   const layout = {
     barmode: "stack",
@@ -98,7 +97,7 @@ async function draw() {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(plot).fontFamily, size: 12, color: text },
-    separators: french ? ",\u202f" : ".,",
+    separators,
     showlegend: false,
     hovermode: "x",
     dragmode: false,
@@ -116,8 +115,8 @@ async function draw() {
       rangemode: "tozero",
       gridcolor: line,
       nticks: 5,
-      tickprefix: dollars && !french ? "$" : "",
-      ticksuffix: dollars && french ? " $" : "",
+      tickprefix: prefix,
+      ticksuffix: suffix,
       tickformat: state.metric === "cost" ? ",~f" : "~s",
     },
   };
@@ -225,6 +224,10 @@ export function show(overview = null) {
   const title = { metric: t(`page.metric.${state.metric}`), group: t(`by.${state.group}`) };
   say(at("chart-title"), t("page.chart", title));
   say(at("chart-words"), words());
+  const nothing = !series.groups.length;
+  at("chart-words").classList.toggle("unseen", !nothing);
+  at("plot").parentElement.hidden = nothing;
+  at("chart-figures").hidden = nothing;
   legend();
   figures();
   draw();
