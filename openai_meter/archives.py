@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
+from openai_meter import dashboards
 from openai_meter.errors import ConfigurationError, MeterError
 from openai_meter.inquiries import give_up
 from openai_meter.messages import Messages, language
@@ -313,6 +314,9 @@ def _add_export(app: "typer.Typer") -> None:
     @app.command("export")
     def export_calls(
         ctx: typer.Context,
+        what: Annotated[
+            str, typer.Argument(metavar="calls | grafana | prometheus-rules", help="What to write.")
+        ] = "calls",
         *,
         form: Annotated[str, typer.Option("--format", help="csv, jsonl, parquet or litellm.")] = "jsonl",
         output: Annotated[
@@ -327,8 +331,18 @@ def _add_export(app: "typer.Typer") -> None:
         user: Annotated[list[str] | None, options.of("user")] = None,
         session: Annotated[list[str] | None, options.of("session")] = None,
         tag: Annotated[list[str] | None, options.tag] = None,
+        lang: Annotated[str | None, typer.Option("--lang", help="Of a dashboard or rules: en or fr.")] = None,
     ) -> None:
-        """Write the calls of a ledger for other programs, one row each."""
+        """Write the calls of a ledger for other programs, one row each; or a dashboard, or alert rules.
+
+        grafana is a dashboard, prometheus-rules are alert rules: both for the metrics of openai_meter.prometheus.
+        """
+        if what in dashboards.WRITTEN:
+            _usable(lambda: language(lang))
+            ctx.obj.append(partial(dashboards.export, what, output, lang))
+            return
+        if what != "calls":
+            raise typer.BadParameter(f"{what!r} cannot be written; use calls, {', '.join(dashboards.WRITTEN)}")
         part = Part(ledger, since, until, timezone, _filters(tag, model=model, agent=agent, user=user, session=session))
         ctx.obj.append(partial(export, part, form, output))
 

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import openai_meter
-from openai_meter import archives, inquiries, runner
+from openai_meter import archives, inquiries, runner, serving
 from openai_meter.ending import Ending, Look, Summary, dimensions_of, form_of, ledger_of, report_file
 from openai_meter.errors import ConfigurationError, MeterError
 from openai_meter.messages import language
 from openai_meter.scope import Scoped, tag
+from openai_meter.serving import port_of
 
 if TYPE_CHECKING:
     import typer
@@ -47,7 +48,7 @@ def _read_run(args: list[str]) -> Job | None:
     if args[:1] != ["run"]:
         return None
     try:
-        long = ["json", "quiet", "output=", "format=", "by=", "lang=", "report=", "ledger="]
+        long = ["json", "quiet", "output=", "format=", "by=", "lang=", "report=", "ledger=", "serve="]
         pairs, program = getopt.getopt(args[1:], "mqo:", long)
         options = dict(pairs)
         return _prepare(
@@ -63,6 +64,7 @@ def _read_run(args: list[str]) -> Job | None:
             output=options.get("--output", options.get("-o")),
             report=options.get("--report"),
             ledger=options.get("--ledger"),
+            serve=options.get("--serve"),
         )
     except (getopt.GetoptError, runner.ProgramNotFoundError, NotADirectoryError, MeterError):
         return None
@@ -86,14 +88,15 @@ def _prepare(
     output: str | None = None,
     report: str | None = None,
     ledger: str | None = None,
+    serve: str | None = None,
 ) -> Job:
     """The job of running a program.
 
     Raises:
         ProgramNotFoundError: there is no such program.
         NotADirectoryError: there is no such folder for the output.
-        ConfigurationError: the summary or the report cannot look like that, or there is no such ledger.
-        MissingExtraError: a ledger needs a package that is not installed.
+        ConfigurationError: the summary or the report cannot look like that, or there is no such ledger or port.
+        MissingExtraError: a ledger or the server needs a package that is not installed.
     """
     if not program:
         raise runner.ProgramNotFoundError("name the program to run")
@@ -103,7 +106,8 @@ def _prepare(
     name, *args = program
     found = runner.find_module(name, args) if module else runner.find_program(name, args)
     summary = look._replace(lang=_spoken(look.lang)).summary()
-    return partial(runner.run, found, Ending(summary, path, report_file(report), ledger_of(ledger)))
+    ending = Ending(summary, path, report_file(report), ledger_of(ledger), port_of(serve))
+    return partial(runner.run, found, ending)
 
 
 def _read_command_line(args: list[str]) -> Job:
@@ -205,6 +209,12 @@ def _make_app() -> "typer.Typer":
         by: Annotated[str | None, by_option] = None,
         lang: Annotated[str | None, spoken_option] = None,
         ledger: Annotated[str | None, ledger_option] = None,
+        serve: Annotated[
+            str | None,
+            typer.Option(
+                metavar="PORT", callback=_checked(port_of), help="Show the dashboard while it runs; 0 is any free port."
+            ),
+        ] = None,
     ) -> None:
         """Run a program as python does, and write at its end what it used.
 
@@ -212,7 +222,8 @@ def _make_app() -> "typer.Typer":
         """
         try:
             look = Look(as_json, quiet, form, by, lang)
-            ctx.obj.append(_prepare(program, module=module, look=look, output=output, report=report, ledger=ledger))
+            where = {"output": output, "report": report, "ledger": ledger, "serve": serve}
+            ctx.obj.append(_prepare(program, module=module, look=look, **where))
         except runner.ProgramNotFoundError as error:
             raise typer.BadParameter(str(error), param_hint="PROGRAM") from None
         except NotADirectoryError as error:
@@ -268,6 +279,7 @@ def _make_app() -> "typer.Typer":
 
     _add_estimate(app)
     archives.add_commands(app)
+    serving.add_commands(app)
     return app
 
 

@@ -170,17 +170,24 @@ class Ending:
         output: the file for the summary; standard error by default.
         report: a file for a report beside the summary; its suffix says its form.
         ledger: where the calls are kept for ever.
+        serve: the port of the API and the dashboard, if the program is to be watched.
 
     A forked child that has made calls speaks for itself, and adds its process id to the names of the files.
     """
 
     def __init__(
-        self, summary: Summary, output: Path | None = None, report: Path | None = None, ledger: Ledger | None = None
+        self,
+        summary: Summary,
+        output: Path | None = None,
+        report: Path | None = None,
+        ledger: Ledger | None = None,
+        serve: int | None = None,
     ) -> None:
         self._summary = summary
         self._ledger = ledger
         self._output = output and output.absolute()
         self._report = report and report.absolute()
+        self._serve = serve
         self._process = os.getpid()
         self._meter: Meter | None = None
         self._fault = ""
@@ -192,6 +199,10 @@ class Ending:
             self._meter = openai_meter.install(ledger=self._ledger)
         except Exception as error:
             self._fault = f"{type(error).__name__}: {error}"
+        if self._serve is not None and self._meter is not None:
+            from openai_meter import serving  # noqa: PLC0415 - not for a plain `run`
+
+            _write_to_stderr(f"openai-meter: {serving.beside(self._meter, self._serve, self._summary.lang)}\n")
 
     def arrange(self) -> None:
         """Starts the meter, and sees to it that the summary comes last: handlers run in the reverse order."""

@@ -67,6 +67,8 @@ HOUSE = [
     "runner",
     "inquiries",
     "server",
+    "serving",
+    "dashboards",
     "archives",
     "cli",
 ]

@@ -155,7 +155,7 @@ class Collector:
                 for row, totals in ever.items():
                     for part, value in counter.parts(totals):
                         own = () if counter.label is None else (part,)
-                        family.add_metric([*row, *own], face.past.rising((counter.name, part, *row), value))
+                        family.add_metric([*map(_written, row), *own], face.past.rising((counter.name, part, *row), value))
                 yield family
             yield from self._gauges(now, face.others())
 
@@ -170,7 +170,7 @@ class Collector:
             labels=self._labels,
         )
         for row, totals in now.items():
-            unpriced.add_metric(row, totals.unpriced_calls)
+            unpriced.add_metric([*map(_written, row)], totals.unpriced_calls)
         yield unpriced
         latest = max((one.last_call_at for one in now.values() if one.last_call_at), default=None)
         last = GaugeMetricFamily(f"{self._namespace}_last_call_timestamp_seconds", "When the latest call began.")
@@ -214,6 +214,11 @@ def exposition(
     registry.register(Collector(source, labels=labels, namespace=namespace, cache=cache))
     encode, content_type = choose_encoder(accept or "")
     return encode(registry), content_type
+
+
+def _written(value: str) -> str:
+    """A label as UTF-8 can hold it: a program may name something by half a character."""
+    return value.encode("utf-8", "replace").decode("utf-8")
 
 
 def _label_names(dimensions: tuple[str, ...]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from openai_meter.errors import ConfigurationError
 from openai_meter.messages import Messages
 from openai_meter.server import overview as overviews
 from openai_meter.server.params import filters_of, written
-from openai_meter.server.problems import Problem, json_response
+from openai_meter.server.problems import RequestError, json_response
 from openai_meter.server.recent import Asked
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def stats(asked: Inquiry) -> Response:
 
 def _stats(asked: Inquiry) -> dict[str, Any]:
     source, lang = asked.source, asked.lang
-    report = source.report(("model",), Asked(), {}, lang)
+    report = source.whole(lang)
     exceeded = _alerts(asked)
     first = None if source.meter is None else source.meter.check_thresholds()
     return {
@@ -90,7 +90,7 @@ def reset(asked: Inquiry) -> Response:
     before = asked.source.reset()
     asked.fresh.clear()
     if before is None:
-        raise Problem(
+        raise RequestError(
             409,
             "what is served is a ledger, which is not forgotten",
             "Start from a date instead (since=...), or delete the details of old calls: Ledger.prune().",
@@ -125,7 +125,9 @@ def explain(asked: Inquiry) -> Response:
     call_id = asked.values["id"]
     found = None if len(call_id) > _ID or "\0" in call_id else asked.source.find(call_id)
     if found is None:
-        raise Problem(404, "there is no such call", "The ids are those of /api/calls; a meter keeps its recent calls.")
+        raise RequestError(
+            404, "there is no such call", "The ids are those of /api/calls; a meter keeps its recent calls."
+        )
     from openai_meter.reports.bills import bill_values  # noqa: PLC0415 - rich is only loaded behind a bill
 
     call, book = found
@@ -181,7 +183,7 @@ def report(asked: Inquiry) -> Response:
     by = _dimensions(values["by"])
     since, until = (_moment(name, values[name], zone) for name in ("since", "until"))
     if since is not None and until is not None and until <= since:
-        raise Problem(400, "until is not after since")
+        raise RequestError(400, "until is not after since")
     key = ("report", by, since, until, str(zone), repr(filters_of(values)), form, asked.lang)
     text = asked.fresh.get(
         key,

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from openai_meter import faults
 from openai_meter.errors import ConfigurationError, LedgerError, MissingExtraError
 from openai_meter.messages import Messages, language, languages
-from openai_meter.server import answers, events, openapi
+from openai_meter.server import answers, dashboard, events, openapi
 from openai_meter.server.answers import Inquiry
 from openai_meter.server.fresh import Fresh
 from openai_meter.server.params import (
@@ -37,7 +37,7 @@ from openai_meter.server.params import (
     read,
     text,
 )
-from openai_meter.server.problems import CODES, Problem
+from openai_meter.server.problems import CODES, RequestError
 from openai_meter.server.security import Guard, checked_token
 from openai_meter.server.sources import LedgerSource, MeterSource, Source
 
@@ -73,7 +73,7 @@ _BY = text("by", "What to group by: `day`, `model`, `agent`, `tag:NAME`, ...; se
 
 ROUTES: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/stats", "The stats of every model.", answers.stats, (LANG,), "Stats"),
-    Endpoint("POST", "/api/stats/reset", "Sets the meter back to zero.", answers.reset, (LANG,), "Reset", errors=(409,)),
+    Endpoint("POST", "/api/stats/reset", "Sets the meter to zero.", answers.reset, (LANG,), "Reset", errors=(409,)),
     Endpoint(
         "GET", "/api/overview", "All that the dashboard shows at a glance.", answers.overview,
         (PERIOD, GROUP, ZONE, LANG), "Overview",
@@ -166,10 +166,10 @@ def create_app(
             Route(EVENTS.path, follow),
             Route("/openapi.json", describe),
             Route("/", go_home),
-            *_dashboard(bool(secret)),
+            *dashboard.routes(_language, token_needed=bool(secret)),
         ],
         middleware=[Middleware(Guard, token=False if token is False else secret, allowed_hosts=hosts)],
-        exception_handlers={Problem: _on_problem, HTTPException: _on_http},
+        exception_handlers={RequestError: _on_request_error, HTTPException: _on_http},
         lifespan=lifespan,
     )
     app.state.hub = hub
@@ -216,12 +216,6 @@ def _checked_hosts(hosts: Iterable[str]) -> tuple[str, ...]:
     return found
 
 
-def _dashboard(token_needed: bool) -> list[Route]:
-    from openai_meter.server import dashboard  # noqa: PLC0415 - it takes some time to load
-
-    return dashboard.routes(_language, token_needed=token_needed)
-
-
 # --- the way of a request ---------------------------------------------------------------------------------------------
 
 
@@ -234,14 +228,14 @@ def guarded(answer: Callable[[Inquiry], Response], asked: Inquiry) -> Response:
     """An answer; what goes wrong on the way to it is one of the errors that the API documents."""
     try:
         return answer(asked)
-    except Problem as problem:
-        return problem.response()
+    except RequestError as error:
+        return error.response()
     except ConfigurationError as error:
-        return Problem(400, str(error)).response()
+        return RequestError(400, str(error)).response()
     except (LedgerError, MissingExtraError) as error:
-        return Problem(503, str(error)).response()
+        return RequestError(503, str(error)).response()
     except Exception as error:
-        response = Problem(500, f"a fault inside openai_meter ({type(error).__name__})").response()
+        response = RequestError(500, f"a fault inside openai_meter ({type(error).__name__})").response()
         faults.caught(error, "answering a request")
         return response
 
@@ -277,8 +271,8 @@ def _weight(said: str) -> float:
         return 0.0
 
 
-async def _on_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
+async def _on_request_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
     return error.response()
 
 
@@ -287,7 +281,7 @@ async def _on_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = error.status_code if error.status_code in CODES else 400
     headers: Mapping[str, str] | None = error.headers
-    return Problem(status, _ROUTER.get(status, str(error.detail)), headers=headers).response()
+    return RequestError(status, _ROUTER.get(status, str(error.detail)), headers=headers).response()
 
 
 _ROUTER: dict[int, Any] = {404: "there is nothing under this address", 405: "this address has another method"}

@@ -15,9 +15,11 @@ from starlette.responses import Response, StreamingResponse
 from openai_meter import faults
 from openai_meter.errors import MeterError
 from openai_meter.server import answers
-from openai_meter.server.problems import Problem
+from openai_meter.server.problems import RequestError
 
 if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
     from openai_meter.server.answers import Inquiry
 
 __all__ = ["LISTENERS", "Hub"]
@@ -47,38 +49,33 @@ class Hub:
         """The stream of one listener.
 
         Raises:
-            Problem: too many listen.
+            RequestError: too many listen, or there is nothing to be told now.
         """
         if self.listeners >= LISTENERS:
-            raise Problem(503, f"{LISTENERS} listen already", "Ask /api/live from time to time instead.")
+            raise _TOO_MANY
         first = await _look(asked)
-        if isinstance(first, Problem):
+        if isinstance(first, RequestError):
             raise first
-        return StreamingResponse(
-            self._events(asked, first), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
-        )
+        return _Stream(self, self._events(asked, first))
 
     async def _events(self, asked: Inquiry, first: dict[str, Any]) -> AsyncIterator[str]:
-        self.listeners += 1
-        try:
-            began = asked.source.since
-            yield "retry: 2000\n\n" + _event("live", first)
-            told, spoke = _figures(first), time.monotonic()
-            while await self._wait():
-                if (since := asked.source.since) != began:
-                    began = since
-                    asked.fresh.clear()
-                    yield _event("reset", {"since": None if since is None else since.isoformat()})
-                    told = None
-                found = await _look(asked)
-                if isinstance(found, dict) and _figures(found) != told:
-                    told, spoke = _figures(found), time.monotonic()
-                    yield _event("live", found)
-                elif time.monotonic() - spoke >= _QUIET:
-                    spoke = time.monotonic()
-                    yield ": still here\n\n"
-        finally:
-            self.listeners -= 1
+        began = asked.source.since
+        yield "retry: 2000\n\n" + _event("live", first)
+        told: dict[str, Any] | None = _figures(first)
+        spoke = time.monotonic()
+        while await self._wait():
+            if (since := asked.source.since) != began:
+                began = since
+                asked.fresh.clear()
+                yield _event("reset", {"since": None if since is None else since.isoformat()})
+                told = None
+            found = await _look(asked)
+            if isinstance(found, dict) and _figures(found) != told:
+                told, spoke = _figures(found), time.monotonic()
+                yield _event("live", found)
+            elif time.monotonic() - spoke >= _QUIET:
+                spoke = time.monotonic()
+                yield ": still here\n\n"
 
     async def _wait(self) -> bool:
         """Waits for the next look; ``False`` if there is none."""
@@ -91,16 +88,38 @@ class Hub:
         return False
 
 
-async def _look(asked: Inquiry) -> dict[str, Any] | Problem:
+class _Stream(StreamingResponse):
+    """A stream that counts as a listener for as long as it is sent, however it ends."""
+
+    def __init__(self, hub: Hub, events: AsyncIterator[str]) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        self._hub = hub
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it."""
+        if self._hub.listeners >= LISTENERS:  # others came while the first figures were looked up
+            await _TOO_MANY.response()(scope, receive, send)
+            return
+        self._hub.listeners += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._hub.listeners -= 1
+
+
+_TOO_MANY = RequestError(503, f"{LISTENERS} listen already", "Ask /api/live from time to time instead.")
+
+
+async def _look(asked: Inquiry) -> dict[str, Any] | RequestError:
     try:
         return await run_in_threadpool(answers.pulse, asked)
-    except Problem as problem:
-        return problem
+    except RequestError as error:
+        return error
     except MeterError as error:  # the ledger is away: it may come back
-        return Problem(503, str(error))
+        return RequestError(503, str(error))
     except Exception as error:
         faults.caught(error, "looking at what happens")
-        return Problem(500, f"a fault inside openai_meter ({type(error).__name__})")
+        return RequestError(500, f"a fault inside openai_meter ({type(error).__name__})")
 
 
 def _figures(found: dict[str, Any]) -> dict[str, Any]:

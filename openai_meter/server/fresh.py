@@ -1,4 +1,4 @@
-"""Keeps answers for a moment where making them costs something, so that reading never slows the calls that are metered."""
+"""Keeps answers for a moment where making them costs something: reading must not slow the calls that are metered."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, tzinfo
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from openai_meter import groups
 from openai_meter.money import Amount
 from openai_meter.server.recent import Asked
-from openai_meter.server.windows import Step, Window, label, starts, window_of
+from openai_meter.server.windows import Window, label, starts, window_of
 
 if TYPE_CHECKING:
     from openai_meter.server.sources import Source
@@ -47,7 +46,8 @@ def overview(source: Source, period: str, group: str, zone: tzinfo, now: datetim
         source.sums(group, Asked(window_of(one, zone, now).since, None, zone)) for one in ("today", "month")
     )
     whole = source.sums(group, asked)
-    since = window.since or whole.totals.first_call_at
+    first = whole.totals.first_call_at
+    since = window.since or first
     return {
         "at": now.isoformat(),
         "scope": "process" if source.ledger is None else "fleet",
@@ -63,7 +63,7 @@ def overview(source: Source, period: str, group: str, zone: tzinfo, now: datetim
             "previous": _previous(source, window, group, zone),
         },
         "forecast": source.forecast(zone),
-        "series": _series(source, group, window._replace(since=since), zone, [*whole.rows]),
+        "series": _series(source, group, window._replace(since=_began(source, since, first)), zone, [*whole.rows]),
         "rows": [named(name) | totals.to_dict() for name, totals in whole.rows.items()],
     }
 
@@ -79,16 +79,22 @@ def _previous(source: Source, window: Window, group: str, zone: tzinfo) -> dict[
     return None if found.partial else found.totals.to_dict()
 
 
+def _began(source: Source, since: datetime | None, first: datetime | None) -> datetime | None:
+    """Where a series begins: of a meter alone, not before there was anything."""
+    if since is None or source.ledger is not None or source.since is None:
+        return since
+    return max(since, min(source.since, first or source.since))
+
+
 def _series(source: Source, group: str, window: Window, zone: tzinfo, names: list[str]) -> dict[str, Any]:
     if window.since is None:
         return {"step": window.step, "starts": [], "groups": []}
     step = window.step
-    began = window.since if source.ledger is not None or source.since is None else max(window.since, source.since)
-    if source.ledger is None and window.until - began <= _YOUNG:
+    if source.ledger is None and window.until - window.since <= _YOUNG:
         step = "minute"
-    at = starts(step, began, window.until, zone)
+    at = starts(step, window.since, window.until, zone)
     places = {label(step, moment, zone): place for place, moment in enumerate(at)}
-    rows = source.series(group, step, Asked(began, None, zone))
+    rows = source.series(group, step, Asked(window.since, None, zone))
     shown = [name for name in names if not named(name).get("other")][:_SHOWN]
     lines: dict[str | None, _Line] = {}
     for (time, name), totals in rows.items():

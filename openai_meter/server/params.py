@@ -13,7 +13,7 @@ from openai_meter import groups
 from openai_meter.call import Status
 from openai_meter.errors import ConfigurationError
 from openai_meter.messages import languages
-from openai_meter.server.problems import Problem
+from openai_meter.server.problems import RequestError
 from openai_meter.server.recent import Place
 from openai_meter.server.windows import PERIODS, zone_named
 
@@ -103,13 +103,12 @@ PERIOD = choice("period", "Which period, up to now.", tuple(PERIODS), "7d")
 ZONE = text("timezone", "Whose days: a name such as `Europe/Paris`; UTC by default.", read=_zone)
 FILTERS: tuple[Param, ...] = (
     *(
-        text(name, f"Only calls of this {name}; several are alternatives, and empty is that nobody was named.", many=True,
-             read=_somebody)
+        text(name, f"Only calls of this {name}; several are alternatives, empty is nobody.", many=True, read=_somebody)
         for name in groups.DIMENSIONS
         if name != "tag"
     ),
     text("tag", "Only calls with this tag, as `NAME=VALUE`.", many=True, read=_tag),
-)  # fmt: skip
+)
 STATUS = choice("status", "Only calls that ended so; several are alternatives.", get_args(Status), None, many=True)
 
 
@@ -158,29 +157,29 @@ def read(query: bytes, params: tuple[Param, ...]) -> dict[str, Any]:
     """The values of a query string, those that are not given included.
 
     Raises:
-        Problem: it cannot be read, or has something that the route does not know.
+        RequestError: it cannot be read, or has something that the route does not know.
     """
     if len(query) > QUERY:
-        raise Problem(400, f"the query string has {len(query)} bytes; {QUERY} are the most")
+        raise RequestError(400, f"the query string has {len(query)} bytes; {QUERY} are the most")
     try:
         said = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_FIELDS)
     except ValueError:
-        raise Problem(400, "the query string is no text in UTF-8, or has too many parameters") from None
+        raise RequestError(400, "the query string is no text in UTF-8, or has too many parameters") from None
     known = {param.name: param for param in params}
     found: dict[str, list[Any]] = {}
     for name, value in said:
         param = known.get(name)
         if param is None:
             names = ", ".join(known) or "none"
-            raise Problem(400, f"there is no parameter {_shown(name)} here", f"There are: {names}.")
+            raise RequestError(400, f"there is no parameter {_shown(name)} here", f"There are: {names}.")
         if len(value) > _TEXT or "\0" in value:
-            raise Problem(400, f"{name} is too long, or has a NUL in it", f"{_TEXT} characters are the most.")
+            raise RequestError(400, f"{name} is too long, or has a NUL in it", f"{_TEXT} characters are the most.")
         try:
             found.setdefault(name, []).append(param.read(value))
         except ValueError as error:
-            raise Problem(400, f"{name}={_shown(value)} cannot be used: {error}") from None
+            raise RequestError(400, f"{name}={_shown(value)} cannot be used: {error}") from None
         if len(found[name]) > 1 and not param.many:
-            raise Problem(400, f"{name} is given more than once")
+            raise RequestError(400, f"{name} is given more than once")
     return {
         param.name: (
             tuple(found.get(param.name, param.default)) if param.many else found.get(param.name, [param.default])[0]

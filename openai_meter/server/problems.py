@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-__all__ = ["CODES", "Problem", "json_response"]
+__all__ = ["CODES", "RequestError", "json_response"]
 
 CODES: Mapping[int, tuple[str, str]] = {
     400: ("bad_request", "A parameter cannot be used; the message says which, and what would do."),
@@ -25,7 +25,7 @@ CODES: Mapping[int, tuple[str, str]] = {
 """The statuses that an error can have: the code in its body, and what it means."""
 
 
-class Problem(Exception):
+class RequestError(Exception):
     """A request that is answered by an error.
 
     Args:

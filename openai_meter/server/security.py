@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 
 from openai_meter.errors import ConfigurationError
-from openai_meter.server.problems import Problem
+from openai_meter.server.problems import RequestError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -112,8 +112,8 @@ class Guard:
 
         try:
             self._look(scope)
-        except Problem as problem:
-            await problem.response()(scope, receive, send_safely)
+        except RequestError as error:
+            await error.response()(scope, receive, send_safely)
             return
         await self._app(scope, receive, send_safely)
 
@@ -124,7 +124,7 @@ class Guard:
         self._look_at_token(headers, scope)
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length[:20]) > _BODY:
-            raise Problem(413, f"the body has {length[:20]} bytes; {_BODY} are the most")
+            raise RequestError(413, f"the body has {length[:20]} bytes; {_BODY} are the most")
         if scope["method"] not in _SAFE:
             _look_at_site(headers)
 
@@ -132,13 +132,13 @@ class Guard:
         values = headers.getlist("host")
         host = _hostname(values[0]) if len(values) == 1 else None
         if host is None:
-            raise Problem(421, "the request has no usable Host header")
+            raise RequestError(421, "the request has no usable Host header")
         known = self._hosts
         if known is None:
             known = frozenset({"*"}) if self._token or self._open else frozenset()
         if "*" in known or host in known or is_loopback(host):
             return
-        raise Problem(
+        raise RequestError(
             421,
             "this server is not known by that host",
             "Ask for localhost, or name the host: create_app(allowed_hosts=[...]), openai-meter serve --allow-host.",
@@ -153,7 +153,9 @@ class Guard:
         except ValueError:  # no network: a socket file, a test
             return
         if not is_loopback(client[0]):
-            raise Problem(403, "without a token, only this machine is answered", f"Set {TOKEN} where the server runs.")
+            raise RequestError(
+                403, "without a token, only this machine is answered", f"Set {TOKEN} where the server runs."
+            )
 
     def _look_at_token(self, headers: Headers, scope: Scope) -> None:
         path = _below_root(scope)
@@ -161,7 +163,7 @@ class Guard:
             return
         scheme, _, said = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(said.strip()), self._token):
-            raise Problem(401, "the token is missing or wrong", headers={"WWW-Authenticate": "Bearer"})
+            raise RequestError(401, "the token is missing or wrong", headers={"WWW-Authenticate": "Bearer"})
 
 
 def _digest(token: str) -> bytes:
@@ -197,13 +199,13 @@ def _netloc(origin: str) -> str | None:
 def _look_at_site(headers: Headers) -> None:
     """Refuses what a page of another site has sent, as browsers tell: by Sec-Fetch-Site, Origin and the type."""
     if headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
-        raise Problem(403, "the request comes from another site")
+        raise RequestError(403, "the request comes from another site")
     origin = headers.get("origin")
     if origin is not None and _netloc(origin) != headers["host"].lower():
-        raise Problem(403, "the request comes from another site")
+        raise RequestError(403, "the request comes from another site")
     kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise Problem(403, "the body is that of a form", "Send no body, or Content-Type: application/json.")
+        raise RequestError(403, "the body is that of a form", "Send no body, or Content-Type: application/json.")
 
 
 def _add_headers(headers: MutableHeaders) -> None:

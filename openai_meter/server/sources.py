@@ -72,7 +72,10 @@ class Source(Protocol):
         """Since when is counted; ``None`` if that is not said."""
 
     def stats(self) -> Mapping[str, ModelStats]:
-        """The stats of every model."""
+        """The stats of every model, as far back as it counts."""
+
+    def whole(self, lang: str) -> Report:
+        """The report by model on all that :meth:`stats` counts."""
 
     def report(self, by: tuple[str, ...], asked: Asked, filters: Filters, lang: str) -> Report:
         """A report on a period."""
@@ -131,6 +134,10 @@ class LedgerSource:
     def stats(self) -> Mapping[str, ModelStats]:
         """The stats of every model, over all that the ledger holds."""
         return self._ledger.model_stats()
+
+    def whole(self, lang: str) -> Report:
+        """The report by model on all that the ledger holds."""
+        return self.report(("model",), Asked(), {}, lang)
 
     def report(self, by: tuple[str, ...], asked: Asked, filters: Filters, lang: str) -> Report:  # noqa: ARG002 - it has no alerts
         """A report on a period."""
@@ -233,6 +240,10 @@ class MeterSource:
         """The stats of every model since the meter began."""
         return self.meter.get_all_stats()
 
+    def whole(self, lang: str) -> Report:
+        """The report by model on all since the meter began."""
+        return self.meter.report("model", lang=lang)
+
     def _history(self) -> LedgerSource | None:
         ledger = self.ledger
         if ledger is None:
@@ -261,11 +272,9 @@ class MeterSource:
         """The totals of a period by a dimension."""
         if history := self._history():
             return history.sums(group, asked)
-        began = self.meter.started_at
-        if asked.until is not None and asked.until <= began:
-            return Sums(Totals(), {})
-        if asked.since is None or asked.since <= began:
-            report = self.meter.report((group,), lang="en")
+        report = self.meter.report(group, lang="en")
+        first = report.totals.first_call_at
+        if asked.until is None and (asked.since is None or first is None or first >= asked.since):
             return Sums(report.totals, {row.key[0]: row.totals for row in report.rows})
         from openai_meter.reports import values  # noqa: PLC0415 - not before a report is asked for
 
