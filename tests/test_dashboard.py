@@ -151,6 +151,16 @@ def column(page: Any, place: int, table: str = "table") -> list[str]:
     return page.eval_on_selector_all(f"#{table} > tbody > tr", f"rows => rows.map(r => r.cells[{place}].innerText)")
 
 
+def point_at_the_last_bar(page: Any, wanted: str) -> None:
+    """Points at the last bar of the chart, and waits until that is said of it."""
+    page.locator("#plot").scroll_into_view_if_needed()
+    box = page.locator("#plot").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(box["x"] + box["width"] - 16, box["y"] + box["height"] / 2, steps=5)
+    page.wait_for_function("wanted => document.getElementById('tip').innerText.includes(wanted)", arg=wanted)
+    assert page.locator("#tip").is_visible()
+
+
 def shown_cost(totals: dict[str, Any]) -> str:
     """A cost as the page has to show it."""
     if totals["cost"] is None:
@@ -272,10 +282,7 @@ def test_the_chart_shows_what_the_table_below_it_says(open_page, serve, ledger) 
     page.locator("#legend button").first.click()
     until_drawn(page, 2)
     assert page.locator("#legend button").first.get_attribute("aria-pressed") == "false"
-    box = page.locator("#plot .bglayer, #plot .draglayer").last.bounding_box()
-    page.mouse.move(box["x"] + box["width"] - 5, box["y"] + box["height"] / 2)
-    page.wait_for_selector("#tip", state="visible")
-    assert "gpt-5-mini" in page.inner_text("#tip")
+    point_at_the_last_bar(page, "gpt-5-mini")
 
 
 def test_the_table_can_be_sorted_and_searched(open_page, serve) -> None:
@@ -433,10 +440,7 @@ def test_names_are_text(open_page, serve, group) -> None:
     assert column(page, 0) == [wanted]
     until_drawn(page, 1)
     assert page.inner_text("#legend .name") == wanted
-    box = page.locator("#plot .draglayer").bounding_box()
-    page.mouse.move(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
-    page.wait_for_selector("#tip", state="visible")
-    assert wanted in page.inner_text("#tip")
+    point_at_the_last_bar(page, wanted)
     page.click("#calls .toggle button >> nth=0")
     page.wait_for_selector("#calls .detail .facts")
     assert NASTY in page.inner_text("#calls tbody")

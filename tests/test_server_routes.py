@@ -365,7 +365,15 @@ def test_other_methods_and_addresses(api) -> None:
 
 # --- what callers name things -----------------------------------------------------------------------------------------
 
-ODD = ["<script>alert(1)</script>", "a\r\nSet-Cookie: x=1", "\x00\x1b[31m", "=1+1", "\u202eabc", "\ud800", "x" * 1_000_000]
+ODD = [
+    "<script>alert(1)</script>",
+    "a\r\nSet-Cookie: x=1",
+    "\x00\x1b[31m",
+    "=1+1",
+    "\u202eabc",
+    "\ud800",
+    "x" * 1_000_000,
+]
 
 
 @pytest.mark.parametrize("name", ODD, ids=range(len(ODD)))

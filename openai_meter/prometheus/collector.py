@@ -155,7 +155,9 @@ class Collector:
                 for row, totals in ever.items():
                     for part, value in counter.parts(totals):
                         own = () if counter.label is None else (part,)
-                        family.add_metric([*map(_written, row), *own], face.past.rising((counter.name, part, *row), value))
+                        family.add_metric(
+                            [*map(_written, row), *own], face.past.rising((counter.name, part, *row), value)
+                        )
                 yield family
             yield from self._gauges(now, face.others())
 

@@ -9,6 +9,7 @@ const COLOURS = 8;
 const hidden = new Set();
 let series = null;
 let plotly = null;
+let standing = "";
 
 const write = () => (state.metric === "cost" ? money : state.metric === "tokens" ? brief : count);
 const named = (group) => (group.other ? others(state.group) : label(group.name, state.group));
@@ -221,6 +222,10 @@ function words() {
 export function show(overview = null) {
   if (overview) series = overview.series;
   if (!series) return;
+  // Nothing is drawn again that stands there already: who points at a bar goes on reading.
+  const wanted = JSON.stringify([series, state.metric, state.group]);
+  if (wanted === standing) return;
+  standing = wanted;
   const title = { metric: t(`page.metric.${state.metric}`), group: t(`by.${state.group}`) };
   say(at("chart-title"), t("page.chart", title));
   say(at("chart-words"), words());
