@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from openai_meter.errors import ConfigurationError
 from openai_meter.messages import Messages
@@ -43,8 +43,6 @@ class Inquiry(NamedTuple):
     """The parameters, by their names, and the parts of the path."""
     m: Messages
     """The language of the answer."""
-    root: str
-    """What stands before the paths of the application."""
 
     @property
     def lang(self) -> str:
@@ -244,8 +242,3 @@ def health(asked: Inquiry) -> Response:
     ledger = asked.source.ledger
     away = ledger is not None and ledger.stats.away
     return json_response({"status": "degraded" if away else "ok", "version": __version__})
-
-
-def home(asked: Inquiry) -> Response:
-    """Sends a browser to the dashboard."""
-    return RedirectResponse(f"{asked.root}/dashboard", 307)

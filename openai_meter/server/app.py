@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from openai_meter import faults
@@ -151,7 +151,7 @@ def create_app(
         return openapi.response((*ROUTES, EVENTS), request.scope.get("root_path", ""), with_token=bool(secret))
 
     async def go_home(request: Request) -> Response:
-        return answers.home(_read(request, _HOME, source, fresh))
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/dashboard", 307)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -174,9 +174,6 @@ def create_app(
     )
     app.state.hub = hub
     return app
-
-
-_HOME = Endpoint("GET", "/", "Sends a browser to the dashboard.", answers.home)
 
 
 def _source(meter: Meter | None, ledger: Ledger | str | None) -> Source:
@@ -243,7 +240,7 @@ def guarded(answer: Callable[[Inquiry], Response], asked: Inquiry) -> Response:
 def _read(request: Request, row: Endpoint, source: Source, fresh: Fresh) -> Inquiry:
     values = read(request.scope["query_string"], row.params) | request.path_params
     m = _language(values.get("lang"), request.headers.get("accept-language", ""))
-    return Inquiry(source, fresh, values, m, str(request.scope.get("root_path", "")))
+    return Inquiry(source, fresh, values, m)
 
 
 def _language(wanted: str | None, accepted: str) -> Messages:
