@@ -77,7 +77,11 @@ async function glance(signal) {
 async function load() {
   reading?.abort();
   reading = new AbortController();
-  [overview] = await Promise.all([glance(reading.signal), calls.load()]);
+  // All at once, or what comes late would push away what somebody is reading.
+  const first = live ? live : get("api/live", {}, reading.signal);
+  const [found, now] = await Promise.all([glance(reading.signal), first, calls.load()]);
+  overview = found;
+  live ??= now;
   show();
 }
 

@@ -46,22 +46,20 @@ function probe(name) {
   return found;
 }
 
-/** When each bar begins, in words; the day is said where it is another one than before. */
-function when(place, short) {
-  const { starts, step } = series;
-  if (step === "hour" || step === "minute") {
-    const before = starts[place - 1];
-    const fresh = !before || time(before, "day") !== time(starts[place], "day");
-    return short && !fresh ? time(starts[place], step) : time(starts[place], "moment");
-  }
-  return time(starts[place], step);
-}
+const fine = () => series.step === "hour" || series.step === "minute";
 
+/** When a bar begins, in words. */
+const when = (place) => time(series.starts[place], fine() ? "moment" : series.step);
+
+/** As many labels as there is room for; the day is said where it is another one than before. */
 function ticks(width) {
-  const { starts } = series;
-  const step = Math.max(1, Math.ceil(starts.length / Math.max(2, Math.floor(width / 110))));
-  const places = starts.map((_, place) => place).filter((place) => place % step === 0);
-  return { tickvals: places, ticktext: places.map((place) => when(place, false)) };
+  const { starts, step } = series;
+  const every = Math.max(1, Math.ceil(starts.length / Math.max(2, Math.floor(width / 110))));
+  const places = starts.map((_, place) => place).filter((place) => place % every === every >> 1);
+  const day = (place) => time(starts[place], "day");
+  const text = (place, number) =>
+    fine() && number && day(places[number - 1]) === day(place) ? time(starts[place], step) : when(place);
+  return { tickvals: places, ticktext: places.map(text) };
 }
 
 async function draw() {
@@ -148,7 +146,7 @@ function tip(place, pointer) {
     );
   const box = at("tip");
   box.replaceChildren(
-    h("p", {}, h("span", {}, when(place, false)), h("strong", { class: "number" }, write()(all))),
+    h("p", {}, h("span", {}, when(place)), h("strong", { class: "number" }, write()(all))),
     h("ul", {}, rows),
   );
   box.hidden = false;
@@ -192,7 +190,7 @@ function figures() {
     h(
       "tr",
       {},
-      h("th", { scope: "row" }, when(place, false)),
+      h("th", { scope: "row" }, when(place)),
       series.groups.map((group) => h("td", { class: "number" }, write()(numbers(group)[place]))),
     ),
   );
@@ -213,7 +211,7 @@ function words() {
   if (!sums.length || !sums[most]) return t("page.nothing");
   return t("page.chart.words", {
     total: write()(sum(sums)),
-    when: when(most, false),
+    when: when(most),
     most: write()(sums[most]),
   });
 }
