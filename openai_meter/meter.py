@@ -64,7 +64,7 @@ class Readings(Reporting):
         return self._store.calls()
 
     def find(self, response_id: str) -> Call | None:
-        """The latest of the recent calls that the API gave this id, or ``None``. Waits for no price: it may have none."""
+        """The latest of the recent calls that the API gave this id, or ``None``. Its price may still be missing."""
         worker.drain()  # it may be one whose tokens are being estimated
         latest = islice(reversed(self._store.calls()), _SEARCHED)
         return next((call for call in latest if call.response_id == response_id), None)

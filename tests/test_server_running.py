@@ -76,7 +76,7 @@ def following(url: str, path: str = "/api/events") -> Iterator[Iterator[tuple[st
 
 def test_start_and_stop() -> None:
     """A server answers when it has started, and its port is free when it has stopped."""
-    with start(filled(call()), port=0) as server:
+    with start(filled(call()), port=0, max_age=0) as server:
         assert server.running
         assert get(f"{server.url}/api/stats")["totals"]["calls"] == 1
         port = urlsplit(server.url).port
@@ -86,12 +86,18 @@ def test_start_and_stop() -> None:
     server.stop()
 
 
+def test_answers_are_not_held_back() -> None:
+    """Connections send what they have at once: an answer in two parts would wait 40 ms for its second one."""
+    with start(filled(), port=0) as server:
+        assert server._listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_taken_port_is_said() -> None:
     """A port that is taken is an error with what to do, before anything is started."""
     threads = threading.active_count()
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        with pytest.raises(ConfigurationError, match="is taken; use another"):
-            start(filled(), port=taken.getsockname()[1])
+    taken = socket.create_server(("127.0.0.1", 0))
+    with taken, pytest.raises(ConfigurationError, match="is taken; use another"):
+        start(filled(), port=taken.getsockname()[1])
     assert threading.active_count() == threads
 
 
@@ -146,7 +152,7 @@ def test_a_forked_child_lets_go_of_the_port() -> None:
 def test_events_tell_what_happens() -> None:
     """A listener is told the figures at once, each change within about a second, and of a reset."""
     meter = filled(call(agent="first"))
-    with start(meter, port=0) as server, following(server.url, "/api/events?group=agent") as told:
+    with start(meter, port=0, max_age=0) as server, following(server.url, "/api/events?group=agent") as told:
         name, first = next(told)
         assert (name, first["totals"]["calls"], first["groups"][0]["name"]) == ("live", 1, "first")
         meter.take(call(agent="<img src=x>\nevent: evil\n\n"))
@@ -305,7 +311,7 @@ input()
 
 
 def test_a_program_and_its_dashboard(tmp_path: Path) -> None:
-    """``run --serve`` shows a program's figures while it runs: all routes, and neither prompt nor key in any of them."""
+    """``run --serve`` shows a program's figures while it runs: all routes, and neither prompt nor key in any."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     with DemoServer() as api:

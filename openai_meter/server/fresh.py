@@ -12,8 +12,8 @@ __all__ = ["Fresh"]
 
 T = TypeVar("T")
 
-_CHEAP = 0.02
-"""Seconds of work that are not worth an old answer."""
+_CHEAP = 0.001
+"""Seconds of work that are not worth an old answer, even two hundred times a second."""
 _SHARE = 0.05
 """The part of a processor's time that making one answer again and again may take."""
 _KEPT = 64

@@ -79,13 +79,16 @@ def start(
 def _bind(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=128)
+        listening = socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ConfigurationError(
                 f"port {port} of {host} is taken; use another, or 0 for any that is free"
             ) from None
         raise ConfigurationError(f"{host}:{port} cannot be listened on: {error.strerror or error}") from None
+    # asyncio does it only for sockets that name their protocol. Without it, an answer in two parts takes 40 ms more.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 class Server:
