@@ -25,15 +25,14 @@ if TYPE_CHECKING:
     from jinja2 import Template
     from starlette.requests import Request
 
-__all__ = ["GROUPS", "routes"]
+__all__ = ["AREAS", "GROUPS", "routes"]
 
 GROUPS: tuple[str, ...] = ("model", "agent", "operation", "user", "session", "endpoint", "provider", "tag")
 """What the page groups by, in the order in which it offers it."""
 
 _HERE = Path(__file__).parent
-_AREAS = ("page", "row", "dimension", "by", "column", "table", "unit", "bill", "reason", "prices")
+AREAS = ("page", "row", "dimension", "by", "column", "table", "unit", "bill", "reason", "prices", "calls", "separator")
 """The areas of the messages that the scripts of the page speak from."""
-_COUNTS = ("calls", "separator")
 _TYPES: Mapping[str, str] = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -70,7 +69,7 @@ def routes(speak: Callable[[str | None, str], Messages], *, token_needed: bool) 
         m = speak(asked if asked in languages() else None, request.headers.get("accept-language", ""))
         html = template.render(
             m=m,
-            catalog=m.areas(*_AREAS) | m.areas(*_COUNTS),
+            catalog=m.areas(*AREAS),
             languages=[(code, language(code)("page.name")) for code in languages()],
             periods=tuple(PERIODS),
             groups=GROUPS,

@@ -14,6 +14,7 @@ import * as table from "./table.js";
 const OFTEN = 1_500; // figures are read no more often than this
 const STALE = 60_000; // periods end even where nothing happens
 const SPOKEN = 15_000; // a screen reader is told of changes no more often than this
+let timezone = zone;
 let overview = null;
 let live = null;
 let reading = null;
@@ -47,11 +48,11 @@ function scope() {
 
 function show() {
   const { cards: sums } = overview;
-  const empty = !sums.today.calls && !sums.month.calls && !sums.period.calls;
+  const empty = !sums.today.calls && !sums.month.calls && !sums.period.calls && !calls.any();
   document.body.classList.toggle("is-empty", empty);
   at("empty").hidden = !empty;
   at("partial").hidden = !overview.partial;
-  at("reset").hidden = overview.scope !== "process"; // a ledger is not forgotten
+  at("reset").hidden = empty || overview.scope !== "process"; // a ledger is not forgotten
   scope();
   cards.show(overview, live);
   advice.show(overview, live);
@@ -61,12 +62,26 @@ function show() {
   announce();
 }
 
+/** The overview in the viewer's timezone; in UTC where the server does not know it. */
+async function glance(signal) {
+  const { period, group } = state.state;
+  try {
+    return await get("api/overview", { period, group, timezone, lang }, signal);
+  } catch (error) {
+    if (!(error instanceof Refused) || error.status !== 400 || timezone === "UTC") throw error;
+    timezone = "UTC";
+    return glance(signal);
+  }
+}
+
 async function load() {
   reading?.abort();
   reading = new AbortController();
-  const { period, group } = state.state;
-  const query = { period, group, timezone: zone, lang };
-  [overview] = await Promise.all([get("api/overview", query, reading.signal), calls.load()]);
+  // All at once, or what comes late would push away what somebody is reading.
+  const first = live ? live : get("api/live", {}, reading.signal);
+  const [found, now] = await Promise.all([glance(reading.signal), first, calls.load()]);
+  overview = found;
+  live ??= now;
   show();
 }
 

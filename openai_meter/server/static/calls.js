@@ -4,7 +4,7 @@ import { at, h, say } from "./dom.js";
 import { count, label, money, seconds, time, today } from "./format.js";
 import { has, t } from "./i18n.js";
 
-const PAGE = 25;
+const PAGE = 12;
 const WIDTH = 7;
 const lines = new Map(); // by the id of a call, so that a row that stays keeps its focus and its open bill
 let older = null;
@@ -15,7 +15,7 @@ const HEADS = [
   ["dimension.model", ""],
   ["page.who", "wide"],
   ["page.status", "wide"],
-  ["page.metric.tokens", "number"],
+  ["page.metric.tokens", "number wide"],
   ["page.duration", "number wide"],
   ["column.cost", "number"],
 ];
@@ -60,8 +60,11 @@ function bill(answer) {
     h("caption", {}, t("bill.title")),
     h("thead", {}, h("tr", {}, heads.map((key, place) => h("th", { scope: "col", class: place ? "number" : "" }, t(key))))),
     h("tbody", {}, answer.lines.map(row)),
+    h("tfoot", {}, h("tr", {}, h("th", { scope: "row" }, t("table.total")), h("td"), h("td"), h("td", { class: "number" }, sum(answer)))),
   );
 }
+
+const sum = (answer) => `${answer.estimated ? "~" : ""}${money(answer.cost)}`;
 
 const item = (name) => (has(`page.item.${name}`) ? t(`page.item.${name}`) : label(name.replaceAll("_", " ")));
 const each = (price, unit) =>
@@ -71,6 +74,7 @@ function facts(call) {
   const found = [
     ["page.status", status(call)],
     ["page.duration", seconds(call.duration)],
+    ["page.metric.tokens", used(call)],
     ["page.first_token", call.time_to_first_token === null ? null : seconds(call.time_to_first_token)],
     ["dimension.endpoint", call.endpoint],
     ["dimension.provider", call.provider],
@@ -104,11 +108,12 @@ async function explain(call, cell) {
   let more;
   try {
     const answer = await get(`api/explain/${encodeURIComponent(call.id)}`);
-    more = answer.lines.length ? bill(answer) : h("p", { class: "muted" }, t("page.no_bill"));
+    more = answer.lines.length ? [bill(answer)] : [h("p", { class: "muted" }, t("page.no_bill"))];
+    if (answer.lines.length && !answer.explained) more.push(h("p", { class: "muted" }, t("page.other_prices")));
   } catch (error) {
-    more = h("p", { class: "muted" }, error instanceof Refused ? error.message : t("page.unreachable"));
+    more = [h("p", { class: "muted" }, error instanceof Refused ? error.message : t("page.unreachable"))];
   }
-  cell.replaceChildren(facts(call), more);
+  cell.replaceChildren(facts(call), ...more);
 }
 
 function entry(call) {
@@ -131,7 +136,7 @@ function entry(call) {
     h("th", { scope: "row" }, h("span", { class: "name" }, label(call.model, "model")), failed(call) ? h("span", { class: "badge narrow" }, t(`page.status.${call.status}`)) : null),
     h("td", { class: "wide" }, h("span", { class: "name" }, who(call))),
     h("td", { class: "wide" }, h("span", { class: `badge ${call.status}` }, status(call))),
-    h("td", { class: "number" }, used(call)),
+    h("td", { class: "number wide" }, used(call)),
     h("td", { class: "number wide" }, seconds(call.duration)),
     h("td", { class: "number" }, amount(call)),
     h("td", { class: "toggle" }, toggle),
@@ -199,6 +204,9 @@ async function more() {
   older = answer.next;
   at("calls-more").hidden = older === null;
 }
+
+/** Whether there is any call to be shown, of whatever time. */
+export const any = () => lines.size > 0 || at("only-errors").checked;
 
 /** Makes the table, and listens to its controls; `guard` runs what may fail. */
 export function start(guard) {

@@ -1,10 +1,10 @@
 // The figures at a glance.
 import { at, h } from "./dom.js";
 import { brief, cost, count, money, share, tokens } from "./format.js";
-import { lang, t } from "./i18n.js";
+import { locale, t } from "./i18n.js";
 
-const percents = new Intl.NumberFormat(lang, { style: "percent", maximumFractionDigits: 0 });
-const times = new Intl.NumberFormat(lang, { maximumFractionDigits: 0 });
+const percents = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
+const rounded = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
 
 /** How a number differs from the one before; `more` says what growth is: "bad", or nothing in particular. */
 function change(now, before, more = "") {
@@ -14,7 +14,7 @@ function change(now, before, more = "") {
   const part = a / b - 1;
   if (Math.abs(part) < 0.005) return h("span", { class: "change" }, t("page.change.same"));
   const up = part > 0;
-  const size = part > 9.99 ? `×${times.format(a / b)}` : percents.format(Math.abs(part));
+  const size = part > 9.99 ? `×${rounded.format(a / b)}` : percents.format(Math.abs(part));
   const kind = more && (up ? "bad" : "good");
   return h(
     "span",

@@ -1,14 +1,15 @@
 // Bars over time, stacked by group. plotly draws; names, legend and tips are elements of our own, so that no name ever
 // reaches plotly, which takes names for markup.
 import { at, h, say } from "./dom.js";
-import { brief, count, label, money, others, time } from "./format.js";
-import { lang, t } from "./i18n.js";
+import { brief, count, label, money, notation, others, time } from "./format.js";
+import { t } from "./i18n.js";
 import { state } from "./state.js";
 
 const COLOURS = 8;
 const hidden = new Set();
 let series = null;
 let plotly = null;
+let standing = "";
 
 const write = () => (state.metric === "cost" ? money : state.metric === "tokens" ? brief : count);
 const named = (group) => (group.other ? others(state.group) : label(group.name, state.group));
@@ -45,22 +46,20 @@ function probe(name) {
   return found;
 }
 
-/** When each bar begins, in words; the day is said where it is another one than before. */
-function when(place, short) {
-  const { starts, step } = series;
-  if (step === "hour" || step === "minute") {
-    const before = starts[place - 1];
-    const fresh = !before || time(before, "day") !== time(starts[place], "day");
-    return short && !fresh ? time(starts[place], step) : time(starts[place], "moment");
-  }
-  return time(starts[place], step);
-}
+const fine = () => series.step === "hour" || series.step === "minute";
 
+/** When a bar begins, in words. */
+const when = (place) => time(series.starts[place], fine() ? "moment" : series.step);
+
+/** As many labels as there is room for; the day is said where it is another one than before. */
 function ticks(width) {
-  const { starts } = series;
-  const step = Math.max(1, Math.ceil(starts.length / Math.max(2, Math.floor(width / 110))));
-  const places = starts.map((_, place) => place).filter((place) => place % step === 0);
-  return { tickvals: places, ticktext: places.map((place) => when(place, false)) };
+  const { starts, step } = series;
+  const every = Math.max(1, Math.ceil(starts.length / Math.max(2, Math.floor(width / 110))));
+  const places = starts.map((_, place) => place).filter((place) => place % every === every >> 1);
+  const day = (place) => time(starts[place], "day");
+  const text = (place, number) =>
+    fine() && number && day(places[number - 1]) === day(place) ? time(starts[place], step) : when(place);
+  return { tickvals: places, ticktext: places.map(text) };
 }
 
 async function draw() {
@@ -87,8 +86,7 @@ async function draw() {
       marker: { color: probe(colour(group, place)) },
       hoverinfo: "none",
     }));
-  const dollars = state.metric === "cost";
-  const french = lang === "fr";
+  const { separators, prefix, suffix } = notation(state.metric === "cost");
   const axis = { fixedrange: true, zeroline: false, automargin: true };
   const layout = {
     barmode: "stack",
@@ -98,7 +96,7 @@ async function draw() {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(plot).fontFamily, size: 12, color: text },
-    separators: french ? ",\u202f" : ".,",
+    separators,
     showlegend: false,
     hovermode: "x",
     dragmode: false,
@@ -116,8 +114,8 @@ async function draw() {
       rangemode: "tozero",
       gridcolor: line,
       nticks: 5,
-      tickprefix: dollars && !french ? "$" : "",
-      ticksuffix: dollars && french ? " $" : "",
+      tickprefix: prefix,
+      ticksuffix: suffix,
       tickformat: state.metric === "cost" ? ",~f" : "~s",
     },
   };
@@ -148,7 +146,7 @@ function tip(place, pointer) {
     );
   const box = at("tip");
   box.replaceChildren(
-    h("p", {}, h("span", {}, when(place, false)), h("strong", { class: "number" }, write()(all))),
+    h("p", {}, h("span", {}, when(place)), h("strong", { class: "number" }, write()(all))),
     h("ul", {}, rows),
   );
   box.hidden = false;
@@ -192,7 +190,7 @@ function figures() {
     h(
       "tr",
       {},
-      h("th", { scope: "row" }, when(place, false)),
+      h("th", { scope: "row" }, when(place)),
       series.groups.map((group) => h("td", { class: "number" }, write()(numbers(group)[place]))),
     ),
   );
@@ -213,7 +211,7 @@ function words() {
   if (!sums.length || !sums[most]) return t("page.nothing");
   return t("page.chart.words", {
     total: write()(sum(sums)),
-    when: when(most, false),
+    when: when(most),
     most: write()(sums[most]),
   });
 }
@@ -222,9 +220,17 @@ function words() {
 export function show(overview = null) {
   if (overview) series = overview.series;
   if (!series) return;
+  // Nothing is drawn again that stands there already: who points at a bar goes on reading.
+  const wanted = JSON.stringify([series, state.metric, state.group]);
+  if (wanted === standing) return;
+  standing = wanted;
   const title = { metric: t(`page.metric.${state.metric}`), group: t(`by.${state.group}`) };
   say(at("chart-title"), t("page.chart", title));
   say(at("chart-words"), words());
+  const nothing = !series.groups.length;
+  at("chart-words").classList.toggle("unseen", !nothing);
+  at("plot").parentElement.hidden = nothing;
+  at("chart-figures").hidden = nothing;
   legend();
   figures();
   draw();

@@ -1,9 +1,10 @@
 // Numbers, money, times and names as people read them. "?" is unknown, "~" holds estimates, "+" is at least that.
-import { has, lang, t } from "./i18n.js";
+import { has, lang, locale, t } from "./i18n.js";
 
-const whole = new Intl.NumberFormat(lang, { maximumFractionDigits: 0 });
-const short = new Intl.NumberFormat(lang, { notation: "compact", maximumFractionDigits: 1 });
-const percents = new Intl.NumberFormat(lang, { style: "percent", maximumFractionDigits: 1 });
+const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
+const short = new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 });
+const one = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
+const percents = new Intl.NumberFormat(locale, { style: "percent", ...one });
 const UNKNOWN = "?";
 
 export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -17,6 +18,7 @@ export const brief = (value) => (value === null || value === undefined ? UNKNOWN
 /** A part of a whole; nothing of nothing is "–". */
 export const share = (part, of) => (of ? percents.format(part / of) : "–");
 
+const DOLLARS = { style: "currency", currency: "USD", currencyDisplay: "narrowSymbol" };
 const moneys = new Map();
 
 /** US dollars: two decimals from one dollar up, below that three digits that mean something. */
@@ -26,8 +28,8 @@ export function money(value) {
   const size = Math.abs(amount);
   const digits = size >= 1 || size === 0 ? 2 : Math.min(12, 2 - Math.floor(Math.log10(size)));
   if (!moneys.has(digits)) {
-    const style = { style: "currency", currency: "USD", currencyDisplay: "narrowSymbol", minimumFractionDigits: 2 };
-    moneys.set(digits, new Intl.NumberFormat(lang, { ...style, maximumFractionDigits: digits }));
+    const places = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+    moneys.set(digits, new Intl.NumberFormat(locale, { ...DOLLARS, ...places }));
   }
   return moneys.get(digits).format(amount);
 }
@@ -37,6 +39,18 @@ export function cost(totals) {
   if (totals.cost === null || totals.cost === undefined) return UNKNOWN;
   const about = Number(totals.estimated_cost) > 0 ? "~" : "";
   return `${about}${money(totals.cost)}${totals.unpriced_calls ? "+" : ""}`;
+}
+
+/** How plotly has to write numbers, so that they look like all others. */
+export function notation(dollars) {
+  const parts = new Intl.NumberFormat(locale, DOLLARS).formatToParts(1234567.5);
+  const said = (type) => parts.find((part) => part.type === type)?.value ?? "";
+  const ahead = parts[0].type === "currency";
+  return {
+    separators: said("decimal") + said("group"),
+    prefix: dollars && ahead ? said("currency") : "",
+    suffix: dollars && !ahead ? `\u00a0${said("currency")}` : "",
+  };
 }
 
 /** A count of tokens of some totals, with its marks; `write` is `count` or `brief`. */
@@ -64,20 +78,20 @@ export function others(group) {
 /** Seconds, with a unit. */
 export function seconds(value) {
   if (value === null || value === undefined) return UNKNOWN;
-  const small = value < 10;
-  const style = { style: "unit", unit: "second", unitDisplay: "narrow", maximumFractionDigits: small ? 2 : 0 };
-  return new Intl.NumberFormat(lang, style).format(value);
+  const places = value < 10 ? { minimumFractionDigits: 2, maximumFractionDigits: 2 } : { maximumFractionDigits: 0 };
+  const style = { style: "unit", unit: "second", unitDisplay: lang === "en" ? "narrow" : "short", ...places };
+  return new Intl.NumberFormat(locale, style).format(value);
 }
 
 const times = {
-  minute: new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit" }),
-  hour: new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit" }),
-  day: new Intl.DateTimeFormat(lang, { day: "numeric", month: "short" }),
-  week: new Intl.DateTimeFormat(lang, { day: "numeric", month: "short" }),
-  month: new Intl.DateTimeFormat(lang, { month: "short", year: "numeric" }),
-  moment: new Intl.DateTimeFormat(lang, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }),
-  clock: new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit" }),
-  full: new Intl.DateTimeFormat(lang, { dateStyle: "full", timeStyle: "long" }),
+  minute: new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" }),
+  hour: new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" }),
+  day: new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" }),
+  week: new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" }),
+  month: new Intl.DateTimeFormat(locale, { month: "short", year: "numeric" }),
+  moment: new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }),
+  clock: new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit" }),
+  full: new Intl.DateTimeFormat(locale, { dateStyle: "full", timeStyle: "long" }),
 };
 
 /** A time in the viewer's timezone; `how` is a step of the chart, `moment`, `clock` or `full`. */

@@ -3,9 +3,12 @@ import { at } from "./dom.js";
 
 export const lang = document.documentElement.lang;
 
+/** How numbers and times are written: as in the reader's country, where the browser says which, in the page's language. */
+export const locale = navigator.languages.find((one) => one.split("-")[0] === lang) ?? lang;
+
 const catalog = JSON.parse(at("catalog").textContent);
 const plural = new Intl.PluralRules(lang);
-const whole = new Intl.NumberFormat(lang, { maximumFractionDigits: 0 });
+const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
 
 /** Whether there is a sentence of that key. */
 export const has = (key) => Object.hasOwn(catalog, key);

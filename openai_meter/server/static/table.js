@@ -5,7 +5,7 @@ import { cost, count, label, others, share, tokens } from "./format.js";
 import { lang, t } from "./i18n.js";
 import { change, state } from "./state.js";
 
-const FEW = 50;
+const FEW = 20;
 let rows = [];
 let group = "model";
 let all = false;
@@ -24,7 +24,7 @@ const COLUMNS = [
   { key: "input", head: () => t("column.input"), by: (row) => row.input_tokens, show: input, wide: true },
   { key: "cached", head: () => t("column.cached"), by: cached, show: (row) => share(row.cached_input_tokens, row.input_tokens), wide: true },
   { key: "output", head: () => t("column.output"), by: (row) => row.output_tokens, show: output, wide: true },
-  { key: "tokens", head: () => t("page.metric.tokens"), by: (row) => row.total_tokens, show: total },
+  { key: "tokens", head: () => t("page.metric.tokens"), by: (row) => row.total_tokens, show: total, wide: true },
   { key: "cost", head: () => t("column.cost"), by: (row) => (row.cost === null ? null : Number(row.cost)), show: cost },
   { key: "share", head: () => t("page.share"), by: (row) => (row.cost === null ? null : Number(row.cost)), wide: true },
 ];
