@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from openai_meter import asking
 from openai_meter.alarms import Alarms, OnAlert, checked_callback
 from openai_meter.errors import ConfigurationError, UnsupportedClientError
-from openai_meter.hosts import set_hosts
 from openai_meter.history import opened
+from openai_meter.hosts import set_hosts
 from openai_meter.meter import Block, Limits, Meter
 from openai_meter.scope import read_attribution
 from openai_meter.seam import BASE_CLIENT, MARK, Mark, seam
