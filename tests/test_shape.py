@@ -57,10 +57,12 @@ HOUSE = [
     "hosts",
     "seam",
     "intercept",
+    "captures",
     "reports",
     "tracker",
     "actions",
     "demo",
+    "testing",
     "ending",
     "runner",
     "inquiries",
@@ -69,7 +71,7 @@ HOUSE = [
 ]
 KNOWS_OPENAI = {"seam", "demo"}
 KNOWS_WRAPT = {"seam", "patching"}
-ASYNC = {"seam", "streams", "scope", "demo"}
+ASYNC = {"captures", "seam", "streams", "scope", "demo"}
 HEAVY = {"rich", "typer", "openai", "tiktoken", "genai_prices", "wrapt", "httpx", "httpx2", "pydantic"}
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in {"__init__.py", "__main__.py"})
