@@ -47,6 +47,14 @@ class Capture(Readings):
                 seam.captures = tuple(one for one in seam.captures if one is not self)
                 seam.settle()
 
+    def hand_over(self) -> Capture:
+        """A new capture that hears in place of this one from now on: each call is heard by one of the two."""
+        fresh = Capture(self._meter)
+        with seam.lock:
+            seam.captures = tuple(fresh if one is self else one for one in seam.captures)
+            seam.settle()
+        return fresh
+
     @property
     def listening(self) -> bool:
         """Whether calls that begin now are heard."""

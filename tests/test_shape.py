@@ -63,6 +63,7 @@ HOUSE = [
     "actions",
     "demo",
     "testing",
+    "pytest_plugin",
     "ending",
     "runner",
     "inquiries",

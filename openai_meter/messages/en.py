@@ -283,4 +283,18 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "metering could not start ({error}); the program ran unmetered",
     "cli.no_price": "there is no price for {model}; openai-meter prices lists the models that have one",
     "cli.not_fetched": "the catalog could not be fetched: {error}",
+    # The pytest plugin.
+    "pytest.exceeded": "The OpenAI calls of this test exceed its limits:",
+    "pytest.cost": "  cost: {value}, limit: {limit}",
+    "pytest.cost_unknown": (
+        "  cost: not known for {n:,} call, so it may be above the limit of {limit}",
+        "  cost: not known for {n:,} calls, so it may be above the limit of {limit}",
+    ),
+    "pytest.tokens": "  tokens: {value}, limit: {limit}",
+    "pytest.tokens_unknown": (
+        "  tokens: not known for {n:,} call, so they may be above the limit of {limit}",
+        "  tokens: not known for {n:,} calls, so they may be above the limit of {limit}",
+    ),
+    "pytest.calls": "  calls: {value}, limit: {limit}",
+    "pytest.dearest": ("The test that cost most:", "The {n} tests that cost most:"),
 }

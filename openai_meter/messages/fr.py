@@ -288,4 +288,18 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme a tourné sans mesure",
     "cli.no_price": "il n'y a pas de prix pour {model} ; openai-meter prices liste les modèles qui en ont un",
     "cli.not_fetched": "le catalogue n'a pas pu être téléchargé : {error}",
+    # Le greffon pytest.
+    "pytest.exceeded": "Les appels OpenAI de ce test dépassent ses limites :",
+    "pytest.cost": "  coût : {value}, limite : {limit}",
+    "pytest.cost_unknown": (
+        "  coût : inconnu pour {n:,} appel ; il peut dépasser la limite de {limit}",
+        "  coût : inconnu pour {n:,} appels ; il peut dépasser la limite de {limit}",
+    ),
+    "pytest.tokens": "  tokens : {value}, limite : {limit}",
+    "pytest.tokens_unknown": (
+        "  tokens : inconnus pour {n:,} appel ; ils peuvent dépasser la limite de {limit}",
+        "  tokens : inconnus pour {n:,} appels ; ils peuvent dépasser la limite de {limit}",
+    ),
+    "pytest.calls": "  appels : {value}, limite : {limit}",
+    "pytest.dearest": ("Le test le plus cher :", "Les {n} tests les plus chers :"),
 }
