@@ -9,6 +9,8 @@
     with openai_meter.track("nightly") as run:    # or a stretch of the program
         ...
     run.print_summary()
+
+(PYTEST_DONT_REWRITE: else pytest warns of its plugin where the meter was there before, as under ``openai-meter run``.)
 """
 
 from importlib import import_module

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import openai  # noqa: F401 - what only inner runs import is gone after each
@@ -368,3 +369,17 @@ def test_its_help_and_markers_are_listed(pytester):
     assert "--openai-meter" in done.stdout
     assert "openai_meter (bool)" in done.stdout
     assert "@pytest.mark.cost_limit(usd=None" in outside(pytester, "--markers").stdout
+
+
+def test_the_meter_may_be_there_before(pytester):
+    """Installed as a package, the plugin is found, also where ``openai-meter run`` was there before."""
+    if not [one for one in entry_points(group="pytest11") if one.value == "openai_meter.pytest_plugin"]:
+        pytest.skip("the package is not installed with its entry points: that pytest finds the plugin is NOT tested")
+    pytester.makepyfile("""
+    def test_it(metered):
+        assert not metered
+    """)
+    command = [sys.executable, "-W", "error", "-m", "openai_meter", "run", "-m", "pytest", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=pytester.path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "warning" not in done.stdout
