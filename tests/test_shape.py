@@ -65,6 +65,7 @@ HOUSE = [
     "testing",
     "pytest_plugin",
     "ending",
+    "auto",
     "runner",
     "inquiries",
     "archives",

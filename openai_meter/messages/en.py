@@ -283,6 +283,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "metering could not start ({error}); the program ran unmetered",
     "cli.no_price": "there is no price for {model}; openai-meter prices lists the models that have one",
     "cli.not_fetched": "the catalog could not be fetched: {error}",
+    "auto.not_started": "metering could not start ({error}); the program goes on unmetered",
     # The pytest plugin.
     "pytest.exceeded": "The OpenAI calls of this test exceed its limits:",
     "pytest.cost": "  cost: {value}, limit: {limit}",

@@ -288,7 +288,8 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme a tourné sans mesure",
     "cli.no_price": "il n'y a pas de prix pour {model} ; openai-meter prices liste les modèles qui en ont un",
     "cli.not_fetched": "le catalogue n'a pas pu être téléchargé : {error}",
-    # Le greffon pytest.
+    "auto.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme continue sans mesure",
+    # The pytest plugin.
     "pytest.exceeded": "Les appels OpenAI de ce test dépassent ses limites :",
     "pytest.cost": "  coût : {value}, limite : {limit}",
     "pytest.cost_unknown": (
