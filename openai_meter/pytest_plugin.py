@@ -283,7 +283,7 @@ class _Summary:
             terminalreporter.write_line(line)
         if len(self._by_test) > 1:
             terminalreporter.write_line("")
-            terminalreporter.write_line(m("pytest.dearest", n=min(len(self._by_test), _DEAREST)))
+            terminalreporter.write_line(m("pytest.dearest"))
             rows = sorted(((test, sums.totals) for test, sums in self._by_test.items()), key=_rank)
             for test, totals in rows[:_DEAREST]:
                 terminalreporter.write_line(_line(test, totals, m))

@@ -59,6 +59,7 @@ HOUSE = [
     "intercept",
     "captures",
     "reports",
+    "notebook",
     "tracker",
     "actions",
     "demo",

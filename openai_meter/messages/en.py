@@ -283,6 +283,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "metering could not start ({error}); the program ran unmetered",
     "cli.no_price": "there is no price for {model}; openai-meter prices lists the models that have one",
     "cli.not_fetched": "the catalog could not be fetched: {error}",
+    "notebook.cell": "this cell",
     "auto.not_started": "metering could not start ({error}); the program goes on unmetered",
     # The pytest plugin.
     "pytest.exceeded": "The OpenAI calls of this test exceed its limits:",
@@ -297,5 +298,5 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "  tokens: not known for {n:,} calls, so they may be above the limit of {limit}",
     ),
     "pytest.calls": "  calls: {value}, limit: {limit}",
-    "pytest.dearest": ("The test that cost most:", "The {n} tests that cost most:"),
+    "pytest.dearest": "The tests that cost most:",
 }

@@ -288,6 +288,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme a tourné sans mesure",
     "cli.no_price": "il n'y a pas de prix pour {model} ; openai-meter prices liste les modèles qui en ont un",
     "cli.not_fetched": "le catalogue n'a pas pu être téléchargé : {error}",
+    "notebook.cell": "cette cellule",
     "auto.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme continue sans mesure",
     # The pytest plugin.
     "pytest.exceeded": "Les appels OpenAI de ce test dépassent ses limites :",
@@ -302,5 +303,5 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "  tokens : inconnus pour {n:,} appels ; ils peuvent dépasser la limite de {limit}",
     ),
     "pytest.calls": "  appels : {value}, limite : {limit}",
-    "pytest.dearest": ("Le test le plus cher :", "Les {n} tests les plus chers :"),
+    "pytest.dearest": "Les tests les plus chers :",
 }
