@@ -123,13 +123,13 @@ def _exceeded(limits: _Limits, calls: Capture, m: Messages) -> Generator[str]:
         if totals.cost is not None and totals.cost > limits.usd:
             yield m("pytest.cost", value=words.cost(totals, _exact_dollars), limit=limit)
         elif unknown:
-            yield m("pytest.cost_unknown", n=unknown, limit=limit)
+            yield m("pytest.cost_unknown", calls=m("calls", n=unknown), limit=limit)
     if limits.tokens is not None:
         spent, unknown = totals.usage.total_tokens or 0, totals.unmeasured_calls + pending
         if spent > limits.tokens:
             yield m("pytest.tokens", value=words.tokens(spent, totals), limit=f"{limits.tokens:,}")
         elif unknown:
-            yield m("pytest.tokens_unknown", n=unknown, limit=f"{limits.tokens:,}")
+            yield m("pytest.tokens_unknown", calls=m("calls", n=unknown), limit=f"{limits.tokens:,}")
     if limits.calls is not None and totals.calls + pending > limits.calls:
         yield m("pytest.calls", value=f"{totals.calls + pending:,}", limit=f"{limits.calls:,}")
 

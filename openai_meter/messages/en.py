@@ -288,15 +288,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     # The pytest plugin.
     "pytest.exceeded": "The OpenAI calls of this test exceed its limits:",
     "pytest.cost": "  cost: {value}, limit: {limit}",
-    "pytest.cost_unknown": (
-        "  cost: not known for {n:,} call, so it may be above the limit of {limit}",
-        "  cost: not known for {n:,} calls, so it may be above the limit of {limit}",
-    ),
+    "pytest.cost_unknown": "  cost: not known for {calls}, so it may be above the limit of {limit}",
     "pytest.tokens": "  tokens: {value}, limit: {limit}",
-    "pytest.tokens_unknown": (
-        "  tokens: not known for {n:,} call, so they may be above the limit of {limit}",
-        "  tokens: not known for {n:,} calls, so they may be above the limit of {limit}",
-    ),
+    "pytest.tokens_unknown": "  tokens: not known for {calls}, so they may be above the limit of {limit}",
     "pytest.calls": "  calls: {value}, limit: {limit}",
     "pytest.dearest": "The tests that cost most:",
 }

@@ -293,15 +293,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     # The pytest plugin.
     "pytest.exceeded": "Les appels OpenAI de ce test dépassent ses limites :",
     "pytest.cost": "  coût : {value}, limite : {limit}",
-    "pytest.cost_unknown": (
-        "  coût : inconnu pour {n:,} appel ; il peut dépasser la limite de {limit}",
-        "  coût : inconnu pour {n:,} appels ; il peut dépasser la limite de {limit}",
-    ),
+    "pytest.cost_unknown": "  coût : inconnu pour {calls} ; il peut dépasser la limite de {limit}",
     "pytest.tokens": "  tokens : {value}, limite : {limit}",
-    "pytest.tokens_unknown": (
-        "  tokens : inconnus pour {n:,} appel ; ils peuvent dépasser la limite de {limit}",
-        "  tokens : inconnus pour {n:,} appels ; ils peuvent dépasser la limite de {limit}",
-    ),
+    "pytest.tokens_unknown": "  tokens : inconnus pour {calls} ; ils peuvent dépasser la limite de {limit}",
     "pytest.calls": "  appels : {value}, limite : {limit}",
     "pytest.dearest": "Les tests les plus chers :",
 }
