@@ -1,4 +1,4 @@
-"""What ``import openai_meter`` costs beside a bare interpreter: ``python benchmarks/startup.py [--rounds 20]``.
+"""What the import of ``install`` costs beside a bare interpreter: ``python benchmarks/startup.py [--rounds 20]``.
 
 Each round starts the interpreter twice, in turn, with all modules compiled beforehand, as pip does it. Beside the
 medians stand the best rounds, which noise of the machine does not touch; and the modules that took longest, as
@@ -19,7 +19,7 @@ COMPILED = tempfile.TemporaryDirectory(prefix="openai_meter_startup_")
 ENVIRONMENT = {**os.environ, "PYTHONPYCACHEPREFIX": COMPILED.name}
 ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
 BARE = "pass"
-METERED = "import openai_meter"
+METERED = "from openai_meter import install"
 
 
 def started(code: str) -> float:
@@ -46,10 +46,10 @@ def main() -> None:
     started(METERED)  # compiles them
     pairs = [(started(BARE), started(METERED)) for _ in range(rounds)]
     bare, metered = ([pair[place] for pair in pairs] for place in (0, 1))
-    print(f"interpreter alone   {statistics.median(bare):7.1f} ms (best {min(bare):.1f})")
-    print(f"import openai_meter {statistics.median(metered):7.1f} ms (best {min(metered):.1f})")
+    print(f"interpreter alone     {statistics.median(bare):7.1f} ms (best {min(bare):.1f})")
+    print(f"with install imported {statistics.median(metered):7.1f} ms (best {min(metered):.1f})")
     added = statistics.median(more - less for less, more in pairs)
-    print(f"added               {added:7.1f} ms (best {min(metered) - min(bare):.1f})\n")
+    print(f"added                 {added:7.1f} ms (best {min(metered) - min(bare):.1f})\n")
     for taken, name in slowest(METERED, 12):
         print(f"{taken:7.2f} ms {name}")
 

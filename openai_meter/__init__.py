@@ -9,35 +9,36 @@
     with openai_meter.track("nightly") as run:    # or a stretch of the program
         ...
     run.print_summary()
+
+(PYTEST_DONT_REWRITE: else pytest warns of its plugin where the meter was there before, as under ``openai-meter run``.)
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from openai_meter.call import Call
-from openai_meter.errors import (
-    ConfigurationError,
-    LedgerAwayError,
-    LedgerError,
-    MeterError,
-    MissingExtraError,
-    UnsupportedClientError,
-)
-from openai_meter.intercept import get_meter, install, track, uninstall, wrap
-from openai_meter.meter import Block, Meter
-from openai_meter.scope import bind, tag
-from openai_meter.store import Totals
-from openai_meter.thresholds import Alert, Threshold
-from openai_meter.usage import Usage
-
 if TYPE_CHECKING:
     from openai_meter.advice import Recommendation
+    from openai_meter.call import Call
+    from openai_meter.errors import (
+        ConfigurationError,
+        LedgerAwayError,
+        LedgerError,
+        MeterError,
+        MissingExtraError,
+        UnsupportedClientError,
+    )
     from openai_meter.estimates import Estimate, Quote, estimate, estimate_tokens, warm
+    from openai_meter.intercept import get_meter, install, track, uninstall, wrap
     from openai_meter.ledger import Ledger
+    from openai_meter.meter import Block, Meter
     from openai_meter.prices import CostLine, Deployment, Price, PriceBook
     from openai_meter.reports.values import Report
+    from openai_meter.scope import bind, tag
     from openai_meter.services import ModelStats
+    from openai_meter.store import Totals
+    from openai_meter.thresholds import Alert, Threshold
     from openai_meter.tracker import TokenTracker, get_global_tracker
+    from openai_meter.usage import Usage
 
 __version__ = "0.1.0"
 
@@ -80,21 +81,32 @@ __all__ = [
     "wrap",
 ]
 
-# What takes time to load is loaded by whoever asks for it.
-_LATE = {
-    **dict.fromkeys(("Estimate", "Quote", "estimate", "estimate_tokens", "warm"), "openai_meter.estimates"),
-    **dict.fromkeys(("CostLine", "Deployment", "Price", "PriceBook"), "openai_meter.prices"),
-    **dict.fromkeys(("TokenTracker", "get_global_tracker"), "openai_meter.tracker"),
-    "Ledger": "openai_meter.ledger",
-    "ModelStats": "openai_meter.services",
-    "Recommendation": "openai_meter.advice",
-    "Report": "openai_meter.reports.values",
+# Loaded by whoever first asks for it: pytest, and every interpreter that might be metered, import the package.
+_PLACES = {
+    "advice": "Recommendation",
+    "call": "Call",
+    "errors": "ConfigurationError LedgerAwayError LedgerError MeterError MissingExtraError UnsupportedClientError",
+    "estimates": "Estimate Quote estimate estimate_tokens warm",
+    "intercept": "get_meter install track uninstall wrap",
+    "ledger": "Ledger",
+    "meter": "Block Meter",
+    "notebook": "load_ipython_extension unload_ipython_extension",
+    "prices": "CostLine Deployment Price PriceBook",
+    "reports.values": "Report",
+    "scope": "bind tag",
+    "services": "ModelStats",
+    "store": "Totals",
+    "thresholds": "Alert Threshold",
+    "tracker": "TokenTracker get_global_tracker",
+    "usage": "Usage",
 }
+_LATE = {name: module for module, names in _PLACES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> object:
     if name in _LATE:
-        return getattr(import_module(_LATE[name]), name)
+        value = globals()[name] = getattr(import_module(f"openai_meter.{_LATE[name]}"), name)
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

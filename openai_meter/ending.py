@@ -10,10 +10,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 
 from openai_meter.messages import Messages, language
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from openai_meter.ledger import Ledger
     from openai_meter.meter import Meter
 
-__all__ = ["Ending", "Look", "Summary", "dimensions_of", "form_of", "ledger_of", "report_file"]
+__all__ = ["Ending", "Look", "Summary", "dimensions_of", "form_of", "ledger_of", "report_file", "write_to_stderr"]
 
 
 class Summary(NamedTuple):
@@ -171,9 +171,15 @@ class Ending:
         report: a file for a report beside the summary; its suffix says its form.
         ledger: where the calls are kept for ever.
         serve: the port of the API and the dashboard, if the program is to be watched.
+        says: when the summary is said: ``always``, where there were ``calls``, or ``never``; the last two also say
+            nothing of a meter that could not start, and save no report of nothing.
+        settings: more settings of the meter.
 
     A forked child that has made calls speaks for itself, and adds its process id to the names of the files.
     """
+
+    arranged = False
+    """Whether one is arranged in this process."""
 
     def __init__(
         self,
@@ -182,32 +188,42 @@ class Ending:
         report: Path | None = None,
         ledger: Ledger | None = None,
         serve: int | None = None,
+        *,
+        says: Literal["always", "calls", "never"] = "always",
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._summary = summary
-        self._ledger = ledger
+        self._says = says
+        self._settings = {"ledger": ledger, **(settings or {})}
         self._output = output and output.absolute()
         self._report = report and report.absolute()
         self._serve = serve
         self._process = os.getpid()
         self._meter: Meter | None = None
-        self._fault = ""
+        self.fault = ""
+        """Why the meter could not start."""
 
     def _start(self) -> None:
         try:
             import openai_meter  # noqa: PLC0415 - a broken installation of a dependency must not stop the program
 
-            self._meter = openai_meter.install(ledger=self._ledger)
+            self._meter = openai_meter.install(**self._settings)
         except Exception as error:
-            self._fault = f"{type(error).__name__}: {error}"
+            self.fault = f"{type(error).__name__}: {error}"
         if self._serve is not None and self._meter is not None:
             from openai_meter import serving  # noqa: PLC0415 - not for a plain `run`
 
-            _write_to_stderr(f"openai-meter: {serving.beside(self._meter, self._serve, self._summary.lang)}\n")
+            write_to_stderr(f"openai-meter: {serving.beside(self._meter, self._serve, self._summary.lang)}\n")
 
-    def arrange(self) -> None:
-        """Starts the meter, and sees to it that the summary comes last: handlers run in the reverse order."""
+    def arrange(self, *, at_exit: bool = True) -> None:
+        """Starts the meter, and sees to it that the summary comes last: handlers run in the reverse order.
+
+        ``at_exit``: whether to register :meth:`finish`; who has registered something earlier calls it himself.
+        """
+        Ending.arranged = True
         self._start()
-        atexit.register(self._at_exit)
+        if at_exit:
+            atexit.register(self.finish)
         # Not in the main thread, or not a signal of this system: then the summary at exit has to do.
         with contextlib.suppress(ValueError, AttributeError):
             if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -218,7 +234,8 @@ class Ending:
         if signal.getsignal(signal.SIGTERM) == self._on_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    def _at_exit(self) -> None:
+    def finish(self) -> None:
+        """Says what was metered; to be called when all else is over."""
         # A second Ctrl-C, or a stream that the program has closed or that nobody reads: then there is no more to say.
         with contextlib.suppress(Exception, KeyboardInterrupt):
             for stream in (sys.stdout, sys.__stderr__):  # the interpreter flushes them a moment later: after our words
@@ -241,12 +258,15 @@ class Ending:
 
     def _speak(self) -> None:
         process = os.getpid() if os.getpid() != self._process else None
-        if process is not None and (self._meter is None or not self._meter.totals.calls):
+        speaks_always = process is None and self._says == "always"
+        if not speaks_always and (self._meter is None or not self._meter.totals.calls):
             return
         if self._report is not None and self._meter is not None:
             self._save(self._meter, _named(self._report, process))
+        if self._says == "never":
+            return
         if self._output is None:
-            _write_to_stderr(self._text(sys.__stderr__, process))
+            write_to_stderr(self._text(sys.__stderr__, process))
             return
         path = _named(self._output, process)
         try:
@@ -263,12 +283,12 @@ class Ending:
             self._complain("cli.not_saved", path, f"{type(error).__name__}: {error}")
 
     def _complain(self, key: str, path: Path, error: str | None) -> None:
-        _write_to_stderr(f"openai-meter: {language(self._summary.lang)(key, path=path, error=error)}\n")
+        write_to_stderr(f"openai-meter: {language(self._summary.lang)(key, path=path, error=error)}\n")
 
     def _text(self, stream: TextIO | None, process: int | None) -> str:
         m = language(self._summary.lang)
         if self._meter is None:
-            return f"openai-meter: {m('cli.not_started', error=self._fault)}\n"
+            return f"openai-meter: {m('cli.not_started', error=self.fault)}\n"
         page = _Page(stream)
         try:
             self._summary.write(self._meter, page, process)
@@ -287,7 +307,7 @@ def _kill_later(process: int, number: int) -> None:
     os.kill(process, number)
 
 
-def _write_to_stderr(text: str) -> None:
+def write_to_stderr(text: str) -> None:
     """Writes past all buffers: what a broken pipe left in one would make the interpreter exit with code 120."""
     stream = sys.__stderr__
     if stream is None or stream.closed:

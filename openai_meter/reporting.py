@@ -93,6 +93,10 @@ class Reporting:
         """
         return self.report(by, lang=lang).save(path, format=format, lang=lang)
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What a notebook shows of it: the report by model."""
+        return self.report()._repr_mimebundle_(include, exclude)
+
     def to_dict(self, by: str | Iterable[str] = "model") -> dict[str, Any]:
         """Everything that :meth:`print_summary` shows, as plain JSON values."""
         return self.report(by).to_dict()

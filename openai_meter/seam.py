@@ -116,6 +116,10 @@ class _Seam:
         """Whether some client was wrapped since the last uninstall."""
         self.tracking = 0
         """How many ``track()`` blocks are being run."""
+        self.captures: tuple[Readings, ...] = ()
+        """Who hears every client for a while, beside the installed meter."""
+        self.everywhere: tuple[Readings, ...] = ()
+        """All who hear every client: made by :meth:`settle`, so that a call has nothing to put together."""
         self.epoch = 0
         """Counts the uninstalls: a mark from an earlier epoch is void."""
         self.sdk: _Sdk | None = None
@@ -124,7 +128,8 @@ class _Seam:
 
     def settle(self) -> None:
         """Brings the patches in line with who listens."""
-        if self.installed is None and not self.wrapping and not self.tracking:
+        self.everywhere = self.captures if self.installed is None else (self.installed, *self.captures)
+        if not self.everywhere and not self.wrapping and not self.tracking:
             self.patches.undo()
             return
         if not self.waiting:
@@ -145,7 +150,7 @@ class _Seam:
     def imported(self, base: ModuleType) -> None:
         """Hears that openai was imported. An import hook cannot be taken back, so this asks whether it is wanted."""
         with self.lock:
-            if self.installed is not None or self.wrapping or self.tracking:
+            if self.everywhere or self.wrapping or self.tracking:
                 try:
                     self.patch(base)
                 except Exception as error:
@@ -373,14 +378,12 @@ def _with_options(
 
 
 def listeners(client: Any, blocks: tuple[Block, ...]) -> tuple[Readings, ...]:
-    """Who hears a request of this client: the installed meter, the client's own, and the blocks around; each once."""
-    installed = seam.installed
+    """Who hears a request of this client: who hears all, the client's own meter, and the blocks around; each once."""
+    everywhere = seam.everywhere
     mark = client.__dict__.get(MARK)
     if mark is None and not blocks:
-        return () if installed is None else (installed,)
-    found: dict[Readings, None] = {}
-    if installed is not None:
-        found[installed] = None
+        return everywhere
+    found: dict[Readings, None] = dict.fromkeys(everywhere)
     if mark is not None and mark.epoch == seam.epoch:
         found[mark.meter] = None
     for block in blocks:

@@ -67,11 +67,16 @@ HOUSE = [
     "intercept",
     "prometheus",
     "otel",
+    "captures",
     "reports",
+    "notebook",
     "tracker",
     "actions",
     "demo",
+    "testing",
+    "pytest_plugin",
     "ending",
+    "auto",
     "runner",
     "inquiries",
     "dashboards",
@@ -85,7 +90,7 @@ HOUSE = [
 ]
 KNOWS_OPENAI = {"seam", "demo"}
 KNOWS_WRAPT = {"seam", "patching"}
-ASYNC = {"seam", "streams", "websockets", "scope", "demo", "server"}
+ASYNC = {"captures", "seam", "streams", "websockets", "scope", "demo", "server"}
 HEAVY = {"rich", "typer", "openai", "tiktoken", "genai_prices", "wrapt", "httpx", "httpx2", "pydantic"}
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in {"__init__.py", "__main__.py"})

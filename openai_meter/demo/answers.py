@@ -146,6 +146,25 @@ class State:
         return int(time.time())
 
 
+class Wanted(NamedTuple):
+    """What the answer to a chat, a response or an embedding has to say; ``None`` leaves it to the demo API."""
+
+    text: str | None = None
+    input_tokens: int | None = None
+    """Cached ones included; none of them are cached then, unless :attr:`cached_input_tokens` says so."""
+    cached_input_tokens: int | None = None
+    output_tokens: int | None = None
+    """Reasoning included; there is no reasoning then, unless :attr:`reasoning_tokens` says so."""
+    reasoning_tokens: int | None = None
+    usage: bool = True
+    """Whether the answer says what was used."""
+    any_model: bool = False
+    """Whether models answer that the demo API does not know."""
+
+
+_AS_IT_COMES = Wanted()
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request on its way to an endpoint: `ids` are the variable parts of the path, in order."""
@@ -157,6 +176,7 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     deployment: str | None = None
     azure: bool = False
+    wanted: Wanted = _AS_IT_COMES
 
     def need(self, name: str) -> Any:
         """Returns a parameter of the body; raises the API's 400 when it is missing or null."""

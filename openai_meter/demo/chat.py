@@ -15,6 +15,7 @@ from openai_meter.demo.content import (
     prose,
     reasoning_tokens,
     request_tokens,
+    said,
     served_tier,
     text_tokens,
     written,
@@ -45,12 +46,8 @@ def create_chat(call: Call) -> Answer:
     model = model_of(call)
     choices = [_choice(call, model, index) for index in range(int(call.body.get("n") or 1))]
     prompt = request_tokens(messages, call.body.get("tools"), call.body.get("response_format"))
-    tokens = Tokens(
-        model,
-        prompt,
-        sum(choice.tokens + choice.reasoning for choice in choices),
-        sum(choice.reasoning for choice in choices),
-    )
+    reasoning = sum(choice.reasoning for choice in choices)
+    tokens = said(call, Tokens(model, prompt, reasoning + sum(choice.tokens for choice in choices), reasoning))
     completion = _completion(call, model, choices, tokens)
     call.state.shelf("chat completion").put(Job(_stored(call, completion)))
     if call.streamed:
@@ -71,7 +68,8 @@ def _choice(call: Call, model: str, index: int) -> Choice:
         named = call_part[call_part["type"]]
         spent = _CALL_TOKENS + text_tokens(named["name"] + named.get("arguments", named.get("input", "")))
         return Choice(None, [call_part], "stop" if forced else "tool_calls", spent, reasoning)
-    done = written(_text(body.get("response_format") or {}, seed), reasoning, limit)
+    text = call.wanted.text
+    done = written(_text(body.get("response_format") or {}, seed) if text is None else text, reasoning, limit)
     return Choice(done.text, [], "stop" if done.complete else "length", done.tokens, done.reasoning)
 
 
@@ -117,7 +115,7 @@ def _completion(call: Call, model: str, choices: list[Choice], tokens: Tokens) -
         "created": call.state.now(),
         "model": model,
         "choices": shown,
-        "usage": tokens.chat(),
+        "usage": tokens.chat() if call.wanted.usage else None,
         "service_tier": served_tier(call.body.get("service_tier")),
         "system_fingerprint": _fingerprint(model),
     }
@@ -223,7 +221,7 @@ def _stored(call: Call, completion: Json) -> Json:
         "created": completion["created"],
         "request_id": call.state.new_id("req_"),
         "tool_choice": body.get("tool_choice"),
-        "usage": {name: usage[name] for name in ("total_tokens", "completion_tokens", "prompt_tokens")},
+        "usage": usage and {name: usage[name] for name in ("total_tokens", "completion_tokens", "prompt_tokens")},
         "seed": body.get("seed"),
         "top_p": body.get("top_p", 1.0),
         "temperature": body.get("temperature", 1.0),

@@ -72,6 +72,8 @@ class Tokens(NamedTuple):
     input: int
     output: int
     reasoning: int = 0
+    cached_exactly: int | None = None
+    """How much of the input was cached, where that is not made up."""
 
     @property
     def total(self) -> int:
@@ -81,6 +83,8 @@ class Tokens(NamedTuple):
     @property
     def cached(self) -> int:
         """The part of the input read from the prompt cache: none up to 1024 tokens, then a multiple of 128."""
+        if self.cached_exactly is not None:
+            return self.cached_exactly
         if self.input <= _CACHE_FLOOR:
             return 0
         return _CACHE_FLOOR + (self.input - _CACHE_FLOOR) // (2 * _CACHE_STEP) * _CACHE_STEP
@@ -132,6 +136,20 @@ class Tokens(NamedTuple):
 
     def _cache_writes(self) -> Json:
         return {"cache_write_tokens": 0} if _CACHE_WRITES_REPORTED.match(self.model) else {}
+
+
+def said(call: Call, made_up: Tokens) -> Tokens:
+    """The tokens that the answer to a call speaks of: what is wanted of it, else what is made up."""
+    wanted, tokens = call.wanted, made_up
+    if wanted.input_tokens is not None:
+        tokens = tokens._replace(input=wanted.input_tokens, cached_exactly=0)
+    if wanted.cached_input_tokens is not None:
+        tokens = tokens._replace(cached_exactly=wanted.cached_input_tokens)
+    if wanted.output_tokens is not None:
+        tokens = tokens._replace(output=wanted.output_tokens, reasoning=0)
+    if wanted.reasoning_tokens is not None:
+        tokens = tokens._replace(reasoning=wanted.reasoning_tokens)
+    return tokens
 
 
 class Written(NamedTuple):
@@ -224,7 +242,7 @@ def model_of(call: Call, default: str | None = None) -> str:
     name = call.body.get("model")
     if not isinstance(name, str) or not name:
         raise ApiError(400, "You must say which model shall answer.", param="model", code="missing_required_parameter")
-    if not known_model(name):
+    if not known_model(name) and not call.wanted.any_model:
         message = f"The model `{name}` is not known here, or you have no access to it."
         raise ApiError(404, message, code="model_not_found")
     return SNAPSHOTS.get(name, name)

@@ -16,6 +16,7 @@ from openai_meter.demo.content import (
     prose,
     reasoning_tokens,
     request_tokens,
+    said,
     served_tier,
     text_tokens,
     written,
@@ -71,7 +72,7 @@ def create_response(call: Call) -> Answer:
 def _check_model(call: Call) -> None:
     # Unlike the other endpoints, this one says 400 about a model that does not exist.
     name = call.body.get("model")
-    if name and not call.azure and not known_model(str(name)):
+    if name and not call.azure and not call.wanted.any_model and not known_model(str(name)):
         message = f"There is no model '{name}' that could answer this request."
         raise ApiError(400, message, param="model", code="model_not_found")
 
@@ -125,7 +126,7 @@ def _ending(call: Call, model: str) -> Json:
         "incomplete_details": None if complete else {"reason": "max_output_tokens"},
         "output": output,
         "service_tier": served_tier(body.get("service_tier")),
-        "usage": Tokens(model, prompt, thought + spent, thought).responses(),
+        "usage": said(call, Tokens(model, prompt, thought + spent, thought)).responses() if call.wanted.usage else None,
     }
     searches = sum(item["type"] == "web_search_call" for item in output)
     if searches:
@@ -167,7 +168,7 @@ def _output(call: Call, seed: int, reasoning: int, limit: int | None) -> tuple[l
     if any(str(tool.get("type")).startswith("web_search") for tool in body.get("tools") or []):
         action = {"type": "search", "query": "working habits"}
         items.append({"id": new_id("ws_"), "type": "web_search_call", "status": "completed", "action": action})
-    done = written(_text(body, seed), reasoning, limit)
+    done = written(_text(body, seed) if call.wanted.text is None else call.wanted.text, reasoning, limit)
     if done.text or done.complete:
         part = {"type": "output_text", "annotations": [], "logprobs": [], "text": done.text}
         status = "completed" if done.complete else "incomplete"

@@ -6,7 +6,18 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from openai_meter.demo import agents, assistants, chat, jobs, media, responses, small
-from openai_meter.demo.answers import ApiError, Call, Json, State, Upload, deletion, json_answer, listing, retrieve
+from openai_meter.demo.answers import (
+    ApiError,
+    Call,
+    Json,
+    State,
+    Upload,
+    Wanted,
+    deletion,
+    json_answer,
+    listing,
+    retrieve,
+)
 from openai_meter.demo.loopback import Answer, LoopbackServer, Request
 
 
@@ -136,21 +147,26 @@ class DemoServer(LoopbackServer):
 
     def answer(self, request: Request) -> Answer:
         """The demo API's own answer: for an `answer` hook that wants to change it or to slow its body down."""
-        return _answered(request, self._state)
+        return answered(request, self._state)
 
     def _reply(self, request: Request) -> Answer:
         scripted = self._first(request) if self._first is not None else None
-        answer = scripted if scripted is not None else self.answer(request)
-        headers = {
-            "x-request-id": self._state.new_id("req_"),
-            "openai-organization": "demo-organization",
-            "openai-processing-ms": str(20 + len(request.body) % 80),
-            "openai-version": "2020-10-01",
-        }
-        return answer._replace(headers={**headers, **answer.headers})
+        return with_usual_headers(request, self.answer(request) if scripted is None else scripted, self._state)
 
 
-def _answered(request: Request, state: State) -> Answer:
+def with_usual_headers(request: Request, answer: Answer, state: State) -> Answer:
+    """The answer with the headers that the API adds to every one."""
+    headers = {
+        "x-request-id": state.new_id("req_"),
+        "openai-organization": "demo-organization",
+        "openai-processing-ms": str(20 + len(request.body) % 80),
+        "openai-version": "2020-10-01",
+    }
+    return answer._replace(headers={**headers, **answer.headers})
+
+
+def answered(request: Request, state: State, wanted: Wanted | None = None) -> Answer:
+    """The demo API's answer to a request; what it remembers is in ``state``. Thread-safe."""
     try:
         _check_key(request.headers)
         place = _PLACES.fullmatch(request.path)
@@ -163,7 +179,8 @@ def _answered(request: Request, state: State) -> Answer:
                 ids = tuple(unquote(part) for part in found.groups())
                 deployment = unquote(place["deployment"]) if place["deployment"] else None
                 query = dict(parse_qsl(request.query))
-                return answer(Call(request, state, ids, _body(request), query, deployment, bool(place["azure"])))
+                azure = bool(place["azure"])
+                return answer(Call(request, state, ids, _body(request), query, deployment, azure, wanted or Wanted()))
         raise _unknown(request)
     except ApiError as error:
         return json_answer(error.body, error.status)

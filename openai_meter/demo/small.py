@@ -17,6 +17,7 @@ from openai_meter.demo.content import (
     prompt_tokens,
     prose,
     request_tokens,
+    said,
 )
 from openai_meter.demo.loopback import Answer
 
@@ -53,9 +54,10 @@ def create_embeddings(call: Call) -> Answer:
         numbers = _vector(number_of(one), size)
         vector: Any = base64.b64encode(numbers.tobytes()).decode() if encoded else list(numbers)
         data.append({"object": "embedding", "index": index, "embedding": vector})
-    tokens = sum(max(1, prompt_tokens(one)) for one in inputs)
+    tokens = said(call, Tokens(model, sum(max(1, prompt_tokens(one)) for one in inputs), 0)).input
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return json_answer({"object": "list", "data": data, "model": model, "usage": usage})
+    answer = {"object": "list", "data": data, "model": model}
+    return json_answer({**answer, "usage": usage} if call.wanted.usage else answer)
 
 
 @functools.lru_cache(maxsize=256)

@@ -434,4 +434,14 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.webhook.not_posted": "{webhook} was not reached: {error} ({ms:,} ms)",
     "cli.webhook.private": "Names of hosts in your own network are for --allow-private, or allow_private=True.",
     "cli.webhook.answer": "< {status} from {address}",
+    "notebook.cell": "this cell",
+    "auto.not_started": "metering could not start ({error}); the program goes on unmetered",
+    # The pytest plugin.
+    "pytest.exceeded": "The OpenAI calls of this test exceed its limits:",
+    "pytest.cost": "  cost: {value}, limit: {limit}",
+    "pytest.cost_unknown": "  cost: not known for {calls}, so it may be above the limit of {limit}",
+    "pytest.tokens": "  tokens: {value}, limit: {limit}",
+    "pytest.tokens_unknown": "  tokens: not known for {calls}, so they may be above the limit of {limit}",
+    "pytest.calls": "  calls: {value}, limit: {limit}",
+    "pytest.dearest": "The tests that cost most:",
 }

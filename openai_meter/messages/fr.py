@@ -441,4 +441,14 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.webhook.not_posted": "{webhook} n'a pas été atteint : {error} ({ms:,} ms)",
     "cli.webhook.private": "Les noms d'hôtes de votre propre réseau demandent --allow-private, ou allow_private=True.",
     "cli.webhook.answer": "< {status} de {address}",
+    "notebook.cell": "cette cellule",
+    "auto.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme continue sans mesure",
+    # The pytest plugin.
+    "pytest.exceeded": "Les appels OpenAI de ce test dépassent ses limites :",
+    "pytest.cost": "  coût : {value}, limite : {limit}",
+    "pytest.cost_unknown": "  coût : inconnu pour {calls} ; il peut dépasser la limite de {limit}",
+    "pytest.tokens": "  tokens : {value}, limite : {limit}",
+    "pytest.tokens_unknown": "  tokens : inconnus pour {calls} ; ils peuvent dépasser la limite de {limit}",
+    "pytest.calls": "  appels : {value}, limite : {limit}",
+    "pytest.dearest": "Les tests les plus chers :",
 }

@@ -56,6 +56,13 @@ class Catalog:
         self._reading = False
         self.source = "genai-prices"
 
+    @classmethod
+    def empty(cls) -> Catalog:
+        """A catalog that knows no model, and never reads the real one."""
+        catalog = cls()
+        catalog._models = _NO_MODELS
+        return catalog
+
     def refresh(self) -> None:
         """Fetches the newest catalog from the network, by the package's own updater, for this catalog alone.
 

@@ -148,7 +148,7 @@ def _fitting(text: str, console: Console) -> str:
 
 
 def _table(file: TextIO | None, title: str) -> tuple[Console, Table]:
-    console = Console(file=file or sys.stdout, highlight=False, markup=False, emoji=False)
+    console = Console(file=file or sys.stdout, highlight=False, markup=False, emoji=False, force_jupyter=False)
     if not console.is_terminal:
         console.width = max(console.width, 140)
     style = Text(_fitting(title, console), style="bold")

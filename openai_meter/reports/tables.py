@@ -75,7 +75,7 @@ COLUMNS: tuple[Column, ...] = (
 def table_text(report: Report, m: Messages) -> str:
     """The table as plain text, as wide as it has to be."""
     file = io.StringIO()
-    _print(report, m, Console(file=file, highlight=False, markup=False, emoji=False, force_terminal=False))
+    _print(report, m, _console(file, force_terminal=False))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
@@ -84,7 +84,12 @@ def print_table(report: Report, m: Messages, file: TextIO, *, compact: bool = Fa
 
     ``compact``: with the columns only that stay where there is little room.
     """
-    _print(report, m, Console(file=file, highlight=False, markup=False, emoji=False), compact=compact)
+    _print(report, m, _console(file), compact=compact)
+
+
+def _console(file: TextIO, **settings: bool) -> Console:
+    # In a notebook's kernel rich would write nothing to the file, and show the page itself.
+    return Console(file=file, highlight=False, markup=False, emoji=False, force_jupyter=False, **settings)  # type: ignore[arg-type]
 
 
 def _print(report: Report, m: Messages, console: Console, *, compact: bool = False) -> None:

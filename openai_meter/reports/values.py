@@ -131,6 +131,13 @@ class Report:
 
         return saving.save(self, path, format, lang)
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002
+        """What a notebook shows of it: an HTML table, or text where there is no HTML."""
+        from openai_meter.messages import language  # noqa: PLC0415
+        from openai_meter.reports import html  # noqa: PLC0415
+
+        return {"text/plain": self.render().strip("\n"), "text/html": html.as_html(self, language())}
+
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values, which :meth:`from_dict` reads: money as decimal strings, times in ISO 8601.
 

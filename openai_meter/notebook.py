@@ -1,0 +1,156 @@
+"""The extension for IPython and Jupyter: what a cell has cost, and what the session has.
+
+::
+
+    %load_ext openai_meter
+
+    %%meter                   # at the head of a cell: shows what its calls have cost, also where the cell fails
+    %%meter agent,model       # the same, by other dimensions
+    %meter                    # what the session has cost since the extension was loaded
+    %meter agent,model        # by other dimensions
+    %meter reset              # counts from zero again
+
+A notebook shows tables, a terminal text. Loading installs the meter, which counts every call from then on; unloading
+uninstalls it again, unless it was installed before. The calls of a cell are those that begin while it runs, in its
+threads and tasks too (and in those of earlier cells, if they still work). ``await`` in the cell works as ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import import_module
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from openai_meter.captures import Capture, capture
+from openai_meter.errors import ConfigurationError
+from openai_meter.intercept import install, uninstall
+from openai_meter.messages import language
+from openai_meter.seam import seam
+
+__all__ = ["load_ipython_extension", "unload_ipython_extension"]
+
+_HEAD = "%%meter"
+_BEGIN = "--begin"
+
+
+class _Magics:
+    """What is registered with one shell."""
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._by: tuple[str, ...] = ()
+        self._cell: Capture | None = None
+        self._begun: str | None = None
+        self._counted: str | None = None
+        self._was_installed = seam.installed is not None
+        self.meter = install()
+
+    def register(self) -> None:
+        self._shell.register_magic_function(self.line, "line", "meter")
+        self._shell.register_magic_function(self.cell, "cell", "meter")
+        self._shell.input_transformers_cleanup.append(self.transform)
+        self._shell.events.register("pre_run_cell", self.begun)
+        self._shell.events.register("post_run_cell", self.finish)
+
+    def unregister(self) -> None:
+        self._shell.input_transformers_cleanup.remove(self.transform)
+        self._shell.events.unregister("pre_run_cell", self.begun)
+        self._shell.events.unregister("post_run_cell", self.finish)
+        for kind in ("line", "cell"):
+            self._shell.magics_manager.magics[kind].pop("meter", None)
+        if self._cell is not None:
+            self._cell.stop()
+        if not self._was_installed:
+            uninstall()
+
+    def transform(self, lines: list[str]) -> list[str]:
+        """Lets a cell that begins with ``%%meter`` run as any cell does, with one line of ours in that one's place.
+
+        So ``await``, the value of the last line, errors and their line numbers are what they are in other cells.
+        """
+        words = lines[0].split(maxsplit=1) if lines else []
+        if not words or words[0] != _HEAD or lines[0].rstrip().endswith("?"):
+            return lines
+        asked = " ".join([_BEGIN, *words[1:]]).strip()
+        rest = lines[1:]
+        if rest and rest[0].startswith("%%"):  # another magic, which would not be seen in the second line
+            rest = import_module("IPython.core.inputtransformer2").cell_magic(rest)
+        return [f"get_ipython().run_line_magic('meter', {asked!r})\n", *rest]
+
+    def line(self, line: str) -> Any:
+        """Shows what the session has cost: ``%meter``, ``%meter agent,model``; ``%meter reset`` begins from zero."""
+        if line.startswith(_BEGIN):
+            self._begin(line.removeprefix(_BEGIN))
+            return None
+        if line.strip() == "reset":
+            self.meter.reset()
+            return None
+        return self.meter.report(_dimensions(line))
+
+    def cell(self, line: str, cell: str) -> None:
+        """Shows what the calls of the cell have cost: ``%%meter [DIMENSIONS]``, such as ``%%meter agent,model``."""
+        # For those who call the magic by its name; cells never come here.
+        self._shell.run_cell(f"{_HEAD} {line}\n{cell}").raise_error()
+
+    def _begin(self, line: str) -> None:
+        self._by = _dimensions(line)
+        if self._cell is not None:  # a cell whose end was not told
+            self._cell.stop()
+        self._cell, self._counted = capture(), self._begun
+        self._cell.start()
+
+    def begun(self, info: Any) -> None:
+        """Hears that a cell begins."""
+        self._begun = info.raw_cell
+
+    def finish(self, result: Any) -> None:
+        """Hears that a cell has ended, and shows what it has cost if it is the one that is counted.
+
+        Other magics, such as ``%%capture``, run what stands below them as a cell of its own.
+        """
+        if self._cell is None or result.info.raw_cell != self._counted:
+            return
+        calls, self._cell = self._cell, None
+        calls.stop()
+        m = language()
+        if not calls and not calls.pending:
+            print(f"openai-meter: {m('cli.nothing')}")  # noqa: T201 - a cell's output
+            return
+        report = replace(calls.report(self._by), name=m("notebook.cell"))
+        import_module("IPython.display").display(report)
+
+
+def _dimensions(line: str) -> tuple[str, ...]:
+    """The dimensions that a magic is given: by model, if there are none."""
+    from openai_meter import groups  # noqa: PLC0415 - not to load the extension
+    from openai_meter.reports import values  # noqa: PLC0415
+
+    try:
+        names = values.dimensions(line.strip() or "model")
+        groups.checked(names)
+    except ConfigurationError as error:
+        raise import_module("IPython.core.error").UsageError(str(error)) from None
+    return names
+
+
+_loaded: WeakKeyDictionary[Any, _Magics] = WeakKeyDictionary()
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Installs the meter and registers the magics; what ``%load_ext openai_meter`` calls.
+
+    Raises:
+        ConfigurationError: a setting of the environment cannot be used.
+    """
+    if shell not in _loaded:
+        magics = _Magics(shell)
+        magics.register()
+        _loaded[shell] = magics
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Takes the magics away, and uninstalls the meter if loading has installed it."""
+    magics = _loaded.pop(shell, None)
+    if magics is not None:
+        magics.unregister()
