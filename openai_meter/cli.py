@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import openai_meter
 from openai_meter import archives, inquiries, runner
+from openai_meter.doctor import command
 from openai_meter.ending import Ending, Look, Summary, dimensions_of, form_of, ledger_of, report_file
 from openai_meter.errors import ConfigurationError, MeterError
 from openai_meter.messages import language
@@ -268,6 +269,7 @@ def _make_app() -> "typer.Typer":
 
     _add_estimate(app)
     archives.add_commands(app)
+    command.add_command(app)
     return app
 
 
