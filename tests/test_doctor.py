@@ -51,8 +51,8 @@ def command(tmp_path, *args, **environment):
     env = {**kept, "HOME": str(home), "PYTHONPATH": os.pathsep.join(filter(None, paths)), **environment}
     env.pop("XDG_STATE_HOME", None)
     ran = subprocess.run(
-        [sys.executable, "-m", "openai_meter", "doctor", *args],
-        cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False,
+        [sys.executable, "-m", "openai_meter", "doctor", "--patience", "300", *args],
+        cwd=folder, env=env, capture_output=True, text=True, timeout=330, check=False,
     )  # fmt: skip
     assert not list(home.iterdir()), "the home directory is untouched"
     assert not list(folder.iterdir()), "the program's folder is untouched"
@@ -67,7 +67,7 @@ def found(findings, area):
 
 
 def test_every_shape_is_counted_and_unchanged_on_this_sdk(tmp_path):
-    """All shapes that this SDK has are counted right, by sync and async clients, and nothing changes for the program."""
+    """All shapes that this SDK has are counted right, sync and async, and nothing changes for the program."""
     ran = command(tmp_path, "--json", OPENAI_METER_LANG="fr")
     said = json.loads(ran.stdout)
     assert ran.stderr == ""
@@ -89,7 +89,7 @@ def test_examining_leaves_the_program_as_it_was():
     meter = openai_meter.install(meter=openai_meter.Meter())
     before = vars(openai._base_client.SyncAPIClient)["request"]
     steps = []
-    diagnosis = doctor.examine(on_progress=lambda done, total: steps.append((done, total)))
+    diagnosis = doctor.examine(patience=300, on_progress=lambda done, total: steps.append((done, total)))
     assert diagnosis.ok
     assert meter.calls == ()
     assert vars(openai._base_client.SyncAPIClient)["request"] is before
@@ -256,6 +256,21 @@ def test_our_own_patches_are_nobody_elses():
     """A program that meters has no other patchers for that."""
     openai_meter.install(meter=openai_meter.Meter())
     assert patchers.find_patches() == ()
+
+
+def test_a_function_that_was_put_back_over_ours_is_found():
+    """A library that puts back what it once found takes calls from the meter: that is a problem until install()."""
+    before = openai.OpenAI.request
+    meter = openai_meter.install(meter=openai_meter.Meter())
+    openai.OpenAI.request = before
+    try:
+        assert ("bypassed", "problem") in found(checks.who_patched(()), "patchers")
+        openai_meter.install(meter=meter)
+        assert patchers.bypassed() == ()
+    finally:
+        openai_meter.uninstall()
+        del openai.OpenAI.request
+    assert patchers.bypassed() == ()
 
 
 def test_a_patch_that_the_environment_makes_is_found(tmp_path):

@@ -16,7 +16,15 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from openai_meter.doctor.patchers import LIBRARIES, Library, Patch, find_patches, installed_libraries, library_of
+from openai_meter.doctor.patchers import (
+    LIBRARIES,
+    Library,
+    Patch,
+    bypassed,
+    find_patches,
+    installed_libraries,
+    library_of,
+)
 from openai_meter.doctor.values import Finding
 from openai_meter.errors import MeterError
 from openai_meter.seam import seam
@@ -218,6 +226,8 @@ def who_patched(patches: Iterable[Patch]) -> Iterator[Finding]:
             yield Finding("patchers", "active", values=values)
         else:
             yield Finding("patchers", "unknown", "warning", values)
+    if replaced := bypassed():
+        yield Finding("patchers", "bypassed", "problem", {"names": ", ".join(replaced)})
     idle = {name: one for name, one in installed_libraries().items() if name not in places}
     if idle:
         yield Finding("patchers", "idle", values={"names": ", ".join(f"{name} {one}" for name, one in idle.items())})

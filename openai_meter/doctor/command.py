@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
+from openai_meter.doctor.values import PATIENCE
 from openai_meter.messages import Messages, language
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def add_command(app: "typer.Typer") -> None:
             typer.Option("--ledger", metavar="URL", help="The ledger to look at; by default that of the environment."),
         ] = None,
         strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")] = False,
+        patience: Annotated[
+            float, typer.Option(metavar="SECONDS", min=1, help="How long trying all calls may take together.")
+        ] = PATIENCE,
         as_json: Annotated[bool, typer.Option("--json", help="Write what was found as JSON.")] = False,
         lang: Annotated[str | None, typer.Option("--lang", help="en or fr; by default that of the locale.")] = None,
     ) -> None:
@@ -43,17 +47,17 @@ def add_command(app: "typer.Typer") -> None:
             language(lang)
         except MeterError as error:
             raise typer.BadParameter(str(error), param_hint="--lang") from None
-        ctx.obj.append(partial(run, as_json=as_json, strict=strict, ledger=ledger, lang=lang))
+        ctx.obj.append(partial(run, as_json=as_json, strict=strict, ledger=ledger, patience=patience, lang=lang))
 
 
-def run(*, as_json: bool, strict: bool, ledger: str | None, lang: str | None) -> None:
+def run(*, as_json: bool, strict: bool, ledger: str | None, patience: float, lang: str | None) -> None:
     """Examines this installation, and writes what was found."""
     from openai_meter.doctor.examining import examine  # noqa: PLC0415 - not for the other commands
     from openai_meter.doctor.sentences import sentences  # noqa: PLC0415
 
     m = sentences(lang)
     with _progress(m) as on_progress:
-        diagnosis = examine(ledger=ledger, on_progress=on_progress)
+        diagnosis = examine(ledger=ledger, patience=patience, on_progress=on_progress)
     if as_json:
         json.dump(diagnosis.to_dict(m.code), sys.stdout, indent=2)
         sys.stdout.write("\n")

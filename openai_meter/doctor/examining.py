@@ -9,7 +9,7 @@ from openai_meter import faults
 from openai_meter.doctor.checks import CHECKS, sdk_version, who_patched
 from openai_meter.doctor.child import Heard, Progress, try_in_child
 from openai_meter.doctor.keeping import look_at_ledger
-from openai_meter.doctor.values import Diagnosis, Finding
+from openai_meter.doctor.values import PATIENCE, Diagnosis, Finding
 from openai_meter.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,14 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["examine"]
 
-_PATIENCE = 18.0
-
 
 def examine(
     *,
     ledger: Ledger | str | None = None,
     trials: bool = True,
-    patience: float = _PATIENCE,
+    patience: float = PATIENCE,
     on_progress: Progress | None = None,
 ) -> Diagnosis:
     """Looks at this installation: what of the SDK is metered, who else patches it, and what the meter works with.

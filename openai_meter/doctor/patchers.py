@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
-__all__ = ["LIBRARIES", "Library", "Patch", "find_patches", "installed_libraries", "library_of"]
+from openai_meter.patching import tree
+from openai_meter.seam import BASE_CLIENT, seam
+
+__all__ = ["LIBRARIES", "Library", "Patch", "bypassed", "find_patches", "installed_libraries", "library_of"]
 
 
 class Library(NamedTuple):
@@ -103,6 +106,35 @@ def _owner(function: Any) -> str | None:
     if owner is None and wrapper is not None:
         owner = getattr(type(wrapper), "__module__", None)
     return owner if isinstance(owner, str) else None
+
+
+def bypassed() -> tuple[str, ...]:
+    """The methods of clients that somebody has put in place of ours since the meter was installed.
+
+    Some libraries, when they are taken off, put back the function that they once found, whatever came later.
+    """
+    base = sys.modules.get(BASE_CLIENT)
+    if seam.installed is None or base is None:
+        return ()
+    kinds = [*tree(base.SyncAPIClient), *tree(base.AsyncAPIClient)]
+    return tuple(
+        f"{kind.__qualname__}.request"
+        for kind in kinds
+        if "request" in vars(kind) and not _passes_by_us(vars(kind)["request"])
+    )
+
+
+def _passes_by_us(function: Any) -> bool:
+    for _ in range(100):
+        wrapper = getattr(function, "_self_wrapper", None)
+        if str(getattr(wrapper, "__module__", "")).startswith("openai_meter."):
+            return True
+        below = getattr(function, "__wrapped__", None)
+        if below is None:
+            # A plain function that says nothing of what is below it may still hold ours inside.
+            return _owner(function) is None or not f"{_owner(function)}.".startswith("openai.")
+        function = below
+    return True
 
 
 def library_of(module: str) -> Library | None:

@@ -10,13 +10,16 @@ from typing import Any, Literal, NamedTuple
 from openai_meter.doctor.sentences import sentences
 from openai_meter.messages import Messages
 
-__all__ = ["BAD", "Diagnosis", "Finding", "Level", "Mode", "Outcome", "Trial"]
+__all__ = ["BAD", "PATIENCE", "Diagnosis", "Finding", "Level", "Mode", "Outcome", "Trial"]
 
 Level = Literal["ok", "warning", "problem"]
 Outcome = Literal[
     "metered", "free", "absent", "watched", "not_covered", "untried", "missed", "twice", "changed", "request_changed",
     "raised", "no_usage", "fault",
 ]  # fmt: skip
+
+PATIENCE = 18.0
+"""Seconds that all trials may take together, if nothing is said; a machine with nothing else to do needs about 7."""
 
 BAD: frozenset[Outcome] = frozenset({"missed", "twice", "changed", "request_changed", "raised", "no_usage", "fault"})
 """The outcomes that must not be."""

@@ -60,7 +60,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "not all calls were tried: {n} second was over",
         "not all calls were tried: {n} seconds were over",
     ),
-    "trials.late.do": "Try again when the machine is less busy; if it stays, a call hangs here.",
+    "trials.late.do": "On a busy machine, try with --patience 60; if it stays, a call hangs here.",
     "trials.crashed": "the process that tries the calls ended early: {error}",
     "trials.check_failed": "a check failed: {error}",
     "python.supported": "{version}",
@@ -118,6 +118,8 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "{name} stands round {n} methods of openai: {places} ...",
     ),
     "patchers.unknown.do": "If that counts calls too, do not add its figures to ours.",
+    "patchers.bypassed": "{names}: put back by somebody after install(); calls that go there are not counted",
+    "patchers.bypassed.do": "Call openai_meter.install() again: it keeps its settings and its counts.",
     "ledger.none": "none is named: what is counted is gone with the process",
     "ledger.none.do": (
         'To keep every call: install(ledger="sqlite:///usage.db"), or the variable OPENAI_METER_LEDGER.'

@@ -60,7 +60,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "tous les appels n'ont pas été essayés : {n} seconde est passée",
         "tous les appels n'ont pas été essayés : {n} secondes sont passées",
     ),
-    "trials.late.do": "Réessayez quand la machine sera moins occupée ; si cela reste, un appel se bloque ici.",
+    "trials.late.do": "Sur une machine occupée, essayez avec --patience 60 ; si cela reste, un appel se bloque ici.",
     "trials.crashed": "le processus qui essaie les appels s'est arrêté trop tôt : {error}",
     "trials.check_failed": "une vérification a échoué : {error}",
     "python.supported": "{version}",
@@ -121,6 +121,8 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "{name} entoure {n} méthodes d'openai : {places} ...",
     ),
     "patchers.unknown.do": "Si cela compte aussi les appels, n'ajoutez pas ses chiffres aux nôtres.",
+    "patchers.bypassed": "{names} : remis en place après install() ; les appels qui y passent ne sont pas comptés",
+    "patchers.bypassed.do": "Appelez openai_meter.install() à nouveau : il garde ses réglages et ses comptes.",
     "ledger.none": "aucun n'est nommé : ce qui est compté disparaît avec le processus",
     "ledger.none.do": (
         'Pour garder chaque appel : install(ledger="sqlite:///usage.db"), ou la variable OPENAI_METER_LEDGER.'
