@@ -14,7 +14,7 @@ from openai_meter.bounded import Bounded
 from openai_meter.endpoints import Endpoint
 from openai_meter.errors import ConfigurationError
 
-__all__ = ["StreamUsage", "accepted", "ask", "conceal", "configure", "may_ask", "refused"]
+__all__ = ["StreamUsage", "accepted", "ask", "check", "conceal", "configure", "may_ask", "refused"]
 
 StreamUsage = Literal["auto", "always", "never"]
 _RAW = "x-stainless-raw-response"
@@ -43,17 +43,22 @@ def configure(stream_usage: str | Collection[str]) -> None:
         ConfigurationError: that is neither; nothing is changed then.
     """
     if isinstance(stream_usage, str):
-        if stream_usage not in ("auto", "always", "never"):
-            raise ConfigurationError(
-                f"stream_usage={stream_usage!r} is none of 'auto', 'always', 'never'; "
-                "to name hosts that take stream_options, pass a list of them"
-            )
+        check(stream_usage)
         _policy.mode, _policy.hosts = stream_usage, frozenset()
     elif isinstance(stream_usage, Collection) and all(isinstance(host, str) for host in stream_usage):
         _policy.mode, _policy.hosts = "auto", frozenset(stream_usage)
     else:
         raise ConfigurationError(f"stream_usage={stream_usage!r} is no word and no list of hosts")
     _answers.clear()
+
+
+def check(word: str) -> None:
+    """Raises ConfigurationError where a word says nothing about where to ask."""
+    if word not in ("auto", "always", "never"):
+        raise ConfigurationError(
+            f"stream_usage={word!r} is none of 'auto', 'always', 'never'; "
+            "to name hosts that take stream_options, pass a list of them"
+        )
 
 
 def may_ask(row: Endpoint, body: Mapping[str, Any], headers: object, provider: str, host: str) -> bool:

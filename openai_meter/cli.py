@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import openai_meter
 from openai_meter import archives, dispatches, inquiries, runner, serving, upkeep
+from openai_meter.doctor import command as examination
 from openai_meter.ending import Ending, Look, Summary, dimensions_of, form_of, ledger_of, report_file
 from openai_meter.errors import ConfigurationError, MeterError
 from openai_meter.live import commands as live
@@ -285,6 +286,7 @@ def _make_app() -> "typer.Typer":
     upkeep.add_commands(app)
     serving.add_commands(app)
     dispatches.add_commands(app)
+    examination.add_command(app)
     return app
 
 

@@ -103,7 +103,7 @@ def install(
         raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
     if threads is not None and not isinstance(threads, bool):
         raise ConfigurationError(f"threads={threads!r} is neither True nor False; say whether threads are followed")
-    behind = _checked_hosts(_hosts_from_environment() if hosts is None else hosts)
+    behind = hosts_from_environment() if hosts is None else _checked_hosts(hosts)
     current = meter or seam.installed or seam.meter
     kept = opened(ledger, None if current is None else current.ledger)
     with seam.lock:
@@ -146,9 +146,16 @@ def _checked_telemetry(otel: object, spans: object) -> Callable[[Meter], object]
 _PROVIDERS = ("openai", "azure")
 
 
-def _hosts_from_environment() -> dict[str, str]:
+def hosts_from_environment() -> Mapping[str, str]:
+    """The hosts that ``OPENAI_METER_HOSTS`` names.
+
+    Raises:
+        ConfigurationError: what it says cannot be used.
+    """
     pairs = os.environ.get("OPENAI_METER_HOSTS", "").split(",")
-    return {host.strip(): provider.strip() for host, _, provider in (pair.partition("=") for pair in pairs) if host}
+    return _checked_hosts(
+        {name.strip(): who.strip() for name, _, who in (pair.partition("=") for pair in pairs) if name}
+    )
 
 
 def _checked_hosts(hosts: Mapping[str, str]) -> Mapping[str, str]:

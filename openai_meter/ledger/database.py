@@ -75,8 +75,11 @@ def _checked_file(url: URL) -> URL:
     return url.set(drivername="sqlite", database=str(path))
 
 
-def spool_folder(url: URL) -> Path:
-    """Where calls wait for this database by default: beside a file, else in the user's folder for states."""
+def spool_folder(url: URL, *, make: bool = True) -> Path:
+    """Where calls wait for this database by default: beside a file, else in the user's folder for states.
+
+    ``make``: whether that folder for states is made, where it is not there.
+    """
     if url.get_backend_name() == "sqlite":
         return Path(f"{url.database}.spool")
     place = hashlib.sha256(f"{url.host}:{url.port}/{url.database}".encode()).hexdigest()[:16]
@@ -84,7 +87,8 @@ def spool_folder(url: URL) -> Path:
     home = Path(state) if state else Path("~/.local/state").expanduser()
     base = home / "openai-meter"
     try:
-        base.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if make:
+            base.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:  # a user without a home
         base = Path(tempfile.gettempdir()) / f"openai-meter-{os.getuid() if hasattr(os, 'getuid') else 'spool'}"
     return base / f"spool-{place}"

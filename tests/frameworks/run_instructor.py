@@ -1,0 +1,44 @@
+"""instructor: typed answers, its own streaming, sync and async, and a client that was made before the meter."""
+
+import instructor
+from openai import AsyncOpenAI, OpenAI
+from pydantic import BaseModel
+from stage import MODEL, Stage, run
+
+import openai_meter
+
+stage = Stage("instructor", "instructor")
+given = {"base_url": stage.url, "api_key": "demo", "max_retries": 0}
+ask = {"model": MODEL, "messages": [{"role": "user", "content": "How?"}]}
+
+
+class Plan(BaseModel):
+    """A plan."""
+
+    goal: str
+
+
+sync, asynchronous = instructor.from_openai(OpenAI(**given)), instructor.from_openai(AsyncOpenAI(**given))
+with stage.way("create", expected=1):
+    sync.chat.completions.create(response_model=Plan, **ask)
+with stage.way("create_partial", expected=1):
+    list(sync.chat.completions.create_partial(response_model=Plan, **ask))
+with stage.way("create_with_completion", expected=1):
+    sync.chat.completions.create_with_completion(response_model=Plan, **ask)
+
+
+async def main():
+    with stage.way("async create", expected=1):
+        await asynchronous.chat.completions.create(response_model=Plan, **ask)
+    with stage.way("async create_partial", expected=1):
+        async for _ in asynchronous.chat.completions.create_partial(response_model=Plan, **ask):
+            pass
+
+
+run(main)
+openai_meter.uninstall()
+early = instructor.from_openai(OpenAI(**given))
+openai_meter.install(meter=stage.meter, hosts={"127.0.0.1": "openai"})
+with stage.way("made before install()", expected=1):
+    early.chat.completions.create(response_model=Plan, **ask)
+stage.end()
