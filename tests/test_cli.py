@@ -120,7 +120,7 @@ def test_run_is_read_alike(args, expected, monkeypatch):
     assert cli._read_run(["run", *args]) is print
     assert cli._read_command_line(["run", *args]) is print
     assert seen[0] == seen[1]
-    nothing = {"module": False, "look": Look(), "output": None, "report": None, "ledger": None}
+    nothing = {"module": False, "look": Look(), "output": None, "report": None, "ledger": None, "serve": None}
     assert seen[0][1] == nothing | expected
 
 
