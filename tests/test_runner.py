@@ -264,9 +264,7 @@ def test_stack(tmp_path):
 def test_metering_that_cannot_start(tmp_path):
     """Where the meter cannot be installed, the program runs all the same and the reason is said at the end."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import openai_meter\n"
-        "def install(**settings):\n    raise RuntimeError('no way')\n"
-        "openai_meter.install = install\n",
+        "import openai_meter\ndef install(**_):\n    raise RuntimeError('no way')\nopenai_meter.install = install\n",
         encoding="utf-8",
     )
     environment = ENVIRONMENT | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ENVIRONMENT['PYTHONPATH']}"}
