@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from openai_meter.thresholds import Alert, Threshold
     from openai_meter.tracker import TokenTracker, get_global_tracker
     from openai_meter.usage import Usage
+    from openai_meter.webhook import Deliveries, Webhook
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ __all__ = [
     "Call",
     "ConfigurationError",
     "CostLine",
+    "Deliveries",
     "Deployment",
     "Estimate",
     "Ledger",
@@ -67,6 +69,7 @@ __all__ = [
     "Totals",
     "UnsupportedClientError",
     "Usage",
+    "Webhook",
     "__version__",
     "bind",
     "estimate",
@@ -99,11 +102,17 @@ _PLACES = {
     "thresholds": "Alert Threshold",
     "tracker": "TokenTracker get_global_tracker",
     "usage": "Usage",
+    "webhook": "Deliveries Webhook",
 }
 _LATE = {name: module for module, names in _PLACES.items() for name in names.split()}
 
+_MODULES = frozenset({"actions", "doctor", "otel", "prometheus", "server", "testing"})
+"""What is there as ``openai_meter.server`` and the like without an import of its own."""
+
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(f"openai_meter.{name}")
     if name in _LATE:
         value = globals()[name] = getattr(import_module(f"openai_meter.{_LATE[name]}"), name)
         return value
@@ -111,4 +120,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATE})
+    return sorted({*globals(), *_LATE, *_MODULES})

@@ -35,7 +35,7 @@ def test_every_example_runs(code: str, api: DemoServer) -> None:
         exec(compile(code, "README.md", "exec"), names)
     except MissingExtraError as missing:
         pytest.skip(f"{missing}: this example is NOT tested")
-    made = code.count(".create(")
+    made = 0 if "fake_client" in code else code.count(".create(")  # what is fake never gets to the server
     assert len(api.requests) == made
     counted = names["run"] if "track(" in code else openai_meter.get_meter()
     assert counted.totals.calls == made
