@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import openai_meter
-from openai_meter import archives, dispatches, inquiries, runner, serving, upkeep
-from openai_meter.doctor import command as examination
+from openai_meter import inquiries, runner
 from openai_meter.ending import Ending, Look, Summary, dimensions_of, form_of, ledger_of, report_file
 from openai_meter.errors import ConfigurationError, MeterError
-from openai_meter.live import commands as live
 from openai_meter.messages import language
 from openai_meter.scope import Scoped, tag
 from openai_meter.serving import port_of
@@ -42,8 +40,16 @@ def main() -> None:
     Ends as the program does that it runs. Exit code 2: the arguments cannot be used.
     """
     args = sys.argv[1:]
-    job = _read_run(args) or live.read_statusline(args) or _read_command_line(args)
+    job = _read_run(args) or _read_statusline(args) or _read_command_line(args)
     job()
+
+
+def _read_statusline(args: list[str]) -> Job | None:
+    if args[:1] != ["statusline"]:
+        return None
+    from openai_meter.live import commands  # noqa: PLC0415 - not for `run`
+
+    return commands.read_statusline(args)
 
 
 def _read_run(args: list[str]) -> Job | None:
@@ -281,13 +287,19 @@ def _make_app() -> "typer.Typer":
         ctx.obj.append(partial(inquiries.explain, asked, as_json=as_json, lang=lang))
 
     _add_estimate(app)
-    archives.add_commands(app)
-    live.add_commands(app)
-    upkeep.add_commands(app)
-    serving.add_commands(app)
-    dispatches.add_commands(app)
-    examination.add_command(app)
+    _add_modules(app)
     return app
+
+
+def _add_modules(app: "typer.Typer") -> None:
+    """The commands that have modules of their own: a new one is named here."""
+    from openai_meter import archives, dispatches, serving, upkeep  # noqa: PLC0415 - not for `run`
+    from openai_meter.doctor import command  # noqa: PLC0415
+    from openai_meter.live import commands  # noqa: PLC0415
+
+    for module in (archives, commands, upkeep, serving, dispatches):
+        module.add_commands(app)
+    command.add_command(app)
 
 
 def _add_estimate(app: "typer.Typer") -> None:
