@@ -44,6 +44,8 @@ class Worker:
         # Of the two, only this one may be put to from a finalizer that interrupts another put.
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._doing = threading.RLock()
+        self._at_work = 0
+        """How many jobs are being done; more than one where a signal handler has interrupted a job to do the rest."""
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
@@ -79,6 +81,8 @@ class Worker:
             Whether everything was done.
         """
         left = len(self._jobs)
+        if not left and not self._at_work:  # in this order: a job that has left the queue is at work
+            return True
         while self._doing.acquire(timeout=patience):
             try:
                 if left <= 0 or not self._jobs:
@@ -90,14 +94,21 @@ class Worker:
         return False
 
     def _do_one(self) -> None:
+        self._at_work += 1
         try:
-            job = self._jobs.popleft()
-        except IndexError:
-            return
-        try:
-            job()
+            job = self._next()
+            if job is not None:
+                job()
         except Exception as error:
             faults.caught(error, "work beside the program")
+        finally:
+            self._at_work -= 1
+
+    def _next(self) -> Job | None:
+        try:
+            return self._jobs.popleft()
+        except IndexError:  # somebody else has done it
+            return None
 
     def _run(self) -> None:
         wake, doing = self._wake, self._doing

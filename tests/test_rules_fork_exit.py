@@ -121,12 +121,13 @@ with rules.Api() as api, rules.sync_client(api) as client:
 def test_children_of_a_busy_parent_do_not_hang():
     """Ten forks while threads of the parent meter, read and install: each child calls and counts exactly one."""
     out = program("""
+from openai_meter import messages
 library = rules.http_library()
 def answer(request):
     return library.Response(200, json=rules.usage_body())
 stop = threading.Event()
 def busy(work):
-    while not stop.is_set():
+    while not stop.wait(0.0005):  # four threads that never rest would leave the one that forks no turn
         work()
 def block():
     with openai_meter.track("x"):
@@ -134,7 +135,8 @@ def block():
 with rules.in_process(answer) as client:
     works = [lambda: chat(client), lambda: meter.take(meter.calls[0]), lambda: meter.to_dict(), block]
     chat(client)
-    meter.totals  # the price files are read by now: beside threads that never rest, that takes a minute
+    # Prices, reports and sentences are loaded by now: beside threads that never rest, each file takes a second.
+    meter.to_dict(), openai_meter.Threshold("calls", 1), messages.language()
     threads = [threading.Thread(target=busy, args=(work,)) for work in works]
     [thread.start() for thread in threads]
     said = []

@@ -45,10 +45,10 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "ledger": ("sqlalchemy",),
     "postgres": ("sqlalchemy", "psycopg"),
     "parquet": ("sqlalchemy", "pyarrow"),
-    "server": ("starlette", "uvicorn", "jinja2", "plotly", "prometheus_client"),
+    "server": ("starlette", "uvicorn", "jinja2", "plotly", "prometheus_client", "sqlalchemy"),
     "otel": ("opentelemetry.metrics",),
     "prometheus": ("prometheus_client",),
-    "webhook": ("standardwebhooks", "httpx"),
+    "webhook": ("standardwebhooks",),
 }
 """The extras, and the modules that each brings."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +111,8 @@ def _usage(calls: tuple[Call, ...]) -> str | None:
 
 def _connections() -> Iterator[Trial]:
     """Whether the messages of WebSockets pass by us. They are not tried: the server here speaks HTTP."""
+    with suppress(ImportError):  # connections are watched as soon as there can be one
+        import_module("websockets")
     for name, (module, _) in _CONNECTIONS.items():
         try:
             found = vars(import_module(module))
