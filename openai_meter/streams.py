@@ -29,7 +29,7 @@ _PIECE = 64 * 1024
 class Watch:
     """What is known of one answer that is being read; shared by those who see its events, its bytes and its close."""
 
-    __slots__ = ("body", "busy", "packed", "pending", "turn")
+    __slots__ = ("body", "busy", "hears_close", "packed", "pending", "turn")
 
     def __init__(self, pending: Pending) -> None:
         self.pending = pending
@@ -38,6 +38,8 @@ class Watch:
         """What unpacks a compressed body."""
         self.busy = False
         """Whether somebody is waiting for the next event: a close that happens meanwhile is not the program's."""
+        self.hears_close = False
+        """Whether the end of the response's byte stream is seen, however it comes."""
         self.turn = 0
         """Counts the streams made of this answer: a raw response may be parsed again, and only the last one counts."""
 
@@ -110,7 +112,8 @@ class _Tap:
 
     def __del__(self) -> None:
         watch = self._watch  # set first of all: there is no tap without
-        if self._turn == watch.turn and not watch.pending.finished:
+        # The program may have kept the response, to read on past the stream: then its end is the end.
+        if not watch.hears_close and self._turn == watch.turn and not watch.pending.finished:
             watch.pending.collected = True
             watch.pending.finish(whole=False)
 
@@ -209,6 +212,7 @@ def _watch(response: Any, pending: Pending, *, is_async: bool) -> Watch:
     elif encoding not in ("", "identity"):
         watch.body = None  # brotli and the like only come to programs that have installed a library for them
     response.stream = _watched_type(library, is_async=is_async)(stream, watch)
+    watch.hears_close = True
     return watch
 
 

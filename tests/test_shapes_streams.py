@@ -844,6 +844,7 @@ def test_stream_whose_lines_are_read_past_it(play):
 
     async def scenario(api):
         response = (await opened(api)).response
+        await api.collect()  # the stream itself
         await api.read(response.aiter_lines() if api.is_async else response.iter_lines())
 
     play(scenario).counts(row(stream=True))
