@@ -15,18 +15,23 @@ import openai_meter
 from openai_meter import Meter
 from openai_meter.server.app import ROUTES
 
-NOW = datetime.now(UTC)
 csv.field_size_limit(10_000_000)
-CALLS = [
-    call("gpt-4o", (2000, 500), agent="planner", user="ann", tags={"env": "prod"}),
-    call("gpt-4o-mini", (1000, 100), agent="planner", user="bob"),
-    call("gpt-4o-mini-2024-07-18", (500, 50), agent=None, status="error", error_type="RateLimitError"),
-    call(None, (10, 1), agent="writer", started_at=NOW - timedelta(minutes=3)),
-]
+CALLS = []
+
+
+@pytest.fixture(autouse=True)
+def made_now() -> None:
+    """The calls are of the last minutes, whenever the test runs."""
+    CALLS[:] = [
+        call("gpt-4o", (2000, 500), agent="planner", user="ann", tags={"env": "prod"}),
+        call("gpt-4o-mini", (1000, 100), agent="planner", user="bob"),
+        call("gpt-4o-mini-2024-07-18", (500, 50), agent=None, status="error", error_type="RateLimitError"),
+        call(None, (10, 1), agent="writer", started_at=datetime.now(UTC) - timedelta(minutes=3)),
+    ]
 
 
 @pytest.fixture(params=["meter", "ledger", "meter with a ledger"])
-def api(request, tmp_path):
+def api(request, tmp_path, made_now):
     """The API over each kind of source, all with the same calls."""
     if request.param == "meter":
         return client(filled(*CALLS))
@@ -146,7 +151,7 @@ def test_an_overview_adds_up(api, group: str) -> None:
 
 def test_an_overview_of_a_ledger(tmp_path) -> None:
     """Its figures are those of the calls, period by period, in the timezone that is asked for."""
-    noon = NOW.replace(hour=12, minute=0, second=0, microsecond=0)
+    noon = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
     calls = [call(started_at=noon - timedelta(days=days)) for days in (1, 2, 2, 9, 40)]
     said = client(ledger=kept(tmp_path, *calls)).get("/api/overview?period=7d&lang=fr").json()
     cards = said["cards"]
@@ -196,7 +201,7 @@ def test_a_series_folds_all_but_eight() -> None:
 
 def test_a_meter_says_what_it_has_forgotten() -> None:
     """A period for which the recent calls do not suffice is marked; totals since the start are exact."""
-    meter = filled(call(started_at=NOW - timedelta(days=2)), *(call() for _ in range(9)), recent=4)
+    meter = filled(call(started_at=datetime.now(UTC) - timedelta(days=2)), *(call() for _ in range(9)), recent=4)
     api = client(meter)
     whole = api.get("/api/overview?period=all").json()
     assert (whole["cards"]["period"]["calls"], whole["partial"]) == (10, True)
