@@ -224,7 +224,7 @@ class Writer:
                 for item in items:
                     if isinstance(item, _Mark):
                         item.passed.set()
-        if not self.durable and self._queue.qsize() >= _BATCH:
+        if len(items) == 2 * _BATCH:  # there is more, and somebody may be waiting for the last of it
             self._kick.put(None)
 
     def _gather(self, limit: int = 2 * LIMIT) -> list[Call | _Safe | _Mark]:
