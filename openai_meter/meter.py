@@ -107,7 +107,8 @@ class Readings(Reporting):
     def reset(self) -> Totals:
         """Forgets all calls, starts again from zero, and returns the totals up to that moment.
 
-        Calls that are still open are counted when they end.
+        Calls that are still open are counted when they end. Work on the server that was counted is not counted again
+        when it is asked for again: it was paid for once.
         """
         self.meter.settle()
         before = self._store.reset()
@@ -333,14 +334,6 @@ class Meter(Services, Kept, Readings):
         worker.drain()
         # A signal handler may have interrupted somebody who holds the sums that whoever prices is waiting for.
         self._tariff.settle(patient=not any(one._store.held_here() for one in list(_everyone)))  # noqa: SLF001
-
-    def reset(self) -> Totals:
-        """Forgets all calls, starts again from zero, and returns the totals up to that moment.
-
-        Calls that are still open are counted when they end.
-        """
-        self._counted.clear()
-        return super().reset()
 
     @property
     def faults(self) -> int:

@@ -17,8 +17,10 @@ from shapes import (
     usage,
 )
 
+import openai_meter
 from openai_meter.demo.answers import json_answer
 from openai_meter.demo.loopback import Answer
+from openai_meter.seam import seam
 
 pytest_plugins = ("shapes",)
 
@@ -57,6 +59,19 @@ def test_background_response_is_counted_when_it_is_first_seen_finished(play):
 
     played = play(scenario).counts(finished())
     assert played.calls[0].response_id == played.log[0][2]["id"]
+
+
+def test_background_response_polled_after_a_reset(play):
+    """What was counted before a reset is not counted again when it is polled again: it was paid for once."""
+
+    async def scenario(api):
+        made = await begin(api)
+        for _ in range(5):
+            await api.get(api.client.responses.retrieve(made.id))
+        (seam.installed or openai_meter.get_meter()).reset()  # of the bare run nothing is counted
+        await api.get(api.client.responses.retrieve(made.id))
+
+    play(scenario).counts()
 
 
 @pytest.mark.parametrize("polls", [0, 1, 2])

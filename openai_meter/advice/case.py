@@ -170,5 +170,5 @@ def recommend(
         agents.pop() if len(agents) == 1 else None,
         (first or kind, *more),
         facts,
-        any(call.cost_estimated or call.usage_source in {"tiktoken", "chars"} for call in calls),
+        any(call.cost_estimated or call.estimated for call in calls),
     )

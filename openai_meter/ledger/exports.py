@@ -163,10 +163,14 @@ _CALL_TYPES = {
 """What litellm calls our endpoints; others keep their names."""
 
 
+_SESSIONS = frozenset({"live", "realtime.translations"})
+"""Endpoints of which one session, with one id, is many calls."""
+
+
 def _spend_log(call: Call) -> dict[str, Any]:
     usage = call.usage
     return {
-        "request_id": call.response_id or call.id,
+        "request_id": (call.endpoint not in _SESSIONS and call.response_id) or call.id,
         "call_type": _CALL_TYPES.get(call.endpoint, call.endpoint),
         "spend": None if call.cost is None else float(call.cost),
         "total_tokens": usage.total_tokens,
