@@ -122,8 +122,14 @@ def told(*roots):
 
 
 def memory(meter):
-    """Where the meter keeps what it knows; the standard library's own cache of URLs is everybody's."""
-    modules = [{name: one for name, one in vars(module).items() if name != "urlsplit"} for module in MODULES]
+    """Where the meter keeps what it knows; the standard library's own cache of URLs is everybody's.
+
+    What a module says of its import is not the meter's either: pytest may have loaded it, and knows all tests.
+    """
+    modules = [
+        {name: one for name, one in vars(module).items() if name != "urlsplit" and not name.startswith("__")}
+        for module in MODULES
+    ]
     return meter, observe.OPEN, observe.WORK, worker.worker, seam.seam, *modules
 
 

@@ -15,13 +15,16 @@ from typing import Any
 
 import openai
 import pytest
+import stage as on
 from openai import AsyncOpenAI, AzureOpenAI, OpenAI
+from rules import got, inside
+from stage import CLIENTS, HANG_UP, HEAR, REALTIME, RESPONSES, WAYS, Stage, Way
 
 import openai_meter
 from openai_meter import faults, seam, sessions, websockets
-from tests import stage as on
-from tests.rules import got, inside
-from tests.stage import CLIENTS, HANG_UP, HEAR, REALTIME, RESPONSES, WAYS, Stage, Way
+
+# Newer versions of websockets say this of how openai itself uses them.
+pytestmark = pytest.mark.filterwarnings("ignore:connect.. must be used as a context manager:DeprecationWarning")
 
 EACH = pytest.mark.parametrize("kind", CLIENTS, ids=["sync", "async"])
 
