@@ -38,6 +38,11 @@ class Postgres:
         self.log = self.home / "log"
         if self.root:
             os.chown(self.home, NOBODY, NOBODY)
+            if not all(folder.stat().st_mode & 0o001 for folder in place.parents):  # nobody else may go there
+                site = place.parents[2]  # the libraries of the wheel lie beside its package
+                for name in (place.parents[1].name, f"{place.parents[1].name}.libs"):
+                    shutil.copytree(site / name, self.home / "server" / name, symlinks=True)
+                self.place = self.home / "server" / place.relative_to(site)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
