@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -40,3 +41,23 @@ def clean_meter() -> Iterator[None]:
 def meter() -> openai_meter.Meter:
     """The process-wide meter, installed and empty."""
     return openai_meter.install()
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command in this process; what it wrote to standard output, or, if it ended with a code, to the other."""
+    from openai_meter import cli
+
+    monkeypatch.setenv("OPENAI_METER_LEDGER", "")
+
+    def run(*args: str, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["openai-meter", *args])
+        if code:
+            with pytest.raises(SystemExit) as end:
+                cli.main()
+            assert end.value.code == code
+            return capsys.readouterr().err
+        cli.main()
+        return capsys.readouterr().out
+
+    return run

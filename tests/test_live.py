@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from rich.console import Console
 from test_pulse import DOLLAR, call, metered, take
 from test_runner import ENVIRONMENT, PYTHON
 
-from openai_meter import ConfigurationError, Threshold, cli
+from openai_meter import ConfigurationError, Threshold
 from openai_meter.live import words
 from openai_meter.live.commands import seconds_of
 from openai_meter.live.feeds import AwayError, Source, feed_of, limits_of
@@ -202,20 +201,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in this process; what it wrote to standard output, or, if it ended with a code, to the other."""
-    monkeypatch.setenv("OPENAI_METER_LEDGER", "")
-
-    def command(*args: str, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["openai-meter", *args])
-        if code:
-            with pytest.raises(SystemExit) as end:
-                cli.main()
-            assert end.value.code == code
-            return capsys.readouterr().err
-        cli.main()
-        return capsys.readouterr().out
-
+def run(command: Run) -> Run:
+    """Runs a command, in this process; what it wrote."""
     return command
 
 

@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the ledger is NOT tested")
 
-from openai_meter import Call, Usage, cli
+from openai_meter import Call, Usage
 from openai_meter.call import new_call_id
 from openai_meter.ledger import Ledger
 
@@ -35,26 +35,14 @@ def call(ago: float = 0, **changes: Any) -> Call:
 
 
 @pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("OPENAI_METER_LEDGER", "")
+def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/usage.db"
 
 
 @pytest.fixture
-def run(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command with a ledger; what it wrote to standard output, or, if it ended with a code, to the other."""
-
-    def command(*args: str, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["openai-meter", *args, "--ledger", url])
-        if code:
-            with pytest.raises(SystemExit) as end:
-                cli.main()
-            assert end.value.code == code
-            return capsys.readouterr().err
-        cli.main()
-        return capsys.readouterr().out
-
-    return command
+def run(url: str, command: Run) -> Run:
+    """Runs a command with a ledger, in this process; what it wrote."""
+    return lambda *args, code=0: command(*args, "--ledger", url, code=code)
 
 
 def put(url: str, *calls: Call) -> None:

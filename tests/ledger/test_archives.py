@@ -22,7 +22,7 @@ pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: t
 from shelf import NOON, call, days
 from test_runner import ENVIRONMENT, PYTHON, execute
 
-from openai_meter import Call, TokenTracker, Usage, cli
+from openai_meter import Call, TokenTracker, Usage
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger import Ledger, exports, imports
 from openai_meter.ledger.exports import COLUMNS, FORMS
@@ -32,26 +32,14 @@ Run = Callable[..., str]
 
 
 @pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("OPENAI_METER_LEDGER", "")
+def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/usage.db"
 
 
 @pytest.fixture
-def run(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command with a ledger, in this process; what it wrote to standard output."""
-
-    def command(*args: str, code: int = 0, ledger: str = url) -> str:
-        monkeypatch.setattr(sys, "argv", ["openai-meter", *args, "--ledger", ledger])
-        if code:
-            with pytest.raises(SystemExit) as end:
-                cli.main()
-            assert end.value.code == code
-            return capsys.readouterr().err
-        cli.main()
-        return capsys.readouterr().out
-
-    return command
+def run(url: str, command: Run) -> Run:
+    """Runs a command with a ledger, in this process; what it wrote."""
+    return lambda *args, code=0, ledger=url: command(*args, "--ledger", ledger, code=code)
 
 
 def put(url: str, *calls: Call) -> None:
