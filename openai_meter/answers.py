@@ -53,13 +53,13 @@ class Reading:
         """How the work ended, ``open`` while the server still works, ``None`` while that is not known."""
         self.error_type: str | None = None
         self.background = False
-        self.extra: dict[str, Any] = {}
+        self.extra: Fields = _NOTHING
         """Counts of :class:`Usage` that stand outside the usage object."""
-        self.facts: dict[str, Any] = {}
+        self.facts: Fields = _NOTHING
         """Rare facts that the price depends on (``facts.py``)."""
         self.images_asked = 0
         """How many images were asked for: their number where the answer is too large to be kept."""
-        self.split: list[tuple[str | None, Usage]] = []
+        self.split: tuple[tuple[str | None, Usage], ...] = ()
         """Usage by model, where one answer reports several."""
         self.heard_or_none: Heard | None = None
         """What a stream has said; ``None`` while it has said nothing."""
@@ -173,7 +173,7 @@ def read_response(reading: Reading, answer: Fields) -> None:
         _read_error(reading, error)
     _read_tools(reading, answer)
     if answer.get("tools") or answer.get("tool_usage"):
-        reading.facts.update(answer_facts(answer))
+        reading.facts = {**reading.facts, **answer_facts(answer)}
 
 
 def _read_tools(reading: Reading, answer: Fields) -> None:
@@ -194,32 +194,33 @@ def _read_tools(reading: Reading, answer: Fields) -> None:
         billed = count(fields_of(fields_of(tools).get("web_search")).get("num_requests"))
         searches = searches if billed is None else billed
     found = {"web_searches": searches, "file_searches": files, "container_sessions": len(containers)}
-    reading.extra.update((name, number) for name, number in found.items() if number)
+    if any(found.values()):
+        reading.extra = {**reading.extra, **{name: number for name, number in found.items() if number}}
 
 
 def read_images(reading: Reading, answer: Fields) -> None:
     """Reads an images answer: the usage if the model has one, and how many images there are."""
     read_object(reading, answer)
-    reading.facts.update(answer_facts(answer))
+    reading.facts = {**reading.facts, **answer_facts(answer)}
     images = answer.get("data")
     number = len(images) if isinstance(images, list) else reading.images_asked
     if number and reading.state == "ok":
-        reading.extra["images"] = number
+        reading.extra = {**reading.extra, "images": number}
 
 
 def read_transcript(reading: Reading, answer: Fields) -> None:
     """Reads a transcription or translation; without usage, the duration of the audio stands for it."""
     read_object(reading, answer)
     if reading.usage is None and (duration := seconds(answer.get("duration"))):
-        reading.extra["seconds"] = duration
+        reading.extra = {**reading.extra, "seconds": duration}
 
 
 def read_video(reading: Reading, answer: Fields) -> None:
     """Reads a video job: billed by its seconds, which are known when it is begun."""
     read_object(reading, answer)
-    reading.facts.update(answer_facts(answer))
+    reading.facts = {**reading.facts, **answer_facts(answer)}
     if duration := seconds(answer.get("seconds")):
-        reading.extra["seconds"] = duration
+        reading.extra = {**reading.extra, "seconds": duration}
     if answer.get("status") == "failed":
         reading.state = "failed"
 
@@ -252,7 +253,7 @@ def read_eval(reading: Reading, answer: Fields) -> None:
     for one in models if isinstance(models, list) else ():
         said = fields_of(one)
         if (usage := read_usage(said)) is not None:
-            reading.split.append((_text(said.get("model_name")), usage))
+            reading.split += ((_text(said.get("model_name")), usage),)
 
 
 def read_tuning(reading: Reading, answer: Fields) -> None:
@@ -279,7 +280,7 @@ def read_grader(reading: Reading, answer: Fields) -> None:
     for model, said in fields_of(models).items():
         usage = read_usage(said if isinstance(said, dict) else {"total_tokens": said})
         if usage is not None:
-            reading.split.append((model, usage))
+            reading.split += ((model, usage),)
 
 
 # --- folders of stream events -----------------------------------------------------------------------------------------
@@ -400,7 +401,7 @@ def _folder_of_last(*kinds: str) -> Callable[[Reading, Any], None]:
             _read_common(reading, {"usage": fields_of(event).get("usage")})
             reading.state = "ok"
             if kind.startswith("image"):
-                reading.extra["images"] = reading.extra.get("images", 0) + 1
+                reading.extra = {**reading.extra, "images": reading.extra.get("images", 0) + 1}
         elif kind == "error":
             _read_error(reading, fields_of(event).get("error") or fields_of(event))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from openai_meter.money import Cost
     from openai_meter.prices import CostLine, PriceBook
 
-__all__ = ["Call", "Status", "UsageSource", "make_call", "new_call_id"]
+__all__ = ["Call", "Status", "UsageSource", "draw", "make_call", "new_call_id"]
 
 Status = Literal["ok", "incomplete", "failed", "cut", "error"]
 """How a call ended.
@@ -40,8 +40,15 @@ FAILURES = frozenset({"error", "failed"})
 """The statuses that count as errors."""
 
 
+class _Drawn:
+    """What the id of a call is made of when it is asked for: most calls of a program are only summed up."""
+
+    __slots__ = ("_chance",)
+    _chance: str
+
+
 @dataclass(frozen=True, slots=True)
-class Call:
+class Call(_Drawn):
     """One finished call. Immutable, safe to share between threads; holds no prompt, no completion and no key."""
 
     id: str
@@ -167,8 +174,23 @@ class Call:
             raise ValueError(f"this is no call written by openai_meter: {error!r}") from error
 
 
-make_call = maker(Call)
-"""``Call(...)``, faster."""
+def _late(unset: Any) -> Any:
+    """The ``id`` of :class:`Call`, made by whoever asks first; all threads come to the same."""
+
+    def get(call: Call) -> str:
+        try:
+            return unset.__get__(call, Call)  # type: ignore[no-any-return]
+        except AttributeError:
+            made = _id_of(int(call.started_at.timestamp() * _TICKS), call._chance)  # noqa: SLF001 - its own module
+            unset.__set__(call, made)
+            return made
+
+    return property(get, unset.__set__, doc=unset.__doc__)
+
+
+Call.id = _late(Call.id)  # type: ignore[misc]
+make_call = maker(Call, later={"id": "_chance"})
+"""``Call(...)``, faster, and with :func:`draw` in the place of an id."""
 _NAMES = tuple(one.name for one in fields(Call))
 _NOT_WRITTEN = frozenset({"evidence", "price_book", "price_facts"})
 _WRITTEN_AS = {"cost_pico": "cost"}  # in dollars
@@ -181,24 +203,37 @@ def new_call_id(now: float | None = None) -> str:
     sort as they were made. The random part comes from the operating system: the host program's ``random`` state is
     not touched, and a forked child does not repeat its parent's ids.
     """
-    ticks = int((time.time() if now is None else now) * 4_096_000)  # 4096 in a millisecond
+    return _id_of(int((time.time() if now is None else now) * _TICKS), draw())
+
+
+def _id_of(ticks: int, chance: str) -> str:
+    """An id of a time, in parts of a millisecond, and of a random half."""
+    digits = f"{ticks & _HIGHEST:015x}"
+    # Version 7 stands before the last three digits of the time, variant 2 before the random ones.
+    return f"{digits[:8]}-{digits[8:12]}-7{digits[12:]}-{chance}"
+
+
+def draw() -> str:
+    """The random half of an id: no other call gets the same."""
     try:
-        chance = _chances.pop()  # atomic: of many threads, each gets another one
+        return _chances.pop()  # atomic: of many threads, each gets another one
     except IndexError:
-        chance, *more = memoryview(os.urandom(8 * _BATCH)).cast("Q")
-        _chances.extend(more)
-    # Version 7, variant 2: the upper bits of the third and of the fourth group.
-    return "%08x-%04x-%04x-%04x-%012x" % (  # noqa: UP031 - two thirds of the time of an f-string
-        ticks >> 28 & 0xFFFF_FFFF,
-        ticks >> 12 & 0xFFFF,
-        ticks & 0xFFF | 0x7000,
-        chance >> 50 | 0x8000,
-        chance & 0xFFFF_FFFF_FFFF,
-    )
+        return _draw()
 
 
+def _draw() -> str:
+    """Random halves for the next ids: one, and the others into the stock."""
+    digits = os.urandom(8 * _BATCH).hex()
+    halves = [f"8{digits[at + 1 : at + 4]}-{digits[at + 4 : at + 16]}" for at in range(0, 16 * _BATCH, 16)]
+    _chances.extend(halves[1:])
+    return halves[0]
+
+
+_TICKS = 4_096_000
+"""In a second: 4096 in a millisecond."""
+_HIGHEST = (1 << 60) - 1
 _BATCH = 128
-_chances: list[int] = []
+_chances: list[str] = []
 """Random halves of ids to come: to ask the operating system for each takes longer than all the rest of an id."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_chances.clear)

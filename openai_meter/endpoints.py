@@ -41,7 +41,7 @@ from openai_meter.answers import (
 from openai_meter.deltas import fold_deltas
 from openai_meter.usage import count
 
-__all__ = ["ENDPOINTS", "Endpoint", "find"]
+__all__ = ["ENDPOINTS", "LASTING", "Endpoint", "find"]
 
 Role = Literal["call", "start", "poll", "cancel"]
 
@@ -95,7 +95,7 @@ def _drawn(reading: Reading, body: Fields) -> None:
 def _spoken(reading: Reading, body: Fields) -> None:
     text = body.get("input")
     if isinstance(text, str) and text:
-        reading.extra["characters"] = len(text)
+        reading.extra = {**reading.extra, "characters": len(text)}
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -142,6 +142,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         cumulative=True,
     ),
 )  # fmt: skip
+
+LASTING = frozenset(row.name for row in ENDPOINTS if row.role != "call")
+"""The endpoints whose work can go on after the answer, and be asked for again."""
 
 _ROWS = {(row.method, *row.path.strip("/").split("/")): row for row in ENDPOINTS}
 _LONGEST = max(len(key) for key in _ROWS) - 1

@@ -6,8 +6,9 @@ answer. The maker fills a twin with the same slots by plain assignment, and give
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 __all__ = ["maker"]
@@ -15,25 +16,32 @@ __all__ = ["maker"]
 T = TypeVar("T")
 
 
-def maker(frozen: type[T]) -> Callable[..., T]:
+def maker(frozen: type[T], *, later: Mapping[str, str] = MappingProxyType({})) -> Callable[..., T]:
     """A function that does what calling a frozen, slotted dataclass does, without ``__post_init__``.
 
     A default that comes from a factory is made once and shared: it must never be changed.
+
+    Args:
+        frozen: the class.
+        later: fields that are left unset, for the class's ``__getattr__`` to fill in, and the slots of its base that
+            are set in their stead, by the parameters of the same place.
     """
     names: dict[str, Any] = {
         "new": object.__new__,
-        "twin": type("Twin", (), {"__slots__": frozen.__slots__}),  # type: ignore[attr-defined]
+        "twin": type("Twin", frozen.__bases__, {"__slots__": frozen.__slots__}),  # type: ignore[attr-defined]
         "frozen": frozen,
     }
     parameters = []
+    set_ = [later.get(field.name, field.name) for field in fields(frozen)]  # type: ignore[arg-type]
     for field in fields(frozen):  # type: ignore[arg-type]
         default = field.default if field.default_factory is MISSING else field.default_factory()
         names[f"default_{field.name}"] = default
-        parameters.append(field.name if default is MISSING else f"{field.name}=default_{field.name}")
+        name = later.get(field.name, field.name)
+        parameters.append(name if default is MISSING else f"{name}=default_{field.name}")
     lines = [
         f"def make({', '.join(parameters)}):",
         " one = new(twin)",
-        *(f" one.{field.name} = {field.name}" for field in fields(frozen)),  # type: ignore[arg-type]
+        *(f" one.{name} = {name}" for name in set_),
         " one.__class__ = frozen",
         " return one",
     ]

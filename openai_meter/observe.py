@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from openai_meter import faults
 from openai_meter.answers import Reading
 from openai_meter.bounded import Bounded
-from openai_meter.call import ESTIMATED, Status, UsageSource, make_call, new_call_id
-from openai_meter.endpoints import Endpoint
+from openai_meter.call import ESTIMATED, Status, UsageSource, draw, make_call
+from openai_meter.endpoints import LASTING, Endpoint
 from openai_meter.evidence import evidence_of
 from openai_meter.facts import provider_cost, request_facts
 from openai_meter.meter import Meter, Readings, finish, start_over_in_child
@@ -32,9 +32,10 @@ from openai_meter.worker import worker
 __all__ = ["OpenCall", "Pending", "finish_open_streams", "open_calls"]
 
 _UNKNOWN = Usage()
+_STATES_NO_COST = ("openai", "azure")
 _new = tuple.__new__  # what a NamedTuple calls in the end, without the function in between
-_RARE = frozenset({"tools", "prompt_cache_options", "size", "background_options"})
-"""The keys of a request that its price may depend on."""
+_RARE = frozenset({"tools", "prompt_cache_options", "size", "background", "background_options"})
+"""The keys of a request that its price may depend on, or the way that it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Pending:
             row.request(reading, body)
         if not _RARE.isdisjoint(body):
             reading.facts = request_facts(body)
-        reading.background = body.get("background") is True
+            reading.background = body.get("background") is True
         self._body: Mapping[str, Any] | None = None
         self._answer: Mapping[str, Any] | None = None
         if row.estimate:
@@ -177,7 +178,9 @@ class Pending:
     def _settle(self, error: BaseException | None, *, whole: bool) -> None:
         reading = self.reading
         row = self.row
-        if row.role in ("poll", "cancel") or (row.cumulative and error is None and reading.state != "open"):
+        if row.name not in LASTING:
+            self._record(_status(reading, error, whole=whole), error)
+        elif row.role in ("poll", "cancel") or (row.cumulative and error is None and reading.state != "open"):
             self._settle_poll()
         elif error is None and reading.state == "open" and reading.response_id is not None:
             self._begin_work(reading.response_id)
@@ -220,28 +223,41 @@ class Pending:
         pending._record(_status(reading, None, whole=True), None)  # noqa: SLF001 - its own class
 
     def _record(self, status: Status, error: BaseException | None) -> None:
+        duration = time.perf_counter() - self._clock
         reading = self.reading
+        error_type = reading.error_type
         if error is not None:
+            error_type = type(error).__name__
             reading.extra = {}  # what was asked for was not delivered
-        if self.provider not in ("openai", "azure") and (stated := provider_cost(reading.usage)) is not None:
-            reading.facts["provider_cost"] = stated
+        if self.provider not in _STATES_NO_COST and (stated := provider_cost(reading.usage)) is not None:
+            reading.facts = {**reading.facts, "provider_cost": stated}
         if status == "error" and reading.state is None and self._first is None:
-            reading.facts["status"] = "error"  # there was no answer at all
-        error_type = reading.error_type if error is None else type(error).__name__
-        end = _new(_End, (status, error_type, time.perf_counter() - self._clock))
+            reading.facts = {**reading.facts, "status": "error"}  # there was no answer at all
+        end = _new(_End, (status, error_type, duration))
         usage = reading.total()
-        body, answer, self._body, self._answer = self._body, self._answer, None, None
-        if body is not None and (usage is None or not usage.total_tokens):
-            # Without an answer nothing says that the call is billed; unless the program left before it came.
-            said = () if answer is None else spoken_of_answer(self.row.name, answer)
-            there = said or reading.heard.anything or (answer is not None and answer.get("data"))
-            if (there or (status == "cut" and usage is None)) and worker.submit(
-                partial(self._estimate, end, usage, body, said)
-            ):
-                if not self.collected:
-                    worker.start()
+        body = self._body
+        if body is not None:
+            answer = self._answer
+            self._body = self._answer = None
+            if (usage is None or not usage.total_tokens) and self._leave_to_estimate(end, usage, body, answer):
                 return
-        self._write(end, tuple(reading.split) or ((reading.model, usage),))
+        self._write(end, reading.split or ((reading.model, usage),))
+
+    def _leave_to_estimate(
+        self, end: _End, usage: Usage | None, body: Mapping[str, Any], answer: Mapping[str, Any] | None
+    ) -> bool:
+        """Leaves the call to the worker, to be recorded with an estimate; ``False`` if there is none to be made."""
+        heard = self.reading.heard
+        # Without an answer nothing says that the call is billed; unless the program left before it came.
+        said = () if answer is None else spoken_of_answer(self.row.name, answer)
+        there = said or heard.anything or (answer is not None and answer.get("data"))
+        if not (there or (end.status == "cut" and usage is None)):
+            return False
+        if not worker.submit(partial(self._estimate, end, usage, body, said)):
+            return False
+        if not self.collected:
+            worker.start()
+        return True
 
     def _estimate(self, end: _End, usage: Usage | None, body: Mapping[str, Any], said: tuple[Spoken, ...]) -> None:
         """Counts the tokens, and records the call. Runs in the worker, or in whoever waits for it."""
@@ -282,7 +298,7 @@ class Pending:
                 cost, book = meter.price(usage, model, self, started_at)
                 # In the order of Call's fields: to match 31 keywords takes as long as to set 31 attributes.
                 call = make_call(
-                    new_call_id(self.started),
+                    draw(),
                     started_at,
                     end.duration,
                     self.row.name,

@@ -12,8 +12,8 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from types import ModuleType
-from typing import Any, NamedTuple
+from types import FunctionType, ModuleType
+from typing import Any, NamedTuple, cast
 
 from openai_meter import asking, faults, hosts, streams
 from openai_meter.bodies import read_text
@@ -29,6 +29,9 @@ __all__ = ["BASE_CLIENT", "MARK", "Mark", "listeners", "seam"]
 
 MARK = "_openai_meter"
 BASE_CLIENT = "openai._base_client"
+_BASE_CLIENT_FILE = os.path.join("openai", "_base_client.py")
+_RAW = "x-stainless-raw-response"
+"""The header by which the SDK's raw variants say that they parse the answer later, if at all."""
 CONNECTIONS = (
     "openai.resources.realtime.realtime",
     "openai.resources.realtime.translations.translations",
@@ -61,6 +64,8 @@ class _Sdk(NamedTuple):
     raw: tuple[type[Any], ...]
     binary: type[Any]
     copy_options: Callable[[Any, PostParser], Any]
+    own: tuple[object, ...]
+    """The SDK's own ``request`` functions, where they stood untouched when the SDK was first seen."""
 
     @classmethod
     def of(cls, base: ModuleType) -> _Sdk:
@@ -78,7 +83,14 @@ class _Sdk(NamedTuple):
             raw=(LegacyAPIResponse, BaseAPIResponse),
             binary=HttpxBinaryResponseContent,
             copy_options=_copier(FinalRequestOptions, model_copy),
+            own=tuple(filter(_is_own, (vars(base.SyncAPIClient)["request"], vars(base.AsyncAPIClient)["request"]))),
         )
+
+
+def _is_own(request: object) -> bool:
+    """Whether a function is the SDK's, and not somebody's wrapper, which may say that it is."""
+    code = getattr(request, "__code__", None) if type(request) is FunctionType else None
+    return code is not None and code.co_filename.endswith(_BASE_CLIENT_FILE)
 
 
 def _copier(kind: type[Any], model_copy: Callable[[Any], Any]) -> Callable[[Any, PostParser], Any]:
@@ -199,7 +211,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _request(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    seen = _begin(client, args, kwargs)
+    seen = _begin(wrapped, client, args, kwargs)
     if seen is None:
         return wrapped(*args, **kwargs)
     parser, args, kwargs = seen
@@ -218,7 +230,7 @@ def _request(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kw
 async def _request_async(
     wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    seen = _begin(client, args, kwargs)
+    seen = _begin(wrapped, client, args, kwargs)
     if seen is None:
         return await wrapped(*args, **kwargs)
     parser, args, kwargs = seen
@@ -246,15 +258,18 @@ class PostParser:
     """Stands before the parser that the SDK runs on every answer, and shows the answer to the meter.
 
     It is also the mark of a request that is being metered: where another class of the tree calls its parent's
-    ``request``, or another wrapper stands in between, the inner seam finds it and stays out.
+    ``request``, or another wrapper stands in between, the inner seam finds it and stays out. Where there is neither,
+    and no parser of the SDK's, ``request`` returns what a parser would be given, and no options need be copied.
     """
 
-    __slots__ = ("asked", "inner", "pending", "sdk", "unasked")
+    __slots__ = ("asked", "beside", "inner", "pending", "sdk", "unasked")
 
     def __init__(self, inner: object, pending: Pending, sdk: _Sdk) -> None:
         self.inner = inner if callable(inner) else None
         self.pending = pending
         self.sdk = sdk
+        self.beside = False
+        """Whether the SDK does not know of it: it is shown the answer when ``request`` returns that."""
         self.asked: bool | None = None
         """Whether usage is asked for in the caller's stead; ``False`` where that was tried and taken back."""
         self.unasked: tuple[tuple[Any, ...], dict[str, Any]] | None = None
@@ -311,6 +326,9 @@ class PostParser:
     def answered(self, answer: Any) -> None:
         """Sees what ``request`` returned: all there is to see of a raw response that was not parsed."""
         pending = self.pending
+        if self.beside and not isinstance(answer, self.sdk.raw):
+            self(answer)
+            return
         if self.asked is not None:
             asking.accepted(pending.host, asked=self.asked)
         if pending.finished or isinstance(answer, self.sdk.streams):
@@ -333,7 +351,7 @@ class PostParser:
 
 
 def _begin(
-    client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[PostParser, tuple[Any, ...], dict[str, Any]] | None:
     """Begins to meter a request: who sees its answer, and the arguments to go on with; ``None`` to leave it alone."""
     try:
@@ -356,8 +374,13 @@ def _begin(
         if pending.requested_model is None:
             pending.requested_model = hosts.deployment(client, url)
         parser = PostParser(inner, pending, sdk)
+        headers = said["headers"]
+        asks = pending.stream and asking.may_ask(row, body, headers, provider, host)
+        if not asks and parser.inner is None and _is_direct(wrapped, headers, sdk):
+            parser.beside = True
+            return parser, args, kwargs
         copy = sdk.copy_options(options, parser)
-        if pending.stream and asking.may_ask(row, body, said["headers"], provider, host):
+        if asks:
             parser.unasked = _with_options(args, kwargs, copy)
             copy = sdk.copy_options(copy, parser)
             asking.ask(copy)
@@ -366,6 +389,13 @@ def _begin(
     except Exception as error:
         faults.caught(error, "beginning a call")
         return None
+
+
+def _is_direct(wrapped: Callable[..., Any], headers: object, sdk: _Sdk) -> bool:
+    """Whether ``wrapped`` is the SDK's own function, and will return the answer as a parser would be given it."""
+    if getattr(wrapped, "__func__", None) not in sdk.own:
+        return False
+    return not headers or _RAW not in map(str.lower, cast("Mapping[str, str]", headers))
 
 
 def _with_options(

@@ -230,7 +230,10 @@ class Asks:
                 meant = error.get("code") == _BUSY or (isinstance(about, str) and about.startswith("response"))
             if meant:
                 self.forget(turn)
-                turn.reading.facts["status"] = "error"  # nothing was begun, and nothing is charged
+                turn.reading.facts = {
+                    **turn.reading.facts,
+                    "status": "error",
+                }  # nothing was begun, and nothing is charged
                 return turn
         return None
 

@@ -128,7 +128,7 @@ def test_a_seam_that_is_blind_is_found(tmp_path):
         "import sys\n"
         "if '-c' in sys.orig_argv:\n"
         "    from openai_meter import seam\n"
-        "    seam._begin = lambda client, args, kwargs: None\n"
+        "    seam._begin = lambda wrapped, client, args, kwargs: None\n"
     )
     ran = command(tmp_path, PYTHONPATH=str(tmp_path))
     assert ran.returncode == 1

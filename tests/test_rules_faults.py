@@ -86,7 +86,7 @@ PARTS = {
     "settle": attribute(observe.Pending, "_settle"),
     "record": attribute(observe.Pending, "_record"),
     "call": attribute(observe, "make_call"),
-    "call id": attribute(observe, "new_call_id"),
+    "call id": attribute(observe, "draw"),
     "fields": attribute(observe, "fields_of"),
     "fields of answers": attribute(answers, "fields_of"),
     "total": attribute(answers.Reading, "total"),

@@ -310,7 +310,8 @@ def test_a_compressed_body_is_not_blown_up(meter):
 
     def peak():
         with rules.in_process(answer) as client, Growth() as growth:
-            with client.chat.completions.with_streaming_response.create(model=MODEL, messages=[]) as body:
+            create = client.chat.completions.with_streaming_response.create
+            with create(model=MODEL, messages=[]) as body:
                 for _ in body.iter_bytes(65_536):
                     pass
         return growth.peak
