@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -102,10 +102,8 @@ class Pending:
         if not _RARE.isdisjoint(body):
             reading.facts = request_facts(body)
             reading.background = body.get("background") is True
-        self._body: Mapping[str, Any] | None = None
+        self._body: Mapping[str, Any] | None = (_held(body) if stream else body) if row.estimate else None
         self._answer: Mapping[str, Any] | None = None
-        if row.estimate:
-            self._body = _held(body) if stream else body
         self._evidence = evidence_of(row.name, body)
         self.collected = False
         """Whether the call ends because its stream is collected: a finalizer must start no thread."""
@@ -292,9 +290,12 @@ class Pending:
         """Makes the record (or several, where an answer reports several models) and hands it to the listeners."""
         reading, who = self.reading, self._who
         started_at = datetime.fromtimestamp(self.started, UTC)
+        listeners = self.listeners
+        # Each meter prices by its own book: nearly always there is one.
+        by_meter = ((listeners[0].meter, listeners),) if len(listeners) == 1 else self._by_meter()
         for answered_model, usage in split:
             model = answered_model or self.requested_model
-            for meter, listeners in self._by_meter():
+            for meter, hearing in by_meter:
                 cost, book = meter.price(usage, model, self, started_at)
                 # In the order of Call's fields: to match 31 keywords takes as long as to set 31 attributes.
                 call = make_call(
@@ -330,7 +331,7 @@ class Pending:
                     self._evidence,
                     book,
                 )
-                for listener in listeners:
+                for listener in hearing:
                     listener.take(call)
                 meter.took(cost)
                 if self._seen is not None and (beside := Watched.beside) is not None:
@@ -338,10 +339,8 @@ class Pending:
         if not self.collected:
             worker.start()
 
-    def _by_meter(self) -> Iterable[tuple[Meter, tuple[Readings, ...]]]:
-        """The listeners of each meter: each prices by its own book."""
-        if len(self.listeners) == 1:
-            return ((self.listeners[0].meter, self.listeners),)
+    def _by_meter(self) -> Collection[tuple[Meter, tuple[Readings, ...]]]:
+        """The listeners of each meter."""
         found: dict[Meter, tuple[Readings, ...]] = {}
         for listener in self.listeners:
             found[listener.meter] = (*found.get(listener.meter, ()), listener)

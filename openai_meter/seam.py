@@ -325,10 +325,10 @@ class PostParser:
 
     def answered(self, answer: Any) -> None:
         """Sees what ``request`` returned: all there is to see of a raw response that was not parsed."""
-        pending = self.pending
         if self.beside and not isinstance(answer, self.sdk.raw):
             self(answer)
             return
+        pending = self.pending
         if self.asked is not None:
             asking.accepted(pending.host, asked=self.asked)
         if pending.finished or isinstance(answer, self.sdk.streams):

@@ -56,9 +56,10 @@ class Store:
 
     def add(self, call: Call) -> None:
         """Adds a finished call. Never waits, and may be called from anywhere, a finalizer included."""
-        self._inbox.append(call)
+        inbox = self._inbox
+        inbox.append(call)
         # Again after the release: a call that came in at the very end of the loop inside would be left lying.
-        while self._inbox and not self._emptying and self._lock.acquire(False):
+        while inbox and not self._emptying and self._lock.acquire(False):
             try:
                 self._empty_inbox()
             finally:
@@ -68,14 +69,15 @@ class Store:
         if self._emptying:  # the lock is re-entrant: this is a finalizer or a signal handler inside the loop below
             return
         self._emptying = True
+        inbox = self._inbox
         try:
-            while self._inbox:
-                call = self._inbox[0]
+            while inbox:
+                call = inbox[0]
                 try:
                     self._count(call)
                 except Exception as error:
-                    if self._inbox and self._inbox[0] is call:
-                        self._inbox.popleft()  # or it would be in everybody's way
+                    if inbox and inbox[0] is call:
+                        inbox.popleft()  # or it would be in everybody's way
                     faults.caught(error, "counting a call")
         finally:
             self._emptying = False
