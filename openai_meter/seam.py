@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from types import FunctionType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple, cast
 
 from openai_meter import asking, faults, hosts, streams
@@ -393,7 +393,8 @@ def _begin(
 
 def _is_direct(wrapped: Callable[..., Any], headers: object, sdk: _Sdk) -> bool:
     """Whether ``wrapped`` is the SDK's own function, and will return the answer as a parser would be given it."""
-    if getattr(wrapped, "__func__", None) not in sdk.own:
+    # Somebody's wrapper gives out the attributes of what it wraps: only a method itself says whose it is.
+    if type(wrapped) is not MethodType or wrapped.__func__ not in sdk.own:
         return False
     return not headers or _RAW not in map(str.lower, cast("Mapping[str, str]", headers))
 
