@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -271,7 +271,7 @@ class Pending:
             model = reading.model or self.requested_model
             estimate = estimate_call(self.row.name, body, spoken if answered else None, model, wait=True)
             unknown = estimate.unknown if answered else tuple(sorted({*estimate.unknown, "answer"}))
-            found = (_enlarged(estimate.usage, reading.heard.whole), estimate.source, unknown)
+            found = (estimate.enlarged(reading.heard.whole), estimate.source, unknown)
             if reading.extra:
                 found = (found[0] + Usage(**reading.extra), *found[1:])
         except Exception as error:
@@ -291,7 +291,6 @@ class Pending:
         reading, who = self.reading, self._who
         started_at = datetime.fromtimestamp(self.started, UTC)
         listeners = self.listeners
-        # Each meter prices by its own book: nearly always there is one.
         by_meter = ((listeners[0].meter, listeners),) if len(listeners) == 1 else self._by_meter()
         for answered_model, usage in split:
             model = answered_model or self.requested_model
@@ -340,7 +339,7 @@ class Pending:
             worker.start()
 
     def _by_meter(self) -> Collection[tuple[Meter, tuple[Readings, ...]]]:
-        """The listeners of each meter."""
+        """The listeners of each meter: each prices by its own book. Nearly always there is one."""
         found: dict[Meter, tuple[Readings, ...]] = {}
         for listener in self.listeners:
             found[listener.meter] = (*found.get(listener.meter, ()), listener)
@@ -350,15 +349,6 @@ class Pending:
 def _held(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """The body with its lists as they are now: a program goes on with its conversation while it reads a stream."""
     return {key: [*value] if type(value) is list else value for key, value in body.items()}
-
-
-def _enlarged(usage: Usage, times: float) -> Usage:
-    """An estimate whose output was ``times`` as large as what was kept of it; the total is what is known of both."""
-    tokens_out = usage.output_tokens
-    if tokens_out is not None and times > 1:
-        tokens_out = round(tokens_out * times)
-    total = None if usage.input_tokens is None and tokens_out is None else (usage.input_tokens or 0) + (tokens_out or 0)
-    return replace(usage, output_tokens=tokens_out, total_tokens=total)
 
 
 def _status(reading: Reading, error: BaseException | None, *, whole: bool) -> Status:

@@ -12,8 +12,8 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from types import FunctionType, MethodType, ModuleType
-from typing import Any, NamedTuple, cast
+from types import ModuleType
+from typing import Any, NamedTuple
 
 from openai_meter import asking, faults, hosts, streams
 from openai_meter.bodies import read_text
@@ -22,6 +22,7 @@ from openai_meter.meter import Block, Meter, Readings
 from openai_meter.observe import Pending, finish_open_streams
 from openai_meter.patching import Patches, tree
 from openai_meter.scope import surroundings
+from openai_meter.sdk import Sdk
 from openai_meter.tariff import prepare
 from openai_meter.worker import worker
 
@@ -29,9 +30,6 @@ __all__ = ["BASE_CLIENT", "MARK", "Mark", "listeners", "seam"]
 
 MARK = "_openai_meter"
 BASE_CLIENT = "openai._base_client"
-_BASE_CLIENT_FILE = os.path.join("openai", "_base_client.py")
-_RAW = "x-stainless-raw-response"
-"""The header by which the SDK's raw variants say that they parse the answer later, if at all."""
 CONNECTIONS = (
     "openai.resources.realtime.realtime",
     "openai.resources.realtime.translations.translations",
@@ -55,66 +53,6 @@ class Mark(NamedTuple):
     epoch: int
 
 
-class _Sdk(NamedTuple):
-    """What is needed of the openai package, of whichever version is there."""
-
-    sync_client: type[Any]
-    async_client: type[Any]
-    streams: tuple[type[Any], ...]
-    raw: tuple[type[Any], ...]
-    binary: type[Any]
-    copy_options: Callable[[Any, PostParser], Any]
-    own: tuple[object, ...]
-    """The SDK's own ``request`` functions, where they stood untouched when the SDK was first seen."""
-
-    @classmethod
-    def of(cls, base: ModuleType) -> _Sdk:
-        # openai is being imported or has been: its base client was seen, and that has imported all of these.
-        from openai._compat import model_copy  # noqa: PLC0415
-        from openai._legacy_response import HttpxBinaryResponseContent, LegacyAPIResponse  # noqa: PLC0415
-        from openai._models import FinalRequestOptions  # noqa: PLC0415
-        from openai._response import BaseAPIResponse  # noqa: PLC0415
-        from openai._streaming import AsyncStream, Stream  # noqa: PLC0415
-
-        return cls(
-            sync_client=base.SyncAPIClient,
-            async_client=base.AsyncAPIClient,
-            streams=(Stream, AsyncStream),
-            raw=(LegacyAPIResponse, BaseAPIResponse),
-            binary=HttpxBinaryResponseContent,
-            copy_options=_copier(FinalRequestOptions, model_copy),
-            own=tuple(filter(_is_own, (vars(base.SyncAPIClient)["request"], vars(base.AsyncAPIClient)["request"]))),
-        )
-
-
-def _is_own(request: object) -> bool:
-    """Whether a function is the SDK's, and not somebody's wrapper, which may say that it is."""
-    code = getattr(request, "__code__", None) if type(request) is FunctionType else None
-    return code is not None and code.co_filename.endswith(_BASE_CLIENT_FILE)
-
-
-def _copier(kind: type[Any], model_copy: Callable[[Any], Any]) -> Callable[[Any, PostParser], Any]:
-    """What copies request options and puts a parser into the copy: one of pydantic 2 in the quickest way."""
-    slots = ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
-    has_fields_only = all(hasattr(kind, name) for name in slots) and not getattr(kind, "__private_attributes__", None)
-    put = object.__setattr__
-
-    def copy(options: Any, parser: PostParser) -> Any:
-        if has_fields_only and type(options) is kind and options.__pydantic_private__ is None:
-            # What pydantic's own copying and setting come to for such a model, in a third of the time.
-            twin = object.__new__(kind)
-            put(twin, "__dict__", {**options.__dict__, "post_parser": parser})
-            put(twin, "__pydantic_fields_set__", {*options.__pydantic_fields_set__, "post_parser"})
-            put(twin, "__pydantic_extra__", options.__pydantic_extra__ and {**options.__pydantic_extra__})
-            put(twin, "__pydantic_private__", None)
-        else:
-            twin = model_copy(options)
-            twin.post_parser = parser
-        return twin
-
-    return copy
-
-
 class _Seam:
     """Who listens, and what is patched for them. One for the process."""
 
@@ -134,7 +72,7 @@ class _Seam:
         """All who hear every client: made by :meth:`settle`, so that a call has nothing to put together."""
         self.epoch = 0
         """Counts the uninstalls: a mark from an earlier epoch is void."""
-        self.sdk: _Sdk | None = None
+        self.sdk: Sdk | None = None
         self.patches = Patches()
         self.waiting = False
 
@@ -188,7 +126,7 @@ class _Seam:
 
     def patch(self, base: ModuleType) -> None:
         """Patches every class that is there by now."""
-        sdk = self.sdk = self.sdk or _Sdk.of(base)
+        sdk = self.sdk = self.sdk or Sdk.of(base)
         for root, request in ((sdk.sync_client, _request), (sdk.async_client, _request_async)):
             for owner in tree(root):
                 self.patches.add(owner, "request", request)
@@ -264,7 +202,7 @@ class PostParser:
 
     __slots__ = ("asked", "beside", "inner", "pending", "sdk", "unasked")
 
-    def __init__(self, inner: object, pending: Pending, sdk: _Sdk) -> None:
+    def __init__(self, inner: object, pending: Pending, sdk: Sdk) -> None:
         self.inner = inner if callable(inner) else None
         self.pending = pending
         self.sdk = sdk
@@ -325,7 +263,7 @@ class PostParser:
 
     def answered(self, answer: Any) -> None:
         """Sees what ``request`` returned: all there is to see of a raw response that was not parsed."""
-        if self.beside and not isinstance(answer, self.sdk.raw):
+        if self.beside and not isinstance(answer, self.sdk.unread):
             self(answer)
             return
         pending = self.pending
@@ -376,7 +314,7 @@ def _begin(
         parser = PostParser(inner, pending, sdk)
         headers = said["headers"]
         asks = pending.stream and asking.may_ask(row, body, headers, provider, host)
-        if not asks and parser.inner is None and _is_direct(wrapped, headers, sdk):
+        if not asks and parser.inner is None and sdk.answers_with(wrapped, headers):
             parser.beside = True
             return parser, args, kwargs
         copy = sdk.copy_options(options, parser)
@@ -389,14 +327,6 @@ def _begin(
     except Exception as error:
         faults.caught(error, "beginning a call")
         return None
-
-
-def _is_direct(wrapped: Callable[..., Any], headers: object, sdk: _Sdk) -> bool:
-    """Whether ``wrapped`` is the SDK's own function, and will return the answer as a parser would be given it."""
-    # Somebody's wrapper gives out the attributes of what it wraps: only a method itself says whose it is.
-    if type(wrapped) is not MethodType or wrapped.__func__ not in sdk.own:
-        return False
-    return not headers or _RAW not in map(str.lower, cast("Mapping[str, str]", headers))
 
 
 def _with_options(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from openai_meter.answers import Reading
 from openai_meter.bounded import Bounded
-from openai_meter.call import Call, make_call, new_call_id
+from openai_meter.call import Call, new_call_id
 from openai_meter.errors import ConfigurationError
 from openai_meter.handed import read_handed
 from openai_meter.meter import Meter
@@ -289,7 +289,7 @@ def _taken_over(measured: Call, handed: Call, own: Mapping[str, object]) -> Call
 def _call(endpoint: str, reading: Reading, usage: Usage | None, model: str | None) -> Call:
     """The record of a response that nobody has measured: it is said to have been made now, by OpenAI."""
     known = usage is not None and (usage.known or bool(usage.seconds))
-    return make_call(
+    return Call(
         id=new_call_id(),
         started_at=datetime.now(UTC),
         duration=0.0,

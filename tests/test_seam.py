@@ -8,12 +8,12 @@ import pytest
 from openai._compat import model_copy
 from openai._models import FinalRequestOptions
 
-from openai_meter import seam
+from openai_meter import sdk, seam
 
 
 def copied(options: Any, parser: Any) -> Any:
     """The copy that the seam makes."""
-    return seam._copier(FinalRequestOptions, model_copy)(options, parser)
+    return sdk.copier(FinalRequestOptions, model_copy)(options, parser)
 
 
 @pytest.mark.parametrize(
@@ -47,5 +47,5 @@ def test_options_of_another_class_are_copied_by_the_sdk() -> None:
             return super().model_copy()
 
     options = Options.construct(method="post", url="/chat/completions")
-    found = seam._copier(FinalRequestOptions, lambda one: one.model_copy())(options, print)  # type: ignore[arg-type]
+    found = sdk.copier(FinalRequestOptions, lambda one: one.model_copy())(options, print)  # type: ignore[arg-type]
     assert (made, type(found), found.post_parser) == ([options], Options, print)

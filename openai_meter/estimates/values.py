@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from openai_meter.usage import Usage
@@ -29,6 +29,18 @@ class Estimate:
     def lower_bound(self) -> bool:
         """Whether there is more than was counted: something could not be."""
         return bool(self.unknown)
+
+    def enlarged(self, times: float) -> Usage:
+        """The usage, if the output was ``times`` as large as what was kept of it; the total is what is known of both.
+
+        Args:
+            times: how much larger the output was, from 1 up.
+        """
+        usage, output = self.usage, self.usage.output_tokens
+        if output is not None and times > 1:
+            output = round(output * times)
+        total = None if usage.input_tokens is None and output is None else (usage.input_tokens or 0) + (output or 0)
+        return replace(usage, output_tokens=output, total_tokens=total)
 
     def to_dict(self) -> dict[str, Any]:
         """A dict for JSON."""
