@@ -1,7 +1,8 @@
 """Makes frozen dataclasses as fast as plain objects, for the ones that are made on every call.
 
 A frozen dataclass sets each field through ``object.__setattr__``: with 27 fields that alone costs more than reading the
-answer. The maker fills a twin with the same slots by plain assignment, and gives it the class when it is full.
+answer. The maker fills an object of a subclass that is not frozen by plain assignment, and gives it the class when it
+is full: of a subclass without slots of its own, Python need not compare the slots one by one.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ def maker(frozen: type[T], *, later: Mapping[str, str] = MappingProxyType({})) -
 
     Args:
         frozen: the class.
-        later: fields that are left unset, for the class's ``__getattr__`` to fill in, and the slots of its base that
+        later: fields that are left unset, for the class to make when they are asked for, and the slots of its base that
             are set in their stead, by the parameters of the same place.
     """
+    # Both methods: either of them in Python makes every assignment go through Python.
+    thawed = {"__slots__": (), "__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
     names: dict[str, Any] = {
         "new": object.__new__,
-        "twin": type("Twin", frozen.__bases__, {"__slots__": frozen.__slots__}),  # type: ignore[attr-defined]
+        "twin": type("Twin", (frozen,), thawed),
         "frozen": frozen,
     }
     parameters = []

@@ -185,7 +185,11 @@ _TOP_PARTS = {
 
 
 _NAMED_ON_TOP = frozenset(_TOP_PARTS)
-_ELSEWHERE = _NAMED_ON_TOP | {"seconds"}
+_CHAT = {"prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details"}
+_RESPONSE = {"input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details"}
+_ANYWHERE = frozenset({*_CHAT, *_RESPONSE, *_INPUT_DETAILS, *_OUTPUT_DETAILS, *_TOP_PARTS, "seconds"})
+_BESIDE_CHAT, _BESIDE_RESPONSE = _ANYWHERE - _CHAT, _ANYWHERE - _RESPONSE
+"""What can change what a chat or a response says with its own words, where it stands beside them."""
 
 
 def _add_parts(parts: dict[str, Any], said: Mapping[str, Any], names: Mapping[str, str]) -> None:
@@ -211,35 +215,55 @@ def _first(value: object, other: object) -> int | None:
     return number
 
 
-def _read_plain(usage: Mapping[str, Any]) -> Usage | None:
-    """The quick way for what almost every call says: text tokens of a chat or a response, in figures that agree.
+def read_usage(raw: Any) -> Usage | None:  # noqa: C901 - in one frame: every call comes here
+    """What a usage object of any endpoint says, or ``None`` if it holds no count at all.
 
-    ``None`` for everything else, which the tables are for.
+    ``raw`` is an SDK object or a dict. Figures are taken as they are stated, even where they contradict each other
+    (then :attr:`Usage.inconsistent` is set). A missing output count follows from the total (embeddings have no
+    output), a missing total is the sum.
     """
-    get = usage.get
-    if (tokens_in := get("prompt_tokens")) is not None:
-        tokens_out, inputs, outputs = (
-            get("completion_tokens"), get("prompt_tokens_details"), get("completion_tokens_details"),
-        )  # fmt: skip
-        mixed = "input_tokens" in usage or "output_tokens" in usage
-    else:
-        tokens_in, tokens_out = get("input_tokens"), get("output_tokens")
-        inputs, outputs = get("input_tokens_details"), get("output_tokens_details")
-        mixed = "prompt_tokens_details" in usage or "completion_tokens_details" in usage
-    if mixed or inputs is None or outputs is None or not _ELSEWHERE.isdisjoint(usage):
-        return None
-    get_in, get_out = fields_of(inputs).get, fields_of(outputs).get
-    if (
-        get_in("audio_tokens")
-        or get_in("image_tokens")
-        or get_in("cached_tokens_details") is not None
-        or get_in("cache_write_tokens_details") is not None
-        or get_out("audio_tokens")
-        or get_out("image_tokens")
-    ):
-        return None
-    total, cached = get("total_tokens"), get_in("cached_tokens") or 0
-    written, reasoning = get_in("cache_write_tokens") or 0, get_out("reasoning_tokens") or 0
+    # The quick way for what almost every call says: text tokens in figures that agree. All else is for the tables.
+    # What is written out three times here is fields_of(), which costs more than all the rest when it is called.
+    usage: Mapping[str, Any]
+    said: Mapping[str, Any]
+    try:
+        usage = raw.__dict__ if type(raw) is not dict and not raw.__pydantic_extra__ else fields_of(raw)
+        if "prompt_tokens" in usage:
+            tokens_in, total = usage["prompt_tokens"], usage["total_tokens"]
+            if len(usage) == 2:  # as embeddings have
+                if type(tokens_in) is type(total) is int and 0 <= tokens_in <= total:
+                    return _make(tokens_in, total - tokens_in, total)
+                return _read_any(usage)
+            tokens_out = usage["completion_tokens"]
+            inputs, outputs = usage["prompt_tokens_details"], usage["completion_tokens_details"]
+            beside = _BESIDE_CHAT
+        else:
+            tokens_in, tokens_out, total = usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]
+            inputs, outputs = usage["input_tokens_details"], usage["output_tokens_details"]
+            beside = _BESIDE_RESPONSE
+        # Five are those that were found.
+        if len(usage) != 5 and not beside.isdisjoint(usage):
+            return _read_any(usage)
+        cached = written = reasoning = 0
+        if inputs is not None:
+            said = inputs.__dict__ if type(inputs) is not dict and not inputs.__pydantic_extra__ else fields_of(inputs)
+            cached, written = said.get("cached_tokens") or 0, said.get("cache_write_tokens") or 0
+            if (
+                said.get("audio_tokens")
+                or said.get("image_tokens")
+                or "cached_tokens_details" in said
+                or said.get("cache_write_tokens_details") is not None
+            ):
+                return _read_any(usage)
+        if outputs is not None:
+            said = (
+                outputs.__dict__ if type(outputs) is not dict and not outputs.__pydantic_extra__ else fields_of(outputs)
+            )
+            reasoning = said.get("reasoning_tokens") or 0
+            if said.get("audio_tokens") or said.get("image_tokens"):
+                return _read_any(usage)
+    except (AttributeError, KeyError, TypeError):
+        return _read_any(fields_of(raw))
     if (
         type(tokens_in) is type(tokens_out) is type(total) is type(cached) is type(written) is type(reasoning) is int
         and tokens_in + tokens_out == total
@@ -248,19 +272,11 @@ def _read_plain(usage: Mapping[str, Any]) -> Usage | None:
         and written >= 0
     ):
         return _make(tokens_in, tokens_out, total, cached, written, 0, reasoning)
-    return None
+    return _read_any(usage)
 
 
-def read_usage(raw: object) -> Usage | None:
-    """What a usage object of any endpoint says, or ``None`` if it holds no count at all.
-
-    ``raw`` is an SDK object or a dict. Figures are taken as they are stated, even where they contradict each other
-    (then :attr:`Usage.inconsistent` is set). A missing output count follows from the total (embeddings have no
-    output), a missing total is the sum.
-    """
-    usage = fields_of(raw)
-    if (plain := _read_plain(usage)) is not None:
-        return plain
+def _read_any(usage: Mapping[str, Any]) -> Usage | None:
+    """Reads a usage by the tables."""
     get = usage.get
     if type(tokens_in := get("input_tokens")) is not int or tokens_in < 0:
         tokens_in = _first(tokens_in, get("prompt_tokens"))

@@ -189,6 +189,21 @@ def test_fields_that_an_old_sdk_does_not_know_are_found() -> None:
     assert fields_of(None) == {}
 
 
+class Model:
+    """As much of a pydantic model as is read: declared fields, and apart from them what it did not know."""
+
+    __slots__ = ("__dict__", "__pydantic_extra__")
+
+
+def model_of(raw: dict[str, Any], extra: set[str]) -> Model:
+    """What an SDK makes of a dict, if it does not know the fields ``extra``."""
+    model = Model()
+    made = {name: model_of(value, extra) if type(value) is dict else value for name, value in raw.items()}
+    model.__dict__.update((name, value) for name, value in made.items() if name not in extra)
+    model.__pydantic_extra__ = {name: value for name, value in made.items() if name in extra}
+    return model
+
+
 COUNTS_SAID = st.sampled_from([None, 0, 0, 1, 2, 3, 5, -1, True, 2.0, "4", "x"])
 DETAILS_SAID = st.none() | st.dictionaries(
     st.sampled_from(["cached_tokens", "cache_write_tokens", "reasoning_tokens", "audio_tokens", "image_tokens"]),
@@ -204,10 +219,23 @@ DETAILS_SAID = st.none() | st.dictionaries(
     DETAILS_SAID,
     DETAILS_SAID,
     st.dictionaries(
-        st.sampled_from(["seconds", "cached_tokens", "input_tokens", "prompt_tokens", "input_tokens_details"]),
-        COUNTS_SAID,
+        st.sampled_from(
+            [
+                "seconds",
+                "cached_tokens",
+                "input_tokens",
+                "prompt_tokens",
+                "input_tokens_details",
+                "cost",
+                "prompt_token_details",
+                "output_token_details",
+            ]
+        ),
+        COUNTS_SAID | DETAILS_SAID,
         max_size=1,
     ),
+    st.sets(st.sampled_from(["prompt_tokens", "total_tokens", "cached_tokens", "audio_tokens", "cost"])),
+    st.sampled_from([None, "prompt_tokens_details", "completion_tokens", "output_tokens_details", "total_tokens"]),
 )
 def test_the_quick_way_reads_what_the_tables_read(
     names: tuple[str, str],
@@ -217,8 +245,10 @@ def test_the_quick_way_reads_what_the_tables_read(
     inputs: dict[str, object] | None,
     outputs: dict[str, object] | None,
     more: dict[str, object],
+    extra: set[str],
+    left_out: str | None,
 ) -> None:
-    """Plain figures are read in one go, and come out as the way for all others would have them."""
+    """Plain figures are read in one go, and come out as the way for all others would have them, in whatever object."""
     raw = {
         names[0]: tokens_in,
         names[1]: tokens_out,
@@ -227,22 +257,36 @@ def test_the_quick_way_reads_what_the_tables_read(
         f"{names[1]}_details": outputs,
         **more,
     }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(usage_module, "_read_plain", lambda _: None)
-        expected = read_usage(raw)
-    assert read_usage(raw) == expected
+    raw.pop(left_out, None)
+    expected = usage_module._read_any(raw)
+    assert read_usage(raw) == read_usage(SimpleNamespace(**raw)) == expected
+    assert read_usage(model_of(raw, extra)) == expected
 
 
-def test_plain_figures_take_the_quick_way() -> None:
-    """The figures of an ordinary chat or response need no table."""
+@given(COUNTS_SAID, COUNTS_SAID, st.dictionaries(st.sampled_from(["seconds", "cost", "input_tokens"]), COUNTS_SAID))
+def test_embeddings_are_read_as_the_tables_read_them(tokens_in: object, total: object, more: dict[str, object]) -> None:
+    """Two figures, as embeddings have them, come out as the way for all others would have them."""
+    raw = {"prompt_tokens": tokens_in, "total_tokens": total, **more}
+    expected = usage_module._read_any(raw)
+    assert read_usage(raw) == read_usage(SimpleNamespace(**raw)) == read_usage(model_of(raw, {"cost"})) == expected
+
+
+@pytest.mark.parametrize("made", [dict, lambda raw: model_of(raw, set()), lambda raw: model_of(raw, {"cost"})])
+def test_plain_figures_take_the_quick_way(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures of an ordinary chat, response or embedding need no table."""
+    monkeypatch.setattr(usage_module, "_read_any", None)
     chat = {
         "prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13,
         "prompt_tokens_details": {"cached_tokens": 5, "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": 2, "audio_tokens": None},
+        "completion_tokens_details": {"reasoning_tokens": 2, "audio_tokens": None}, "cost": 0.1,
     }  # fmt: skip
     response = {
         "input_tokens": 9, "output_tokens": 4, "total_tokens": 13,
-        "input_tokens_details": {"cached_tokens": 5}, "output_tokens_details": {"reasoning_tokens": 2},
+        "input_tokens_details": {"cached_tokens": 5, "cache_write_tokens_details": None},
+        "output_tokens_details": {"reasoning_tokens": 2},
     }  # fmt: skip
     expected = Usage(9, 4, 13, cached_input_tokens=5, reasoning_tokens=2)
-    assert usage_module._read_plain(chat) == usage_module._read_plain(response) == expected
+    assert read_usage(made(chat)) == read_usage(made(response)) == expected
+    bare = {**chat, "prompt_tokens_details": None, "completion_tokens_details": None}
+    assert read_usage(made(bare)) == Usage(9, 4, 13)
+    assert read_usage(made({"prompt_tokens": 9, "total_tokens": 9})) == Usage(9, 0, 9)

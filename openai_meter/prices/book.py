@@ -35,14 +35,16 @@ _FREE = Cost(0, "free")
 _FREE_ENDPOINTS = frozenset({"moderations"})
 _UNPRICED_ENDPOINTS = {"fine_tuning.jobs": "training has no price by inference tokens"}
 """Endpoints whose tokens are not charged at the model's price."""
-# Half the time of Cost(...), whose arguments pass through a function in Python.
-_new = tuple.__new__
 _UNKNOWN_USAGE = "usage unknown"
 _UNKNOWN = Usage()
 
 
 class _State:
-    """The settings and the plans made from them, replaced together: no plan outlives the prices it was made of."""
+    """The settings and the plans made from them, replaced together: no plan outlives the prices it was made of.
+
+    ``plans`` also has the plans of calls without rare facts under plain tuples, in the order of the first six fields
+    of :class:`Key`: a named tuple takes longer to make.
+    """
 
     __slots__ = ("plans", "settings", "view")
 
@@ -148,8 +150,8 @@ class PriceBook:
         plan = state.plans.get(key)
         if plan is None:
             plan = self._plan(Key(*key), key)
-        if plan.fast is not None and (amount := plan.fast.price(usage)) is not None:
-            return _new(Cost, (amount, *plan.ending))
+        if plan.fast is not None and (cost := plan.fast(usage)) is not None:
+            return cost
         billable = Billable(usage, model, requested_model, "responses", provider, host, service_tier, at)
         return self._cost(billable, plan)
 
@@ -163,8 +165,8 @@ class PriceBook:
         plan = self._plan_of(billable)
         if plan.fast is not None and billable.usage is not None and billable.details.keys().isdisjoint(_RARE):
             plain = not billable.endpoint.startswith("images.") and billable.endpoint not in SPECIAL
-            if plain and (amount := plan.fast.price(billable.usage)) is not None:
-                return _new(Cost, (amount, *plan.ending))
+            if plain and (cost := plan.fast(billable.usage)) is not None:
+                return cost
         return self._cost(billable, plan)
 
     def lines(self, billable: Billable) -> tuple[CostLine, ...]:

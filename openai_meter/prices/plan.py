@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from openai_meter.money import Amount
 from openai_meter.prices.lookup import Books, Found
-from openai_meter.prices.rates import Fast, brackets
+from openai_meter.prices.rates import Fast, brackets, fast_way
 from openai_meter.prices.values import TIERS, Deployment, Price, Sheet
 
 __all__ = ["Adjustment", "Key", "Plan", "Settings", "make_plan"]
@@ -74,8 +74,6 @@ class Plan:
     fast: Fast | None = None
     source: str | None = None
     """Whose prices these are."""
-    ending: tuple[str, str | None, str | None, bool, bool] = ("priced", None, None, False, False)
-    """The fields of a :class:`Cost` behind the amount, for calls that take the fast way."""
 
     @property
     def overridden(self) -> bool:
@@ -204,5 +202,12 @@ def _compile(plan: Plan, settings: Settings) -> None:
         factor = plan.discount
         for one in plan.adjustments:
             factor *= one.factor
-        plan.fast = Fast(plan.short, plan.long, sheet.threshold, factor)
-        plan.ending = ("priced", plan.reason, plan.source, plan.approximate, False)
+        plan.fast = fast_way(
+            plan.short,
+            plan.long,
+            sheet.threshold,
+            factor,
+            reason=plan.reason,
+            source=plan.source,
+            approximate=plan.approximate,
+        )

@@ -7,18 +7,20 @@ are held in a smaller unit, ``1/den`` of a pico-dollar, and the sum is a fractio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from math import lcm
 
-from openai_meter.money import Amount, simplest
+from openai_meter.money import Amount, Cost, simplest
 from openai_meter.prices.values import Sheet
 from openai_meter.usage import Usage
 
-__all__ = ["Fast", "brackets", "fill", "split"]
+__all__ = ["Fast", "brackets", "fast_way", "fill", "split"]
 
 _NEVER = 1 << 62
 """A threshold that no request reaches."""
+# Half the time of Cost(...), whose arguments pass through a function in Python.
+_new = tuple.__new__
 
 
 def fill(prices: Mapping[str, Fraction], write_12h: Fraction) -> dict[str, Amount]:
@@ -54,33 +56,46 @@ def brackets(sheet: Sheet, write_12h: Fraction) -> tuple[dict[str, Amount], dict
 
 
 _TEXT = ("input", "cached_input", "cache_write", "cache_write_12h", "output")
+Fast = Callable[[Usage], Cost | None]
+"""The cost of the text tokens of a call, or ``None`` if its figures take a closer look: how almost every call goes."""
 
 
-class Fast:
-    """The rates of plain text calls with every factor in them: the way that almost every call takes."""
+def fast_way(
+    short: Mapping[str, Amount],
+    long: Mapping[str, Amount] | None,
+    threshold: int | None,
+    factor: Fraction,
+    *,
+    reason: str | None,
+    source: str | None,
+    approximate: bool,
+) -> Fast:
+    """Compiles the rates of plain text calls, with every factor in them.
 
-    __slots__ = ("den", "has_output", "long", "short", "threshold")
+    Args:
+        short: the filled price list.
+        long: the same for long requests, if that is known.
+        threshold: input tokens above which a request is long, or ``None`` if the length does not matter.
+        factor: what all prices are multiplied with.
+        reason: what every :class:`Cost` is to say besides its amount, as are the next two.
+        source: whose prices these are.
+        approximate: whether they are those of a near relative.
+    """
+    highest = _NEVER if threshold is None else threshold
+    has_output = "output" in short
+    rows = [short] if long is None else [short, long]
+    exact = [[row.get(slot, 0) * factor for slot in _TEXT] for row in rows]
+    den = lcm(*(rate.denominator for row in exact for rate in row))
+    compiled = [_differences(*(int(rate * den) for rate in row)) for row in exact]
+    short_rates = compiled[0]
+    long_rates = compiled[1] if long is not None else None
 
-    def __init__(
-        self,
-        short: Mapping[str, Amount],
-        long: Mapping[str, Amount] | None,
-        threshold: int | None,
-        factor: Fraction,
-    ) -> None:
-        self.threshold = _NEVER if threshold is None else threshold
-        self.has_output = "output" in short
-        rows = [short] if long is None else [short, long]
-        exact = [[row.get(slot, 0) * factor for slot in _TEXT] for row in rows]
-        self.den = lcm(*(rate.denominator for row in exact for rate in row))
-        compiled = [tuple(int(rate * self.den) for rate in row) for row in exact]
-        self.short = compiled[0]
-        self.long = compiled[1] if long is not None else None
-
-    def price(self, usage: Usage) -> Amount | None:
-        """Pico-dollars for the text tokens of a call, or ``None`` if its figures take a closer look."""
+    def cost(usage: Usage) -> Cost | None:
+        tokens_in, tokens_out = usage.input_tokens, usage.output_tokens
         if (
-            usage.input_audio_tokens
+            tokens_in is None
+            or tokens_out is None
+            or usage.input_audio_tokens
             or usage.output_audio_tokens
             or usage.input_image_tokens
             or usage.output_image_tokens
@@ -93,26 +108,30 @@ class Fast:
             or usage.inconsistent
         ):
             return None
-        tokens_in = usage.input_tokens
-        tokens_out = usage.output_tokens
-        if tokens_in is None or tokens_out is None or (tokens_out and not self.has_output):
+        rates = short_rates if tokens_in <= highest else long_rates
+        if rates is None or (tokens_out and not has_output):
             return None
-        rates = self.short if tokens_in <= self.threshold else self.long
-        if rates is None:
-            return None
-        rate, rate_cached, rate_write, rate_write_12h, rate_out = rates
+        rate, more_cached, more_written, more_written_12h, rate_out = rates
         total = tokens_in * rate + tokens_out * rate_out
-        if (cached := usage.cached_input_tokens) or usage.cache_write_tokens:
-            written = usage.cache_write_tokens
+        cached, written = usage.cached_input_tokens, usage.cache_write_tokens
+        if written:
             long_lived = usage.cache_write_12h_tokens
             if cached + written > tokens_in or long_lived > written:
                 return None
-            total += (
-                cached * (rate_cached - rate)
-                + written * (rate_write - rate)
-                + long_lived * (rate_write_12h - rate_write)
-            )
-        return total if self.den == 1 else simplest(Fraction(total, self.den))
+            total += cached * more_cached + written * more_written + long_lived * more_written_12h
+        elif cached:
+            if cached > tokens_in or usage.cache_write_12h_tokens:
+                return None
+            total += cached * more_cached
+        amount = total if den == 1 else simplest(Fraction(total, den))
+        return _new(Cost, (amount, "priced", reason, source, approximate, False))
+
+    return cost
+
+
+def _differences(rate: int, cached: int, written: int, written_12h: int, rate_out: int) -> tuple[int, ...]:
+    """Rates for counts that are parts of each other: what each part costs more (or less) than its whole."""
+    return rate, cached - rate, written - rate, written_12h - written, rate_out
 
 
 def split(usage: Usage, write_12h: bool, images_out: bool) -> tuple[dict[str, int], bool]:
