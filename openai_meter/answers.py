@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from openai_meter.call import Status
 from openai_meter.facts import answer_facts
-from openai_meter.heard import Heard
+from openai_meter.heard import TOGETHER, Heard
 from openai_meter.usage import Usage, count, fields_of, read_usage, seconds
 
 __all__ = ["Fields", "Reading"]
@@ -29,19 +29,9 @@ class Reading:
     """
 
     __slots__ = (
-        "background",
-        "error_type",
-        "extra",
-        "facts",
-        "heard_or_none",
-        "images_asked",
-        "model",
-        "response_id",
-        "service_tier",
-        "split",
-        "state",
-        "usage",
-    )
+        "background", "error_type", "extra", "facts", "heard_or_none", "images_asked", "index", "left", "model",
+        "pieces", "response_id", "service_tier", "split", "state", "usage",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.response_id: str | None = None
@@ -62,7 +52,13 @@ class Reading:
         self.split: tuple[tuple[str | None, Usage], ...] = ()
         """Usage by model, where one answer reports several."""
         self.heard_or_none: Heard | None = None
-        """What a stream has said; ``None`` while it has said nothing."""
+        """What a stream has said, but for its last pieces; ``None`` while it has said nothing."""
+        self.index: int | None = None
+        """Whose text the last pieces are: the choice or output item that speaks."""
+        self.pieces: list[str] = []
+        """The last pieces of its text, none of them empty: they are handed on together, for that costs less."""
+        self.left = 0
+        """How many characters may still come to them, so that neither they nor their number can grow large."""
 
     @property
     def heard(self) -> Heard:
@@ -70,7 +66,19 @@ class Reading:
         heard = self.heard_or_none
         if heard is None:
             heard = self.heard_or_none = Heard()
+        if self.index is not None:
+            pieces, self.pieces, self.left = self.pieces, [], TOGETHER
+            if pieces:
+                heard.say_all(self.index, pieces)
         return heard
+
+    def turn_to(self, index: object) -> bool:
+        """Makes ready for pieces of a choice's or item's text; ``False`` if it has no number."""
+        if type(index) is int:
+            _ = self.heard  # the pieces of whoever spoke before are handed on
+            self.index, self.left = index, TOGETHER
+            return True
+        return False
 
     def total(self) -> Usage | None:
         """All that was consumed, or ``None`` if the API did not say."""

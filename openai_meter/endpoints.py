@@ -19,7 +19,6 @@ from openai_meter.answers import (
     Reading,
     fold_choices,
     fold_image,
-    fold_response,
     fold_run,
     fold_session,
     fold_speech,
@@ -38,7 +37,7 @@ from openai_meter.answers import (
     read_tuning,
     read_video,
 )
-from openai_meter.deltas import fold_deltas
+from openai_meter.deltas import fold_deltas, fold_text
 from openai_meter.usage import count
 
 __all__ = ["ENDPOINTS", "LASTING", "Endpoint", "find"]
@@ -69,8 +68,9 @@ class Endpoint(NamedTuple):
     """The path below the API's base URL, with ``{}`` for an id."""
     read: Callable[[Reading, Fields], None]
     """How a whole answer is read."""
-    fold: Callable[[Reading, Any], None] | None = None
-    """How one event of a stream is read, if the endpoint streams."""
+    fold: Callable[[Reading, Any], bool | None] | None = None
+    """How one event of a stream is read, if the endpoint streams. ``True`` is said of an SDK's
+    object that brings a piece of text and no usage."""
     role: Role = "call"
     """``call``: each request is a record. ``start``: begins work on the server, which is a record when it is first seen
     finished. ``poll``: looks at such work. ``cancel``: ends it."""
@@ -101,8 +101,8 @@ def _spoken(reading: Reading, body: Fields) -> None:
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("chat.completions", "POST", "/chat/completions", read_choices, fold_deltas, estimate=True, asks=True),
     Endpoint("completions", "POST", "/completions", read_choices, fold_choices, estimate=True, asks=True),
-    Endpoint("responses", "POST", "/responses", read_response, fold_response, estimate=True),
-    Endpoint("responses", "GET", "/responses/{}", read_response, fold_response, "poll", _was_background),
+    Endpoint("responses", "POST", "/responses", read_response, fold_text, estimate=True),
+    Endpoint("responses", "GET", "/responses/{}", read_response, fold_text, "poll", _was_background),
     Endpoint("responses", "POST", "/responses/{}/cancel", read_response, None, "cancel"),
     Endpoint("responses.compact", "POST", "/responses/compact", read_object, estimate=True),
     Endpoint("decisions", "POST", "/decisions", read_object),

@@ -13,8 +13,10 @@ from typing import Any
 from openai_meter.spoken import Spoken, spoken_item
 from openai_meter.usage import fields_of
 
-__all__ = ["Heard"]
+__all__ = ["TOGETHER", "Heard"]
 
+TOGETHER = 4_096
+"""How many characters of a text are gathered, and handed on together: each call takes its time."""
 _ROOM = 262_144
 """How many characters are kept of one answer; of the rest, only their number is."""
 _PIECES = 4_096
@@ -60,6 +62,15 @@ class Heard:
         pieces.append(piece)
         if len(pieces) > _PIECES:
             pieces[:] = ["".join(pieces)]
+
+    def say_all(self, key: int, pieces: list[str]) -> None:
+        """Keeps pieces of a text that came after each other."""
+        text = "".join(pieces)
+        if self.size + len(text) <= _ROOM:
+            self.say(key, text)
+        else:  # as many of them as there is room for
+            for piece in pieces:
+                self.say(key, piece)
 
     def choice(self, choice: Mapping[str, Any]) -> None:
         """Hears one choice of a chunk of a chat completion or a completion."""

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from openai_meter import faults
+from openai_meter.answers import Reading
 from openai_meter.asking import conceal
 from openai_meter.bodies import Body, body_reader
 from openai_meter.observe import Pending
@@ -84,16 +85,36 @@ class Watch:
 class _Tap:
     """Stands before a stream's iterator and shows each event to the meter."""
 
-    __slots__ = ("_asked", "_event", "_inner", "_next", "_turn", "_watch")
+    __slots__ = ("_asked", "_fold", "_inner", "_next", "_reading", "_turn", "_watch")
 
     def __init__(self, inner: Any, step: Callable[[], Any], watch: Watch, *, asked: bool) -> None:
         self._watch = watch
         self._asked = asked
-        self._event = watch.pending.event
+        self._fold: Callable[[Reading, Any], bool | None] | None = None
+        """What reads an event, after the first one, which tells the time as well."""
+        self._reading = watch.pending.reading
         self._inner = inner
         self._next = step
         watch.turn += 1
         self._turn = watch.turn
+
+    def _shows(self, item: Any) -> bool:
+        """Shows an event to the meter; whether the program is to see it too."""
+        if (fold := self._fold) is None:
+            pending = self._watch.pending
+            self._fold = pending.row.fold
+            pending.event(item)
+        else:
+            try:
+                ordinary = fold(self._reading, item)
+                if not self._asked:
+                    return True
+                if ordinary:  # what follows would look at it once more
+                    item.__pydantic_fields_set__.discard("usage")
+                    return True
+            except Exception as error:
+                faults.caught(error, f"reading an event of {self._watch.pending.row.name}")
+        return not (self._asked and conceal(item))
 
     def _end(self, error: BaseException | None) -> None:
         self._watch.busy = False
@@ -139,8 +160,7 @@ class EventTap(_Tap):
                 self._end(error)
                 raise
             watch.busy = False
-            self._event(item)
-            if not (self._asked and conceal(item)):
+            if self._shows(item):
                 return item
 
 
@@ -165,8 +185,7 @@ class AsyncEventTap(_Tap):
                 self._end(error)
                 raise
             watch.busy = False
-            self._event(item)
-            if not (self._asked and conceal(item)):
+            if self._shows(item):
                 return item
 
 

@@ -50,8 +50,11 @@ CHUNKS = {
 
 def seen(reading: Reading) -> dict[str, Any]:
     """All that a reading knows."""
-    known = {name: getattr(reading, name) for name in Reading.__slots__ if name != "heard_or_none"}
-    heard = {name: getattr(reading.heard, name) for name in Heard.__slots__ if name != "_answered"}
+    _ = reading.heard  # the last pieces are handed on to it
+    inside = {"heard_or_none", "index", "left"}
+    known = {name: getattr(reading, name) for name in Reading.__slots__ if name not in inside}
+    heard = {name: getattr(reading.heard, name) for name in Heard.__slots__ if name not in {"_answered", "_pieces"}}
+    heard["texts"] = {key: "".join(pieces) for key, pieces in reading.heard._pieces.items()}
     return {**known, **heard, "spoken": reading.heard.spoken(), "anything": reading.heard.anything}
 
 
