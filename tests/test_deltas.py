@@ -1,4 +1,4 @@
-"""The quick way through the stream of a chat finds what the long one finds."""
+"""The quick ways through the streams of chats and responses find what the long ones find."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from openai._models import construct_type
 from openai.types.chat import ChatCompletionChunk
+from openai.types.responses import ResponseStreamEvent
 
-from openai_meter.answers import Reading, fold_choices
-from openai_meter.deltas import fold_deltas
+from openai_meter.answers import Reading, fold_choices, fold_response
+from openai_meter.deltas import fold_deltas, fold_text
 from openai_meter.heard import Heard
 
 HEAD = {"id": "chatcmpl-1", "created": 1, "model": "gpt-5.4-mini", "object": "chat.completion.chunk"}
@@ -77,3 +78,54 @@ def test_what_is_no_chunk_is_passed_over(chunk: object) -> None:
     reading = Reading()
     fold_deltas(reading, chunk)
     assert (reading.model, reading.usage, reading.heard.anything) == (None, None, False)
+
+
+SPEAKS = {"type": "response.output_text.delta", "item_id": "msg_1", "content_index": 0, "sequence_number": 4}
+DONE = {"id": "resp_1", "model": "gpt-5.4-mini", "status": "completed", "output": [], "usage": {"total_tokens": 4}}
+EVENTS = {
+    "text": {**SPEAKS, "output_index": 0, "delta": "Bon"},
+    "no text": {**SPEAKS, "output_index": 0, "delta": ""},
+    "text that is none": {**SPEAKS, "output_index": 0, "delta": 5},
+    "another item": {**SPEAKS, "output_index": 1, "delta": "Bon"},
+    "an index that is none": {**SPEAKS, "output_index": "1", "delta": "Bon"},
+    "no index": {**SPEAKS, "delta": "Bon"},
+    "a refusal": {**SPEAKS, "type": "response.refusal.delta", "output_index": 0, "delta": "No."},
+    "arguments": {**SPEAKS, "type": "response.function_call_arguments.delta", "output_index": 0, "delta": "{}"},
+    "the end": {"type": "response.completed", "sequence_number": 5, "response": DONE},
+    "an error": {"type": "error", "code": "server_error", "message": "no", "param": None, "sequence_number": 5},
+}
+
+
+@pytest.mark.parametrize("before", [[], ["text"], ["another item", "text"]], ids=["first", "second", "later"])
+@pytest.mark.parametrize("name", EVENTS)
+@pytest.mark.parametrize("as_object", [True, False], ids=["object", "dict"])
+def test_both_ways_through_a_response_find_the_same(name: str, before: list[str], as_object: bool) -> None:
+    """Whatever an event brings, and whatever came before it, the quick way reads it as the long one does."""
+    quick, long = Reading(), Reading()
+    for event in (*before, name, "text"):
+        said: Any = construct_type(type_=ResponseStreamEvent, value=EVENTS[event]) if as_object else EVENTS[event]
+        fold_text(quick, said)
+        fold_response(long, said)
+    assert seen(quick) == seen(long)
+
+
+LENGTHS = {
+    "short pieces": [3] * 3_000,
+    "a batch to the letter": [4_095, 1, 1],
+    "more than a batch at once": [3, 10_000, 3],
+    "more than is kept": [4_000] * 70,
+    "more than is kept, in one": [5, 300_000, 5],
+}
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_text_that_is_gathered_is_all_there(name: str) -> None:
+    """However long the pieces of a text are, and whoever speaks in between, as much of it is kept and counted."""
+    quick, long = Reading(), Reading()
+    for place, length in enumerate(LENGTHS[name]):
+        chunk = piece({"content": chr(97 + place % 26) * length}, index=int(place % 7 == 0))
+        said: Any = construct_type(type_=ChatCompletionChunk, value=chunk)
+        fold_deltas(quick, said)
+        fold_choices(long, said)
+        assert sum(map(len, quick.pieces)) <= 4_096
+    assert seen(quick) == seen(long)
