@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from rich import box
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+T = TypeVar("T")
 BATCHES = 5
 """The batches of a round, of which the best counts."""
 
@@ -53,9 +54,9 @@ def timed(work: Callable[[], object], times: int, batches: int = BATCHES) -> flo
     return best / times * 1e6
 
 
-def alternate(ways: Mapping[str, Callable[[], float]], rounds: int, about: str = "") -> dict[str, list[float]]:
+def alternate(ways: Mapping[str, Callable[[], T]], rounds: int, about: str = "") -> dict[str, list[T]]:
     """What each way gives in each round; they take turns, and one more round before the others warms up."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    found: dict[str, list[T]] = {name: [] for name in ways}
     for turn in track(range(rounds + 1), about or "measuring", console=Console(stderr=True), transient=True):
         for name, way in ways.items():
             taken = way()
@@ -88,9 +89,11 @@ class Report:
     def show(self, *, as_json: bool) -> None:
         """Prints it."""
         if as_json:
-            print(
-                json.dumps({"title": self.title, "about": self.about, "rows": self.rows, "notes": self.notes}, indent=2)
-            )
+            rows = [
+                {name: value._asdict() if isinstance(value, Spread) else value for name, value in row.items()}
+                for row in self.rows
+            ]
+            print(json.dumps({"title": self.title, "about": self.about, "rows": rows, "notes": self.notes}, indent=2))
             return
         table = Table(title=self.title, caption="\n".join([self.about, *self.notes]), box=box.SIMPLE_HEAD)
         for place, name in enumerate(self.columns):

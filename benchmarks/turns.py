@@ -1,0 +1,282 @@
+"""Bare and instrumented in turns, in one process; processes of several environments in turns, round by round.
+
+Every way of instrumenting the SDK works in a process of its own, as two would meet in one; ``python turns.py WAY
+SCENE...`` is such a process, which `Worker` starts. In it the patches of the way are swapped out and in, so that each
+round measures the bare SDK beside the way, in the same process and within some hundred milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol
+
+PATIENCE = 120
+"""The seconds that an answer of a worker may take."""
+
+
+class Recorder(Protocol):
+    """A way of instrumenting the SDK that has begun. May also have ``flush()``: ends what was put off."""
+
+    def client(self, plain: Any) -> Any:
+        """The client that a program is to use for this one."""
+
+    def seen(self) -> list[Any]:
+        """What was recorded since `forget`, one for each call."""
+
+    def forget(self) -> None:
+        """Lets go of what was recorded."""
+
+
+# --- patches, out and in ----------------------------------------------------------------------------------------------
+
+PATCHED = ("openai", "httpx", "httpx2")
+"""The packages that a call passes, and so whose modules and classes are looked at for patches."""
+_ABSENT = object()
+
+
+def _places() -> Iterator[object]:
+    """Every module and class of these packages."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in PATCHED and isinstance(module, ModuleType):
+            yield module
+            for value in list(vars(module).values()):
+                if isinstance(value, type) and value.__module__.partition(".")[0] in PATCHED:
+                    yield value
+
+
+class Snapshot:
+    """The attributes of the SDK's modules and classes as they are."""
+
+    def __init__(self) -> None:
+        self.kept = {id(place): (place, dict(vars(place))) for place in _places()}
+
+    def changes(self) -> Patches:
+        """What has been patched since. Modules that were not there yet are left as they are."""
+        found = []
+        for place, before in self.kept.values():
+            now = vars(place)
+            for name in {*before, *now}:
+                old, new = before.get(name, _ABSENT), now.get(name, _ABSENT)
+                # What pydantic makes when it is first needed and what is imported is no patch.
+                if old is not new and not name.startswith("__pydantic_") and not isinstance(new, ModuleType):
+                    found.append(Patch(place, name, old, new))
+        return Patches(found)
+
+
+class Patch(NamedTuple):
+    """One attribute that was changed."""
+
+    place: Any
+    name: str
+    old: Any
+    new: Any
+
+
+class Patches(list[Patch]):
+    """What a way has patched, all of it."""
+
+    def swap(self, *, out: bool) -> None:
+        """Puts the SDK back as it was before, or the patches in again; the identical objects each time."""
+        for place, name, old, new in self:
+            value = old if out else new
+            if value is _ABSENT:
+                delattr(place, name)
+            else:
+                setattr(place, name, value)
+
+
+# --- in a worker ------------------------------------------------------------------------------------------------------
+
+
+class Side(NamedTuple):
+    """The microseconds per call or event of one side in one round."""
+
+    wall: float
+    """Until the program has its answer; of the fastest tenth of the calls the slowest: others use the machine too."""
+    cpu: float
+    """Of the processor, in all threads, until nothing is put off any more; the mean of all calls."""
+
+
+class Stage:
+    """Scenes, bare and in one way; ``begin`` instruments the SDK, and is called once."""
+
+    def __init__(self, scenes: Mapping[str, Any], begin: Callable[[], Recorder]) -> None:
+        self._scenes = scenes
+        self._loop = asyncio.new_event_loop()
+        for scene in scenes.values():
+            scene.turns(scene.client(), self._loop)(1)  # imports all that it needs
+        self._before = Snapshot()
+        self._recorder = begin()
+        self._flush = getattr(self._recorder, "flush", lambda: None)
+        self.patches = self._before.changes()
+        self._in = True
+        self._turn = 0
+
+    def open(self, name: str, warm: int = 40) -> float:
+        """Begins a scene: how many records a call makes.
+
+        Raises:
+            Exception: the way breaks the scene, in whatever way it does.
+        """
+        scene = self._scene = self._scenes[name]
+        self._swap(out=False)
+        self._instrumented = scene.turns(self._recorder.client(scene.client()), self._loop)
+        self.patches = self._before.changes()
+        self._instrumented(max(2, warm // scene.per))
+        records = self._counted(self._instrumented, scene.times) / scene.times
+        self._swap(out=True)
+        self._bare = scene.turns(scene.client(), self._loop)
+        if self._counted(self._bare, 2):
+            raise RuntimeError("it still records when its patches are out, so there is nothing to compare it with")
+        return records
+
+    def round(self) -> tuple[Side, Side]:
+        """Bare and instrumented, one after the other; who is first changes from round to round."""
+        self._turn += 1
+        if self._turn % 2:
+            bare = self._side(self._bare, out=True)
+            return bare, self._side(self._instrumented, out=False)
+        added = self._side(self._instrumented, out=False)
+        return self._side(self._bare, out=True), added
+
+    def _side(self, turns: Callable[[int], object], *, out: bool) -> Side:
+        self._swap(out=out)
+        self._recorder.forget()
+        times, per = self._scene.times, self._scene.per
+        turns(max(1, times // 20))  # the interpreter has to learn again what was swapped
+        self._flush()
+        worked = time.process_time()
+        taken = turns(times)
+        self._flush()
+        worked = time.process_time() - worked
+        return Side(sorted(taken)[times // 10] / per * 1e6, worked / times / per * 1e6)
+
+    def _swap(self, *, out: bool) -> None:
+        if self._in is out:
+            self.patches.swap(out=out)
+            self._in = not out
+
+    def _counted(self, turns: Callable[[int], object], times: int) -> int:
+        self._flush()
+        self._recorder.forget()
+        turns(times)
+        self._flush()
+        return len(self._recorder.seen())
+
+
+def begin_of(way: str) -> Callable[[], Recorder]:
+    """What begins a way: one of ours (``ours.py``), or a rival (``rivals.py``)."""
+    module = importlib.import_module("rivals" if way.startswith("rival:") else "ours")
+    return module.RIVALS[way.removeprefix("rival:")].begin if way.startswith("rival:") else module.OURS[way]
+
+
+def work(way: str, *names: str) -> None:
+    """Answers each line that comes in, ``open SCENE`` or ``round``, with one of JSON; first says that it has begun."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what the SDK's guests print is no answer
+
+    def say(does: Callable[[], dict[str, Any]]) -> None:
+        try:
+            said = does()
+        except Exception as error:
+            said = {"error": f"{type(error).__name__}: {error}"[:300]}
+        answers.write(json.dumps(said) + "\n")
+
+    stage: Any = None
+
+    def begin() -> dict[str, Any]:
+        nonlocal stage
+        scenes = importlib.import_module("scenes").SCENES
+        stage = Stage({name: scenes[name] for name in names}, begin_of(way))
+        return {"openai": metadata.version("openai")}
+
+    say(begin)
+    for line in sys.stdin if stage else ():
+        what, _, name = line.strip().partition(" ")
+        say(lambda: {"records": stage.open(name)} if what == "open" else {"sides": stage.round()})  # noqa: B023
+    os._exit(0)  # whatever its threads still want to send
+
+
+# --- outside of it ----------------------------------------------------------------------------------------------------
+
+
+class Worker:
+    """A process for one way. What fails stands in ``error``, until another scene is opened."""
+
+    def __init__(self, python: str | Path, way: str, scenes: Sequence[str]) -> None:
+        self.error: str | None = None
+        self.ended: str | None = None
+        """Why there is no process any more."""
+        self.openai = "?"
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - it lasts as long as the worker
+        self._folder = tempfile.TemporaryDirectory(prefix="openai_meter_benchmark_")
+        own = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._folder.name)  # it leaves nothing behind
+        self._process = subprocess.Popen(
+            [python, __file__, way, *scenes], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said,
+            text=True, env={**os.environ, **own, "PYTHONHASHSEED": "0"},
+        )  # fmt: skip
+
+    def begun(self) -> None:
+        """Waits until the way has begun."""
+        self.openai = self._hear().get("openai", "?")
+        self.ended = self.error
+
+    def open(self, scene: str) -> float | None:
+        """Goes on to a scene: how many records a call makes; ``None`` if it breaks."""
+        self.error = self.ended
+        return self._ask(f"open {scene}").get("records")
+
+    def round(self) -> tuple[Side, Side] | None:
+        """One round; ``None`` if it breaks, or the scene is broken already."""
+        sides = self._ask("round").get("sides")
+        return None if sides is None else (Side(*sides[0]), Side(*sides[1]))
+
+    def close(self) -> None:
+        """Ends it."""
+        self._process.kill()
+        self._process.communicate()
+        self._said.close()
+        self._folder.cleanup()
+
+    def _ask(self, what: str) -> dict[str, Any]:
+        if self.error is not None:
+            return {}
+        try:
+            self._process.stdin.write(what + "\n")
+            self._process.stdin.flush()
+        except OSError:
+            pass  # it has ended, which is heard now
+        return self._hear()
+
+    def _hear(self) -> dict[str, Any]:
+        too_long = threading.Timer(PATIENCE, self._process.kill)
+        too_long.start()
+        line = self._process.stdout.readline()
+        too_long.cancel()
+        if not line:
+            self.ended = self.error = f"its process ended; {self._last()}"
+            return {}
+        said = json.loads(line)
+        self.error = said.get("error")
+        return {} if self.error else said
+
+    def _last(self) -> str:
+        self._said.seek(0)
+        lines = self._said.read().decode(errors="replace").strip().splitlines()
+        return lines[-1][:300] if lines else "it said nothing"
+
+
+if __name__ == "__main__":
+    work(*sys.argv[1:])
