@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 
-class NotInstalled(Exception):
+class InstallationError(Exception):
     """A package could not be installed; the message is the installer's."""
 
 
@@ -44,10 +44,9 @@ def python_for(name: str, packages: Sequence[str]) -> Path:
     try:
         print(f"making an environment for {name}", file=sys.stderr)
         venv.create(place, with_pip=True)
-        if _install(place, asked):
-            # The rival is the subject, so it is measured with an openai that it takes rather than not at all.
-            if error := _install(place, ["openai", *packages]):
-                raise NotInstalled(error)
+        # The rival is the subject, so it is measured with an openai that it takes rather than not at all.
+        if _install(place, asked) and (error := _install(place, ["openai", *packages])):
+            raise InstallationError(error)
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise
@@ -73,5 +72,5 @@ def _python(place: Path) -> Path:
 def _install(place: Path, packages: Sequence[str]) -> str:
     """Installs; returns the installer's last words if it could not."""
     command = [_python(place), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     return "" if done.returncode == 0 else "; ".join(done.stderr.strip().splitlines()[-2:]) or "pip failed"
