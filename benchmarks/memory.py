@@ -1,14 +1,14 @@
 """What a meter keeps: the memory of a process that makes a million metered calls, and leaves a thousand streams.
 
-    python benchmarks/memory.py [--calls 1000000] [--json]
+    python benchmarks/memory.py [--calls 1000000] [--streams 1000] [--json]
 
 Each call goes the whole way of a metered one, from the SDK's ``request`` to its record: usage, price, attribution,
 thresholds. Only what is below ``request`` is cut out (an answer is there at once), as a million of it would take an
 hour. Ids, users and sessions are ever new. After a hundredth, a tenth and all of the calls, the memory of the process
 is read; what the first row holds is the ring of 10,000 recent calls, which is full then.
 
-Then 1,000 streams, through a real client on a transport inside the process, are left after one chunk; 500 more, before
-them, warm up. The program lets go of the responses, and all must have been recorded, none left open.
+Then 1,000 streams, through a real client on a transport inside the process, are left after one chunk; half as many,
+before them, warm up. The program lets go of the responses, and all must have been recorded, none left open.
 
 It is resident memory where Linux tells it, elsewhere its peak. Both grow by what the allocator keeps, too.
 """
@@ -35,7 +35,6 @@ MESSAGE = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant",
 HEAD = {"id": "", "created": 1, "model": "gpt-5.4-mini-2026-03-17", "service_tier": "default"}
 ANSWER: Any = construct_type(type_=ChatCompletion, value={**HEAD, "choices": [MESSAGE], "usage": USAGE})
 BODY: dict[str, Any] = {"model": "gpt-5.4-mini", "messages": [{"role": "user", "content": "Good day in French?"}]}
-LEFT = 1_000
 
 
 def held() -> float:
@@ -76,6 +75,7 @@ def main() -> None:
     """Measures, and prints."""
     parser = arguments((__doc__ or "").partition("\n")[0])
     parser.add_argument("--calls", type=int, default=1_000_000, help="how many in all (%(default)s)")
+    parser.add_argument("--streams", type=int, default=1_000, help="how many are left (%(default)s)")
     options = parser.parse_args()
     report = Report("Memory", ("after", "MB grown", "bytes each, in this row", "left open"))
     report.about = machine("openai")
@@ -95,15 +95,15 @@ def main() -> None:
     SyncAPIClient.request = whole  # type: ignore[method-assign]
     openai_meter.install()
     with FakeAPI().client() as client:
-        leave(client, LEFT // 2)
+        leave(client, options.streams // 2)
         meter.settle()
         before = held()
-        leave(client, LEFT)
+        leave(client, options.streams)
     meter.settle()
     now = held()
-    assert meter.totals.calls == options.calls + LEFT * 3 // 2
+    assert meter.totals.calls == options.calls + options.streams // 2 + options.streams
     grown = now - before  # without what the first streams load: the HTTP library, the vocabularies of estimates
-    report.add(f"{LEFT:,} more streams, left", grown, grown * 1e6 / LEFT, len(meter.pending))
+    report.add(f"{options.streams:,} more streams, left", grown, grown * 1e6 / options.streams, len(meter.pending))
     report.show(as_json=options.json)
 
 
