@@ -114,10 +114,11 @@ def shown(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def arguments(about: str | None, rounds: int = 30) -> argparse.ArgumentParser:
-    """The arguments that all benchmarks have."""
+def arguments(about: str | None, rounds: int | None = 30) -> argparse.ArgumentParser:
+    """The arguments that all benchmarks have; ``--rounds`` only those that have rounds."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=rounds, help="how many rounds count (%(default)s)")
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds, help="how many rounds count (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -73,7 +73,7 @@ def leave(client: OpenAI, number: int) -> None:
 
 def main() -> None:
     """Measures, and prints."""
-    parser = arguments((__doc__ or "").partition("\n")[0])
+    parser = arguments((__doc__ or "").partition("\n")[0], rounds=None)
     parser.add_argument("--calls", type=int, default=1_000_000, help="how many in all (%(default)s)")
     parser.add_argument("--streams", type=int, default=1_000, help="how many are left (%(default)s)")
     options = parser.parse_args()

@@ -29,6 +29,7 @@ from environments import InstallationError, python_for, versions
 Case = dict[str, Any]
 """A worked case: ``usage`` as the API tells it, ``model``, ``endpoint``, ``service_tier``, ``context``."""
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
+USAGE = {"prompt_tokens": 1200, "completion_tokens": 300, "total_tokens": 1500}
 
 
 class Begun(NamedTuple):
@@ -83,6 +84,12 @@ def openai_meter() -> Begun:
     cached = Usage(20_000, 800, 20_800, cached_input_tokens=4096, cache_write_tokens=12_288)
     searched = Billable(Usage(18_500, 900, 19_400, web_searches=2), "gpt-5.4", at=AT, host="api.openai.com")
 
+    answer = {"id": "x", "object": "chat.completion", "model": "gpt-5.4-mini", "usage": USAGE}
+
+    def read() -> object:
+        read_response(reading := Reading(), answer)
+        return book.cost_of(reading.total(), "gpt-5.4-mini", "openai", "api.openai.com", "default", AT)
+
     def cost(case: Case) -> Any:
         context, answer = case.get("context") or {}, answer_of(case)
         read_response(reading := Reading(), answer)
@@ -100,6 +107,7 @@ def openai_meter() -> Begun:
     ways = {
         "cost_of, plain text": lambda: book.cost_of(plain, "gpt-5.4-mini", "openai", "api.openai.com", "default", AT),
         "cost_of, cached": lambda: book.cost_of(cached, "gpt-6-sol", "openai", "api.openai.com", "default", AT),
+        "answer read, and cost_of, plain text": read,
         "cost, two web searches": lambda: book.cost(searched),
         "lines (the bill), two web searches": lambda: book.lines(searched),
     }
@@ -158,8 +166,7 @@ def litellm() -> Begun:
             service_tier=tier_of(case), data_residency="eu" if european else None,
         )  # fmt: skip
 
-    usage = {"prompt_tokens": 1200, "completion_tokens": 300, "total_tokens": 1500}
-    answer = litellm.ModelResponse(id="x", object="chat.completion", created=1, model="gpt-5.4-mini", usage=usage)
+    answer = litellm.ModelResponse(id="x", object="chat.completion", created=1, model="gpt-5.4-mini", usage=USAGE)
     ways = {
         "cost_per_token, plain text": lambda: litellm.cost_per_token("gpt-5.4-mini", 1200, 300),
         "completion_cost, plain text": lambda: litellm.completion_cost(answer),
@@ -174,8 +181,7 @@ def openai_cost_calculator() -> Begun:
         tier = "batch" if is_batch(case) else tier_of(case)
         return estimate_response_cost(answer_of(case), provider="openai", service_tier=tier, at=time_of(case)).total
 
-    usage = {"prompt_tokens": 1200, "completion_tokens": 300, "total_tokens": 1500}
-    answer = {"id": "x", "object": "chat.completion", "model": "gpt-5.4-mini", "usage": usage}
+    answer = {"id": "x", "object": "chat.completion", "model": "gpt-5.4-mini", "usage": USAGE}
     return Begun(
         {"estimate_response_cost, plain text": lambda: estimate_response_cost(answer, provider="openai")}, cost
     )

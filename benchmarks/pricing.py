@@ -4,11 +4,13 @@
 
 All price the same plain call (1,200 tokens in, 300 out), in turns, with their prices read already; what else a library
 is asked for says so. A library that is not installed here works in an environment of its own, as a process that is
-asked in its turn. Told are microseconds, and how many times those of the first row.
+asked in its turn. ``completion_cost`` and ``estimate_response_cost`` are given an answer and find the usage in it; the
+meter's own row for that is the third. Told are microseconds, and how many times those of the first row.
 
 With the worked cases of a price reference (``--cases``, or ``pricing_golden.jsonl`` in ``OPENAI_METER_SHARED``), each
 library is also told all that it has a place for of each case: right is what comes out to the pico-dollar, near within
-one per cent. ``--json`` says what came out otherwise.
+one per cent. ``--json`` says what came out otherwise. The meter's prices were made with those cases at hand, and the
+others' were not: that it has all of them right says only that it keeps to its reference.
 """
 
 from __future__ import annotations
