@@ -4,10 +4,10 @@
 
 Each way of instrumenting has a process of its own, a rival's in an environment of its own. In it the SDK is called over
 a transport that answers at once, bare and instrumented in turns, on swapped patches; the processes take turns as well.
-``added`` is the difference of the two in the same round, in time by the clock until the program has its answer (a
-stream's: all of it, by the number of its events); of the calls of a round counts the one that a tenth are faster than.
-It is shown as the median of the rounds between their quartiles. ``bare`` is what the same call takes without; ``bare,
-again`` adds nothing: what it shows is the noise.
+``added`` is the difference of the two in the same round, in time by the clock until the program has its answer: of a
+stream all of it, from the call to its end, by the number of its events. Of the calls of a round, and of each step of
+its streams, counts the one that a tenth are faster than. Shown is the median of the rounds between their quartiles.
+``bare`` is what the same call takes without; ``bare, again`` adds nothing: what it shows is the noise.
 
 What is put off is not free: ``cpu`` is the time of the processor that is added in all threads of the process, until all
 that was put off is done, after a hundred calls or five streams; exporters keep what they get in memory.
@@ -63,17 +63,19 @@ def started(against: list[str], scenes: list[str], report: Report) -> dict[str, 
     """A worker for each way; a rival that cannot be installed has a row that says so."""
     workers = {way: Worker(sys.executable, way, scenes) for way in OURS}
     if against:
-        from environments import python_for
-        from rivals import RIVALS
+        from environments import InstallationError, python_for, versions  # noqa: PLC0415 - only this needs them
+        from rivals import RIVALS  # noqa: PLC0415
 
         for name in RIVALS if against == ["all"] else named(against, RIVALS, "rival"):
             try:
                 python = python_for(name, RIVALS[name].packages)
-            except Exception as error:
+            except (InstallationError, OSError) as error:
                 report.rows.append(dict.fromkeys(COLUMNS) | {"scenario": "none", "way": name, "error": str(error)})
                 report.notes.append(f"{name} could not be installed: {error}")
             else:
                 workers[f"rival:{name}"] = Worker(python, f"rival:{name}", scenes)
+                there = versions(python, [RIVALS[name].packages[0], "openai"])
+                report.notes.append(f"{name}: " + ", ".join(" ".join(pair) for pair in there.items()))
     for worker in workers.values():
         worker.begun()
     return workers

@@ -11,9 +11,9 @@ import base64
 import itertools
 import json
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
+from time import perf_counter as clock
 from typing import Any, NamedTuple
 
 import openai
@@ -204,33 +204,40 @@ class Scene(NamedTuple):
         """A client that is answered in this process."""
         return client_of(self.body, is_async=self.is_async)
 
-    def turns(self, client: Any, loop: asyncio.AbstractEventLoop) -> Callable[[int], list[float]]:
-        """What does this a number of times, one after the other, and says how many seconds each took."""
+    def turns(self, client: Any, loop: asyncio.AbstractEventLoop) -> Callable[[int], list[list[float]]]:
+        """What does this a number of times: of each time the moments, in seconds, at which each of its steps ended.
+
+        The first moment is the beginning, the second the answer; each event of a stream has one, and its end.
+        """
         if not self.is_async:
             return partial(self._turns, client)
         return lambda times: loop.run_until_complete(self._turns_async(client, times))
 
-    def _turns(self, client: Any, times: int) -> list[float]:
-        taken = []
+    def _turns(self, client: Any, times: int) -> list[list[float]]:
+        turns = []
         for _ in range(times):
-            start = time.perf_counter()
+            moments = [clock()]
+            turns.append(moments)
             answer = self.ask(client)
+            moments.append(clock())
             if self.per > 1:
                 for _ in answer:
-                    pass
-            taken.append(time.perf_counter() - start)
-        return taken
+                    moments.append(clock())  # noqa: PERF401 - as a program reads it
+                moments.append(clock())
+        return turns
 
-    async def _turns_async(self, client: Any, times: int) -> list[float]:
-        taken = []
+    async def _turns_async(self, client: Any, times: int) -> list[list[float]]:
+        turns = []
         for _ in range(times):
-            start = time.perf_counter()
+            moments = [clock()]
+            turns.append(moments)
             answer = await self.ask(client)
+            moments.append(clock())
             if self.per > 1:
                 async for _ in answer:
-                    pass
-            taken.append(time.perf_counter() - start)
-        return taken
+                    moments.append(clock())  # noqa: PERF401
+                moments.append(clock())
+        return turns
 
 
 def ask_chat(client: Any) -> Any:
