@@ -6,7 +6,7 @@
 The calls are generated: a year of them, 8 models, 20 agents, 50 users, 20,000 sessions, tags. Some are put as a meter
 does, in blocks, while the thread that stores is held (a put) and while it is waited for (stored); the others are
 imported, until there are so many rows. Then each report is asked for in turn; those from roll-ups read sums that are
-kept as calls are stored, the others read the calls.
+kept as calls are stored, the others read the calls. With a million rows it takes some minutes.
 
 By default it is a file of SQLite, deleted afterwards. A PostgreSQL has to be empty, and the calls stay there.
 """
