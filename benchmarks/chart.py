@@ -54,8 +54,9 @@ def text(x: float, y: float, said: str, style: str = "", anchor: str = "start") 
 
 def panel(scene: str, rows: list[dict[str, Any]], top: float) -> tuple[list[str], float]:
     """One scene from a height on, and the height where it ends."""
-    noise = next((row["added us"]["high"] for row in rows if row["way"] == NOISE and not row["error"]), 0)
-    shown = [row for row in rows if not row["error"] and row["added us"]["median"] > max(noise, 0)]
+    quiet = [row["added us"] for row in rows if row["way"] == NOISE and not row["error"]]
+    noise = max((abs(figure) for added in quiet for figure in added.values()), default=0)
+    shown = [row for row in rows if not row["error"] and row["added us"]["median"] > noise]
     scale = Scale([row["added us"]["high"] for row in shown])
     end = top + LINE * (len(rows) + 1.5)
     drawn = [text(0, top + 12, f"{scene}, microseconds added per {rows[0]['per']}", "head")]
@@ -67,9 +68,7 @@ def panel(scene: str, rows: list[dict[str, Any]], top: float) -> tuple[list[str]
         y = top + LINE * (place + 1.5)
         drawn.append(text(LEFT - 8, y + 10, row["way"], "", "end"))
         if row not in shown:
-            said = (
-                "broken" if row["error"] else f"noise: up to {number(noise)}" if row["way"] == NOISE else "in the noise"
-            )
+            said = "broken" if row["error"] else f"noise: ±{number(noise)}" if row["way"] == NOISE else "in the noise"
             drawn.append(text(LEFT + 4, y + 10, said, "faint"))
             continue
         low, middle, high = (row["added us"][name] for name in ("low", "median", "high"))

@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--scenario", nargs="+", default=list(SCENES), metavar="NAME", help=", ".join(SCENES))
     options = parser.parse_args()
     scenes = named(options.scenario, SCENES, "scenario")
-    report = Report("Added by instrumenting the SDK", COLUMNS, machine("openai", "wrapt"))
+    report = Report("Added by instrumenting the SDK", COLUMNS, f"{machine('openai', 'wrapt')}, {options.rounds} rounds")
     workers: dict[str, Worker] = {}
     try:
         workers = started(options.against, scenes, report)

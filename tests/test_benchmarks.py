@@ -211,7 +211,7 @@ def test_the_chart_is_well_formed_and_names_every_way(benchmark):
         assert texts.count(row["way"]) == 2
     assert texts.count("broken") == 2
     assert texts.count("90, no record") == 2
-    assert texts.count("noise: up to 0.3") == 2
+    assert texts.count("noise: ±0.3") == 2
     assert len(list(root.iter(f"{name}rect"))) == 4
     assert root.find(f"{name}title").text == "Added"
     assert "chat, metered: 2.0" in root.find(f"{name}desc").text
