@@ -4,9 +4,10 @@
 
 All threads together add so many finished calls as fast as they can; one more asks for the totals by model and agent
 a hundred times a second, as dashboards do. After each round the totals are compared with what was added: they have to
-be exact. Told are the calls per second, which the interpreter's lock bounds however many threads there are; and, of a
-round that is not timed, the share of calls that found another thread counting. Such a call is left to that one:
-nobody waits.
+be exact. Told are the calls per second until all are counted, which the interpreter's lock bounds however many threads
+there are, and a busy machine the more so; the time of the processor for each call, that of the reader included; and, of
+as many rounds that are not timed, how many calls in 100 were left to another thread that was counting already, and how
+often a thread that adds had to wait.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from harness import Report, alternate, arguments, spread
@@ -25,15 +27,15 @@ from openai_meter.call import new_call_id
 class Door:
     """The lock of a store, which counts how often who adds a call found it open, and how often they waited for it."""
 
-    def __init__(self, lock: Any, reader: threading.Thread) -> None:
+    def __init__(self, lock: Any, readers: tuple[threading.Thread, ...]) -> None:
         self.lock = lock
-        self.reader = reader
+        self.readers = readers
         self.open = self.waits = 0
         self._is_owned, self.release = lock._is_owned, lock.release
 
     def __enter__(self) -> None:
         self.lock.acquire()
-        self.waits += threading.current_thread() is not self.reader
+        self.waits += threading.current_thread() not in self.readers
 
     def __exit__(self, *_: object) -> None:
         self.lock.release()
@@ -52,8 +54,8 @@ def make(n: int) -> Call:
     )  # fmt: skip
 
 
-def add(calls: list[Call], threads: int, *, watched: bool = False) -> tuple[float, int, int]:
-    """Lets so many threads add the calls: how many in a second, how many at an open door, how many after a wait."""
+def add(calls: list[Call], threads: int, *, watched: bool = False) -> tuple[float, float, int, int]:
+    """Lets threads add the calls: calls per second, microseconds of CPU for each, calls at an open door, waits."""
     meter, done, together = Meter(), threading.Event(), threading.Barrier(threads + 1)
 
     def work(mine: list[Call]) -> None:
@@ -68,14 +70,15 @@ def add(calls: list[Call], threads: int, *, watched: bool = False) -> tuple[floa
     workers = [threading.Thread(target=work, args=(calls[place::threads],)) for place in range(threads)]
     reader = threading.Thread(target=read)
     if watched:
-        door = meter._store._lock = Door(meter._store._lock, reader)
+        door = meter._store._lock = Door(meter._store._lock, (reader, threading.current_thread()))
     for thread in (*workers, reader):
         thread.start()
     together.wait()
-    start = time.perf_counter()
+    start, worked = time.perf_counter(), time.process_time()
     for thread in workers:
         thread.join()
-    took = time.perf_counter() - start
+    meter.totals  # noqa: B018 - what was left to others has to be counted too
+    took, worked = time.perf_counter() - start, time.process_time() - worked
     done.set()
     reader.join()
     seen = (door.open, door.waits) if watched else (0, 0)
@@ -83,7 +86,7 @@ def add(calls: list[Call], threads: int, *, watched: bool = False) -> tuple[floa
     assert totals.calls == len(calls) == sum(row.calls for row in rows.values())
     assert totals.input_tokens == sum(range(len(calls)))
     assert totals.cost_pico == sum(call.cost_pico for call in calls)
-    return len(calls) / took, *seen
+    return len(calls) / took, worked / len(calls) * 1e6, *seen
 
 
 def main() -> None:
@@ -93,13 +96,21 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
     options = parser.parse_args()
     calls = [make(n) for n in range(options.calls)]
-    report = Report("Threads at one meter", ("threads", "calls/s", "left to another, %", "waits"))
+    report = Report("Threads at one meter", ("threads", "calls/s", "CPU, us each", "left to another, %", "waits"))
     report.notes = ["The totals were exact after every round."]
-    found = alternate({str(n): lambda n=n: add(calls, n)[0] for n in options.threads}, options.rounds)
+    worked: dict[int, list[float]] = {number: [] for number in options.threads}
+
+    def measured(number: int) -> float:
+        rate, cpu, *_ = add(calls, number)
+        worked[number].append(cpu)
+        return rate
+
+    found = alternate({str(number): partial(measured, number) for number in options.threads}, options.rounds)
     for number in options.threads:
         seen = [add(calls, number, watched=True) for _ in range(options.rounds)]
-        left = spread([max(0.0, 100 * (1 - opened / len(calls))) for _, opened, _ in seen])
-        report.add(number, spread(found[str(number)]), left, sum(waits for *_, waits in seen))
+        left = spread([max(0.0, 100 * (1 - opened / len(calls))) for *_, opened, _ in seen])
+        cpu = spread(worked[number])
+        report.add(number, spread(found[str(number)]), cpu, left, sum(waits for *_, waits in seen))
     report.show(as_json=options.json)
 
 

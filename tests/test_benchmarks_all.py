@@ -45,7 +45,7 @@ SMALLEST = {
     ),
     "startup.py": Smallest(("line", "held against", "best, ms", "adds, best, ms", "adds, ms")),
     "store.py": Smallest(
-        ("threads", "calls/s", "left to another, %", "waits"),
+        ("threads", "calls/s", "CPU, us each", "left to another, %", "waits"),
         ("--rounds", "1", "--calls", "500", "--threads", "1", "8"),
     ),
 }
