@@ -354,6 +354,11 @@ def sentry() -> Recorder:
             kept.records += [event] if (event := envelope.get_transaction_event()) is not None else []
 
     class Transactions(Kept):
+        def forget(self) -> None:
+            # A stream that is left leaves its span behind as the current one; what comes next is not to suffer from it.
+            sentry_sdk.get_current_scope().span = None
+            super().forget()
+
         def seen(self) -> list[Tokens]:
             spans = []
             for event in self.records:
