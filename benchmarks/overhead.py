@@ -16,8 +16,10 @@ that was put off is done, after a hundred calls or five streams; exporters keep 
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from harness import Report, Spread, alternate, arguments, machine, named, spread
 from ours import NO_OP, OURS
@@ -61,21 +63,25 @@ def ratio(added: Spread, no_op: Spread | None) -> float | None:
 
 def started(against: list[str], scenes: list[str], report: Report) -> dict[str, Worker]:
     """A worker for each way; a rival that cannot be installed has a row that says so."""
-    workers = {way: Worker(sys.executable, way, scenes) for way in OURS}
+    rivals: dict[str, Any] = {}
     if against:
         from environments import InstallationError, python_for, versions  # noqa: PLC0415 - only this needs them
         from rivals import RIVALS  # noqa: PLC0415
 
-        for name in RIVALS if against == ["all"] else named(against, RIVALS, "rival"):
-            try:
-                python = python_for(name, RIVALS[name].packages)
-            except (InstallationError, OSError) as error:
-                report.rows.append(dict.fromkeys(COLUMNS) | {"scenario": "none", "way": name, "error": str(error)})
-                report.notes.append(f"{name} could not be installed: {error}")
-            else:
-                workers[f"rival:{name}"] = Worker(python, f"rival:{name}", scenes)
-                there = versions(python, [RIVALS[name].packages[0], "openai"])
-                report.notes.append(f"{name}: " + ", ".join(" ".join(pair) for pair in there.items()))
+        names = RIVALS if against == ["all"] else named(against, RIVALS, "rival")
+        rivals = {name: RIVALS[name].packages for name in names}
+    workers = {way: Worker(sys.executable, way, scenes) for way in OURS}
+    for name, packages in rivals.items():
+        try:
+            python = python_for(name, packages)
+            there = versions(python, [packages[0], "openai"])
+        except (InstallationError, OSError, subprocess.SubprocessError) as error:
+            row = {"scenario": "none", "way": name, "added us": "not installed", "error": str(error)}
+            report.rows.append(dict.fromkeys(COLUMNS) | row)
+            report.notes.append(f"{name} could not be installed: {error}")
+        else:
+            workers[f"rival:{name}"] = Worker(python, f"rival:{name}", scenes)
+            report.notes.append(f"{name}: " + ", ".join(" ".join(pair) for pair in there.items()))
     for worker in workers.values():
         worker.begun()
     return workers

@@ -12,15 +12,17 @@ import importlib
 import itertools
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple, Protocol
+
+from swaps import Snapshot
 
 PATIENCE = 120
 """The seconds that an answer of a worker may take."""
@@ -40,65 +42,6 @@ class Recorder(Protocol):
 
     def flush(self) -> None:
         """Ends what was put off."""
-
-
-# --- patches, out and in ----------------------------------------------------------------------------------------------
-
-PATCHED = ("openai", "httpx", "httpx2")
-"""The packages that a call passes, and so whose modules and classes are looked at for patches."""
-_LATE = ("__pydantic_", "__signature__")
-_ABSENT = object()
-
-
-def _places() -> Iterator[object]:
-    """Every module and class of these packages."""
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in PATCHED and isinstance(module, ModuleType):
-            yield module
-            for value in list(vars(module).values()):
-                if isinstance(value, type) and value.__module__.partition(".")[0] in PATCHED:
-                    yield value
-
-
-class Snapshot:
-    """The attributes of the SDK's modules and classes as they are."""
-
-    def __init__(self) -> None:
-        self.kept = {id(place): (place, dict(vars(place))) for place in _places()}
-
-    def changes(self) -> Patches:
-        """What has been patched since. Modules that were not there yet are left as they are."""
-        found = []
-        for place, before in self.kept.values():
-            now = vars(place)
-            for name in {*before, *now}:
-                old, new = before.get(name, _ABSENT), now.get(name, _ABSENT)
-                # What pydantic makes when it is first needed and what is imported is no patch.
-                if old is not new and not name.startswith(_LATE) and not isinstance(new, ModuleType):
-                    found.append(Patch(place, name, old, new))
-        return Patches(found)
-
-
-class Patch(NamedTuple):
-    """One attribute that was changed."""
-
-    place: Any
-    name: str
-    old: Any
-    new: Any
-
-
-class Patches(list[Patch]):
-    """What a way has patched, all of it."""
-
-    def swap(self, *, out: bool) -> None:
-        """Puts the SDK back as it was before, or the patches in again; the identical objects each time."""
-        for place, name, old, new in self:
-            value = old if out else new
-            if value is _ABSENT:
-                delattr(place, name)
-            else:
-                setattr(place, name, value)
 
 
 # --- in a worker ------------------------------------------------------------------------------------------------------
@@ -160,13 +103,12 @@ class Stage:
     def round(self) -> tuple[Side, Side]:
         """Bare and instrumented, one after the other; who is first changes from round to round."""
         self._turn += 1
-        if self._turn % 2:
-            bare = self._side(self._bare, out=True)
-            return bare, self._side(self._instrumented, out=False)
-        added = self._side(self._instrumented, out=False)
-        return self._side(self._bare, out=True), added
+        order = (True, False) if self._turn % 2 else (False, True)
+        sides = {out: self._side(out=out) for out in order}
+        return sides[True], sides[False]
 
-    def _side(self, turns: Callable[[int], object], *, out: bool) -> Side:
+    def _side(self, *, out: bool) -> Side:
+        turns = self._bare if out else self._instrumented
         self._swap(out=out)
         self._recorder.forget()
         times, per = self._scene.times, self._scene.per
@@ -181,7 +123,7 @@ class Stage:
     def _swap(self, *, out: bool) -> None:
         if self._in is out:
             self.patches.swap(out=out)
-            self._in = not out
+        self._in = not out
 
     def _counted(self, turns: Callable[[int], object], times: int) -> int:
         self._recorder.flush()
@@ -195,6 +137,11 @@ def begin_of(way: str) -> Callable[[], Recorder]:
     """What begins a way: one of ours (``ours.py``), or a rival (``rivals.py``)."""
     module = importlib.import_module("rivals" if way.startswith("rival:") else "ours")
     return module.RIVALS[way.removeprefix("rival:")].begin if way.startswith("rival:") else module.OURS[way]
+
+
+def refuse(*where: object) -> None:
+    """Stands for the network: what a way would send has nobody to go to."""
+    raise ConnectionRefusedError(f"no network in benchmarks: {where}")
 
 
 def work(way: str, *names: str) -> None:
@@ -213,6 +160,7 @@ def work(way: str, *names: str) -> None:
 
     def begin() -> dict[str, Any]:
         nonlocal stage
+        socket.getaddrinfo = socket.socket.connect = refuse
         scenes = importlib.import_module("scenes").SCENES
         stage = Stage({name: scenes[name] for name in names}, begin_of(way), asyncio.new_event_loop())
         return {}

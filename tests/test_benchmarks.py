@@ -92,13 +92,13 @@ def test_each_step_of_a_stream_counts_where_nothing_disturbed_it(benchmark):
 
 def test_patches_are_swapped_out_and_in_again(benchmark):
     """Out, the SDK has its own functions and nothing is counted; in, the identical patches are back, and count."""
-    turns = benchmark("turns")
+    swaps = benchmark("swaps")
     from openai._base_client import SyncAPIClient
 
     client = in_process(lambda _: http_response())
     client.chat.completions.create(model="m", messages=[])
     plain = vars(SyncAPIClient)["request"]
-    before = turns.Snapshot()
+    before = swaps.Snapshot()
     meter = openai_meter.install()
     SyncAPIClient.added_by_a_test = 1
     try:
@@ -162,6 +162,12 @@ def test_a_way_that_breaks_says_why(benchmark, monkeypatch):
         assert worker.error == "KeyError: 'no such way'"
     finally:
         worker.close()
+
+
+def test_no_way_reaches_the_network(benchmark):
+    """What stands for the network in a worker refuses as a machine does where nobody listens."""
+    with pytest.raises(ConnectionRefusedError, match="no network in benchmarks"):
+        benchmark("turns").refuse("example.com", 443)
 
 
 def test_the_noop_wrapper_is_no_measure_where_it_is_lost_in_the_noise(benchmark):
