@@ -38,6 +38,7 @@ class Api:
     def __init__(self, name: str) -> None:
         self._name = name
         self._polls = 0
+        self._background = False
         self.heard: list[Any] = []
         """Method, path and body of each request."""
 
@@ -127,7 +128,8 @@ class Api:
         return {**head, "choices": [choice], "usage": CHAT_USAGE}
 
     def responses(self, request: dict[str, Any], fault: str | None) -> Any:
-        if request.get("background"):
+        self._background = bool(request.get("background"))
+        if self._background:
             return self._response("queued", request)
         if not request.get("stream"):
             return self._response("completed", request)
@@ -189,7 +191,8 @@ class Api:
     def _looked_up(self, path: str) -> dict[str, Any]:
         if path.startswith("/responses/"):
             self._polls += 1
-            return self._response("completed" if self._polls > 2 else "in_progress", {"background": True})
+            ready = not self._background or self._polls > 2
+            return self._response("completed" if ready else "in_progress", {"background": self._background})
         if path.startswith("/chat/completions/"):
             return self._chat({"id": path.rpartition("/")[2], "created": 1, "model": "gpt-5.4-mini"}, {}, None)
         return {"object": "list", "data": [], "has_more": False}
