@@ -162,7 +162,7 @@ def shown(value: Any) -> Any:
         f"{kind.__module__.partition('.')[0]}.{kind.__qualname__.partition('[')[0]}" for kind in value.__class__.__mro__
     ]
     if isinstance(value, BaseModel):
-        return kinds, value.model_dump(mode="json", warnings=False), sorted(value.model_fields_set)
+        return kinds, value.model_dump(mode="json", warnings=False)
     if isinstance(value, BaseException | str | int | float | dict | list | tuple | bytes | None):
         return kinds, str(value)
     return kinds, None
