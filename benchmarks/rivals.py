@@ -237,13 +237,15 @@ def langsmith() -> Recorder:
 
         def update_run(self, run_id: Any, *, outputs: Any = None, **_: Any) -> None:
             if kept.runs.pop(str(run_id), "llm") == "llm":
-                kept.records.append((outputs or {}).get("usage_metadata") or {})
+                told = outputs or {}
+                kept.records.append(told.get("usage_metadata") or told.get("usage") or {})
 
     class Runs(Kept):
         runs: dict[str, str]
 
         def tokens(self, record: Any) -> Tokens:
-            return record.get("input_tokens"), record.get("output_tokens")
+            given = record.get("input_tokens", record.get("prompt_tokens"))
+            return given, record.get("output_tokens", record.get("completion_tokens"))
 
     memory = Memory(api_key="none", auto_batch_tracing=False, hide_inputs=True, info={})
     kept = Runs(lambda plain: wrap_openai(plain, tracing_extra={"client": memory}))
