@@ -1,60 +1,131 @@
-"""What a ledger costs: the time of a put, calls per second into a database, its size per call.
+"""What a ledger costs, and how fast it answers: a call's put, calls per second into the database, their size, reports.
 
-    python benchmarks/ledger.py [CALLS] [URL]
+    python benchmarks/ledger.py [--rows 1000000] [--calls 100000] [--rounds 3] [--json]
+    python benchmarks/ledger.py --url postgresql+psycopg://user@host/database
 
-By default 100,000 calls into a file of SQLite that is deleted afterwards. The calls of a PostgreSQL stay there.
+The calls are generated: a year of them, 8 models, 20 agents, 50 users, 20,000 sessions, tags. Some are put as a meter
+does, in blocks, while the thread that stores is held (a put) and while it is waited for (stored); the others are
+imported, until there are so many rows. Then each report is asked for in turn; those from roll-ups read sums that are
+kept as calls are stored, the others read the calls. With a million rows it takes some minutes.
+
+By default it is a file of SQLite, deleted afterwards. A PostgreSQL has to be empty, and the calls stay there.
 """
 
 from __future__ import annotations
 
 import gc
-import sys
+import random
 import tempfile
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import islice
 from pathlib import Path
+
+from harness import Report, alternate, arguments, machine, spread
 
 from openai_meter import Call, Usage
 from openai_meter.call import new_call_id
 from openai_meter.ledger import Ledger
 
+DAYS = 365
+START = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS)
+END = START + timedelta(days=DAYS)
+MONTH = {"since": END - timedelta(days=30), "until": END}
 BLOCK = 20_000
 
 
-def make(n: int) -> Call:
-    return Call(
-        id=new_call_id(), started_at=datetime.now(UTC), duration=0.5, endpoint="responses", provider="openai",
-        model="gpt-5-mini-2025-08-07", requested_model="gpt-5-mini", status="ok",
-        usage=Usage(1000 + n % 50, 20, 1020 + n % 50, cached_input_tokens=n % 3), usage_source="api",
-        response_id=f"resp_{n:050}", service_tier="default", cost_pico=250_000_000 + n, cost_status="priced",
-        price_source="genai-prices 0.1.12", agent=f"agent {n % 5}", operation=f"operation {n % 4}", user=f"u{n % 100}",
-        session=f"s{n % 1000}", tags={"env": "prod"}, host="api.openai.com",
-    )  # fmt: skip
+def generated(number: int) -> Iterator[Call]:
+    """Calls over a year, in the order of time: who works on a day is a few agents for a few users."""
+    chance = random.Random(1)
+    for place in range(number):
+        at = START + timedelta(seconds=place * DAYS * 86_400 / number)
+        tokens, answer = chance.randrange(50, 5_000), chance.randrange(10, 900)
+        team = at.toordinal() % 5
+        yield Call(
+            new_call_id(at.timestamp()), at, 0.9, "responses", "openai", f"gpt-{chance.randrange(8)}", "gpt", "ok",
+            Usage(tokens, answer, tokens + answer, cached_input_tokens=tokens // 3), "api", host="api.openai.com",
+            response_id=f"resp_{place:050}", service_tier="default", price_source="overlay",
+            cost_pico=tokens * 150_000 + answer * 600_000, cost_status="priced", operation="step",
+            agent=f"agent-{team * 4 + chance.randrange(4)}", user=f"user-{team * 10 + chance.randrange(10)}",
+            session=f"session-{chance.randrange(20_000)}", tags={"env": chance.choice(("prod", "dev"))},
+        )  # fmt: skip
 
 
-def main(count: int, url: str | None) -> None:
+def put(ledger: Ledger, calls: list[Call]) -> tuple[float, float]:
+    """Seconds in which calls are put, and in which they are stored then."""
+    gc.collect()
+    with ledger._writer._doing:  # the thread that stores waits: what is measured is the put alone
+        start = time.perf_counter()
+        for call in calls:
+            ledger.put(call)
+        between = time.perf_counter()
+    assert ledger.flush(600)
+    return between - start, time.perf_counter() - between
+
+
+def reports(ledger: Ledger) -> dict[str, Callable[[], object]]:
+    """The reports by what they are, and where they come from."""
+    paris = {"timezone": "Europe/Paris"}
+    return {
+        "day, 30 days, UTC (roll-ups)": lambda: ledger.report("day", **MONTH),
+        "day, a year, UTC (roll-ups)": lambda: ledger.report("day"),
+        "day,model, a year, UTC (roll-ups)": lambda: ledger.report("day,model"),
+        "month,agent,user, a year, UTC (roll-ups)": lambda: ledger.report("month,agent,user"),
+        "totals of an agent, a year (roll-ups)": lambda: ledger.totals(agent="agent-3"),
+        "forecast of the month (roll-ups)": lambda: ledger.forecast("month"),
+        "day, 30 days, Europe/Paris (calls)": lambda: ledger.report("day", **paris, **MONTH),
+        "session, 30 days (calls)": lambda: ledger.report("session", **MONTH),
+        "session, a year (calls)": lambda: ledger.report("session"),
+        "tag:env, a year (calls)": lambda: ledger.report("tag:env"),
+        "calls of 30 days, one by one": lambda: sum(1 for _ in ledger.calls(**MONTH)),
+    }
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return (time.perf_counter() - start) * 1e3
+
+
+def main() -> None:
+    """Measures, and prints."""
+    parser = arguments((__doc__ or "").partition("\n")[0], rounds=3)
+    parser.add_argument("--calls", type=int, default=100_000, help="how many are put (%(default)s)")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="how many there are for reports (%(default)s)")
+    parser.add_argument("--url", help="another database than a file of SQLite")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(url or f"sqlite:///{folder}/usage.db", spool=Path(folder) / "spool")
+        ledger = Ledger(options.url or f"sqlite:///{folder}/usage.db", spool=Path(folder) / "spool")
         ledger.prepare()
-        putting = storing = 0.0
-        for start in range(0, count, BLOCK):
-            calls = [make(n) for n in range(start, min(start + BLOCK, count))]
-            gc.collect()
-            with ledger._writer._doing:  # the thread waits: what is measured is the put alone
-                began = time.perf_counter()
-                for call in calls:
-                    ledger.put(call)
-                putting += time.perf_counter() - began
-                began = time.perf_counter()
-            assert ledger.flush(600)
-            storing += time.perf_counter() - began
+        report = Report("Ledger", ("what", "figure", "unit"), machine("sqlalchemy"))
+        report.notes = [f"{ledger.url.partition(':')[0]}, reports over {max(options.rows, options.calls):,} rows"]
+        calls = generated(max(options.rows, options.calls))
+        puts, stores = [], []
+        for start in range(0, options.calls, BLOCK):
+            block = list(islice(calls, min(BLOCK, options.calls - start)))
+            putting, storing = put(ledger, block)
+            puts.append(putting / len(block) * 1e6)
+            stores.append(len(block) / storing)
+        report.add("put", spread(puts), "us per call")
+        report.add("stored", spread(stores), "calls/s")
+        assert ledger.stats.written == options.calls, ledger.stats
+        if options.rows > options.calls:
+            start = time.perf_counter()
+            ledger.import_calls(calls)
+            took = time.perf_counter() - start
+            report.add("imported (and generated)", (options.rows - options.calls) / took, "calls/s")
+        if options.url is None:
+            ledger.engine.dispose()  # the log of SQLite goes into the file
+            size = sum(file.stat().st_size for file in Path(folder).glob("usage.db*"))
+            report.add("on the disk", size / max(options.rows, options.calls), "bytes per call")
+        found = alternate({name: partial(milliseconds, work) for name, work in reports(ledger).items()}, options.rounds)
+        for name, taken in found.items():
+            report.add(name, spread(taken), "ms")
         ledger.close()
-        stats = ledger.stats
-        print(f"{count:,} calls: {putting / count * 1e6:.2f} us per put, {count / storing:,.0f} calls/s stored")
-        print(f"written {stats.written:,}, spooled {stats.spooled:,}, dropped {stats.dropped:,}")
-        if url is None:
-            print(f"{(Path(folder) / 'usage.db').stat().st_size / count:.0f} bytes per call")
+    report.show(as_json=options.json)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000, sys.argv[2] if len(sys.argv) > 2 else None)
+    main()

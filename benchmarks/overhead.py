@@ -1,188 +1,108 @@
-"""What a metered call costs: microseconds added per call and per chunk, beside a wrapper that does nothing.
+"""What instrumenting the SDK costs: microseconds added to a call and to each event of a stream, by way and scene.
 
-    python benchmarks/overhead.py [--rounds 30] [--json]
+    python benchmarks/overhead.py [--against NAME... | all] [--scenario NAME...] [--rounds 30] [--json]
 
-The network is cut out below ``request``: what is measured is the way from the SDK's method to its answer, on the same
-parsed answer in alternating rounds. Of each round the best of a few short batches counts, so that what else runs on
-the machine does not; of the rounds, the median. The noise is the spread of the bare rounds; figures below it mean
-nothing.
+Each way of instrumenting has a process of its own, a rival's in an environment of its own. In it the SDK is called over
+a transport that answers at once, bare and instrumented in turns, on swapped patches; the processes take turns as well.
+``added`` is the difference of the two in the same round, in time by the clock until the program has its answer: of a
+stream all of it, from the call to its end, by the number of its events. Of the calls of a round, and of each step of
+its streams, counts the one that a tenth are faster than. Shown is the median of the rounds between their quartiles.
+``bare`` is what the same call takes without; ``bare, again`` adds nothing: what it shows is the noise.
+
+What is put off is not free: ``cpu`` is the time of the processor that is added in all threads of the process, until all
+that was put off is done, after a hundred calls or five streams; exporters keep what they get in memory.
+``records`` says how many records a call makes: one that makes none has not done the work.
 """
 
 from __future__ import annotations
 
-import argparse
-import itertools
-import json
-import platform
-import statistics
-import time
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable
 from typing import Any
 
-import openai
-import wrapt
-from openai._base_client import SyncAPIClient
-from openai._models import FinalRequestOptions, construct_type
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from rich.console import Console
-from rich.table import Table
+from harness import Report, Spread, alternate, arguments, machine, named, spread
+from ours import NO_OP, OURS
+from scenes import SCENES
+from turns import Side, Worker
 
-import openai_meter
-
-USAGE = {
-    "prompt_tokens": 1200,
-    "completion_tokens": 340,
-    "total_tokens": 1540,
-    "prompt_tokens_details": {"cached_tokens": 1024, "audio_tokens": 0},
-    "completion_tokens_details": {"reasoning_tokens": 256, "audio_tokens": 0},
-}
-HEAD = {"id": "chatcmpl-0", "created": 1, "model": "gpt-5.4-mini-2026-03-17", "service_tier": "default"}
-MESSAGE = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Bonjour."}}
-DELTA = {"index": 0, "finish_reason": None, "delta": {"content": "Bon"}}
-ANSWER: Any = construct_type(type_=ChatCompletion, value={**HEAD, "choices": [MESSAGE], "usage": USAGE})
-# More than a meter remembers: what is remembered has to be forgotten as well.
-IDS = itertools.cycle([f"chatcmpl-{number}" for number in range(12_000)])
-CHUNK: Any = construct_type(type_=ChatCompletionChunk, value={**HEAD, "choices": [DELTA], "usage": None})
-LAST: Any = construct_type(type_=ChatCompletionChunk, value={**HEAD, "choices": [], "usage": USAGE})
-CHUNKS = 200
+COLUMNS = ("scenario", "way", "per", "added us", "times no-op", "cpu us", "bare us", "records")
 
 
-class FakeResponse:
-    """As much of an HTTP response as watching a stream needs."""
-
-    stream = None
-
-
-class FakeStream(openai.Stream[Any]):
-    """A stream whose chunks are there already."""
-
-    def __init__(self) -> None:
-        self.response = FakeResponse()  # type: ignore[assignment]
-        self._iterator: Iterator[Any] = iter([CHUNK] * (CHUNKS - 1) + [LAST])
-
-
-def request(self: Any, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:  # noqa: ARG001
-    """Answers at once, through the parser as the SDK does."""
-    ANSWER.__dict__["id"] = next(IDS)
-    answer = FakeStream() if stream else ANSWER
-    return options.post_parser(answer) if callable(options.post_parser) else answer
-
-
-SyncAPIClient.request = request  # type: ignore[method-assign, assignment]
-CLIENT = openai.OpenAI(api_key="none")
-OTHER_CLIENT = openai.OpenAI(api_key="none")
-BATCHES = 5
-BODY = {
-    "model": "gpt-5.4-mini",
-    "messages": [
-        {"role": "system", "content": "You answer in one word."},
-        {"role": "user", "content": "How does one greet in French?"},
-    ],
-}
-OPTIONS = FinalRequestOptions.construct(method="post", url="/chat/completions", json_data=BODY)
+def measured(report: Report, scene: str, workers: dict[str, Worker], rounds: int) -> None:
+    """Adds the rows of one scene to the report: what each way costs in it."""
+    records = {way: worker.open(scene) for way, worker in workers.items()}
+    turns: dict[str, Callable[[], tuple[Side, Side] | None]] = {way: workers[way].round for way in workers}
+    found = alternate(turns, rounds, scene)
+    no_op = None
+    for way, worker in workers.items():
+        row = dict.fromkeys(COLUMNS) | {"scenario": scene, "way": shown(way), "error": worker.error}
+        row["per"] = "call" if SCENES[scene].per == 1 else "event"
+        if worker.error is None:
+            sides = [pair for pair in found[way] if pair is not None]
+            row["added us"] = added = spread([side.wall - bare.wall for bare, side in sides])
+            row["cpu us"] = spread([side.cpu - bare.cpu for bare, side in sides]).median
+            row["bare us"] = spread([bare.wall for bare, _ in sides])
+            row["records"] = records[way]
+            no_op = added if way == NO_OP else no_op
+            row["times no-op"] = ratio(added, no_op)
+        else:
+            report.notes.append(f"{shown(way)} broke {scene}: {worker.error}")
+        report.rows.append(row)
 
 
-def call() -> None:
-    """One plain call."""
-    CLIENT.request(ChatCompletion, OPTIONS)
+def shown(way: str) -> str:
+    """The name of a way as people know it."""
+    return way.removeprefix("rival:")
 
 
-def stream() -> None:
-    """One stream, read to its end."""
-    for _ in CLIENT.request(ChatCompletionChunk, OPTIONS, stream=True, stream_cls=FakeStream):
-        pass
+def ratio(added: Spread, no_op: Spread | None) -> float | None:
+    """How often the no-op wrapper goes into it; unknown where that one is lost in the noise."""
+    return None if no_op is None or no_op.low <= 0 else added.median / no_op.median
 
 
-def nothing(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-    """A wrapper that does nothing."""
-    return wrapped(*args, **kwargs)
+def started(against: list[str], scenes: list[str], report: Report) -> dict[str, Worker]:
+    """A worker for each way; a rival that cannot be installed has a row that says so."""
+    rivals: dict[str, Any] = {}
+    if against:
+        from environments import InstallationError, python_for, versions  # noqa: PLC0415 - only this needs them
+        from rivals import RIVALS  # noqa: PLC0415
 
-
-class Wrapper:
-    """The same patch as the meter's, doing nothing."""
-
-    def __enter__(self) -> None:
-        wrapt.wrap_function_wrapper(SyncAPIClient, "request", nothing)
-
-    def __exit__(self, *_: object) -> None:
-        SyncAPIClient.request = request  # type: ignore[method-assign, assignment]
-
-
-class Installed:
-    """The meter."""
-
-    def __enter__(self) -> None:
-        openai_meter.install().settle()  # the price files are read once in a process, beside it
-
-    def __exit__(self, *_: object) -> None:
-        openai_meter.uninstall()
-
-
-class Idle:
-    """The meter's patch with nobody listening."""
-
-    def __enter__(self) -> None:
-        openai_meter.wrap(OTHER_CLIENT)
-
-    def __exit__(self, *_: object) -> None:
-        openai_meter.uninstall()
-
-
-class Bare:
-    """The SDK alone."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-def timed(work: Callable[[], None], times: int) -> float:
-    """Microseconds per turn, in the best of a few batches."""
-    taken = []
-    for _ in range(BATCHES):
-        start = time.perf_counter()
-        for _ in range(times):
-            work()
-        taken.append(time.perf_counter() - start)
-    return min(taken) / times * 1e6
-
-
-def measure(work: Callable[[], None], times: int, rounds: int) -> dict[str, list[float]]:
-    """Microseconds per turn in each way, in alternating rounds."""
-    ways = {"bare": Bare(), "no-op wrapper": Wrapper(), "idle": Idle(), "metered": Installed()}
-    found: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(rounds + 1):
-        for name, way in ways.items():
-            with way:
-                taken = timed(work, times)
-            if turn:  # the first round warms up
-                found[name].append(taken)
-    return found
+        names = RIVALS if against == ["all"] else named(against, RIVALS, "rival")
+        rivals = {name: RIVALS[name].packages for name in names}
+    workers = {way: Worker(sys.executable, way, scenes) for way in OURS}
+    for name, packages in rivals.items():
+        try:
+            python = python_for(name, packages)
+            there = versions(python, [packages[0], "openai"])
+        except (InstallationError, OSError, subprocess.SubprocessError) as error:
+            row = {"scenario": "none", "way": name, "added us": "not installed", "error": str(error)}
+            report.rows.append(dict.fromkeys(COLUMNS) | row)
+            report.notes.append(f"{name} could not be installed: {error}")
+        else:
+            workers[f"rival:{name}"] = Worker(python, f"rival:{name}", scenes)
+            report.notes.append(f"{name}: " + ", ".join(" ".join(pair) for pair in there.items()))
+    for worker in workers.values():
+        worker.begun()
+    return workers
 
 
 def main() -> None:
-    """Measures, and prints a table or JSON."""
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rounds", type=int, default=30)
-    arguments.add_argument("--json", action="store_true")
-    options = arguments.parse_args()
-    rows = []
-    for scenario, work, times, per in (("call", call, 200, 1), ("chunk of a stream of 200", stream, 5, CHUNKS)):
-        found = measure(work, times, options.rounds)
-        bare = statistics.median(found["bare"])
-        for name, taken in found.items():
-            low, middle, high = ((one - bare) / per for one in statistics.quantiles(taken, n=4))
-            rows.append({"scenario": scenario, "way": name, "low": low, "median": middle, "high": high})
-    about = f"openai {openai.__version__}, Python {platform.python_version()}, {platform.machine()}"
-    if options.json:
-        print(json.dumps({"about": about, "unit": "microseconds added", "rows": rows}, indent=2))
-        return
-    table = Table("what", "way", "added, median (us)", "quartiles", title=f"Added by metering: {about}")
-    for row in rows:
-        table.add_row(row["scenario"], row["way"], f"{row['median']:.2f}", f"{row['low']:.2f} to {row['high']:.2f}")
-    Console().print(table)
+    parser = arguments(__doc__)
+    parser.add_argument("--against", nargs="+", default=[], metavar="NAME", help="rivals, or all")
+    parser.add_argument("--scenario", nargs="+", default=list(SCENES), metavar="NAME", help=", ".join(SCENES))
+    options = parser.parse_args()
+    scenes = named(options.scenario, SCENES, "scenario")
+    report = Report("Added by instrumenting the SDK", COLUMNS, f"{machine('openai', 'wrapt')}, {options.rounds} rounds")
+    workers: dict[str, Worker] = {}
+    try:
+        workers = started(options.against, scenes, report)
+        for scene in scenes:
+            measured(report, scene, workers, options.rounds)
+    finally:
+        for worker in workers.values():
+            worker.close()
+    report.show(as_json=options.json)
 
 
 if __name__ == "__main__":

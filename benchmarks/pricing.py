@@ -1,62 +1,75 @@
-"""What it costs to price a call, beside genai-prices' ``calc_price``: ``python benchmarks/pricing.py``.
+"""What it costs to price a call, and how often the price is right, beside other libraries.
 
-Times are the best of several rounds, in one process, so that the ratios hold wherever it runs.
+    python benchmarks/pricing.py [--against NAME...] [--cases FILE] [--rounds 10] [--json]
+
+All price the same plain call (1,200 tokens in, 300 out), in turns, with their prices read already; what else a library
+is asked for says so. A library that is not installed here works in an environment of its own, as a process that is
+asked in its turn. ``completion_cost`` and ``estimate_response_cost`` are given an answer and find the usage in it; the
+meter's own row for that is the third. Told are microseconds, and how many times those of the first row.
+
+With the worked cases of a price reference (``--cases``, or ``pricing_golden.jsonl`` in ``OPENAI_METER_SHARED``), each
+library is also told all that it has a place for of each case: right is what comes out to the pico-dollar, near within
+one per cent. ``--json`` says what came out otherwise. The meter's prices were made with those cases at hand, and the
+others' were not: that it has all of them right says only that it keeps to its reference.
 """
 
 from __future__ import annotations
 
-import timeit
+import json
+import os
 import warnings
-from datetime import UTC, datetime
+from contextlib import ExitStack
+from decimal import Decimal, InvalidOperation
+from functools import partial
+from pathlib import Path
 
-from openai_meter.prices import Billable, PriceBook
-from openai_meter.usage import Usage
-
-AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
-HOST = "api.openai.com"
-
-
-def best(function, number=20_000, rounds=7):
-    """Microseconds per call, of the best round."""
-    return min(timeit.repeat(function, number=number, repeat=rounds)) / number * 1e6
+from environments import InstallationError
+from harness import Report, alternate, arguments, machine, named, spread
+from pricers import PRICERS, Case, asking
 
 
-def main():
-    book = PriceBook(discount="0.05")
-    plain = Usage(1200, 300, 1500)
-    cached = Usage(20_000, 800, 20_800, cached_input_tokens=4096, cache_write_tokens=12_288)
-    searched = Usage(18_500, 900, 19_400, cached_input_tokens=4096, web_searches=2)
-    whole = Billable(cached, "gpt-6-sol", at=AT, host=HOST)
-    tool = Billable(searched, "gpt-5.4", at=AT, host=HOST)
-    start = timeit.default_timer()
-    book.cost_of(plain, "gpt-5.4-mini", "openai", HOST, "default", AT)
-    first = (timeit.default_timer() - start) * 1e3
-    rows = [
-        ("cost_of, plain text call", lambda: book.cost_of(plain, "gpt-5.4-mini", "openai", HOST, "default", AT)),
-        ("cost_of, cached and written", lambda: book.cost_of(cached, "gpt-6-sol", "openai", HOST, "default", AT)),
-        ("cost_of and .usd", lambda: book.cost_of(plain, "gpt-5.4-mini", "openai", HOST, "default", AT).usd),
-        ("cost, plain text call", lambda: book.cost(whole)),
-        ("cost, with two web searches", lambda: book.cost(tool)),
-        ("lines, plain text call", lambda: book.lines(whole)),
-    ]
-    print(f"first cost of the process (reads the catalog): {first:.0f} ms\n")
-    times = [(name, best(call, 5_000 if "search" in name or "lines" in name else 20_000)) for name, call in rows]
+def off(case: Case, told: str) -> Decimal:
+    """By how much of itself a price is off; wholly, if there is none."""
     try:
-        import genai_prices  # noqa: PLC0415
+        return abs(Decimal(told) / Decimal(case["expected_usd"]) - 1)
+    except InvalidOperation:
+        return Decimal(1)
 
-        usage = genai_prices.Usage(input_tokens=1200, output_tokens=300)
 
-        def theirs():
-            return genai_prices.calc_price(usage, "gpt-5.4-mini", provider_id="openai", genai_request_timestamp=AT)
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            times.append(("genai-prices calc_price, plain", best(theirs, 2_000)))
-    except (ImportError, AttributeError, TypeError) as error:
-        print(f"genai-prices: {error!r}")
-    base = times[0][1]
-    for name, micros in times:
-        print(f"{name:<34}{micros:>9.2f} us {micros / base:>8.1f} x")
+def main() -> None:
+    """Measures, and prints."""
+    parser = arguments((__doc__ or "").partition("\n")[0], rounds=10)
+    shared = Path(os.environ.get("OPENAI_METER_SHARED", "."), "pricing_golden.jsonl")
+    parser.add_argument("--against", nargs="+", default=list(PRICERS), metavar="NAME", help="which (all)")
+    parser.add_argument("--cases", type=Path, default=shared if shared.is_file() else None, help="worked cases")
+    options = parser.parse_args()
+    cases = [json.loads(line) for line in options.cases.read_text("utf-8").splitlines()] if options.cases else []
+    warnings.simplefilter("ignore")
+    with ExitStack() as until:
+        names = dict.fromkeys(["openai_meter", *named(options.against, PRICERS, "library")])
+        asked, about, away = {}, [], []
+        for name in names:
+            try:
+                asked[name], version = asking(name, until)
+                about.append(f"{name} {version}")
+            except InstallationError as error:
+                away.append(f"{name} is not here: {error}")
+        ways = {(name, way): partial(ask, way) for name, ask in asked.items() for way in ask("ways")}
+        found = alternate(ways, options.rounds)
+        told = {name: {case["id"]: ask(case) for case in cases} for name, ask in asked.items()}
+    columns = ("library", "what", "us", "times", "right", "near")
+    report = Report("Pricing a call", columns, f"{', '.join(about)}, {machine()}", notes=away)
+    base = spread(next(iter(found.values()))).median
+    for name, way in found:
+        errors = [off(case, told[name][case["id"]]) for case in cases]
+        exact, near = sum(one < Decimal("1e-12") for one in errors), sum(one < Decimal("0.01") for one in errors)
+        middle = spread(found[name, way])
+        report.add(name, way, middle, middle.median / base, exact if cases else None, near if cases else None)
+    report.notes.append(f"right, near: of {len(cases)} worked cases" if cases else "There are no worked cases here.")
+    for name in told if options.json else ():
+        wrong = {case["id"]: told[name][case["id"]] for case in cases if off(case, told[name][case["id"]]) >= 1e-12}
+        report.notes.append(f"{name}, otherwise: {json.dumps(wrong)}")
+    report.show(as_json=options.json)
 
 
 if __name__ == "__main__":

