@@ -52,6 +52,12 @@ def text(x: float, y: float, said: str, style: str = "", anchor: str = "start") 
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}" text-anchor="{anchor}">{escape(said)}</text>'
 
 
+def unrecorded(row: dict[str, Any]) -> str:
+    """What is said beside a way that left no record of the calls, though it is there to do so."""
+    silent = not (row["error"] or row["records"] or row["way"] in OURS | {NOISE, "no-op wrapper"})
+    return ", no record" if silent else ""
+
+
 def panel(scene: str, rows: list[dict[str, Any]], top: float) -> tuple[list[str], float]:
     """One scene from a height on, and the height where it ends."""
     quiet = [row["added us"] for row in rows if row["way"] == NOISE and not row["error"]]
@@ -69,7 +75,7 @@ def panel(scene: str, rows: list[dict[str, Any]], top: float) -> tuple[list[str]
         drawn.append(text(LEFT - 8, y + 10, row["way"], "", "end"))
         if row not in shown:
             said = "broken" if row["error"] else f"noise: ±{number(noise)}" if row["way"] == NOISE else "in the noise"
-            drawn.append(text(LEFT + 4, y + 10, said, "faint"))
+            drawn.append(text(LEFT + 4, y + 10, said + unrecorded(row), "faint"))
             continue
         low, middle, high = (row["added us"][name] for name in ("low", "median", "high"))
         style = "bar ours" if row["way"] in OURS else "bar"
@@ -78,8 +84,7 @@ def panel(scene: str, rows: list[dict[str, Any]], top: float) -> tuple[list[str]
         )
         spread = f'x1="{scale(low):.1f}" x2="{scale(high):.1f}" y1="{y + 6.5:.1f}" y2="{y + 6.5:.1f}"'
         drawn.append(f'<line class="spread" {spread}/>')
-        note = "" if row["records"] else ", no record" if row["way"] not in OURS | {"no-op wrapper"} else ""
-        drawn.append(text(max(scale(middle), scale(high)) + 6, y + 10, number(middle) + note))
+        drawn.append(text(max(scale(middle), scale(high)) + 6, y + 10, number(middle) + unrecorded(row)))
     return drawn, end + 30
 
 

@@ -66,7 +66,7 @@ def programs() -> list[str]:
 def run(name: str, *arguments: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)}
     command = [sys.executable, str(BENCHMARKS / name), *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
