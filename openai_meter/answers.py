@@ -98,7 +98,6 @@ def _text(value: object) -> str | None:
 
 def _read_common(reading: Reading, answer: Fields) -> None:
     get = answer.get
-    # Written out: this runs on every call.
     if (identity := get("id")) and isinstance(identity, str):
         reading.response_id = identity
     if (model := get("model")) and isinstance(model, str):
