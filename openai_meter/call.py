@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from openai_meter.money import Cost
     from openai_meter.prices import CostLine, PriceBook
 
-__all__ = ["Call", "Status", "UsageSource", "draw", "make_call", "new_call_id"]
+__all__ = ["Call", "Status", "UsageSource", "draw", "make_call", "make_drawn", "new_call_id"]
 
 Status = Literal["ok", "incomplete", "failed", "cut", "error"]
 """How a call ended.
@@ -189,8 +189,10 @@ def _late(unset: Any) -> Any:
 
 
 Call.id = _late(Call.id)  # type: ignore[misc]
-make_call = maker(Call, later={"id": "_chance"})
-"""``Call(...)``, faster, and with :func:`draw` in the place of an id."""
+make_call = maker(Call)
+"""``Call(...)``, faster."""
+make_drawn = maker(Call, later={"id": "_chance"})
+"""The same, with what :func:`draw` gives in the place of an id."""
 _NAMES = tuple(one.name for one in fields(Call))
 _NOT_WRITTEN = frozenset({"evidence", "price_book", "price_facts"})
 _WRITTEN_AS = {"cost_pico": "cost"}  # in dollars

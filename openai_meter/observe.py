@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from openai_meter import faults
 from openai_meter.answers import Reading
 from openai_meter.bounded import Bounded
-from openai_meter.call import ESTIMATED, Status, UsageSource, draw, make_call
+from openai_meter.call import ESTIMATED, Status, UsageSource, draw, make_drawn
 from openai_meter.endpoints import LASTING, Endpoint
 from openai_meter.evidence import evidence_of
 from openai_meter.facts import provider_cost, request_facts
@@ -297,7 +297,7 @@ class Pending:
             for meter, hearing in by_meter:
                 cost, book = meter.price(usage, model, self, started_at)
                 # In the order of Call's fields: to match 31 keywords takes as long as to set 31 attributes.
-                call = make_call(
+                call = make_drawn(
                     draw(),
                     started_at,
                     end.duration,

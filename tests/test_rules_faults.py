@@ -85,7 +85,7 @@ PARTS = {
     "open": attribute(observe.Pending, "open"),
     "settle": attribute(observe.Pending, "_settle"),
     "record": attribute(observe.Pending, "_record"),
-    "call": attribute(observe, "make_call"),
+    "call": attribute(observe, "make_drawn"),
     "call id": attribute(observe, "draw"),
     "fields": attribute(observe, "fields_of"),
     "fields of answers": attribute(answers, "fields_of"),
