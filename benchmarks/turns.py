@@ -20,28 +20,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+from rivals import Recorder
 from swaps import Snapshot
 
 PATIENCE = 120
 """The seconds that an answer of a worker may take."""
-
-
-class Recorder(Protocol):
-    """A way of instrumenting the SDK that has begun."""
-
-    def client(self, plain: Any) -> Any:
-        """The client that a program is to use for this one."""
-
-    def seen(self) -> list[Any]:
-        """What was recorded since `forget`, one for each call."""
-
-    def forget(self) -> None:
-        """Lets go of what was recorded."""
-
-    def flush(self) -> None:
-        """Ends what was put off."""
 
 
 # --- in a worker ------------------------------------------------------------------------------------------------------

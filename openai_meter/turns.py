@@ -230,10 +230,8 @@ class Asks:
                 meant = error.get("code") == _BUSY or (isinstance(about, str) and about.startswith("response"))
             if meant:
                 self.forget(turn)
-                turn.reading.facts = {
-                    **turn.reading.facts,
-                    "status": "error",
-                }  # nothing was begun, and nothing is charged
+                # Nothing was begun, and nothing is charged.
+                turn.reading.facts = {**turn.reading.facts, "status": "error"}
                 return turn
         return None
 
