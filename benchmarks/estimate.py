@@ -22,8 +22,8 @@ from pathlib import Path
 from harness import Report, alternate, arguments, machine, spread, timed
 from recorded import compare, figures, read_lines
 
-from openai_meter import vocabulary
-from openai_meter.estimates import estimate_call
+from openai_meter.usage.estimation import encodings as vocabulary
+from openai_meter.usage.estimation import estimate_call
 
 ENGLISH = "The quick brown fox jumps over the lazy dog, and then it thinks about what it has done. " * 12
 CHINESE = "今天天气很好我们去公园散步然后喝一杯咖啡再回家看书" * 40

@@ -26,7 +26,7 @@ from pathlib import Path
 from harness import Report, alternate, arguments, machine, spread
 
 from openai_meter import Call, Usage
-from openai_meter.call import new_call_id
+from openai_meter.core.call import new_call_id
 from openai_meter.ledger import Ledger
 
 DAYS = 365

@@ -75,10 +75,10 @@ def is_batch(case: Case) -> bool:
 
 
 def openai_meter() -> Begun:
-    from openai_meter.answers import Reading, read_response
-    from openai_meter.facts import answer_facts, completion_window, request_facts
-    from openai_meter.prices import Billable, PriceBook
-    from openai_meter.usage import Usage
+    from openai_meter.core.usage import Usage
+    from openai_meter.pricing import Billable, PriceBook
+    from openai_meter.usage.billing_details import answer_facts, completion_window, request_facts
+    from openai_meter.usage.responses import Reading, read_response
 
     book, plain = PriceBook(), Usage(1200, 300, 1500)
     cached = Usage(20_000, 800, 20_800, cached_input_tokens=4096, cache_write_tokens=12_288)

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from openai_meter.answers import Reading
-from openai_meter.endpoints import find
-from openai_meter.estimates import Spoken, estimate_call
-from openai_meter.estimates.images import image_size
-from openai_meter.spoken import spoken_of_answer
-from openai_meter.usage import Usage, read_usage
+from openai_meter.core.usage import Usage, read_usage
+from openai_meter.usage.endpoints import find
+from openai_meter.usage.estimation import Spoken, estimate_call
+from openai_meter.usage.estimation.images import image_size
+from openai_meter.usage.output import spoken_of_answer
+from openai_meter.usage.responses import Reading
 
 ENDPOINTS = {
     "/chat/completions": "chat.completions",

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from harness import Report, arguments, machine
 
 from openai_meter import Call, Meter, Usage
-from openai_meter.call import new_call_id
+from openai_meter.core.call import new_call_id
 from openai_meter.server import start
 
 THREADS = 32

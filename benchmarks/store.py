@@ -21,7 +21,7 @@ from typing import Any
 from harness import Report, alternate, arguments, spread
 
 from openai_meter import Call, Meter, Usage
-from openai_meter.call import new_call_id
+from openai_meter.core.call import new_call_id
 
 
 class Door:

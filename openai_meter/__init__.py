@@ -17,8 +17,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from openai_meter.advice import Recommendation
-    from openai_meter.call import Call
+    from openai_meter.alerts import Alert, Threshold
+    from openai_meter.alerts.webhook import Deliveries, Webhook
+    from openai_meter.api import get_meter, install, track, uninstall, wrap
+    from openai_meter.core.call import Call
+    from openai_meter.core.totals import Totals
+    from openai_meter.core.usage import Usage
+    from openai_meter.core.version import __version__
     from openai_meter.errors import (
         ConfigurationError,
         LedgerAwayError,
@@ -27,21 +32,17 @@ if TYPE_CHECKING:
         MissingExtraError,
         UnsupportedClientError,
     )
-    from openai_meter.estimates import Estimate, Quote, estimate, estimate_tokens, warm
-    from openai_meter.intercept import get_meter, install, track, uninstall, wrap
     from openai_meter.ledger import Ledger
-    from openai_meter.meter import Block, Meter
-    from openai_meter.prices import CostLine, Deployment, Price, PriceBook
-    from openai_meter.reports.values import Report
-    from openai_meter.scope import bind, tag
-    from openai_meter.services import ModelStats
-    from openai_meter.store import Totals
-    from openai_meter.thresholds import Alert, Threshold
+    from openai_meter.metering.attribution import bind, tag
+    from openai_meter.metering.meter import Block, Meter
+    from openai_meter.pricing import CostLine, Deployment, Price, PriceBook
+    from openai_meter.pricing.quotes import Quote, estimate, warm
+    from openai_meter.reports.advice import Recommendation
+    from openai_meter.reports.model_stats import ModelStats
+    from openai_meter.reports.report import Report
     from openai_meter.tracker import TokenTracker, get_global_tracker
-    from openai_meter.usage import Usage
-    from openai_meter.webhook import Deliveries, Webhook
+    from openai_meter.usage.estimation import Estimate, estimate_tokens
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Alert",
@@ -86,23 +87,25 @@ __all__ = [
 
 # Loaded by whoever first asks for it: pytest, and every interpreter that might be metered, import the package.
 _PLACES = {
-    "advice": "Recommendation",
-    "call": "Call",
+    "core.version": "__version__",
+    "reports.advice": "Recommendation",
+    "core.call": "Call",
     "errors": "ConfigurationError LedgerAwayError LedgerError MeterError MissingExtraError UnsupportedClientError",
-    "estimates": "Estimate Quote estimate estimate_tokens warm",
-    "intercept": "get_meter install track uninstall wrap",
+    "usage.estimation": "Estimate estimate_tokens",
+    "pricing.quotes": "Quote estimate warm",
+    "api": "get_meter install track uninstall wrap",
     "ledger": "Ledger",
-    "meter": "Block Meter",
+    "metering.meter": "Block Meter",
     "notebook": "load_ipython_extension unload_ipython_extension",
-    "prices": "CostLine Deployment Price PriceBook",
-    "reports.values": "Report",
-    "scope": "bind tag",
-    "services": "ModelStats",
-    "store": "Totals",
-    "thresholds": "Alert Threshold",
+    "pricing": "CostLine Deployment Price PriceBook",
+    "reports.report": "Report",
+    "metering.attribution": "bind tag",
+    "reports.model_stats": "ModelStats",
+    "core.totals": "Totals",
+    "alerts": "Alert Threshold",
     "tracker": "TokenTracker get_global_tracker",
-    "usage": "Usage",
-    "webhook": "Deliveries Webhook",
+    "core.usage": "Usage",
+    "alerts.webhook": "Deliveries Webhook",
 }
 _LATE = {name: module for module, names in _PLACES.items() for name in names.split()}
 

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from openai_meter.api import get_meter
+from openai_meter.core.locale import languages
 from openai_meter.errors import ConfigurationError
-from openai_meter.intercept import get_meter
-from openai_meter.messages import languages
-from openai_meter.meter import Meter
-from openai_meter.seam import seam
+from openai_meter.instrumentation.http import seam
+from openai_meter.metering.meter import Meter
 
 __all__ = ["SHOW_API_STATS", "ShowApiStats"]
 

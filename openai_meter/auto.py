@@ -34,7 +34,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from openai_meter.ending import Ending
+    from openai_meter.cli.exit_summary import Ending
 
 __all__ = ["start"]
 
@@ -92,7 +92,7 @@ def start() -> bool:
 
 def _start(environment: Mapping[str, str]) -> Ending | None:
     """The meter's beginning and, arranged, its ending; ``None`` where somebody else has arranged one: ``run`` has."""
-    from openai_meter.ending import Ending, Look, report_file  # noqa: PLC0415 - the interpreter's start is everybody's
+    from openai_meter.cli.exit_summary import Ending, Look, report_file  # noqa: PLC0415 - the interpreter's start is everybody's
 
     if Ending.arranged:
         return None
@@ -125,8 +125,8 @@ def _switch(name: str, said: str | None) -> bool | None:
 
 def _thresholds(said: str | None) -> dict[str, Any] | bool | None:
     """``cost=5,calls=off`` as ``install(thresholds=...)`` takes it, which checks the names."""
+    from openai_meter.core.money import exact  # noqa: PLC0415
     from openai_meter.errors import ConfigurationError  # noqa: PLC0415
-    from openai_meter.money import exact  # noqa: PLC0415
 
     if said is None:
         return None
@@ -147,8 +147,8 @@ def _thresholds(said: str | None) -> dict[str, Any] | bool | None:
 def _complain(error: Exception | str) -> None:
     """One line on standard error, whatever it is."""
     try:
-        from openai_meter.ending import write_to_stderr  # noqa: PLC0415
-        from openai_meter.messages import language  # noqa: PLC0415
+        from openai_meter.cli.exit_summary import write_to_stderr  # noqa: PLC0415
+        from openai_meter.core.locale import language  # noqa: PLC0415
 
         try:
             m = language()

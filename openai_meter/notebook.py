@@ -22,11 +22,11 @@ from importlib import import_module
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from openai_meter.captures import Capture, capture
+from openai_meter.api import install, uninstall
+from openai_meter.core.locale import language
 from openai_meter.errors import ConfigurationError
-from openai_meter.intercept import install, uninstall
-from openai_meter.messages import language
-from openai_meter.seam import seam
+from openai_meter.instrumentation.http import seam
+from openai_meter.testing.capture import Capture, capture
 
 __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 
@@ -123,8 +123,8 @@ class _Magics:
 
 def _dimensions(line: str) -> tuple[str, ...]:
     """The dimensions that a magic is given: by model, if there are none."""
-    from openai_meter import groups  # noqa: PLC0415 - not to load the extension
-    from openai_meter.reports import values  # noqa: PLC0415
+    from openai_meter.core import dimensions as groups  # noqa: PLC0415 - not to load the extension
+    from openai_meter.reports import report as values  # noqa: PLC0415
 
     try:
         names = values.dimensions(line.strip() or "model")

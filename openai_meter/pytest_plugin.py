@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
-    from openai_meter.captures import Capture
-    from openai_meter.messages import Messages
-    from openai_meter.meter import Meter
-    from openai_meter.store import Totals
+    from openai_meter.core.locale import Messages
+    from openai_meter.core.totals import Totals
+    from openai_meter.metering.meter import Meter
+    from openai_meter.testing.capture import Capture
 
 _MARKER = "cost_limit"
 _FIXTURES = frozenset({"metered", "cost_limit"})
@@ -63,8 +63,8 @@ class _Limits(NamedTuple):
         Raises:
             ConfigurationError: one is no limit.
         """
+        from openai_meter.core.money import exact  # noqa: PLC0415
         from openai_meter.errors import ConfigurationError  # noqa: PLC0415 - a run without limits loads nothing
-        from openai_meter.money import exact  # noqa: PLC0415
 
         for name, value in (("tokens", tokens), ("calls", calls)):
             if value is not None and (type(value) is not int or value < 0):
@@ -92,7 +92,7 @@ class _Test:
 
     def begin(self) -> Capture:
         if self._calls is None:
-            from openai_meter.captures import capture  # noqa: PLC0415 - most tests meter nothing
+            from openai_meter.testing.capture import capture  # noqa: PLC0415 - most tests meter nothing
 
             self._calls = capture()
             self._calls.start()
@@ -106,7 +106,7 @@ class _Test:
         """What is to be said about this test; ``None`` if it kept to its limits."""
         if self._calls is None or self._limits == _Limits():
             return None
-        from openai_meter.messages import language  # noqa: PLC0415
+        from openai_meter.core.locale import language  # noqa: PLC0415
 
         m = language()
         said = list(_exceeded(self._limits, self._calls, m))
@@ -218,7 +218,7 @@ class _Summary:
         self._by_test: dict[str, Meter] = {}
 
     def pytest_sessionstart(self) -> None:
-        from openai_meter.captures import capture  # noqa: PLC0415 - asked for
+        from openai_meter.testing.capture import capture  # noqa: PLC0415 - asked for
 
         self._phase = _Phase("", capture(), 0)
         self._phase.calls.start()
@@ -260,8 +260,8 @@ class _Summary:
             self._add(test, call)
 
     def _add(self, test: str, plain: dict[str, Any]) -> None:
-        from openai_meter.call import Call  # noqa: PLC0415
-        from openai_meter.meter import Meter  # noqa: PLC0415
+        from openai_meter.core.call import Call  # noqa: PLC0415
+        from openai_meter.metering.meter import Meter  # noqa: PLC0415
 
         # Meters that hear nobody: what they are given keeps the price that it had in its test.
         if self._all is None:
@@ -275,7 +275,7 @@ class _Summary:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self._all is None:
             return
-        from openai_meter.messages import language  # noqa: PLC0415
+        from openai_meter.core.locale import language  # noqa: PLC0415
 
         m = language()
         terminalreporter.section("openai-meter")

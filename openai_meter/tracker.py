@@ -19,22 +19,22 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from openai_meter.answers import Reading
-from openai_meter.bounded import Bounded
-from openai_meter.call import Call, new_call_id
+from openai_meter.core.bounded import Bounded
+from openai_meter.core.call import Call, new_call_id
+from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
-from openai_meter.handed import read_handed
-from openai_meter.meter import Meter
-from openai_meter.scope import Attribution, current, surroundings
-from openai_meter.seam import seam
-from openai_meter.services import undated
-from openai_meter.tariff import prepare
-from openai_meter.usage import Usage
+from openai_meter.instrumentation.http import seam
+from openai_meter.metering.attribution import Attribution, current, surroundings
+from openai_meter.metering.meter import Meter
+from openai_meter.pricing.loading import prepare
+from openai_meter.reports.model_stats import undated
+from openai_meter.usage.external import read_handed
+from openai_meter.usage.responses import Reading
 
 if TYPE_CHECKING:
-    from openai_meter.money import Number
-    from openai_meter.prices import Price
-    from openai_meter.store import Totals
+    from openai_meter.core.money import Number
+    from openai_meter.core.totals import Totals
+    from openai_meter.pricing import Price
 
 __all__ = ["PRICING", "TokenTracker", "get_global_tracker"]
 
@@ -271,7 +271,8 @@ def _named(name: str | None) -> str | None:
 def _measured(response_id: str) -> Call | None:
     """The record of a response that a meter has counted: the installed one, the process-wide one, or a block around."""
     for readings in (seam.installed, seam.meter, *reversed(surroundings.get().blocks)):
-        if readings is not None and (call := readings.find(response_id)) is not None:
+        call: Call | None = None if readings is None else readings.find(response_id)
+        if call is not None:
             return call
     return None
 
@@ -308,7 +309,7 @@ def _call(endpoint: str, reading: Reading, usage: Usage | None, model: str | Non
 
 
 def _price(model: object, row: object) -> Price:
-    from openai_meter.prices import Price  # noqa: PLC0415 - not before something is to be priced
+    from openai_meter.pricing import Price  # noqa: PLC0415 - not before something is to be priced
 
     if isinstance(row, Price):
         return row

@@ -13,8 +13,8 @@ pytest.importorskip("plotly", reason="needs openai-meter[server]: the server is 
 from starlette.testclient import TestClient
 
 from openai_meter import Call, Meter, Usage
-from openai_meter.call import new_call_id
-from openai_meter.prices import PriceBook
+from openai_meter.core.call import new_call_id
+from openai_meter.pricing import PriceBook
 from openai_meter.server import create_app
 
 HERE = ("127.0.0.1", 50_000)

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import openai_meter
-from openai_meter import faults, observe
-from openai_meter.seam import seam
+from openai_meter.core import faults
+from openai_meter.instrumentation.http import seam
+from openai_meter.metering import pending as observe
 
 # What is printed must not depend on the machine's locale; test modules copy the environment as they are imported.
 os.environ["OPENAI_METER_LANG"] = "en"
@@ -46,7 +47,7 @@ def meter() -> openai_meter.Meter:
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs a command in this process; what it wrote to standard output, or, if it ended with a code, to the other."""
-    from openai_meter import cli
+    from openai_meter.cli import app as cli
 
     monkeypatch.setenv("OPENAI_METER_LEDGER", "")
 

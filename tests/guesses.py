@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from openai_meter.estimates import estimate_call
-from openai_meter.spoken import spoken_of_answer
+from openai_meter.usage.estimation import estimate_call
+from openai_meter.usage.output import spoken_of_answer
 
 ENDPOINTS = frozenset({"chat.completions", "completions", "responses", "responses.compact", "embeddings"})
 

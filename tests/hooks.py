@@ -20,9 +20,9 @@ from typing import Any, NamedTuple, Self
 
 import pytest
 
-from openai_meter.call import new_call_id
-from openai_meter.thresholds import Alert, Threshold
-from openai_meter.webhook.targets import Ways
+from openai_meter.alerts import Alert, Threshold
+from openai_meter.alerts.webhook.delivery import Ways
+from openai_meter.core.call import new_call_id
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="
 

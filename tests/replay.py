@@ -15,7 +15,7 @@ from openai import AsyncOpenAI, AsyncStream, OpenAI, Stream
 from openai._legacy_response import HttpxBinaryResponseContent
 from pydantic import BaseModel
 
-from openai_meter.demo.loopback import Answer, LoopbackServer, Request
+from openai_meter.testing.fake_api.loopback import Answer, LoopbackServer, Request
 
 PIECE = 3989
 """Event streams go out in pieces of this many bytes, so that lines and characters are cut anywhere."""

@@ -23,7 +23,7 @@ from openai import AsyncOpenAI, AzureOpenAI, OpenAI
 from pydantic import BaseModel
 
 import openai_meter
-from openai_meter.demo.loopback import Answer, Hangup, LoopbackServer, Request
+from openai_meter.testing.fake_api.loopback import Answer, Hangup, LoopbackServer, Request
 
 MODEL = "gpt-4o-mini"
 WORDS = ("Paper", " forms", " are", " gone", ".")

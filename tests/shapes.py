@@ -32,10 +32,10 @@ from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
 import openai_meter
-from openai_meter import faults
-from openai_meter.demo.answers import data_frames, event_answer, json_answer, typed_frames
-from openai_meter.demo.loopback import Answer, Hangup
-from openai_meter.demo.server import DemoServer
+from openai_meter.core import faults
+from openai_meter.testing.fake_api.handlers import data_frames, event_answer, json_answer, typed_frames
+from openai_meter.testing.fake_api.loopback import Answer, Hangup
+from openai_meter.testing.fake_api.server import DemoServer
 
 VERSION = tuple(int(part) for part in openai.__version__.split("."))
 HELLO = [{"role": "user", "content": "How do we get rid of the paper forms?"}]
@@ -134,7 +134,7 @@ def _counts(said: dict[str, Any]) -> dict[str, Any]:
         for name, value in details.items():
             known = {"cached_tokens": "cached_input_tokens"}.get(name, name)
             known = f"{side}_{name}" if name in ("audio_tokens", "image_tokens") else known
-            if value and known in openai_meter.usage.COUNTS:
+            if value and known in openai_meter.core.usage.COUNTS:
                 counts[known] = value
     return counts
 

@@ -265,7 +265,7 @@ def test_a_model_can_call_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo API takes both definitions, and its tool call is answered."""
     from openai import OpenAI
 
-    from openai_meter.demo.server import DemoServer
+    from openai_meter.testing.fake_api.server import DemoServer
 
     meter = openai_meter.install()
     with DemoServer() as server, OpenAI(base_url=server.base_url, api_key="sk-secret", max_retries=0) as client:

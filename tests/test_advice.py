@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_meter import Call, Price, PriceBook, Totals, Usage
-from openai_meter.advice import RULES, Recommendation, recommendations
-from openai_meter.advice.families import ENDS, SMALLER, smaller
-from openai_meter.advice.rules import _ADVICE
-from openai_meter.evidence import evidence_of
-from openai_meter.messages import language, languages
-from openai_meter.store import Store
+from openai_meter.core.locale import language, languages
+from openai_meter.metering.store import Store
+from openai_meter.reports.advice import RULES, Recommendation, recommendations
+from openai_meter.reports.advice.families import ENDS, SMALLER, smaller
+from openai_meter.reports.advice.rules import _ADVICE
+from openai_meter.usage.fingerprint import evidence_of
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 BOOK = PriceBook()

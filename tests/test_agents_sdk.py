@@ -11,10 +11,11 @@ import pytest
 import rules
 
 import openai_meter
-from openai_meter import agents_sdk, faults
-from openai_meter.demo.answers import json_answer
-from openai_meter.demo.server import DemoServer
-from openai_meter.scope import current, tag
+from openai_meter.core import faults
+from openai_meter.metering import openai_agents as agents_sdk
+from openai_meter.metering.attribution import current, tag
+from openai_meter.testing.fake_api.handlers import json_answer
+from openai_meter.testing.fake_api.server import DemoServer
 
 real = pytest.mark.skipif(
     importlib.util.find_spec("agents") is None,

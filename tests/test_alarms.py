@@ -13,8 +13,8 @@ from rules import MODEL, chat
 
 import openai_meter
 from openai_meter import Meter, Threshold
+from openai_meter.core.background import worker
 from openai_meter.errors import ConfigurationError
-from openai_meter.worker import worker
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 
 import openai_meter
 from openai_meter import ConfigurationError, auto
-from openai_meter.demo.server import DemoServer
-from openai_meter.seam import seam
+from openai_meter.instrumentation.http import seam
+from openai_meter.testing.fake_api.server import DemoServer
 
 PROGRAM = str(Path(__file__).parent / "data" / "programs" / "asks_openai.py")
 LINE = textwrap.dedent(auto.__doc__.partition("::\n\n")[2].partition("\n\nThen")[0])
@@ -144,7 +144,7 @@ def test_settings_that_are_wrong(python, server, name, value, said):
 )
 def test_each_setting_is_checked(name, value, said, monkeypatch):
     """Every variable is looked at before anything is started."""
-    monkeypatch.setattr("openai_meter.ending.Ending.arranged", False)
+    monkeypatch.setattr("openai_meter.cli.exit_summary.Ending.arranged", False)
     with pytest.raises(ConfigurationError, match=said):
         auto._start({f"OPENAI_METER_{name}": value})
     assert seam.installed is None

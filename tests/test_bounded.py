@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from openai_meter.bounded import Bounded
+from openai_meter.core.bounded import Bounded
 
 
 def test_the_oldest_entries_go() -> None:

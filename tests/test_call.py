@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 
 from openai_meter import Call, Usage
-from openai_meter.call import new_call_id
+from openai_meter.core.call import new_call_id
 
 CALL = Call(
     id="0191",

@@ -8,12 +8,13 @@ import pytest
 from test_runner import ENVIRONMENT, NOTHING, PROGRAMS, PYTHON, RUN, execute
 
 import openai_meter
-from openai_meter import cli, runner
-from openai_meter.demo.workflow import STEPS
-from openai_meter.ending import Look
+from openai_meter.cli import app as cli
+from openai_meter.cli import run as runner
+from openai_meter.cli.exit_summary import Look
+from openai_meter.testing.fake_api.workflow import STEPS
 
 COMMAND = [*PYTHON, "-m", "openai_meter"]
-SCRIPT = "import sys\nfrom openai_meter.cli import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+SCRIPT = "import sys\nfrom openai_meter.cli.app import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
 
 REFUSED = [
     (["run", "no_such.py"], "there is no file 'no_such.py' here"),
@@ -252,7 +253,7 @@ def test_prices_and_bills_in_french():
 def test_light():
     """Running a program loads neither typer nor rich before it is needed."""
     late = ("typer", "rich", "openai", "openai_meter.reports")
-    code = f"import openai_meter.cli, sys; print([name for name in {late} if name in sys.modules])"
+    code = f"import openai_meter.cli.app, sys; print([name for name in {late} if name in sys.modules])"
     assert execute([*PYTHON, "-c", code]) == (0, b"[]\n", b"")
 
 

@@ -8,10 +8,10 @@ from decimal import Decimal
 import pytest
 from test_runner import PYTHON, execute
 
-from openai_meter import vocabulary
 from openai_meter.errors import ConfigurationError
-from openai_meter.estimates import Quote, estimate, warm
-from openai_meter.prices import Price, PriceBook
+from openai_meter.pricing import Price, PriceBook
+from openai_meter.pricing.quotes import Quote, estimate, warm
+from openai_meter.usage.estimation import encodings as vocabulary
 
 COMMAND = [*PYTHON, "-m", "openai_meter", "estimate"]
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
@@ -127,7 +127,7 @@ def test_what_is_missing_is_said() -> None:
 
 def test_without_a_vocabulary_the_way_to_it_is_said(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no vocabulary the count is by characters, and a line says what to install."""
-    program = "import sys; sys.modules['tiktoken'] = None; from openai_meter.cli import main; main()"
+    program = "import sys; sys.modules['tiktoken'] = None; from openai_meter.cli.app import main; main()"
     code, out, err = execute([*PYTHON, "-c", program, "estimate", "-", "-m", "gpt-4o"], input=b"hello world")
     assert code == 0
     assert out.decode().splitlines()[0] == "input tokens: about 3"

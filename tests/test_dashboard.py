@@ -26,12 +26,13 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import openai_meter
-from openai_meter import Call, Meter, MissingExtraError, Usage, messages, server
-from openai_meter.call import new_call_id
-from openai_meter.demo import workflow
-from openai_meter.demo.server import DemoServer
+from openai_meter import Call, Meter, MissingExtraError, Usage, server
+from openai_meter.core import locale as messages
+from openai_meter.core.call import new_call_id
 from openai_meter.reports.words import dollars
 from openai_meter.server import dashboard
+from openai_meter.testing.fake_api import workflow
+from openai_meter.testing.fake_api.server import DemoServer
 
 STATIC = Path(dashboard.__file__).parent / "static"
 NASTY = "<img src=x onerror=alert(1)>"

@@ -9,9 +9,9 @@ from openai._models import construct_type
 from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseStreamEvent
 
-from openai_meter.answers import Reading, fold_choices, fold_response
-from openai_meter.deltas import fold_deltas, fold_text
-from openai_meter.heard import Heard
+from openai_meter.usage.responses import Reading, fold_choices, fold_response
+from openai_meter.usage.text_deltas import fold_deltas, fold_text
+from openai_meter.usage.transcript import Heard
 
 HEAD = {"id": "chatcmpl-1", "created": 1, "model": "gpt-5.4-mini", "object": "chat.completion.chunk"}
 FIRST = {**HEAD, "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}

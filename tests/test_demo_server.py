@@ -15,10 +15,10 @@ import pytest
 from openai import AsyncOpenAI, AzureOpenAI, OpenAI
 from pydantic import BaseModel
 
-from openai_meter.demo.answers import KEPT_OBJECTS
-from openai_meter.demo.loopback import Answer, Hangup, LoopbackServer
-from openai_meter.demo.schemas import instance_of
-from openai_meter.demo.server import ROUTES, DemoServer
+from openai_meter.testing.fake_api.handlers import KEPT_OBJECTS
+from openai_meter.testing.fake_api.loopback import Answer, Hangup, LoopbackServer
+from openai_meter.testing.fake_api.schemas import instance_of
+from openai_meter.testing.fake_api.server import ROUTES, DemoServer
 
 HELLO = [{"role": "user", "content": "How do we get rid of the paper forms?"}]
 TOOL = {

@@ -5,9 +5,9 @@ import contextlib
 import openai
 import pytest
 
-from openai_meter.demo import workflow
-from openai_meter.demo.answers import ApiError, json_answer
-from openai_meter.demo.server import DemoServer
+from openai_meter.testing.fake_api import workflow
+from openai_meter.testing.fake_api.handlers import ApiError, json_answer
+from openai_meter.testing.fake_api.server import DemoServer
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import socket
 import hooks
 import pytest
 
-from openai_meter import cli
+from openai_meter.cli import app as cli
 
 standardwebhooks = pytest.importorskip(
     "standardwebhooks", reason="the extra [webhook] is not installed: signed webhooks are NOT tested"

@@ -21,14 +21,18 @@ import pytest
 import wrapt
 
 import openai_meter
-from openai_meter import ConfigurationError, doctor, faults, seam
-from openai_meter.demo.players import Cast
-from openai_meter.demo.shapes import SHAPES
-from openai_meter.doctor import checks, child, keeping, patchers, trials, values
-from openai_meter.doctor.sentences import en, fr, sentences
-from openai_meter.doctor.tables import print_diagnosis
-from openai_meter.doctor.values import Diagnosis, Finding, Mode, Trial
-from openai_meter.messages import languages
+from openai_meter import ConfigurationError, doctor
+from openai_meter.cli.doctor import checks, child, patchers, trials
+from openai_meter.cli.doctor import diagnosis as values
+from openai_meter.cli.doctor import ledger_checks as keeping
+from openai_meter.cli.doctor.diagnosis import Diagnosis, Finding, Mode, Trial
+from openai_meter.cli.doctor.locale import en, fr, sentences
+from openai_meter.cli.doctor.tables import print_diagnosis
+from openai_meter.core import faults
+from openai_meter.core.locale import languages
+from openai_meter.instrumentation import http as seam
+from openai_meter.testing.fake_api.call_shapes import SHAPES
+from openai_meter.testing.fake_api.shape_player import Cast
 
 PACKAGE = Path(openai_meter.__file__).parent
 
@@ -127,7 +131,7 @@ def test_a_seam_that_is_blind_is_found(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         "if '-c' in sys.orig_argv:\n"
-        "    from openai_meter import seam\n"
+        "    from openai_meter.instrumentation import http as seam\n"
         "    seam._begin = lambda wrapped, client, args, kwargs: None\n"
     )
     ran = command(tmp_path, PYTHONPATH=str(tmp_path))
@@ -392,8 +396,8 @@ def test_the_newest_price_is_read():
 
 def test_vocabularies_that_are_missing(monkeypatch):
     """A vocabulary that is not there is a warning that says what to install."""
-    row = openai_meter.vocabulary.Status("o200k_base", False, None, ("cache: no such folder",))
-    monkeypatch.setattr(openai_meter.vocabulary, "status", lambda: (row,))
+    row = openai_meter.usage.estimation.encodings.Status("o200k_base", False, None, ("cache: no such folder",))
+    monkeypatch.setattr(openai_meter.usage.estimation.encodings, "status", lambda: (row,))
     (finding,) = checks._vocabularies()
     assert (finding.code, finding.level) == ("missing", "warning")
     assert "openai-meter[offline]" in finding.advice(sentences("en"))
@@ -542,7 +546,7 @@ def test_languages_say_the_same():
 
 def test_every_finding_has_its_sentence():
     """What the sources find can be said: each area and code has a sentence, and each outcome a word."""
-    sources = [path.read_text(encoding="utf-8") for path in (PACKAGE / "doctor").glob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in (PACKAGE / "cli" / "doctor").glob("*.py")]
     pairs = {pair for source in sources for pair in re.findall(r'Finding\("(\w+)", "(\w+)"', source)}
     assert len(pairs) > 25
     assert {f"{area}.{code}" for area, code in pairs} <= set(en.MESSAGES)
@@ -579,6 +583,6 @@ def test_connections_are_seen_as_watched(monkeypatch):
         return {trial.name: trial.sync.outcome for trial in trials._connections()}["realtime, WebSocket"]
 
     assert outcome() == "not_covered"
-    wrapper = wrapper_from("openai_meter.websockets")
+    wrapper = wrapper_from("openai_meter.instrumentation.websockets.patch")
     RealtimeConnection.recv_bytes = wrapt.FunctionWrapper(RealtimeConnection.recv_bytes, wrapper)
     assert outcome() == "watched"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from openai_meter.answers import Reading
-from openai_meter.endpoints import ENDPOINTS, Endpoint, find
+from openai_meter.usage.endpoints import ENDPOINTS, Endpoint, find
+from openai_meter.usage.responses import Reading
 
 ANSWERS = Path(__file__).parent / "data" / "answers"
 ROWS = pytest.mark.parametrize("row", ENDPOINTS, ids=lambda row: f"{row.method} {row.path}")

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from openai_meter import vocabulary
-from openai_meter.endpoints import ENDPOINTS
 from openai_meter.errors import ConfigurationError
-from openai_meter.estimates import Spoken, estimate_call, estimate_tokens, ratio_tokens
-from openai_meter.estimates import counter as counter_module
-from openai_meter.estimates.counter import Counter
-from openai_meter.estimates.tools import Function, render
+from openai_meter.usage.endpoints import ENDPOINTS
+from openai_meter.usage.estimation import Spoken, estimate_call, estimate_tokens, ratio_tokens
+from openai_meter.usage.estimation import counter as counter_module
+from openai_meter.usage.estimation import encodings as vocabulary
+from openai_meter.usage.estimation.counter import Counter
+from openai_meter.usage.estimation.tools import Function, render
 
 
 class Letters:

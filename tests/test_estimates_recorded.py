@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from openai_meter import vocabulary
+from openai_meter.usage.estimation import encodings as vocabulary
 
 RECORDINGS = os.environ.get("OPENAI_METER_RECORDINGS")
 COMPARING = Path(__file__).parent.parent / "benchmarks" / "recorded.py"

@@ -8,12 +8,12 @@ import zlib
 
 import pytest
 
-from openai_meter import vocabulary
-from openai_meter.estimates import Estimate, Spoken, estimate_call, ratio_tokens
-from openai_meter.estimates.families import Patches, Tiles, traits
-from openai_meter.estimates.images import image_size, image_tokens
-from openai_meter.estimates.tools import Function, render
-from openai_meter.usage import Usage
+from openai_meter.core.usage import Usage
+from openai_meter.usage.estimation import Estimate, Spoken, estimate_call, ratio_tokens
+from openai_meter.usage.estimation import encodings as vocabulary
+from openai_meter.usage.estimation.families import Patches, Tiles, traits
+from openai_meter.usage.estimation.images import image_size, image_tokens
+from openai_meter.usage.estimation.tools import Function, render
 
 
 class Letters:

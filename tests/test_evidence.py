@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from openai_meter import Call, Usage, evidence
-from openai_meter.evidence import Evidence, evidence_of
+from openai_meter import Call, Usage
+from openai_meter.usage import fingerprint as evidence
+from openai_meter.usage.fingerprint import Evidence, evidence_of
 
 CALL = Call("id", datetime(2026, 1, 1, tzinfo=UTC), 0.1, "responses", "openai", "m", "m", "ok", Usage(1, 2, 3), "api")
 RULES = "You answer tersely. " * 60
@@ -312,7 +313,7 @@ def test_no_text_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_keys_differ_between_processes() -> None:
     """Not even a program that switches off Python's own salt makes keys that can be compared between processes."""
-    code = "from openai_meter.evidence import evidence_of as e; print(e('responses', {'input': 'secret'}))"
+    code = "from openai_meter.usage.fingerprint import evidence_of as e; print(e('responses', {'input': 'secret'}))"
     run = [sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
     said = {subprocess.run(run, env=environment, capture_output=True, check=True).stdout for _ in range(2)}

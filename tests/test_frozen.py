@@ -8,8 +8,8 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from openai_meter.frozen import maker
-from openai_meter.usage import Usage
+from openai_meter.core.fast_init import maker
+from openai_meter.core.usage import Usage
 
 make = maker(Usage)
 

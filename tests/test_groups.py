@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import openai_meter
-from openai_meter import Call, ConfigurationError, Usage, groups, track
-from openai_meter.store import DIMENSIONS, UNATTRIBUTED, Store
-from openai_meter.usage import COUNTS
+from openai_meter import Call, ConfigurationError, Usage, track
+from openai_meter.core import dimensions as groups
+from openai_meter.core.usage import COUNTS
+from openai_meter.metering.store import DIMENSIONS, UNATTRIBUTED, Store
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BASE = Call("id", START, 0.1, "chat.completions", "openai", "m", "m", "ok", Usage(1, 2, 3), "api")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_meter.answers import Reading
-from openai_meter.endpoints import find
-from openai_meter.handed import MANUAL, read_handed
+from openai_meter.usage.endpoints import find
+from openai_meter.usage.external import MANUAL, read_handed
+from openai_meter.usage.responses import Reading
 
 ANSWERS = Path(__file__).parent / "data" / "answers"
 RECORDINGS = Path(os.environ.get("OPENAI_METER_RECORDINGS", "no directory")) / "recordings.jsonl"

@@ -24,13 +24,13 @@ from test_pulse import DOLLAR, call, metered, take
 from test_runner import ENVIRONMENT, PYTHON
 
 from openai_meter import ConfigurationError, Threshold
-from openai_meter.live import words
-from openai_meter.live.commands import seconds_of
-from openai_meter.live.feeds import AwayError, Source, feed_of, limits_of
-from openai_meter.live.frames import Page, frame
-from openai_meter.live.line import FIELDS, checked_form
-from openai_meter.messages import language
-from openai_meter.pulse import Pulse
+from openai_meter.cli.live import words
+from openai_meter.cli.live.commands import seconds_of
+from openai_meter.cli.live.feeds import AwayError, Source, feed_of, limits_of
+from openai_meter.cli.live.frames import Page, frame
+from openai_meter.cli.live.line import FIELDS, checked_form
+from openai_meter.core.locale import language
+from openai_meter.metering.pulse import Pulse
 
 Run = Callable[..., str]
 

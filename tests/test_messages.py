@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_meter import ConfigurationError, messages
-from openai_meter.messages import choice, en
+from openai_meter import ConfigurationError
+from openai_meter.core import locale as messages
+from openai_meter.core.locale import choice, en
 
 LANGUAGES = messages.languages()
 OTHERS = [code for code in LANGUAGES if code != "en"]

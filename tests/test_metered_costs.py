@@ -18,8 +18,8 @@ from openai import OpenAI, OpenAIError
 
 import openai_meter
 from openai_meter import Meter, Price
-from openai_meter.demo.loopback import Answer, Request
-from openai_meter.demo.server import DemoServer
+from openai_meter.testing.fake_api.loopback import Answer, Request
+from openai_meter.testing.fake_api.server import DemoServer
 
 HOSTS = {"127.0.0.1": "openai"}
 MESSAGES: Any = [{"role": "user", "content": "Bonjour"}]
@@ -299,7 +299,7 @@ def test_a_call_does_not_wait_for_the_price_files(api: Any, monkeypatch: pytest.
 
 def test_broken_price_files_break_nothing(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where prices cannot be read, calls are counted and unpriced, and the fault is counted."""
-    openai_meter.faults.reraise = False
+    openai_meter.core.faults.reraise = False
     meter = Meter()
     monkeypatch.setattr(type(meter.prices), "warm", lambda _: 1 / 0)
     openai_meter.install(meter=meter, hosts=HOSTS)
@@ -331,7 +331,7 @@ def test_a_child_prices_on_its_own() -> None:
     program = """
 import os, sys, openai_meter
 from openai import OpenAI
-from openai_meter.demo.server import DemoServer
+from openai_meter.testing.fake_api.server import DemoServer
 meter = openai_meter.install(hosts={"127.0.0.1": "openai"})
 with DemoServer() as server:
     ask = lambda: OpenAI(base_url=server.base_url, api_key="x").embeddings.create(

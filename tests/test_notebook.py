@@ -11,9 +11,9 @@ import openai  # noqa: F401 - shells look names up in what is imported
 import pytest
 
 import openai_meter
-from openai_meter.messages import language
+from openai_meter.core.locale import language
+from openai_meter.instrumentation.http import seam
 from openai_meter.reports.html import as_html
-from openai_meter.seam import seam
 from openai_meter.testing import fake_client
 
 EVIL = "<script>alert('x')</script>&\"'"

@@ -18,9 +18,10 @@ import rules
 from rules import MODEL, chat
 
 import openai_meter
-from openai_meter import Call, ConfigurationError, Meter, Usage, faults
-from openai_meter.call import new_call_id
-from openai_meter.demo.loopback import Answer, LoopbackServer
+from openai_meter import Call, ConfigurationError, Meter, Usage
+from openai_meter.core import faults
+from openai_meter.core.call import new_call_id
+from openai_meter.testing.fake_api.loopback import Answer, LoopbackServer
 
 pytest.importorskip("opentelemetry.sdk.metrics", reason="no SDK of OpenTelemetry: its metrics are NOT tested")
 
@@ -30,8 +31,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 
 from openai_meter import otel
-from openai_meter.otel import telemetry as telemetries
-from openai_meter.sinks import Watched
+from openai_meter.exporters.otel import telemetry as telemetries
+from openai_meter.metering.sinks import Watched
 
 LATEST = "gen_ai_latest_experimental"
 MINE = {
@@ -603,7 +604,7 @@ def test_a_finalizer_or_a_handler_in_the_middle_of_a_span_does_not_hang(metered,
             done.join(20)
             assert not done.is_alive()
             assert not span._attributes
-        assert openai_meter.worker.worker.drain()
+        assert openai_meter.core.background.worker.drain()
         assert span.attributes["openai_meter.calls"] == 1
 
 
@@ -628,7 +629,7 @@ def test_signal_handlers_that_call_lose_nothing(api, metered, tracer):
                 span.set_attribute("own", plain)
                 plain += 1
             signal.setitimer(signal.ITIMER_REAL, 0)
-            assert openai_meter.worker.worker.drain()
+            assert openai_meter.core.background.worker.drain()
             telemetries._spans._empty_inbox()
             assert span.attributes["openai_meter.calls"] == made + plain
     finally:

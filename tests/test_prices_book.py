@@ -10,10 +10,10 @@ from fractions import Fraction
 
 import pytest
 
+from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
-from openai_meter.prices import Billable, Cost, CostLine, CurrentRate, Deployment, Price, PriceBook
-from openai_meter.prices import catalog as catalog_module
-from openai_meter.usage import Usage
+from openai_meter.pricing import Billable, Cost, CostLine, CurrentRate, Deployment, Price, PriceBook
+from openai_meter.pricing import catalog as catalog_module
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PLAIN = Usage(1000, 100, 1100)

@@ -10,8 +10,8 @@ from fractions import Fraction
 
 import pytest
 
-from openai_meter.prices.catalog import _KEYS, PASSED_OVER, Catalog, _spelled_out
-from openai_meter.prices.values import SLOTS
+from openai_meter.pricing.catalog import _KEYS, PASSED_OVER, Catalog, _spelled_out
+from openai_meter.pricing.types import SLOTS
 
 TODAY = date(2026, 11, 22)
 CATALOG = Catalog()
@@ -111,8 +111,8 @@ def test_nothing_is_read_before_the_first_cost() -> None:
     """Making a price book imports neither genai-prices nor pydantic; the first cost does."""
     program = """
 import sys
-from openai_meter.prices import PriceBook, Price, Billable
-from openai_meter.usage import Usage
+from openai_meter.pricing import PriceBook, Price, Billable
+from openai_meter.core.usage import Usage
 book = PriceBook({"m": Price(input=1)}, models={"a": "b"}, discount=0.1)
 assert not {"genai_prices", "pydantic", "tomllib.x"} & set(sys.modules)
 book.cost(Billable(Usage(1, 1, 2), "gpt-5.4"))

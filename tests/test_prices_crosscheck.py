@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from openai_meter.prices import PriceBook
+from openai_meter.pricing import PriceBook
 
 SPEC = find_spec("openai_cost_calculator")
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from openai_meter.facts import answer_facts, completion_window, provider_cost, request_facts
-from openai_meter.usage import Usage
+from openai_meter.core.usage import Usage
+from openai_meter.usage.billing_details import answer_facts, completion_window, provider_cost, request_facts
 
 SVG = {"model": "m", "input_tokens": 1, "output_tokens": 2, "reasoning_tokens": 1, "total_tokens": 3}
 

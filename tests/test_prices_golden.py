@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from openai_meter.answers import Reading, read_response
-from openai_meter.facts import answer_facts, completion_window, request_facts
-from openai_meter.prices import Billable, Deployment, PriceBook
-from openai_meter.usage import Usage
+from openai_meter.core.usage import Usage
+from openai_meter.pricing import Billable, Deployment, PriceBook
+from openai_meter.usage.billing_details import answer_facts, completion_window, request_facts
+from openai_meter.usage.responses import Reading, read_response
 
 SHARED = os.environ.get("OPENAI_METER_SHARED")
 if SHARED is not None and not Path(SHARED, "pricing_golden.jsonl").is_file():

@@ -7,12 +7,12 @@ from fractions import Fraction
 
 import pytest
 
+from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
-from openai_meter.prices import Billable, PriceBook
-from openai_meter.prices.catalog import Catalog
-from openai_meter.prices.lookup import Books
-from openai_meter.prices.overlay import BUNDLED, load_overlay, parse_overlay
-from openai_meter.usage import Usage
+from openai_meter.pricing import Billable, PriceBook
+from openai_meter.pricing.catalog import Catalog
+from openai_meter.pricing.lookup import Books
+from openai_meter.pricing.overlay import BUNDLED, load_overlay, parse_overlay
 
 OVERLAY = load_overlay(BUNDLED, "overlay", strict=True)
 BOOKS = Books((OVERLAY,), Catalog())

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_meter.prices import Billable, PriceBook
-from openai_meter.prices.rates import split
-from openai_meter.usage import COUNTS, Usage
+from openai_meter.core.usage import COUNTS, Usage
+from openai_meter.pricing import Billable, PriceBook
+from openai_meter.pricing.rates import split
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 BOOK = PriceBook()

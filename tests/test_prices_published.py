@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from openai_meter.prices import Billable, PriceBook
-from openai_meter.usage import Usage
+from openai_meter.core.usage import Usage
+from openai_meter.pricing import Billable, PriceBook
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 BOOK = PriceBook()

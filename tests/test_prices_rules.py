@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from openai_meter.facts import answer_facts, completion_window, request_facts
-from openai_meter.prices import Billable, Deployment, PriceBook
-from openai_meter.usage import Usage, read_usage
+from openai_meter.core.usage import Usage, read_usage
+from openai_meter.pricing import Billable, Deployment, PriceBook
+from openai_meter.usage.billing_details import answer_facts, completion_window, request_facts
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 BOOK = PriceBook()

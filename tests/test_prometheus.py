@@ -26,17 +26,18 @@ import rules
 from rules import MODEL, chat
 
 import openai_meter
-from openai_meter import Call, ConfigurationError, Meter, Price, Usage, dashboards
-from openai_meter.call import new_call_id
-from openai_meter.messages import languages
+from openai_meter import Call, ConfigurationError, Meter, Price, Usage
+from openai_meter.core.call import new_call_id
+from openai_meter.core.locale import languages
+from openai_meter.exporters import grafana as dashboards
 
 client = pytest.importorskip("prometheus_client", reason="without the extra [prometheus], its metrics are NOT tested")
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics  # noqa: E402
 from prometheus_client.parser import text_string_to_metric_families as read_text  # noqa: E402
 
+from openai_meter.exporters.prometheus.sources import SERIES  # noqa: E402
 from openai_meter.prometheus import COUNTERS, Collector, exposition  # noqa: E402
-from openai_meter.prometheus.sources import SERIES  # noqa: E402
 
 NEEDED = os.environ.get("CI") == "true"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; q=0.5, text/plain; version=0.0.4; q=0.1"
@@ -269,7 +270,7 @@ def test_a_forked_child_counts_from_zero():
         import os, threading
         import openai_meter
         from openai_meter.prometheus import Collector, exposition
-        from openai_meter.prometheus import sources
+        from openai_meter.exporters.prometheus import sources
         from test_prometheus import call, shown
         meter = openai_meter.Meter()
         for _ in range(3):
@@ -336,13 +337,13 @@ def test_registries_tell_collectors_apart(meter):
 
 def test_a_fault_does_not_reach_a_scrape(meter, monkeypatch):
     """If totals cannot be made into metrics, there are none, and the registry's other metrics are shown."""
-    openai_meter.faults.reraise = False
+    openai_meter.core.faults.reraise = False
     registry = client.CollectorRegistry()
     registry.register(Collector(meter))
     client.Counter("of_the_program", "One of its own.", registry=registry)
     monkeypatch.setattr(meter, "ever", lambda past: 1 / 0)
     assert b"of_the_program_total 0.0" in client.generate_latest(registry)
-    assert openai_meter.faults.kinds() == {"making metrics for Prometheus: ZeroDivisionError": 1}
+    assert openai_meter.core.faults.kinds() == {"making metrics for Prometheus: ZeroDivisionError": 1}
 
 
 def test_without_the_client_a_sentence_says_what_to_install():

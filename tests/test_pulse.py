@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_meter import Call, ConfigurationError, Meter, Usage
-from openai_meter.call import new_call_id
-from openai_meter.money import usd
-from openai_meter.pulse import GROUPS, SLICES, Group, Pulse, of_meter
-from openai_meter.sums import Totals
-from openai_meter.thresholds import Burn, Threshold
+from openai_meter.alerts import Burn, Threshold
+from openai_meter.core.call import new_call_id
+from openai_meter.core.money import usd
+from openai_meter.core.totals import Totals
+from openai_meter.metering.pulse import GROUPS, SLICES, Group, Pulse, of_meter
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DOLLAR = 10**12

@@ -11,11 +11,11 @@ from pathlib import Path
 import openai  # noqa: F401 - what only inner runs import is gone after each
 import pytest
 
-import openai_meter.prices
+import openai_meter.pricing
 import openai_meter.reports.tables
 import openai_meter.testing
-from openai_meter.messages import language
-from openai_meter.seam import seam
+from openai_meter.core.locale import language
+from openai_meter.instrumentation.http import seam
 
 pytest_plugins = ["pytester"]
 
@@ -324,7 +324,7 @@ def test_the_summary_counts_every_call_once(run):
 
 def test_the_summary_speaks_french(run, monkeypatch):
     """In French it is French."""
-    monkeypatch.setattr("openai_meter.messages.language", lambda lang=None: language("fr"))
+    monkeypatch.setattr("openai_meter.core.locale.language", lambda lang=None: language("fr"))
     result = run(SPENDERS, "--openai-meter")
     result.stdout.fnmatch_lines(["Les tests les plus chers :"])
 

@@ -9,7 +9,7 @@ import pytest
 
 import openai_meter
 from openai_meter import MissingExtraError
-from openai_meter.demo.server import DemoServer
+from openai_meter.testing.fake_api.server import DemoServer
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)

@@ -35,7 +35,8 @@ from openai import AsyncOpenAI, OpenAI
 from replay import MODES, Line, Outcome, Player, Runner, asked, differences, load, play, run_now
 
 import openai_meter
-from openai_meter import Call, Meter, observe
+from openai_meter import Call, Meter
+from openai_meter.metering import pending as observe
 
 DIRECTORY = os.environ.get("OPENAI_METER_RECORDINGS", "")
 LINES = load(DIRECTORY) if DIRECTORY else []

@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 import openai_meter
-from openai_meter import Call, ConfigurationError, Meter, Totals, Usage, messages
-from openai_meter.money import usd
-from openai_meter.reports import exports, text, values, words
+from openai_meter import Call, ConfigurationError, Meter, Totals, Usage
+from openai_meter.core import locale as messages
+from openai_meter.core.money import usd
+from openai_meter.metering.store import DIMENSIONS, Unpriced
+from openai_meter.reports import exports, text, words
+from openai_meter.reports import report as values
 from openai_meter.reports.renderers import RENDERERS
-from openai_meter.reports.values import REPORTS, Report, Row
-from openai_meter.store import DIMENSIONS, Unpriced
+from openai_meter.reports.report import REPORTS, Report, Row
 
 SINCE = datetime(2025, 10, 14, 13, 30, 45, tzinfo=UTC)
 UNTIL = SINCE + timedelta(minutes=15, seconds=20)

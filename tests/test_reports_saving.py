@@ -16,7 +16,7 @@ from test_reports_forms import CALL, GUIDE, metered
 
 from openai_meter import ConfigurationError, Meter
 from openai_meter.reports import saving
-from openai_meter.reports.values import Report
+from openai_meter.reports.report import Report
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ import rules
 from rules import HELLO, MODEL, chat
 
 import openai_meter
-from openai_meter.call import Call, new_call_id
-from openai_meter.sums import Sum
-from openai_meter.usage import Usage
+from openai_meter.core.call import Call, new_call_id
+from openai_meter.core.totals import Sum
+from openai_meter.core.usage import Usage
 
 
 @pytest.fixture
@@ -399,7 +399,7 @@ def test_signals_and_finalizers_do_not_hang():
 import faulthandler, gc, signal, sys, io
 faulthandler.dump_traceback_later(45, exit=True)
 import openai_meter, rules
-from openai_meter import tariff
+from openai_meter.pricing import loading as tariff
 meter = openai_meter.install(recent=50)
 meter.to_dict()
 tariff.prepare()  # what the first call imports is imported before the storm: in it, that would take for ever

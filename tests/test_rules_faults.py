@@ -12,10 +12,16 @@ import rules
 from rules import CORE, MODEL, SHAPES, chat
 
 import openai_meter
-from openai_meter import answers, bodies, faults, hosts, observe, seam, streams
-from openai_meter.bounded import Bounded
-from openai_meter.meter import Meter
-from openai_meter.store import Store
+from openai_meter.core import faults
+from openai_meter.core.bounded import Bounded
+from openai_meter.instrumentation import http as seam
+from openai_meter.instrumentation import streams
+from openai_meter.metering import pending as observe
+from openai_meter.metering.meter import Meter
+from openai_meter.metering.store import Store
+from openai_meter.usage import bodies
+from openai_meter.usage import providers as hosts
+from openai_meter.usage import responses as answers
 
 MARKER = "a-secret-prompt-7f3a"
 

@@ -15,7 +15,7 @@ import faulthandler, os, signal, sys, threading, gc, json, warnings
 warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 faulthandler.dump_traceback_later(45, exit=True)
 import openai_meter, rules
-from openai_meter.seam import seam
+from openai_meter.instrumentation.http import seam
 from rules import chat
 meter = openai_meter.install()
 
@@ -71,7 +71,7 @@ with rules.Api() as api, rules.sync_client(api) as client:
     background = client.responses.create(model="m", input="hi", background=True)
     def work():
         seen = len(meter.pending)
-        from openai_meter.observe import finish_open_streams
+        from openai_meter.metering.pending import finish_open_streams
         finish_open_streams()
         return [seen, meter.totals.calls]
     print(forked(work), len(meter.pending))
@@ -121,7 +121,7 @@ with rules.Api() as api, rules.sync_client(api) as client:
 def test_children_of_a_busy_parent_do_not_hang():
     """Ten forks while threads of the parent meter, read and install: each child calls and counts exactly one."""
     out = program("""
-from openai_meter import messages
+from openai_meter.core import locale as messages
 library = rules.http_library()
 def answer(request):
     return library.Response(200, json=rules.usage_body())
@@ -261,7 +261,7 @@ threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
 chat(client)""",
     "in a call": """
 import threading
-from openai_meter.demo.loopback import Answer, LoopbackServer
+from openai_meter.testing.fake_api.loopback import Answer, LoopbackServer
 reached = threading.Event()
 def never(request):
     reached.set()

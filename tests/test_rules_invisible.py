@@ -20,7 +20,7 @@ from openai.types.chat import ChatCompletion
 from rules import HELLO, MODEL, chat
 
 import openai_meter
-from openai_meter.demo.loopback import Answer, LoopbackServer
+from openai_meter.testing.fake_api.loopback import Answer, LoopbackServer
 
 BOTH = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 
@@ -239,7 +239,7 @@ def test_one_options_object_can_be_sent_again_and_again(api, meter):
 @pytest.mark.parametrize("wrong", [(), (ChatCompletion,), (ChatCompletion, None), (ChatCompletion, "nonsense")])
 def test_wrong_arguments_of_request_raise_the_error_of_the_sdk(api, monkeypatch, wrong):
     """A wrong call of ``client.request`` raises the same type of error, and is no fault of the meter's reader."""
-    monkeypatch.setattr("openai_meter.faults.reraise", False)
+    monkeypatch.setattr("openai_meter.core.faults.reraise", False)
     with rules.sync_client(api) as client:
         with pytest.raises(Exception) as bare:
             client.request(*wrong)

@@ -16,11 +16,16 @@ import rules
 from rules import MODEL, chat
 
 import openai_meter
-from openai_meter import bodies, endpoints, hosts, observe, seam, store, streams
-from openai_meter.bounded import Bounded
-from openai_meter.call import Call, new_call_id
-from openai_meter.demo.loopback import Answer, LoopbackServer
-from openai_meter.usage import Usage
+from openai_meter.core.bounded import Bounded
+from openai_meter.core.call import Call, new_call_id
+from openai_meter.core.usage import Usage
+from openai_meter.instrumentation import http as seam
+from openai_meter.instrumentation import streams
+from openai_meter.metering import pending as observe
+from openai_meter.metering import store
+from openai_meter.testing.fake_api.loopback import Answer, LoopbackServer
+from openai_meter.usage import bodies, endpoints
+from openai_meter.usage import providers as hosts
 
 
 @pytest.fixture(autouse=True)

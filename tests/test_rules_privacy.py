@@ -11,8 +11,15 @@ import rules
 from rules import MODEL, chat
 
 import openai_meter
-from openai_meter import endpoints, faults, heard, hosts, observe, seam, streams, worker
-from openai_meter.demo.loopback import Answer
+from openai_meter.core import background as worker
+from openai_meter.core import faults
+from openai_meter.instrumentation import http as seam
+from openai_meter.instrumentation import streams
+from openai_meter.metering import pending as observe
+from openai_meter.testing.fake_api.loopback import Answer
+from openai_meter.usage import endpoints
+from openai_meter.usage import providers as hosts
+from openai_meter.usage import transcript as heard
 
 MODULES = (openai_meter, endpoints, faults, heard, hosts, observe, seam, streams, worker)
 SECRET = "zq-secret-5d1e8a"

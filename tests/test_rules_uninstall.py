@@ -18,7 +18,7 @@ from openai._base_client import AsyncAPIClient, SyncAPIClient
 from rules import chat
 
 import openai_meter
-from openai_meter.patching import tree
+from openai_meter.core.patching import tree
 
 NAMES = ("request", "copy", "with_options")
 
@@ -268,7 +268,7 @@ def test_patches_do_not_pile_up_under_somebody_who_stays(api):
     openai_meter.install()
     foreign = Foreign("closure", SyncAPIClient)
     foreign.on()
-    from openai_meter.seam import seam
+    from openai_meter.instrumentation.http import seam
 
     meter, lengths = openai_meter.get_meter(), []
     with rules.sync_client(api) as client:
@@ -283,7 +283,7 @@ def test_patches_do_not_pile_up_under_somebody_who_stays(api):
 
 def test_patches_do_not_pile_up_under_somebody_who_throws_us_out(api):
     """Fifty rounds in which somebody puts the SDK's own function over ours leave no list of dead patches."""
-    from openai_meter.seam import seam
+    from openai_meter.instrumentation.http import seam
 
     sdk, lengths = vars(SyncAPIClient)["request"], []
     for _ in range(50):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import openai_meter
-from openai_meter.demo.server import DemoServer
+from openai_meter.testing.fake_api.server import DemoServer
 
 PROGRAMS = Path(__file__).parent / "data" / "programs"
 PYTHON = [sys.executable, "-W", "error"]

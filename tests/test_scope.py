@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import openai_meter
-from openai_meter import ConfigurationError, scope, track
-from openai_meter.scope import NOWHERE, bind, current, surroundings, tag
+from openai_meter import ConfigurationError, track
+from openai_meter.metering import attribution as scope
+from openai_meter.metering.attribution import NOWHERE, bind, current, surroundings, tag
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,8 @@ import pytest
 from openai._compat import model_copy
 from openai._models import FinalRequestOptions
 
-from openai_meter import sdk, seam
+from openai_meter.instrumentation import http as seam
+from openai_meter.instrumentation import sdk
 
 
 def copied(options: Any, parser: Any) -> Any:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from openai_meter.server import create_app
 from openai_meter.server.app import EVENTS, ROUTES
-from openai_meter.server.problems import CODES
+from openai_meter.server.errors import CODES
 from openai_meter.server.schemas import SCHEMAS
 
 schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis: the API's description is NOT tried")

@@ -24,8 +24,8 @@ from api import call, filled, kept
 
 import openai_meter
 from openai_meter import ConfigurationError
-from openai_meter.demo.server import DemoServer
 from openai_meter.server import events, start
+from openai_meter.testing.fake_api.server import DemoServer
 
 PATIENCE = 20.0
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUNBUFFERED": "1"}

@@ -11,8 +11,8 @@ from api import call, kept
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_meter.server.fresh import Fresh
-from openai_meter.server.windows import PERIODS, label, starts, window_of
+from openai_meter.server.cache import Fresh
+from openai_meter.server.time_windows import PERIODS, label, starts, window_of
 
 ZONES = st.sampled_from(["UTC", "Europe/Paris", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
 FIRST = datetime(2020, 1, 1, tzinfo=UTC)

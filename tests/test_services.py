@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from openai import OpenAI
 
 import openai_meter
-from openai_meter import Call, ConfigurationError, Meter, Price, Usage, faults
-from openai_meter.demo.server import DemoServer
-from openai_meter.services import ModelStats, undated
+from openai_meter import Call, ConfigurationError, Meter, Price, Usage
+from openai_meter.core import faults
+from openai_meter.metering.manual import ModelStats, undated
+from openai_meter.testing.fake_api.server import DemoServer
 
 MESSAGES: Any = [{"role": "user", "content": "Bonjour"}]
 
@@ -257,7 +258,7 @@ def test_a_fault_while_counting_costs_no_call(own: Meter, monkeypatch: pytest.Mo
     def broken(*_: Any) -> Any:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("openai_meter.prices.PriceBook.cost", broken)
+    monkeypatch.setattr("openai_meter.pricing.PriceBook.cost", broken)
     call = own.track_call("m", 1, 1)
     assert (call.cost, own.totals.calls) == (None, 2)
     assert faults.count() == 1

@@ -18,9 +18,9 @@ from shapes import (
 )
 
 import openai_meter
-from openai_meter.demo.answers import json_answer
-from openai_meter.demo.loopback import Answer
-from openai_meter.seam import seam
+from openai_meter.instrumentation.http import seam
+from openai_meter.testing.fake_api.handlers import json_answer
+from openai_meter.testing.fake_api.loopback import Answer
 
 pytest_plugins = ("shapes",)
 

@@ -9,7 +9,7 @@ from openai.types import AudioResponseFormat
 from shapes import Said, act, needs, old_api, row, sends
 
 import openai_meter
-from openai_meter.demo.loopback import Answer
+from openai_meter.testing.fake_api.loopback import Answer
 
 pytest_plugins = ("shapes",)
 

@@ -27,8 +27,8 @@ from shapes import (
 )
 
 import openai_meter
-from openai_meter.demo.answers import data_frames, event_answer, json_answer
-from openai_meter.demo.loopback import Answer, Hangup
+from openai_meter.testing.fake_api.handlers import data_frames, event_answer, json_answer
+from openai_meter.testing.fake_api.loopback import Answer, Hangup
 
 pytest_plugins = ("shapes",)
 

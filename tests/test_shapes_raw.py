@@ -19,7 +19,7 @@ from shapes import (
     sends,
 )
 
-from openai_meter.demo.loopback import Answer
+from openai_meter.testing.fake_api.loopback import Answer
 
 pytest_plugins = ("shapes",)
 

@@ -32,7 +32,7 @@ from shapes import (
 )
 
 import openai_meter
-from openai_meter.demo.answers import event_answer, frame
+from openai_meter.testing.fake_api.handlers import event_answer, frame
 
 pytest_plugins = ("shapes",)
 

@@ -11,9 +11,10 @@ import rules
 from rules import chat
 
 import openai_meter
-from openai_meter import Call, Meter, faults
-from openai_meter.sinks import Sink
-from openai_meter.tariff import WAITING
+from openai_meter import Call, Meter
+from openai_meter.core import faults
+from openai_meter.metering.sinks import Sink
+from openai_meter.pricing.loading import WAITING
 
 
 class Heap:

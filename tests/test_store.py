@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_meter import Call, Usage, groups
-from openai_meter.store import DIMENSIONS, OTHER_MODELS, UNKNOWN_MODEL, Store
-from openai_meter.usage import COUNTS
+from openai_meter import Call, Usage
+from openai_meter.core import dimensions as groups
+from openai_meter.core.usage import COUNTS
+from openai_meter.metering.store import DIMENSIONS, OTHER_MODELS, UNKNOWN_MODEL, Store
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BASE = Call("id", START, 0.1, "chat.completions", "openai", "m", "m", "ok", Usage(1, 2, 3), "api")

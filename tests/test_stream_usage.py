@@ -14,10 +14,10 @@ from openai import AsyncStream, Stream, UnprocessableEntityError
 from rules import MODEL, chat
 
 import openai_meter
-from openai_meter import asking
-from openai_meter.demo.answers import data_frames, event_answer, json_answer
-from openai_meter.demo.loopback import Answer, LoopbackServer
 from openai_meter.errors import ConfigurationError
+from openai_meter.instrumentation import include_usage as asking
+from openai_meter.testing.fake_api.handlers import data_frames, event_answer, json_answer
+from openai_meter.testing.fake_api.loopback import Answer, LoopbackServer
 
 TOLD = {"prompt_tokens": 17, "completion_tokens": 6, "total_tokens": 23}
 HOSTS = {"127.0.0.1": "openai"}
@@ -431,7 +431,7 @@ def test_settings_that_mean_nothing_are_refused(wrong):
     """A setting that is no word and no list of hosts is a configuration error, and nothing is installed."""
     with pytest.raises(ConfigurationError, match="stream_usage"):
         openai_meter.install(stream_usage=wrong)
-    assert openai_meter.seam.seam.installed is None
+    assert openai_meter.instrumentation.http.seam.installed is None
 
 
 def test_the_setting_can_come_from_the_environment(host, monkeypatch):

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_meter.answers import Reading
-from openai_meter.endpoints import ENDPOINTS
-from openai_meter.meter import Meter
-from openai_meter.money import Cost
-from openai_meter.prices import Billable, Price
-from openai_meter.tariff import Tariff
-from openai_meter.usage import Usage
+from openai_meter.core.money import Cost
+from openai_meter.core.usage import Usage
+from openai_meter.metering.meter import Meter
+from openai_meter.pricing import Billable, Price
+from openai_meter.pricing.loading import Tariff
+from openai_meter.usage.endpoints import ENDPOINTS
+from openai_meter.usage.responses import Reading
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PLAIN = Usage(1_000, 100, 1_100)

@@ -14,8 +14,9 @@ import pytest
 from openai import AzureOpenAI
 
 import openai_meter
-from openai_meter import ConfigurationError, Price, observe, testing
-from openai_meter.seam import seam
+from openai_meter import ConfigurationError, Price, testing
+from openai_meter.instrumentation.http import seam
+from openai_meter.metering import pending as observe
 from openai_meter.testing import (
     FakeAPI,
     capture,

@@ -14,8 +14,8 @@ import rules
 
 import openai_meter
 from openai_meter import ConfigurationError, track
-from openai_meter.scope import NOWHERE, current, surroundings, tag
-from openai_meter.threads import threads
+from openai_meter.metering.attribution import NOWHERE, current, surroundings, tag
+from openai_meter.metering.thread_context import threads
 
 SUBMIT = vars(ThreadPoolExecutor)["submit"]
 START = vars(threading.Thread)["start"]
@@ -350,7 +350,7 @@ def test_a_forked_child_follows_too(followed):
 import os, threading
 from concurrent.futures import ThreadPoolExecutor
 import openai_meter
-from openai_meter.scope import current, tag
+from openai_meter.metering.attribution import current, tag
 openai_meter.install(threads=True)
 with tag(agent="a"):
     child = os.fork() if hasattr(os, "fork") else 0

@@ -15,10 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_meter import Call, ConfigurationError, Usage, faults
-from openai_meter.messages import languages
-from openai_meter.money import usd
-from openai_meter.thresholds import DEFAULTS, METRICS, Alert, Threshold, Thresholds, read_thresholds, watch
+from openai_meter import Call, ConfigurationError, Usage
+from openai_meter.alerts import DEFAULTS, METRICS, Alert, Threshold, Thresholds, read_thresholds
+from openai_meter.alerts import monitor as watch
+from openai_meter.core import faults
+from openai_meter.core.locale import languages
+from openai_meter.core.money import usd
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DOLLAR = 10**12

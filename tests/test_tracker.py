@@ -21,9 +21,10 @@ from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
 import openai_meter
-from openai_meter import Call, ConfigurationError, Meter, Price, Usage, faults, tracker
-from openai_meter.demo.server import DemoServer
-from openai_meter.demo.workflow import Needs as NeedAnalysisResponse
+from openai_meter import Call, ConfigurationError, Meter, Price, Usage, tracker
+from openai_meter.core import faults
+from openai_meter.testing.fake_api.server import DemoServer
+from openai_meter.testing.fake_api.workflow import Needs as NeedAnalysisResponse
 from openai_meter.tracker import TokenTracker, get_global_tracker
 
 MESSAGES: Any = [{"role": "user", "content": "Bonjour"}]
@@ -465,7 +466,7 @@ def test_who_is_not_named_is_whom_the_code_around_names(mine: TokenTracker) -> N
 def test_a_fault_costs_a_record_at_most(mine: TokenTracker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where reading breaks inside, the program hears nothing, and the call counts as unknown."""
     faults.reraise = False
-    monkeypatch.setattr("openai_meter.handed._row", lambda _: 1 / 0)
+    monkeypatch.setattr("openai_meter.usage.external._row", lambda _: 1 / 0)
     call = mine.track_response(nano(), "a")
     assert isinstance(call, Call)
     assert not call.usage.known

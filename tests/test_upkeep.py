@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the ledger is NOT tested")
 
 from openai_meter import Call, Usage
-from openai_meter.call import new_call_id
+from openai_meter.core.call import new_call_id
 from openai_meter.ledger import Ledger
 
 Run = Callable[..., str]

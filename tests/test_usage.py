@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_meter import usage as usage_module
-from openai_meter.usage import COUNTS, Usage, count, fields_of, read_usage, seconds
+from openai_meter.core import usage as usage_module
+from openai_meter.core.usage import COUNTS, Usage, count, fields_of, read_usage, seconds
 
 tokens = st.none() | st.integers(0, 10**12)
 usages = st.builds(

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from openai_meter import faults, vocabulary
-from openai_meter.vocabulary import VOCABULARIES, Vocabulary
+from openai_meter.core import faults
+from openai_meter.usage.estimation import encodings as vocabulary
+from openai_meter.usage.estimation.encodings import VOCABULARIES, Vocabulary
 
 # A vocabulary of single bytes and of two words: enough to tell that it was loaded.
 TINY = b"".join(
@@ -320,7 +321,7 @@ def test_a_fork_in_the_middle_of_loading(cached: Path, monkeypatch: pytest.Monke
 
 FORKING = """
 import os, threading, time
-from openai_meter import vocabulary
+from openai_meter.usage.estimation import encodings as vocabulary
 vocabulary.encoding("o200k_base")
 children = []
 for _ in range(5):
@@ -344,7 +345,7 @@ def test_children_of_a_loading_process_load_themselves() -> None:
 
 LIGHT = """
 import json, sys
-import openai_meter.vocabulary as v
+import openai_meter.usage.estimation.encodings as v
 before = set(sys.modules)
 v.warm()
 print(json.dumps(sorted({name.split(".")[0] for name in set(sys.modules) - before})))
@@ -386,7 +387,7 @@ def test_the_real_ones_are_found_without_the_network(monkeypatch: pytest.MonkeyP
 
 
 ALONE = """
-from openai_meter.estimates import estimate_call
+from openai_meter.usage.estimation import estimate_call
 body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello there"}]}
 found = estimate_call("chat.completions", body, None, None, wait=True)
 print(found.usage.input_tokens, found.source)

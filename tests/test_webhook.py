@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_meter import ConfigurationError, MissingExtraError
-from openai_meter.webhook import Webhook, addresses, values
-from openai_meter.webhook.bodies import Letter, write
-from openai_meter.webhook.values import read_webhooks, shown
+from openai_meter.alerts.webhook import Webhook, addresses
+from openai_meter.alerts.webhook import config as values
+from openai_meter.alerts.webhook.config import read_webhooks, shown
+from openai_meter.alerts.webhook.payloads import Letter, write
 
 standardwebhooks = pytest.importorskip(
     "standardwebhooks", reason="the extra [webhook] is not installed: signed webhooks are NOT tested"

@@ -13,7 +13,7 @@ import pytest
 
 import openai_meter
 from openai_meter import ConfigurationError, Meter, Threshold
-from openai_meter.webhook import Webhook
+from openai_meter.alerts.webhook import Webhook
 
 pytest.importorskip("standardwebhooks", reason="the extra [webhook] is not installed: signed webhooks are NOT tested")
 
@@ -186,7 +186,7 @@ def test_a_program_ends_although_a_target_is_dead():
 FORKS = """
 import os, sys, openai_meter
 from openai_meter import Threshold
-from openai_meter.webhook import Webhook
+from openai_meter.alerts.webhook import Webhook
 meter = openai_meter.install(thresholds=[Threshold("calls", 1), Threshold("tokens", 10**6)], webhook=sys.argv[1])
 for _ in range(2):
     meter.track_call("gpt-4o-mini", 10, 5)

@@ -11,8 +11,9 @@ from email.utils import format_datetime
 import hooks
 import pytest
 
-from openai_meter.webhook import Webhook, posting
-from openai_meter.webhook.posting import NotPostedError, PrivateAddressError, post
+from openai_meter.alerts.webhook import Webhook
+from openai_meter.alerts.webhook import http as posting
+from openai_meter.alerts.webhook.http import NotPostedError, PrivateAddressError, post
 
 
 @pytest.fixture

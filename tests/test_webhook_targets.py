@@ -11,10 +11,11 @@ from email.utils import format_datetime
 import hooks
 import pytest
 
-from openai_meter import faults
-from openai_meter.webhook import Webhook, targets
-from openai_meter.webhook.posting import NotPostedError
-from openai_meter.webhook.targets import LIMIT, Target
+from openai_meter.alerts.webhook import Webhook
+from openai_meter.alerts.webhook import delivery as targets
+from openai_meter.alerts.webhook.delivery import LIMIT, Target
+from openai_meter.alerts.webhook.http import NotPostedError
+from openai_meter.core import faults
 
 standardwebhooks = pytest.importorskip(
     "standardwebhooks", reason="the extra [webhook] is not installed: signed webhooks are NOT tested"

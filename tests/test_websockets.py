@@ -21,7 +21,10 @@ from rules import got, inside
 from stage import CLIENTS, HANG_UP, HEAR, REALTIME, RESPONSES, WAYS, Stage, Way
 
 import openai_meter
-from openai_meter import faults, seam, sessions, websockets
+from openai_meter.core import faults
+from openai_meter.instrumentation import http as seam
+from openai_meter.instrumentation.websockets import connection as sessions
+from openai_meter.instrumentation.websockets import patch as websockets
 
 # Newer versions of websockets say this of how openai itself uses them.
 pytestmark = pytest.mark.filterwarnings("ignore:connect.. must be used as a context manager:DeprecationWarning")

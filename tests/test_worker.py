@@ -7,8 +7,9 @@ import threading
 
 import pytest
 
-from openai_meter import faults, worker
-from openai_meter.worker import Worker
+from openai_meter.core import background as worker
+from openai_meter.core import faults
+from openai_meter.core.background import Worker
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from openai_meter.money import Amount, usd
-from openai_meter.sums import Sum, Totals, summed
+from openai_meter.core.money import Amount, usd
+from openai_meter.core.totals import Sum, Totals, summed
 
 __all__ = ["Causes", "Comparison", "Side", "compare"]
 

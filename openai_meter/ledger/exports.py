@@ -15,9 +15,9 @@ from importlib import import_module
 from itertools import islice
 from typing import Any, BinaryIO
 
-from openai_meter.call import Call
+from openai_meter.core.call import Call
+from openai_meter.core.usage import COUNTS
 from openai_meter.errors import ConfigurationError, MissingExtraError
-from openai_meter.usage import COUNTS
 
 __all__ = ["COLUMNS", "FORMS", "check", "export"]
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from openai_meter import groups
+from openai_meter.core import dimensions as groups
 from openai_meter.errors import ConfigurationError
 
 __all__ = ["Filters", "make_filters"]
@@ -64,7 +64,7 @@ def _matches(name: str, value: str | None, wanted: Values) -> bool:
         return True
     if name != "model" or not value:
         return False
-    from openai_meter.services import undated  # noqa: PLC0415 - services stand below the ledger
+    from openai_meter.reports.model_stats import undated  # noqa: PLC0415 - services stand below the ledger
 
     return undated(value) in wanted
 

@@ -13,17 +13,17 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openai_meter.call import Call, make_call
+from openai_meter.core.call import Call, make_call
+from openai_meter.core.money import exact, pico, simplest
+from openai_meter.core.totals import NOT_PRICED
+from openai_meter.core.usage import Usage, count, fields_of, read_usage
 from openai_meter.errors import ConfigurationError
-from openai_meter.handed import MANUAL, read_handed
-from openai_meter.ledger.amends import priced
+from openai_meter.ledger.corrections import priced
 from openai_meter.ledger.rows import micros
-from openai_meter.money import exact, pico, simplest
-from openai_meter.sums import NOT_PRICED
-from openai_meter.usage import Usage, count, fields_of, read_usage
+from openai_meter.usage.external import MANUAL, read_handed
 
 if TYPE_CHECKING:
-    from openai_meter.prices import PriceBook
+    from openai_meter.pricing import PriceBook
 
 __all__ = ["Source", "read"]
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from openai_meter import faults
-from openai_meter.call import Call
+from openai_meter.core import faults
+from openai_meter.core.call import Call
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.database import checked_url, spool_folder
-from openai_meter.ledger.readings import Reader
+from openai_meter.ledger.reader import Reader
 from openai_meter.ledger.spool import Spool
 from openai_meter.ledger.stats import Stats
 from openai_meter.ledger.writer import Writer

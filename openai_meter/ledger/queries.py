@@ -14,16 +14,15 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, case, func, literal, select, text
 
-from openai_meter import groups
+from openai_meter.core import dimensions as groups
+from openai_meter.core.totals import Sum, Unpriced, summed
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger import schema
+from openai_meter.ledger.aggregates import SUMS_OF_CALLS, SUMS_OF_DAYS, read_sum
 from openai_meter.ledger.filters import Filters
 from openai_meter.ledger.periods import DAY_US, PERIODS, Segment, Span, segments
 from openai_meter.ledger.rows import micros
 from openai_meter.ledger.rows import moment as of_micros
-from openai_meter.ledger.tallies import SUMS_OF_CALLS, SUMS_OF_DAYS, read_sum
-from openai_meter.store import Unpriced
-from openai_meter.sums import Sum, summed
 
 __all__ = ["PRUNED", "WITHOUT_PRICE", "Question", "ask", "check", "unpriced", "within"]
 

@@ -15,11 +15,11 @@ from math import isfinite
 from operator import attrgetter
 from typing import Any
 
-from openai_meter.call import Call, make_call
+from openai_meter.core.call import Call, make_call
+from openai_meter.core.money import Amount
+from openai_meter.core.usage import COUNTS, Usage
 from openai_meter.ledger import schema
 from openai_meter.ledger.schema import REST
-from openai_meter.money import Amount
-from openai_meter.usage import COUNTS, Usage
 
 __all__ = ["COLUMNS", "Row", "from_row", "micros", "moment", "read_line", "to_row", "written_line"]
 

@@ -19,8 +19,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 
-from openai_meter.money import Amount, simplest
-from openai_meter.usage import COUNTS
+from openai_meter.core.money import Amount, simplest
+from openai_meter.core.usage import COUNTS
 
 __all__ = ["DIMENSIONS", "MIGRATIONS", "REST", "SUMS", "calls", "daily", "halves", "metadata", "migrations", "money"]
 

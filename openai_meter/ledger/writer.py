@@ -22,16 +22,16 @@ from typing import NamedTuple
 from sqlalchemy import URL, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from openai_meter import faults
-from openai_meter.call import Call
+from openai_meter.core import faults
+from openai_meter.core.background import worker
+from openai_meter.core.call import Call
 from openai_meter.errors import LedgerError
 from openai_meter.ledger.database import open_engine, reachable, said_by, writing
+from openai_meter.ledger.inserting import store
 from openai_meter.ledger.migrations import migrate
 from openai_meter.ledger.rows import Row, read_line, to_row, written_line
 from openai_meter.ledger.spool import Segment, Spool
 from openai_meter.ledger.stats import Counts, Stats
-from openai_meter.ledger.storing import store
-from openai_meter.worker import worker
 
 __all__ = ["Writer"]
 

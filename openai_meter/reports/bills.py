@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from openai_meter.messages import Messages, language
-from openai_meter.money import Amount
-from openai_meter.prices import Cost, CostLine, CurrentRate
+from openai_meter.core.locale import Messages, language
+from openai_meter.core.money import Amount
+from openai_meter.pricing import Cost, CostLine, CurrentRate
 from openai_meter.reports import words
 from openai_meter.reports.text import fitting
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from openai_meter.money import simplest
-from openai_meter.reports.values import Report, Row
-from openai_meter.store import Totals
-from openai_meter.usage import Usage
+from openai_meter.core.money import simplest
+from openai_meter.core.totals import Totals
+from openai_meter.core.usage import Usage
+from openai_meter.reports.data import ReportData, Row
 
 __all__ = ["broken_down", "with_models"]
 
@@ -16,7 +16,7 @@ _NAMED = 3
 """How many models a row names; of the others it says how many they are."""
 
 
-def broken_down(report: Report, dimension: str = "model") -> Report:
+def broken_down(report: ReportData, dimension: str = "model") -> ReportData:
     """The report with one dimension as rows below those of the others; to be shown, not to be added up.
 
     A report by that dimension alone is given back as it is.
@@ -35,7 +35,7 @@ def broken_down(report: Report, dimension: str = "model") -> Report:
     return replace(report, dimensions=others, rows=tuple(rows))
 
 
-def with_models(report: Report, name: Callable[[str], str] = str) -> Report:
+def with_models(report: ReportData, name: Callable[[str], str] = str) -> ReportData:
     """A report by something and model as one by that something, which names the models of each row beside it.
 
     The models are a last column of names (``models``), what costs most first; to be shown, not to be added up.

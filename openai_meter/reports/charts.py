@@ -6,11 +6,11 @@ from fractions import Fraction
 
 from rich.cells import cell_len
 
-from openai_meter.messages import Messages
+from openai_meter.core.locale import Messages
+from openai_meter.core.totals import Totals
 from openai_meter.reports import words
+from openai_meter.reports.data import ReportData
 from openai_meter.reports.text import fitting
-from openai_meter.reports.values import Report
-from openai_meter.store import Totals
 
 __all__ = ["chart"]
 
@@ -20,7 +20,7 @@ _NAMES = 40
 _LEAST = 10
 
 
-def chart(report: Report, m: Messages, width: int = 80, encoding: str | None = None) -> str:
+def chart(report: ReportData, m: Messages, width: int = 80, encoding: str | None = None) -> str:
     """A bar for each row, as long as its part of the largest cost; of tokens, where nothing has a price.
 
     Args:

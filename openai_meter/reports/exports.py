@@ -8,10 +8,10 @@ import json
 import re
 from typing import Any
 
-from openai_meter.messages import Messages
-from openai_meter.reports.values import Report, Row
-from openai_meter.store import Totals
-from openai_meter.usage import COUNTS
+from openai_meter.core.locale import Messages
+from openai_meter.core.totals import Totals
+from openai_meter.core.usage import COUNTS
+from openai_meter.reports.data import ReportData, Row
 
 __all__ = ["COLUMNS", "as_json", "cell", "csv_text", "json_text"]
 
@@ -42,7 +42,7 @@ _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")  # noqa: RUF001
 _CONTROL = re.compile(f"[\x00-\x1f{_UNSEEN}]")
 
 
-def json_text(report: Report, _: Messages) -> str:
+def json_text(report: ReportData, _: Messages) -> str:
     """The report as JSON, with all that :meth:`Report.to_dict` gives."""
     return as_json(report.to_dict())
 
@@ -61,7 +61,7 @@ def _escape(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
 
 
-def csv_text(report: Report, _: Messages) -> str:
+def csv_text(report: ReportData, _: Messages) -> str:
     """The rows as CSV (RFC 4180), with a header and without a row of totals; what is unknown is empty.
 
     Numbers are numbers. A name that a spreadsheet would take for a formula has an apostrophe before it, and control

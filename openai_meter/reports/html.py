@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from html import escape
 
-from openai_meter.messages import Messages
+from openai_meter.core.locale import Messages
+from openai_meter.core.totals import Totals
 from openai_meter.reports import words
+from openai_meter.reports.data import ReportData
 from openai_meter.reports.tables import COLUMNS
 from openai_meter.reports.text import shown
-from openai_meter.reports.values import Report
-from openai_meter.store import Totals
 
 __all__ = ["as_html"]
 
@@ -20,7 +20,7 @@ _LEFT, _RIGHT = ' style="text-align: left"', ' style="text-align: right"'
 _BOLD = ' style="font-weight: bold; border-top: 1px solid"'
 
 
-def as_html(report: Report, m: Messages) -> str:
+def as_html(report: ReportData, m: Messages) -> str:
     """The report as a table with its alerts and notes. Everything in it is escaped, names above all."""
     columns = [one for one in COLUMNS if one.rank <= _SHOWN_ALWAYS or one.number(report.totals)]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 
-from openai_meter.messages import Messages
+from openai_meter.core.locale import Messages
 from openai_meter.reports import words
-from openai_meter.reports.values import Report
+from openai_meter.reports.data import ReportData
 
 __all__ = ["compact", "session"]
 
 
-def compact(report: Report, m: Messages, money: Callable[[Decimal], str] = words.dollars) -> str:
+def compact(report: ReportData, m: Messages, money: Callable[[Decimal], str] = words.dollars) -> str:
     """``8 calls | 5,137 tokens | $0.00162 | 1 error``: what is zero is left out, but for the first three."""
     totals = report.totals
     parts = [
@@ -29,6 +29,6 @@ def compact(report: Report, m: Messages, money: Callable[[Decimal], str] = words
     return " | ".join(parts)
 
 
-def session(report: Report, m: Messages) -> str:
+def session(report: ReportData, m: Messages) -> str:
     """``💡 Session: 8 calls | 5,137 tokens | $0.0016``: four decimals, to be put below an answer in a chat."""
     return m("line.session", line=compact(report, m, words.decimals(4)))

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TextIO
 
+from openai_meter.core.locale import Messages, language
 from openai_meter.errors import ConfigurationError
-from openai_meter.messages import Messages, language
 from openai_meter.reports import exports, lines, trees
+from openai_meter.reports.data import ReportData
 from openai_meter.reports.text import fitting
-from openai_meter.reports.values import Report
 
 __all__ = ["RENDERERS", "Renderer", "check", "print_report", "render"]
 
@@ -18,27 +18,27 @@ __all__ = ["RENDERERS", "Renderer", "check", "print_report", "render"]
 class Renderer(NamedTuple):
     """One form of a report."""
 
-    render: Callable[[Report, Messages], str]
+    render: Callable[[ReportData, Messages], str]
     """Makes the text, without a line break at its end."""
     suffixes: tuple[str, ...] = ()
     """The suffixes of files that hold this form."""
-    print: Callable[[Report, Messages, TextIO], None] | None = None
+    print: Callable[[ReportData, Messages, TextIO], None] | None = None
     """Prints it, if there is more to that than writing the text: a terminal's width and colours, an encoding."""
 
 
-def _table(report: Report, m: Messages) -> str:
+def _table(report: ReportData, m: Messages) -> str:
     from openai_meter.reports import tables  # noqa: PLC0415 - rich is only loaded for tables
 
     return tables.table_text(report, m)
 
 
-def _print_table(report: Report, m: Messages, file: TextIO) -> None:
+def _print_table(report: ReportData, m: Messages, file: TextIO) -> None:
     from openai_meter.reports import tables  # noqa: PLC0415
 
     tables.print_table(report, m, file)
 
 
-def _print_json(report: Report, _: Messages, file: TextIO) -> None:
+def _print_json(report: ReportData, _: Messages, file: TextIO) -> None:
     file.write(exports.as_json(report.to_dict(), getattr(file, "encoding", None) or "utf-8") + "\n")
 
 
@@ -64,12 +64,12 @@ def check(name: str) -> Renderer:
     return RENDERERS[name]
 
 
-def render(report: Report, name: str, lang: str | None) -> str:
+def render(report: ReportData, name: str, lang: str | None) -> str:
     """A report as text; see :meth:`Report.render`."""
     return check(name).render(report, language(lang))
 
 
-def print_report(report: Report, file: TextIO | None, name: str, lang: str | None) -> None:
+def print_report(report: ReportData, file: TextIO | None, name: str, lang: str | None) -> None:
     """Prints a report; see :meth:`Report.print`."""
     renderer, m = check(name), language(lang)
     if file is None:

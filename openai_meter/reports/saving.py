@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from openai_meter.core.locale import language
 from openai_meter.errors import ConfigurationError
-from openai_meter.messages import language
 from openai_meter.reports import renderers
-from openai_meter.reports.values import Report
+from openai_meter.reports.data import ReportData
 
 __all__ = ["checked", "format_of", "opened", "save", "write"]
 
 
-def save(report: Report, path: str | Path, format: str | None, lang: str | None) -> Path:  # noqa: A002
+def save(report: ReportData, path: str | Path, format: str | None, lang: str | None) -> Path:  # noqa: A002
     """Writes a report to a file; see :meth:`Report.save`."""
     target = checked(path, format)
     name = format_of(target) if format is None else format

@@ -13,11 +13,11 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from openai_meter.messages import Messages
+from openai_meter.core.locale import Messages
+from openai_meter.core.totals import Totals
 from openai_meter.reports import words
+from openai_meter.reports.data import ReportData
 from openai_meter.reports.text import fitting, shown
-from openai_meter.reports.values import Report
-from openai_meter.store import Totals
 
 __all__ = ["COLUMNS", "print_table", "table_text"]
 
@@ -72,14 +72,14 @@ COLUMNS: tuple[Column, ...] = (
 """The columns of numbers, from left to right. To add one, add a row, and its head to the languages."""
 
 
-def table_text(report: Report, m: Messages) -> str:
+def table_text(report: ReportData, m: Messages) -> str:
     """The table as plain text, as wide as it has to be."""
     file = io.StringIO()
     _print(report, m, _console(file, force_terminal=False))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
-def print_table(report: Report, m: Messages, file: TextIO, *, compact: bool = False) -> None:
+def print_table(report: ReportData, m: Messages, file: TextIO, *, compact: bool = False) -> None:
     """Prints a report. Never wider than the terminal; in a pipe, as wide as it has to be.
 
     ``compact``: with the columns only that stay where there is little room.
@@ -92,7 +92,7 @@ def _console(file: TextIO, **settings: bool) -> Console:
     return Console(file=file, highlight=False, markup=False, emoji=False, force_jupyter=False, **settings)  # type: ignore[arg-type]
 
 
-def _print(report: Report, m: Messages, console: Console, *, compact: bool = False) -> None:
+def _print(report: ReportData, m: Messages, console: Console, *, compact: bool = False) -> None:
     names = _names(report, m, console)
     widths = [max(map(cell_len, column)) for column in zip(*names, strict=True)]
     most = 1 if compact else 2
@@ -119,12 +119,12 @@ def _print(report: Report, m: Messages, console: Console, *, compact: bool = Fal
     console.print(Group(table, *alerts, *_notes(report, m, console, columns)))
 
 
-def _width(column: Column, report: Report, m: Messages, console: Console) -> int:
+def _width(column: Column, report: ReportData, m: Messages, console: Console) -> int:
     cells = [_number(column, totals) for totals in (report.totals, *(row.totals for row in report.rows))]
     return max(map(cell_len, [_fitting(m(f"column.{column.name}"), console), *cells]))
 
 
-def _names(report: Report, m: Messages, console: Console) -> list[list[str]]:
+def _names(report: ReportData, m: Messages, console: Console) -> list[list[str]]:
     """What stands in the columns of names: heads, rows, feet. What is as in the row above is not said again."""
     rows = [[words.heading(dimension, m) for dimension in report.dimensions]]
     before: tuple[str, ...] = ()
@@ -137,7 +137,13 @@ def _names(report: Report, m: Messages, console: Console) -> list[list[str]]:
 
 
 def _table(
-    report: Report, m: Messages, console: Console, *, columns: list[Column], names: list[list[str]], widths: list[int]
+    report: ReportData,
+    m: Messages,
+    console: Console,
+    *,
+    columns: list[Column],
+    names: list[list[str]],
+    widths: list[int],
 ) -> Table:
     title = m("table.title") if report.name is None else m("table.title_of", name=shown(report.name))
     table = Table(
@@ -177,7 +183,7 @@ def _fitting(text: str, console: Console) -> str:
 _PARTS = {"cached": "input", "reasoning": "output"}
 
 
-def _notes(report: Report, m: Messages, console: Console, columns: list[Column]) -> list[Text]:
+def _notes(report: ReportData, m: Messages, console: Console, columns: list[Column]) -> list[Text]:
     """What the numbers need said beside them: one line each, dim."""
     names = {column.name for column in columns}
     parts = [

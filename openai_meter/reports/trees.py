@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from openai_meter.messages import Messages
+from openai_meter.core.locale import Messages
+from openai_meter.core.totals import Totals
 from openai_meter.reports import words
+from openai_meter.reports.data import ReportData, Row
 from openai_meter.reports.text import shown
-from openai_meter.reports.values import Report, Row
-from openai_meter.store import Totals
 
 __all__ = ["markdown", "tree"]
 
@@ -22,7 +22,7 @@ _BREAK = "  \n"
 """Two spaces: a line break inside a paragraph, also where Markdown would join the lines. Chats do not show them."""
 
 
-def tree(report: Report, m: Messages) -> str:
+def tree(report: ReportData, m: Messages) -> str:
     """The summary in a frame, with a branch for each row; times are local, money has four decimals.
 
     More decimals are shown where a cost would look like nothing.
@@ -51,7 +51,7 @@ def tree(report: Report, m: Messages) -> str:
     return "\n".join([*lines, _RULE])
 
 
-def markdown(report: Report, m: Messages) -> str:
+def markdown(report: ReportData, m: Messages) -> str:
     """The report for a chat: alerts, a part for each row, the totals, and recommendations; money has six decimals.
 
     More decimals are shown where a cost would look like nothing. Names are escaped, so that they cannot be Markdown.
@@ -86,7 +86,7 @@ def _branches(area: str, totals: Totals, m: Messages) -> list[str]:
     return _tree_of(lines)
 
 
-def _sums(report: Report, m: Messages) -> list[str]:
+def _sums(report: ReportData, m: Messages) -> list[str]:
     """The lines of the totals: where there is one row, it has said all but the last."""
     total = m("chat.total_cost", cost=words.cost(report.totals, _SIX))
     if len(report.rows) == 1:
@@ -98,7 +98,7 @@ def _tree_of(lines: list[str]) -> list[str]:
     return [*(f"├─ {line}" for line in lines[:-1]), f"└─ {lines[-1]}"]
 
 
-def _title(area: str, report: Report, m: Messages, *, escape: bool = False) -> str:
+def _title(area: str, report: ReportData, m: Messages, *, escape: bool = False) -> str:
     if report.name is None:
         return m(f"{area}.title")
     name = shown(report.name)

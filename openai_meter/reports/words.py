@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Context, Decimal
 
-from openai_meter.messages import Messages
+from openai_meter.core.locale import Messages
+from openai_meter.core.totals import Totals, Unpriced
+from openai_meter.reports.data import ReportData
 from openai_meter.reports.text import shown
-from openai_meter.reports.values import Report
-from openai_meter.store import Totals, Unpriced
 
 __all__ = ["cost", "decimals", "dollars", "duration", "heading", "label", "notes", "phrase", "reason", "tokens"]
 
@@ -103,7 +103,7 @@ def duration(seconds: float, m: Messages) -> str:
     return " ".join(parts)
 
 
-def notes(report: Report, m: Messages, money: Callable[[Decimal], str], *, errors: bool) -> list[str]:
+def notes(report: ReportData, m: Messages, money: Callable[[Decimal], str], *, errors: bool) -> list[str]:
     """What the numbers need said beside them: a sentence each, and none where all is plain.
 
     Args:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -17,12 +17,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from openai_meter import faults
+from openai_meter.core import faults
+from openai_meter.core.locale import Messages, language, languages
 from openai_meter.errors import ConfigurationError, LedgerError, MissingExtraError
-from openai_meter.messages import Messages, language, languages
-from openai_meter.server import answers, dashboard, events, openapi
-from openai_meter.server.answers import Inquiry
-from openai_meter.server.fresh import Fresh
+from openai_meter.server import dashboard, events, openapi
+from openai_meter.server import handlers as answers
+from openai_meter.server.cache import Fresh
+from openai_meter.server.errors import CODES, RequestError
+from openai_meter.server.handlers import Inquiry
 from openai_meter.server.params import (
     FILTERS,
     GROUP,
@@ -30,37 +32,21 @@ from openai_meter.server.params import (
     PERIOD,
     STATUS,
     ZONE,
-    Param,
     choice,
     cursor,
     number,
     read,
     text,
 )
-from openai_meter.server.problems import CODES, RequestError
+from openai_meter.server.route import Endpoint
 from openai_meter.server.security import Guard, checked_token
 from openai_meter.server.sources import LedgerSource, MeterSource, Source
 
 if TYPE_CHECKING:
     from openai_meter.ledger import Ledger
-    from openai_meter.meter import Meter
+    from openai_meter.metering.meter import Meter
 
 __all__ = ["ROUTES", "Endpoint", "create_app"]
-
-
-class Endpoint(NamedTuple):
-    """One route."""
-
-    method: str
-    path: str
-    about: str
-    answer: Callable[[Inquiry], Response]
-    params: tuple[Param, ...] = ()
-    schema: str | None = None
-    """The name of its answer's schema in ``schemas.py``; ``None`` if it is no JSON."""
-    types: tuple[str, ...] = ("application/json",)
-    errors: tuple[int, ...] = ()
-    """The statuses of its own errors; those that every route can have are added."""
 
 
 _WINDOW = number("window", "Seconds up to now that are looked at.", 10, 3_600, 300)
@@ -177,7 +163,7 @@ def create_app(
 
 
 def _source(meter: Meter | None, ledger: Ledger | str | None) -> Source:
-    from openai_meter.meter import Meter  # noqa: PLC0415
+    from openai_meter.metering.meter import Meter  # noqa: PLC0415
 
     if meter is not None and not isinstance(meter, Meter):
         raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
@@ -188,8 +174,8 @@ def _source(meter: Meter | None, ledger: Ledger | str | None) -> Source:
 
 
 def _process_wide() -> Meter:
-    from openai_meter.intercept import get_meter  # noqa: PLC0415
-    from openai_meter.seam import seam  # noqa: PLC0415
+    from openai_meter.api import get_meter  # noqa: PLC0415
+    from openai_meter.instrumentation.http import seam  # noqa: PLC0415
 
     return seam.installed or get_meter()
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from openai_meter.core.locale import Messages, language, languages
 from openai_meter.errors import MissingExtraError
-from openai_meter.messages import Messages, language, languages
-from openai_meter.server.windows import PERIODS
+from openai_meter.server.time_windows import PERIODS
 
 if TYPE_CHECKING:
     from jinja2 import Template

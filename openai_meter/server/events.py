@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from openai_meter import faults
+from openai_meter.core import faults
 from openai_meter.errors import MeterError
-from openai_meter.server import answers
-from openai_meter.server.problems import RequestError
+from openai_meter.server import handlers as answers
+from openai_meter.server.errors import RequestError
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from openai_meter.server.answers import Inquiry
+    from openai_meter.server.handlers import Inquiry
 
 __all__ = ["LISTENERS", "Hub"]
 

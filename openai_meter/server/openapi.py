@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from openai_meter.server.problems import CODES, json_response
+from openai_meter.server.errors import CODES, json_response
 from openai_meter.server.schemas import SCHEMAS
 
 if TYPE_CHECKING:
-    from openai_meter.server.app import Endpoint
     from openai_meter.server.params import Param
+    from openai_meter.server.route import Endpoint
 
 __all__ = ["document", "response"]
 
@@ -33,7 +33,7 @@ def document(routes: Iterable[Endpoint], root: str, *, with_token: bool) -> dict
         root: what stands before the paths.
         with_token: whether a token is asked for.
     """
-    from openai_meter import __version__  # noqa: PLC0415 - the root of the package imports everything
+    from openai_meter.core.version import __version__  # noqa: PLC0415 - the root of the package imports everything
 
     paths: dict[str, Any] = {}
     for row in routes:

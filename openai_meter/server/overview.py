@@ -6,14 +6,14 @@ from datetime import datetime, timedelta, tzinfo
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from openai_meter import groups
-from openai_meter.money import Amount
-from openai_meter.server.recent import Asked
-from openai_meter.server.windows import Window, label, starts, window_of
+from openai_meter.core import dimensions as groups
+from openai_meter.core.money import Amount
+from openai_meter.server.recent_calls import Asked
+from openai_meter.server.time_windows import Window, label, starts, window_of
 
 if TYPE_CHECKING:
+    from openai_meter.core.totals import Totals
     from openai_meter.server.sources import Source
-    from openai_meter.sums import Totals
 
 __all__ = ["named", "overview"]
 

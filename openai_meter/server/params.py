@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, get_args
 from urllib.parse import parse_qsl
 
-from openai_meter import groups
-from openai_meter.call import Status
+from openai_meter.core import dimensions as groups
+from openai_meter.core.call import Status
+from openai_meter.core.locale import languages
 from openai_meter.errors import ConfigurationError
-from openai_meter.messages import languages
-from openai_meter.server.problems import RequestError
-from openai_meter.server.recent import Place
-from openai_meter.server.windows import PERIODS, zone_named
+from openai_meter.server.errors import RequestError
+from openai_meter.server.recent_calls import Place
+from openai_meter.server.time_windows import PERIODS, zone_named
 
 __all__ = [
     "FILTERS", "GROUP", "LANG", "PERIOD", "STATUS", "ZONE", "Param", "choice", "cursor", "filters_of", "number", "read",

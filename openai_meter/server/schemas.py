@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from openai_meter.call import Status, UsageSource
-from openai_meter.server.problems import CODES
-from openai_meter.usage import COUNTS
+from openai_meter.core.call import Status, UsageSource
+from openai_meter.core.usage import COUNTS
+from openai_meter.server.errors import CODES
 
 __all__ = ["SCHEMAS"]
 

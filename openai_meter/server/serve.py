@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from openai_meter.ledger import Ledger
-    from openai_meter.meter import Meter
+    from openai_meter.metering.meter import Meter
 
 __all__ = ["PORT", "Server", "start"]
 

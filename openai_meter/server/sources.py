@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
-from openai_meter import pulse
-from openai_meter.server import recent
-from openai_meter.server.recent import Asked, Filters, Place
-from openai_meter.server.windows import Step
-from openai_meter.services import ModelStats
-from openai_meter.sums import NOTHING, Totals, summed
+from openai_meter.core.totals import NOTHING, Totals, summed
+from openai_meter.metering import pulse
+from openai_meter.reports.model_stats import ModelStats
+from openai_meter.server import recent_calls as recent
+from openai_meter.server.recent_calls import Asked, Filters, Place
+from openai_meter.server.time_windows import Step
 
 if TYPE_CHECKING:
-    from openai_meter.advice import Recommendation
-    from openai_meter.call import Call
+    from openai_meter.alerts import Alert
+    from openai_meter.core.call import Call
     from openai_meter.ledger import Ledger
-    from openai_meter.meter import Meter
-    from openai_meter.prices import PriceBook
-    from openai_meter.reports.values import Report
-    from openai_meter.thresholds import Alert
+    from openai_meter.metering.meter import Meter
+    from openai_meter.pricing import PriceBook
+    from openai_meter.reports.advice import Recommendation
+    from openai_meter.reports.report import Report
 
 __all__ = ["LedgerSource", "MeterSource", "Page", "Source", "Sums"]
 
@@ -160,21 +160,21 @@ class LedgerSource:
     def page(self, limit: int, before: Place | None, filters: Filters, statuses: Iterable[str]) -> Page:
         """The latest calls before a place."""
         from openai_meter.ledger.filters import make_filters  # noqa: PLC0415 - an extra
-        from openai_meter.ledger.latest import latest  # noqa: PLC0415
+        from openai_meter.ledger.recent_calls import latest  # noqa: PLC0415
 
         calls, after = latest(self._ledger, limit, before, make_filters(filters), statuses)
         return Page(calls, None if after is None else Place(*after))
 
     def find(self, call_id: str) -> tuple[Call, PriceBook] | None:
         """A call, and the prices that it is to be explained by: those of its day."""
-        from openai_meter.ledger.latest import find  # noqa: PLC0415 - an extra
+        from openai_meter.ledger.recent_calls import find  # noqa: PLC0415 - an extra
 
         call = find(self._ledger, call_id)
         return None if call is None else (call, self._book())
 
     def _book(self) -> PriceBook:
         if self._prices is None:
-            from openai_meter.prices import PriceBook  # noqa: PLC0415 - not before something is to be explained
+            from openai_meter.pricing import PriceBook  # noqa: PLC0415 - not before something is to be explained
 
             self._prices = PriceBook()
         return self._prices
@@ -194,7 +194,7 @@ class LedgerSource:
 
     def recommendations(self) -> tuple[Recommendation, ...]:
         """What the latest calls show."""
-        from openai_meter.advice import recommendations  # noqa: PLC0415 - only who asks for advice pays for it
+        from openai_meter.reports.advice import recommendations  # noqa: PLC0415 - only who asks for advice pays for it
 
         calls = self.page(_ADVISED, None, {}, ()).calls[::-1]
         whole = NOTHING
@@ -257,7 +257,7 @@ class MeterSource:
             return history.report(by, asked, filters, lang)
         if not filters and asked[:2] == (None, None) and recent.TIMES.isdisjoint(by):
             return self.meter.report(by, lang=lang)
-        from openai_meter.reports import values  # noqa: PLC0415 - not before a report is asked for
+        from openai_meter.reports import report as values  # noqa: PLC0415 - not before a report is asked for
 
         sums = recent.sums(self.meter.calls, by, asked, filters)
         return values.Report(
@@ -276,7 +276,7 @@ class MeterSource:
         first = report.totals.first_call_at
         if asked.until is None and (asked.since is None or first is None or first >= asked.since):
             return Sums(report.totals, {row.key[0]: row.totals for row in report.rows})
-        from openai_meter.reports import values  # noqa: PLC0415 - not before a report is asked for
+        from openai_meter.reports import report as values  # noqa: PLC0415 - not before a report is asked for
 
         calls = self.meter.calls
         sums = recent.sums(calls, (group,), asked, {})
@@ -314,7 +314,7 @@ class MeterSource:
         meter = self.meter
         call = next((call for call in meter.calls if call.id == call_id), None)
         if call is not None:
-            return call, call.price_book or meter.prices
+            return call, cast("PriceBook", call.price_book or meter.prices)
         history = self._history()
         return None if history is None else history.find(call_id)
 

@@ -17,9 +17,9 @@ from importlib.metadata import version
 from typing import Any
 
 import openai_meter
-from openai_meter.demo.loopback import Answer, Request
-from openai_meter.demo.server import DemoServer
-from openai_meter.endpoints import find
+from openai_meter.testing.fake_api.loopback import Answer, Request
+from openai_meter.testing.fake_api.server import DemoServer
+from openai_meter.usage.endpoints import find
 
 MODEL = "gpt-4o-mini"
 EMBEDDER = "text-embedding-3-small"

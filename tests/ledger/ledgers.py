@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import create_engine, make_url, text
 
 from openai_meter import Call, Usage
-from openai_meter.call import new_call_id
+from openai_meter.core.call import new_call_id
 from openai_meter.ledger import Ledger
 from openai_meter.ledger.schema import REST, SUMS
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from openai_meter import Call, Usage
-from openai_meter.call import new_call_id
+from openai_meter.core.call import new_call_id
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)  # a Wednesday
 BASE = Call(

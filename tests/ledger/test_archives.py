@@ -26,7 +26,7 @@ from openai_meter import Call, TokenTracker, Usage
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger import Ledger, exports, imports
 from openai_meter.ledger.exports import COLUMNS, FORMS
-from openai_meter.prices import Price, PriceBook
+from openai_meter.pricing import Price, PriceBook
 
 Run = Callable[..., str]
 

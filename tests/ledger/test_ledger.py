@@ -19,13 +19,14 @@ from ledgers import call, calls, program, thirds
 from sqlalchemy import func, inspect, select
 
 import openai_meter
-from openai_meter import ConfigurationError, Usage, faults
+from openai_meter import ConfigurationError, Usage
+from openai_meter.core import faults
 from openai_meter.errors import LedgerAwayError, LedgerError
 from openai_meter.ledger import Ledger, migrations, rows, schema
 from openai_meter.ledger import database as databases
 from openai_meter.ledger.database import writing
-from openai_meter.ledger.storing import add_to_daily, rolled
-from openai_meter.store import Store
+from openai_meter.ledger.inserting import add_to_daily, rolled
+from openai_meter.metering.store import Store
 
 
 def read(database):
@@ -487,7 +488,7 @@ def test_the_command_line_keeps_calls(sqlite, tmp_path):
     (tmp_path / "works.py").write_text(
         "import openai_meter\nopenai_meter.get_meter().track_call('gpt-4o', 1000, 10)\n", encoding="utf-8"
     )
-    command = "import sys; sys.argv[0] = 'openai-meter'; from openai_meter.cli import main; main()"
+    command = "import sys; sys.argv[0] = 'openai-meter'; from openai_meter.cli.app import main; main()"
     program(command, "run", "--ledger", sqlite.url, "-o", tmp_path / "said", tmp_path / "works.py")
     assert sqlite.query("SELECT count(*), sum(cost_pico) FROM calls") == [(1, 2_600_000_000)]
     program(command, "demo", "-q", "--ledger", sqlite.url)
@@ -498,7 +499,7 @@ def test_the_command_line_keeps_calls(sqlite, tmp_path):
 
 def test_the_command_line_refuses_what_is_no_ledger():
     """A wrong URL is an error of the arguments."""
-    command = "import sys; sys.argv[0] = 'openai-meter'; from openai_meter.cli import main; main()"
+    command = "import sys; sys.argv[0] = 'openai-meter'; from openai_meter.cli.app import main; main()"
     process = program(command, "run", "--ledger", "usage.db", __file__, wait=False)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2

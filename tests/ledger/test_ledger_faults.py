@@ -21,14 +21,14 @@ from ledgers import START, Database, call, calls, program
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DataError
 
-from openai_meter import faults
+from openai_meter.core import faults
+from openai_meter.core.background import worker
 from openai_meter.ledger import Ledger
 from openai_meter.ledger import database as databases
 from openai_meter.ledger import spool as spools
 from openai_meter.ledger import writer as writers
 from openai_meter.ledger.rows import read_line, to_row, written_line
 from openai_meter.ledger.spool import Spool
-from openai_meter.worker import worker
 
 
 @pytest.fixture(autouse=True)

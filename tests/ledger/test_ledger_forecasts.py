@@ -12,9 +12,9 @@ pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: t
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_meter.core.totals import Sum, summed
 from openai_meter.ledger.comparisons import compare
 from openai_meter.ledger.forecasts import outlook
-from openai_meter.sums import Sum, summed
 
 TODAY = date(2026, 3, 18)  # a Wednesday
 END = date(2026, 4, 1)

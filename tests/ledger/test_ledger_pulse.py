@@ -11,11 +11,11 @@ pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: t
 from ledgers import Database, call
 
 from openai_meter import Call, Usage
-from openai_meter.call import new_call_id
+from openai_meter.alerts import Threshold
+from openai_meter.core.call import new_call_id
 from openai_meter.ledger import Ledger
-from openai_meter.meter import Meter
-from openai_meter.pulse import SLICES, Pulse, of_ledger, of_meter
-from openai_meter.thresholds import Threshold
+from openai_meter.metering.meter import Meter
+from openai_meter.metering.pulse import SLICES, Pulse, of_ledger, of_meter
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -22,12 +22,13 @@ from ledgers import Database
 from shelf import BASE, NOON, call, days
 
 import openai_meter
-from openai_meter import Call, ConfigurationError, Meter, Usage, groups
+from openai_meter import Call, ConfigurationError, Meter, Usage
+from openai_meter.core import dimensions as groups
+from openai_meter.core.totals import NOTHING
 from openai_meter.errors import LedgerError
 from openai_meter.ledger import Ledger, queries, rows, schema
 from openai_meter.ledger.periods import PERIODS, Span
-from openai_meter.prices import Price, PriceBook
-from openai_meter.sums import NOTHING
+from openai_meter.pricing import Price, PriceBook
 
 Fill = Callable[..., Ledger]
 
@@ -339,7 +340,7 @@ def test_history_is_priced_again(fill: Fill) -> None:
 
 def test_two_who_price_at_once_count_once(fill: Fill) -> None:
     """A call that another process has priced meanwhile is left to it: no sum has it twice."""
-    from openai_meter.ledger import amends
+    from openai_meter.ledger import corrections as amends
 
     one = call(model="mine", cost_pico=None, cost_status="unpriced", cost_reason="unknown model")
     ledger = fill(one)

@@ -1,0 +1,325 @@
+"""The running state of thresholds: sums by key and window, and which limits they have passed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from heapq import nlargest
+
+from openai_meter.alerts.threshold import DEFAULTS, METRICS, Alert, Burn, Per, Threshold
+from openai_meter.core import faults
+from openai_meter.core.call import FAILURES, Call, new_call_id
+from openai_meter.core.money import Amount, exact, pico, simplest, usd
+from openai_meter.core.totals import Sum
+
+__all__ = ["Thresholds", "burnt"]
+
+_KEYS = 1_000
+"""How many agents, users, ... a threshold surely follows: those that were seen last. Twice as many at most."""
+_BUCKETS = 60
+"""Into how many parts a window is cut: a call is forgotten up to one part before the window has passed over it."""
+_CANDIDATES = 20
+"""Of how many keys of a window it is reckoned exactly how much they have used: sixty sums are added up for each."""
+_NOT_PRICED = frozenset({"unpriced", "partial"})
+
+
+class Thresholds:
+    """Sees each recorded call once, and says which limits it passed.
+
+    Since the start, a limit is passed once, until :meth:`reset`. In a window it can be passed again after the value
+    fell below nine tenths of it, so that a value that swings round the limit does not ring each time.
+    Memory is bounded: each ``per`` follows the thousand agents, users, ... that were seen last (two thousand at most),
+    each window is sixty sums.
+
+    :meth:`took` and :meth:`repriced` are for one thread at a time; the others are safe from any thread.
+
+    Args:
+        thresholds: the limits.
+        clock: seconds since 1970; what :meth:`current` takes for now.
+    """
+
+    def __init__(self, thresholds: Sequence[Threshold] = DEFAULTS, *, clock: Callable[[], float] = time.time) -> None:
+        self.thresholds = tuple(thresholds)
+        self._clock = clock
+        self._watches = self._make()
+
+    def _make(self) -> tuple[_Watch, ...]:
+        places: dict[tuple[Per | None, object], list[Threshold]] = {}
+        for one in self.thresholds:
+            places.setdefault((one.per, one.window), []).append(one)
+        return tuple(_Watch(many) for many in places.values())
+
+    def took(self, call: Call) -> Sequence[Alert]:
+        """Counts a call; the alerts are those of the limits that it passes. Never raises."""
+        alerts: tuple[Alert, ...] = ()
+        try:
+            for watch in self._watches:
+                if found := watch.took(call):
+                    alerts += found
+        except Exception as error:
+            faults.caught(error, "checking thresholds")
+        return alerts
+
+    def repriced(self, before: Call, after: Call) -> Sequence[Alert]:
+        """Hears that a call that was counted has another price now. Never raises."""
+        alerts: tuple[Alert, ...] = ()
+        try:
+            for watch in self._watches:
+                alerts += watch.repriced(before, after)
+        except Exception as error:
+            faults.caught(error, "checking thresholds")
+        return alerts
+
+    def current(self) -> tuple[Alert, ...]:
+        """What is above its limit at this moment, with the values of now; in the order in which limits were passed."""
+        now = self._clock()
+        found = [alert for watch in self._watches for alert in watch.current(now)]
+        return tuple(sorted(found, key=lambda alert: alert.at))
+
+    def burn(self) -> tuple[Burn, ...]:
+        """How far each limit is used up now, in the order of the limits; those per something that none has are not in.
+
+        Of a limit per agent, user, ... it is the one that has used the most of it; in a window, among the twenty that
+        had used the most when they last had a call.
+        """
+        now = self._clock()
+        found = {burn.threshold: burn for watch in self._watches for burn in watch.burn(now)}
+        return tuple(found[one] for one in self.thresholds if one in found)
+
+    def values(self) -> tuple[tuple[Threshold, int | Decimal], ...]:
+        """The values of now of the thresholds that are on all calls together."""
+        now = self._clock()
+        return tuple(pair for watch in self._watches for pair in watch.values(now))
+
+    def reset(self) -> None:
+        """Starts again from zero; every limit can be passed anew."""
+        self._watches = self._make()
+
+
+class _Sums:
+    """What is counted of calls."""
+
+    __slots__ = ("calls", "cost", "errors", "measured", "tokens", "unmeasured", "unpriced")
+
+    def __init__(self) -> None:
+        self.calls = self.errors = self.tokens = self.measured = self.unmeasured = self.unpriced = 0
+        self.cost: Amount = 0
+
+    def add(self, call: Call) -> None:
+        self.calls += 1
+        if call.status in FAILURES:
+            self.errors += 1
+        tokens = call.usage.total_tokens
+        if tokens is not None:
+            self.tokens += tokens
+            self.measured += 1
+        elif call.cost_status != "free":
+            self.unmeasured += 1
+        if call.cost_pico:
+            self.cost += call.cost_pico
+        if call.cost_status in _NOT_PRICED:
+            self.unpriced += 1
+
+    def reprice(self, before: Call, after: Call) -> None:
+        self.cost += (after.cost_pico or 0) - (before.cost_pico or 0)
+        self.unpriced += (after.cost_status in _NOT_PRICED) - (before.cost_status in _NOT_PRICED)
+
+    def add_sums(self, other: _Sums, sign: int = 1) -> None:
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + sign * getattr(other, name))
+
+
+def burnt(thresholds: Iterable[Threshold], counted: Sum) -> tuple[Burn, ...]:
+    """How far limits on all calls would be used up by what a sum has counted; those per something are passed over."""
+    sums = _Sums()
+    sums.calls, sums.errors, sums.tokens, sums.cost = counted.calls, counted.errors, counted.total, counted.cost
+    sums.unmeasured, sums.unpriced = counted.unmeasured, counted.unpriced
+    sums.measured = counted.calls - counted.unmeasured
+    return tuple(_Rule(one).burn(sums, None) for one in thresholds if one.per is None)
+
+
+class _Rule:
+    """A threshold, ready to be compared."""
+
+    __slots__ = ("amount", "average", "limit", "low", "metric", "over", "threshold")
+
+    def __init__(self, threshold: Threshold) -> None:
+        self.threshold = threshold
+        self.metric = METRICS[threshold.metric]
+        self.amount, self.over, self.average = self.metric[:3]
+        limit = exact(threshold.limit, "limit")
+        self.limit = simplest(pico(limit) if self.metric.money else Fraction(limit))
+        self.low = simplest(Fraction(self.limit) * 9 / 10)
+
+    def below(self, sums: _Sums) -> bool:
+        """Whether the value is so low that passing the limit again would be news."""
+        if self.average and not sums.measured:
+            return True
+        return bool(self.amount(sums) < (self.low * sums.measured if self.average else self.low))
+
+    def alert(self, sums: _Sums, key: str | None, at: datetime) -> Alert:
+        return Alert(new_call_id(), self.threshold, self.value(sums), at, key, self.metric.unknown(sums) > 0)
+
+    def share(self, sums: _Sums) -> Fraction:
+        """The part of the limit that is used."""
+        calls = sums.measured if self.average else 1
+        return Fraction(self.amount(sums)) / (self.limit * calls) if calls else Fraction(0)
+
+    def burn(self, sums: _Sums, key: str | None) -> Burn:
+        passed, unknown = self.over(sums, self.limit), self.metric.unknown(sums) > 0
+        return Burn(self.threshold, self.value(sums), float(self.share(sums)), passed, key, unknown)
+
+    def value(self, sums: _Sums) -> int | Decimal:
+        amount = self.amount(sums)
+        if self.metric.money:
+            return usd(amount)
+        if self.average:
+            tenths = math.ceil(Fraction(amount * 10, sums.measured)) if sums.measured else 0
+            return tenths // 10 if tenths % 10 == 0 else Decimal(f"{tenths // 10}.{tenths % 10}")
+        return int(amount)
+
+
+class _Tally:
+    """The sums of one key, and which limits they have passed."""
+
+    __slots__ = ("buckets", "passed", "sums", "waiting")
+
+    def __init__(self, rules: tuple[_Rule, ...]) -> None:
+        self.sums = _Sums()
+        self.buckets: deque[tuple[int, _Sums]] = deque()
+        """The sums of a window by the parts of it that have any, oldest first."""
+        self.waiting = rules
+        """The limits that can be passed."""
+        self.passed: dict[_Rule, Alert] = {}
+
+    def move_to(self, place: int) -> _Sums:
+        """Forgets what the window has passed over; the sums of the part that begins or goes on at ``place``."""
+        buckets = self.buckets
+        while buckets and buckets[0][0] <= place - _BUCKETS:
+            self.sums.add_sums(buckets.popleft()[1], -1)
+        self.rearm()
+        if not buckets or buckets[-1][0] != place:
+            buckets.append((place, _Sums()))
+        return buckets[-1][1]
+
+    def rearm(self) -> None:
+        for rule in [rule for rule in self.passed if rule.below(self.sums)]:
+            del self.passed[rule]
+            self.waiting += (rule,)
+
+    def check(self, call: Call, key: str | None) -> tuple[Alert, ...]:
+        """The alerts of the limits that are passed now and were not before."""
+        alerts: tuple[Alert, ...] = ()
+        for rule in self.waiting:
+            if rule.over(self.sums, rule.limit):
+                at = call.started_at + timedelta(seconds=call.duration)
+                alert = rule.alert(self.sums, key, at.astimezone(UTC))
+                self.passed[rule] = alert
+                alerts += (alert,)
+        if alerts:
+            self.waiting = tuple([rule for rule in self.waiting if rule not in self.passed])
+        return alerts
+
+    def sums_at(self, place: int) -> _Sums:
+        """The sums of a window as they are at a later time; changes nothing."""
+        sums = _Sums()
+        for at, some in list(self.buckets):
+            if at > place - _BUCKETS:
+                sums.add_sums(some)
+        return sums
+
+
+class _Watch:
+    """The thresholds with one ``per`` and one window: they share their sums."""
+
+    __slots__ = ("_latest", "_old", "_per", "_rules", "_width", "_young")
+
+    def __init__(self, thresholds: Sequence[Threshold]) -> None:
+        window = thresholds[0].window
+        self._per = thresholds[0].per
+        self._width = window.total_seconds() / _BUCKETS if isinstance(window, timedelta) else None
+        self._rules = tuple([_Rule(one) for one in thresholds])
+        # Two generations: what is used comes into the young one, and when that is full, the old one goes.
+        self._young: dict[str | None, _Tally] = {}
+        self._old: dict[str | None, _Tally] = {}
+        self._latest = 0
+
+    def took(self, call: Call) -> tuple[Alert, ...]:
+        key: str | None = None
+        if self._per is not None and (key := getattr(call, self._per)) is None:
+            return ()
+        tally = self._young.get(key)
+        if tally is None:
+            tally = self._bring(key)
+        if self._width is not None:
+            # Calls come as they end: none goes back to a part of the window that is over.
+            self._latest = max(self._latest, self._place(call))
+            tally.move_to(self._latest).add(call)
+        tally.sums.add(call)
+        if self._width is not None and tally.passed:
+            tally.rearm()  # a short call lowers an average
+        return tally.check(call, key) if tally.waiting else ()
+
+    def repriced(self, before: Call, after: Call) -> tuple[Alert, ...]:
+        key = None if self._per is None else getattr(before, self._per)
+        tally = self._young.get(key) or self._old.get(key)
+        if tally is None:
+            return ()
+        if self._width is not None:
+            place = self._place(before)
+            bucket = next((sums for at, sums in tally.buckets if at >= place), None)
+            if bucket is None or place <= self._latest - _BUCKETS:
+                return ()
+            bucket.reprice(before, after)
+        tally.sums.reprice(before, after)
+        return tally.check(after, key)
+
+    def values(self, now: float) -> list[tuple[Threshold, int | Decimal]]:
+        if self._per is not None:
+            return []
+        tally = self._young.get(None)
+        sums = _Sums() if tally is None else self._sums_at(tally, now)
+        return [(rule.threshold, rule.value(sums)) for rule in self._rules]
+
+    def _sums_at(self, tally: _Tally, now: float) -> _Sums:
+        return tally.sums if self._width is None else tally.sums_at(max(self._latest, int(now // self._width)))
+
+    def current(self, now: float) -> list[Alert]:
+        found = []
+        for tally in {**self._old, **self._young}.values():
+            if tally.passed:
+                sums = self._sums_at(tally, now)
+                for rule, alert in list(tally.passed.items()):
+                    if rule.over(sums, rule.limit):
+                        found.append(replace(alert, value=rule.value(sums), at_least=rule.metric.unknown(sums) > 0))
+        return found
+
+    def burn(self, now: float) -> list[Burn]:
+        place = 0 if self._width is None else max(self._latest, int(now // self._width))
+        tallies = {**self._old, **self._young} or ({None: _Tally(())} if self._per is None else {})
+        found = []
+        for rule in self._rules:
+            some = nlargest(_CANDIDATES, tallies.items(), key=lambda pair: rule.share(pair[1].sums))
+            sums = [(key, one.sums if self._width is None else one.sums_at(place)) for key, one in some]
+            found += [rule.burn(most, key) for key, most in nlargest(1, sums, key=lambda pair: rule.share(pair[1]))]
+        return found
+
+    def _place(self, call: Call) -> int:
+        assert self._width is not None
+        return int((call.started_at.timestamp() + call.duration) // self._width)
+
+    def _bring(self, key: str | None) -> _Tally:
+        """The tally of a key that is not among the young: an old one, or a new one."""
+        if len(self._young) >= _KEYS:
+            self._old = self._young
+            self._young = {}
+        # Readers look into both, the young ones last: it is never in neither.
+        tally = self._young[key] = self._old.get(key) or _Tally(self._rules)
+        self._old.pop(key, None)
+        return tally

@@ -1,0 +1,310 @@
+"""Thresholds and alerts as values: what can be limited, how limits are written, and how alerts are told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple
+
+from openai_meter.core.locale import Messages, language
+from openai_meter.core.money import Number, exact
+from openai_meter.errors import ConfigurationError
+
+__all__ = ["DEFAULTS", "METRICS", "Alert", "Burn", "Metric", "Per", "Threshold", "read_thresholds"]
+
+Per = Literal["agent", "user", "session", "model"]
+PER: tuple[Per, ...] = ("agent", "user", "session", "model")
+
+_NAME = 100
+"""Characters of a name that a message shows."""
+
+
+class Metric(NamedTuple):
+    """What can be limited."""
+
+    amount: Callable[[Any], Any]
+    """Reads it from the sums."""
+    over: Callable[[Any, Any], bool]
+    """Whether sums have passed a limit."""
+    average: bool = False
+    """Whether the amount is divided by the calls of known size."""
+    money: bool = False
+    unknown: Callable[[Any], int] = lambda _: 0
+    """How many calls there are of which it is not known."""
+
+
+METRICS: Mapping[str, Metric] = {
+    "calls": Metric(attrgetter("calls"), lambda sums, limit: sums.calls > limit),
+    "cost": Metric(
+        attrgetter("cost"), lambda sums, limit: sums.cost > limit, money=True, unknown=attrgetter("unpriced")
+    ),
+    "errors": Metric(attrgetter("errors"), lambda sums, limit: sums.errors >= limit),
+    "tokens": Metric(attrgetter("tokens"), lambda sums, limit: sums.tokens > limit, unknown=attrgetter("unmeasured")),
+    "tokens_per_call": Metric(
+        attrgetter("tokens"), lambda sums, limit: sums.tokens > limit * sums.measured, average=True
+    ),
+}
+"""What can be limited. To add one, add a row, what it reads to ``_Sums``, and a sentence to each language."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A limit, and on what. Immutable.
+
+    Args:
+        metric: ``calls``; ``cost`` in US dollars; ``tokens``; ``tokens_per_call``, their average over the calls whose
+            size is known; ``errors``, calls that raised or failed.
+        limit: what must not be passed; of errors, what must not be reached.
+        per: ``agent``, ``user``, ``session`` or ``model``: each of them has the limit for itself, and calls without
+            one are not limited. ``None``: all calls together.
+        window: counts the calls of the last so many seconds (or a ``timedelta``); ``None``: all since the start, or the
+            last reset.
+
+    Raises:
+        ConfigurationError: one of them cannot be used; the message says what can.
+    """
+
+    metric: str
+    limit: Number
+    per: Per | None = None
+    window: timedelta | float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.metric, str) or self.metric not in METRICS:
+            raise ConfigurationError(
+                f"there is no threshold on {self.metric!r}; there are those on {', '.join(METRICS)}"
+            )
+        name = f"the limit of {self.metric}"
+        limit = exact(self.limit, name)
+        if not limit:
+            raise ConfigurationError(f"{name} is 0; it has to be above 0 (None in the settings switches one off)")
+        object.__setattr__(self, "limit", limit)
+        if self.per is not None and self.per not in PER:
+            raise ConfigurationError(f"per={self.per!r} is nothing to limit by; use one of {', '.join(PER)}, or None")
+        if self.window is not None:
+            object.__setattr__(self, "window", _read_window(self.window))
+
+
+def _read_window(said: object) -> timedelta:
+    window = said
+    try:
+        if isinstance(said, int | float) and not isinstance(said, bool):
+            window = timedelta(seconds=said)
+    except (OverflowError, ValueError):  # infinite, not a number
+        pass
+    if not isinstance(window, timedelta) or window < timedelta(seconds=1):
+        raise ConfigurationError(f"window={said!r} is no time; use seconds from 1 up, a timedelta, or None")
+    return window
+
+
+DEFAULTS: tuple[Threshold, ...] = (
+    Threshold("calls", 100),
+    Threshold("cost", Decimal("1.00")),
+    Threshold("tokens_per_call", 2_000),
+    Threshold("errors", 5),
+)
+"""What holds unless something else is said."""
+
+
+def read_thresholds(said: object = True) -> tuple[Threshold, ...]:
+    """Thresholds from a setting.
+
+    Args:
+        said: ``True`` or ``None``: :data:`DEFAULTS`. ``False``: none. A dict of metrics and limits: the defaults with
+            other limits; ``None`` as a limit switches one off. A :class:`Threshold` or several: these, and no others.
+
+    Raises:
+        ConfigurationError: it is none of these, or a limit cannot be used.
+    """
+    if said is None or said is True:
+        return DEFAULTS
+    if said is False:
+        return ()
+    if isinstance(said, Threshold):
+        return (said,)
+    if isinstance(said, Mapping):
+        limits = {one.metric: one.limit for one in DEFAULTS}
+        limits.update(said)
+        return tuple(
+            Threshold(metric, limit) for metric, limit in limits.items() if _known(metric) and limit is not None
+        )
+    if isinstance(said, list | tuple | set | frozenset):
+        for one in said:
+            if not isinstance(one, Threshold):
+                raise ConfigurationError(f'{one!r} is no threshold; use Threshold("cost", 1.0), for example')
+        return tuple(dict.fromkeys(said))
+    raise ConfigurationError(
+        f"thresholds={said!r} cannot be used; pass a dict such as {{'cost': 5.0, 'calls': None}}, a list of Threshold, "
+        "or False for none"
+    )
+
+
+def _known(metric: object) -> bool:
+    if metric not in METRICS:
+        raise ConfigurationError(f"there is no threshold on {metric!r}; there are those on {', '.join(METRICS)}")
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A limit that was passed. Immutable; holds no prompt and no answer."""
+
+    id: str
+    """A UUID of version 7; the same for as long as the limit stays passed."""
+    threshold: Threshold
+    value: int | Decimal
+    """What was counted: dollars, calls, tokens, errors; an average is rounded up to a tenth."""
+    at: datetime
+    """When the limit was passed, in UTC."""
+    key: str | None = None
+    """Which agent, user, session or model; ``None`` if the threshold is on all."""
+    at_least: bool = False
+    """Whether there are calls of unknown cost or size beside, so that the value is at least that."""
+
+    @property
+    def kind(self) -> str:
+        """The metric of the threshold."""
+        return self.threshold.metric
+
+    @property
+    def limit(self) -> int | Decimal:
+        """The limit that was passed."""
+        limit = exact(self.threshold.limit, "limit")
+        return limit if METRICS[self.kind].money or limit != limit.to_integral_value() else int(limit)
+
+    @property
+    def window(self) -> timedelta | None:
+        """The time in which the value was counted; ``None`` if that is since the start."""
+        return self.threshold.window if isinstance(self.threshold.window, timedelta) else None
+
+    def message(self, lang: str | None = None) -> str:
+        """The alert in a sentence.
+
+        Args:
+            lang: the language, ``en`` or ``fr``; by default that of the environment.
+
+        Raises:
+            ConfigurationError: there is no such language.
+        """
+        m = language(lang)
+        per, window, money = self.threshold.per, self.window, METRICS[self.kind].money
+        shown = _dollars(self.value, self.limit) if money else f"{self.value:,}"
+        value = m(f"alert.value.{self.kind}", n=math.ceil(self.value), text=shown)
+        return m(
+            f"alert.{self.kind}",
+            value=m("alert.at_least", value=value) if self.at_least else value,
+            limit=_dollars(self.limit, 0) if money else f"{self.limit:,}",
+            where="" if per is None else m(f"alert.{per}", name=_shown(self.key or "")),
+            during="" if window is None else m("alert.during", window=_spoken(window, m)),
+        )
+
+    def to_dict(self, lang: str | None = None) -> dict[str, Any]:
+        """The alert as plain JSON values; dollars are decimal strings.
+
+        Args:
+            lang: the language of the message.
+        """
+        money = METRICS[self.kind].money
+        window = self.window
+        return {
+            "alert": True,
+            "message": self.message(lang),
+            "id": self.id,
+            "kind": self.kind,
+            "value": f"{self.value:f}" if money else _number(self.value),
+            "limit": f"{self.limit:f}" if money else _number(self.limit),
+            "per": self.threshold.per,
+            "key": self.key,
+            "window": None if window is None else window.total_seconds(),
+            "at": self.at.isoformat(),
+            "at_least": self.at_least,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """How far a limit is used up, whether it is passed or not. Immutable."""
+
+    threshold: Threshold
+    used: int | Decimal
+    """What is counted, as :attr:`Alert.value` is."""
+    share: float
+    """The part of the limit that is used: 1.0 is all of it."""
+    passed: bool
+    """Whether that is too much."""
+    key: str | None = None
+    """Of a limit per agent, user, session or model: the one of them that has used the most."""
+    at_least: bool = False
+    """Whether there are calls of unknown cost or size beside, so that it is at least that."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The value as plain JSON values; dollars are decimal strings."""
+        money = METRICS[self.threshold.metric].money
+        limit = exact(self.threshold.limit, "limit")
+        window = self.threshold.window
+        whole = limit == limit.to_integral_value()
+        return {
+            "name": self.threshold.metric,
+            "per": self.threshold.per,
+            "key": self.key,
+            "window": window.total_seconds() if isinstance(window, timedelta) else None,
+            "used": f"{self.used:f}" if money else _number(self.used),
+            "limit": f"{limit:f}" if money else int(limit) if whole else float(limit),
+            "share": self.share,
+            "passed": self.passed,
+            "at_least": self.at_least,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Burn:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            ValueError: a key is missing, or a value is not what it should be.
+        """
+        try:
+            threshold = Threshold(data["name"], data["limit"], data.get("per"), data.get("window"))
+            used, key = exact(data["used"], "used"), data.get("key")
+            counted = METRICS[threshold.metric]
+            whole = not counted.money and used == used.to_integral_value()
+            return cls(
+                threshold,
+                int(used) if whole else used,
+                float(data["share"]),
+                bool(data["passed"]),
+                None if key is None else str(key),
+                bool(data.get("at_least")),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"this is no use of a threshold written by openai_meter: {error!r}") from error
+
+
+def _number(value: int | Decimal) -> int | float:
+    return value if isinstance(value, int) else float(value)
+
+
+def _dollars(value: int | Decimal, limit: int | Decimal) -> str:
+    """Dollars with two digits, or with as many more as it takes to see that they are above the limit."""
+    for digits in range(2, 13):
+        shown = f"{value:,.{digits}f}"
+        if Decimal(shown.replace(",", "")) > limit:
+            return f"${shown}"
+    return f"${value:,f}"
+
+
+def _shown(name: str) -> str:
+    """A name that came with a call: it is data, so control characters are shown, and it takes no more than its room."""
+    visible = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
+    return visible if len(visible) <= _NAME else visible[: _NAME - 1] + "…"
+
+
+def _spoken(window: timedelta, m: Messages) -> str:
+    seconds = round(window.total_seconds())
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds % length == 0:
+            return m(unit, n=seconds // length)
+    return m("seconds", n=seconds)

@@ -1,0 +1,276 @@
+"""A webhook as a value, how webhooks are read from settings, and what is told of them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from openai_meter.alerts import METRICS, Alert
+from openai_meter.alerts.webhook.addresses import named_private
+from openai_meter.core.locale import language
+from openai_meter.errors import ConfigurationError, MissingExtraError
+
+__all__ = ["FORMATS", "Deliveries", "Webhook", "read_webhooks", "shown"]
+
+_SIGNING_KEY = "OPENAI_METER_WEBHOOK_SECRET"
+FORMATS = ("standard", "slack", "discord")
+_HOSTS: Mapping[str, str] = {
+    "hooks.slack.com": "slack",
+    "hooks.slack-gov.com": "slack",
+    "discord.com": "discord",
+    "discordapp.com": "discord",
+    "ptb.discord.com": "discord",
+    "canary.discord.com": "discord",
+}
+"""Whose webhooks take a body of their own. To add one, add its hosts here, and its body to ``bodies.py``."""
+_RESERVED = frozenset(
+    {
+        "connection",
+        "content-length",
+        "host",
+        "transfer-encoding",
+        "webhook-id",
+        "webhook-signature",
+        "webhook-timestamp",
+    }
+)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_BETWEEN = re.compile(r"[\s,]+(?=https?://)", re.IGNORECASE)
+_DAY = timedelta(hours=24)
+_LONGEST = timedelta(days=7)
+
+Format = str | Callable[[Alert], Any]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Webhook:
+    """A place that alerts are posted to. Immutable; neither ``repr`` nor any log shows more of it than its host.
+
+    Args:
+        url: ``https://...``. ``http`` is for your own machine or network: an address or ``localhost`` that the URL
+            names, or any name with ``allow_private``.
+        secret: signs every request by the Standard Webhooks scheme: ``whsec_`` and 24 to 64 bytes in base64.
+        alerts: the kinds that go there (``("cost", "errors")``); ``None``: all.
+        format: ``standard``, ``slack`` or ``discord``, by default as the URL's host wants it; or a function that makes
+            the body of an ``Alert``: a JSON value, or text or bytes that are sent as they are.
+        headers: sent with each request, such as ``{"Authorization": "Bearer ..."}``.
+        timeout: seconds that one request may take, from connecting to the head of the answer.
+        allow_private: whether the host's name may stand for an address of a private network. An address that the URL
+            itself names may be private anyhow.
+        retry_for: how long (seconds or a ``timedelta``) an alert that cannot be delivered is tried again. A day by
+            default: that outlasts a night, and what is older is no news; it still stands in ``meter.alerts``.
+        lang: the language of its sentences, ``en`` or ``fr``; by default that of the environment.
+
+    Raises:
+        ConfigurationError: one of them cannot be used; the message says what can, and quotes no secret.
+        MissingExtraError: a secret needs ``pip install "openai-meter[webhook]"``.
+    """
+
+    url: str
+    _: KW_ONLY
+    secret: str | None = None
+    alerts: Iterable[str] | None = None
+    format: Format | None = None
+    headers: Mapping[str, str] | tuple[tuple[str, str], ...] = ()
+    timeout: float = 10.0
+    allow_private: bool = False
+    retry_for: timedelta | float = _DAY
+    lang: str | None = None
+
+    def __post_init__(self) -> None:
+        host = _checked_url(self.url, allow_private=self.allow_private)
+        if self.secret is not None:
+            _check_secret(self.secret)
+        if self.format is None:
+            object.__setattr__(self, "format", _HOSTS.get(host, "standard"))
+        elif self.format not in FORMATS and not callable(self.format):
+            raise ConfigurationError(
+                f"format={self.format!r} is none of {', '.join(FORMATS)}, and no function that takes an Alert"
+            )
+        object.__setattr__(self, "alerts", _checked_kinds(self.alerts))
+        object.__setattr__(self, "headers", _checked_headers(self.headers))
+        if not _is_number(self.timeout) or not 0 < self.timeout <= 300:
+            raise ConfigurationError(f"timeout={self.timeout!r} is no time; pass seconds, above 0 and up to 300")
+        object.__setattr__(self, "retry_for", _checked_window(self.retry_for))
+        if self.lang is not None:
+            object.__setattr__(self, "lang", language(self.lang).code)
+
+    @property
+    def parts(self) -> SplitResult:
+        """The parts of the URL."""
+        return urlsplit(self.url)
+
+    @property
+    def private(self) -> bool:
+        """Whether addresses of private networks may be connected to."""
+        return self.allow_private or named_private(self.parts.hostname or "")
+
+    @property
+    def seconds(self) -> float:
+        """Seconds for which an alert is tried again."""
+        window = self.retry_for
+        return window.total_seconds() if isinstance(window, timedelta) else window
+
+    def wants(self, alert: Alert) -> bool:
+        """Whether an alert is of a kind that goes there."""
+        return self.alerts is None or alert.kind in self.alerts
+
+    def __repr__(self) -> str:
+        secret = "" if self.secret is None else ", secret=..."
+        return f"<Webhook {shown(self)}{secret}>"
+
+
+class Deliveries(NamedTuple):
+    """What became of the alerts for one webhook, in this process."""
+
+    webhook: str
+    """Which one: the scheme and host of its URL; its path may be a secret."""
+    sent: int = 0
+    """Alerts that it took."""
+    retried: int = 0
+    """Requests that were made again."""
+    failed: int = 0
+    """Alerts that it refused, or did not take in time; they are not tried again."""
+    dropped: int = 0
+    """Alerts that had to make room for newer ones, because too many were waiting."""
+    waiting: int = 0
+    """Alerts that are to be delivered, now or later."""
+    disabled: bool = False
+    """Whether it has said that it is gone (410): nothing is sent there any more."""
+    last_error: str | None = None
+    """Why a request did not succeed, the latest time."""
+    last_sent_at: datetime | None = None
+    """When it last took an alert, in UTC."""
+
+
+def shown(webhook: Webhook) -> str:
+    """A webhook as people may see it."""
+    return f"{webhook.parts.scheme}://{webhook.parts.netloc}/…"
+
+
+def read_webhooks(said: object) -> tuple[Webhook, ...]:
+    """Webhooks from a setting.
+
+    Args:
+        said: a URL (or several with a space or comma between, as a variable of the environment holds them), a
+            :class:`Webhook`, or several; ``None`` or ``False``: none.
+
+    What says no secret of its own is signed by that of ``OPENAI_METER_WEBHOOK_SECRET``; Slack and Discord look at no
+    signature, and get none from there.
+
+    Raises:
+        ConfigurationError: it is none of these, or cannot be used.
+        MissingExtraError: a package is missing.
+    """
+    if said is None or said is False:
+        return ()
+    if isinstance(said, str):
+        said = _BETWEEN.split(said.strip())
+    several = said if isinstance(said, list | tuple | set | frozenset) else (said,)
+    return tuple(dict.fromkeys(_read_one(one) for one in several))
+
+
+def _read_one(said: object) -> Webhook:
+    if isinstance(said, str):
+        said = Webhook(said)
+    if not isinstance(said, Webhook):
+        raise ConfigurationError(
+            f"webhook={type(said).__name__} is no webhook; pass a URL such as 'https://example.com/alerts', a Webhook, "
+            "or a list of them"
+        )
+    secret = os.environ.get(_SIGNING_KEY)
+    if said.secret is None and secret and said.format not in FORMATS[1:]:
+        return replace(said, secret=secret)
+    return said
+
+
+def _checked_url(url: object, *, allow_private: bool) -> str:
+    """The host of a URL. No message quotes it: whoever knows a webhook's URL can post to it."""
+    if not isinstance(allow_private, bool):
+        raise ConfigurationError(f"allow_private={allow_private!r} is neither True nor False")
+    if not isinstance(url, str) or not url.isascii() or not url.isprintable() or " " in url:
+        raise ConfigurationError("a webhook's url has to be printable ASCII, such as 'https://example.com/alerts'")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+        (host or "").encode("idna")  # as the resolver will, in a thread that should have nothing to load for it
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if not host or parts.scheme not in {"https", "http"}:
+        raise ConfigurationError("a webhook's url has to be like 'https://example.com/alerts': https, a host, a path")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError(
+            f"the url of the webhook at {host} has a user or password; pass headers={{'Authorization': ...}} instead"
+        )
+    if parts.fragment:
+        raise ConfigurationError(f"the url of the webhook at {host} has a #fragment, which is never sent; leave it out")
+    if parts.scheme == "http" and not (allow_private or named_private(host)):
+        raise ConfigurationError(
+            f"the webhook at {host} is http: anybody on the way could read it. Use https, or allow_private=True for a "
+            "host of your own network"
+        )
+    return host
+
+
+def _check_secret(secret: object) -> None:
+    try:
+        import standardwebhooks  # noqa: F401, PLC0415 - only who signs needs it
+    except ImportError:
+        raise MissingExtraError('signing webhooks needs a package: pip install "openai-meter[webhook]"') from None
+    wrong = ConfigurationError(
+        "the secret of a webhook has to be 'whsec_' and 24 to 64 bytes in base64; to make one: "
+        "python -c \"import base64, secrets; print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\""
+    )
+    if not isinstance(secret, str):
+        raise wrong
+    try:
+        text = secret.removeprefix("whsec_").rstrip("=")  # which may be missing, the library puts it back
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise wrong from None
+    if not 24 <= len(key) <= 64:
+        raise wrong
+
+
+def _checked_kinds(alerts: Iterable[str] | None) -> tuple[str, ...] | None:
+    if alerts is None:
+        return None
+    kinds = (alerts,) if isinstance(alerts, str) else tuple(alerts) if isinstance(alerts, Iterable) else (alerts,)
+    for kind in kinds:
+        if not isinstance(kind, str) or kind not in METRICS:
+            raise ConfigurationError(f"there are no alerts of the kind {kind!r}; there are {', '.join(METRICS)}")
+    return tuple(dict.fromkeys(kinds))
+
+
+def _checked_headers(headers: object) -> tuple[tuple[str, str], ...]:
+    try:
+        pairs = tuple(dict(headers).items())  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        raise ConfigurationError('headers have to be a dict such as {"Authorization": "Bearer ..."}') from None
+    for name, value in pairs:
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name) or name.lower() in _RESERVED:
+            raise ConfigurationError(f"{name!r} is no header that can be added to a webhook's requests")
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+            raise ConfigurationError(f"the value of the header {name} has to be printable ASCII")
+    return pairs
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _checked_window(said: object) -> timedelta:
+    window = said
+    if _is_number(said):
+        window = timedelta(seconds=min(float(said), 1e9))  # type: ignore[arg-type]
+    if not isinstance(window, timedelta) or not timedelta(0) <= window <= _LONGEST:
+        raise ConfigurationError(f"retry_for={said!r} is no time; pass seconds or a timedelta, from 0 to seven days")
+    return window

@@ -1,0 +1,266 @@
+"""Who is metered: everything in the process (``install``), one client (``wrap``), a stretch of code (``track``)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from openai_meter.alerts.dispatch import Alarms, Hooks, OnAlert, webhook_setting
+from openai_meter.errors import ConfigurationError, UnsupportedClientError
+from openai_meter.instrumentation import include_usage as asking
+from openai_meter.instrumentation.http import BASE_CLIENT, seam
+from openai_meter.instrumentation.listening import MARK, Mark
+from openai_meter.metering.attribution import read_attribution
+from openai_meter.metering.ledger_link import opened
+from openai_meter.metering.meter import Block, Limits, Meter
+from openai_meter.metering.thread_context import threads as followed
+from openai_meter.usage.providers import set_hosts
+
+if TYPE_CHECKING:
+    from openai_meter.core.money import Number
+    from openai_meter.instrumentation.include_usage import StreamUsage
+    from openai_meter.ledger import Ledger
+    from openai_meter.pricing import Deployment, Price
+
+__all__ = ["get_meter", "install", "track", "uninstall", "wrap"]
+
+C = TypeVar("C")
+
+
+def get_meter() -> Meter:
+    """The process-wide meter; it is made the first time it is asked for, and stays the same. Thread-safe."""
+    with seam.lock:
+        if seam.meter is None:
+            seam.meter = Meter()
+        return seam.meter
+
+
+def install(
+    *,
+    meter: Meter | None = None,
+    recent: int | None = None,
+    prices: Mapping[str, Price] | str | Path | None = None,
+    models: Mapping[str, str | Deployment] | None = None,
+    discount: Number | None = None,
+    hosts: Mapping[str, str] | None = None,
+    stream_usage: StreamUsage | Collection[str] | None = None,
+    threads: bool | None = None,
+    thresholds: Limits = None,
+    on_alert: OnAlert | None = None,
+    ledger: Ledger | str | None = None,
+    webhook: Hooks = None,
+    otel: bool | None = None,
+    otel_spans: bool | None = None,
+) -> Meter:
+    """Starts counting every call of every openai client in the process.
+
+    Clients that exist already are counted too, and openai may be imported before or after. Calling it again changes
+    nothing but the settings that are given. Thread-safe.
+
+    Args:
+        meter: the meter that is to count; the process-wide one (:func:`get_meter`) by default.
+        recent: how many recent calls the meter keeps (10,000 by default); its totals go on for ever.
+        prices: your own prices, by model (``{"my-model": Price(input=1, output=4)}``), or a TOML file of them.
+        models: what stands behind names of your own: ``{"my-deployment": "gpt-5.4-mini"}``, or a ``Deployment``.
+        discount: the part (0 to 1) that OpenAI takes off for you.
+        hosts: which provider stands behind hosts of your own, such as a proxy: ``{"llm.example.com": "openai"}``.
+            Calls of other hosts have no OpenAI prices. Also ``OPENAI_METER_HOSTS=llm.example.com=openai,...``.
+        stream_usage: where to ask for the usage of chat streams whose callers did not, without their seeing it:
+            ``"auto"`` (the default: OpenAI, Azure and ``hosts``), ``"always"``, ``"never"``, or more hosts that take
+            ``stream_options``. Where it is not asked for, it is estimated. Also ``OPENAI_METER_STREAM_USAGE``.
+        threads: whether attribution and blocks follow into threads: jobs of a ``ThreadPoolExecutor`` (and so of
+            ``loop.run_in_executor``), and threads that are started. They do not by default (:func:`bind` takes them
+            along by hand); ``asyncio`` tasks and ``asyncio.to_thread`` need neither.
+        thresholds: the limits whose passing raises an alert; by default 100 calls, $1.00, 2,000 tokens per call and 5
+            errors. A dict changes some (``{"cost": 5.0, "calls": None}``), a list of ``Threshold`` replaces them
+            (also per agent, user, session or model, and in rolling windows), ``False`` switches them off.
+        on_alert: is called with each ``Alert``, in a thread of the meter's own; alerts also stand in ``meter.alerts``
+            and go to the log ``openai_meter``.
+        ledger: where every call is kept for ever: a URL such as ``"sqlite:///usage.db"`` or
+            ``"postgresql+psycopg://user:password@host/database"``, or a ``Ledger``. Also ``OPENAI_METER_LEDGER``.
+            A call is kept once it has its price, within a second or so; nobody waits for the database, whose being
+            away now is no error. Calls that only a ``track()`` block counts are not kept.
+        otel: whether metrics go to OpenTelemetry, to the program's own ``MeterProvider``, set now or later; see
+            ``openai_meter.exporters.otel``, whose ``attach`` has more settings. ``False`` ends it.
+        otel_spans: whether usage and cost are also set on the span that is current when a call is made.
+        webhook: where alerts are posted, beside the program: a URL (of your own, of Slack or of Discord), a
+            ``Webhook(url, secret=..., alerts=("cost",), ...)``, or a list of them; ``False``: nowhere. Also
+            ``OPENAI_METER_WEBHOOK`` and ``OPENAI_METER_WEBHOOK_SECRET``. ``meter.webhooks`` says what became of them.
+
+    Returns:
+        The meter that counts.
+
+    Raises:
+        ConfigurationError: a setting cannot be used; nothing is changed then.
+        LedgerError: the ledger's database refuses us, or its tables are of a newer version.
+        MissingExtraError: a ledger needs ``pip install "openai-meter[ledger]"``, ``otel`` ``"openai-meter[otel]"``, a
+            webhook's secret ``"openai-meter[webhook]"``.
+    """
+    telemetry = _checked_telemetry(otel, otel_spans)
+    if meter is not None and not isinstance(meter, Meter):
+        raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
+    if threads is not None and not isinstance(threads, bool):
+        raise ConfigurationError(f"threads={threads!r} is neither True nor False; say whether threads are followed")
+    behind = hosts_from_environment() if hosts is None else _checked_hosts(hosts)
+    current = meter or seam.installed or seam.meter
+    kept = opened(ledger, None if current is None else current.ledger)
+    with seam.lock:
+        if stream_usage is not None or seam.installed is None:
+            asking.configure(stream_usage or os.environ.get("OPENAI_METER_STREAM_USAGE") or "auto")
+        chosen = meter or seam.installed or get_meter()
+        chosen.configure(
+            recent=recent, thresholds=thresholds, on_alert=on_alert, prices=prices, models=models, discount=discount,
+            webhook=webhook_setting(webhook, chosen._store.alarms),  # noqa: SLF001
+        )  # fmt: skip
+        if kept is not None:
+            chosen.keep(kept)
+        telemetry(chosen)
+        if behind or hosts is not None:
+            set_hosts(behind)
+        seam.installed = chosen
+        seam.settle()
+        if threads is not None:
+            followed.follow() if threads else followed.leave()
+        return chosen
+
+
+def _checked_telemetry(otel: object, spans: object) -> Callable[[Meter], object]:
+    """What the settings of OpenTelemetry do with a meter."""
+    for name, value in (("otel", otel), ("otel_spans", spans)):
+        if value is not None and not isinstance(value, bool):
+            raise ConfigurationError(f"{name}={value!r} is neither True nor False")
+    if otel is False and spans:
+        raise ConfigurationError("otel_spans=True needs OpenTelemetry; leave out otel=False")
+    if otel or spans:
+        from openai_meter.exporters import otel as there  # noqa: PLC0415 - an extra
+
+        return lambda meter: there.switch(meter, spans=None if spans is None else bool(spans))
+    loaded = sys.modules.get("openai_meter.exporters.otel")
+    if loaded is None or (otel is None and spans is None):
+        return lambda _: None
+    return loaded.detach if otel is False else lambda meter: loaded.switch(meter, spans=False, only=True)
+
+
+_PROVIDERS = ("openai", "azure")
+
+
+def hosts_from_environment() -> Mapping[str, str]:
+    """The hosts that ``OPENAI_METER_HOSTS`` names.
+
+    Raises:
+        ConfigurationError: what it says cannot be used.
+    """
+    pairs = os.environ.get("OPENAI_METER_HOSTS", "").split(",")
+    return _checked_hosts(
+        {name.strip(): who.strip() for name, _, who in (pair.partition("=") for pair in pairs) if name}
+    )
+
+
+def _checked_hosts(hosts: Mapping[str, str]) -> Mapping[str, str]:
+    for host, provider in hosts.items():
+        if provider not in _PROVIDERS:
+            raise ConfigurationError(f"hosts[{host!r}] is {provider!r}; a host can stand for 'openai' or 'azure'")
+    return hosts
+
+
+def uninstall() -> None:
+    """Stops counting, for :func:`install` and :func:`wrap` alike, and restores the identical functions of openai.
+
+    What was counted stays readable. Where somebody else has patched on top, our wrapper stays below, and lets
+    everything through. The same holds for the functions of threads, where those were followed. Streams that are being
+    read are still counted. Thread-safe; harmless if nothing is installed.
+    """
+    with seam.lock:
+        set_hosts({})
+        asking.configure("auto")
+        seam.installed = None
+        seam.wrapping = False
+        seam.epoch += 1
+        seam.settle()
+        followed.leave()
+
+
+def wrap(client: C, meter: Meter | None = None) -> C:
+    """Counts the calls of one client, and of all its ``with_options()`` and ``copy()`` descendants.
+
+    Args:
+        client: any client of the openai package, sync or async.
+        meter: the meter that is to count; the process-wide one (:func:`get_meter`) by default.
+
+    Returns:
+        The same client.
+
+    Raises:
+        UnsupportedClientError: that is no client of the openai package.
+    """
+    with seam.lock:
+        base = sys.modules.get(BASE_CLIENT)
+        if base is None or not isinstance(client, base.SyncAPIClient | base.AsyncAPIClient):
+            raise UnsupportedClientError(
+                f"wrap() takes a client of the openai package, such as openai.OpenAI(), not {type(client).__name__!r}"
+            )
+        if meter is not None and not isinstance(meter, Meter):
+            raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
+        seam.wrapping = True
+        seam.settle()
+        vars(client)[MARK] = Mark(meter or get_meter(), seam.epoch)
+    return client
+
+
+class _Tracked(Block):
+    """A block that holds the seam open while it is run."""
+
+    def enter(self) -> None:
+        """Begins the block; counts by itself where nothing is installed."""
+        with seam.lock:
+            seam.tracking += 1
+            if seam.tracking == 1:
+                seam.settle()
+        super().enter()
+
+    def leave(self) -> bool:
+        """Ends the block."""
+        left = super().leave()
+        if left:
+            with seam.lock:
+                seam.tracking -= 1
+                if not seam.tracking:
+                    seam.settle()
+        return left
+
+
+def track(
+    name: str | None = None,
+    *,
+    meter: Meter | None = None,
+    thresholds: Limits = False,
+    on_alert: OnAlert | None = None,
+    webhook: Hooks = None,
+    **attribution: str | None,
+) -> Block:
+    """A block with totals of its own: all calls that are made in it, from whatever client.
+
+    Use it round a stretch of code (``with track("nightly") as run:``, ``async with``) or as a decorator. Blocks nest,
+    follow asyncio tasks, and need no :func:`install`. A stream that is opened in the block and read after it counts.
+
+    Args:
+        name: a name for the block; its calls carry it.
+        meter: the meter whose settings the block shares; the process-wide one by default.
+        thresholds: limits for the block alone, as for :func:`install`; none by default.
+        on_alert: is called with each ``Alert`` of the block.
+        webhook: where the alerts of the block are posted, as for :func:`install`; by default where the meter's are.
+        attribution: ``agent``, ``operation``, ``user``, ``session``; any other name is a tag. The calls carry these.
+
+    Raises:
+        ConfigurationError: a name or a value is not text, or a setting cannot be used.
+        MissingExtraError: a webhook's secret needs ``pip install "openai-meter[webhook]"``.
+    """
+    if name is not None and not isinstance(name, str):
+        raise ConfigurationError(f"track({name!r}) has no text for a name; as a decorator, write @track()")
+    who = read_attribution(attribution)
+    chosen = meter or seam.installed or get_meter()
+    alarms = Alarms(thresholds, on_alert, webhook_setting(webhook, chosen._store.alarms), name)  # noqa: SLF001
+    return _Tracked(name, who, chosen, alarms if alarms.watch.thresholds else None)

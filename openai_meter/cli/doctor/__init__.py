@@ -1,0 +1,39 @@
+"""Examines an installation: is every call counted here, by whom else, and with what.
+
+``openai-meter doctor`` on the command line; in a program::
+
+    from openai_meter.cli import doctor
+
+    diagnosis = doctor.examine()
+    diagnosis.ok, diagnosis.to_dict()
+
+Parts, top first:
+
+    values     what an examination finds
+    patchers   who else has patched the SDK
+    trials     every shape of call, tried on the installed SDK (in a process of its own)
+    child      starts that process
+    checks     Python, the SDK, extras, vocabularies, prices, threads, the environment
+    keeping    the ledger, and the clock beside that of its database
+    examining  all of it
+    tables     the diagnosis as a person reads it
+    command    ``openai-meter doctor``
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from openai_meter.cli.doctor.diagnosis import Diagnosis, Finding, Mode, Trial
+    from openai_meter.cli.doctor.examination import examine
+
+__all__ = ["Diagnosis", "Finding", "Mode", "Trial", "examine"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "examine":
+        from openai_meter.cli.doctor import examination as module  # noqa: PLC0415 - a `run` needs nothing of this
+    elif name in __all__:
+        from openai_meter.cli.doctor import diagnosis as module  # type: ignore[no-redef] # noqa: PLC0415
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(module, name)

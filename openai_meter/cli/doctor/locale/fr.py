@@ -1,0 +1,161 @@
+"""French sentences of the doctor; those of the other reports are in ``openai_meter.core.locale``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from openai_meter.core.locale.fr import plural
+
+__all__ = ["MESSAGES", "plural"]
+
+MESSAGES: Mapping[str, str | tuple[str, ...]] = {
+    "head": "openai-meter {meter}, openai {sdk}, Python {python}",
+    "none": "(pas installé)",
+    "yes": "oui",
+    "no": "NON",
+    "trying": "essai de chaque sorte d'appel",
+    "tried": ("{n} sorte d'appel est bien comptée", "{n} sortes d'appel sont bien comptées"),
+    "problems": ("{n} problème", "{n} problèmes"),
+    "warnings": ("{n} avertissement", "{n} avertissements"),
+    "absent": "openai {version} n'a pas : {names}",
+    "miscounted": (
+        "Des appels ne sont pas comptés ici comme il faut. Mettez à jour openai-meter et openai ; si cela reste, "
+        "signalez ce tableau."
+    ),
+    "column.call": "Appel",
+    "column.sync": "Sync",
+    "column.async": "Async",
+    "column.tokens": "Tokens",
+    "column.unchanged": "Inchangé",
+    "column.outcome": "Résultat",
+    "usage.api": "API",
+    "usage.estimate": "estimés",
+    "usage.none": "-",
+    "outcome.metered": "compté",
+    "outcome.free": "gratuit",
+    "outcome.absent": "absent de ce SDK",
+    "outcome.watched": "suivi, pas essayé",
+    "outcome.not_covered": "pas couvert",
+    "outcome.untried": "échoue sans nous",
+    "outcome.missed": "PAS COMPTÉ",
+    "outcome.twice": "COMPTÉ DEUX FOIS",
+    "outcome.changed": "RÉPONSE CHANGÉE",
+    "outcome.request_changed": "REQUÊTE CHANGÉE",
+    "outcome.raised": "LÈVE UNE ERREUR",
+    "outcome.no_usage": "TOKENS INCONNUS",
+    "outcome.fault": "FAUTE DU COMPTEUR",
+    "area.trials": "Appels",
+    "area.python": "Python",
+    "area.sdk": "SDK",
+    "area.extras": "Extras",
+    "area.vocabularies": "Vocabulaires",
+    "area.prices": "Prix",
+    "area.threads": "Threads",
+    "area.environment": "Environnement",
+    "area.patchers": "Autres patchs",
+    "area.ledger": "Registre",
+    "area.clock": "Horloge",
+    "trials.no_python": "aucun appel n'a été essayé : le chemin de l'interpréteur est inconnu",
+    "trials.late": (
+        "tous les appels n'ont pas été essayés : {n} seconde est passée",
+        "tous les appels n'ont pas été essayés : {n} secondes sont passées",
+    ),
+    "trials.late.do": "Sur une machine occupée, essayez avec --patience 60 ; si cela reste, un appel se bloque ici.",
+    "trials.crashed": "le processus qui essaie les appels s'est arrêté trop tôt : {error}",
+    "trials.check_failed": "une vérification a échoué : {error}",
+    "python.supported": "{version}",
+    "python.untested": "{version} n'est pas parmi les versions avec lesquelles openai-meter est testé",
+    "sdk.supported": "openai {version} est pris en charge",
+    "sdk.missing": "openai n'est pas installé pour ce Python : il n'y a rien à mesurer",
+    "sdk.missing.do": "Lancez openai-meter avec le Python de votre programme : python -m openai_meter doctor",
+    "sdk.too_old": "openai {version} est plus ancien que {oldest}",
+    "sdk.too_old.do": "pip install -U openai",
+    "sdk.too_new": "openai {version} est plus récent que ce avec quoi openai-meter est testé (avant {limit}.0)",
+    "sdk.too_new.do": "Le tableau ci-dessus dit ce qui est compté avec lui. pip install -U openai-meter",
+    "extras.some": "installés : {there} ; pas installés : {absent}",
+    "extras.some.do": 'S\'il vous les faut : pip install "openai-meter[{pip}]"',
+    "extras.all": "installés : {there}",
+    "vocabularies.found": "{name} : {place}",
+    "vocabularies.missing": "{name} n'est pas sur cette machine ({why}) : les estimations comptent les caractères",
+    "vocabularies.missing.do": 'pip install "openai-meter[offline]"',
+    "prices.fresh": "{models} modèles ; genai-prices {catalog}, nos propres lignes vérifiées le {date}",
+    "prices.old": (
+        "{models} modèles ; genai-prices {catalog}, nos propres lignes vérifiées il y a {n} jour ({date})",
+        "{models} modèles ; genai-prices {catalog}, nos propres lignes vérifiées il y a {n} jours ({date})",
+    ),
+    "prices.old.do": "pip install -U openai-meter genai-prices ; openai-meter prices update montre ce qui a changé.",
+    "prices.none": "aucun prix n'est lisible ; genai-prices {catalog}, nos propres lignes du {date}",
+    "prices.none.do": "pip install --force-reinstall openai-meter genai-prices",
+    "prices.no_catalog": "genai-prices n'est pas installé : la plupart des modèles n'ont pas de prix",
+    "prices.no_catalog.do": "pip install genai-prices",
+    "threads.followed": "l'attribution et les blocs suivent dans les threads",
+    "threads.not_followed": (
+        "l'attribution et les blocs ne suivent pas dans les tâches d'un ThreadPoolExecutor ; les appels y "
+        "sont comptés aussi"
+    ),
+    "threads.not_followed.do": (
+        "Si des agents travaillent dans des threads : install(threads=True), ou bind(fonction)."
+    ),
+    "environment.known": "variables d'openai-meter : {names}",
+    "environment.misspelled": "{name} n'est pas une variable d'openai-meter ; vouliez-vous dire {near} ?",
+    "environment.misspelled.do": "export {near}=... ; unset {name}",
+    "environment.unknown": "{name} n'est pas une variable d'openai-meter{near}",
+    "environment.unusable": "{name} n'est pas utilisable : {error}",
+    "patchers.none": "personne d'autre n'a patché openai",
+    "patchers.idle": "installés, mais pas à l'œuvre ici : {names}",
+    "patchers.active": (
+        "{name} entoure {n} méthode ({places}) ; les appels sont comptés une fois ici",
+        "{name} entoure {n} méthodes ({places} ...) ; les appels sont comptés une fois ici",
+    ),
+    "patchers.active.do": "Il tient ses propres chiffres : ne les ajoutez pas aux nôtres.",
+    "patchers.emitting": (
+        "{name} entoure {n} méthode ({places}) et envoie les tokens à OpenTelemetry",
+        "{name} entoure {n} méthodes ({places} ...) et envoie les tokens à OpenTelemetry",
+    ),
+    "patchers.emitting.do": (
+        "Les appels sont comptés une fois ici. Si openai_meter envoie aussi à OpenTelemetry, les mêmes "
+        "tokens y sont deux fois : qu'un seul envoie."
+    ),
+    "patchers.unknown": (
+        "{name} entoure {n} méthode d'openai : {places}",
+        "{name} entoure {n} méthodes d'openai : {places} ...",
+    ),
+    "patchers.unknown.do": "Si cela compte aussi les appels, n'ajoutez pas ses chiffres aux nôtres.",
+    "patchers.bypassed": "{names} : remis en place après install() ; les appels qui y passent ne sont pas comptés",
+    "patchers.bypassed.do": "Appelez openai_meter.install() à nouveau : il garde ses réglages et ses comptes.",
+    "ledger.none": "aucun n'est nommé : ce qui est compté disparaît avec le processus",
+    "ledger.none.do": (
+        'Pour garder chaque appel : install(ledger="sqlite:///usage.db"), ou la variable OPENAI_METER_LEDGER.'
+    ),
+    "ledger.new": "{url} n'existe pas encore ; le premier appel le crée",
+    "ledger.folder_read_only": "{url} n'existe pas, et son dossier ne nous laisse pas écrire",
+    "ledger.empty": "{url} est joignable ; le premier appel crée les tables",
+    "ledger.ready": "{url} est joignable (schéma {version})",
+    "ledger.older": "{url} est joignable (schéma {version} sur {newest} ; le prochain appel le met à jour)",
+    "ledger.newer": "{url} a été écrit par un openai-meter plus récent (schéma {version} ; {newest} est connu ici)",
+    "ledger.newer.do": "pip install -U openai-meter",
+    "ledger.read_only": "{url} ne nous laisse pas écrire",
+    "ledger.read_only.do": (
+        "Donnez à l'utilisateur INSERT et UPDATE sur les tables, et nommez le serveur primaire, pas un réplica."
+    ),
+    "ledger.unusable": "{error}",
+    "ledger.unusable.do": (
+        "Les appels attendent dans des fichiers son retour ; vérifiez l'URL, le serveur et les droits."
+    ),
+    "ledger.no_extra": "un registre est nommé, mais ce qu'il lui faut n'est pas installé",
+    "ledger.no_extra.do": 'pip install "openai-meter[ledger]"',
+    "ledger.waiting": (
+        "{n} fichier d'appels attend le registre dans {folder} ({size:,} octets)",
+        "{n} fichiers d'appels attendent le registre dans {folder} ({size:,} octets)",
+    ),
+    "ledger.waiting.do": "Le prochain programme qui écrit dans ce registre les y met.",
+    "clock.alone": "pas vérifiée : il n'y a pas de base de données avec laquelle comparer",
+    "clock.same_machine": "pas vérifiée : le registre est sur cette machine",
+    "clock.agrees": "d'accord avec celle de la base de données ({seconds} s)",
+    "clock.skewed": "diffère de celle de la base de données de {seconds} s",
+    "clock.skewed.do": (
+        "Mettez les deux machines à la même heure (NTP) : les jours et l'ordre des appels en dépendent."
+    ),
+    "clock.behind": "est avant le {date}, où les prix ont été vérifiés pour la dernière fois",
+    "clock.behind.do": "Réglez l'horloge : un appel est facturé au prix du jour où il est fait.",
+}

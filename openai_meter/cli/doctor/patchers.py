@@ -1,0 +1,153 @@
+"""Who else has put functions of their own round those of the SDK, and whether the same call is then told twice.
+
+What is patched is seen in the classes of the SDK that are loaded; what is installed, in the metadata of packages, which
+are not imported for it. To add a library, add a row to :data:`LIBRARIES`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
+
+from openai_meter.core.patching import tree
+from openai_meter.instrumentation.http import BASE_CLIENT, seam
+
+__all__ = ["LIBRARIES", "Library", "Patch", "bypassed", "find_patches", "installed_libraries", "library_of"]
+
+
+class Library(NamedTuple):
+    """One row of :data:`LIBRARIES`."""
+
+    distribution: str
+    module: str
+    """What the names of its modules begin with."""
+    emits: bool
+    """Whether it sends tokens as OpenTelemetry metrics or spans, under the names that we use too."""
+
+
+LIBRARIES: tuple[Library, ...] = (
+    Library("opentelemetry-instrumentation-openai-v2", "opentelemetry.instrumentation.openai_v2", emits=True),
+    Library("opentelemetry-instrumentation-openai", "opentelemetry.instrumentation.openai", emits=True),
+    Library("openinference-instrumentation-openai", "openinference.instrumentation.openai", emits=False),
+    Library("traceloop-sdk", "traceloop", emits=True),
+    Library("openlit", "openlit", emits=True),
+    Library("logfire", "logfire", emits=True),
+    Library("ddtrace", "ddtrace", emits=False),
+    Library("langfuse", "langfuse", emits=False),
+    Library("langsmith", "langsmith", emits=False),
+    Library("sentry-sdk", "sentry_sdk", emits=False),
+    Library("mlflow", "mlflow", emits=False),
+    Library("weave", "weave", emits=False),
+    Library("agentops", "agentops", emits=True),
+    Library("posthog", "posthog", emits=False),
+    Library("braintrust", "braintrust", emits=False),
+    Library("newrelic", "newrelic", emits=False),
+)
+
+_HARMLESS = (
+    "openai.", "openai_meter.", "typing_extensions.", "warnings.", "functools.", "contextlib.", "dataclasses.",
+    "pydantic.", "pydantic_core.",
+)  # fmt: skip
+
+
+class Patch(NamedTuple):
+    """A function of the SDK that somebody else stands round."""
+
+    place: str
+    """``Completions.create``."""
+    owner: str
+    """The module that the function round it comes from."""
+
+
+def find_patches() -> tuple[Patch, ...]:
+    """All patches by others in the SDK, as far as it is loaded. Never raises; takes some hundredths of a second."""
+    return tuple(_patches()) if "openai" in sys.modules else ()
+
+
+def _patches() -> Iterator[Patch]:
+    for kind in sorted(_classes(), key=lambda kind: kind.__qualname__):
+        for name, value in list(vars(kind).items()):
+            if callable(value) and (owner := _foreign(value)) is not None:
+                yield Patch(f"{kind.__qualname__}.{name}", owner)
+
+
+def _classes() -> set[type[Any]]:
+    """The classes of resources, clients and streams."""
+    found = set()
+    for module_name, module in list(sys.modules.items()):
+        if module_name.startswith(("openai.resources.", "openai._base_client", "openai._client", "openai._streaming")):
+            for value in list(vars(module).values()):
+                if isinstance(value, type) and str(value.__module__).startswith("openai."):
+                    found.add(value)
+    return found
+
+
+def _foreign(function: Any) -> str | None:
+    """The module of the outermost function round a method that is neither the SDK's nor ours."""
+    for _ in range(100):
+        owner = _owner(function)
+        if owner is not None and not f"{owner}.".startswith(_HARMLESS):
+            return owner
+        function = getattr(function, "__wrapped__", None)
+        if function is None:
+            return None
+    return None
+
+
+def _owner(function: Any) -> str | None:
+    """Where a function was written; ``functools.wraps`` changes its name and module, but not its globals."""
+    wrapper = getattr(function, "_self_wrapper", None)  # a wrapper of wrapt, which says to be what it wraps
+    if wrapper is not None:
+        function = getattr(wrapper, "__func__", wrapper)
+    names = getattr(function, "__globals__", None)
+    owner = names.get("__name__") if isinstance(names, dict) else None
+    if owner is None and wrapper is not None:
+        owner = getattr(type(wrapper), "__module__", None)
+    return owner if isinstance(owner, str) else None
+
+
+def bypassed() -> tuple[str, ...]:
+    """The methods of clients that somebody has put in place of ours since the meter was installed.
+
+    Some libraries, when they are taken off, put back the function that they once found, whatever came later.
+    """
+    base = sys.modules.get(BASE_CLIENT)
+    if seam.installed is None or base is None:
+        return ()
+    kinds = [*tree(base.SyncAPIClient), *tree(base.AsyncAPIClient)]
+    return tuple(
+        f"{kind.__qualname__}.request"
+        for kind in kinds
+        if "request" in vars(kind) and not _passes_by_us(vars(kind)["request"])
+    )
+
+
+def _passes_by_us(function: Any) -> bool:
+    for _ in range(100):
+        wrapper = getattr(function, "_self_wrapper", None)
+        if str(getattr(wrapper, "__module__", "")).startswith("openai_meter."):
+            return True
+        below = getattr(function, "__wrapped__", None)
+        if below is None:
+            # A plain function that says nothing of what is below it may still hold ours inside.
+            return _owner(function) is None or not f"{_owner(function)}.".startswith("openai.")
+        function = below
+    return True
+
+
+def library_of(module: str) -> Library | None:
+    """The library that a module belongs to, if it is one that is known."""
+    return next((row for row in LIBRARIES if f"{module}.".startswith((f"{row.module}.",))), None)
+
+
+def installed_libraries() -> dict[str, str]:
+    """The versions of those of :data:`LIBRARIES` that are installed."""
+    found = {}
+    for row in LIBRARIES:
+        try:
+            found[row.distribution] = version(row.distribution)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,140 @@
+"""Tries every shape of call on the installed SDK: first bare, then metered, and compares what came of it.
+
+This runs in a process of its own, which :mod:`openai_meter.cli.doctor.child` starts, so that it can install and
+uninstall without a trace in the program that asks. It writes one JSON object per line to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from openai_meter.api import install, uninstall
+from openai_meter.cli.doctor.diagnosis import Mode, Trial
+from openai_meter.cli.doctor.patchers import find_patches
+from openai_meter.core import faults
+from openai_meter.metering.meter import Meter
+
+if TYPE_CHECKING:
+    from openai_meter.core.call import Call
+    from openai_meter.testing.fake_api.shape_player import Cast, Performance, Player, Shape
+
+__all__ = ["main", "read_trial", "try_all"]
+
+_CONNECTIONS = {
+    "realtime, WebSocket": ("openai.resources.realtime.realtime", "realtime"),
+    "responses, WebSocket": ("openai.resources.responses.responses", "responses"),
+    "live, WebSocket": ("openai.resources.live.live", "live"),
+}
+"""The calls that are no HTTP requests: the module whose connections have to be watched."""
+_SOURCES = {"api": "api", "tiktoken": "estimate", "chars": "estimate", "none": "none"}
+
+
+def main() -> None:
+    """Writes what there is to try, each trial when it is done, and in the end who else has patched the SDK."""
+    from openai_meter.testing.fake_api.call_shapes import SHAPES  # noqa: PLC0415
+    from openai_meter.testing.fake_api.shape_player import Cast  # noqa: PLC0415 - loads openai
+
+    faults.reraise = False
+    _say("patches", [patch._asdict() for patch in find_patches()])
+    _say("total", len(SHAPES) * 2)
+    with Cast() as cast:
+        for trial in try_all(cast, SHAPES):
+            _say("trial", None if trial is None else trial.to_dict())
+    _say("done", value=True)
+
+
+def _say(kind: str, value: object) -> None:
+    sys.stdout.write(json.dumps({"doctor": kind, "value": value}) + "\n")
+    sys.stdout.flush()
+
+
+def try_all(cast: Cast, shapes: tuple[Shape, ...]) -> Iterator[Trial | None]:
+    """Plays all shapes bare, yielding ``None`` for each, then metered, yielding what came of each."""
+    bare: dict[tuple[str, bool], Performance] = {}
+    for shape in shapes:
+        for player in cast.players:
+            if _plays(player, shape):
+                bare[shape.name, player.is_async] = cast.perform(shape, player)
+        yield None
+    meter = install(meter=Meter(), hosts={"127.0.0.1": "openai"})
+    try:
+        for shape in shapes:
+            sync, asynchronous = (
+                _compared(cast, shape, player, bare.get((shape.name, player.is_async)), meter)
+                for player in cast.players
+            )
+            yield Trial(shape.name, shape.records, sync, None if shape.sync_only else asynchronous)
+        yield from _connections()
+    finally:
+        uninstall()
+
+
+def _plays(player: Player, shape: Shape) -> bool:
+    return player.has(shape.needs) and not (shape.sync_only and player.is_async)
+
+
+def _compared(cast: Cast, shape: Shape, player: Player, bare: Performance | None, meter: Meter) -> Mode:
+    """Plays a shape under the meter, and says how that differs from what it was without."""
+    if bare is None:
+        return Mode("absent")
+    if bare.error is not None:
+        return Mode("untried", detail=bare.error)
+    before, failed = len(meter.calls), meter.faults
+    metered = cast.perform(shape, player)
+    meter.settle()
+    calls = meter.calls[before:]
+    usage = _usage(calls)
+    if metered.error is not None:
+        return Mode("raised", len(calls), usage, metered.error)
+    outcome = (
+        "fault" if meter.faults > failed
+        else "missed" if len(calls) < shape.records
+        else "twice" if len(calls) > shape.records
+        else "changed" if metered.seen != bare.seen
+        else "request_changed" if metered.sent != bare.sent
+        else "no_usage" if usage == "none" and shape.usage != "none"
+        else "metered" if shape.records
+        else "free"
+    )  # fmt: skip
+    return Mode(outcome, len(calls), usage)  # type: ignore[arg-type] # mypy takes the words of a chain for any text
+
+
+def _usage(calls: tuple[Call, ...]) -> str | None:
+    sources = {_SOURCES[call.usage_source] for call in calls}
+    return next((source for source in ("none", "estimate", "api") if source in sources), None)
+
+
+def _connections() -> Iterator[Trial]:
+    """Whether the messages of WebSockets pass by us. They are not tried: the server here speaks HTTP."""
+    with suppress(ImportError):  # connections are watched as soon as there can be one
+        import_module("websockets")
+    for name, (module, _) in _CONNECTIONS.items():
+        try:
+            found = vars(import_module(module))
+        except ImportError:
+            found = {}
+        kinds = [one for key, one in found.items() if isinstance(one, type) and key.endswith("Connection")]
+        sync = [_connection(kind) for kind in kinds if not kind.__name__.startswith("Async")]
+        asynchronous = [_connection(kind) for kind in kinds if kind.__name__.startswith("Async")]
+        yield Trial(name, 1, _worst(sync), _worst(asynchronous))
+
+
+def _connection(kind: type[Any]) -> Mode:
+    wrapper = getattr(vars(kind).get("recv_bytes"), "_self_wrapper", None)
+    ours = str(getattr(wrapper, "__module__", "")).startswith("openai_meter.")
+    return Mode("watched" if ours else "not_covered")
+
+
+def _worst(modes: list[Mode]) -> Mode:
+    return min(modes, key=lambda mode: mode.outcome != "not_covered", default=Mode("absent"))
+
+
+def read_trial(said: Mapping[str, Any]) -> Trial:
+    """A trial as the other process wrote it."""
+    modes = [None if said[kind] is None else Mode(**said[kind]) for kind in ("sync", "async")]
+    return Trial(said["name"], said["expected_records"], *modes)

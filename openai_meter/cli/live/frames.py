@@ -1,0 +1,291 @@
+"""A pulse as a page for the terminal: today, now, a row for each group, and the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Group as Lines
+from rich.table import Table
+from rich.text import Text
+
+from openai_meter.alerts import METRICS, Burn
+from openai_meter.cli.live import words
+from openai_meter.core.locale import Messages
+from openai_meter.core.money import exact
+from openai_meter.core.totals import Totals
+from openai_meter.metering.pulse import Group, Pulse
+from openai_meter.reports.text import fitting, shown
+from openai_meter.reports.words import cost, dollars, duration, heading
+
+__all__ = ["Page", "frame"]
+
+_LEAST_NAME = 20
+_MOST_NAME = 44
+_BETWEEN = 2
+_NARROW_SPARK, _WIDE_SPARK = 10, 30
+_BAR = 20
+_LEAST_ROWS = 3
+"""Where the place is so low that there is no room for these, the limits go, and what can be pressed."""
+_NEAR = 0.8
+"""From this part of a limit on it is shown as a warning."""
+
+
+class Page(NamedTuple):
+    """The place that a pulse is shown in, and what is said around it."""
+
+    m: Messages
+    source: str
+    width: int = 80
+    height: int | None = None
+    """Lines; ``None``: as many as it takes."""
+    encoding: str | None = None
+    interval: float | None = None
+    """Seconds between two pictures, if there are more than one."""
+    trouble: str | None = None
+    """A sentence on why the figures are not of now."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether there are no characters but ASCII for bars."""
+        return fitting("█", self.encoding) != "█"
+
+    def fit(self, text: str) -> str:
+        """A text without what the place cannot show."""
+        return fitting(text, self.encoding)
+
+
+class _Column(NamedTuple):
+    name: str
+    rank: int
+    """What goes first where there is little room: the highest."""
+    cell: Callable[[Group, Page], str]
+    right: bool = True
+    style: str = ""
+    width: int = 0
+
+
+def _share(group: Group, page: Page) -> str:
+    part = "?" if group.share is None else f"{group.share:.0%}"
+    return f"{words.bar(group.share or 0.0, 6, plain=page.plain)} {part:>4}"
+
+
+def _trend(group: Group, page: Page) -> str:
+    return words.spark(group.spark, _NARROW_SPARK, plain=page.plain)
+
+
+_COLUMNS = (
+    _Column("rate", 0, lambda one, _: words.cost_rate(one.minute, one.totals)),
+    _Column("tokens", 1, lambda one, _: words.tokens_rate(one.minute, one.totals)),
+    _Column("calls", 0, lambda one, _: f"{one.totals.calls:,}"),
+    _Column("errors", 2, lambda one, _: f"{one.totals.errors:,}" if one.totals.errors else "-"),
+    _Column("cost", 4, lambda one, _: cost(one.totals, dollars)),
+    _Column("share", 5, _share, right=False, style="blue"),
+    _Column("trend", 3, _trend, right=False, style="green"),
+)
+"""The columns beside the name. To add one, add a row, and its head to the languages."""
+
+
+def frame(pulse: Pulse | None, page: Page) -> Lines:
+    """The page of a pulse; ``None``: there has been none yet. Never wider or higher than its place."""
+    m = page.m
+    trouble = [] if page.trouble is None else [_line(page, "! " + shown(page.trouble, 400), "bold yellow")]
+    if pulse is None:
+        return Lines(_title(None, page), *(trouble or [_line(page, m("live.waiting", name=page.source), "dim")]))
+    head = [_title(pulse, page), *_head(pulse, page), *trouble]
+    burns = _burns(pulse, page)
+    foot = [_foot(pulse, page)] if page.interval is not None else []
+    if not pulse.groups:
+        idle = m("live.idle", window=duration(pulse.window, m))
+        return Lines(*head, Text(), _line(page, idle, "dim"), *burns, *foot)
+    room = None
+    if page.height is not None:
+        # Beside the rows there are a blank line, the head of the table, and a line that the cursor needs.
+        room = page.height - len(head) - 3
+        burns = burns if room - len(burns) - len(foot) >= _LEAST_ROWS else []
+        foot = foot if room - len(burns) - len(foot) >= _LEAST_ROWS else []
+        room = max(room - len(burns) - len(foot), 2)
+    return Lines(*head, Text(), _table(pulse, page, room), *burns, *foot)
+
+
+def _line(page: Page, text: str, style: str = "") -> Text:
+    line = Text(page.fit(text), style, no_wrap=True, overflow="ellipsis", end="\n")
+    line.truncate(page.width, overflow="ellipsis" if not page.plain else "crop")
+    return line
+
+
+def _title(pulse: Pulse | None, page: Page) -> Text:
+    whose = "" if pulse is None else page.fit(f" ({page.m(f'live.of.{pulse.scope}')})")
+    right = "" if pulse is None else f" {pulse.at.astimezone():%H:%M:%S}"
+    name = _cut(page.fit(f"openai-meter  {shown(page.source)}"), page.width - cell_len(whose) - len(right), page)
+    left = set_cell_size(name + whose, page.width - len(right))
+    return Text(left + right, "bold", no_wrap=True)
+
+
+def _head(pulse: Pulse, page: Page) -> list[Text]:
+    m = page.m
+    rows = [
+        (m("live.today"), "?" if pulse.today is None else _sums(pulse.today, m)),
+        (m(f"live.since.{pulse.scope}"), _sums(pulse.totals, m)),
+        (m("live.now"), _now(pulse, page)),
+    ]
+    width = max(cell_len(name) for name, _ in rows)
+    left = page.width - width - cell_len(rows[-1][1]) - 2 * _BETWEEN
+    if left >= _NARROW_SPARK:
+        trend = words.spark(pulse.spark, min(left, _WIDE_SPARK), plain=page.plain)
+        rows[-1] = (rows[-1][0], f"{rows[-1][1]}  {trend}")
+    lines = []
+    for place, (name, text) in enumerate(rows):
+        line = _line(page, f"{name}{' ' * (width - cell_len(name))}  {text}")
+        line.stylize("dim", 0, len(name))
+        if place == 0:
+            line.stylize("bold", len(name))
+        lines.append(line)
+    if pulse.alerts:
+        lines.append(_line(page, f"! {m('live.alerts', n=pulse.alerts)}", "bold red"))
+    return lines
+
+
+def _sums(totals: Totals, m: Messages) -> str:
+    parts = [cost(totals, dollars), m("calls", n=totals.calls)]
+    parts.append(m("tokens", n=totals.usage.total_tokens or 0, text=words.tokens(totals)))
+    if totals.errors:
+        parts.append(m("errors", n=totals.errors))
+    return "  ".join(parts)
+
+
+def _now(pulse: Pulse, page: Page) -> str:
+    m, minute = page.m, pulse.minute
+    calls = "?" if minute.calls is None else words.short(minute.calls)
+    parts = [
+        words.cost_rate(minute, pulse.recent),
+        f"{calls} {m('live.metric.calls')}",
+        f"{words.tokens_rate(minute, pulse.recent)} {m('live.metric.tokens')}",
+    ]
+    if minute.errors:
+        parts.append(f"{words.short(minute.errors)} {m('live.metric.errors')}")
+    return "  ".join(parts)
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def _table(pulse: Pulse, page: Page, room: int | None) -> Lines:
+    m = page.m
+    groups = pulse.groups
+    hidden: tuple[Group, ...] = ()
+    if room is not None and len(groups) > room:
+        groups, hidden = groups[: room - 1], groups[room - 1 :]
+    names = [page.fit(words.name_of(one, pulse.by, m)) for one in groups]
+    head = page.fit(heading(pulse.by, m))
+    columns, cells, width = _fitted(groups, page, max(map(cell_len, [head, *names])))
+    table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, _BETWEEN, 0, 0), header_style="bold")
+    table.add_column(Text(head), width=width, no_wrap=True)
+    for column in columns:
+        title = page.fit(m(f"live.column.{column.name}"))
+        table.add_column(Text(title), width=column.width, no_wrap=True, justify="right" if column.right else "left")
+    for place, (name, group) in enumerate(zip(names, groups, strict=True)):
+        # A name is data, wherever it comes from: as Text it cannot be markup.
+        style = "red" if group.totals.errors == group.totals.calls else "cyan"
+        numbers = [Text(cells[column.name][place], _style(column, group)) for column in columns]
+        table.add_row(Text(_cut(name, width, page), style), *numbers)
+    folded = sum(one.others or 1 for one in hidden)
+    return Lines(table, *([_line(page, m("live.more", n=folded), "dim")] if hidden else []))
+
+
+def _style(column: _Column, group: Group) -> str:
+    return "red" if column.name == "errors" and group.totals.errors else column.style
+
+
+def _cut(name: str, width: int, page: Page) -> str:
+    if cell_len(name) <= width:
+        return name
+    dots = page.fit("…")
+    return set_cell_size(name, max(width - len(dots), 1)).rstrip() + dots
+
+
+def _fitted(groups: tuple[Group, ...], page: Page, longest: int) -> tuple[list[_Column], dict[str, list[str]], int]:
+    """The columns that there is room for, as wide as they have to be, what stands in them, and the width of names."""
+
+    def written(column: _Column) -> list[str]:
+        return [page.fit(column.cell(one, page)) for one in groups]
+
+    def wide(column: _Column) -> _Column:
+        title = cell_len(page.fit(page.m(f"live.column.{column.name}")))
+        return column._replace(width=max(title, *(len(cell) for cell in cells[column.name])))
+
+    cells = {column.name: written(column) for column in _COLUMNS}
+    columns = [wide(column) for column in _COLUMNS]
+
+    def left() -> int:
+        return page.width - sum(column.width + _BETWEEN for column in columns)
+
+    wanted = min(longest, _MOST_NAME)
+    while left() < min(wanted, _LEAST_NAME) and len(columns) > 1:
+        least = max(columns, key=lambda column: column.rank)
+        columns.remove(least)
+    name = max(min(wanted, left()), 4)
+    for place, column in enumerate(columns):
+        if column.name == "trend":
+            grown = min(column.width + max(left() - name, 0), _WIDE_SPARK)
+            columns[place] = column._replace(width=grown)
+            cells["trend"] = [words.spark(one.spark, grown, plain=page.plain) for one in groups]
+    return columns, cells, name
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+def _burns(pulse: Pulse, page: Page) -> list[Text]:
+    if not pulse.thresholds:
+        return []
+    rows = [(_named(one, page.m), _spent(one, page.m), one) for one in pulse.thresholds]
+    name = min(max(cell_len(page.fit(one)) for one, _, _ in rows), max(page.width - _BAR - 26, 10))
+    lines = [Text()]
+    for title, spent, burn in rows:
+        start = f"{set_cell_size(page.fit(title), name)}  "
+        gauge = words.bar(burn.share, _BAR, plain=page.plain)
+        line = Text(start + gauge + page.fit(f" {_percent(burn.share):>5}  {spent}"), no_wrap=True)
+        style = "red" if burn.passed else "yellow" if burn.share >= _NEAR else "green"
+        line.stylize(style, len(start), len(start) + len(gauge) + 6)
+        line.truncate(page.width)
+        lines.append(line)
+    return lines
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share < 10 else ">999%"
+
+
+def _named(burn: Burn, m: Messages) -> str:
+    limit = burn.threshold
+    name = m(f"live.metric.{limit.metric}")
+    if limit.per is not None:
+        name = m("live.limit_per", name=name, per=heading(limit.per, m, "by"), key=shown(burn.key or "?", 40))
+    if isinstance(limit.window, timedelta):
+        name = m("live.limit_window", name=name, window=duration(limit.window.total_seconds(), m))
+    return name
+
+
+def _spent(burn: Burn, m: Messages) -> str:
+    money = METRICS[burn.threshold.metric].money
+    limit = exact(burn.threshold.limit, "limit")
+    used = f"{_amount(Decimal(burn.used), money=money)}{'+' if burn.at_least else ''}"
+    return m("live.limit", used=used, limit=_amount(limit, money=money))
+
+
+def _amount(value: Decimal, *, money: bool) -> str:
+    if money:
+        return dollars(value)
+    return f"{int(value):,}" if value == value.to_integral_value() else f"{value:,}"
+
+
+def _foot(pulse: Pulse, page: Page) -> Text:
+    m = page.m
+    text = m("live.foot", window=duration(pulse.window, m), interval=f"{page.interval:g} s")
+    if pulse.partial:
+        text += " · " + m("live.forgotten", seconds=duration(pulse.covered, m))
+    return _line(page, text, "dim")

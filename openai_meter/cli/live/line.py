@@ -1,0 +1,184 @@
+"""``openai-meter statusline``: one line for prompts, tmux and status bars, in time or not at all.
+
+It never fails because of its source, and never keeps a prompt waiting: where there is no answer in time, it is a short
+line that says so, and the exit code is 0 all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import string
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from openai_meter.cli.live import words
+from openai_meter.cli.live.feeds import AwayError, Feed, Source, feed_of
+from openai_meter.core.locale import Messages
+from openai_meter.core.totals import Totals
+from openai_meter.errors import ConfigurationError, MeterError
+from openai_meter.metering.pulse import Pulse
+from openai_meter.reports.text import fitting, shown
+from openai_meter.reports.words import cost, decimals
+
+__all__ = ["FIELDS", "Line", "checked_form", "statusline"]
+
+_SEPARATOR = " · "
+_SPARK = 8
+_COLOURS = {"cost": "1", "alerts": "1;31", "errors": "31", "spark": "36", "away": "2"}
+
+
+class Line(NamedTuple):
+    """How the line looks."""
+
+    m: Messages
+    form: str | None = None
+    """With ``{cost}`` and other names of :data:`FIELDS`; ``None`` is the usual line, without what is 0."""
+    since: str = "today"
+    colour: bool = False
+    as_json: bool = False
+    timeout: float = 1.0
+    """Seconds in which there has to be an answer."""
+
+
+class _Found(NamedTuple):
+    pulse: Pulse
+    totals: Totals | None
+    """Since the moment that was asked for; ``None``: the source does not remember."""
+
+
+def _sum(found: _Found, write: Callable[[Totals], str]) -> str:
+    return "?" if found.totals is None else write(found.totals)
+
+
+FIELDS: dict[str, Callable[[_Found], str]] = {
+    "cost": lambda found: _sum(found, lambda totals: cost(totals, decimals(2))),
+    "calls": lambda found: _sum(found, lambda totals: f"{totals.calls:,}"),
+    "tokens": lambda found: _sum(found, words.tokens),
+    "errors": lambda found: _sum(found, lambda totals: f"{totals.errors:,}"),
+    "rate": lambda found: words.cost_rate(found.pulse.minute, found.pulse.recent),
+    "spark": lambda found: words.spark(found.pulse.spark, _SPARK, plain=_plain()),
+    "alerts": lambda found: f"{found.pulse.alerts:,}",
+    "total": lambda found: cost(found.pulse.totals, decimals(2)),
+    "first": lambda found: shown(found.pulse.groups[0].name or "?", 40) if found.pulse.groups else "-",
+}
+"""What a line can be made of. ``total``: the cost of the month, or since the start of the process; ``first``: the model
+that costs most now; ``alerts``: how many limits are exceeded. To add one, add a row."""
+
+
+def _plain() -> bool:
+    return fitting("█", sys.stdout.encoding) != "█"
+
+
+def checked_form(form: str | None) -> str | None:
+    """A form of the line, as it can be used.
+
+    Raises:
+        ConfigurationError: it names something that there is not.
+    """
+    if form is not None:
+        try:
+            names = [(name, spec, how) for _, name, spec, how in string.Formatter().parse(form) if name is not None]
+        except ValueError as error:
+            raise ConfigurationError(f"--format {form!r} cannot be read: {error}") from None
+        for name, spec, how in names:
+            if name not in FIELDS or spec or how:
+                known = ", ".join(f"{{{one}}}" for one in FIELDS)
+                raise ConfigurationError(f"--format {form!r}: there is no {{{name}}}; there are {known}")
+    return form
+
+
+def statusline(source: Source, line: Line) -> None:
+    """Writes the line. Leaves the process at once where the source does not answer: nothing waits for it.
+
+    Raises:
+        ConfigurationError: the source or the moment is none.
+    """
+    found, error = _in_time(source, line)
+    if isinstance(error, ConfigurationError):
+        raise error
+    _write(found, error, line)
+    if isinstance(error, TimeoutError):
+        sys.stdout.flush()
+        os._exit(0)  # what the source still does would keep the end of the process waiting
+
+
+def _in_time(source: Source, line: Line) -> tuple[_Found | None, Exception | None]:
+    """What the source says, or why it does not."""
+    answer: list[tuple[_Found | None, Exception | None]] = []
+
+    def ask() -> None:
+        try:
+            feed = feed_of(source, line.timeout)
+            found = _ask(feed, line.since)
+            feed.close()
+            answer.append((found, None))
+        except Exception as error:
+            answer.append((None, error))
+
+    thread = threading.Thread(target=ask, name="openai-meter-statusline", daemon=True)
+    thread.start()
+    thread.join(line.timeout)
+    return answer[0] if answer else (None, TimeoutError(f"no answer within {line.timeout:g} seconds"))
+
+
+def _ask(feed: Feed, since: str) -> _Found:
+    pulse = feed.pulse()
+    return _Found(pulse, pulse.today if since == "today" else feed.totals(since))
+
+
+def _write(found: _Found | None, error: Exception | None, line: Line) -> None:
+    if line.as_json:
+        text = json.dumps(_data(found, error, line))
+    elif found is None:
+        text = _painted("away", line.m("live.line.away"), line)
+    elif line.form is not None:
+        values = {name: _painted(name, read(found), line) for name, read in FIELDS.items()}
+        text = line.form.format_map(values)
+    else:
+        text = _usual(found, line)
+    sys.stdout.write(fitting(text, sys.stdout.encoding) + "\n")
+
+
+def _data(found: _Found | None, error: Exception | None, line: Line) -> dict[str, Any]:
+    if found is None:
+        known = isinstance(error, AwayError | TimeoutError | MeterError)
+        return {"away": str(error) if known else f"{type(error).__name__}: {error}", "since": line.since}
+    return {
+        "away": None,
+        "since": line.since,
+        "totals": None if found.totals is None else found.totals.to_dict(),
+        "minute": found.pulse.minute.to_dict(),
+        "spark": list(found.pulse.spark),
+        "alerts": found.pulse.alerts,
+    }
+
+
+def _usual(found: _Found, line: Line) -> str:
+    m, pulse, totals = line.m, found.pulse, found.totals
+
+    def part(name: str) -> str:
+        return _painted(name, FIELDS[name](found), line)
+
+    spent = part("cost")
+    parts = [
+        m("live.line.today", cost=spent)
+        if line.since == "today"
+        else m("live.line.since", cost=spent, since=line.since)
+    ]
+    if totals is not None:
+        parts.append(m("calls", n=totals.calls))
+        parts.append(m("tokens", n=totals.usage.total_tokens or 0, text=words.tokens(totals)))
+        if totals.errors:
+            parts.append(_painted("errors", m("errors", n=totals.errors), line))
+    if pulse.recent.calls:
+        parts.append(f"{part('spark')} {FIELDS['rate'](found)}/min")
+    if pulse.alerts:
+        parts.append(_painted("alerts", f"⚠ {pulse.alerts:,}", line))
+    return _SEPARATOR.join(parts)
+
+
+def _painted(name: str, text: str, line: Line) -> str:
+    return f"\x1b[{_COLOURS[name]}m{text}\x1b[0m" if line.colour and name in _COLOURS else text

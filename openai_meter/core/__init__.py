@@ -1,0 +1,1 @@
+"""Values, words and plumbing that everything stands on."""

@@ -1,0 +1,247 @@
+"""One finished call, as a value: everything that is shown, priced, summed or stored is made of these."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+
+from openai_meter.core.fast_init import maker
+from openai_meter.core.money import CostStatus, exact, pico, simplest, usd
+from openai_meter.core.usage import Usage
+
+if TYPE_CHECKING:
+    from openai_meter.core.evidence import Evidence
+    from openai_meter.core.money import Cost, CostLine
+
+__all__ = ["Call", "Status", "UsageSource", "draw", "make_call", "make_drawn", "new_call_id"]
+
+Status = Literal["ok", "incomplete", "failed", "cut", "error"]
+"""How a call ended.
+
+``ok``: a whole answer. ``incomplete``: the model stopped early (length, content filter). ``failed``: the API answered
+that the work failed. ``cut``: the program left before the end (break, close, cancel, exit). ``error``: the call
+raised; ``error_type`` names what.
+"""
+UsageSource = Literal["api", "tiktoken", "chars", "elapsed", "none"]
+"""Who says what was used: the API; an estimate by a vocabulary of the model's family, by numbers of characters, or by
+the time that has passed in a stream of audio; or nobody, and it is unknown."""
+
+ESTIMATED = frozenset({"tiktoken", "chars", "elapsed"})
+"""The sources that are estimates."""
+
+FAILURES = frozenset({"error", "failed"})
+"""The statuses that count as errors."""
+
+
+class Priced(Protocol):
+    """The prices by which a call was priced: a price book as it was then."""
+
+    def lines_of(self, call: Call, /) -> tuple[CostLine, ...]:
+        """The bill of the call."""
+
+
+class _Drawn:
+    """What the id of a call is made of when it is asked for: most calls of a program are only summed up."""
+
+    __slots__ = ("_chance",)
+    _chance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call(_Drawn):
+    """One finished call. Immutable, safe to share between threads; holds no prompt, no completion and no key."""
+
+    id: str
+    """A UUID of version 7: unique, and in the order of time."""
+    started_at: datetime
+    """When the call began, in UTC."""
+    duration: float
+    """Seconds from the request to the end of the answer (of a stream: until it was read)."""
+    endpoint: str
+    """The name of the endpoint: ``chat.completions``, ``responses``, ``embeddings``, ..."""
+    provider: str
+    """``openai``, ``azure``, or the host that answered."""
+    model: str | None
+    """The model as the API named it in its answer, else as it was requested; ``None`` if neither says."""
+    requested_model: str | None
+    status: Status
+    usage: Usage
+    usage_source: UsageSource
+    """Who says what was used: the API, an estimate, or nobody (``none``: the tokens are unknown)."""
+    usage_unknown: tuple[str, ...] = ()
+    """What an estimate could not count (reasoning, a file, what the server keeps): then it is a lower bound."""
+
+    response_id: str | None = None
+    service_tier: str | None = None
+    """The tier that served the call, as the API says."""
+    stream: bool = False
+    time_to_first_token: float | None = None
+    """Seconds until the first event of a stream."""
+    error_type: str | None = None
+    """The class of the exception, or the API's own error code where it answered with one."""
+
+    cost_pico: int | Fraction | None = None
+    """The exact cost in pico-dollars (1e-12 USD), or ``None`` if unknown; :attr:`cost` says it in dollars."""
+    cost_status: CostStatus = "unpriced"
+    """``priced``: wholly. ``partial``: the cost is that of the part that has a price. ``unpriced``: unknown, which is
+    not 0. ``free``."""
+    cost_reason: str | None = None
+    """Why the call is not, or not wholly, priced; or why its price is approximate."""
+    cost_estimated: bool = False
+    """Whether a quantity in the cost is an estimate (all tokens, container sessions, tokens of a search)."""
+    price_source: str | None = None
+    """Whose prices: ``override``, ``overlay``, ``genai-prices VERSION``, or ``provider`` where the host stated it."""
+
+    agent: str | None = None
+    operation: str | None = None
+    user: str | None = None
+    session: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    block: str | None = None
+    """The name of the innermost ``track()`` block that the call was made in."""
+    host: str | None = None
+    """The host that answered."""
+    price_facts: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Rare facts that the price depends on (``facts.py``); kept in memory only."""
+    evidence: Evidence | None = field(default=None, compare=False, repr=False)
+    """What advice needs to know of the request (``evidence.py``); kept in memory only."""
+    price_book: Priced | None = field(default=None, compare=False, repr=False)
+    """The prices as they were when the call was priced; kept in memory only."""
+
+    @property
+    def cost(self) -> Decimal | None:
+        """The exact cost in US dollars, or ``None`` if unknown."""
+        return None if self.cost_pico is None else usd(self.cost_pico)
+
+    @property
+    def cost_lines(self) -> tuple[CostLine, ...]:
+        """The bill: quantities at prices, fees and adjustments, which sum up exactly to :attr:`cost`.
+
+        Made when asked for, from the prices that the call was priced by. Empty if it was not priced, or was read back.
+        """
+        return () if self.price_book is None else self.price_book.lines_of(self)
+
+    @property
+    def estimated(self) -> bool:
+        """Whether the tokens are an estimate."""
+        return self.usage_source in ESTIMATED
+
+    def charged(self, cost: Cost, book: Priced | None) -> Call:
+        """The same call at a cost that a book has worked out for it."""
+        return replace(
+            self,
+            cost_pico=cost.amount_pico,
+            cost_status=cost.status,
+            cost_reason=cost.reason,
+            cost_estimated=cost.estimated or self.estimated,
+            price_source=cost.source,
+            price_book=book,
+        )
+
+    @property
+    def failed(self) -> bool:
+        """Whether the call counts as an error."""
+        return self.status in FAILURES
+
+    def to_dict(self) -> dict[str, Any]:
+        """The call as plain JSON values: times in ISO 8601, money as a decimal string."""
+        data = {_WRITTEN_AS.get(name, name): getattr(self, name) for name in _NAMES if name not in _NOT_WRITTEN}
+        data["started_at"] = self.started_at.isoformat()
+        data["usage"] = self.usage.to_dict()
+        data["cost"] = None if self.cost is None else str(self.cost)
+        data["tags"] = dict(self.tags)
+        data["usage_unknown"] = list(self.usage_unknown)
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Call:
+        """The inverse of :meth:`to_dict`; keys that this version does not know are passed over.
+
+        Raises:
+            ValueError: a required key is missing, or a value is not what it should be.
+        """
+        values = {name: data[name] for name in _NAMES if name in data and name not in (*_NOT_WRITTEN, "cost_pico")}
+        try:
+            values["started_at"] = datetime.fromisoformat(values["started_at"])
+            values["usage"] = Usage.from_dict(values["usage"])
+            values["usage_unknown"] = tuple(values.get("usage_unknown", ()))
+            if (cost := data.get("cost")) is not None:
+                values["cost_pico"] = simplest(pico(exact(cost, "cost")))
+            if values["status"] not in get_args(Status):
+                raise ValueError(f"{values['status']!r} is no status of a call; statuses are {get_args(Status)}")
+            return cls(**values)
+        except (KeyError, TypeError, ArithmeticError) as error:
+            raise ValueError(f"this is no call written by openai_meter: {error!r}") from error
+
+
+def _late(unset: Any) -> Any:
+    """The ``id`` of :class:`Call`, made by whoever asks first; all threads come to the same."""
+
+    def get(call: Call) -> str:
+        try:
+            return unset.__get__(call, Call)  # type: ignore[no-any-return]
+        except AttributeError:
+            made = _id_of(int(call.started_at.timestamp() * _TICKS), call._chance)  # noqa: SLF001 - its own module
+            unset.__set__(call, made)
+            return made
+
+    return property(get, unset.__set__, doc=unset.__doc__)
+
+
+Call.id = _late(Call.id)  # type: ignore[misc]
+make_call = maker(Call)
+"""``Call(...)``, faster."""
+make_drawn = maker(Call, later={"id": "_chance"})
+"""The same, with what :func:`draw` gives in the place of an id."""
+_NAMES = tuple(one.name for one in fields(Call))
+_NOT_WRITTEN = frozenset({"evidence", "price_book", "price_facts"})
+_WRITTEN_AS = {"cost_pico": "cost"}  # in dollars
+
+
+def new_call_id(now: float | None = None) -> str:
+    """A new UUID of version 7 (RFC 9562, section 5.7, method 3) as text, for a call that began at ``now``.
+
+    The 12 bits after the milliseconds hold the fraction of the millisecond, so that ids made one after the other
+    sort as they were made. The random part comes from the operating system: the host program's ``random`` state is
+    not touched, and a forked child does not repeat its parent's ids.
+    """
+    return _id_of(int((time.time() if now is None else now) * _TICKS), draw())
+
+
+def _id_of(ticks: int, chance: str) -> str:
+    """An id of a time, in parts of a millisecond, and of a random half."""
+    digits = f"{ticks & _HIGHEST:015x}"
+    # Version 7 stands before the last three digits of the time, variant 2 before the random ones.
+    return f"{digits[:8]}-{digits[8:12]}-7{digits[12:]}-{chance}"
+
+
+def draw() -> str:
+    """The random half of an id: no other call gets the same."""
+    try:
+        return _chances.pop()  # atomic: of many threads, each gets another one
+    except IndexError:
+        return _draw()
+
+
+def _draw() -> str:
+    """Random halves for the next ids: one, and the others into the stock."""
+    digits = os.urandom(8 * _BATCH).hex()
+    halves = [f"8{digits[at + 1 : at + 4]}-{digits[at + 4 : at + 16]}" for at in range(0, 16 * _BATCH, 16)]
+    _chances.extend(halves[1:])
+    return halves[0]
+
+
+_TICKS = 4_096_000
+"""In a second: 4096 in a millisecond."""
+_HIGHEST = (1 << 60) - 1
+_BATCH = 128
+_chances: list[str] = []
+"""Random halves of ids to come: to ask the operating system for each takes longer than all the rest of an id."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_chances.clear)

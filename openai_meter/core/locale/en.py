@@ -1,0 +1,318 @@
+"""English: the language of all keys, and of whoever has none of the others.
+
+A value in braces is filled in. A tuple has the singular and the plural, and is chosen by ``n``. To add a sentence, add
+its key here and in the other languages, in the area where it belongs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from openai_meter.core.locale.page.en import PAGE
+from openai_meter.core.locale.screens.en import SCREENS
+
+__all__ = ["MESSAGES", "plural"]
+
+
+def plural(n: float) -> int:
+    """1 is singular, all else is plural."""
+    return 0 if n == 1 else 1
+
+
+MESSAGES: Mapping[str, str | tuple[str, ...]] = {
+    # Counts. {text} is the number as it is shown: it may be "~5,137+" or "?".
+    "calls": ("{n:,} call", "{n:,} calls"),
+    "tokens": ("{text} token", "{text} tokens"),
+    "errors": ("{n:,} error", "{n:,} errors"),
+    "faults": ("{n:,} fault", "{n:,} faults"),
+    "seconds": ("{n:,} second", "{n:,} seconds"),
+    "minutes": ("{n:,} minute", "{n:,} minutes"),
+    "hours": ("{n:,} hour", "{n:,} hours"),
+    "days": ("{n:,} day", "{n:,} days"),
+    # Rows that are no names, by the constants of the store.
+    "row.unattributed": "(unattributed)",
+    "row.unknown_model": "(unknown model)",
+    "row.no_block": "(no block)",
+    "row.other_models": "(other models)",
+    "row.other_agents": "(other agents)",
+    "row.other_operations": "(other operations)",
+    "row.other_users": "(other users)",
+    "row.other_sessions": "(other sessions)",
+    "row.other_tags": "(other tags)",
+    "row.other_endpoints": "(other endpoints)",
+    "row.other_providers": "(other providers)",
+    "row.other_blocks": "(other blocks)",
+    "row.pruned": "(pruned)",
+    # Dimensions: as the head of a column, and after "by".
+    "dimension.model": "Model",
+    "dimension.models": "Models",
+    "dimension.agent": "Agent",
+    "dimension.operation": "Operation",
+    "dimension.user": "User",
+    "dimension.session": "Session",
+    "dimension.tag": "Tags",
+    "dimension.endpoint": "Endpoint",
+    "dimension.provider": "Provider",
+    "dimension.block": "Block",
+    "dimension.hour": "Hour",
+    "dimension.day": "Day",
+    "dimension.week": "Week",
+    "dimension.month": "Month",
+    "by.model": "model",
+    "by.agent": "agent",
+    "by.operation": "operation",
+    "by.user": "user",
+    "by.session": "session",
+    "by.tag": "tags",
+    "by.endpoint": "endpoint",
+    "by.provider": "provider",
+    "by.block": "block",
+    "by.hour": "hour",
+    "by.day": "day",
+    "by.week": "week",
+    "by.month": "month",
+    "by.and": " and ",
+    # The table.
+    "table.title": "OpenAI usage",
+    "table.title_of": "OpenAI usage: {name}",
+    "table.total": "Total",
+    "column.calls": "Calls",
+    "column.input": "Input",
+    "column.cached": "Cached",
+    "column.output": "Output",
+    "column.reasoning": "Reasoning",
+    "column.total": "Total",
+    "column.errors": "Errors",
+    "column.cost": "Cost",
+    # Notes below the numbers, and what stands between them.
+    "separator": "; ",
+    "note.part": "{part} is part of {whole}",
+    "note.errors": ("{n:,} error.", "{n:,} errors."),
+    "note.unmeasured": (
+        "{n:,} call of unknown size (? and +): the API did not say what was used.",
+        "{n:,} calls of unknown size (? and +): the API did not say what was used.",
+    ),
+    "note.estimated": (
+        "{n:,} call of estimated size (~): the API did not say what was used.",
+        "{n:,} calls of estimated size (~): the API did not say what was used.",
+    ),
+    "note.cost": "Cost (~): measured {measured} + estimated {estimated}.",
+    "note.unpriced": "No price for {model}: {calls}, {tokens} ({reason}).",
+    "note.unpriced_more": "No price for {n:,} more; the JSON report has them all.",
+    "note.folded": (
+        "{n:,} call counts in a row of others: there were too many names.",
+        "{n:,} calls count in rows of others: there were too many names.",
+    ),
+    "note.pending": ("{n:,} call not finished yet.", "{n:,} calls not finished yet."),
+    "note.faults": (
+        "{n:,} fault inside openai_meter: see the log; some calls may be missing.",
+        "{n:,} faults inside openai_meter: see the log; some calls may be missing.",
+    ),
+    # Why something has no price; a reason that is not here is shown as it is.
+    "reason.unknown_model": "unknown model",
+    "reason.no_price": "no price",
+    "reason.not_sold_by_OpenAI": "not sold by OpenAI",
+    "reason.model_not_stated": "model not stated",
+    "reason.usage_unknown": "usage unknown",
+    "reason.prices_are_being_read": "prices are being read",
+    "reason.a_fault_inside_openai_meter": "a fault inside openai_meter",
+    "reason.tier": "tier: {what}",
+    "reason.price": "price: {what}",
+    "reason.window": "window: {what}",
+    "reason.azure_deployment_type": "azure deployment type: {what}",
+    # One line.
+    "line.unmeasured": ("{n:,} call of unknown size", "{n:,} calls of unknown size"),
+    "line.pending": "{n:,} open",
+    "line.session": "💡 Session: {line}",
+    # The summary as a tree.
+    "tree.title": "📊 TOKENS & COSTS SUMMARY",
+    "tree.title_of": "📊 TOKENS & COSTS SUMMARY: {name}",
+    "tree.since": "🕐 Session started: {since}",
+    "tree.calls": "📞 API calls: {calls}",
+    "tree.tokens": "🔤 Total tokens: {tokens}",
+    "tree.input": "   ├─ Input:  {tokens}",
+    "tree.output": "   └─ Output: {tokens}",
+    "tree.cost": "💰 Total cost: {cost}",
+    "tree.details": "📊 Details by {dimensions}:",
+    "tree.note": "📝 {note}",
+    "tree.recommendations": "💡 Recommendations:",
+    # A branch of the tree.
+    "branch.calls": "Calls: {calls}",
+    "branch.tokens": "Tokens: {tokens}",
+    "branch.errors": "Errors: {errors}",
+    "branch.cost": "Cost: {cost}",
+    # The report for chats.
+    "chat.title": "📊 **OpenAI usage statistics**",
+    "chat.title_of": "📊 **OpenAI usage statistics: {name}**",
+    "chat.duration": "⏱️ Duration: {duration}",
+    "chat.calls": "Calls: {calls}",
+    "chat.tokens": "Tokens: {tokens}",
+    "chat.errors": "Errors: {errors}",
+    "chat.cost": "Cost: {cost}",
+    "chat.totals": "**📈 Totals**",
+    "chat.total_cost": "Total cost: {cost}",
+    "chat.recommendations": "**💡 Recommendations**",
+    # Prices and bills.
+    "prices.title": "Prices in US dollars per million tokens",
+    "prices.tier": "Tier",
+    "prices.written": "Written",
+    "prices.other": "Other",
+    "prices.source": "Source",
+    "prices.long": "{tier}, long",
+    "prices.low_confidence": "(low confidence)",
+    "bill.title": "What the call cost",
+    "bill.item": "Item",
+    "bill.quantity": "Quantity",
+    "bill.unit_price": "Unit price",
+    "bill.amount": "Amount",
+    "bill.unknown": "unknown",
+    "bill.estimate": "~ is an estimate",
+    "bill.status_partial": "partial",
+    "bill.status_unpriced": "unpriced",
+    "bill.status_free": "free",
+    "unit.token": ("{text} token", "{text} tokens"),
+    "unit.second": ("{text} second", "{text} seconds"),
+    "unit.character": ("{text} character", "{text} characters"),
+    "unit.image": ("{text} image", "{text} images"),
+    "unit.call": ("{text} call", "{text} calls"),
+    "unit.unit": ("{text} unit", "{text} units"),
+    # Alerts. {value} is the first below, {where} and {during} are the last, or nothing.
+    "alert.value.calls": ("{text} API call", "{text} API calls"),
+    "alert.value.cost": "{text}",
+    "alert.value.errors": ("{text} error", "{text} errors"),
+    "alert.value.tokens": ("{text} token", "{text} tokens"),
+    "alert.value.tokens_per_call": ("{text} token per call on average", "{text} tokens per call on average"),
+    "alert.at_least": "at least {value}",
+    "alert.calls": "⚠️ Alert: {value}{where}{during} (limit: {limit})",
+    "alert.cost": "💰 Alert: Cost of {value}{where}{during} (limit: {limit})",
+    "alert.errors": "⚠️ Alert: {value}{where}{during} (limit: {limit}); check the API key",
+    "alert.tokens": "⚠️ Alert: {value}{where}{during} (limit: {limit})",
+    "alert.tokens_per_call": "⚠️ Alert: {value}{where}{during} (limit: {limit}); shorten the prompts",
+    "alert.agent": " by agent {name}",
+    "alert.user": " by user {name}",
+    "alert.session": " in session {name}",
+    "alert.model": " on model {name}",
+    "alert.during": " within {window}",
+    # Alerts as webhooks post them.
+    "webhook.of_block": "{text} in block {name}",
+    "webhook.test": "Test of openai_meter: {text}",
+    # Advice. {where} is the model and the agent, as in alerts.
+    "advice.saving": "That would have saved {saving}.",
+    "advice.long_prompts": (
+        "Long prompts{where}: {tokens} tokens per call on average ({calls} calls), most of them input. Send only what"
+        " the model needs: shorten instructions, drop old messages, summarise documents."
+    ),
+    "advice.long_prompts.prefix": "{times} calls began with the same {chars} characters.",
+    "advice.long_prompts.hundred": "Every 100 tokens less in them would have saved {hundred}.",
+    "advice.long_answers": (
+        "Long answers{where}: {tokens} tokens per call on average ({calls} calls), most of them output. Say in the "
+        "prompt how long an answer may be, and lower the reasoning effort where it is not needed."
+    ),
+    "advice.long_answers.unlimited": (
+        "Of these calls, {unlimited} set no limit: max_output_tokens (max_completion_tokens in chats) is one."
+    ),
+    "advice.cheaper_model": (
+        "Short answers{where}: {calls} calls with {output} tokens of answer on average and no reasoning. The same "
+        "tokens cost {cost_then} instead of {cost} with {smaller}: try it on some of them, and compare the answers."
+    ),
+    "advice.cheaper_model.ends": "{smaller} is announced to shut down on {ends}.",
+    "advice.prompt_caching": (
+        "Missed prompt cache{where}: {calls} calls began like one before them (about {tokens} tokens each), but only "
+        "{percent}% of that was read from the cache. Put first what stays the same (tools, instructions, documents), "
+        "and last what changes."
+    ),
+    "advice.prompt_caching.key": "Give these calls the same prompt_cache_key.",
+    "advice.prompt_caching.late": (
+        "{late} more came too late for the cache: prompt_cache_options.ttl (prompt_cache_retention on older models) "
+        "keeps it for longer."
+    ),
+    "advice.truncated_answers": (
+        "Cut answers{where}: {calls} answers stopped early, and the same prompt was sent again. Raise "
+        "max_output_tokens (max_completion_tokens in chats), or ask for shorter answers."
+    ),
+    "advice.repeated_after_error": (
+        "Repeated after errors{where}: {calls} calls failed, and the same prompt was sent again. Let the client "
+        "repeat them: OpenAI(max_retries=5) waits longer each time, and only repeats what can succeed."
+    ),
+    "advice.repeated_prompts.answers": (
+        "Repeated prompts{where}: {calls} calls asked again what had been asked before ({prompts} different prompts)."
+        " Keep the answers, if they may be used again."
+    ),
+    "advice.repeated_prompts.embeddings": (
+        "Repeated embeddings{where}: {calls} calls sent again what had been sent before ({prompts} different inputs)."
+        " Keep the vectors: the same text has the same one."
+    ),
+    "advice.repeated_prompts.sampled": "Long inputs were compared by samples and by their number of tokens.",
+    "advice.background_work.batch": (
+        "Work in the background{where}: {calls} calls in a steady row, none of them streamed. If nobody waits for the"
+        " answers, the Batch API gives them within 24 hours for less."
+    ),
+    "advice.background_work.flex": (
+        "Work in the background{where}: {calls} calls in a steady row, none of them streamed. If nobody waits for the"
+        ' answers, service_tier="flex" gives them more slowly for less.'
+    ),
+    "advice.background_work.also_flex": (
+        'With service_tier="flex" it would have been {flex_saving}, without a change to the program\'s way of working.'
+    ),
+    "advice.errors.key": "{error} ({calls} calls){where}: check the API key, and that it belongs to the right project.",
+    "advice.errors.permission": (
+        "{error} ({calls} calls){where}: check what the API key, project and organisation may use."
+    ),
+    "advice.errors.rate": (
+        "{error} ({calls} calls){where}: send fewer calls at once, let the client wait (max_retries), or ask for "
+        "higher limits."
+    ),
+    "advice.errors.quota": "{error} ({calls} calls){where}: add credit, or raise the budget of the project.",
+    "advice.errors.timeout": (
+        "{error} ({calls} calls){where}: stream long answers, run them in the background, or raise timeout on the "
+        "client."
+    ),
+    "advice.errors.connection": "{error} ({calls} calls){where}: check network, proxy and base_url.",
+    "advice.errors.request": (
+        "{error} ({calls} calls){where}: the API refuses the request; its message names the parameter."
+    ),
+    "advice.errors.missing": "{error} ({calls} calls){where}: check the names of model, deployment and ids.",
+    "advice.errors.server": (
+        "{error} ({calls} calls){where}: faults of the API; raise max_retries, and look at status.openai.com if they "
+        "stay."
+    ),
+    "advice.errors.other": "{error} ({calls} calls){where}: look at the exceptions that the program has caught.",
+    "advice.errors.several": (
+        "{errors} errors of {kinds} kinds{where}: check the API key, and look at the exceptions that the program has "
+        "caught."
+    ),
+    # The command line.
+    "cli.nothing": "no OpenAI call was made",
+    "cli.forked": "forked process {process}:",
+    "cli.not_full": "(no full summary: {error})",
+    "cli.not_written": "the summary could not be written to {path} ({error})",
+    "cli.not_saved": "the report could not be written to {path} ({error})",
+    "cli.not_started": "metering could not start ({error}); the program ran unmetered",
+    "cli.no_price": "there is no price for {model}; openai-meter prices lists the models that have one",
+    "cli.not_fetched": "the catalog could not be fetched: {error}",
+    # The server.
+    "server.reset": "Statistics reset successfully",
+    "server.at": "the dashboard is at {url}/dashboard",
+    "server.stop": "Ctrl-C ends it",
+    "server.empty": (
+        "there is no ledger: these are the figures of this process, which makes no calls. Name one (--ledger "
+        "sqlite:///usage.db, or OPENAI_METER_LEDGER), or serve a program's own: openai-meter run --serve 3000 PROGRAM"
+    ),
+    "server.no_file": "there is no ledger {file} yet; its figures appear when a program writes to it",
+    "server.not_started": "the dashboard could not start: {error}",
+    # The page in the browser.
+    **PAGE,
+    # What is shown beside reports.
+    **SCREENS,
+    # Notebooks, and a start by the environment.
+    "notebook.cell": "this cell",
+    "auto.not_started": "metering could not start ({error}); the program goes on unmetered",
+    # The pytest plugin.
+    "pytest.exceeded": "The OpenAI calls of this test exceed its limits:",
+    "pytest.cost": "  cost: {value}, limit: {limit}",
+    "pytest.cost_unknown": "  cost: not known for {calls}, so it may be above the limit of {limit}",
+    "pytest.tokens": "  tokens: {value}, limit: {limit}",
+    "pytest.tokens_unknown": "  tokens: not known for {calls}, so they may be above the limit of {limit}",
+    "pytest.calls": "  calls: {value}, limit: {limit}",
+    "pytest.dearest": "The tests that cost most:",
+}

@@ -1,0 +1,324 @@
+"""French. Numbers are written as in English (``32,000``, ``$0.1240``), which is how the French reports have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from openai_meter.core.locale.page.fr import PAGE
+from openai_meter.core.locale.screens.fr import SCREENS
+
+__all__ = ["MESSAGES", "plural"]
+
+
+def plural(n: float) -> int:
+    """All below 2 is singular: ``0 appel``, ``1.5 seconde``, ``2 appels``."""
+    return 0 if n < 2 else 1
+
+
+MESSAGES: Mapping[str, str | tuple[str, ...]] = {
+    # Counts.
+    "calls": ("{n:,} appel", "{n:,} appels"),
+    "tokens": ("{text} token", "{text} tokens"),
+    "errors": ("{n:,} erreur", "{n:,} erreurs"),
+    "faults": ("{n:,} incident", "{n:,} incidents"),
+    "seconds": ("{n:,} seconde", "{n:,} secondes"),
+    "minutes": ("{n:,} minute", "{n:,} minutes"),
+    "hours": ("{n:,} heure", "{n:,} heures"),
+    "days": ("{n:,} jour", "{n:,} jours"),
+    # Rows that are no names.
+    "row.unattributed": "(non attribué)",
+    "row.unknown_model": "(modèle inconnu)",
+    "row.no_block": "(hors bloc)",
+    "row.other_models": "(autres modèles)",
+    "row.other_agents": "(autres agents)",
+    "row.other_operations": "(autres opérations)",
+    "row.other_users": "(autres utilisateurs)",
+    "row.other_sessions": "(autres sessions)",
+    "row.other_tags": "(autres étiquettes)",
+    "row.other_endpoints": "(autres points d'accès)",
+    "row.other_providers": "(autres fournisseurs)",
+    "row.other_blocks": "(autres blocs)",
+    "row.pruned": "(détails supprimés)",
+    # Dimensions.
+    "dimension.model": "Modèle",
+    "dimension.models": "Modèles",
+    "dimension.agent": "Agent",
+    "dimension.operation": "Opération",
+    "dimension.user": "Utilisateur",
+    "dimension.session": "Session",
+    "dimension.tag": "Étiquettes",
+    "dimension.endpoint": "Point d'accès",
+    "dimension.provider": "Fournisseur",
+    "dimension.block": "Bloc",
+    "dimension.hour": "Heure",
+    "dimension.day": "Jour",
+    "dimension.week": "Semaine",
+    "dimension.month": "Mois",
+    "by.model": "modèle",
+    "by.agent": "agent",
+    "by.operation": "opération",
+    "by.user": "utilisateur",
+    "by.session": "session",
+    "by.tag": "étiquettes",
+    "by.endpoint": "point d'accès",
+    "by.provider": "fournisseur",
+    "by.block": "bloc",
+    "by.hour": "heure",
+    "by.day": "jour",
+    "by.week": "semaine",
+    "by.month": "mois",
+    "by.and": " et ",
+    # The table.
+    "table.title": "Utilisation d'OpenAI",
+    "table.title_of": "Utilisation d'OpenAI : {name}",
+    "table.total": "Total",
+    "column.calls": "Appels",
+    "column.input": "Entrée",
+    "column.cached": "Cache",
+    "column.output": "Sortie",
+    "column.reasoning": "Raisonnement",
+    "column.total": "Total",
+    "column.errors": "Erreurs",
+    "column.cost": "Coût",
+    # Notes below the numbers, and what stands between them.
+    "separator": " ; ",
+    "note.part": "{part} est compris dans {whole}",
+    "note.errors": ("{n:,} erreur.", "{n:,} erreurs."),
+    "note.unmeasured": (
+        "{n:,} appel de taille inconnue (? et +) : l'API n'a pas dit ce qui a été consommé.",
+        "{n:,} appels de taille inconnue (? et +) : l'API n'a pas dit ce qui a été consommé.",
+    ),
+    "note.estimated": (
+        "{n:,} appel de taille estimée (~) : l'API n'a pas dit ce qui a été consommé.",
+        "{n:,} appels de taille estimée (~) : l'API n'a pas dit ce qui a été consommé.",
+    ),
+    "note.cost": "Coût (~) : mesuré {measured} + estimé {estimated}.",
+    "note.unpriced": "Aucun prix pour {model} : {calls}, {tokens} ({reason}).",
+    "note.unpriced_more": "Aucun prix pour {n:,} de plus ; le rapport JSON les contient tous.",
+    "note.folded": (
+        "{n:,} appel est compté dans une ligne « autres » : il y avait trop de noms.",
+        "{n:,} appels sont comptés dans des lignes « autres » : il y avait trop de noms.",
+    ),
+    "note.pending": ("{n:,} appel pas encore terminé.", "{n:,} appels pas encore terminés."),
+    "note.faults": (
+        "{n:,} incident dans openai_meter : voir le journal ; des appels peuvent manquer.",
+        "{n:,} incidents dans openai_meter : voir le journal ; des appels peuvent manquer.",
+    ),
+    # Why something has no price.
+    "reason.unknown_model": "modèle inconnu",
+    "reason.no_price": "aucun prix",
+    "reason.not_sold_by_OpenAI": "non vendu par OpenAI",
+    "reason.model_not_stated": "modèle non indiqué",
+    "reason.usage_unknown": "consommation inconnue",
+    "reason.prices_are_being_read": "prix en cours de lecture",
+    "reason.a_fault_inside_openai_meter": "un incident dans openai_meter",
+    "reason.tier": "niveau de service : {what}",
+    "reason.price": "prix : {what}",
+    "reason.window": "délai : {what}",
+    "reason.azure_deployment_type": "type de déploiement azure : {what}",
+    # One line.
+    "line.unmeasured": ("{n:,} appel de taille inconnue", "{n:,} appels de taille inconnue"),
+    "line.pending": "{n:,} en cours",
+    "line.session": "💡 Session : {line}",
+    # The summary as a tree.
+    "tree.title": "📊 RÉSUMÉ DES TOKENS & COÛTS",
+    "tree.title_of": "📊 RÉSUMÉ DES TOKENS & COÛTS : {name}",
+    "tree.since": "🕐 Session démarrée: {since}",
+    "tree.calls": "📞 Nombre d'appels API: {calls}",
+    "tree.tokens": "🔤 Tokens totaux: {tokens}",
+    "tree.input": "   ├─ Input:  {tokens}",
+    "tree.output": "   └─ Output: {tokens}",
+    "tree.cost": "💰 Coût total: {cost}",
+    "tree.details": "📊 Détails par {dimensions}:",
+    "tree.note": "📝 {note}",
+    "tree.recommendations": "💡 Recommandations:",
+    # A branch of the tree.
+    "branch.calls": "Appels: {calls}",
+    "branch.tokens": "Tokens: {tokens}",
+    "branch.errors": "Erreurs: {errors}",
+    "branch.cost": "Coût: {cost}",
+    # The report for chats.
+    "chat.title": "📊 **Statistiques d'utilisation OpenAI**",
+    "chat.title_of": "📊 **Statistiques d'utilisation OpenAI : {name}**",
+    "chat.duration": "⏱️ Durée : {duration}",
+    "chat.calls": "Appels : {calls}",
+    "chat.tokens": "Tokens : {tokens}",
+    "chat.errors": "Erreurs : {errors}",
+    "chat.cost": "Coût : {cost}",
+    "chat.totals": "**📈 Totaux**",
+    "chat.total_cost": "Coût total : {cost}",
+    "chat.recommendations": "**💡 Recommandations**",
+    # Prices and bills.
+    "prices.title": "Prix en dollars US par million de tokens",
+    "prices.tier": "Niveau",
+    "prices.written": "Écrit",
+    "prices.other": "Autres",
+    "prices.source": "Source",
+    "prices.long": "{tier}, long",
+    "prices.low_confidence": "(peu sûr)",
+    "bill.title": "Ce que l'appel a coûté",
+    "bill.item": "Poste",
+    "bill.quantity": "Quantité",
+    "bill.unit_price": "Prix unitaire",
+    "bill.amount": "Montant",
+    "bill.unknown": "inconnu",
+    "bill.estimate": "~ est une estimation",
+    "bill.status_partial": "prix partiel",
+    "bill.status_unpriced": "sans prix",
+    "bill.status_free": "gratuit",
+    "unit.token": ("{text} token", "{text} tokens"),
+    "unit.second": ("{text} seconde", "{text} secondes"),
+    "unit.character": ("{text} caractère", "{text} caractères"),
+    "unit.image": ("{text} image", "{text} images"),
+    "unit.call": ("{text} appel", "{text} appels"),
+    "unit.unit": ("{text} unité", "{text} unités"),
+    # Alerts.
+    "alert.value.calls": ("{text} appel API", "{text} appels API"),
+    "alert.value.cost": "{text}",
+    "alert.value.errors": ("{text} erreur", "{text} erreurs"),
+    "alert.value.tokens": ("{text} token", "{text} tokens"),
+    "alert.value.tokens_per_call": ("{text} token par appel en moyenne", "{text} tokens par appel en moyenne"),
+    "alert.at_least": "{value} au moins",
+    "alert.calls": "⚠️ Alerte : {value}{where}{during} (limite : {limit})",
+    "alert.cost": "💰 Alerte : Coût de {value}{where}{during} (limite : {limit})",
+    "alert.errors": "⚠️ Alerte : {value}{where}{during} (limite : {limit}) ; vérifiez la clé API",
+    "alert.tokens": "⚠️ Alerte : {value}{where}{during} (limite : {limit})",
+    "alert.tokens_per_call": "⚠️ Alerte : {value}{where}{during} (limite : {limit}) ; raccourcissez les prompts",
+    "alert.agent": " par l'agent {name}",
+    "alert.user": " par l'utilisateur {name}",
+    "alert.session": " dans la session {name}",
+    "alert.model": " sur le modèle {name}",
+    "alert.during": " en {window}",
+    # Alerts as webhooks post them.
+    "webhook.of_block": "{text} dans le bloc {name}",
+    "webhook.test": "Test d'openai_meter : {text}",
+    # Advice.
+    "advice.saving": "Économie possible sur ces appels : {saving}.",
+    "advice.long_prompts": (
+        "Prompts longs{where} : {tokens} tokens par appel en moyenne ({calls} appels), surtout en entrée. N'envoyez "
+        "que ce dont le modèle a besoin : raccourcissez les instructions, retirez les anciens messages, résumez les "
+        "documents."
+    ),
+    "advice.long_prompts.prefix": "{times} appels commencent par les mêmes {chars} caractères.",
+    "advice.long_prompts.hundred": "Chaque tranche de 100 tokens en moins aurait économisé {hundred}.",
+    "advice.long_answers": (
+        "Réponses longues{where} : {tokens} tokens par appel en moyenne ({calls} appels), surtout en sortie. Dites "
+        "dans le prompt quelle longueur la réponse peut avoir, et réduisez l'effort de raisonnement là où il est "
+        "inutile."
+    ),
+    "advice.long_answers.unlimited": (
+        "{unlimited} de ces appels n'ont pas de limite : max_output_tokens (max_completion_tokens pour les chats) en "
+        "est une."
+    ),
+    "advice.cheaper_model": (
+        "Réponses courtes{where} : {calls} appels avec {output} tokens de réponse en moyenne, sans raisonnement. Les "
+        "mêmes tokens coûtent {cost_then} au lieu de {cost} avec {smaller} : essayez-le sur une partie, et comparez "
+        "les réponses."
+    ),
+    "advice.cheaper_model.ends": "L'arrêt de {smaller} est annoncé pour le {ends}.",
+    "advice.prompt_caching": (
+        "Cache de prompts manqué{where} : {calls} appels commencent comme un appel précédent (environ {tokens} tokens"
+        " chacun), mais seuls {percent} % en ont été lus dans le cache. Mettez au début ce qui ne change pas (outils,"
+        " instructions, documents), à la fin ce qui change."
+    ),
+    "advice.prompt_caching.key": "Donnez à ces appels la même prompt_cache_key.",
+    "advice.prompt_caching.late": (
+        "{late} autres sont arrivés trop tard pour le cache : prompt_cache_options.ttl (prompt_cache_retention pour "
+        "les modèles plus anciens) le garde plus longtemps."
+    ),
+    "advice.truncated_answers": (
+        "Réponses coupées{where} : {calls} réponses se sont arrêtées trop tôt, et le même prompt a été renvoyé. "
+        "Augmentez max_output_tokens (max_completion_tokens pour les chats), ou demandez des réponses plus courtes."
+    ),
+    "advice.repeated_after_error": (
+        "Répétitions après erreur{where} : {calls} appels ont échoué, et le même prompt a été renvoyé. Laissez le "
+        "client répéter : OpenAI(max_retries=5) attend chaque fois plus longtemps, et ne répète que ce qui peut "
+        "réussir."
+    ),
+    "advice.repeated_prompts.answers": (
+        "Prompts répétés{where} : {calls} appels ont redemandé ce qui l'avait déjà été ({prompts} prompts "
+        "différents). Gardez les réponses, si elles peuvent resservir."
+    ),
+    "advice.repeated_prompts.embeddings": (
+        "Embeddings répétés{where} : {calls} appels ont renvoyé ce qui l'avait déjà été ({prompts} entrées "
+        "différentes). Gardez les vecteurs : le même texte a toujours le même."
+    ),
+    "advice.repeated_prompts.sampled": (
+        "Les entrées longues ont été comparées par échantillons et par leur nombre de tokens."
+    ),
+    "advice.background_work.batch": (
+        "Travail de fond{where} : {calls} appels en série régulière, aucun en streaming. Si personne n'attend les "
+        "réponses, l'API Batch les donne en moins de 24 heures pour moins cher."
+    ),
+    "advice.background_work.flex": (
+        "Travail de fond{where} : {calls} appels en série régulière, aucun en streaming. Si personne n'attend les "
+        'réponses, service_tier="flex" les donne plus lentement pour moins cher.'
+    ),
+    "advice.background_work.also_flex": (
+        'Avec service_tier="flex", ce serait {flex_saving}, sans changer la façon de travailler du programme.'
+    ),
+    "advice.errors.key": "{error} ({calls} appels){where} : vérifiez la clé API, et qu'elle est celle du bon projet.",
+    "advice.errors.permission": (
+        "{error} ({calls} appels){where} : vérifiez à quoi la clé API, le projet et l'organisation donnent droit."
+    ),
+    "advice.errors.rate": (
+        "{error} ({calls} appels){where} : envoyez moins d'appels à la fois, laissez le client attendre "
+        "(max_retries), ou demandez des limites plus hautes."
+    ),
+    "advice.errors.quota": "{error} ({calls} appels){where} : ajoutez du crédit, ou augmentez le budget du projet.",
+    "advice.errors.timeout": (
+        "{error} ({calls} appels){where} : recevez les longues réponses en streaming ou en arrière-plan, ou augmentez"
+        " timeout sur le client."
+    ),
+    "advice.errors.connection": "{error} ({calls} appels){where} : vérifiez le réseau, le proxy et base_url.",
+    "advice.errors.request": (
+        "{error} ({calls} appels){where} : l'API refuse la requête ; son message nomme le paramètre."
+    ),
+    "advice.errors.missing": (
+        "{error} ({calls} appels){where} : vérifiez les noms du modèle, du déploiement et des ids."
+    ),
+    "advice.errors.server": (
+        "{error} ({calls} appels){where} : pannes de l'API ; augmentez max_retries, et voyez status.openai.com si "
+        "elles durent."
+    ),
+    "advice.errors.other": "{error} ({calls} appels){where} : voyez les exceptions que le programme a interceptées.",
+    "advice.errors.several": (
+        "{errors} erreurs de {kinds} sortes{where} : vérifiez la clé API, et voyez les exceptions que le programme a "
+        "interceptées."
+    ),
+    # The command line.
+    "cli.nothing": "aucun appel à OpenAI n'a été fait",
+    "cli.forked": "processus fils {process} :",
+    "cli.not_full": "(pas de résumé complet : {error})",
+    "cli.not_written": "le résumé n'a pas pu être écrit dans {path} ({error})",
+    "cli.not_saved": "le rapport n'a pas pu être écrit dans {path} ({error})",
+    "cli.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme a tourné sans mesure",
+    "cli.no_price": "il n'y a pas de prix pour {model} ; openai-meter prices liste les modèles qui en ont un",
+    "cli.not_fetched": "le catalogue n'a pas pu être téléchargé : {error}",
+    # The server.
+    "server.reset": "Statistiques réinitialisées avec succès",
+    "server.at": "le tableau de bord est sur {url}/dashboard",
+    "server.stop": "Ctrl-C l'arrête",
+    "server.empty": (
+        "il n'y a pas de registre : ce sont les chiffres de ce processus, qui ne fait aucun appel. Indiquez-en un "
+        "(--ledger sqlite:///usage.db, ou OPENAI_METER_LEDGER), ou servez ceux d'un programme : "
+        "openai-meter run --serve 3000 PROGRAMME"
+    ),
+    "server.no_file": "le registre {file} n'existe pas encore ; ses chiffres apparaîtront quand un programme y écrira",
+    "server.not_started": "le tableau de bord n'a pas pu démarrer : {error}",
+    # The page in the browser.
+    **PAGE,
+    # What is shown beside reports.
+    **SCREENS,
+    # Notebooks, and a start by the environment.
+    "notebook.cell": "cette cellule",
+    "auto.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme continue sans mesure",
+    # The pytest plugin.
+    "pytest.exceeded": "Les appels OpenAI de ce test dépassent ses limites :",
+    "pytest.cost": "  coût : {value}, limite : {limit}",
+    "pytest.cost_unknown": "  coût : inconnu pour {calls} ; il peut dépasser la limite de {limit}",
+    "pytest.tokens": "  tokens : {value}, limite : {limit}",
+    "pytest.tokens_unknown": "  tokens : inconnus pour {calls} ; ils peuvent dépasser la limite de {limit}",
+    "pytest.calls": "  appels : {value}, limite : {limit}",
+    "pytest.dearest": "Les tests les plus chers :",
+}

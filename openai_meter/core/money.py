@@ -1,0 +1,121 @@
+"""Exact money: what users write becomes a ``Decimal``, what is computed is whole pico-dollars or a fraction of them.
+
+One pico-dollar is 1e-12 USD. A price of 0.075 USD per million tokens is 75,000 of them per token, so that every
+published token price is a whole number and a cost is a sum of products of integers. Prices that are none (0.05 USD
+per minute, counted in seconds; a discount of one third) stay exact as a :class:`fractions.Fraction`.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Context, Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Literal, NamedTuple
+
+from openai_meter.errors import ConfigurationError
+
+__all__ = ["PICO", "Amount", "Cost", "CostLine", "CostStatus", "Number", "exact", "pico", "simplest", "usd"]
+
+PICO = 10**12
+Amount = int | Fraction
+"""An amount of pico-dollars: an integer wherever it is one."""
+Number = int | float | str | Decimal
+"""How a price may be written. A float means the decimal number that it is printed as."""
+CostStatus = Literal["priced", "partial", "unpriced", "free"]
+"""``priced``: wholly. ``partial``: only a part has a price. ``unpriced``: the cost is unknown, which is not 0."""
+
+# A context of our own: the host program may have set the global one to few digits.
+_CONTEXT = Context(prec=60)
+
+
+def exact(value: object, name: str) -> Decimal:
+    """The decimal number that the caller wrote, unrounded.
+
+    Raises:
+        ConfigurationError: it is no number, not finite, or below 0; the message starts with ``name``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        raise ConfigurationError(f"{name} is {value!r}; a price is a number, a string of digits or a Decimal")
+    try:
+        number = value if isinstance(value, Decimal) else Decimal(str(value).strip())
+    except InvalidOperation:
+        raise ConfigurationError(f"{name} is {value!r}, which is no number") from None
+    if not number.is_finite() or number < 0:
+        raise ConfigurationError(f"{name} is {value!r}; it has to be finite and not below 0")
+    return number
+
+
+def pico(dollars: Decimal, per: int = 1) -> Fraction:
+    """Pico-dollars per unit for a price in US dollars per ``per`` units."""
+    return Fraction(dollars) * PICO / per
+
+
+def simplest(amount: Amount) -> Amount:
+    """The same amount as an integer, if it is one."""
+    if isinstance(amount, Fraction) and amount.denominator == 1:
+        return amount.numerator
+    return amount
+
+
+def usd(amount: Amount) -> Decimal:
+    """US dollars for an amount of pico-dollars, without trailing zeros.
+
+    Exact wherever a decimal number can be: only a fraction like a third is cut, after 60 digits.
+    """
+    if isinstance(amount, Fraction):
+        return _CONTEXT.normalize(_CONTEXT.divide(Decimal(amount.numerator), Decimal(amount.denominator * PICO)))
+    if amount % PICO == 0:
+        return Decimal(amount // PICO)  # normalizing would make 1E+1 of 10, which no report wants to show
+    return _CONTEXT.normalize(_CONTEXT.scaleb(Decimal(amount), -12))
+
+
+class Cost(NamedTuple):
+    """What a call cost."""
+
+    amount_pico: Amount | None
+    """Exact pico-dollars (1e-12 USD): an integer, or a fraction where the price is one. ``None``: unknown."""
+    status: CostStatus
+    reason: str | None = None
+    """Why the call is not or only partly priced, or why its price is approximate."""
+    source: str | None = None
+    """Whose prices were used: ``override``, ``overlay``, ``genai-prices VERSION``, ``provider``."""
+    approximate: bool = False
+    """Whether the prices are those of a near relative: another snapshot, an unknown deployment type."""
+    estimated: bool = False
+    """Whether a quantity is an estimate: container sessions, the tokens of a search."""
+
+    @property
+    def usd(self) -> Decimal | None:
+        """US dollars: exact, without trailing zeros. ``None``: unknown."""
+        return None if self.amount_pico is None else usd(self.amount_pico)
+
+
+class CostLine(NamedTuple):
+    """One line of the bill: a quantity at a price, or an adjustment of the lines above it."""
+
+    item: str
+    """A slot (``input``, ``cached_input``, ...), a fee (``web_search``, ...), or an adjustment (``regional``, ...)."""
+    amount_pico: Amount
+    quantity: Amount | None = None
+    unit: str | None = None
+    price_pico: Amount | None = None
+    """Pico-dollars per unit."""
+    model: str | None = None
+    tier: str | None = None
+    bracket: str | None = None
+    """``long`` for the rates of long requests."""
+    factor: Fraction | None = None
+    """What the lines above are multiplied with, if the line is an adjustment."""
+    source: str | None = None
+    checked: date | None = None
+    estimated: bool = False
+
+    @property
+    def usd(self) -> Decimal:
+        """The amount in US dollars."""
+        return usd(self.amount_pico)
+
+    @property
+    def unit_usd(self) -> Decimal | None:
+        """The price of one unit in US dollars."""
+        return None if self.price_pico is None else usd(self.price_pico)

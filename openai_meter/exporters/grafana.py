@@ -1,0 +1,219 @@
+"""What Prometheus and Grafana are told to do with the metrics: alert rules and a dashboard, as files to be imported.
+
+To add a panel, add a row to :data:`PANELS`; an alert, a row to :data:`ALERTS`; and a sentence to each language. In an
+expression, ``M`` stands for the namespace of the metrics.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from openai_meter.core.locale import Messages, language
+
+__all__ = ["ALERTS", "PANELS", "WRITTEN", "grafana", "rules"]
+
+
+class _Panel(NamedTuple):
+    key: str
+    """Of its title: ``grafana.KEY``."""
+    kind: str
+    """``stat`` or ``timeseries``."""
+    unit: str
+    """As Grafana names units."""
+    width: int
+    """Of the 24 columns of a row."""
+    queries: tuple[tuple[str, str], ...]
+    """Expressions, and what their lines are called (``{{model}}``: by the values of that label)."""
+
+
+def _stat(key: str, unit: str, query: str) -> _Panel:
+    return _Panel(key, "stat", unit, 4, ((query, ""),))
+
+
+def _lines(key: str, unit: str, *queries: tuple[str, str], width: int = 12) -> _Panel:
+    return _Panel(key, "timeseries", unit, width, queries)
+
+
+_SEEN = '{job=~"$job"}'
+_OVER = f"{_SEEN}[$__range]"
+_RATE = f"{_SEEN}[$__rate_interval]"
+_INPUT = '{type="input",job=~"$job"}[$__rate_interval]'
+_CACHED = '{part="cached_input",job=~"$job"}[$__rate_interval]'
+
+PANELS: tuple[_Panel, ...] = (
+    _stat("cost", "currencyUSD", f"sum(increase(M_cost_usd_total{_OVER}))"),
+    _stat("calls", "short", f"sum(increase(M_calls_total{_OVER}))"),
+    _stat("tokens", "short", f"sum(increase(M_tokens_total{_OVER}))"),
+    _stat("errors", "percentunit", f"sum(increase(M_errors_total{_OVER})) / sum(increase(M_calls_total{_OVER}))"),
+    _stat("unpriced", "short", f"sum(M_unpriced_calls{_SEEN})"),
+    _stat("open", "short", f"sum(M_open_calls{_SEEN})"),
+    _lines("cost_by_model", "currencyUSD", (f"sum by (model) (rate(M_cost_usd_total{_RATE})) * 3600", "{{model}}")),
+    _lines("cost_by_basis", "currencyUSD", (f"sum by (basis) (rate(M_cost_usd_total{_RATE})) * 3600", "{{basis}}")),
+    _lines("calls_by_model", "reqpm", (f"sum by (model) (rate(M_calls_total{_RATE})) * 60", "{{model}}")),
+    _lines(
+        "errors_by_model",
+        "percentunit",
+        (f"sum by (model) (rate(M_errors_total{_RATE})) / sum by (model) (rate(M_calls_total{_RATE}))", "{{model}}"),
+    ),
+    _lines("tokens_by_type", "short", (f"sum by (type) (rate(M_tokens_total{_RATE})) * 60", "{{type}}")),
+    _lines("token_parts", "short", (f"sum by (part) (rate(M_token_parts_total{_RATE})) * 60", "{{part}}")),
+    _lines(
+        "cached_share",
+        "percentunit",
+        (
+            f"sum by (model) (rate(M_token_parts_total{_CACHED})) / sum by (model) (rate(M_tokens_total{_INPUT}))",
+            "{{model}}",
+        ),
+    ),
+    _lines(
+        "thresholds",
+        "percentunit",
+        (f"max by (metric, window) (M_threshold_use_ratio{_SEEN})", "{{metric}} ({{window}})"),
+    ),
+    _lines("faults", "short", (f"sum(increase(M_faults_total{_RATE}))", "openai_meter"), width=12),
+    _lines("ledger", "short", (f"sum by (fate) (increase(M_ledger_calls_total{_RATE}))", "{{fate}}"), width=12),
+)
+"""The panels of the dashboard, from the upper left on."""
+
+
+class _Alert(NamedTuple):
+    name: str
+    key: str
+    """Of its sentences: ``rule.KEY`` and ``rule.KEY.do``."""
+    severity: str
+    expression: str
+    lasting: str
+    """For how long it has to be so."""
+
+
+ALERTS = (
+    _Alert("CostPerHour", "cost", "warning", "sum(increase(M_cost_usd_total[1h])) > 10", "0m"),
+    _Alert(
+        "CostJump",
+        "jump",
+        "warning",
+        "sum(increase(M_cost_usd_total[1h])) > 3 * sum(increase(M_cost_usd_total[7d])) / 168"
+        " and sum(increase(M_cost_usd_total[1h])) > 1",
+        "15m",
+    ),
+    _Alert(
+        "Errors",
+        "errors",
+        "warning",
+        "sum by (model) (increase(M_errors_total[10m])) / sum by (model) (increase(M_calls_total[10m])) > 0.1"
+        " and sum by (model) (increase(M_errors_total[10m])) >= 5",
+        "5m",
+    ),
+    _Alert(
+        "ThresholdPassed", "threshold", "warning", "max by (metric, per, window) (M_thresholds_passed) > 0", "0m"
+    ),
+    _Alert("UnpricedCalls", "unpriced", "info", "sum by (model) (M_unpriced_calls) > 0", "15m"),
+    _Alert("Unmeasured", "unmeasured", "info", "sum by (model) (increase(M_unmeasured_calls_total[1h])) > 0", "0m"),
+    _Alert("Faults", "faults", "warning", "sum by (job) (increase(M_faults_total[1h])) > 0", "0m"),
+    _Alert("LedgerAway", "away", "warning", "max by (job) (M_ledger_away) > 0", "5m"),
+    _Alert(
+        "CallsLost",
+        "lost",
+        "critical",
+        'sum by (fate) (increase(M_ledger_calls_total{fate=~"dropped|refused|damaged"}[1h])) > 0',
+        "0m",
+    ),
+)  # fmt: skip
+"""The alert rules; their limits are examples to be changed."""
+
+
+def grafana(lang: str | None = None, *, namespace: str = "openai_meter") -> dict[str, Any]:
+    """A dashboard for Grafana (10 and later), as JSON values: import it, and choose the Prometheus it is to ask.
+
+    Args:
+        lang: the language of its titles, ``en`` or ``fr``; by default that of the environment.
+        namespace: what the names of the metrics begin with.
+
+    Raises:
+        ConfigurationError: there is no such language.
+    """
+    m = language(lang)
+    source = {"type": "prometheus", "uid": "${source}"}
+    job = {
+        "name": "job", "type": "query", "label": m("grafana.job"), "datasource": source, "refresh": 2,
+        "query": f"label_values({namespace}_build_info, job)", "includeAll": True, "allValue": ".*", "multi": True,
+        "current": {"text": "All", "value": "$__all"},
+    }  # fmt: skip
+    return {
+        "title": m("grafana.title"),
+        "uid": namespace.replace("_", "-")[:40],
+        "tags": ["openai", "cost"],
+        "schemaVersion": 39,
+        "editable": True,
+        "refresh": "30s",
+        "time": {"from": "now-24h", "to": "now"},
+        "templating": {"list": [{"name": "source", "type": "datasource", "query": "prometheus"}, job]},
+        "panels": _placed(m, source, namespace),
+    }
+
+
+def _placed(m: Messages, source: dict[str, str], namespace: str) -> list[dict[str, Any]]:
+    """The panels, each beside the one before it, or in the next row."""
+    panels, x, y, height = [], 0, 0, 0
+    for number, panel in enumerate(PANELS, 1):
+        if x + panel.width > 24:
+            x, y = 0, y + height
+        height = 4 if panel.kind == "stat" else 8
+        targets = [
+            {
+                "refId": chr(ord("A") + place), "datasource": source, "legendFormat": legend,
+                "expr": _named(query, namespace), "instant": panel.kind == "stat", "range": panel.kind != "stat",
+            }
+            for place, (query, legend) in enumerate(panel.queries)
+        ]  # fmt: skip
+        panels.append({
+            "id": number, "type": panel.kind, "title": m(f"grafana.{panel.key}"), "datasource": source,
+            "gridPos": {"x": x, "y": y, "w": panel.width, "h": height},
+            "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+            "targets": targets,
+        })  # fmt: skip
+        x += panel.width
+    return panels
+
+
+def rules(lang: str | None = None, *, namespace: str = "openai_meter") -> str:
+    """Alert rules for Prometheus, as YAML: name the file under ``rule_files``.
+
+    Args:
+        lang: the language of what the alerts say, ``en`` or ``fr``; by default that of the environment.
+        namespace: what the names of the metrics begin with.
+
+    Raises:
+        ConfigurationError: there is no such language.
+    """
+    m = language(lang)
+    lines = [f"# {m('rule.head')}", "groups:", f"  - name: {namespace}", "    rules:"]
+    title = "".join(word.capitalize() for word in namespace.split("_"))
+    for alert in ALERTS:
+        # A text of JSON is one of YAML.
+        said, do = (json.dumps(m(key), ensure_ascii=False) for key in (f"rule.{alert.key}", f"rule.{alert.key}.do"))
+        lines += [
+            f"      - alert: {title}{alert.name}",
+            f"        expr: {json.dumps(_named(alert.expression, namespace))}",
+            f"        for: {alert.lasting}",
+            "        labels:",
+            f"          severity: {alert.severity}",
+            "        annotations:",
+            f"          summary: {said}",
+            f"          description: {do}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _named(expression: str, namespace: str) -> str:
+    return re.sub(r"\bM_", f"{namespace}_", expression)
+
+
+def _written_grafana(lang: str | None) -> str:
+    return json.dumps(grafana(lang), indent=2, ensure_ascii=False) + "\n"
+
+
+WRITTEN = {"grafana": _written_grafana, "prometheus-rules": rules}
+"""What ``openai-meter export`` writes besides calls."""

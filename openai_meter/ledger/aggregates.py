@@ -1,0 +1,117 @@
+"""The sums over rows of each table: one list of columns, and one reader for both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, and_, case, cast, func, literal, or_
+
+from openai_meter.core.call import ESTIMATED, FAILURES
+from openai_meter.core.money import Amount
+from openai_meter.core.totals import NOT_PRICED, NOTHING, Sum
+from openai_meter.core.usage import COUNTS
+from openai_meter.ledger import schema
+from openai_meter.ledger.rows import moment as of_micros
+
+__all__ = ["SUMS_OF_CALLS", "SUMS_OF_DAYS", "read_sum"]
+
+_OF_CALLS = schema.calls.c
+_OF_DAYS = schema.daily.c
+_WHOLE = tuple(name for name in COUNTS if name != "seconds")
+
+
+def _sums(
+    counted: Mapping[str, ColumnElement[Any]], first: ColumnElement[Any], last: ColumnElement[Any]
+) -> tuple[ColumnElement[Any], ...]:
+    """The sums of one table, in the order in which :func:`read_sum` reads them."""
+    plain = [func.sum(counted[name]) for name in _PLAIN]
+    money = [func.sum(half) for name in ("cost_pico", "estimated_cost_pico") for half in schema.halves(counted[name])]
+    return (*plain, *money, func.min(first), func.max(last))
+
+
+_PLAIN = (
+    "calls",
+    "errors",
+    "unmeasured_calls",
+    "estimated_calls",
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "unpriced_calls",
+    "costless_calls",
+    "cost_rest",
+    "estimated_cost_rest",
+    "seconds_us",
+    *_WHOLE,
+)
+
+
+def _one_if(condition: ColumnElement[bool]) -> ColumnElement[Any]:
+    return case((condition, 1), else_=0)
+
+
+_MEASURED = or_(
+    _OF_CALLS.total_tokens.is_not(None),
+    _OF_CALLS.seconds != 0,
+    _OF_CALLS.characters != 0,
+    _OF_CALLS.images != 0,
+    _OF_CALLS.cost_status == "free",
+)
+_GUESSED_COST = and_(_OF_CALLS.cost_estimated, _OF_CALLS.cost_pico.is_not(None))
+# As sums.Sum counts them.
+SUMS_OF_CALLS = _sums(
+    {
+        **{name: _OF_CALLS[name] for name in ("input_tokens", "output_tokens", "total_tokens", "cost_pico", *_WHOLE)},
+        "calls": literal(1),
+        "errors": _one_if(_OF_CALLS.status.in_(sorted(FAILURES))),
+        "unmeasured_calls": _one_if(~_MEASURED),
+        "estimated_calls": _one_if(_OF_CALLS.usage_source.in_(sorted(ESTIMATED))),
+        "unpriced_calls": _one_if(_OF_CALLS.cost_status.in_(sorted(NOT_PRICED))),
+        "costless_calls": _one_if(_OF_CALLS.cost_pico.is_(None)),
+        "cost_rest": _OF_CALLS.cost_rest,
+        "estimated_cost_pico": case((_GUESSED_COST, _OF_CALLS.cost_pico), else_=0),
+        "estimated_cost_rest": case((_GUESSED_COST, _OF_CALLS.cost_rest), else_=0),
+        "seconds_us": cast(func.round(_OF_CALLS.seconds * 1_000_000), BigInteger),
+    },
+    _OF_CALLS.started_at,
+    _OF_CALLS.started_at,
+)
+SUMS_OF_DAYS = _sums({name: _OF_DAYS[name] for name in schema.SUMS}, _OF_DAYS.first_call_at, _OF_DAYS.last_call_at)
+_HALF = 1_000_000
+
+
+def read_sum(row: Any) -> Sum:
+    """One row of sums. Databases say NULL for the sum of nothing, and PostgreSQL decimal numbers for large sums."""
+    numbers = [int(value or 0) for value in row]
+    (
+        calls, errors, unmeasured, estimated, tokens_in, tokens_out, total, unpriced, costless, rest, guessed_rest,
+        seconds, *whole, high, low, high_guessed, low_guessed, first, last,
+    ) = numbers  # fmt: skip
+    if not calls:
+        return NOTHING
+    counts: list[float] = [*whole]
+    counts.insert(_SECONDS, seconds / _HALF if seconds else 0)
+    return Sum(
+        calls,
+        errors,
+        unmeasured,
+        estimated,
+        tokens_in,
+        tokens_out,
+        total,
+        tuple(counts),
+        _money(high, low, rest),
+        _money(high_guessed, low_guessed, guessed_rest),
+        unpriced,
+        costless,
+        of_micros(first),
+        of_micros(last),
+    )
+
+
+_SECONDS = COUNTS.index("seconds")
+
+
+def _money(high: int, low: int, rest: int) -> Amount:
+    return schema.money(high * _HALF + low, rest) or 0

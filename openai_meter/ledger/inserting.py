@@ -1,0 +1,200 @@
+"""Puts rows into the tables: each id once, and into the sums of its day in the same transaction."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from functools import cache
+from operator import add, itemgetter, neg
+from typing import Any
+
+from sqlalchemy import Boolean, Connection, Double, Table, Text
+
+from openai_meter.core.call import ESTIMATED, FAILURES
+from openai_meter.core.totals import NOT_PRICED
+from openai_meter.core.usage import COUNTS
+from openai_meter.ledger import schema
+from openai_meter.ledger.rows import COLUMNS, Row
+from openai_meter.ledger.schema import DIMENSIONS, SUMS
+
+__all__ = ["Group", "Sums", "add_to_daily", "rolled", "store"]
+
+_DAY = 86_400 * 1_000_000
+"""Microseconds of a day."""
+_EPOCH = date(1970, 1, 1)
+_CHUNK = 1_000
+"""Rows of one statement."""
+
+Group = tuple[Any, ...]
+"""A day (its number since 1970), and the values of ``DIMENSIONS``."""
+Sums = tuple[int, ...]
+"""The sums of a group in the order of ``SUMS``, and then when its first and its last call began."""
+
+
+def store(connection: Connection, rows: Mapping[str, Row]) -> int:
+    """Stores rows by id; those that are there already are left as they are, and not added to any sum.
+
+    Args:
+        connection: one in which a transaction has begun that writes.
+        rows: the rows of calls (:func:`rows.to_row`), by their ids.
+
+    Returns:
+        How many were stored.
+    """
+    # In the same order everywhere: of two who store the same calls, one waits for the other, and never both.
+    ids = sorted(rows)
+    done = 0
+    for start in range(0, len(ids), _CHUNK):
+        fresh = _insert(connection, [rows[one] for one in ids[start : start + _CHUNK]])
+        add_to_daily(connection, rolled(fresh))
+        done += len(fresh)
+    return done
+
+
+def _insert(connection: Connection, rows: list[Row]) -> list[Row]:
+    """Inserts the rows that are not there, and returns those."""
+    if connection.dialect.name == "postgresql":
+        sql = f"{_insertion(schema.calls, arrays=True)} ON CONFLICT (id) DO NOTHING RETURNING id"
+        inserted = {row[0] for row in connection.exec_driver_sql(sql, _by_column(rows))}
+        return [row for row in rows if row[0] in inserted]
+    # Who writes to SQLite is alone: what is looked up here stays so until the end of the transaction.
+    ids = json.dumps([row[0] for row in rows])
+    known = {
+        row[0]
+        for row in connection.exec_driver_sql(
+            "SELECT id FROM calls WHERE id IN (SELECT value FROM json_each(?))", (ids,)
+        )
+    }
+    fresh = [row for row in rows if row[0] not in known]
+    if fresh:
+        connection.exec_driver_sql(_insertion(schema.calls, arrays=False), fresh)
+    return fresh
+
+
+# --- the sums of a day ------------------------------------------------------------------------------------------------
+
+_AT = COLUMNS.index("started_at")
+_dimensions = itemgetter(*map(COLUMNS.index, DIMENSIONS))
+_counts = itemgetter(*(COLUMNS.index(name) for name in COUNTS if name != "seconds"))
+_rest = itemgetter(*map(COLUMNS.index, (
+    "input_tokens", "output_tokens", "total_tokens", "status", "usage_source", "cost_status", "cost_pico", "cost_rest",
+    "cost_estimated", "seconds", "duration", "characters", "images",
+)))  # fmt: skip
+
+
+def rolled(rows: Iterable[Row], sign: int = 1) -> dict[Group, Sums]:
+    """The sums of rows of ``calls`` by day and dimensions, as they are added to ``daily``.
+
+    Args:
+        rows: the rows.
+        sign: -1 for sums that take the rows out again.
+    """
+    groups: dict[Group, Sums] = {}
+    for row in rows:
+        at = row[_AT]
+        group = (at // _DAY, *_dimensions(row))
+        summands = _summands(row)
+        before = groups.get(group)
+        if before is not None:
+            *sums, first, last = before
+            groups[group] = (*map(add, sums, summands), min(first, at), max(last, at))
+        else:
+            groups[group] = (*summands, at, at)
+    if sign == -1:
+        return {group: (*map(neg, sums[:-2]), *sums[-2:]) for group, sums in groups.items()}
+    return groups
+
+
+def _summands(row: Row) -> tuple[int, ...]:
+    """What a call adds to each of ``SUMS``: ``sums.Sum`` counts in the same way."""
+    (
+        tokens_in, tokens_out, total, status, source, cost_status, pico, rest, estimated, seconds, duration,
+        characters, images,
+    ) = _rest(row)  # fmt: skip
+    return (
+        1,
+        status in FAILURES,
+        total is None and not (seconds or characters or images or cost_status == "free"),
+        source in ESTIMATED,
+        cost_status in NOT_PRICED,
+        pico is None,
+        tokens_in or 0,
+        tokens_out or 0,
+        total or 0,
+        *_counts(row),
+        round(seconds * 1_000_000),
+        round(duration * 1_000_000),
+        pico or 0,
+        rest or 0,
+        pico or 0 if estimated else 0,
+        rest or 0 if estimated else 0,
+    )
+
+
+def add_to_daily(connection: Connection, groups: Mapping[Group, Sums]) -> None:
+    """Adds sums (:func:`rolled`) to those of their days.
+
+    Args:
+        connection: one in which a transaction has begun that writes.
+        groups: the sums by day and dimensions.
+    """
+    # Sorted by key, for the same reason as the ids of calls.
+    rows = sorted(
+        (_key(group), (_EPOCH + timedelta(days=group[0])).isoformat(), *group[1:], *map(int, sums))
+        for group, sums in groups.items()
+    )
+    if not rows:
+        return
+    arrays = connection.dialect.name == "postgresql"
+    sql = f"{_insertion(schema.daily, arrays=arrays)} ON CONFLICT (key) DO UPDATE SET {_additions(arrays)}"
+    for start in range(0, len(rows), _CHUNK):
+        chunk: list[Any] = rows[start : start + _CHUNK]
+        connection.exec_driver_sql(sql, _by_column(chunk) if arrays else chunk)
+
+
+def _key(group: Group) -> str:
+    return hashlib.sha256(json.dumps(group).encode("ascii")).hexdigest()[:32]
+
+
+@cache
+def _additions(postgresql: bool) -> str:
+    least, greatest = ("least", "greatest") if postgresql else ("min", "max")
+    sums = [f"{name} = daily.{name} + excluded.{name}" for name in SUMS]
+    first = f"first_call_at = {least}(daily.first_call_at, excluded.first_call_at)"
+    last = f"last_call_at = {greatest}(daily.last_call_at, excluded.last_call_at)"
+    return ", ".join([*sums, first, last])
+
+
+# --- statements that take many rows at once ---------------------------------------------------------------------------
+
+
+@cache
+def _insertion(table: Table, *, arrays: bool) -> str:
+    """An insertion in the driver's own words: going through the statement's objects would take longer than storing.
+
+    For PostgreSQL each column is one array, so that a thousand rows are one statement with as many values as columns.
+    """
+    names = ", ".join(f'"{column.name}"' for column in table.columns)
+    if arrays:
+        kinds = ", ".join(f"%s::{_kind(column.type)}[]" for column in table.columns)
+        return f'INSERT INTO "{table.name}" ({names}) SELECT * FROM unnest({kinds})'  # noqa: S608 - our own names
+    marks = ", ".join("?" * len(table.columns))
+    return f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})'  # noqa: S608
+
+
+def _kind(kind: object) -> str:
+    return (
+        "text"
+        if isinstance(kind, Text)
+        else "boolean"
+        if isinstance(kind, Boolean)
+        else "float8"
+        if isinstance(kind, Double)
+        else "bigint"
+    )
+
+
+def _by_column(rows: Sequence[Row]) -> tuple[list[Any], ...]:
+    return tuple(map(list, zip(*rows, strict=True)))

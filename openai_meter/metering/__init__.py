@@ -1,0 +1,1 @@
+"""Calls in flight, whose they are, and what they come to."""

@@ -1,0 +1,270 @@
+"""Exact totals for ever, and the most recent calls: the memory of a meter or of a block.
+
+Adding a call never waits. A call is put into an inbox (an atomic operation of the interpreter) and whoever holds the
+lock empties it; readers hold the lock, so what they see is always exact. This also keeps finalizers and signal
+handlers out of trouble, which run in the middle of whatever their thread is doing: a stream that is collected while
+its thread adds a call can add its own, and a handler that prints a summary finds no closed door.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from openai_meter.alerts import Thresholds
+from openai_meter.alerts.dispatch import Alarms
+from openai_meter.core import dimensions as groups
+from openai_meter.core import faults
+from openai_meter.core.call import Call
+from openai_meter.core.dimensions import DIMENSIONS, OTHER_MODELS, UNATTRIBUTED, UNKNOWN_MODEL, Past, Table, combination
+from openai_meter.core.totals import NOT_PRICED, NOTHING, Sum, Totals, Unpriced, summed
+
+__all__ = ["DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Store", "Totals", "Unpriced"]
+
+_REASONS = 200
+
+
+class Store:
+    """The memory of a meter: totals by every dimension and overall, and a ring of recent calls. Thread-safe.
+
+    Args:
+        recent: how many calls the ring holds; the totals go on for ever.
+        alarms: hear of each call once, in their order.
+    """
+
+    def __init__(self, recent: int = 10_000, alarms: Alarms | None = None) -> None:
+        self._inbox: deque[Call] = deque()
+        self._lock = threading.RLock()
+        self._emptying = False
+        self._ring: deque[Call] = deque(maxlen=recent)
+        self._table = Table()
+        self._unpriced: deque[Call] = deque(maxlen=recent)
+        self._reasons: dict[tuple[str, str], Unpriced] = {}
+        self._pasts: weakref.WeakSet[Past] = weakref.WeakSet()
+        self.alarms = alarms
+
+    def add(self, call: Call) -> None:
+        """Adds a finished call. Never waits, and may be called from anywhere, a finalizer included."""
+        inbox = self._inbox
+        inbox.append(call)
+        # Again after the release: a call that came in at the very end of the loop inside would be left lying.
+        while inbox and not self._emptying and self._lock.acquire(False):
+            try:
+                self._empty_inbox()
+            finally:
+                self._lock.release()
+
+    def _empty_inbox(self) -> None:
+        if self._emptying:  # the lock is re-entrant: this is a finalizer or a signal handler inside the loop below
+            return
+        self._emptying = True
+        inbox = self._inbox
+        try:
+            while inbox:
+                call = inbox[0]
+                try:
+                    self._count(call)
+                except Exception as error:
+                    if inbox and inbox[0] is call:
+                        inbox.popleft()  # or it would be in everybody's way
+                    faults.caught(error, "counting a call")
+        finally:
+            self._emptying = False
+
+    def _count(self, call: Call) -> None:
+        """Counts the first call of the inbox.
+
+        The sum is made aside, and put in its place and out of the inbox in two steps between which the interpreter
+        looks at no signal: an exception that a signal handler raises finds the call in the inbox, or counted.
+        """
+        table = self._table
+        key = combination(call)
+        before = table.sums.get(key)
+        if before is None:  # a new combination, or one that is folded
+            key, before = table.find(call)
+        counted = (NOTHING if before is None else before).plus(call)
+        if table is not self._table:  # a signal handler has reset the store or repriced the store meanwhile
+            return
+        table.sums[key] = counted
+        self._inbox.popleft()
+        self._ring.append(call)
+        if call.cost_status in NOT_PRICED:
+            self._unpriced.append(call)
+            _note(self._reasons, call, 1)
+        if self.alarms is not None:
+            self.alarms.took(call)
+
+    def catch_up(self) -> None:
+        """Counts what has come in and was not counted yet."""
+        with self._lock:
+            self._empty_inbox()
+
+    def watched(self) -> Thresholds | None:
+        """The thresholds, when all that has come in is counted; ``None`` if there are none."""
+        self.catch_up()
+        return None if self.alarms is None else self.alarms.watch
+
+    def held_here(self) -> bool:
+        """Whether this thread is in the middle of counting or reading, and is interrupted by what asks."""
+        return bool(self._lock._is_owned())  # type: ignore[attr-defined] # noqa: SLF001 - as threading.Condition asks
+
+    def unpriced(self) -> tuple[Unpriced, ...]:
+        """What has no price, or half of one: per model and reason."""
+        with self._lock:
+            self._empty_inbox()
+            return tuple(self._reasons.values())
+
+    def reprice(self, price: Callable[[Call], Call]) -> int:
+        """Prices again the calls that have no full price: the latest of them, as many as the ring holds; in all sums.
+
+        Returns:
+            How many have one now.
+        """
+        with self._lock:
+            self._empty_inbox()
+            counting, self._emptying = self._emptying, True  # what comes in meanwhile waits
+            try:
+                return self._reprice(price)
+            finally:
+                self._emptying = counting
+                self._empty_inbox()
+
+    def _reprice(self, price: Callable[[Call], Call]) -> int:
+        """All is made aside, and put in its place in steps between which the interpreter looks at no signal.
+
+        The table is another one then: a call whose counting a signal handler has interrupted is counted in that.
+        """
+        table, waiting = self._table, tuple(self._unpriced)
+        repriced, reasons = table.copy(), self._reasons.copy()
+        changed: dict[str, Call] = {}
+        left: deque[Call] = deque(maxlen=self._unpriced.maxlen)
+        for before in waiting:
+            after = price(before)
+            if (after.cost_pico, after.cost_status, after.cost_reason) != (
+                before.cost_pico, before.cost_status, before.cost_reason,
+            ):  # fmt: skip
+                changed[before.id] = after
+                key, _ = table.find(before)
+                repriced.sums[key] = repriced.sums[key].repriced(before, after)
+                _note(reasons, before, -1)
+                if after.cost_status in NOT_PRICED:
+                    _note(reasons, after, 1)
+            if after.cost_status in NOT_PRICED:
+                left.append(after)
+        done = len(waiting) - len(left)
+        ring = deque([changed.get(call.id, call) for call in tuple(self._ring)], maxlen=self._ring.maxlen)
+        if table is not self._table:  # a signal handler has reset the store meanwhile
+            return 0
+        self._table, self._reasons, self._unpriced, self._ring = repriced, reasons, left, ring
+        if self.alarms is not None:
+            for before in waiting:
+                if (again := changed.get(before.id)) is not None:
+                    self.alarms.repriced(before, again)
+        return done
+
+    def totals(self) -> Totals:
+        """The totals over all calls so far."""
+        return summed(self._sums().values()).totals()
+
+    def by(self, *dimensions: str) -> Mapping[tuple[str, ...], Totals]:
+        """The totals per combination of the values of some dimensions, in the order in which they were first seen.
+
+        Raises:
+            ConfigurationError: there is no such dimension.
+        """
+        labels = groups.checked(dimensions)
+        return groups.breakdown(self._sums(), labels)
+
+    def snapshot(self, *dimensions: str) -> tuple[Totals, Mapping[tuple[str, ...], Totals]]:
+        """The overall totals and those by some dimensions, of the same moment: the second always sum up to the first.
+
+        Raises:
+            ConfigurationError: there is no such dimension.
+        """
+        labels = groups.checked(dimensions)
+        sums = self._sums()
+        return summed(sums.values()).totals(), groups.breakdown(sums, labels)
+
+    def ever(self, past: Past) -> tuple[Mapping[tuple[str, ...], Totals], Mapping[tuple[str, ...], Totals]]:
+        """The totals by the dimensions of a past, through all resets since it was first asked for; and those of now."""
+        with self._lock:
+            self._empty_inbox()
+            self._pasts.add(past)
+            now = past.within(past.rows(self._table.sums))
+            ever = past.with_past(now)
+        return _read(ever), _read(now)
+
+    def folded(self) -> int:
+        """How many calls are in a row of others, because their dimension has too many values."""
+        return groups.folded(self._sums())
+
+    def _sums(self) -> Mapping[groups.Key, Sum]:
+        with self._lock:
+            self._empty_inbox()
+            return self._table.sums.copy()
+
+    def calls(self) -> tuple[Call, ...]:
+        """The most recent calls, oldest first."""
+        with self._lock:
+            self._empty_inbox()
+            return tuple(self._ring)
+
+    def reset(self) -> Totals:
+        """Forgets everything, and returns the totals up to that moment."""
+        with self._lock:
+            self._empty_inbox()
+            before = self._table
+            for past in tuple(self._pasts):
+                past.forgot(before.sums)
+            self._table = Table()
+            self._ring.clear()
+            self._unpriced.clear()
+            self._reasons.clear()
+            if self.alarms is not None:
+                self.alarms.watch.reset()
+        return summed(before.sums.values()).totals()
+
+    def resize(self, recent: int) -> None:
+        """Changes how many recent calls are kept."""
+        with self._lock:
+            self._empty_inbox()
+            self._ring = deque(self._ring, maxlen=recent)
+            self._unpriced = deque(self._unpriced, maxlen=recent)
+
+    @property
+    def recent(self) -> int:
+        """How many recent calls are kept."""
+        return self._ring.maxlen or 0
+
+    def start_over_in_child(self) -> None:
+        """Makes the store of a forked child empty and usable: the lock may have been held by a thread that is gone."""
+        self._lock = threading.RLock()
+        self._emptying = False
+        self._inbox.clear()
+        self._ring.clear()
+        self._unpriced.clear()
+        self._reasons.clear()
+        self._table = Table()
+        for past in tuple(self._pasts):
+            past.start_over()
+        if self.alarms is not None:
+            self.alarms.watch.reset()
+
+
+def _read(sums: Mapping[tuple[str, ...], Sum]) -> Mapping[tuple[str, ...], Totals]:
+    return {row: one.totals() for row, one in sums.items()}
+
+
+def _note(reasons: dict[tuple[str, str], Unpriced], call: Call, times: int) -> None:
+    """Adds a call without a full price to the reasons, or takes it out."""
+    key = (call.model or UNKNOWN_MODEL, call.cost_reason or "no price")
+    if key not in reasons and len(reasons) >= _REASONS:
+        key = (OTHER_MODELS, "no price")
+    said = reasons.get(key, Unpriced(*key, 0, 0))
+    left = said._replace(calls=said.calls + times, tokens=said.tokens + times * (call.usage.total_tokens or 0))
+    if left.calls > 0:
+        reasons[key] = left
+    else:
+        reasons.pop(key, None)

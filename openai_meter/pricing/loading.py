@@ -1,0 +1,275 @@
+"""Prices calls as they end, without letting any of them wait for the price files.
+
+Reading the files takes some tenths of a second, once. The first call starts that beside itself, and calls that end
+before it is done are priced when it is; whoever reads totals waits for it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from openai_meter.core import faults
+from openai_meter.core.call import Call
+from openai_meter.core.money import Cost
+from openai_meter.core.usage import Usage
+from openai_meter.usage.endpoints import ENDPOINTS, Endpoint
+
+if TYPE_CHECKING:
+    from openai_meter.pricing import PriceBook
+    from openai_meter.usage.responses import Reading
+
+__all__ = ["WAITING", "Tariff", "prepare"]
+
+_PLAIN = frozenset({"chat.completions", "completions", "responses", "responses.compact", "embeddings"})
+"""Endpoints whose calls are priced by their tokens alone, if nothing rare is said of them."""
+_FREE = frozenset(row.name for row in ENDPOINTS if row.free)
+WAITING = "prices are being read"
+"""Why a call has no price yet, if it will have one in a moment; compared by identity."""
+_PATIENCE = 60.0
+"""Seconds that a fork waits for the price files at most."""
+
+
+_preparing = threading.Lock()
+_prepared = False
+_preparing_held = False
+"""Whether a fork holds the lock."""
+
+
+def prepare() -> None:
+    """Makes sure that reading the prices later imports no HTTP library; to be called before a call goes out.
+
+    The catalog's package imports httpx2. SDK 2.54 looks for that one among the loaded modules whenever it reads an
+    answer, and breaks the program's call if it finds it half imported by another thread. So it is imported while no
+    metered call is under way: the first one does it, and whoever comes meanwhile waits. SDK 3 has imported it anyway.
+    """
+    global _prepared  # noqa: PLW0603 - once in a process, as an import is
+    if not _prepared:
+        with _preparing:
+            with suppress(ImportError):  # then the catalog cannot be read, and says so
+                import httpx2  # noqa: F401, PLC0415
+            _prepared = True
+
+
+class Pending(Protocol):
+    """What a price depends on besides the usage and the model."""
+
+    row: Endpoint
+    reading: Reading
+    provider: str
+    host: str
+    requested_model: str | None
+
+
+class Tariff:
+    """The prices of one meter, and the reading of their files.
+
+    Args:
+        reprice: prices again what had to wait; called when the files have been read.
+    """
+
+    def __init__(self, reprice: Callable[[], object]) -> None:
+        self._reprice = weakref.WeakMethod(reprice)  # the meter owns the tariff, not the other way round
+        self._book: PriceBook | None = None
+        self._ready = False
+        self._waiting = False
+        self._failed = False
+        # Held by whoever reads, or imports what reads: a fork waits for it, and leaves no half library to the child.
+        self._reading = threading.RLock()
+        # Held while prices are read and what waited is priced. Not by a fork: pricing waits for others' locks.
+        self._settling = threading.RLock()
+        self._loader: threading.Thread | None = None
+        self._held = False
+        _tariffs.add(self)
+
+    @property
+    def book(self) -> PriceBook:
+        """The price book, made when it is first asked for."""
+        if self._book is None:
+            with self._reading:
+                if self._book is None:
+                    from openai_meter.pricing import PriceBook  # noqa: PLC0415 - not before something is to be priced
+
+                    self._book = PriceBook()
+        return self._book
+
+    def use(self, **settings: Any) -> None:
+        """Takes other prices from now on.
+
+        Raises:
+            ConfigurationError: a setting cannot be used; the prices stay as they were.
+        """
+        with self._reading:
+            from openai_meter.pricing import PriceBook  # noqa: PLC0415
+
+            self._book = PriceBook(**settings)
+            self._ready = self._failed = False
+
+    @property
+    def reading(self) -> bool:
+        """Whether the price files have still to be read."""
+        return not self._ready and not self._failed
+
+    @property
+    def failed(self) -> bool:
+        """Whether the price files could not be read."""
+        return self._failed
+
+    def load(self) -> None:
+        """Reads the price files, if that has not been done; waits for whoever is about it already."""
+        if not self._ready:
+            with self._reading:
+                if not self._ready:
+                    self.book.warm()
+                    self._ready = True
+
+    def settle(self, *, patient: bool = True) -> None:
+        """Prices what had to wait; waits for whoever is about it already, if ``patient``."""
+        if self._waiting and self._settling.acquire(blocking=patient):
+            try:
+                if self._waiting:
+                    self._load_and_reprice()
+            finally:
+                self._settling.release()
+
+    def _load_and_reprice(self) -> None:
+        try:
+            if self._failed:
+                return
+            self.load()
+            if (reprice := self._reprice()) is not None:
+                reprice()
+        except Exception as error:
+            self._failed = True
+            faults.caught(error, "reading the prices")
+        finally:
+            self._waiting = False
+
+    def price(
+        self, usage: Usage | None, model: str | None, call: Pending, at: datetime
+    ) -> tuple[Cost, PriceBook | None]:
+        """The cost of a call that ends now, and the prices it came from; unpriced while the files are being read."""
+        try:
+            # What almost every call is: plain text, of a kind that has been priced on that day.
+            reading = call.reading
+            if (
+                self._ready
+                and usage is not None
+                and not reading.facts
+                and call.row.name in _PLAIN
+                and at.tzinfo is UTC
+                and not self._failed
+            ):
+                # The way that cost_of goes, without its frame and that of view().
+                state = self._book._state  # type: ignore[union-attr] # noqa: SLF001 - what is ready is there
+                plan = state.plans.get(
+                    (model, call.provider, call.host, reading.service_tier, at.toordinal(), call.requested_model)
+                )
+                if (
+                    plan is not None
+                    and (fast := plan.fast) is not None
+                    and (book := state.view) is not None
+                    and (cost := fast(usage)) is not None
+                ):
+                    return cost, book
+            return self._price(usage, model, call, at)
+        except Exception as error:
+            faults.caught(error, "pricing a call")
+            return Cost(None, "unpriced", "a fault inside openai_meter"), None
+
+    def _price(
+        self, usage: Usage | None, model: str | None, call: Pending, at: datetime
+    ) -> tuple[Cost, PriceBook | None]:
+        name, reading = call.row.name, call.reading
+        facts = reading.facts
+        if name in _FREE:
+            return Cost(0, "free"), None
+        if usage is None and facts.get("status") == "error":
+            return Cost(0, "free", "errors are not charged"), None
+        if self._failed:
+            return Cost(None, "unpriced", "the prices cannot be read"), None
+        if not self._ready:
+            self._start_loading()
+            return Cost(None, "unpriced", WAITING), None
+        book = (self._book or self.book).view()
+        if usage is not None and not facts and name in _PLAIN:
+            return book.cost_of(
+                usage, model, call.provider, call.host, reading.service_tier, at, call.requested_model
+            ), book
+        from openai_meter.pricing import Billable  # noqa: PLC0415
+
+        return book.cost(Billable(
+            usage, model, call.requested_model, name, call.provider, call.host, reading.service_tier,
+            at, window=facts.get("window"), details=facts,
+        )), book  # fmt: skip
+
+    def again(self, call: Call) -> Call:
+        """The same call, priced by the prices of now."""
+        book = self.book.view()
+        return call.charged(book.cost(book.billable_of(call)), book)
+
+    def took(self, cost: Cost) -> None:
+        """Hears that a call was recorded: one that had to wait may come after all others have been priced."""
+        if cost.reason is WAITING:
+            self._waiting = True
+
+    def _start_loading(self) -> None:
+        self._waiting = True
+        if self._loader is None or not self._loader.is_alive():
+            self._loader = threading.Thread(target=self.settle, name="openai_meter prices", daemon=True)
+            self._loader.start()
+
+    def before_fork(self) -> None:
+        """Waits for a reading that is under way."""
+        self._held = self._reading.acquire(timeout=_PATIENCE)
+
+    def after_fork(self) -> None:
+        """Goes on in the parent."""
+        if self._held:
+            self._reading.release()
+
+    def start_over_in_child(self) -> None:
+        """Makes the tariff of a forked child usable."""
+        self._reading = threading.RLock()
+        self._settling = threading.RLock()
+        self._loader = None
+        self._waiting = False
+        if self._book is not None:
+            self._book.start_over_in_child()
+
+
+_tariffs: weakref.WeakSet[Tariff] = weakref.WeakSet()
+_forking: list[Tariff] = []
+
+
+def _before_fork() -> None:
+    global _preparing_held  # noqa: PLW0603 - forks come one at a time
+    _preparing_held = _preparing.acquire(timeout=_PATIENCE)
+    _forking[:] = list(_tariffs)
+    for tariff in _forking:
+        tariff.before_fork()
+
+
+def _after_fork() -> None:
+    global _preparing_held  # noqa: PLW0603
+    for tariff in _forking:
+        tariff.after_fork()
+    _forking.clear()
+    if _preparing_held:
+        _preparing_held = False
+        _preparing.release()
+
+
+def _in_child() -> None:
+    global _preparing, _preparing_held
+    _forking.clear()
+    _preparing, _preparing_held = threading.Lock(), False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)

@@ -1,0 +1,213 @@
+"""What the price of a call depends on before anything is counted: whose price list, and what it is multiplied with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from openai_meter.core.money import Amount
+from openai_meter.pricing.lookup import Books, Found
+from openai_meter.pricing.rates import Fast, brackets, fast_way
+from openai_meter.pricing.types import TIERS, Deployment, Price, Sheet
+
+__all__ = ["Adjustment", "Key", "Plan", "Settings", "make_plan"]
+
+
+class Key(NamedTuple):
+    """Everything that a plan depends on; calls with the same key share it."""
+
+    model: str | None
+    provider: str
+    host: str | None
+    service_tier: str | None
+    day: int
+    """The UTC day as an ordinal number."""
+    requested_model: str | None = None
+    batch: bool = False
+    window: str | None = None
+    azure_type: str | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a price book was told: replaced as a whole whenever it changes, so that a call sees one state of it."""
+
+    revision: int
+    books: Books
+    own: Books
+    """The caller's price files alone: what models of other hosts may be priced by."""
+    prices: Mapping[str, Price]
+    models: Mapping[str, Deployment]
+    discount: Fraction
+
+
+class Adjustment(NamedTuple):
+    """A factor on token prices."""
+
+    item: str
+    factor: Fraction
+    source: str
+    checked: date | None
+
+
+@dataclass
+class Plan:
+    """How calls with one key are priced."""
+
+    model: str | None
+    tier: str
+    provider: str
+    sheet: Sheet | None = None
+    reason: str | None = None
+    """Why there is no price list, or why it is approximate."""
+    short: Mapping[str, Amount] = field(default_factory=dict)
+    long: Mapping[str, Amount] | None = None
+    adjustments: tuple[Adjustment, ...] = ()
+    discount: Fraction = Fraction(1)
+    """What the whole cost is multiplied with in the end."""
+    azure: Fraction = Fraction(1)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    approximate: bool = False
+    fast: Fast | None = None
+    source: str | None = None
+    """Whose prices these are."""
+
+    @property
+    def overridden(self) -> bool:
+        """Whether the price is the caller's, to which nothing is added."""
+        return self.sheet is not None and self.sheet.source == "override"
+
+
+_AZURE_TYPES = {
+    "global": "global",
+    "globalstandard": "global",
+    "globalbatch": "global",
+    "datazone": "data_zone",
+    "datazonestandard": "data_zone",
+    "datazonebatch": "data_zone",
+    "regional": "regional",
+    "regionalstandard": "regional",
+    "standard": "regional",
+}
+
+
+def azure_type(name: str) -> str | None:
+    """Our name of an Azure deployment type, or ``None`` if it is not charged by the token (provisioned throughput)."""
+    return _AZURE_TYPES.get("".join(letter for letter in name.lower() if letter.isalpha()))
+
+
+def _tier(key: Key) -> tuple[str | None, str]:
+    """The price list's tier, and the name for a reason."""
+    said = key.service_tier
+    tier = TIERS.get(said and said.lower())
+    if not key.batch:
+        return tier, str(said)
+    # A line of a batch says "default"; any other tier in it contradicts the batch.
+    return ("batch", "batch") if tier in {"default", "batch"} else (None, f"batch+{said}")
+
+
+def make_plan(key: Key, settings: Settings) -> Plan:
+    """Looks everything up that does not depend on how much was used. Never raises for what a call may be."""
+    deployment = settings.models.get(key.requested_model or "") or settings.models.get(key.model or "")
+    target = deployment.model if deployment is not None else key.model or key.requested_model
+    tier, said = _tier(key)
+    plan = Plan(target, tier or said, key.provider)
+    if tier is None:
+        plan.reason = f"tier: {said}"
+    elif target is None:
+        plan.reason = "model not stated"
+    else:
+        _find(plan, key, settings, deployment, tier)
+    if target is not None:
+        plan.facts = settings.books.facts(target)
+    if plan.sheet is not None:
+        _adjust(plan, key, settings, deployment)
+    if plan.sheet is not None:
+        _compile(plan, settings)
+    return plan
+
+
+def _find(plan: Plan, key: Key, settings: Settings, deployment: Deployment | None, tier: str) -> None:
+    target = plan.model or ""
+    day = date.fromordinal(key.day)
+    for name in (key.model, key.requested_model, target):
+        if name is not None and (price := settings.prices.get(name)) is not None:
+            plan.sheet = price.sheets(name).get(tier)
+            plan.reason = None if plan.sheet else f"tier: {tier}"
+            return
+    if deployment is not None:  # a file of the caller's may price the name itself: that goes before what it stands for
+        for name in (key.model, key.requested_model):
+            if name is not None and (own := settings.own.find(name, tier, day)).sheet is not None:
+                plan.sheet, plan.reason = own
+                return
+    if key.provider == "azure" and target.startswith("ft:"):
+        target = target.split(":", 2)[1]  # Azure charges fine-tuned models as their base, and their hosting by the hour
+    if key.provider in {"openai", "azure"} or deployment is not None:
+        found = settings.books.find(target, tier, day)
+    else:
+        found = settings.own.find(target, tier, day)
+        if found.sheet is None:
+            found = Found(None, f"provider: {key.provider}")
+    plan.sheet, plan.reason = found
+    if plan.sheet is not None and plan.sheet.approximate:
+        plan.approximate = True
+        plan.reason = f"prices of {plan.sheet.model}"
+
+
+def _adjust(plan: Plan, key: Key, settings: Settings, deployment: Deployment | None) -> None:
+    """Finds the factors; a call that we do not know the factor of loses its price list."""
+    if plan.overridden:
+        return
+    found = []
+    if key.window is not None:
+        window = settings.books.factor("window", key.window)
+        if window is None or (plan.tier != "default" and window.times != 1):
+            also = "" if window is None else f"+{plan.tier}"
+            plan.sheet, plan.reason = None, f"window: {key.window}{also}"
+            return
+        found.append(Adjustment(f"window {key.window}", window.times, window.origin, window.checked))
+    if key.host is not None and (region := settings.books.factor("host", key.host)) is not None:
+        released = settings.books.released(plan.model or "")
+        if released is None:
+            plan.approximate, plan.reason = True, "regional uplift: release date unknown"
+        elif region.released_from is None or released >= region.released_from:
+            found.append(Adjustment("regional", region.times, region.origin, region.checked))
+    if key.provider == "azure":
+        stated = key.azure_type or (deployment and deployment.type)
+        kind = azure_type(stated) if stated else "global"
+        factor = settings.books.factor("azure", kind) if kind else None
+        if factor is None:
+            plan.sheet, plan.reason = None, f"azure deployment type: {stated}"
+            return
+        if not stated or factor.approximate:
+            plan.approximate = True
+            plan.reason = f"azure deployment type: {stated or 'unknown'}"
+        plan.azure = factor.times
+        found.append(Adjustment(f"azure {kind}", factor.times, factor.origin, factor.checked))
+    plan.adjustments = tuple(one for one in found if one.factor != 1)
+    plan.discount = 1 - settings.discount
+
+
+def _compile(plan: Plan, settings: Settings) -> None:
+    sheet = plan.sheet
+    assert sheet is not None
+    plan.source = sheet.source
+    lifetime = settings.books.factor("cache_write", "12h")
+    plan.short, plan.long = brackets(sheet, lifetime.times if lifetime else Fraction(1))
+    # What is charged by the call, or with every call, is for the long way.
+    if "input" in plan.short and "call" not in plan.short and "search_each_call" not in plan.facts:
+        factor = plan.discount
+        for one in plan.adjustments:
+            factor *= one.factor
+        plan.fast = fast_way(
+            plan.short,
+            plan.long,
+            sheet.threshold,
+            factor,
+            reason=plan.reason,
+            source=plan.source,
+            approximate=plan.approximate,
+        )

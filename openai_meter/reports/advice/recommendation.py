@@ -1,0 +1,99 @@
+"""A recommendation as a value, and how it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from openai_meter.core.locale import language
+
+__all__ = ["Recommendation"]
+
+_NAME = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """Something that could be done better, and what that would have saved. Immutable; holds no prompt."""
+
+    kind: str
+    """What it is about: the name of a rule, such as ``prompt_caching``."""
+    saving: Decimal | None
+    """US dollars less, over the calls that were seen; ``None`` where that cannot be told from the records.
+
+    Savings of several recommendations are alternatives, or overlap: they do not add up.
+    """
+    calls: int
+    """How many calls it rests on."""
+    call_ids: tuple[str, ...]
+    """The ids of the first five of them."""
+    model: str | None = None
+    """The model of all these calls; ``None`` if there are several."""
+    agent: str | None = None
+    parts: tuple[str, ...] = ()
+    """The sentences of the message, by their keys."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """The figures behind it: counts, and US dollars as ``Decimal``."""
+    estimated: bool = False
+    """Whether token counts or costs in it are estimates."""
+
+    def message(self, lang: str | None = None) -> str:
+        """What to do, and how, in a few sentences.
+
+        Args:
+            lang: the language, ``en`` or ``fr``; by default that of the environment.
+
+        Raises:
+            ConfigurationError: there is no such language.
+        """
+        m = language(lang)
+        where = "" if self.model is None else m("alert.model", name=_shown(self.model, ""))
+        where += "" if self.agent is None else m("alert.agent", name=_shown(self.agent, ""))
+        about = "~" if self.estimated else ""
+        values = {name: _shown(value, about) for name, value in self.facts.items()}
+        values |= {"calls": f"{self.calls:,}", "where": where}
+        said = [m(f"advice.{part}", **values) for part in self.parts]
+        if self.saving is not None:
+            said.append(m("advice.saving", saving=_shown(self.saving, about)))
+        return " ".join(said)
+
+    def to_dict(self, lang: str | None = None) -> dict[str, Any]:
+        """The recommendation as plain JSON values; dollars are decimal strings.
+
+        Args:
+            lang: the language of the message.
+        """
+        return {
+            "kind": self.kind,
+            "message": self.message(lang),
+            "saving": None if self.saving is None else f"{self.saving:f}",
+            "calls": self.calls,
+            "call_ids": list(self.call_ids),
+            "model": self.model,
+            "agent": self.agent,
+            "facts": {name: f"{one:f}" if isinstance(one, Decimal) else one for name, one in self.facts.items()},
+            "estimated": self.estimated,
+        }
+
+
+def _shown(value: object, about: str) -> str:
+    if isinstance(value, Decimal):
+        return about + _dollars(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    # A name is data: control characters are shown, and it takes no more than its room.
+    visible = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in str(value))
+    return visible if len(visible) <= _NAME else visible[: _NAME - 1] + "…"
+
+
+def _dollars(value: Decimal) -> str:
+    """Dollars with two digits from a dollar up, with four below, and with more where that would show nothing."""
+    if abs(value) >= 1:
+        return f"${value:,.2f}"
+    for digits in range(4, 13):
+        shown = f"{value:.{digits}f}"
+        if value == 0 or Decimal(shown):
+            return f"${shown}"
+    return f"${value:f}"

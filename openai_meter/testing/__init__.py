@@ -1,0 +1,150 @@
+"""For tests of programs that are metered: what they called, an API without key or network, a fixed clock and prices.
+
+::
+
+    from openai_meter import Price
+    from openai_meter.testing import capture, fake_client, fixed_prices
+
+    def test_answers_are_cheap():
+        client = fake_client(input_tokens=1_000, output_tokens=200)
+        with fixed_prices({"gpt-5-mini": Price(input=1, output=10)}), capture() as calls:
+            answer(client, "How do we get rid of the paper forms?")
+        assert len(calls) == 1
+        assert calls.totals.total_tokens == 1_200
+        assert calls.cost == Decimal("0.003")
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from openai_meter import tracker
+from openai_meter.api import get_meter
+from openai_meter.errors import ConfigurationError
+from openai_meter.instrumentation.http import seam
+from openai_meter.metering import manual as services
+from openai_meter.metering import meter as meters
+from openai_meter.metering import pending as observe
+from openai_meter.reports import report as values
+from openai_meter.testing.capture import Capture, capture
+from openai_meter.testing.fake_api.in_process import FakeAPI, fake_async_client, fake_client
+from openai_meter.testing.fake_api.loopback import Answer, Request
+
+if TYPE_CHECKING:
+    from openai_meter.metering.meter import Meter
+    from openai_meter.pricing import Price
+
+__all__ = [
+    "Answer", "Capture", "FakeAPI", "FixedClock", "Request", "capture", "fake_async_client", "fake_client",
+    "fixed_clock", "fixed_prices",
+]  # fmt: skip
+
+
+class FixedClock:
+    """A clock that stands still until it is moved; made by `fixed_clock`. Thread-safe."""
+
+    def __init__(self, at: datetime) -> None:
+        self._start = at
+        self.passed = 0.0
+        """By how many seconds it was moved."""
+
+    @property
+    def now(self) -> datetime:
+        """The time that it shows, in UTC."""
+        return self._start + timedelta(seconds=self.passed)
+
+    def move(self, seconds: float) -> None:
+        """Moves it by some seconds, forward or back."""
+        self.passed += seconds
+
+
+class _Time:
+    """Stands for the module ``time`` where the meter reads it."""
+
+    def __init__(self, clock: FixedClock) -> None:
+        self._clock = clock
+
+    def time(self) -> float:
+        return self._clock.now.timestamp()
+
+    def perf_counter(self) -> float:
+        return self._clock.passed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
+# Where the meter asks what time it is, and by which of its names. To add a place, add it here.
+_TIMES: tuple[ModuleType, ...] = (observe, services)
+_DATETIMES: tuple[ModuleType, ...] = (meters, values, tracker)
+
+
+@contextmanager
+def fixed_clock(at: datetime) -> Iterator[FixedClock]:
+    """Fixes the meter's clock, and no other: when calls begin, how long they take, by which day's prices they cost.
+
+    Whoever else asks for the time gets the real one. For the whole process, until the block is left; blocks may be
+    nested. Alerts with a time window are not affected in meters that were made before.
+
+    Args:
+        at: the time; UTC where it does not say its zone. The clock that the block gives can be moved.
+
+    Raises:
+        ConfigurationError: that is no time.
+    """
+    if not isinstance(at, datetime):
+        raise ConfigurationError(f"fixed_clock({at!r}) is no time; pass a datetime such as datetime(2026, 1, 1)")
+    clock = FixedClock(at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC))
+
+    class FixedDatetime(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return clock.now if tz is not None else clock.now.astimezone().replace(tzinfo=None)
+
+    with ExitStack() as undo:
+        for module in _TIMES:
+            _put(undo, module, "time", _Time(clock))
+        for module in _DATETIMES:
+            _put(undo, module, "datetime", FixedDatetime)
+        yield clock
+
+
+def _put(undo: ExitStack, place: object, name: str, value: object) -> None:
+    """Puts a value in a place, and has what was there put back."""
+    undo.callback(setattr, place, name, getattr(place, name))
+    setattr(place, name, value)
+
+
+@contextmanager
+def fixed_prices(prices: Mapping[str, Price], meter: Meter | None = None) -> Iterator[None]:
+    """Fixes what models cost, whatever the price lists of today or tomorrow say; other models have no price.
+
+    Calls that end in the block cost that, for ever. When the block is left the meter's own prices are back, and those
+    that were set in the block are gone.
+
+    Args:
+        prices: by model: ``{"gpt-5-mini": Price(input=1, output=10)}``.
+        meter: whose prices; the installed meter's (or :func:`get_meter`'s) by default, which are also those of
+            `capture` and ``track()``.
+
+    Raises:
+        ConfigurationError: a price cannot be used.
+    """
+    from openai_meter.pricing import PriceBook  # noqa: PLC0415 - the fixed clock does not need them
+
+    book = PriceBook.only(prices)
+    chosen = meter or seam.installed or get_meter()
+    chosen.settle()  # what has ended so far has the prices of before
+    tariff = chosen._tariff  # noqa: SLF001 - there is no other way in, and none is wanted but for tests
+    with ExitStack() as undo:
+        _put(undo, chosen, "_settings", chosen._settings)  # noqa: SLF001
+        _put(undo, tariff, "_failed", value=False)
+        _put(undo, tariff, "_ready", value=True)
+        _put(undo, tariff, "_book", book)
+        undo.callback(chosen.settle)
+        yield

@@ -1,0 +1,242 @@
+"""What a shape of call is played with: a client of one kind, and what the program saw."""
+
+import asyncio
+import gc
+import inspect
+import json
+import re
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, Self
+
+import openai
+from openai import AsyncOpenAI, OpenAI
+from pydantic import BaseModel
+
+from openai_meter.testing.fake_api.handlers import json_answer
+from openai_meter.testing.fake_api.loopback import Answer, Hangup, Request
+from openai_meter.testing.fake_api.server import DemoServer
+
+FAULT = "x-demo-fault"
+"""The header of a request by which a shape asks :class:`Stage` for an answer that is out of order."""
+
+_PATIENCE_S = 5.0
+# Ids and times differ from server to server and from second to second; nothing else in an answer does.
+_CHANGING = re.compile(r"[0-9a-f]{16}\d{8}|::\d{8}|\b1\d{9}\b")
+_CHANGING_BYTES = re.compile(rb"[0-9a-f]{16}\d{8}|\b1\d{9}\b|--[0-9a-f]{32}")
+
+
+class Shape(NamedTuple):
+    """One way to call the API, written as a program would write it."""
+
+    name: str
+    """What it is called, in reports too: never changed."""
+    play: Callable[["Player"], Awaitable[None]]
+    records: int = 1
+    """How many records it has to leave: one for each answer that costs money, none for what is free."""
+    usage: str = "api"
+    """Where the tokens come from: ``api``, ``estimate``, or ``none`` where there are none to know."""
+    needs: str = ""
+    """The method of a client that it needs; older versions of the SDK lack some."""
+    sync_only: bool = False
+
+
+class Stage(DemoServer):
+    """The demo API, which answers out of order where a request asks for it in its header."""
+
+    def __init__(self) -> None:
+        self.heard: list[Request] = []
+        """The requests since this was last cleared."""
+        super().__init__(self._disturbed)
+
+    def _disturbed(self, request: Request) -> Answer | None:
+        self.heard.append(request)
+        fault = request.headers.get(FAULT)
+        if fault == "cut":
+            answer = self.answer(request)
+            return answer._replace(body=_cut(answer.body))
+        if fault == "null":
+            odd = {"id": "chatcmpl-odd", "object": "chat.completion", "choices": None, "usage": None}
+            return json_answer(odd)
+        if fault == "once" and len(self.heard) == 1:
+            error = {"error": {"message": "Try again.", "type": "server_error", "param": None, "code": None}}
+            answer = json_answer(error, 500)
+            return answer._replace(headers={**answer.headers, "retry-after-ms": "1"})
+        return None
+
+
+def _cut(body: bytes | Iterable[bytes]) -> Iterator[bytes]:
+    for number, piece in enumerate([body] if isinstance(body, bytes) else body):
+        if number == 4:
+            raise Hangup
+        yield piece
+
+
+class Player:
+    """A client of one kind on a stage, and a log of what the program saw."""
+
+    def __init__(self, stage: Stage, *, is_async: bool) -> None:
+        self.stage = stage
+        self.is_async = is_async
+        self.log: list[Any] = []
+        # The stage is on this machine, so proxies of the environment must not come in between.
+        kind = openai.DefaultAsyncHttpxClient if is_async else openai.DefaultHttpxClient
+        self._http: Any = kind(trust_env=False, timeout=_PATIENCE_S)
+        self.client: Any = self.new()
+        self.bound: Any = self.client.chat.completions.create
+
+    def new(self, sync: type[Any] = OpenAI, asynchronous: type[Any] = AsyncOpenAI, **options: Any) -> Any:
+        """A client of this kind; an option of ``None`` is left to the client."""
+        given = {"base_url": self.stage.base_url, "api_key": "demo", "max_retries": 0, **options}
+        kind = asynchronous if self.is_async else sync
+        return kind(http_client=self._http, **{name: value for name, value in given.items() if value is not None})
+
+    def has(self, path: str) -> bool:
+        """Whether this version of the SDK has a method."""
+        found = self.client
+        for name in path.split(".") if path else ():
+            try:
+                found = getattr(found, name, None)
+            except Exception:
+                return False
+        return found is not None
+
+    def see(self, value: Any) -> None:
+        """Writes down what the program sees."""
+        self.log.append(shown(value))
+
+    async def do(self, value: Any) -> Any:
+        """What a method gave, awaited where there is something to await."""
+        return await value if inspect.isawaitable(value) else value
+
+    async def get(self, value: Any) -> Any:
+        """Like :meth:`do`, and writes down what came."""
+        answer = await self.do(value)
+        self.see(answer)
+        return answer
+
+    async def fail(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Calls something that raises, and writes down what."""
+        try:
+            await self.do(call(*args, **kwargs))
+        except Exception as error:
+            self.see(error)
+
+    async def read(self, items: Any, stop: int | None = None) -> None:
+        """Reads and writes down items, all or the first few."""
+        count = 0
+        if hasattr(items, "__aiter__"):
+            async for item in items:
+                self.see(item)
+                count += 1
+                if count == stop:
+                    break
+        else:
+            for item in items:
+                self.see(item)
+                count += 1
+                if count == stop:
+                    break
+
+    @asynccontextmanager
+    async def within(self, manager: Any) -> AsyncIterator[Any]:
+        """Enters a context manager of either kind."""
+        if hasattr(manager, "__aenter__"):
+            async with manager as value:
+                yield value
+        else:
+            with manager as value:
+                yield value
+
+    async def play(self, shape: Shape) -> None:
+        """Plays a shape to its end; raises what the shape does not expect."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # methods that openai has deprecated are counted too
+            await shape.play(self)
+
+    async def collect(self) -> None:
+        """Lets go of what was abandoned."""
+        gc.collect()
+        for _ in range(3 if self.is_async else 0):
+            # An abandoned async generator is closed by a task of the loop, which is then the last to hold the stream.
+            await asyncio.sleep(0)
+            if others := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(others, timeout=_PATIENCE_S)
+            gc.collect()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self.do(self._http.aclose() if self.is_async else self._http.close())
+
+
+class Performance(NamedTuple):
+    """What came of a shape that was played."""
+
+    seen: list[Any]
+    """What the program saw."""
+    sent: list[Any]
+    """The requests that it made."""
+    error: str | None
+    """The exception that the shape did not expect."""
+
+
+class Cast:
+    """A sync and an async player on one stage; what they play, they play one after the other in this thread."""
+
+    def __init__(self) -> None:
+        self._stage = Stage()
+        self._runner = asyncio.Runner()
+        self.players = Player(self._stage, is_async=False), Player(self._stage, is_async=True)
+
+    def __enter__(self) -> Self:
+        self._stage.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for player in self.players:
+            self._run(player, player.close())
+        self._runner.close()
+        self._stage.close()
+
+    def perform(self, shape: Shape, player: Player) -> Performance:
+        """Has a player play a shape. Raises nothing."""
+        player.log = []
+        self._stage.heard.clear()
+        error = None
+        try:
+            self._run(player, player.play(shape))
+        except Exception as raised:
+            error = f"{type(raised).__name__}: {raised}"
+        return Performance(player.log, [sent(request) for request in self._stage.heard], error)
+
+    def _run(self, player: Player, main: Coroutine[Any, Any, None]) -> None:
+        if player.is_async:
+            self._runner.run(main)
+            return
+        try:
+            main.send(None)  # nothing in it ever suspends
+        except StopIteration:
+            return
+        finally:
+            main.close()
+
+
+def shown(value: Any) -> Any:
+    """A value as it can be compared between two runs: its type and all that is in it, but no ids and times."""
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, BaseModel):
+        return kind, _CHANGING.sub("#", repr(value)), sorted(value.model_fields_set)
+    if isinstance(value, BaseException | str | int | float | dict | list | tuple | None):
+        return kind, _CHANGING.sub("#", str(value))
+    if isinstance(value, bytes):
+        return kind, _CHANGING_BYTES.sub(b"#", value)
+    return kind
+
+
+def sent(request: Request) -> Any:
+    """A request as it can be compared. Not compared is what openai_meter may add: ``stream_options``."""
+    body: Any = _CHANGING_BYTES.sub(b"#", request.body)
+    if b'"stream":true' in body.replace(b" ", b""):
+        body = {name: value for name, value in json.loads(body).items() if name != "stream_options"}
+    return request.method, _CHANGING.sub("#", request.path), request.query, body

@@ -1,0 +1,1 @@
+"""What a call consumed: read from the answers of the API, or estimated."""

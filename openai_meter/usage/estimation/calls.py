@@ -1,0 +1,147 @@
+"""Estimates the tokens of one call, from its request and from what the model has said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from openai_meter.core import faults
+from openai_meter.core.usage import Usage
+from openai_meter.usage.estimation import encodings as vocabulary
+from openai_meter.usage.estimation.chat import chat_input
+from openai_meter.usage.estimation.counter import Counter
+from openai_meter.usage.estimation.families import Traits, traits
+from openai_meter.usage.estimation.items import response_input
+from openai_meter.usage.estimation.outputs import Output, chat_output, completion_output, response_output
+from openai_meter.usage.estimation.reading import fields, listed, text_of
+from openai_meter.usage.estimation.values import Estimate, Source
+from openai_meter.usage.output import Spoken
+
+__all__ = ["INPUTS", "estimate_call"]
+
+_Input = Callable[[Mapping[str, Any], Traits, Counter], int | None]
+
+
+def _embedding_input(body: Mapping[str, Any], _: Traits, counter: Counter) -> int | None:
+    return _strings(body.get("input"), counter)
+
+
+def _completion_input(body: Mapping[str, Any], _: Traits, counter: Counter) -> int | None:
+    total = _strings(body.get("prompt"), counter)
+    return None if total is None else total + counter.tok(text_of(body.get("suffix")))
+
+
+def _strings(said: object, counter: Counter) -> int | None:
+    """The tokens of a string, of strings, of an array of tokens, or of such arrays."""
+    if isinstance(said, str):
+        return counter.tok(text_of(said))
+    parts = listed(said)
+    if not parts:
+        return None
+    if type(parts[0]) is int:
+        return len(parts)
+    if any(not isinstance(part, str | list | tuple) for part in parts):
+        counter.unknown.add("unreadable input")
+    return sum(counter.tok(text_of(part)) if isinstance(part, str) else len(listed(part)) for part in parts)
+
+
+INPUTS: Mapping[str, _Input] = {
+    "chat.completions": chat_input,
+    "completions": _completion_input,
+    "responses": response_input,
+    "responses.compact": response_input,
+    "embeddings": _embedding_input,
+}
+"""How the input is counted, by endpoint; what is missing here is unknown. To add one, add a row."""
+
+_UNKNOWN = {
+    "audio.transcriptions": "audio",
+    "audio.translations": "audio",
+    "images.edit": "images",
+    "images.generate": "images",
+    "images.variation": "images",
+    "realtime": "conversation",
+    "threads.runs": "conversation",
+}
+"""What the input holds that cannot be counted, where nothing of it can."""
+_TOOLS = 1_000
+_RESPONSES = frozenset({"realtime", "responses", "responses.compact"})
+
+
+def estimate_call(
+    endpoint: str,
+    body: Mapping[str, Any],
+    spoken: Sequence[Spoken] | None,
+    model: str | None,
+    *,
+    input_known: bool = False,
+    wait: bool = False,
+) -> Estimate:
+    """Estimates the tokens of one call. Never raises, whatever stands in the request; takes bounded time. Thread-safe.
+
+    Args:
+        endpoint: the name of a row of :data:`openai_meter.usage.endpoints.ENDPOINTS`.
+        body: the request's body as the caller gave it. It is only read, and iterators in it are left alone.
+        spoken: what was said, or ``None`` while that is not known.
+        model: the model that answered, if that is known; otherwise the request's counts.
+        input_known: the input need not be counted: the API has told it.
+        wait: load the vocabulary now if that has not been done, instead of doing with characters.
+    """
+    said = fields(body)
+    name = model if isinstance(model, str) and model else text_of(said.get("model"))
+    kind = traits(name)
+    encoding = vocabulary.load(kind.encoding) if wait else vocabulary.encoding(kind.encoding)
+    counter = Counter(encoding, kind.encoding)
+    usage = Usage()
+    try:
+        tokens_in = None if input_known else _input(endpoint, said, kind, counter)
+        usage = _usage(endpoint, said, tokens_in, _output(endpoint, said, spoken, kind, counter))
+    except Exception as error:
+        counter.unknown.add("unreadable input")
+        faults.caught(error, "estimating tokens")
+    source: Source = "chars" if encoding is None else "tiktoken"
+    return Estimate(usage, source, tuple(sorted(counter.unknown)), counter.sampled)
+
+
+def _input(endpoint: str, body: Mapping[str, Any], model: Traits, counter: Counter) -> int | None:
+    count = INPUTS.get(endpoint)
+    if count is None:
+        if word := _UNKNOWN.get(endpoint):
+            counter.unknown.add(word)
+        return None
+    total = count(body, model, counter)
+    if total is None:
+        counter.unknown.add("unreadable input")
+    return total
+
+
+def _output(
+    endpoint: str, body: Mapping[str, Any], spoken: Sequence[Spoken] | None, model: Traits, counter: Counter
+) -> Output | None:
+    """The tokens of the output; ``None`` if they are not known."""
+    if endpoint == "embeddings":
+        return Output(0)
+    if spoken is None:
+        return None
+    if endpoint == "completions":
+        return completion_output(spoken, counter)
+    if endpoint == "chat.completions":
+        output = chat_output(spoken, body, model, counter)
+    elif endpoint in _RESPONSES:
+        output = response_output(spoken, body, model, counter)
+    else:
+        return None
+    if output.hidden:
+        counter.unknown.add("reasoning")
+    if "audio" in listed(body.get("modalities")):
+        counter.unknown.add("audio")
+    if any(fields(tool).get("type", "function") != "function" for tool in listed(body.get("tools"))[:_TOOLS]):
+        counter.unknown.add("hosted tools")
+    return output
+
+
+def _usage(endpoint: str, body: Mapping[str, Any], tokens_in: int | None, out: Output | None) -> Usage:
+    characters = len(text_of(body.get("input"))) if endpoint == "audio.speech" else 0
+    tokens_out, reasoning = (None, 0) if out is None else (out.tokens, out.reasoning)
+    total = None if tokens_in is None or tokens_out is None else tokens_in + tokens_out
+    return Usage(tokens_in, tokens_out, total, reasoning_tokens=reasoning, characters=characters)

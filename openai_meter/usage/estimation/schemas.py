@@ -1,0 +1,63 @@
+"""What structured output costs: the schema that the answer has to follow is shown to the model as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from openai_meter.usage.estimation.counter import Counter
+from openai_meter.usage.estimation.reading import compact, fields, plain, text_of
+from openai_meter.usage.estimation.tools import comments
+
+__all__ = ["Format", "read_format"]
+
+
+class Format(NamedTuple):
+    """A ``json_schema`` that an answer has to follow."""
+
+    name: str
+    text: str
+    """The name, description and schema as the model is shown them."""
+
+
+def read_format(said: object, counter: Counter) -> Format | None:
+    """Reads a chat completion's ``response_format`` or a response's ``text.format``; ``None`` if it has no schema.
+
+    A pydantic class is what the SDK makes of it.
+    """
+    if isinstance(said, type):
+        try:
+            schema: Mapping[str, Any] = said.model_json_schema()  # type: ignore[attr-defined]
+        except Exception:  # no pydantic class, or one without a schema
+            counter.unknown.add("schema")
+            return None
+        return _format(schema, said.__name__, "", counter)
+    form = fields(said)
+    if form.get("type") != "json_schema":
+        return None
+    inner = fields(form.get("json_schema")) or form
+    return _format(inner.get("schema"), text_of(inner.get("name")), text_of(inner.get("description")), counter)
+
+
+def _format(schema: object, name: str, description: str, counter: Counter) -> Format:
+    copied, whole = plain(schema)
+    if not whole:
+        counter.unknown.add("schema")
+    lines = ["# Response Formats", "", f"## {name}", "", *comments(description, strip=True)]
+    return Format(name, "\n".join([*lines, compact(_shown(copied)) if copied else ""]))
+
+
+def _shown(schema: Any) -> Any:
+    """A schema as the model sees it: without ``required``, ``$schema`` and ``additionalProperties: false``."""
+    if isinstance(schema, list):
+        return [_shown(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        # Under "properties" stand names of the caller's: one may be called "required".
+        key: {name: _shown(one) for name, one in value.items()}
+        if key == "properties" and isinstance(value, dict)
+        else _shown(value)
+        for key, value in schema.items()
+        if key not in {"required", "$schema"} and not (key == "additionalProperties" and value is False)
+    }
