@@ -59,7 +59,7 @@ class Player:
     def __init__(self, shape: str, *, is_async: bool) -> None:
         self.is_async = is_async
         self.api = Api(f"{zlib.crc32(shape.encode()):08x}{int(is_async)}")
-        self.saw: list[Any] = []
+        self.read_response: list[Any] = []
         self.wrap: Callable[[Any], Any] = lambda plain: plain
         early = self._make()
         self.early, self.bound = early, early.chat.completions.create
@@ -80,7 +80,7 @@ class Player:
 
     def see(self, value: Any) -> None:
         """Writes down what the program sees."""
-        self.saw.append(shown(value))
+        self.read_response.append(shown(value))
 
     async def do(self, value: Any) -> Any:
         """What a method gave, awaited where there is something to await."""
@@ -149,7 +149,7 @@ class Player:
                     pass
         except Exception as raised:
             error = f"{type(raised).__name__}: {raised}"[:300]
-        return Performance(self.saw, self.api.heard, error)
+        return Performance(self.read_response, self.api.heard, error)
 
     async def _play(self, shape: Shape) -> None:
         await shape.play(self)
@@ -263,7 +263,7 @@ async def stream_cancelled(player: Player) -> None:
     create = player.client.chat.completions.create
     stream = await create(**USAGE_STREAM, extra_headers={FAULT: "hang"})
     task = asyncio.ensure_future(player.read(stream))
-    while len(player.saw) < 4 and not task.done():  # noqa: ASYNC110 - it is the program's own step that is waited for
+    while len(player.read_response) < 4 and not task.done():  # noqa: ASYNC110 - it is the program's own step that is waited for
         await asyncio.sleep(0)
     task.cancel()
     try:
@@ -386,7 +386,7 @@ async def embed(player: Player) -> None:
     await player.get(embed(model="text-embedding-3-small", input="Good morning", encoding_format="float"))
 
 
-async def draw(player: Player) -> None:
+async def random_half(player: Player) -> None:
     await player.get(player.client.images.generate(model="gpt-image-1", prompt="A morning"))
 
 
@@ -488,7 +488,7 @@ SHAPES = (
     Shape("openai.chat.completions (module)", module_level, kinds="sync"),
     Shape("AzureOpenAI", azure),
     Shape("3 calls, async at once", together, (TOLD,) * 3),
-    Shape("images.generate", draw),
+    Shape("images.generate", random_half),
     Shape("audio.transcriptions.create", transcribe),
     Shape("audio.speech.create", speak, (ANY,)),
     Shape("moderations.create", moderate, (ANY,)),

@@ -22,8 +22,7 @@ from pathlib import Path
 from harness import Report, alternate, arguments, machine, spread, timed
 from recorded import compare, figures, read_lines
 
-from openai_meter.usage.estimation import encodings as vocabulary
-from openai_meter.usage.estimation import estimate_call
+from openai_meter.usage.estimation import encodings, estimate_call
 
 ENGLISH = "The quick brown fox jumps over the lazy dog, and then it thinks about what it has done. " * 12
 CHINESE = "今天天气很好我们去公园散步然后喝一杯咖啡再回家看书" * 40
@@ -54,7 +53,7 @@ def main() -> None:
     parser.add_argument("--models", action="store_true", help="split the calls by model too")
     parser.add_argument("--misses", metavar="CELL", help="write the misses of one cell instead: id, estimated, billed")
     options = parser.parse_args()
-    if away := [row.name for row in vocabulary.warm() if not row.loaded]:
+    if away := [row.name for row in encodings.warm() if not row.loaded]:
         sys.exit(f'there is no vocabulary {away[0]} here: pip install "openai-meter[offline]"')
     columns = ["what", "calls", "exact, %", "median off, %", "p95 off, %", "ms"]
     report = Report("Estimates", columns + ["fitted", "others"] * options.known, machine("tiktoken"))

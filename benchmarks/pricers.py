@@ -78,7 +78,7 @@ def openai_meter() -> Begun:
     from openai_meter.core.usage import Usage
     from openai_meter.pricing import Billable, PriceBook
     from openai_meter.usage.billing_details import answer_facts, completion_window, request_facts
-    from openai_meter.usage.responses import Reading, read_response
+    from openai_meter.usage.responses import ResponseState, read_response
 
     book, plain = PriceBook(), Usage(1200, 300, 1500)
     cached = Usage(20_000, 800, 20_800, cached_input_tokens=4096, cache_write_tokens=12_288)
@@ -87,12 +87,12 @@ def openai_meter() -> Begun:
     answer = {"id": "x", "object": "chat.completion", "model": "gpt-5.4-mini", "usage": USAGE}
 
     def read() -> object:
-        read_response(reading := Reading(), answer)
+        read_response(reading := ResponseState(), answer)
         return book.cost_of(reading.total(), "gpt-5.4-mini", "openai", "api.openai.com", "default", AT)
 
     def cost(case: Case) -> Any:
         context, answer = case.get("context") or {}, answer_of(case)
-        read_response(reading := Reading(), answer)
+        read_response(reading := ResponseState(), answer)
         usage = reading.total()
         if seconds := case["usage"].get("seconds"):
             usage = Usage(seconds=float(seconds))

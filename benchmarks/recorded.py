@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from openai_meter.core.usage import Usage, read_usage
 from openai_meter.usage.endpoints import find
-from openai_meter.usage.estimation import Spoken, estimate_call
+from openai_meter.usage.estimation import Output, estimate_call
 from openai_meter.usage.estimation.images import image_size
-from openai_meter.usage.output import spoken_of_answer
-from openai_meter.usage.responses import Reading
+from openai_meter.usage.output import output_of_answer
+from openai_meter.usage.responses import ResponseState
 
 ENDPOINTS = {
     "/chat/completions": "chat.completions",
@@ -37,7 +37,7 @@ class Line(NamedTuple):
     model: str | None
     stream: bool
     usage: Usage
-    spoken: tuple[Spoken, ...]
+    spoken: tuple[Output, ...]
 
 
 def read_lines(path: Path) -> Iterator[Line]:
@@ -64,13 +64,13 @@ def read_line(row: dict[str, Any]) -> Line | None:
     )
 
 
-def assemble(row: dict[str, Any]) -> tuple[dict[str, Any], tuple[Spoken, ...]]:
+def assemble(row: dict[str, Any]) -> tuple[dict[str, Any], tuple[Output, ...]]:
     """The last answer of a recording (model, usage) and what it says."""
     endpoint = ENDPOINTS[row["endpoint"]]
     if not row["stream"]:
         answer = row["response_json"] if isinstance(row["response_json"], dict) else {}
-        return answer, spoken_of_answer(endpoint, answer)
-    reading = Reading()
+        return answer, output_of_answer(endpoint, answer)
+    reading = ResponseState()
     row_of = find("POST", row["endpoint"])
     for event in events_of(row["response_sse"] or ""):
         row_of.fold(reading, event)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from openai_meter.alerts.dispatch import Alarms, Hooks, OnAlert, webhook_setting
+from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, webhook_setting
 from openai_meter.errors import ConfigurationError, UnsupportedClientError
-from openai_meter.instrumentation import include_usage as asking
-from openai_meter.instrumentation.http import BASE_CLIENT, seam
-from openai_meter.instrumentation.listening import MARK, Mark
+from openai_meter.instrumentation import include_usage
+from openai_meter.instrumentation.http import BASE_CLIENT
+from openai_meter.instrumentation.listening import MARK, Mark, listening
 from openai_meter.metering.attribution import read_attribution
 from openai_meter.metering.ledger_link import opened
 from openai_meter.metering.meter import Block, Limits, Meter
@@ -32,10 +32,10 @@ C = TypeVar("C")
 
 def get_meter() -> Meter:
     """The process-wide meter; it is made the first time it is asked for, and stays the same. Thread-safe."""
-    with seam.lock:
-        if seam.meter is None:
-            seam.meter = Meter()
-        return seam.meter
+    with listening.lock:
+        if listening.meter is None:
+            listening.meter = Meter()
+        return listening.meter
 
 
 def install(
@@ -105,23 +105,23 @@ def install(
     if threads is not None and not isinstance(threads, bool):
         raise ConfigurationError(f"threads={threads!r} is neither True nor False; say whether threads are followed")
     behind = hosts_from_environment() if hosts is None else _checked_hosts(hosts)
-    current = meter or seam.installed or seam.meter
+    current = meter or listening.installed or listening.meter
     kept = opened(ledger, None if current is None else current.ledger)
-    with seam.lock:
-        if stream_usage is not None or seam.installed is None:
-            asking.configure(stream_usage or os.environ.get("OPENAI_METER_STREAM_USAGE") or "auto")
-        chosen = meter or seam.installed or get_meter()
+    with listening.lock:
+        if stream_usage is not None or listening.installed is None:
+            include_usage.configure(stream_usage or os.environ.get("OPENAI_METER_STREAM_USAGE") or "auto")
+        chosen = meter or listening.installed or get_meter()
         chosen.configure(
             recent=recent, thresholds=thresholds, on_alert=on_alert, prices=prices, models=models, discount=discount,
-            webhook=webhook_setting(webhook, chosen._store.alarms),  # noqa: SLF001
+            webhook=webhook_setting(webhook, chosen._store.dispatcher),  # noqa: SLF001
         )  # fmt: skip
         if kept is not None:
             chosen.keep(kept)
         telemetry(chosen)
         if behind or hosts is not None:
             set_hosts(behind)
-        seam.installed = chosen
-        seam.settle()
+        listening.installed = chosen
+        listening.settle()
         if threads is not None:
             followed.follow() if threads else followed.leave()
         return chosen
@@ -173,13 +173,13 @@ def uninstall() -> None:
     everything through. The same holds for the functions of threads, where those were followed. Streams that are being
     read are still counted. Thread-safe; harmless if nothing is installed.
     """
-    with seam.lock:
+    with listening.lock:
         set_hosts({})
-        asking.configure("auto")
-        seam.installed = None
-        seam.wrapping = False
-        seam.epoch += 1
-        seam.settle()
+        include_usage.configure("auto")
+        listening.installed = None
+        listening.wrapping = False
+        listening.epoch += 1
+        listening.settle()
         followed.leave()
 
 
@@ -196,7 +196,7 @@ def wrap(client: C, meter: Meter | None = None) -> C:
     Raises:
         UnsupportedClientError: that is no client of the openai package.
     """
-    with seam.lock:
+    with listening.lock:
         base = sys.modules.get(BASE_CLIENT)
         if base is None or not isinstance(client, base.SyncAPIClient | base.AsyncAPIClient):
             raise UnsupportedClientError(
@@ -204,9 +204,9 @@ def wrap(client: C, meter: Meter | None = None) -> C:
             )
         if meter is not None and not isinstance(meter, Meter):
             raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
-        seam.wrapping = True
-        seam.settle()
-        vars(client)[MARK] = Mark(meter or get_meter(), seam.epoch)
+        listening.wrapping = True
+        listening.settle()
+        vars(client)[MARK] = Mark(meter or get_meter(), listening.epoch)
     return client
 
 
@@ -215,20 +215,20 @@ class _Tracked(Block):
 
     def enter(self) -> None:
         """Begins the block; counts by itself where nothing is installed."""
-        with seam.lock:
-            seam.tracking += 1
-            if seam.tracking == 1:
-                seam.settle()
+        with listening.lock:
+            listening.tracking += 1
+            if listening.tracking == 1:
+                listening.settle()
         super().enter()
 
     def leave(self) -> bool:
         """Ends the block."""
         left = super().leave()
         if left:
-            with seam.lock:
-                seam.tracking -= 1
-                if not seam.tracking:
-                    seam.settle()
+            with listening.lock:
+                listening.tracking -= 1
+                if not listening.tracking:
+                    listening.settle()
         return left
 
 
@@ -261,6 +261,6 @@ def track(
     if name is not None and not isinstance(name, str):
         raise ConfigurationError(f"track({name!r}) has no text for a name; as a decorator, write @track()")
     who = read_attribution(attribution)
-    chosen = meter or seam.installed or get_meter()
-    alarms = Alarms(thresholds, on_alert, webhook_setting(webhook, chosen._store.alarms), name)  # noqa: SLF001
-    return _Tracked(name, who, chosen, alarms if alarms.watch.thresholds else None)
+    chosen = meter or listening.installed or get_meter()
+    dispatcher = AlertDispatcher(thresholds, on_alert, webhook_setting(webhook, chosen._store.dispatcher), name)  # noqa: SLF001
+    return _Tracked(name, who, chosen, dispatcher if dispatcher.watch.thresholds else None)

@@ -25,7 +25,7 @@ from weakref import WeakKeyDictionary
 from openai_meter.api import install, uninstall
 from openai_meter.core.locale import language
 from openai_meter.errors import ConfigurationError
-from openai_meter.instrumentation.http import seam
+from openai_meter.instrumentation.listening import listening
 from openai_meter.testing.capture import Capture, capture
 
 __all__ = ["load_ipython_extension", "unload_ipython_extension"]
@@ -43,7 +43,7 @@ class _Magics:
         self._cell: Capture | None = None
         self._begun: str | None = None
         self._counted: str | None = None
-        self._was_installed = seam.installed is not None
+        self._was_installed = listening.installed is not None
         self.meter = install()
 
     def register(self) -> None:
@@ -123,12 +123,12 @@ class _Magics:
 
 def _dimensions(line: str) -> tuple[str, ...]:
     """The dimensions that a magic is given: by model, if there are none."""
-    from openai_meter.core import dimensions as groups  # noqa: PLC0415 - not to load the extension
+    from openai_meter.core import dimensions  # noqa: PLC0415 - not to load the extension
     from openai_meter.reports import report as values  # noqa: PLC0415
 
     try:
         names = values.dimensions(line.strip() or "model")
-        groups.checked(names)
+        dimensions.checked(names)
     except ConfigurationError as error:
         raise import_module("IPython.core.error").UsageError(str(error)) from None
     return names

@@ -23,13 +23,13 @@ from openai_meter.core.bounded import Bounded
 from openai_meter.core.call import Call, new_call_id
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
-from openai_meter.instrumentation.http import seam
+from openai_meter.instrumentation.listening import listening
 from openai_meter.metering.attribution import Attribution, current, surroundings
 from openai_meter.metering.meter import Meter
 from openai_meter.pricing.loading import prepare
 from openai_meter.reports.model_stats import undated
 from openai_meter.usage.external import read_handed
-from openai_meter.usage.responses import Reading
+from openai_meter.usage.responses import ResponseState
 
 if TYPE_CHECKING:
     from openai_meter.core.money import Number
@@ -77,7 +77,7 @@ class TokenTracker:
     ) -> None:
         self.output_dir = Path(output_dir)
         self.PRICING: dict[str, Mapping[str, Number] | Price] = dict(pricing or {})
-        model = seam.installed or seam.meter
+        model = listening.installed or listening.meter
         self.meter = Meter(recent=recent, thresholds=False) if model is None else model.alike()
         """What counts: a meter of the tracker's own, with all that a meter can show."""
         self.meter.configure(recent=recent)
@@ -120,12 +120,12 @@ class TokenTracker:
         for name, value in (("agent_name", agent_name), ("operation", operation), ("model", model)):
             if value is not None and not isinstance(value, str):
                 raise ConfigurationError(f"{name}={value!r} is not text; pass a string")
-        endpoint, created, reading, usage = read_handed(response)
-        own = self._apply_pricing(reading.model)
-        if reading.state == "open" or self._knows(reading.response_id, created, usage):
+        endpoint, created, state, usage = read_handed(response)
+        own = self._apply_pricing(state.model)
+        if state.state == "open" or self._knows(state.response_id, created, usage):
             return None
-        measured = None if reading.response_id is None else _measured(reading.response_id)
-        call = _call(endpoint, reading, usage, model)
+        measured = None if state.response_id is None else _measured(state.response_id)
+        call = _call(endpoint, state, usage, model)
         if measured is not None:
             call = _taken_over(measured, call, own)
         who = Attribution(_named(agent_name), _named(operation)).within(
@@ -148,7 +148,7 @@ class TokenTracker:
             return False
         if not self._seen.claim(hash((response_id, created, usage)), True):
             return True
-        if seam.installed is not self.meter and not seam.wrapping:
+        if listening.installed is not self.meter and not listening.wrapping:
             return False
         # The program may let this tracker's own meter listen to its clients: then the call is in it already.
         mine = self.meter.find(response_id)
@@ -270,7 +270,7 @@ def _named(name: str | None) -> str | None:
 
 def _measured(response_id: str) -> Call | None:
     """The record of a response that a meter has counted: the installed one, the process-wide one, or a block around."""
-    for readings in (seam.installed, seam.meter, *reversed(surroundings.get().blocks)):
+    for readings in (listening.installed, listening.meter, *reversed(surroundings.get().blocks)):
         call: Call | None = None if readings is None else readings.find(response_id)
         if call is not None:
             return call
@@ -287,7 +287,7 @@ def _taken_over(measured: Call, handed: Call, own: Mapping[str, object]) -> Call
     return replace(call, cost_pico=None, cost_status="unpriced", cost_reason=None)
 
 
-def _call(endpoint: str, reading: Reading, usage: Usage | None, model: str | None) -> Call:
+def _call(endpoint: str, state: ResponseState, usage: Usage | None, model: str | None) -> Call:
     """The record of a response that nobody has measured: it is said to have been made now, by OpenAI."""
     known = usage is not None and (usage.known or bool(usage.seconds))
     return Call(
@@ -296,15 +296,15 @@ def _call(endpoint: str, reading: Reading, usage: Usage | None, model: str | Non
         duration=0.0,
         endpoint=endpoint,
         provider="openai",
-        model=reading.model or model,
+        model=state.model or model,
         requested_model=model,
-        status="ok" if reading.state is None or reading.state == "open" else reading.state,
+        status="ok" if state.state is None or state.state == "open" else state.state,
         usage=usage or _NO_USAGE,
         usage_source="api" if known else "none",
-        response_id=reading.response_id,
-        service_tier=reading.service_tier,
-        error_type=reading.error_type,
-        price_facts=reading.facts,
+        response_id=state.response_id,
+        service_tier=state.service_tier,
+        error_type=state.error_type,
+        price_facts=state.facts,
     )
 
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, settings
 
 import openai_meter
 from openai_meter.core import faults
-from openai_meter.instrumentation.http import seam
-from openai_meter.metering import pending as observe
+from openai_meter.instrumentation.listening import listening
+from openai_meter.metering import call_in_flight
 
 # What is printed must not depend on the machine's locale; test modules copy the environment as they are imported.
 os.environ["OPENAI_METER_LANG"] = "en"
@@ -27,13 +27,13 @@ settings.load_profile("any machine")
 def clean_meter() -> Iterator[None]:
     """Faults inside the meter are raised, and every test leaves the openai package as it found it."""
     faults.reraise = True
-    observe.OPEN.clear()
-    observe.WORK.clear()
+    call_in_flight.OPEN.clear()
+    call_in_flight.WORK.clear()
     yield
     openai_meter.uninstall()
-    if observe.OPEN:
+    if call_in_flight.OPEN:
         gc.collect()  # streams that a test has abandoned end here, not in the middle of the next test
-    seam.meter = None  # the next test makes its own, with settings of its own
+    listening.meter = None  # the next test makes its own, with settings of its own
     faults.reraise = True
     faults.forget()
 
@@ -47,7 +47,7 @@ def meter() -> openai_meter.Meter:
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs a command in this process; what it wrote to standard output, or, if it ended with a code, to the other."""
-    from openai_meter.cli import app as cli
+    from openai_meter.cli import app
 
     monkeypatch.setenv("OPENAI_METER_LEDGER", "")
 
@@ -55,10 +55,10 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         monkeypatch.setattr(sys, "argv", ["openai-meter", *args])
         if code:
             with pytest.raises(SystemExit) as end:
-                cli.main()
+                app.main()
             assert end.value.code == code
             return capsys.readouterr().err
-        cli.main()
+        app.main()
         return capsys.readouterr().out
 
     return run

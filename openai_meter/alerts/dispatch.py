@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from openai_meter.alerts import Alert, Thresholds, read_thresholds
+from openai_meter.alerts import Alert, ThresholdMonitor, read_thresholds
 from openai_meter.core import faults
 from openai_meter.core.background import worker
 from openai_meter.core.call import Call
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from openai_meter.alerts.webhook import Deliveries, Webhook
     from openai_meter.alerts.webhook.delivery import Target
 
-__all__ = ["Alarms", "Hooks", "OnAlert", "checked_callback", "finish_webhooks", "flush_webhooks", "webhook_setting"]
+__all__ = [
+    "AlertDispatcher",
+    "Hooks",
+    "OnAlert",
+    "checked_callback",
+    "finish_webhooks",
+    "flush_webhooks",
+    "webhook_setting",
+]
 
 logger = logging.getLogger("openai_meter")
 
@@ -39,7 +47,7 @@ def checked_callback(on_alert: object) -> OnAlert | None:
     raise ConfigurationError(f"on_alert={on_alert!r} cannot be called; pass a function that takes an Alert")
 
 
-class Alarms:
+class AlertDispatcher:
     """The thresholds of a meter or a block, and who hears of their alerts: the log, a callback, webhooks.
 
     Args:
@@ -56,19 +64,19 @@ class Alarms:
     def __init__(
         self, thresholds: Any = None, on_alert: OnAlert | None = None, webhook: Any = None, block: str | None = None
     ) -> None:
-        self.watch = Thresholds(read_thresholds(thresholds))
+        self.watch = ThresholdMonitor(read_thresholds(thresholds))
         self.on_alert = checked_callback(on_alert)
         self.targets = _targets_of(webhook)
         self._block = block
 
-    def changed(self, thresholds: Any, on_alert: OnAlert | None, webhook: Any) -> Alarms:
+    def changed(self, thresholds: Any, on_alert: OnAlert | None, webhook: Any) -> AlertDispatcher:
         """The alarms with other settings, those that are not ``None``; other thresholds count from zero.
 
         Raises:
             ConfigurationError: one of them cannot be used; nothing is changed then.
             MissingExtraError: a webhook needs a package.
         """
-        new = Alarms(False if thresholds is None else thresholds, on_alert, webhook, self._block)
+        new = AlertDispatcher(False if thresholds is None else thresholds, on_alert, webhook, self._block)
         if thresholds is None:
             new.watch = self.watch
         new.on_alert = new.on_alert or self.on_alert
@@ -79,9 +87,9 @@ class Alarms:
         """What became of the alerts for each webhook."""
         return tuple([target.deliveries() for target in self.targets or ()])
 
-    def took(self, call: Call) -> None:
+    def record(self, call: Call) -> None:
         """Hears of a call that was counted. Never raises, never waits; one thread at a time."""
-        if alerts := self.watch.took(call):
+        if alerts := self.watch.record(call):
             self._pass_on(alerts)
 
     def repriced(self, before: Call, after: Call) -> None:
@@ -111,7 +119,7 @@ class Alarms:
                     logger.warning("on_alert raised %s; the alert is in meter.alerts", type(error).__name__)
 
 
-def webhook_setting(said: Any, current: Alarms | None) -> Any:
+def webhook_setting(said: Any, current: AlertDispatcher | None) -> Any:
     """A ``webhook`` setting, with what stands for ``None``: what there is, or what the environment says."""
     if said is not None:
         return said

@@ -18,7 +18,7 @@ from openai_meter.core.call import FAILURES, Call, new_call_id
 from openai_meter.core.money import Amount, exact, pico, simplest, usd
 from openai_meter.core.totals import Sum
 
-__all__ = ["Thresholds", "burnt"]
+__all__ = ["ThresholdMonitor", "burnt"]
 
 _KEYS = 1_000
 """How many agents, users, ... a threshold surely follows: those that were seen last. Twice as many at most."""
@@ -29,7 +29,7 @@ _CANDIDATES = 20
 _NOT_PRICED = frozenset({"unpriced", "partial"})
 
 
-class Thresholds:
+class ThresholdMonitor:
     """Sees each recorded call once, and says which limits it passed.
 
     Since the start, a limit is passed once, until :meth:`reset`. In a window it can be passed again after the value
@@ -55,12 +55,12 @@ class Thresholds:
             places.setdefault((one.per, one.window), []).append(one)
         return tuple(_Watch(many) for many in places.values())
 
-    def took(self, call: Call) -> Sequence[Alert]:
+    def record(self, call: Call) -> Sequence[Alert]:
         """Counts a call; the alerts are those of the limits that it passes. Never raises."""
         alerts: tuple[Alert, ...] = ()
         try:
             for watch in self._watches:
-                if found := watch.took(call):
+                if found := watch.record(call):
                     alerts += found
         except Exception as error:
             faults.caught(error, "checking thresholds")
@@ -250,7 +250,7 @@ class _Watch:
         self._old: dict[str | None, _Tally] = {}
         self._latest = 0
 
-    def took(self, call: Call) -> tuple[Alert, ...]:
+    def record(self, call: Call) -> tuple[Alert, ...]:
         key: str | None = None
         if self._per is not None and (key := getattr(call, self._per)) is None:
             return ()

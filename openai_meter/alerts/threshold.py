@@ -1,4 +1,4 @@
-"""Thresholds and alerts as values: what can be limited, how limits are written, and how alerts are told."""
+"""ThresholdMonitor and alerts as values: what can be limited, how limits are written, and how alerts are told."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ DEFAULTS: tuple[Threshold, ...] = (
 
 
 def read_thresholds(said: object = True) -> tuple[Threshold, ...]:
-    """Thresholds from a setting.
+    """ThresholdMonitor from a setting.
 
     Args:
         said: ``True`` or ``None``: :data:`DEFAULTS`. ``False``: none. A dict of metrics and limits: the defaults with

@@ -295,13 +295,12 @@ def _make_app() -> "typer.Typer":
 def _add_modules(app: "typer.Typer") -> None:
     """The commands that have modules of their own: a new one is named here."""
     from openai_meter.cli import ledger as archives  # noqa: PLC0415 - not for `run`
-    from openai_meter.cli import maintenance as upkeep  # noqa: PLC0415 - not for `run`
+    from openai_meter.cli import maintenance, webhook  # noqa: PLC0415 - not for `run`
     from openai_meter.cli import serve as serving  # noqa: PLC0415 - not for `run`
-    from openai_meter.cli import webhook as dispatches  # noqa: PLC0415 - not for `run`
     from openai_meter.cli.doctor import command  # noqa: PLC0415
     from openai_meter.cli.live import commands  # noqa: PLC0415
 
-    for module in (archives, commands, upkeep, serving, dispatches):
+    for module in (archives, commands, maintenance, serving, webhook):
         module.add_commands(app)
     command.add_command(app)
 

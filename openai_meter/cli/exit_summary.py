@@ -107,11 +107,11 @@ def dimensions_of(by: str | None) -> tuple[str, ...]:
     """
     if by is None:
         return ("model",)
-    from openai_meter.core import dimensions as groups  # noqa: PLC0415 - not for a plain `run`
+    from openai_meter.core import dimensions  # noqa: PLC0415 - not for a plain `run`
     from openai_meter.reports import report as values  # noqa: PLC0415
 
     names = values.dimensions(by)
-    groups.checked(names)
+    dimensions.checked(names)
     return names
 
 

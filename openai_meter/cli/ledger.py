@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
-from openai_meter.cli import grafana as dashboards
+from openai_meter.cli import grafana
 from openai_meter.cli.prices import give_up
 from openai_meter.core.locale import Messages, language
 from openai_meter.errors import ConfigurationError, MeterError
@@ -350,12 +350,12 @@ def _add_export(app: "typer.Typer") -> None:
 
         grafana is a dashboard, prometheus-rules are alert rules: both for the metrics of openai_meter.prometheus.
         """
-        if what in dashboards.WRITTEN:
+        if what in grafana.WRITTEN:
             _usable(lambda: language(lang))
-            ctx.obj.append(partial(dashboards.export, what, output, lang))
+            ctx.obj.append(partial(grafana.export, what, output, lang))
             return
         if what != "calls":
-            raise typer.BadParameter(f"{what!r} cannot be written; use calls, {', '.join(dashboards.WRITTEN)}")
+            raise typer.BadParameter(f"{what!r} cannot be written; use calls, {', '.join(grafana.WRITTEN)}")
         part = Part(ledger, since, until, timezone, _filters(tag, model=model, agent=agent, user=user, session=session))
         ctx.obj.append(partial(export, part, form, output))
 

@@ -77,7 +77,7 @@ def _billable(asked: Asked) -> Billable:
     """What is to be explained, from the command line and standard input."""
     from openai_meter.pricing import Billable  # noqa: PLC0415
     from openai_meter.usage.billing_details import answer_facts  # noqa: PLC0415
-    from openai_meter.usage.responses import Reading, read_object, read_response  # noqa: PLC0415 - not for `run`
+    from openai_meter.usage.responses import ResponseState, read_object, read_response  # noqa: PLC0415 - not for `run`
 
     try:
         said = json.load(sys.stdin)
@@ -88,7 +88,7 @@ def _billable(asked: Asked) -> Billable:
         give_up("standard input has to be one JSON object: a usage object, or an answer with one", 2)
     answer = said if isinstance(said.get("usage"), dict) else {"usage": said}
     is_response = answer.get("object") == "response"
-    reading = Reading()
+    reading = ResponseState()
     (read_response if is_response else read_object)(reading, answer)
     usage = reading.total()
     model = asked.model or reading.model

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from openai_meter.core.evidence import Evidence
     from openai_meter.core.money import Cost, CostLine
 
-__all__ = ["Call", "Status", "UsageSource", "draw", "make_call", "make_drawn", "new_call_id"]
+__all__ = ["Call", "Status", "UsageSource", "make_call", "new_call", "new_call_id", "random_half"]
 
 Status = Literal["ok", "incomplete", "failed", "cut", "error"]
 """How a call ended.
@@ -197,7 +197,7 @@ def _late(unset: Any) -> Any:
 Call.id = _late(Call.id)  # type: ignore[misc]
 make_call = maker(Call)
 """``Call(...)``, faster."""
-make_drawn = maker(Call, later={"id": "_chance"})
+new_call = maker(Call, later={"id": "_chance"})
 """The same, with what :func:`draw` gives in the place of an id."""
 _NAMES = tuple(one.name for one in fields(Call))
 _NOT_WRITTEN = frozenset({"evidence", "price_book", "price_facts"})
@@ -211,7 +211,7 @@ def new_call_id(now: float | None = None) -> str:
     sort as they were made. The random part comes from the operating system: the host program's ``random`` state is
     not touched, and a forked child does not repeat its parent's ids.
     """
-    return _id_of(int((time.time() if now is None else now) * _TICKS), draw())
+    return _id_of(int((time.time() if now is None else now) * _TICKS), random_half())
 
 
 def _id_of(ticks: int, chance: str) -> str:
@@ -221,15 +221,15 @@ def _id_of(ticks: int, chance: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-7{digits[12:]}-{chance}"
 
 
-def draw() -> str:
+def random_half() -> str:
     """The random half of an id: no other call gets the same."""
     try:
         return _chances.pop()  # atomic: of many threads, each gets another one
     except IndexError:
-        return _draw()
+        return _random_halves()
 
 
-def _draw() -> str:
+def _random_halves() -> str:
     """Random halves for the next ids: one, and the others into the stock."""
     digits = os.urandom(8 * _BATCH).hex()
     halves = [f"8{digits[at + 1 : at + 4]}-{digits[at + 4 : at + 16]}" for at in range(0, 16 * _BATCH, 16)]

@@ -16,7 +16,7 @@ import logging
 import os
 from collections import Counter
 
-from openai_meter.core import fork_safety as forking  # noqa: F401 - its hook has to be registered before all others
+from openai_meter.core import fork_safety  # noqa: F401 - its hook has to be registered before all others
 
 __all__ = ["caught", "count", "kinds", "reraise"]
 

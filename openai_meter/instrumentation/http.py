@@ -16,18 +16,17 @@ from typing import Any
 from openai_meter.core import faults
 from openai_meter.core.background import worker
 from openai_meter.core.patching import tree
-from openai_meter.instrumentation import include_usage as asking
-from openai_meter.instrumentation import streams
+from openai_meter.instrumentation import include_usage, streams
 from openai_meter.instrumentation.listening import MARK, listeners, listening
 from openai_meter.instrumentation.sdk import Sdk
 from openai_meter.metering.attribution import surroundings
-from openai_meter.metering.pending import Pending, finish_open_streams
+from openai_meter.metering.call_in_flight import CallInFlight, finish_open_streams
 from openai_meter.pricing.loading import prepare
-from openai_meter.usage import providers as hosts
+from openai_meter.usage import providers
 from openai_meter.usage.bodies import read_text
 from openai_meter.usage.endpoints import find
 
-__all__ = ["BASE_CLIENT", "seam"]
+__all__ = ["BASE_CLIENT"]
 
 BASE_CLIENT = "openai._base_client"
 CONNECTIONS = (
@@ -51,13 +50,12 @@ class _Patcher:
 
     def apply(self) -> None:
         """Brings the patches in line with who listens."""
-        seam = listening
-        if not seam.everywhere and not seam.wrapping and not seam.tracking:
-            seam.patches.undo()
+        if not listening.global_listeners and not listening.wrapping and not listening.tracking:
+            listening.patches.undo()
             return
-        if not seam.waiting:
+        if not listening.waiting:
             # Also where openai seems to be there: another thread may be in the middle of importing it.
-            seam.waiting = True
+            listening.waiting = True
             # Not before: what the program has registered so far, such as a report, runs after it.
             atexit.register(finish_open_streams)
             import wrapt  # noqa: PLC0415 - takes longer to import than all of openai_meter
@@ -73,7 +71,7 @@ class _Patcher:
     def imported(self, base: ModuleType) -> None:
         """Hears that openai was imported. An import hook cannot be taken back, so this asks whether it is wanted."""
         with listening.lock:
-            if listening.everywhere or listening.wrapping or listening.tracking:
+            if listening.global_listeners or listening.wrapping or listening.tracking:
                 try:
                     self.patch(base)
                 except Exception as error:
@@ -110,7 +108,6 @@ class _Patcher:
 
 patcher = _Patcher()
 listening.apply = patcher.apply
-seam = listening
 
 
 # --- what happens at a request ----------------------------------------------------------------------------------------
@@ -160,7 +157,7 @@ def _copied(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwa
     return copy
 
 
-class PostParser:
+class RequestContext:
     """Stands before the parser that the SDK runs on every answer, and shows the answer to the meter.
 
     It is also the mark of a request that is being metered: where another class of the tree calls its parent's
@@ -168,16 +165,16 @@ class PostParser:
     and no parser of the SDK's, ``request`` returns what a parser would be given, and no options need be copied.
     """
 
-    __slots__ = ("asked", "beside", "inner", "pending", "sdk", "unasked")
+    __slots__ = ("beside", "injected", "inner", "pending", "sdk", "unasked")
 
-    def __init__(self, inner: object, pending: Pending, sdk: Sdk) -> None:
+    def __init__(self, inner: object, pending: CallInFlight, sdk: Sdk) -> None:
         self.inner = inner if callable(inner) else None
         self.pending = pending
         self.sdk = sdk
         self.beside = False
         """Whether the SDK does not know of it: it is shown the answer when ``request`` returns that."""
-        self.asked: bool | None = None
-        """Whether usage is asked for in the caller's stead; ``False`` where that was tried and taken back."""
+        self.injected: bool | None = None
+        """Whether usage is injected for in the caller's stead; ``False`` where that was tried and taken back."""
         self.unasked: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         """The arguments for a second try without asking."""
 
@@ -206,14 +203,14 @@ class PostParser:
             is_async = isinstance(parsed, self.sdk.streams[1])
             if self.pending.row.fold is None:
                 return False
-            streams.watch_events(parsed, self.pending, is_async=is_async, asked=self.asked is True)
+            streams.watch_events(parsed, self.pending, is_async=is_async, injected=self.injected is True)
             return True
         if isinstance(parsed, self.sdk.binary):
             streams.read_response(parsed.response, self.pending)
         elif isinstance(parsed, str):
             read_text(self.pending, parsed)
         else:
-            self.pending.saw(parsed)
+            self.pending.read_response(parsed)
         return False
 
     def failed(self, error: BaseException) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
@@ -221,8 +218,8 @@ class PostParser:
         try:
             pending = self.pending
             unasked, self.unasked = self.unasked, None
-            if unasked is not None and not pending.finished and asking.refused(error, pending.host):
-                self.asked = False
+            if unasked is not None and not pending.finished and include_usage.refused(error, pending.host):
+                self.injected = False
                 return unasked
         except Exception as fault:
             faults.caught(fault, "looking at a refusal")
@@ -235,8 +232,8 @@ class PostParser:
             self(answer)
             return
         pending = self.pending
-        if self.asked is not None:
-            asking.accepted(pending.host, asked=self.asked)
+        if self.injected is not None:
+            include_usage.accepted(pending.host, injected=self.injected)
         if pending.finished or isinstance(answer, self.sdk.streams):
             return
         try:
@@ -258,7 +255,7 @@ class PostParser:
 
 def _begin(
     wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[PostParser, tuple[Any, ...], dict[str, Any]] | None:
+) -> tuple[RequestContext, tuple[Any, ...], dict[str, Any]] | None:
     """Begins to meter a request: who sees its answer, and the arguments to go on with; ``None`` to leave it alone."""
     try:
         here = surroundings.get()
@@ -269,19 +266,19 @@ def _begin(
         said = options.__dict__  # to ask a model of pydantic for five attributes takes longer than all that follows
         url, inner = said["url"], said["post_parser"]
         row = find(said["method"], url)
-        sdk = seam.sdk
-        if row is None or type(inner) is PostParser or sdk is None:
+        sdk = listening.sdk
+        if row is None or type(inner) is RequestContext or sdk is None:
             return None
         prepare()
         worker.start()  # for what came from finalizers, which cannot do it
         body = _body(said["json_data"], said["extra_json"])
-        provider, host = hosts.provider(client, url)
-        pending = Pending(row, hear, provider, host, body, here=here, stream=kwargs.get("stream") is True)
+        provider, host = providers.provider(client, url)
+        pending = CallInFlight(row, hear, provider, host, body, here=here, stream=kwargs.get("stream") is True)
         if pending.requested_model is None:
-            pending.requested_model = hosts.deployment(client, url)
-        parser = PostParser(inner, pending, sdk)
+            pending.requested_model = providers.deployment(client, url)
+        parser = RequestContext(inner, pending, sdk)
         headers = said["headers"]
-        asks = pending.stream and asking.may_ask(row, body, headers, provider, host)
+        asks = pending.stream and include_usage.should_inject(row, body, headers, provider, host)
         if not asks and parser.inner is None and sdk.answers_with(wrapped, headers):
             parser.beside = True
             return parser, args, kwargs
@@ -289,8 +286,8 @@ def _begin(
         if asks:
             parser.unasked = _with_options(args, kwargs, copy)
             copy = sdk.copy_options(copy, parser)
-            asking.ask(copy)
-            parser.asked = True
+            include_usage.inject(copy)
+            parser.injected = True
         return parser, *_with_options(args, kwargs, copy)
     except Exception as error:
         faults.caught(error, "beginning a call")

@@ -1,8 +1,8 @@
 """Asks for the usage of streams whose callers did not, and keeps from them what comes of that.
 
-A chat stream tells its usage only where ``stream_options.include_usage`` was sent. Where the host is known to take
-that, it is asked for in the caller's stead; the chunk that answers it is hidden by its shape (no choices, but usage),
-and the ``"usage": null`` that the other chunks then carry is taken back.
+A chat stream reports its usage only where ``stream_options.include_usage`` was sent. Where the host is known to accept
+that, the option is injected into the request. The chunk that answers it is hidden from the program by its shape (no
+choices, but usage), and the ``"usage": null`` that the other chunks then carry is removed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from openai_meter.core.bounded import Bounded
 from openai_meter.errors import ConfigurationError
 from openai_meter.usage.endpoints import Endpoint
 
-__all__ = ["StreamUsage", "accepted", "ask", "check", "conceal", "configure", "may_ask", "refused"]
+__all__ = ["StreamUsage", "accepted", "check", "configure", "inject", "refused", "should_inject", "strip_usage"]
 
 StreamUsage = Literal["auto", "always", "never"]
 _RAW = "x-stainless-raw-response"
@@ -61,7 +61,7 @@ def check(word: str) -> None:
         )
 
 
-def may_ask(row: Endpoint, body: Mapping[str, Any], headers: object, provider: str, host: str) -> bool:
+def should_inject(row: Endpoint, body: Mapping[str, Any], headers: object, provider: str, host: str) -> bool:
     """Whether to ask for the usage of a stream that is about to be requested."""
     mode = _policy.mode
     if not row.asks or mode == "never":
@@ -72,13 +72,13 @@ def may_ask(row: Endpoint, body: Mapping[str, Any], headers: object, provider: s
     if options is not None and not isinstance(options, Mapping):
         return False
     if options and "include_usage" in options and (options["include_usage"] or mode != "always"):
-        return False  # the caller has asked, or has said that it is not wanted
+        return False  # the caller has injected, or has said that it is not wanted
     if isinstance(headers, Mapping) and any(str(name).lower() == _RAW for name in headers):
         return False  # who reads the bytes would see the chunk
     return _answers.get(host) is not False
 
 
-def ask(options: Any) -> None:
+def inject(options: Any) -> None:
     """Asks, in new dicts, on options that are ours; what the caller passed stays as it is."""
     extra = options.extra_json
     place = "extra_json" if isinstance(extra, Mapping) and "stream_options" in extra else "json_data"
@@ -88,7 +88,7 @@ def ask(options: Any) -> None:
 
 
 def refused(error: BaseException, host: str) -> bool:
-    """Whether a host may have refused a request because it was asked.
+    """Whether a host may have refused a request because it was injected.
 
     Where the answer does not say so, only hosts that have never been heard to take it are tried again: a mistake of
     the program's is not sent to OpenAI itself twice.
@@ -101,13 +101,13 @@ def refused(error: BaseException, host: str) -> bool:
     return not f".{host}".endswith(_OPENAI) and _answers.get(host) is None
 
 
-def accepted(host: str, *, asked: bool) -> None:
-    """Remembers that a host has answered a request, as it was asked or only when it was not."""
+def accepted(host: str, *, injected: bool) -> None:
+    """Remembers that a host has answered a request, as it was injected or only when it was not."""
     if _answers.get(host) is None:
-        _answers.put(host, asked)
+        _answers.put(host, injected)
 
 
-def conceal(chunk: Any) -> bool:
+def strip_usage(chunk: Any) -> bool:
     """Whether a chunk is nothing but the answer to our question. Of others, takes the trace of it away."""
     try:
         if chunk.__dict__["usage"] is None:  # as of almost every chunk

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.core.patching import Patches
 from openai_meter.metering.attribution import surroundings
-from openai_meter.metering.meter import Block, Meter, Readings
+from openai_meter.metering.meter import Block, Meter, Readable
 
 if TYPE_CHECKING:
     from openai_meter.instrumentation.sdk import Sdk
@@ -39,9 +39,9 @@ class Listening:
         """Whether some client was wrapped since the last uninstall."""
         self.tracking = 0
         """How many ``track()`` blocks are being run."""
-        self.captures: tuple[Readings, ...] = ()
+        self.captures: tuple[Readable, ...] = ()
         """Who hears every client for a while, beside the installed meter."""
-        self.everywhere: tuple[Readings, ...] = ()
+        self.global_listeners: tuple[Readable, ...] = ()
         """All who hear every client: made by :meth:`settle`, so that a call has nothing to put together."""
         self.epoch = 0
         """Counts the uninstalls: a mark from an earlier epoch is void."""
@@ -54,7 +54,7 @@ class Listening:
 
     def settle(self) -> None:
         """Brings everything in line with who listens."""
-        self.everywhere = self.captures if self.installed is None else (self.installed, *self.captures)
+        self.global_listeners = self.captures if self.installed is None else (self.installed, *self.captures)
         self.apply()
 
     def start_over_in_child(self) -> None:
@@ -68,13 +68,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=listening.start_over_in_child)
 
 
-def listeners(client: Any, blocks: tuple[Block, ...]) -> tuple[Readings, ...]:
+def listeners(client: Any, blocks: tuple[Block, ...]) -> tuple[Readable, ...]:
     """Who hears a request of this client: who hears all, the client's own meter, and the blocks around; each once."""
-    everywhere = listening.everywhere
+    global_listeners = listening.global_listeners
     mark = client.__dict__.get(MARK)
     if mark is None and not blocks:
-        return everywhere
-    found: dict[Readings, None] = dict.fromkeys(everywhere)
+        return global_listeners
+    found: dict[Readable, None] = dict.fromkeys(global_listeners)
     if mark is not None and mark.epoch == listening.epoch:
         found[mark.meter] = None
     for block in blocks:

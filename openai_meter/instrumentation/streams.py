@@ -16,10 +16,10 @@ from types import ModuleType
 from typing import Any
 
 from openai_meter.core import faults
-from openai_meter.instrumentation.include_usage import conceal
-from openai_meter.metering.pending import Pending
+from openai_meter.instrumentation.include_usage import strip_usage
+from openai_meter.metering.call_in_flight import CallInFlight
 from openai_meter.usage.bodies import Body, body_reader
-from openai_meter.usage.responses import Reading
+from openai_meter.usage.responses import ResponseState
 
 __all__ = ["read_response", "watch_body", "watch_events"]
 
@@ -32,7 +32,7 @@ class Watch:
 
     __slots__ = ("body", "busy", "hears_close", "packed", "pending", "turn")
 
-    def __init__(self, pending: Pending) -> None:
+    def __init__(self, pending: CallInFlight) -> None:
         self.pending = pending
         self.body: Body | None = None
         self.packed: Any = None
@@ -87,12 +87,12 @@ class _Tap:
 
     __slots__ = ("_asked", "_fold", "_inner", "_next", "_reading", "_turn", "_watch")
 
-    def __init__(self, inner: Any, step: Callable[[], Any], watch: Watch, *, asked: bool) -> None:
+    def __init__(self, inner: Any, step: Callable[[], Any], watch: Watch, *, injected: bool) -> None:
         self._watch = watch
-        self._asked = asked
-        self._fold: Callable[[Reading, Any], bool | None] | None = None
+        self._asked = injected
+        self._fold: Callable[[ResponseState, Any], bool | None] | None = None
         """What reads an event, after the first one, which tells the time as well."""
-        self._reading = watch.pending.reading
+        self._reading = watch.pending.response
         self._inner = inner
         self._next = step
         watch.turn += 1
@@ -103,7 +103,7 @@ class _Tap:
         if (fold := self._fold) is None:
             pending = self._watch.pending
             self._fold = pending.row.fold
-            pending.event(item)
+            pending.read_event(item)
         else:
             try:
                 ordinary = fold(self._reading, item)
@@ -114,7 +114,7 @@ class _Tap:
                     return True
             except Exception as error:
                 faults.caught(error, f"reading an event of {self._watch.pending.row.name}")
-        return not (self._asked and conceal(item))
+        return not (self._asked and strip_usage(item))
 
     def _end(self, error: BaseException | None) -> None:
         self._watch.busy = False
@@ -189,25 +189,28 @@ class AsyncEventTap(_Tap):
                 return item
 
 
-def watch_events(stream: Any, pending: Pending, *, is_async: bool, asked: bool) -> None:
-    """Watches the events of a ``Stream`` or ``AsyncStream`` of the SDK; ``asked``: for usage, in the caller's stead."""
+def watch_events(stream: Any, pending: CallInFlight, *, is_async: bool, injected: bool) -> None:
+    """Watches the events of a ``Stream`` or ``AsyncStream`` of the SDK.
+
+    ``injected`` says whether the request for usage was added by the meter.
+    """
     watch = _watch(stream.response, pending, is_async=is_async)
     inner = stream._iterator  # noqa: SLF001 - the one place where every way of reading a stream comes by
     stream._iterator = (  # noqa: SLF001
-        AsyncEventTap(inner, inner.__anext__, watch, asked=asked)
+        AsyncEventTap(inner, inner.__anext__, watch, injected=injected)
         if is_async
-        else EventTap(inner, inner.__next__, watch, asked=asked)
+        else EventTap(inner, inner.__next__, watch, injected=injected)
     )
     pending.open()
 
 
-def watch_body(response: Any, pending: Pending, *, is_async: bool) -> None:
+def watch_body(response: Any, pending: CallInFlight, *, is_async: bool) -> None:
     """Watches the bytes of a response that the program has yet to read; nothing is read before it does."""
     _watch(response, pending, is_async=is_async)
     pending.open()
 
 
-def read_response(response: Any, pending: Pending) -> None:
+def read_response(response: Any, pending: CallInFlight) -> None:
     """Reads a response whose body is already in memory."""
     body = body_reader(pending, response.headers.get("content-type", ""))
     if body is not None:
@@ -215,7 +218,7 @@ def read_response(response: Any, pending: Pending) -> None:
         body.end()
 
 
-def _watch(response: Any, pending: Pending, *, is_async: bool) -> Watch:
+def _watch(response: Any, pending: CallInFlight, *, is_async: bool) -> Watch:
     """The watch of a response: there is one, whoever looks first."""
     stream = response.stream
     if isinstance(stream, _Watched) and stream.watch.pending is pending:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from openai_meter.core import dimensions as groups
+from openai_meter.core import dimensions
 from openai_meter.errors import ConfigurationError
 
 __all__ = ["Filters", "make_filters"]
@@ -81,8 +81,8 @@ def make_filters(given: Mapping[str, Any]) -> Filters:
     """
     values, tags = [], []
     for name, value in given.items():
-        if name not in groups.DIMENSIONS:
-            names = ", ".join(groups.DIMENSIONS)
+        if name not in dimensions.DIMENSIONS:
+            names = ", ".join(dimensions.DIMENSIONS)
             raise ConfigurationError(f"there is no filter {name!r}; there are filters by {names}")
         if value is None:
             continue
@@ -106,4 +106,4 @@ def _values(name: str, value: str | Iterable[str | None] | None) -> Values:
     return found
 
 
-_NOBODY = frozenset({groups.UNATTRIBUTED, groups.UNKNOWN_MODEL, groups.NO_BLOCK})
+_NOBODY = frozenset({dimensions.UNATTRIBUTED, dimensions.UNKNOWN_MODEL, dimensions.NO_BLOCK})

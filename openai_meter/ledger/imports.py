@@ -110,9 +110,9 @@ class Source:
             self.skipped += 1  # the Batch API charges nothing for it
             return
         handed = read_handed(body)
-        reading = handed.reading
+        state = handed.response
         created = None if handed.created is None else datetime.fromtimestamp(handed.created, UTC)
-        identity = said.get("id") or response.get("request_id") or reading.response_id or json.dumps(said)
+        identity = said.get("id") or response.get("request_id") or state.response_id or json.dumps(said)
         usage = handed.usage
         call = make_call(
             id=_identity(created, "batch", str(identity)),
@@ -120,15 +120,15 @@ class Source:
             duration=0.0,
             endpoint=handed.endpoint,
             provider="openai",
-            model=reading.model,
+            model=state.model,
             requested_model=None,
-            status="ok" if reading.state is None or reading.state == "open" else reading.state,
+            status="ok" if state.state is None or state.state == "open" else state.state,
             usage=usage or Usage(),
             usage_source="none" if usage is None else "api",
-            response_id=reading.response_id,
+            response_id=state.response_id,
             service_tier="batch",
-            error_type=reading.error_type,
-            price_facts=reading.facts,
+            error_type=state.error_type,
+            price_facts=state.facts,
         )
         yield priced(call, self._book)
 

@@ -186,11 +186,10 @@ class Reader(Reporting):
         return self._calls(span, kept)
 
     def _calls(self, span: Span, filters: Filters) -> Iterator[Call]:
-        from openai_meter.ledger import corrections as amends  # noqa: PLC0415
-        from openai_meter.ledger import schema  # noqa: PLC0415
+        from openai_meter.ledger import corrections, schema  # noqa: PLC0415
 
         self._settle()
-        for page in amends.pages(self._snapshot, span, filters.of_calls(schema.calls.c)):
+        for page in corrections.pages(self._snapshot, span, filters.of_calls(schema.calls.c)):
             for call in page:
                 if filters.match(_Attributes(call)):
                     yield call
@@ -220,12 +219,12 @@ class Reader(Reporting):
             ConfigurationError: there is no such moment or timezone.
             LedgerError: the database cannot be read or written.
         """
-        from openai_meter.ledger import corrections as amends  # noqa: PLC0415
+        from openai_meter.ledger import corrections  # noqa: PLC0415
         from openai_meter.pricing import PriceBook  # noqa: PLC0415 - not before something is to be priced
 
         span = span_of(since, until, zone_of(timezone))
         self._settle()
-        return amends.reprice(self._snapshot, self._writing, prices or PriceBook(), span)
+        return corrections.reprice(self._snapshot, self._writing, prices or PriceBook(), span)
 
     def prune(self, before: Moment, *, timezone: Zone = None) -> int:
         """Deletes the details of old calls; their sums per day stay, with model, agent, operation, user and more.
@@ -245,13 +244,13 @@ class Reader(Reporting):
             ConfigurationError: there is no such moment or timezone.
             LedgerError: the database cannot be written.
         """
-        from openai_meter.ledger import corrections as amends  # noqa: PLC0415
+        from openai_meter.ledger import corrections  # noqa: PLC0415
 
         at = moment("before", before, zone_of(timezone), datetime.now(UTC))
         if at is None:
             raise ConfigurationError('before=None is no moment; use a date, or "90d"')
         self._settle()
-        return amends.prune(self._writing, micros(at) // DAY_US)
+        return corrections.prune(self._writing, micros(at) // DAY_US)
 
     def import_calls(self, calls: Iterable[Call]) -> int:
         """Stores calls that were made elsewhere, in the caller's thread; those that are there already stay as they are.
@@ -266,10 +265,10 @@ class Reader(Reporting):
             ConfigurationError: a call cannot be stored; those a thousand before it may be.
             LedgerError: the database cannot be written.
         """
-        from openai_meter.ledger import corrections as amends  # noqa: PLC0415
+        from openai_meter.ledger import corrections  # noqa: PLC0415
 
         self._settle()
-        return amends.put(self._writing, calls)
+        return corrections.put(self._writing, calls)
 
     def forecast(self, period: str = "month", *, timezone: Zone = None, **filters: Any) -> Forecast:
         """What the day, week or month will have cost at its end, with a range; ``forecasts.py`` tells the method.

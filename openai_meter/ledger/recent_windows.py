@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, cast, func, literal, select
 
-from openai_meter.core import dimensions as groups
+from openai_meter.core import dimensions
 from openai_meter.core.totals import NOTHING, Sum, summed
 from openai_meter.ledger import queries, schema
 from openai_meter.ledger.aggregates import SUMS_OF_CALLS, read_sum
@@ -50,7 +50,7 @@ def look(reader: Reader, by: str, stretch: Stretch, moments: Sequence[datetime],
         ConfigurationError: there is no such dimension.
         LedgerError: the ledger cannot be read.
     """
-    (label,) = groups.checked((by,))
+    (label,) = dimensions.checked((by,))
     with reader._reading() as connection:  # noqa: SLF001 - the reading half of the same package
         slices = _slices(connection, by, label, stretch)
         found = tuple(_since(connection, at, zone) for at in moments)
@@ -61,7 +61,7 @@ def _since(connection: Connection, at: datetime, zone: tzinfo) -> Sum:
     return queries.ask(connection, queries.Question((), Span(at, None), zone)).get((), NOTHING)
 
 
-def _slices(connection: Connection, by: str, label: groups.Label, stretch: Stretch) -> dict[str, dict[int, Sum]]:
+def _slices(connection: Connection, by: str, label: dimensions.Label, stretch: Stretch) -> dict[str, dict[int, Sum]]:
     start, end = micros(stretch.since), micros(stretch.until)
     name = "tag" if by.startswith("tag:") else by
     column = _OF_CALLS["tags" if name == "tag" else name]
@@ -86,11 +86,11 @@ def _slices(connection: Connection, by: str, label: groups.Label, stretch: Stret
     return found
 
 
-def _key(name: str, value: Any) -> groups.Key:
+def _key(name: str, value: Any) -> dimensions.Key:
     """A combination of which only one value is known."""
     if name == "tag":
         value = tuple(sorted(json.loads(value).items())) if value else None
-    return tuple(value if one == name else None for one in groups.DIMENSIONS)
+    return tuple(value if one == name else None for one in dimensions.DIMENSIONS)
 
 
 def begun_before(reader: Reader, moment: datetime) -> int:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Never, Self, TypeVar, cast
 
 from openai_meter.errors import ConfigurationError
-from openai_meter.metering import openai_agents as agents_sdk
+from openai_meter.metering import openai_agents
 
 __all__ = [
     "NOWHERE", "Attribution", "Scoped", "Surroundings", "bind", "current", "read_attribution", "run_in", "surroundings",
@@ -77,7 +77,11 @@ def current(here: Surroundings | None = None) -> Attribution:
         here: the surroundings of now, from those who have looked already.
     """
     who = (surroundings.get() if here is None else here).who
-    if who.agent is None and agents_sdk.MODULE in sys.modules and (agent := agents_sdk.current_agent()) is not None:
+    if (
+        who.agent is None
+        and openai_agents.MODULE in sys.modules
+        and (agent := openai_agents.current_agent()) is not None
+    ):
         return Attribution(agent, who.operation, who.user, who.session, who.tags)
     return who
 

@@ -14,7 +14,7 @@ from openai_meter.metering.sinks import Feed
 if TYPE_CHECKING:
     from openai_meter.ledger import Ledger
     from openai_meter.metering.sinks import Sink
-    from openai_meter.pricing.loading import Tariff
+    from openai_meter.pricing.loading import PriceLoader
     from openai_meter.reports.model_stats import ModelStats
 
 __all__ = ["Kept", "opened"]
@@ -59,7 +59,7 @@ class Kept:
 
     _feed: Feed | None = None
     _ledger: Ledger | None = None
-    _tariff: Tariff
+    _price_loader: PriceLoader
 
     if TYPE_CHECKING:
 
@@ -83,7 +83,7 @@ class Kept:
         """
         if ledger is not self._ledger:
             if ledger.durable:
-                self._tariff.load()
+                self._price_loader.load()
             self._own_feed().change(self._ledger, ledger)
             self._ledger = ledger
 
@@ -97,7 +97,9 @@ class Kept:
             self._feed.change(sink, None)
 
     def _own_feed(self) -> Feed:
-        feed: Feed = vars(self).setdefault("_feed", Feed(self._tariff, self.settle))  # of two threads, one makes it
+        feed: Feed = vars(self).setdefault(
+            "_feed", Feed(self._price_loader, self.settle)
+        )  # of two threads, one makes it
         return feed
 
     def stats(self, scope: Literal["process", "fleet"] = "process") -> dict[str, ModelStats]:

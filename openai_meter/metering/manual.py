@@ -21,7 +21,7 @@ from openai_meter.pricing.loading import prepare
 from openai_meter.reports.model_stats import ModelStats, stats_of, undated
 from openai_meter.usage.endpoints import Endpoint
 from openai_meter.usage.external import MANUAL
-from openai_meter.usage.responses import Reading, read_object
+from openai_meter.usage.responses import ResponseState, read_object
 
 if TYPE_CHECKING:
     from openai_meter.alerts import Alert
@@ -153,9 +153,9 @@ class Services(_Readings):
         if call.cost_status == "unpriced":
             prepare()
             row = Endpoint(call.endpoint, "", "", read_object)
-            reading = Reading()
-            reading.service_tier, reading.facts = call.service_tier, dict(call.price_facts)
-            pending = _Told(row, reading, call.provider, call.host or "", call.requested_model)
+            response = ResponseState()
+            response.service_tier, response.facts = call.service_tier, dict(call.price_facts)
+            pending = _Told(row, response, call.provider, call.host or "", call.requested_model)
             usage = None if call.usage == _UNKNOWN else call.usage
             cost, book = meter.price(usage, call.model, pending, call.started_at)
             call = call.charged(cost, book)
@@ -164,7 +164,7 @@ class Services(_Readings):
             listener.take(call)
         worker.start()
         if cost is not None:
-            meter.took(cost)
+            meter.note_cost(cost)
         return call
 
     def estimate_tokens(self, text: str) -> int:
@@ -243,7 +243,7 @@ class _Told(NamedTuple):
     """What the price of a call depends on that a program tells of."""
 
     row: Endpoint
-    reading: Reading
+    response: ResponseState
     provider: str
     host: str
     requested_model: str | None

@@ -1,7 +1,7 @@
 """The meter: what was counted, and how it is read and shown. ``Block`` is the same for a stretch of a program.
 
-The way of a call: an ``observe.Pending`` becomes a :class:`Call`, and every :class:`Readings` that listened when the
-call began takes it.
+The way of a call: a ``CallInFlight`` becomes a :class:`Call`. Every :class:`Readable` that listened when the call
+began takes it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from openai_meter.alerts import Threshold
-from openai_meter.alerts.dispatch import Alarms, Hooks, OnAlert, finish_webhooks
+from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, finish_webhooks
 from openai_meter.core import faults
 from openai_meter.core.background import worker
 from openai_meter.core.bounded import Bounded
@@ -27,7 +27,7 @@ from openai_meter.metering.ledger_link import Kept
 from openai_meter.metering.manual import Services
 from openai_meter.metering.open_calls import OpenCall, open_calls
 from openai_meter.metering.store import Store, Totals, Unpriced
-from openai_meter.pricing.loading import Tariff
+from openai_meter.pricing.loading import PriceLoader
 from openai_meter.reports.mixin import Reporting
 
 if TYPE_CHECKING:
@@ -36,25 +36,25 @@ if TYPE_CHECKING:
     from openai_meter.core.dimensions import Past
     from openai_meter.core.money import Number
     from openai_meter.pricing import Cost, CostLine, Deployment, Price, PriceBook
-    from openai_meter.pricing.loading import Pending
+    from openai_meter.pricing.loading import PriceContext
     from openai_meter.reports.advice import Recommendation
 
 Limits = Mapping[str, Any] | Sequence[Threshold] | bool | None
 
-__all__ = ["Block", "Limits", "Meter", "Readings", "finish", "start_over_in_child"]
+__all__ = ["Block", "Limits", "Meter", "Readable", "finish", "start_over_in_child"]
 
 _SEARCHED = 1_000
 """How far back a call is looked for by the API's id: whoever asks has just had the answer."""
 
 
-class Readings(Reporting):
+class Readable(Reporting):
     """What was counted, as it can be read: the part that a :class:`Meter` and a :class:`Block` share.
 
     Every reading is a snapshot, exact at its moment, and safe to take from any thread.
     """
 
-    def __init__(self, recent: int, alarms: Alarms | None = None) -> None:
-        self._store = Store(recent, alarms)
+    def __init__(self, recent: int, dispatcher: AlertDispatcher | None = None) -> None:
+        self._store = Store(recent, dispatcher)
         self.started_at = datetime.now(UTC)
         """Since when is counted, in UTC: the making, or the last :meth:`reset`."""
         _everyone.add(self)
@@ -166,7 +166,7 @@ class Readings(Reporting):
     @property
     def webhooks(self) -> tuple[Deliveries, ...]:
         """What became of the alerts for each webhook, in this process."""
-        return () if self._store.alarms is None else self._store.alarms.deliveries()
+        return () if self._store.dispatcher is None else self._store.dispatcher.deliveries()
 
     def recommendations(self) -> tuple[Recommendation, ...]:
         """What would save tokens or money, as the recent calls show, the largest saving first."""
@@ -200,7 +200,7 @@ class Readings(Reporting):
         self.started_at = datetime.now(UTC)
 
 
-class Meter(Services, Kept, Readings):
+class Meter(Services, Kept, Readable):
     """Counts calls; ``openai_meter.install()`` lets the process-wide one listen to every openai client.
 
     Args:
@@ -229,12 +229,12 @@ class Meter(Services, Kept, Readings):
         on_alert: OnAlert | None = None,
         webhook: Hooks = None,
     ) -> None:
-        super().__init__(_checked_recent(recent), Alarms(thresholds, on_alert, webhook))
+        super().__init__(_checked_recent(recent), AlertDispatcher(thresholds, on_alert, webhook))
         self._counted: Bounded[tuple[str, str], Usage | None] = Bounded(10_000)
         self._settings: dict[str, Any] = {"prices": prices, "models": models, "discount": discount}
-        self._tariff = Tariff(self._reprice)
+        self._price_loader = PriceLoader(self._reprice)
         if prices is not None or models is not None or discount != 0:
-            self._tariff.use(**self._settings)
+            self._price_loader.use(**self._settings)
 
     @property
     def meter(self) -> Meter:
@@ -253,21 +253,21 @@ class Meter(Services, Kept, Readings):
         """Changes settings of a meter at work; ``None`` leaves a setting as it is.
 
         Prices (``prices``, ``models``, ``discount``) hold for the calls from now on, and for those without a price.
-        Thresholds count from zero when they are changed.
+        ThresholdMonitor count from zero when they are changed.
 
         Raises:
             ConfigurationError: a value cannot be used; nothing is changed then.
         """
         checked = None if recent is None else _checked_recent(recent)
-        alarms = (self._store.alarms or Alarms(False)).changed(thresholds, on_alert, webhook)
+        dispatcher = (self._store.dispatcher or AlertDispatcher(False)).changed(thresholds, on_alert, webhook)
         given = {name: value for name, value in prices.items() if value is not None}
         if given:
             settings = {**self._settings, **given}
-            self._tariff.use(**settings)
+            self._price_loader.use(**settings)
             self._settings = settings
         if checked is not None:
             self._store.resize(checked)
-        self._store.alarms = alarms
+        self._store.dispatcher = dispatcher
         if given:
             self.reprice()
 
@@ -275,7 +275,7 @@ class Meter(Services, Kept, Readings):
         """Adds a finished call, and passes it on to the sinks. Never waits."""
         self._store.add(call)
         if self._feed is not None:
-            self._feed.took(call)
+            self._feed.record(call)
 
     def alike(self) -> Meter:
         """An empty meter of its own, with the same prices, models and discount, as many recent calls, and no limits."""
@@ -284,17 +284,17 @@ class Meter(Services, Kept, Readings):
     @property
     def prices(self) -> PriceBook:
         """The prices that calls are priced by; ``meter.prices.set(model, Price(...))`` changes one at work."""
-        return self._tariff.book
+        return self._price_loader.book
 
     def price(
-        self, usage: Usage | None, model: str | None, call: Pending, at: datetime
+        self, usage: Usage | None, model: str | None, call: PriceContext, at: datetime
     ) -> tuple[Cost, PriceBook | None]:
         """The cost of a call that ends now, and the prices it came from. Never raises, never waits."""
-        return self._tariff.price(usage, model, call, at)
+        return self._price_loader.price(usage, model, call, at)
 
-    def took(self, cost: Cost) -> None:
+    def note_cost(self, cost: Cost) -> None:
         """Hears that a call of this cost was recorded."""
-        self._tariff.took(cost)
+        self._price_loader.note_cost(cost)
 
     def reprice(self) -> int:
         """Prices again the calls without a full price (the latest ``recent`` of them), in all totals and blocks too.
@@ -304,14 +304,14 @@ class Meter(Services, Kept, Readings):
         Returns:
             How many calls of the meter have a price now.
         """
-        self._tariff.load()
+        self._price_loader.load()
         return self._reprice()
 
     def _reprice(self) -> int:
         for readings in list(_everyone):
             if readings is not self and readings.meter is self:
-                readings._store.reprice(self._tariff.again)  # noqa: SLF001 - a block of this meter
-        repriced = self._store.reprice(self._tariff.again)
+                readings._store.reprice(self._price_loader.again)  # noqa: SLF001 - a block of this meter
+        repriced = self._store.reprice(self._price_loader.again)
         if self._feed is not None:
             self._feed.pass_on()
         return repriced
@@ -332,7 +332,7 @@ class Meter(Services, Kept, Readings):
         """Does what had to wait (estimates, the price files), so that what is read next is final."""
         worker.drain()
         # A signal handler may have interrupted somebody who holds the sums that whoever prices is waiting for.
-        self._tariff.settle(patient=not any(one._store.held_here() for one in list(_everyone)))  # noqa: SLF001
+        self._price_loader.settle(patient=not any(one._store.held_here() for one in list(_everyone)))  # noqa: SLF001
 
     @property
     def faults(self) -> int:
@@ -357,10 +357,10 @@ class Meter(Services, Kept, Readings):
         self._counted.clear()
         if self._feed is not None:
             self._feed.start_over_in_child()
-        self._tariff.start_over_in_child()
+        self._price_loader.start_over_in_child()
 
 
-class Block(Readings, Scoped):
+class Block(Readable, Scoped):
     """The calls of a stretch of a program, with totals of its own; made by ``openai_meter.track()``.
 
     A context manager (``with`` and ``async with``) and a decorator (of plain functions, coroutine functions,
@@ -368,8 +368,10 @@ class Block(Readings, Scoped):
     a block and read after it still counts for it. Entering a block again goes on counting.
     """
 
-    def __init__(self, name: str | None, who: Attribution, meter: Meter, alarms: Alarms | None = None) -> None:
-        super().__init__(meter.recent, alarms)
+    def __init__(
+        self, name: str | None, who: Attribution, meter: Meter, dispatcher: AlertDispatcher | None = None
+    ) -> None:
+        super().__init__(meter.recent, dispatcher)
         self.name = name
         self._meter = meter
         self._who = who
@@ -394,7 +396,7 @@ def _checked_recent(recent: object) -> int:
 
 
 # All that counts in this process, for what happens to the whole process.
-_everyone: weakref.WeakSet[Readings] = weakref.WeakSet()
+_everyone: weakref.WeakSet[Readable] = weakref.WeakSet()
 
 
 def finish() -> None:

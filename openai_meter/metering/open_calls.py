@@ -34,9 +34,9 @@ def open_calls(readings: object) -> tuple[OpenCall, ...]:
     return tuple(
         OpenCall(
             endpoint=pending.row.name,
-            model=pending.reading.model or pending.requested_model,
+            model=pending.response.model or pending.requested_model,
             started_at=datetime.fromtimestamp(pending.started, UTC),
-            response_id=pending.reading.response_id,
+            response_id=pending.response.response_id,
             stream=pending.stream,
         )
         for pending in (*OPEN.values(), *WORK.values())

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from openai_meter.core import faults
-from openai_meter.pricing.loading import WAITING, Tariff
+from openai_meter.pricing.loading import WAITING, PriceLoader
 
 if TYPE_CHECKING:
     from openai_meter.core.call import Call
@@ -45,9 +45,9 @@ class Feed:
         settle: does what has to be done before the last call can be passed on.
     """
 
-    def __init__(self, tariff: Tariff, settle: Callable[[], None]) -> None:
+    def __init__(self, tariff: PriceLoader, settle: Callable[[], None]) -> None:
         self.sinks: tuple[Sink, ...] = ()
-        self._tariff = tariff
+        self._price_loader = tariff
         self._waiting: deque[Call] = deque()
         self._settle = settle
 
@@ -61,13 +61,13 @@ class Feed:
             sinks = (*sinks, new)
         self.sinks = sinks
 
-    def took(self, call: Call) -> None:
+    def record(self, call: Call) -> None:
         """Takes a call. ``worker.start()`` has to follow, where a thread may be started."""
         if call.cost_reason is not WAITING:
             self._put(call)
             return
         self._waiting.append(call)
-        if not self._tariff.reading:  # it came after all others had been priced
+        if not self._price_loader.reading:  # it came after all others had been priced
             self.pass_on()
 
     def _put(self, call: Call) -> None:
@@ -88,7 +88,7 @@ class Feed:
 
     def _priced(self, call: Call) -> Call:
         try:
-            return call if self._tariff.reading or self._tariff.failed else self._tariff.again(call)
+            return call if self._price_loader.reading or self._price_loader.failed else self._price_loader.again(call)
         except Exception as error:
             faults.caught(error, "pricing a call for the sinks")
             return call

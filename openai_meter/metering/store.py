@@ -13,8 +13,8 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from openai_meter.alerts import Thresholds
-from openai_meter.alerts.dispatch import Alarms
+from openai_meter.alerts import ThresholdMonitor
+from openai_meter.alerts.dispatch import AlertDispatcher
 from openai_meter.core import dimensions as groups
 from openai_meter.core import faults
 from openai_meter.core.call import Call
@@ -34,7 +34,7 @@ class Store:
         alarms: hear of each call once, in their order.
     """
 
-    def __init__(self, recent: int = 10_000, alarms: Alarms | None = None) -> None:
+    def __init__(self, recent: int = 10_000, dispatcher: AlertDispatcher | None = None) -> None:
         self._inbox: deque[Call] = deque()
         self._lock = threading.RLock()
         self._emptying = False
@@ -43,7 +43,7 @@ class Store:
         self._unpriced: deque[Call] = deque(maxlen=recent)
         self._reasons: dict[tuple[str, str], Unpriced] = {}
         self._pasts: weakref.WeakSet[Past] = weakref.WeakSet()
-        self.alarms = alarms
+        self.dispatcher = dispatcher
 
     def add(self, call: Call) -> None:
         """Adds a finished call. Never waits, and may be called from anywhere, a finalizer included."""
@@ -93,18 +93,18 @@ class Store:
         if call.cost_status in NOT_PRICED:
             self._unpriced.append(call)
             _note(self._reasons, call, 1)
-        if self.alarms is not None:
-            self.alarms.took(call)
+        if self.dispatcher is not None:
+            self.dispatcher.record(call)
 
     def catch_up(self) -> None:
         """Counts what has come in and was not counted yet."""
         with self._lock:
             self._empty_inbox()
 
-    def watched(self) -> Thresholds | None:
+    def watched(self) -> ThresholdMonitor | None:
         """The thresholds, when all that has come in is counted; ``None`` if there are none."""
         self.catch_up()
-        return None if self.alarms is None else self.alarms.watch
+        return None if self.dispatcher is None else self.dispatcher.watch
 
     def held_here(self) -> bool:
         """Whether this thread is in the middle of counting or reading, and is interrupted by what asks."""
@@ -158,10 +158,10 @@ class Store:
         if table is not self._table:  # a signal handler has reset the store meanwhile
             return 0
         self._table, self._reasons, self._unpriced, self._ring = repriced, reasons, left, ring
-        if self.alarms is not None:
+        if self.dispatcher is not None:
             for before in waiting:
                 if (again := changed.get(before.id)) is not None:
-                    self.alarms.repriced(before, again)
+                    self.dispatcher.repriced(before, again)
         return done
 
     def totals(self) -> Totals:
@@ -222,8 +222,8 @@ class Store:
             self._ring.clear()
             self._unpriced.clear()
             self._reasons.clear()
-            if self.alarms is not None:
-                self.alarms.watch.reset()
+            if self.dispatcher is not None:
+                self.dispatcher.watch.reset()
         return summed(before.sums.values()).totals()
 
     def resize(self, recent: int) -> None:
@@ -249,8 +249,8 @@ class Store:
         self._table = Table()
         for past in tuple(self._pasts):
             past.start_over()
-        if self.alarms is not None:
-            self.alarms.watch.reset()
+        if self.dispatcher is not None:
+            self.dispatcher.watch.reset()
 
 
 def _read(sums: Mapping[tuple[str, ...], Sum]) -> Mapping[tuple[str, ...], Totals]:

@@ -22,9 +22,9 @@ from openai_meter.usage.endpoints import ENDPOINTS, Endpoint
 
 if TYPE_CHECKING:
     from openai_meter.pricing import PriceBook
-    from openai_meter.usage.responses import Reading
+    from openai_meter.usage.responses import ResponseState
 
-__all__ = ["WAITING", "Tariff", "prepare"]
+__all__ = ["WAITING", "PriceLoader", "prepare"]
 
 _PLAIN = frozenset({"chat.completions", "completions", "responses", "responses.compact", "embeddings"})
 """Endpoints whose calls are priced by their tokens alone, if nothing rare is said of them."""
@@ -56,17 +56,17 @@ def prepare() -> None:
             _prepared = True
 
 
-class Pending(Protocol):
+class PriceContext(Protocol):
     """What a price depends on besides the usage and the model."""
 
     row: Endpoint
-    reading: Reading
+    response: ResponseState
     provider: str
     host: str
     requested_model: str | None
 
 
-class Tariff:
+class PriceLoader:
     """The prices of one meter, and the reading of their files.
 
     Args:
@@ -85,7 +85,7 @@ class Tariff:
         self._settling = threading.RLock()
         self._loader: threading.Thread | None = None
         self._held = False
-        _tariffs.add(self)
+        _loaders.add(self)
 
     @property
     def book(self) -> PriceBook:
@@ -151,16 +151,16 @@ class Tariff:
             self._waiting = False
 
     def price(
-        self, usage: Usage | None, model: str | None, call: Pending, at: datetime
+        self, usage: Usage | None, model: str | None, call: PriceContext, at: datetime
     ) -> tuple[Cost, PriceBook | None]:
         """The cost of a call that ends now, and the prices it came from; unpriced while the files are being read."""
         try:
             # What almost every call is: plain text, of a kind that has been priced on that day.
-            reading = call.reading
+            response = call.response
             if (
                 self._ready
                 and usage is not None
-                and not reading.facts
+                and not response.facts
                 and call.row.name in _PLAIN
                 and at.tzinfo is UTC
                 and not self._failed
@@ -168,7 +168,7 @@ class Tariff:
                 # The way that cost_of goes, without its frame and that of view().
                 state = self._book._state  # type: ignore[union-attr] # noqa: SLF001 - what is ready is there
                 plan = state.plans.get(
-                    (model, call.provider, call.host, reading.service_tier, at.toordinal(), call.requested_model)
+                    (model, call.provider, call.host, response.service_tier, at.toordinal(), call.requested_model)
                 )
                 if (
                     plan is not None
@@ -183,10 +183,10 @@ class Tariff:
             return Cost(None, "unpriced", "a fault inside openai_meter"), None
 
     def _price(
-        self, usage: Usage | None, model: str | None, call: Pending, at: datetime
+        self, usage: Usage | None, model: str | None, call: PriceContext, at: datetime
     ) -> tuple[Cost, PriceBook | None]:
-        name, reading = call.row.name, call.reading
-        facts = reading.facts
+        name, response = call.row.name, call.response
+        facts = response.facts
         if name in _FREE:
             return Cost(0, "free"), None
         if usage is None and facts.get("status") == "error":
@@ -199,12 +199,12 @@ class Tariff:
         book = (self._book or self.book).view()
         if usage is not None and not facts and name in _PLAIN:
             return book.cost_of(
-                usage, model, call.provider, call.host, reading.service_tier, at, call.requested_model
+                usage, model, call.provider, call.host, response.service_tier, at, call.requested_model
             ), book
         from openai_meter.pricing import Billable  # noqa: PLC0415
 
         return book.cost(Billable(
-            usage, model, call.requested_model, name, call.provider, call.host, reading.service_tier,
+            usage, model, call.requested_model, name, call.provider, call.host, response.service_tier,
             at, window=facts.get("window"), details=facts,
         )), book  # fmt: skip
 
@@ -213,7 +213,7 @@ class Tariff:
         book = self.book.view()
         return call.charged(book.cost(book.billable_of(call)), book)
 
-    def took(self, cost: Cost) -> None:
+    def note_cost(self, cost: Cost) -> None:
         """Hears that a call was recorded: one that had to wait may come after all others have been priced."""
         if cost.reason is WAITING:
             self._waiting = True
@@ -243,14 +243,14 @@ class Tariff:
             self._book.start_over_in_child()
 
 
-_tariffs: weakref.WeakSet[Tariff] = weakref.WeakSet()
-_forking: list[Tariff] = []
+_loaders: weakref.WeakSet[PriceLoader] = weakref.WeakSet()
+_forking: list[PriceLoader] = []
 
 
 def _before_fork() -> None:
     global _preparing_held  # noqa: PLW0603 - forks come one at a time
     _preparing_held = _preparing.acquire(timeout=_PATIENCE)
-    _forking[:] = list(_tariffs)
+    _forking[:] = list(_loaders)
     for tariff in _forking:
         tariff.before_fork()
 

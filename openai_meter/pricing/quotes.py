@@ -13,7 +13,7 @@ from openai_meter.core.money import Cost
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
 from openai_meter.usage.endpoints import ENDPOINTS
-from openai_meter.usage.estimation import encodings as vocabulary
+from openai_meter.usage.estimation import encodings
 from openai_meter.usage.estimation.calls import INPUTS, estimate_call
 from openai_meter.usage.estimation.counter import Counter
 from openai_meter.usage.estimation.families import traits
@@ -98,17 +98,17 @@ def estimate(
     return _quote(estimate_call(name, body, None, asked, wait=True), asked, name, body, prices)
 
 
-def warm(*, allow_download: bool = False) -> tuple[vocabulary.Status, ...]:
+def warm(*, allow_download: bool = False) -> tuple[encodings.Status, ...]:
     """Loads the vocabularies now, instead of beside the first call that needs one, and says what was found.
 
     With ``allow_download``, one that is not on this machine is fetched from OpenAI's server. Waits. Thread-safe.
     """
-    return vocabulary.warm(allow_download=allow_download)
+    return encodings.warm(allow_download=allow_download)
 
 
 def _estimate_text(text: str, model: str | None) -> Estimate:
     kind = traits(model)
-    encoding = vocabulary.load(kind.encoding)
+    encoding = encodings.load(kind.encoding)
     counter = Counter(encoding, kind.encoding)
     tokens = counter.tok(text)
     return Estimate(Usage(input_tokens=tokens), "chars" if encoding is None else "tiktoken", (), counter.sampled)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
-    from openai_meter.reports.report import Readable, Report
+    from openai_meter.reports.report import Report, ReportSource
 
 __all__ = ["Reporting"]
 
 
 class Reporting:
-    """The part of ``Readings`` that shows. Every report is of one moment, and may be made in any thread."""
+    """The part of ``Readable`` that shows. Every report is of one moment, and may be made in any thread."""
 
     def summary(self, *, lang: str | None = None) -> str:
         """One line: calls, tokens, cost, errors. For logs and prompts.
@@ -41,7 +41,7 @@ class Reporting:
         """
         from openai_meter.reports import report as values  # noqa: PLC0415
 
-        return values.make(cast("Readable", self), by, lang)
+        return values.make(cast("ReportSource", self), by, lang)
 
     def print_summary(
         self,

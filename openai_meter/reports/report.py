@@ -11,10 +11,10 @@ from typing import Any, Protocol, TextIO
 from openai_meter.core.totals import Totals, Unpriced
 from openai_meter.reports.data import PERIODS, REPORTS, ReportData, Row, arranged, dimensions
 
-__all__ = ["PERIODS", "REPORTS", "Readable", "Report", "Row", "arranged", "dimensions", "make"]
+__all__ = ["PERIODS", "REPORTS", "Report", "ReportSource", "Row", "arranged", "dimensions", "make"]
 
 
-class Readable(Protocol):
+class ReportSource(Protocol):
     """What a report is made of: a meter or a block."""
 
     started_at: datetime
@@ -93,7 +93,7 @@ class Report(ReportData):
         return {"text/plain": self.render().strip("\n"), "text/html": html.as_html(self, language())}
 
 
-def make(readings: Readable, by: str | Iterable[str] = "model", lang: str | None = None) -> Report:
+def make(readings: ReportSource, by: str | Iterable[str] = "model", lang: str | None = None) -> Report:
     """The report on what a meter or a block has counted until now.
 
     Args:

@@ -20,8 +20,7 @@ from starlette.routing import Route
 from openai_meter.core import faults
 from openai_meter.core.locale import Messages, language, languages
 from openai_meter.errors import ConfigurationError, LedgerError, MissingExtraError
-from openai_meter.server import dashboard, events, openapi
-from openai_meter.server import handlers as answers
+from openai_meter.server import dashboard, events, handlers, openapi
 from openai_meter.server.cache import Fresh
 from openai_meter.server.errors import CODES, RequestError
 from openai_meter.server.handlers import Inquiry
@@ -58,14 +57,14 @@ _UNTIL = text("until", "Until when, as `since`; a date is included. Until now by
 _BY = text("by", "What to group by: `day`, `model`, `agent`, `tag:NAME`, ...; several with commas.", "model")
 
 ROUTES: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/api/stats", "The stats of every model.", answers.stats, (LANG,), "Stats"),
-    Endpoint("POST", "/api/stats/reset", "Sets the meter to zero.", answers.reset, (LANG,), "Reset", errors=(409,)),
+    Endpoint("GET", "/api/stats", "The stats of every model.", handlers.stats, (LANG,), "Stats"),
+    Endpoint("POST", "/api/stats/reset", "Sets the meter to zero.", handlers.reset, (LANG,), "Reset", errors=(409,)),
     Endpoint(
-        "GET", "/api/overview", "All that the dashboard shows at a glance.", answers.overview,
+        "GET", "/api/overview", "All that the dashboard shows at a glance.", handlers.overview,
         (PERIOD, GROUP, ZONE, LANG), "Overview",
     ),
     Endpoint(
-        "GET", "/api/calls", "Calls, the latest first.", answers.calls,
+        "GET", "/api/calls", "Calls, the latest first.", handlers.calls,
         (
             number("limit", "Calls of a page.", 1, 500, 50),
             text("cursor", "The `next` of the page before.", read=cursor),
@@ -73,21 +72,21 @@ ROUTES: tuple[Endpoint, ...] = (
         ),
         "Calls",
     ),
-    Endpoint("GET", "/api/explain/{id}", "The bill of one call.", answers.explain, (LANG,), "Bill", errors=(404,)),
-    Endpoint("GET", "/api/alerts", "The thresholds that are exceeded.", answers.alerts, (LANG,), "Alerts"),
-    Endpoint("GET", "/api/live", "What happens at this moment.", answers.live, (GROUP, _WINDOW), "Live"),
+    Endpoint("GET", "/api/explain/{id}", "The bill of one call.", handlers.explain, (LANG,), "Bill", errors=(404,)),
+    Endpoint("GET", "/api/alerts", "The thresholds that are exceeded.", handlers.alerts, (LANG,), "Alerts"),
+    Endpoint("GET", "/api/live", "What happens at this moment.", handlers.live, (GROUP, _WINDOW), "Live"),
     Endpoint(
-        "GET", "/api/report", "A report on a period.", answers.report,
+        "GET", "/api/report", "A report on a period.", handlers.report,
         (_BY, _SINCE, _UNTIL, ZONE, _FORMAT, *FILTERS, LANG), "Report",
         ("application/json", "text/csv", "text/markdown", "text/plain"),
     ),
-    Endpoint("GET", "/metrics", "The figures for Prometheus.", answers.metrics, types=("text/plain",)),
-    Endpoint("GET", "/healthz", "Whether the server answers.", answers.health, schema="Health"),
+    Endpoint("GET", "/metrics", "The figures for Prometheus.", handlers.metrics, types=("text/plain",)),
+    Endpoint("GET", "/healthz", "Whether the server answers.", handlers.health, schema="Health"),
 )  # fmt: skip
 """All routes that answer at once. ``/api/events`` (``events.py``), ``/openapi.json`` and the dashboard come beside."""
 
 EVENTS = Endpoint(
-    "GET", "/api/events", "What happens, as it happens (server-sent events): `live` and `reset`.", answers.live,
+    "GET", "/api/events", "What happens, as it happens (server-sent events): `live` and `reset`.", handlers.live,
     (GROUP, _WINDOW), types=("text/event-stream",),
 )  # fmt: skip
 
@@ -175,9 +174,9 @@ def _source(meter: Meter | None, ledger: Ledger | str | None) -> Source:
 
 def _process_wide() -> Meter:
     from openai_meter.api import get_meter  # noqa: PLC0415
-    from openai_meter.instrumentation.http import seam  # noqa: PLC0415
+    from openai_meter.instrumentation.listening import listening  # noqa: PLC0415
 
-    return seam.installed or get_meter()
+    return listening.installed or get_meter()
 
 
 def _ledger(ledger: Ledger | str | None) -> Ledger | None:

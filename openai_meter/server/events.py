@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from openai_meter.core import faults
 from openai_meter.errors import MeterError
-from openai_meter.server import handlers as answers
+from openai_meter.server import handlers
 from openai_meter.server.errors import RequestError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ _TOO_MANY = RequestError(503, f"{LISTENERS} listen already", "Ask /api/live from
 
 async def _look(asked: Inquiry) -> dict[str, Any] | RequestError:
     try:
-        return await run_in_threadpool(answers.pulse, asked)
+        return await run_in_threadpool(handlers.pulse, asked)
     except RequestError as error:
         return error
     except MeterError as error:  # the ledger is away: it may come back

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, tzinfo
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from openai_meter.core import dimensions as groups
+from openai_meter.core import dimensions
 from openai_meter.core.money import Amount
 from openai_meter.server.recent_calls import Asked
 from openai_meter.server.time_windows import Window, label, starts, window_of
@@ -21,7 +21,7 @@ _SHOWN = 8
 """Groups of a series; the rest is one more."""
 _YOUNG = timedelta(hours=3)
 """A series that is no longer than this is shown by minutes."""
-_NOBODY = frozenset({groups.UNATTRIBUTED, groups.UNKNOWN_MODEL, groups.NO_BLOCK})
+_NOBODY = frozenset({dimensions.UNATTRIBUTED, dimensions.UNKNOWN_MODEL, dimensions.NO_BLOCK})
 _PICO = 1_000_000_000_000
 
 

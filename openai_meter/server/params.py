@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, get_args
 from urllib.parse import parse_qsl
 
-from openai_meter.core import dimensions as groups
+from openai_meter.core import dimensions
 from openai_meter.core.call import Status
 from openai_meter.core.locale import languages
 from openai_meter.errors import ConfigurationError
@@ -26,7 +26,7 @@ QUERY = 4_096
 """Bytes of a query string at most."""
 _FIELDS = 64
 _TEXT = 1_000
-_NOBODY = frozenset({"", groups.UNATTRIBUTED, groups.UNKNOWN_MODEL, groups.NO_BLOCK})
+_NOBODY = frozenset({"", dimensions.UNATTRIBUTED, dimensions.UNKNOWN_MODEL, dimensions.NO_BLOCK})
 
 
 class Param(NamedTuple):
@@ -98,13 +98,13 @@ def _zone(said: str) -> Any:
 
 
 LANG = choice("lang", "The language of sentences; by default that of `Accept-Language`.", languages(), None)
-GROUP = choice("group", "What to group by.", groups.DIMENSIONS, "model")
+GROUP = choice("group", "What to group by.", dimensions.DIMENSIONS, "model")
 PERIOD = choice("period", "Which period, up to now.", tuple(PERIODS), "7d")
 ZONE = text("timezone", "Whose days: a name such as `Europe/Paris`; UTC by default.", read=_zone)
 FILTERS: tuple[Param, ...] = (
     *(
         text(name, f"Only calls of this {name}; several are alternatives, empty is nobody.", many=True, read=_somebody)
-        for name in groups.DIMENSIONS
+        for name in dimensions.DIMENSIONS
         if name != "tag"
     ),
     text("tag", "Only calls with this tag, as `NAME=VALUE`.", many=True, read=_tag),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from openai_meter.core import dimensions as groups
+from openai_meter.core import dimensions
 from openai_meter.core.totals import NOTHING, Sum
 from openai_meter.reports.model_stats import undated
 from openai_meter.server.time_windows import label
@@ -87,8 +87,8 @@ def page(
 def _namer(name: str, zone: tzinfo) -> Callable[[Call], str]:
     if name in TIMES:
         return partial(_time, name, zone)
-    (of_key,) = groups.checked((name,))
-    return lambda call: of_key(groups.combination(call))
+    (of_key,) = dimensions.checked((name,))
+    return lambda call: of_key(dimensions.combination(call))
 
 
 def _time(name: str, zone: tzinfo, call: Call) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 from openai_meter.core.totals import NOTHING, Totals, summed
 from openai_meter.metering import pulse
 from openai_meter.reports.model_stats import ModelStats
-from openai_meter.server import recent_calls as recent
+from openai_meter.server import recent_calls
 from openai_meter.server.recent_calls import Asked, Filters, Place
 from openai_meter.server.time_windows import Step
 
@@ -255,11 +255,11 @@ class MeterSource:
         """A report on a period; on all that the meter knows, if nothing narrows it down."""
         if history := self._history():
             return history.report(by, asked, filters, lang)
-        if not filters and asked[:2] == (None, None) and recent.TIMES.isdisjoint(by):
+        if not filters and asked[:2] == (None, None) and recent_calls.TIMES.isdisjoint(by):
             return self.meter.report(by, lang=lang)
         from openai_meter.reports import report as values  # noqa: PLC0415 - not before a report is asked for
 
-        sums = recent.sums(self.meter.calls, by, asked, filters)
+        sums = recent_calls.sums(self.meter.calls, by, asked, filters)
         return values.Report(
             dimensions=by,
             rows=values.arranged({key: one.totals() for key, one in sums.items()}, by),
@@ -279,7 +279,7 @@ class MeterSource:
         from openai_meter.reports import report as values  # noqa: PLC0415 - not before a report is asked for
 
         calls = self.meter.calls
-        sums = recent.sums(calls, (group,), asked, {})
+        sums = recent_calls.sums(calls, (group,), asked, {})
         ordered = values.arranged({key: one.totals() for key, one in sums.items()}, (group,))
         whole = summed(sums.values()).totals()
         return Sums(whole, {row.key[0]: row.totals for row in ordered}, self._forgot(calls, asked))
@@ -288,7 +288,7 @@ class MeterSource:
         """The totals of a period by the names of its steps and a dimension; without what the meter has forgotten."""
         if history := self._history():
             return history.series(group, step, asked)
-        sums = recent.sums(self.meter.calls, (step, group), asked, {})
+        sums = recent_calls.sums(self.meter.calls, (step, group), asked, {})
         return {(key[0], key[1]): one.totals() for key, one in sums.items()}
 
     def partial(self, asked: Asked) -> bool:
@@ -307,7 +307,7 @@ class MeterSource:
         """The latest calls before a place: of the ledger, else of the recent ones."""
         if history := self._history():
             return history.page(limit, before, filters, statuses)
-        return Page(*recent.page(self.meter.calls, limit, before, filters, frozenset(statuses)))
+        return Page(*recent_calls.page(self.meter.calls, limit, before, filters, frozenset(statuses)))
 
     def find(self, call_id: str) -> tuple[Call, PriceBook] | None:
         """A call, and the prices that it was priced by."""

@@ -26,11 +26,10 @@ from typing import TYPE_CHECKING, Any
 from openai_meter import tracker
 from openai_meter.api import get_meter
 from openai_meter.errors import ConfigurationError
-from openai_meter.instrumentation.http import seam
-from openai_meter.metering import manual as services
+from openai_meter.instrumentation.listening import listening
+from openai_meter.metering import call_in_flight, manual
 from openai_meter.metering import meter as meters
-from openai_meter.metering import pending as observe
-from openai_meter.reports import report as values
+from openai_meter.reports import report
 from openai_meter.testing.capture import Capture, capture
 from openai_meter.testing.fake_api.in_process import FakeAPI, fake_async_client, fake_client
 from openai_meter.testing.fake_api.loopback import Answer, Request
@@ -80,8 +79,8 @@ class _Time:
 
 
 # Where the meter asks what time it is, and by which of its names. To add a place, add it here.
-_TIMES: tuple[ModuleType, ...] = (observe, services)
-_DATETIMES: tuple[ModuleType, ...] = (meters, values, tracker)
+_TIMES: tuple[ModuleType, ...] = (call_in_flight, manual)
+_DATETIMES: tuple[ModuleType, ...] = (meters, report, tracker)
 
 
 @contextmanager
@@ -138,9 +137,9 @@ def fixed_prices(prices: Mapping[str, Price], meter: Meter | None = None) -> Ite
     from openai_meter.pricing import PriceBook  # noqa: PLC0415 - the fixed clock does not need them
 
     book = PriceBook.only(prices)
-    chosen = meter or seam.installed or get_meter()
+    chosen = meter or listening.installed or get_meter()
     chosen.settle()  # what has ended so far has the prices of before
-    tariff = chosen._tariff  # noqa: SLF001 - there is no other way in, and none is wanted but for tests
+    tariff = chosen._price_loader  # noqa: SLF001 - there is no other way in, and none is wanted but for tests
     with ExitStack() as undo:
         _put(undo, chosen, "_settings", chosen._settings)  # noqa: SLF001
         _put(undo, tariff, "_failed", value=False)

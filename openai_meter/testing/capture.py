@@ -8,15 +8,15 @@ from typing import Self, overload
 
 from openai_meter.api import get_meter
 from openai_meter.core.call import Call
-from openai_meter.instrumentation.http import seam
-from openai_meter.metering.meter import Meter, Readings
+from openai_meter.instrumentation.listening import listening
+from openai_meter.metering.meter import Meter, Readable
 
 __all__ = ["Capture", "capture"]
 
 _RECENT = 100_000
 
 
-class Capture(Readings):
+class Capture(Readable):
     """The calls that begin in a stretch of code: a sequence of ``Call`` with all readings of a meter; see `capture`.
 
     ``calls[0]``, ``len(calls)`` and loops see the calls that have ended, in the order of their ends; as a meter has
@@ -35,30 +35,30 @@ class Capture(Readings):
 
     def start(self) -> None:
         """Begins to listen, or goes on; harmless if it listens already."""
-        with seam.lock:
+        with listening.lock:
             if not self.listening:
-                seam.captures = (*seam.captures, self)
-                seam.settle()
+                listening.captures = (*listening.captures, self)
+                listening.settle()
 
     def stop(self) -> None:
         """Stops listening; calls that are open count when they end. Harmless if it does not listen."""
-        with seam.lock:
+        with listening.lock:
             if self.listening:
-                seam.captures = tuple(one for one in seam.captures if one is not self)
-                seam.settle()
+                listening.captures = tuple(one for one in listening.captures if one is not self)
+                listening.settle()
 
     def hand_over(self) -> Capture:
         """A new capture that hears in place of this one from now on: each call is heard by one of the two."""
         fresh = Capture(self._meter)
-        with seam.lock:
-            seam.captures = tuple(fresh if one is self else one for one in seam.captures)
-            seam.settle()
+        with listening.lock:
+            listening.captures = tuple(fresh if one is self else one for one in listening.captures)
+            listening.settle()
         return fresh
 
     @property
     def listening(self) -> bool:
         """Whether calls that begin now are heard."""
-        return any(one is self for one in seam.captures)
+        return any(one is self for one in listening.captures)
 
     def __enter__(self) -> Self:
         self.start()
@@ -98,8 +98,8 @@ class Capture(Readings):
 def capture() -> Capture:
     """Makes a block that gives the calls made in it: ``with`` (or ``async with``) ``capture() as calls:``.
 
-    Heard are all clients, threads and tasks of the process, whether the meter is installed or not; a stream that is
-    opened in the block and read after it counts. An installed meter goes on counting the same calls, and everything
-    is as before when the block is left. Prices are those of the installed meter. Captures may be nested.
+    It captures the calls of all clients, threads and tasks of the process, whether the meter is installed or not. A
+    stream that is opened in the block and read after it counts. An installed meter goes on counting the same calls.
+    Leaving the block restores everything. Prices are those of the installed meter. Captures may be nested.
     """
-    return Capture(seam.installed or get_meter())
+    return Capture(listening.installed or get_meter())

@@ -14,7 +14,7 @@ from openai_meter.core.usage import read_usage
 
 if TYPE_CHECKING:
     from openai_meter.usage.endpoints import Endpoint
-    from openai_meter.usage.responses import Reading
+    from openai_meter.usage.responses import ResponseState
 
 __all__ = ["Body", "body_reader", "read_text"]
 
@@ -26,16 +26,16 @@ _LINE = 16 * 1024 * 1024
 """An event larger than this is passed over."""
 
 
-class Pending(Protocol):
+class AnsweredCall(Protocol):
     """The call that an answer belongs to."""
 
     row: Endpoint
-    reading: Reading
+    response: ResponseState
 
-    def saw(self, answer: object) -> None:
+    def read_response(self, answer: object) -> None:
         """Reads a whole answer."""
 
-    def event(self, item: Any) -> None:
+    def read_event(self, item: Any) -> None:
         """Reads one event of a stream."""
 
 
@@ -49,7 +49,7 @@ class Body(Protocol):
         """Reads what is left; called once, when the body is whole or will not go on."""
 
 
-def body_reader(pending: Pending, content_type: str) -> Body | None:
+def body_reader(pending: AnsweredCall, content_type: str) -> Body | None:
     """The reader for a body of this type, or ``None`` if nothing can be read from it (audio, video, pictures)."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind.startswith(("audio/", "video/", "image/")):
@@ -59,7 +59,7 @@ def body_reader(pending: Pending, content_type: str) -> Body | None:
     return _Document(pending) if kind.endswith("json") else _Unnamed(pending)
 
 
-def read_text(pending: Pending, text: str) -> None:
+def read_text(pending: AnsweredCall, text: str) -> None:
     """Reads an answer that the SDK gave to the program as text, because its type was not what it expected."""
     reader = _Unnamed(pending)
     reader.feed(text.encode())
@@ -69,7 +69,7 @@ def read_text(pending: Pending, text: str) -> None:
 class _Unnamed:
     """A body that does not say what it is, or says something else: its first bytes tell."""
 
-    def __init__(self, pending: Pending) -> None:
+    def __init__(self, pending: AnsweredCall) -> None:
         self._pending = pending
         self._start = b""
         self._reader: Body | None = None
@@ -158,7 +158,7 @@ def _fields_at_ends(head: bytes, tail: bytes) -> Mapping[str, Any]:
 class _Document:
     """A body that is one JSON document."""
 
-    def __init__(self, pending: Pending) -> None:
+    def __init__(self, pending: AnsweredCall) -> None:
         self._pending = pending
         self._gathered = _Gathered()
 
@@ -168,7 +168,7 @@ class _Document:
     def end(self) -> None:
         fields = self._gathered.fields()
         if fields or self._gathered.truncated:
-            self._pending.saw(fields)
+            self._pending.read_response(fields)
 
 
 # Parsing every event of a stream that the program reads as bytes would cost more than reading it. What matters stands
@@ -182,7 +182,7 @@ _MATTERS = re.compile(
 class _Events:
     """A body that is a stream of server-sent events."""
 
-    def __init__(self, pending: Pending) -> None:
+    def __init__(self, pending: AnsweredCall) -> None:
         self._pending = pending
         self._partial = bytearray()
         self._skipping = False
@@ -227,7 +227,7 @@ class _Events:
             return
         if not (self._first or name.startswith(b"thread.run") or _MATTERS.search(data)):
             if data[:1] == b"{":  # not [DONE]
-                self._pending.reading.heard.raw(data)
+                self._pending.response.transcript.raw(data)
             return
         try:
             event = json.loads(data)
@@ -237,4 +237,4 @@ class _Events:
             self._first = False
             # The events of assistants say what they are beside the data, as the SDK hands them on.
             named = name.startswith(b"thread.")
-            self._pending.event({"event": name.decode(errors="replace"), "data": event} if named else event)
+            self._pending.read_event({"event": name.decode(errors="replace"), "data": event} if named else event)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from openai_meter.core.usage import count
 from openai_meter.usage.responses import (
     Fields,
-    Reading,
+    ResponseState,
     fold_choices,
     fold_image,
     fold_run,
@@ -45,17 +45,17 @@ __all__ = ["ENDPOINTS", "LASTING", "Endpoint", "find"]
 Role = Literal["call", "start", "poll", "cancel"]
 
 
-def _always(_: Reading) -> bool:
+def _always(_: ResponseState) -> bool:
     return True
 
 
-def _never(_: Reading) -> bool:
+def _never(_: ResponseState) -> bool:
     return False
 
 
-def _was_background(reading: Reading) -> bool:
+def _was_background(response: ResponseState) -> bool:
     # A stored response can be read again at any time; only background ones were not paid for by their POST.
-    return reading.background
+    return response.background
 
 
 class Endpoint(NamedTuple):
@@ -66,17 +66,17 @@ class Endpoint(NamedTuple):
     method: str
     path: str
     """The path below the API's base URL, with ``{}`` for an id."""
-    read: Callable[[Reading, Fields], None]
+    read: Callable[[ResponseState, Fields], None]
     """How a whole answer is read."""
-    fold: Callable[[Reading, Any], bool | None] | None = None
+    fold: Callable[[ResponseState, Any], bool | None] | None = None
     """How one event of a stream is read, if the endpoint streams. ``True`` is said of an SDK's
     object that brings a piece of text and no usage."""
     role: Role = "call"
     """``call``: each request is a record. ``start``: begins work on the server, which is a record when it is first seen
     finished. ``poll``: looks at such work. ``cancel``: ends it."""
-    adopt: Callable[[Reading], bool] = _never
+    adopt: Callable[[ResponseState], bool] = _never
     """Whether finished work that was begun elsewhere counts for whoever polls it."""
-    request: Callable[[Reading, Fields], None] | None = None
+    request: Callable[[ResponseState, Fields], None] | None = None
     """How the request's body is read, where the answer does not tell all (characters of speech, number of images)."""
     free: bool = False
     """Whether the call is recorded but costs nothing and has no tokens to know (moderations)."""
@@ -88,14 +88,14 @@ class Endpoint(NamedTuple):
     """Whether a stream has its usage only where the request asks for it (``stream_options.include_usage``)."""
 
 
-def _drawn(reading: Reading, body: Fields) -> None:
-    reading.images_asked = count(body.get("n")) or 1
+def _drawn(response: ResponseState, body: Fields) -> None:
+    response.images_asked = count(body.get("n")) or 1
 
 
-def _spoken(reading: Reading, body: Fields) -> None:
+def _spoken(response: ResponseState, body: Fields) -> None:
     text = body.get("input")
     if isinstance(text, str) and text:
-        reading.extra = {**reading.extra, "characters": len(text)}
+        response.extra = {**response.extra, "characters": len(text)}
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from openai_meter.core import faults
 from openai_meter.core.usage import Usage, fields_of
 from openai_meter.usage.endpoints import ENDPOINTS, Endpoint
-from openai_meter.usage.responses import Reading, read_object
+from openai_meter.usage.responses import ResponseState, read_object
 
 __all__ = ["MANUAL", "Handed", "read_handed"]
 
@@ -52,7 +52,7 @@ class Handed(NamedTuple):
     endpoint: str
     created: int | float | None
     """When the API says that it made the answer, in Unix seconds."""
-    reading: Reading
+    response: ResponseState
     usage: Usage | None
 
 
@@ -60,17 +60,17 @@ def read_handed(answer: object) -> Handed:
     """What an answer says, which may be nothing. Never raises, and leaves what is still to come over the network."""
     said: Mapping[str, Any] = {}
     row = _OTHER
-    reading = Reading()
+    response = ResponseState()
     try:
         said = _said(answer)
         row = _row(said)
-        row.read(reading, said)
-        usage = reading.total()
+        row.read(response, said)
+        usage = response.total()
     except Exception as error:
         faults.caught(error, "reading a response that was handed over")
-        reading, usage = Reading(), None
+        response, usage = ResponseState(), None
     created = said.get("created") or said.get("created_at")
-    return Handed(row.name, created if isinstance(created, int | float) else None, reading, usage)
+    return Handed(row.name, created if isinstance(created, int | float) else None, response, usage)
 
 
 def _said(answer: object) -> Mapping[str, Any]:

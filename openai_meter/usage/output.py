@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from openai_meter.core.usage import fields_of
 
-__all__ = ["Spoken", "spoken_of_answer"]
+__all__ = ["Output", "output_of_answer"]
 
 
-class Spoken(NamedTuple):
+class Output(NamedTuple):
     """One choice of a chat completion or completion, or one item of a response's output."""
 
     text: str = ""
@@ -32,7 +32,7 @@ class Spoken(NamedTuple):
     """Whether it is the model's reasoning, seen or not; ``None`` where the answer does not tell (chat completions)."""
 
 
-def spoken_of_answer(endpoint: str, answer: Mapping[str, Any]) -> tuple[Spoken, ...]:
+def output_of_answer(endpoint: str, answer: Mapping[str, Any]) -> tuple[Output, ...]:
     """What a whole answer says; empty where the endpoint's answers have no text.
 
     ``answer`` are the fields of an SDK object or of a dict (:func:`openai_meter.core.usage.fields_of`). Never raises;
@@ -46,22 +46,22 @@ def spoken_of_answer(endpoint: str, answer: Mapping[str, Any]) -> tuple[Spoken, 
         return ()
     reason = fields_of(answer.get("incomplete_details")).get("reason")
     cut = "length" if reason == "max_output_tokens" else _text(reason) or None
-    return tuple(spoken_item(item, cut) for item in output)
+    return tuple(output_item(item, cut) for item in output)
 
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _spoken_choice(choice: object) -> Spoken:
+def _spoken_choice(choice: object) -> Output:
     said = fields_of(choice)
     stopped = _text(said.get("finish_reason")) or None
     if "message" not in said:
-        return Spoken(_text(said.get("text")), stopped=stopped)
+        return Output(_text(said.get("text")), stopped=stopped)
     message = fields_of(said["message"])
     text = _text(message.get("content")) or _text(fields_of(message.get("audio")).get("transcript"))
     reasoning = _text(message.get("reasoning_content")) or _text(message.get("reasoning"))
-    return Spoken(text, _text(message.get("refusal")), reasoning, tuple(_calls(message)), stopped=stopped)
+    return Output(text, _text(message.get("refusal")), reasoning, tuple(_calls(message)), stopped=stopped)
 
 
 def _calls(message: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -93,7 +93,7 @@ _WRITTEN = {
 }
 
 
-def spoken_item(item: object, cut: str | None = None) -> Spoken:
+def output_item(item: object, cut: str | None = None) -> Output:
     """What one item of a response's output says; ``cut`` is why the response ended early, if it did."""
     said = fields_of(item)
     # A tuple, not a set: the status may be anything, also what has no hash.
@@ -104,15 +104,15 @@ def spoken_item(item: object, cut: str | None = None) -> Spoken:
         parts = [fields_of(part) for part in _list(said.get("content"))]
         texts = "".join(_text(part.get("text")) for part in parts)
         refusal = "".join(_text(part.get("refusal")) for part in parts)
-        return Spoken(texts, refusal, done=done, stopped=stopped, reasoned=False)
+        return Output(texts, refusal, done=done, stopped=stopped, reasoned=False)
     if kind == "reasoning":
         # A summary is not what was billed; the words themselves come only from open models.
         texts = "".join(_text(fields_of(part).get("text")) for part in _list(said.get("content")))
-        return Spoken(reasoning=texts, done=done, stopped=stopped, reasoned=True)
+        return Output(reasoning=texts, done=done, stopped=stopped, reasoned=True)
     if (field := _WRITTEN.get(kind)) is None:
-        return Spoken(done=done, stopped=stopped, reasoned=False)
+        return Output(done=done, stopped=stopped, reasoned=False)
     call = _text(said.get("name")) or kind.removesuffix("_call"), _words(said.get(field))
-    return Spoken(calls=(call,), done=done, stopped=stopped, reasoned=False)
+    return Output(calls=(call,), done=done, stopped=stopped, reasoned=False)
 
 
 def _list(value: object) -> list[Any] | tuple[Any, ...]:

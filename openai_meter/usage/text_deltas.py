@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from openai_meter.usage.responses import Reading, fold_choices, fold_response
+from openai_meter.usage.responses import ResponseState, fold_choices, fold_response
 
 __all__ = ["fold_deltas", "fold_text"]
 
 
-def fold_deltas(reading: Reading, chunk: Any) -> bool:
+def fold_deltas(response: ResponseState, chunk: Any) -> bool:
     """Reads a chunk of a chat completion: the quick way for those that bring a piece of text and nothing else.
 
     Says whether it was one of these. What cannot change (model, id, and the tier once it is told) is only looked for
@@ -33,27 +33,27 @@ def fold_deltas(reading: Reading, chunk: Any) -> bool:
             and said["usage"] is None
             and one["finish_reason"] is None
             and (
-                index is reading.index
-                or (reading.model is not None and reading.response_id is not None and reading.turn_to(index))
+                index is response.index
+                or (response.model is not None and response.response_id is not None and response.turn_to(index))
             )
-            and (reading.service_tier is not None or said["service_tier"] is None)
-            and (left := reading.left - len(text)) >= 0
+            and (response.service_tier is not None or said["service_tier"] is None)
+            and (left := response.left - len(text)) >= 0
             and not words["tool_calls"]
             and not words["refusal"]
             and words["function_call"] is None
             and (not (more := delta.__pydantic_extra__) or not any(more.values()))
             and (not (beside := chunk.__pydantic_extra__) or "x_groq" not in beside)
         ):
-            reading.left = left
-            reading.pieces.append(text)
+            response.left = left
+            response.pieces.append(text)
             return True
     except (AttributeError, KeyError, TypeError, ValueError):  # no object of the SDK's, or not one choice
         pass
-    fold_choices(reading, chunk)
+    fold_choices(response, chunk)
     return False
 
 
-def fold_text(reading: Reading, event: Any) -> None:
+def fold_text(response: ResponseState, event: Any) -> None:
     """Reads an event of a response: the quick way for the pieces of its text."""
     try:
         said = event.__dict__
@@ -61,12 +61,12 @@ def fold_text(reading: Reading, event: Any) -> None:
             said["type"] == "response.output_text.delta"
             and (text := said["delta"])
             and type(text) is str
-            and ((index := said["output_index"]) is reading.index or reading.turn_to(index))
-            and (left := reading.left - len(text)) >= 0
+            and ((index := said["output_index"]) is response.index or response.turn_to(index))
+            and (left := response.left - len(text)) >= 0
         ):
-            reading.left = left
-            reading.pieces.append(text)
+            response.left = left
+            response.pieces.append(text)
             return
     except (AttributeError, KeyError):  # no object of the SDK's, or one without these
         pass
-    fold_response(reading, event)
+    fold_response(response, event)

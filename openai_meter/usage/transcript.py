@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from openai_meter.core.usage import fields_of
-from openai_meter.usage.output import Spoken, spoken_item
+from openai_meter.usage.output import Output, output_item
 
-__all__ = ["TOGETHER", "Heard"]
+__all__ = ["TOGETHER", "Transcript"]
 
 TOGETHER = 4_096
 """How many characters of a text are gathered, and handed on together: each call takes its time."""
@@ -26,7 +26,7 @@ _PARTS = 1_000
 _NOTHING: Mapping[str, Any] = {}
 
 
-class Heard:
+class Transcript:
     """The pieces of one answer. Kept by index (a choice, an output item), by kind and, for tool calls, by number."""
 
     __slots__ = ("_answered", "_items", "_kinds", "_lost", "_names", "_pieces", "_raw", "_stopped", "size")
@@ -45,7 +45,7 @@ class Heard:
 
     # --- on the consumer's path ---------------------------------------------------------------------------------------
 
-    def say(self, key: Any, piece: object) -> None:
+    def add(self, key: Any, piece: object) -> None:
         """Keeps a piece of text. ``key`` is an index for plain text, else ``(index, kind)`` or ``(index, kind, n)``."""
         if type(piece) is not str:
             return
@@ -63,14 +63,14 @@ class Heard:
         if len(pieces) > _PIECES:
             pieces[:] = ["".join(pieces)]
 
-    def say_all(self, key: int, pieces: list[str]) -> None:
+    def add_all(self, key: int, pieces: list[str]) -> None:
         """Keeps pieces of a text that came after each other."""
         text = "".join(pieces)
         if self.size + len(text) <= _ROOM:
-            self.say(key, text)
+            self.add(key, text)
         else:  # as many of them as there is room for
             for piece in pieces:
-                self.say(key, piece)
+                self.add(key, piece)
 
     def choice(self, choice: Mapping[str, Any]) -> None:
         """Hears one choice of a chunk of a chat completion or a completion."""
@@ -84,15 +84,15 @@ class Heard:
             self._stopped[index] = reason if type(reason) is str else ""
         delta = choice.get("delta")
         if delta is None:
-            self.say(index, choice.get("text"))
+            self.add(index, choice.get("text"))
             return
         words = delta if type(delta) is dict else getattr(delta, "__dict__", _NOTHING)
         if content := words.get("content"):
-            self.say(index, content)
+            self.add(index, content)
         if calls := words.get("tool_calls"):
             self._hear_calls(index, calls)
         if refusal := words.get("refusal"):
-            self.say((index, "refusal"), refusal)
+            self.add((index, "refusal"), refusal)
         if (call := words.get("function_call")) is not None:
             self._hear_call(index, 0, call)
         extra = words if type(delta) is dict else getattr(delta, "__pydantic_extra__", None)
@@ -101,9 +101,9 @@ class Heard:
 
     def _hear_extra(self, index: int, extra: Mapping[str, Any]) -> None:
         # What other hosts' models think aloud, under the two names that are in use, and what spoken audio says.
-        self.say((index, "reasoning"), extra.get("reasoning_content") or extra.get("reasoning"))
+        self.add((index, "reasoning"), extra.get("reasoning_content") or extra.get("reasoning"))
         if (audio := extra.get("audio")) is not None:
-            self.say(index, fields_of(audio).get("transcript"))
+            self.add(index, fields_of(audio).get("transcript"))
 
     def _hear_calls(self, index: int, calls: object) -> None:
         for call in calls if isinstance(calls, list) else ():
@@ -117,7 +117,7 @@ class Heard:
         name = said.get("name")
         if type(name) is str and name and len(self._names) < _PARTS:
             self._names[index, number] = name
-        self.say((index, "call", number), said.get("arguments") or said.get("input") or "")
+        self.add((index, "call", number), said.get("arguments") or said.get("input") or "")
 
     def item(self, index: object, item: object) -> None:
         """Hears a whole item of a response's output: what came of it in pieces is not needed any more."""
@@ -167,19 +167,19 @@ class Heard:
             if isinstance(parsed, dict):
                 yield parsed
 
-    def spoken(self) -> tuple[Spoken, ...]:
+    def spoken(self) -> tuple[Output, ...]:
         """What was said, by choice or item."""
         indexes = {key[0] if type(key) is tuple else key for key in self._pieces}
         indexes |= {index for index, _ in self._names} | self._stopped.keys() | self._items.keys() | self._kinds.keys()
         return tuple(self._one(index) for index in sorted(indexes))
 
-    def _one(self, index: int) -> Spoken:
+    def _one(self, index: int) -> Output:
         if index in self._items:
-            return spoken_item(self._items[index])
+            return output_item(self._items[index])
         numbers = {number for one, number in self._names if one == index}
         numbers |= {key[2] for key in self._pieces if type(key) is tuple and len(key) == 3 and key[0] == index}
         stopped = self._stopped.get(index)
-        return Spoken(
+        return Output(
             text=self._joined(index),
             refusal=self._joined((index, "refusal")),
             reasoning=self._joined((index, "reasoning")),

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the ledger is NOT tested")
+from programs import ENVIRONMENT, PYTHON, execute
 from shelf import NOON, call, days
-from test_runner import ENVIRONMENT, PYTHON, execute
 
 from openai_meter import Call, TokenTracker, Usage
 from openai_meter.errors import ConfigurationError

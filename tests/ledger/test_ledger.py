@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 
+import contract
 import pytest
-import rules
 
 pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the ledger is NOT tested")
 from hypothesis import given
@@ -421,7 +421,7 @@ def test_another_ledger_gets_the_calls_from_then_on(sqlite, tmp_path):
     meter = openai_meter.install(ledger=one)
     meter.track_call("gpt-4o", 1000, 10)
     openai_meter.install(ledger=other)
-    assert not meter._tariff.reading
+    assert not meter._price_loader.reading
     meter.track_call("gpt-4o", 1000, 10)
     assert (other.stats.waiting, meter.flush(), one.flush()) == (1, True, True)
     for ledger in (one, other):
@@ -433,7 +433,7 @@ def test_prices_that_cannot_be_read_hold_up_nothing(sqlite, monkeypatch):
     """Without prices the calls are kept without them."""
     monkeypatch.setattr(faults, "reraise", False)
     meter = openai_meter.install(ledger=sqlite.ledger())
-    monkeypatch.setattr(meter._tariff, "load", lambda: 1 / 0)
+    monkeypatch.setattr(meter._price_loader, "load", lambda: 1 / 0)
     meter.track_call("gpt-4o", 1000, 10)
     assert meter.flush()
     meter.ledger.close()
@@ -461,7 +461,7 @@ def test_what_is_no_ledger(ledger):
 def test_no_text_of_a_call_is_stored(sqlite):
     """Neither what was asked nor what was answered is in the file, nor the key."""
     meter = openai_meter.install(ledger=sqlite.ledger())
-    with rules.Api() as api, rules.sync_client(api) as client:
+    with contract.Api() as api, contract.sync_client(api) as client:
         client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "the secret question"}])
     assert meter.flush()
     meter.ledger.close()

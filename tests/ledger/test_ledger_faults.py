@@ -23,10 +23,9 @@ from sqlalchemy.exc import DataError
 
 from openai_meter.core import faults
 from openai_meter.core.background import worker
-from openai_meter.ledger import Ledger
+from openai_meter.ledger import Ledger, writer
 from openai_meter.ledger import database as databases
 from openai_meter.ledger import spool as spools
-from openai_meter.ledger import writer as writers
 from openai_meter.ledger.rows import read_line, to_row, written_line
 from openai_meter.ledger.spool import Spool
 
@@ -235,14 +234,14 @@ def test_it_comes_back_by_itself(sqlite):
 
 def test_a_row_that_the_database_refuses(database, monkeypatch, caplog):
     """One call that the database does not take is counted and said, and the others of its batch are stored."""
-    store = writers.store
+    store = writer.store
 
     def picky(connection, rows):
         if "bad" in rows:
             raise DataError("", {}, Exception("not this one\nDETAIL: secrets"))
         return store(connection, rows)
 
-    monkeypatch.setattr(writers, "store", picky)
+    monkeypatch.setattr(writer, "store", picky)
     ledger = database.ledger()
     given = calls(10)
     add(ledger, [*given[:5], call(id="bad"), *given[5:]])
@@ -276,7 +275,7 @@ def test_a_ledger_that_is_forgotten_is_not_lost(sqlite):
 
 def test_what_could_not_be_kept_is_counted(sqlite, monkeypatch, caplog):
     """With neither a database nor room elsewhere, memory is bounded, and what is lost is counted and said."""
-    monkeypatch.setattr(writers, "LIMIT", 30)
+    monkeypatch.setattr(writer, "LIMIT", 30)
     ledger = sqlite.ledger()
     given = calls(100)
     add(ledger, given[:10])
@@ -301,7 +300,7 @@ def test_what_could_not_be_kept_is_counted(sqlite, monkeypatch, caplog):
 
 def test_a_full_queue_drops_and_counts(sqlite, monkeypatch):
     """A queue that nobody empties takes no more than its limit; adding still does not wait."""
-    monkeypatch.setattr(writers, "LIMIT", 10)
+    monkeypatch.setattr(writer, "LIMIT", 10)
     ledger = sqlite.ledger()
     ledger.prepare()
     given = calls(25)
@@ -607,7 +606,7 @@ def test_a_finalizer_starts_no_thread(sqlite):
 
 def test_the_thread_ends_when_there_is_no_work(sqlite, monkeypatch):
     """After a while without calls there is no thread and no connection; the next call brings them back."""
-    monkeypatch.setattr(writers, "_IDLE", 0.01)
+    monkeypatch.setattr(writer, "_IDLE", 0.01)
     ledger = sqlite.ledger(flush_interval=0.01)
     for n in range(3):
         ledger.add(call(n))

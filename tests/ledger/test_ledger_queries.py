@@ -23,7 +23,7 @@ from shelf import BASE, NOON, call, days
 
 import openai_meter
 from openai_meter import Call, ConfigurationError, Meter, Usage
-from openai_meter.core import dimensions as groups
+from openai_meter.core import dimensions
 from openai_meter.core.totals import NOTHING
 from openai_meter.errors import LedgerError
 from openai_meter.ledger import Ledger, queries, rows, schema
@@ -99,7 +99,8 @@ def expected(calls: list[Call], by: tuple[str, ...], zone: Any = UTC) -> dict[tu
             "month": f"{local:%Y-%m}",
         }
         key = tuple(
-            periods[name] if name in PERIODS else groups.checked((name,))[0](groups.combination(one)) for name in by
+            periods[name] if name in PERIODS else dimensions.checked((name,))[0](dimensions.combination(one))
+            for name in by
         )
         sums[key] = sums.get(key, NOTHING).plus(one)
     return {key: one.totals() for key, one in sums.items()}
@@ -110,7 +111,7 @@ def found(ledger: Ledger, by: tuple[str, ...], **how: Any) -> dict[tuple[str, ..
 
 
 GROUPINGS = [
-    *((name,) for name in (*groups.DIMENSIONS, *PERIODS)),
+    *((name,) for name in (*dimensions.DIMENSIONS, *PERIODS)),
     ("tag:env",),
     ("day", "model"),
     ("month", "agent", "user"),
@@ -340,14 +341,14 @@ def test_history_is_priced_again(fill: Fill) -> None:
 
 def test_two_who_price_at_once_count_once(fill: Fill) -> None:
     """A call that another process has priced meanwhile is left to it: no sum has it twice."""
-    from openai_meter.ledger import corrections as amends
+    from openai_meter.ledger import corrections
 
     one = call(model="mine", cost_pico=None, cost_status="unpriced", cost_reason="unknown model")
     ledger = fill(one)
     after = replace(one, cost_pico=5, cost_status="priced", cost_reason=None)
     for done in (1, 0):
         with ledger._writing() as connection:
-            assert amends._replace(connection, [(one, after)]) == done
+            assert corrections._replace(connection, [(one, after)]) == done
     assert ledger.totals() == expected([after], ())[()]
 
 

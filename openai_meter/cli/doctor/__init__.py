@@ -20,6 +20,7 @@ Parts, top first:
     command    ``openai-meter doctor``
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,10 +31,7 @@ __all__ = ["Diagnosis", "Finding", "Mode", "Trial", "examine"]
 
 
 def __getattr__(name: str) -> object:
-    if name == "examine":
-        from openai_meter.cli.doctor import examination as module  # noqa: PLC0415 - a `run` needs nothing of this
-    elif name in __all__:
-        from openai_meter.cli.doctor import diagnosis as module  # type: ignore[no-redef] # noqa: PLC0415
-    else:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(module, name)
+    module = "examination" if name == "examine" else "diagnosis"
+    return getattr(import_module(f"{__name__}.{module}"), name)

@@ -27,7 +27,7 @@ from openai_meter.cli.doctor.patchers import (
     library_of,
 )
 from openai_meter.errors import MeterError
-from openai_meter.instrumentation.http import seam
+from openai_meter.instrumentation.listening import listening
 
 __all__ = ["CHECKS", "EXTRAS", "sdk_version", "who_patched"]
 
@@ -103,9 +103,9 @@ def _extras() -> Iterator[Finding]:
 
 
 def _vocabularies() -> Iterator[Finding]:
-    from openai_meter.usage.estimation import encodings as vocabulary  # noqa: PLC0415
+    from openai_meter.usage.estimation import encodings  # noqa: PLC0415
 
-    for row in vocabulary.status():
+    for row in encodings.status():
         if row.found:
             yield Finding("vocabularies", "found", values={"name": row.name, "place": str(row.place)})
         else:
@@ -156,7 +156,7 @@ def _threads() -> Iterator[Finding]:
         yield Finding("threads", "followed")
     else:
         # Nobody knows what a program will do; one that is running with the meter has made its choice.
-        yield Finding("threads", "not_followed", "ok" if seam.installed is None else "warning")
+        yield Finding("threads", "not_followed", "ok" if listening.installed is None else "warning")
 
 
 def _environment() -> Iterator[Finding]:

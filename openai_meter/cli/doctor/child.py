@@ -15,7 +15,7 @@ from openai_meter.cli.doctor.diagnosis import Finding, Trial
 from openai_meter.cli.doctor.patchers import Patch
 from openai_meter.cli.doctor.trials import read_trial
 
-__all__ = ["Heard", "Progress", "try_in_child"]
+__all__ = ["Progress", "TrialResults", "try_in_child"]
 
 Progress = Callable[[int, int], None]
 """Is told how many steps are done, and how many there are."""
@@ -28,7 +28,7 @@ main()
 """
 
 
-class Heard(NamedTuple):
+class TrialResults(NamedTuple):
     """What the other process told."""
 
     trials: tuple[Trial, ...]
@@ -37,14 +37,14 @@ class Heard(NamedTuple):
     """What went wrong with the trying itself."""
 
 
-def try_in_child(patience: float, on_progress: Progress | None = None) -> Heard:
+def try_in_child(patience: float, on_progress: Progress | None = None) -> TrialResults:
     """Tries all shapes of call; never longer than ``patience`` seconds. Raises nothing but what ``on_progress`` does.
 
     The process has the environment of this one, so that what patches the SDK by a variable or a file of the
     interpreter's does so there too; but none of OpenAI's and our own variables.
     """
     if not sys.executable:
-        return Heard((), (), (Finding("trials", "no_python", "warning"),))
+        return TrialResults((), (), (Finding("trials", "no_python", "warning"),))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
     command = [sys.executable, "-W", "ignore", "-c", _START, json.dumps(sys.path)]
     trials: list[Trial] = []
@@ -79,7 +79,7 @@ def try_in_child(patience: float, on_progress: Progress | None = None) -> Heard:
             if process.stdout is not None:
                 process.stdout.close()
         findings = () if ended else (_failure(errors, patience, late=late.is_set(), tried=len(trials)),)
-    return Heard(tuple(trials), tuple(patches), findings)
+    return TrialResults(tuple(trials), tuple(patches), findings)
 
 
 def _stop(process: subprocess.Popen[bytes], late: threading.Event) -> None:

@@ -6,7 +6,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from openai_meter.cli.doctor.checks import CHECKS, sdk_version, who_patched
-from openai_meter.cli.doctor.child import Heard, Progress, try_in_child
+from openai_meter.cli.doctor.child import Progress, TrialResults, try_in_child
 from openai_meter.cli.doctor.diagnosis import PATIENCE, Diagnosis, Finding
 from openai_meter.cli.doctor.ledger_checks import look_at_ledger
 from openai_meter.core import faults
@@ -47,7 +47,7 @@ def examine(
     from openai_meter.core.version import __version__  # noqa: PLC0415 - it stands above all modules
 
     sdk = sdk_version()
-    heard = try_in_child(patience, on_progress) if trials and sdk is not None else Heard((), (), ())
+    heard = try_in_child(patience, on_progress) if trials and sdk is not None else TrialResults((), (), ())
     findings = [*heard.findings]
     for check in (*CHECKS, lambda: who_patched(heard.patches), lambda: look_at_ledger(ledger)):
         findings += _done(check)

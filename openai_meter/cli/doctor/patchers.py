@@ -12,7 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 from openai_meter.core.patching import tree
-from openai_meter.instrumentation.http import BASE_CLIENT, seam
+from openai_meter.instrumentation.http import BASE_CLIENT
+from openai_meter.instrumentation.listening import listening
 
 __all__ = ["LIBRARIES", "Library", "Patch", "bypassed", "find_patches", "installed_libraries", "library_of"]
 
@@ -114,7 +115,7 @@ def bypassed() -> tuple[str, ...]:
     Some libraries, when they are taken off, put back the function that they once found, whatever came later.
     """
     base = sys.modules.get(BASE_CLIENT)
-    if seam.installed is None or base is None:
+    if listening.installed is None or base is None:
         return ()
     kinds = [*tree(base.SyncAPIClient), *tree(base.AsyncAPIClient)]
     return tuple(

@@ -18,8 +18,8 @@ from openai_meter.core.call import Call
 from openai_meter.errors import ConfigurationError
 from openai_meter.exporters.otel.names import SAID, Namer
 from openai_meter.exporters.otel.spans import Spans
+from openai_meter.metering.call_in_flight import OPEN, WORK, finish_open_streams
 from openai_meter.metering.meter import Meter
-from openai_meter.metering.pending import OPEN, WORK, finish_open_streams
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation

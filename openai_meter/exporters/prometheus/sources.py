@@ -14,12 +14,12 @@ from openai_meter.core import faults
 from openai_meter.core.dimensions import Past
 from openai_meter.core.totals import Totals
 from openai_meter.errors import ConfigurationError, LedgerError
-from openai_meter.metering.meter import Meter, Readings
+from openai_meter.metering.meter import Meter, Readable
 
 if TYPE_CHECKING:
     from openai_meter.ledger import Ledger
 
-    Source = Readings | Ledger
+    Source = Readable | Ledger
 
 __all__ = ["SERIES", "Other", "face_of"]
 
@@ -42,7 +42,7 @@ class Other(NamedTuple):
 class _OfReadings:
     """The totals of a meter or a block. Does not keep it alive."""
 
-    def __init__(self, readings: Readings, past: Past) -> None:
+    def __init__(self, readings: Readable, past: Past) -> None:
         self.past = past
         self.lock = threading.RLock()
         self._readings = weakref.ref(readings)
@@ -66,9 +66,9 @@ class _OfReadings:
             yield from _writing(readings.ledger)
 
 
-def _thresholds(readings: Readings) -> Iterator[Other]:
-    alarms = readings._store.alarms  # noqa: SLF001 - alerts alone do not say how near the other limits are
-    values = () if alarms is None else alarms.watch.values()
+def _thresholds(readings: Readable) -> Iterator[Other]:
+    dispatcher = readings._store.dispatcher  # noqa: SLF001 - alerts alone do not say how near the other limits are
+    values = () if dispatcher is None else dispatcher.watch.values()
     uses = [((one.metric, _window(one.window)), float(value) / float(one.limit)) for one, value in values]
     passed: dict[tuple[str, ...], float] = {}
     for alert in readings.alerts:
@@ -171,7 +171,7 @@ def face_of(source: Any, names: tuple[str, ...], cache: float) -> _Face:
     """
     ledgers = sys.modules.get("openai_meter.ledger")
     of_ledger = ledgers is not None and isinstance(source, ledgers.Ledger)
-    if not of_ledger and not isinstance(source, Readings):
+    if not of_ledger and not isinstance(source, Readable):
         raise ConfigurationError(f"{source!r} has no totals; use a meter, a block of track(), or a Ledger")
     if of_ledger and (detail := [name for name in names if name == "session" or name.startswith("tag")]):
         raise ConfigurationError(f"the roll-ups of a ledger know no {detail[0]!r}; leave that label out")

@@ -29,7 +29,7 @@ from openai_meter.instrumentation.websockets.turn import (
     Turn,
     sent,
 )
-from openai_meter.metering.meter import Readings
+from openai_meter.metering.meter import Readable
 from openai_meter.usage.endpoints import Endpoint
 from openai_meter.usage.responses import Fields, read_object
 
@@ -41,7 +41,7 @@ _find_type = re.compile(rb'"type": ?"([a-z_.]{1,100})"').search
 _OPEN = 100
 """How many turns of one connection may be going on."""
 
-_shared: Bounded[tuple[str, str, tuple[Readings, ...]], Turn] = Bounded(1_000)
+_shared: Bounded[tuple[str, str, tuple[Readable, ...]], Turn] = Bounded(1_000)
 """Turns that are going on, for a second connection that hears of them too."""
 
 
@@ -72,7 +72,7 @@ class Watch:
     )  # fmt: skip
 
     def __init__(
-        self, kind: str, listen: Callable[[], tuple[Readings, ...]], provider: str, host: str, model: str | None
+        self, kind: str, listen: Callable[[], tuple[Readable, ...]], provider: str, host: str, model: str | None
     ) -> None:
         self.busy = False
         """Whether somebody is receiving: a wrapper inside of another one's stays out."""
@@ -122,7 +122,7 @@ class Watch:
                     turn.hear_audio(len(message))
                 else:
                     turn.sound()
-                    turn.reading.heard.raw(message)
+                    turn.response.transcript.raw(message)
             elif act is _TIMED and self._kind == "translations" and self._stretches is not None:
                 self._stretches.passed(message)
         except Exception as error:
@@ -204,7 +204,7 @@ class Watch:
 
     # --- turns --------------------------------------------------------------------------------------------------------
 
-    def _turn(self, row: Endpoint, listeners: tuple[Readings, ...], body: Mapping[str, Any]) -> Turn:
+    def _turn(self, row: Endpoint, listeners: tuple[Readable, ...], body: Mapping[str, Any]) -> Turn:
         turn = Turn(row, listeners, self._provider, self._host, body)
         turn.rate = self._rate
         return turn
@@ -252,11 +252,11 @@ class Watch:
                 turn = self._turn(row, listeners, {"model": model})
                 turn.lane = lane
                 turn.open()
-        row.fold(turn.reading, event)  # type: ignore[misc] # both have a folder
+        row.fold(turn.response, event)  # type: ignore[misc] # both have a folder
         if row is RESPONSE:
             turn.sound()
         else:
-            turn.reading.model = self._model
+            turn.response.model = self._model
         if identity is not None:
             _shared.put((row.name, identity, turn.listeners), turn)
         if len(self._turns) >= _OPEN:
@@ -274,9 +274,9 @@ class Watch:
                 return
         else:
             self._remove(turn)
-        row.fold(turn.reading, event)  # type: ignore[misc]
+        row.fold(turn.response, event)  # type: ignore[misc]
         if row is REALTIME:
-            turn.reading.model = turn.reading.model or self._model
+            turn.response.model = turn.response.model or self._model
         if identity is not None:
             _shared.pop((row.name, identity, turn.listeners))
         turn.finish()
@@ -298,7 +298,7 @@ class Watch:
         elif isinstance(kind, str) and kind in _LAST:
             self._finish(inner, lane, self._delegate)
         elif isinstance(kind, str) and kind.encode() in _ACTS and (turn := self._of_response(None, lane)) is not None:
-            turn.reading.heard.raw(json.dumps(inner).encode())
+            turn.response.transcript.raw(json.dumps(inner).encode())
 
     def on_decision(self, event: Fields) -> None:
         """A live session passes on a decision."""
@@ -308,7 +308,7 @@ class Watch:
             return
         names = (event.get("trigger_id"), event.get("delegation_id"), event.get("event_id"))
         identity = next((name for name in names if _text(name)), None)
-        read_object(turn.reading, decision)
+        read_object(turn.response, decision)
         if identity is None or turn.listeners[0].meter.first_sight((DECISION.name, str(identity)), None):
             turn.finish()
 
@@ -321,7 +321,7 @@ class Watch:
             turn = self._of_response(None, lane)
             self._remove(turn)
         if turn is not None:
-            read_object(turn.reading, {"error": error})
+            read_object(turn.response, {"error": error})
             turn.finish()
 
     # --- transcriptions -----------------------------------------------------------------------------------------------
@@ -341,7 +341,7 @@ class Watch:
             turn.since(*begun)
         index = event.get("content_index")
         identity = item and (f"{item}/{index}" if type(index) is int and index else item)
-        read_object(turn.reading, {"id": identity, "usage": event.get("usage"), "error": event.get("error")})
+        read_object(turn.response, {"id": identity, "usage": event.get("usage"), "error": event.get("error")})
         turn.finish()
 
     # --- sessions -----------------------------------------------------------------------------------------------------
@@ -350,8 +350,8 @@ class Watch:
         """The API says what the session is."""
         session = fields_of(event.get("session"))
         self._model = _text(session.get("model")) or self._model
-        heard = _within(session, "audio", "input", "transcription") or session.get("input_audio_transcription")
-        self._transcriber = _text(_within(heard, "model")) or self._transcriber
+        transcript = _within(session, "audio", "input", "transcription") or session.get("input_audio_transcription")
+        self._transcriber = _text(_within(transcript, "model")) or self._transcriber
         self._delegate = _text(_within(session, "delegation", "responses", "model")) or self._delegate
         spoken = _within(session, "audio", "output", "format") or session.get("output_audio_format")
         name = spoken if isinstance(spoken, str) else _text(_within(spoken, "type"))

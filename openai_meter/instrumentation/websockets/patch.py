@@ -33,7 +33,7 @@ from openai_meter.instrumentation.listening import listeners
 from openai_meter.instrumentation.websockets.connection import Watch
 from openai_meter.metering.attribution import surroundings
 from openai_meter.pricing.loading import prepare
-from openai_meter.usage import providers as hosts
+from openai_meter.usage import providers
 
 __all__ = ["patch"]
 
@@ -234,7 +234,7 @@ def _watch(connection: Any, manager: Any = None) -> Watch | None:
             worker.start()
             client = _client(manager)
             host, model = _handshake(connection)
-            provider, host = hosts.provider(client, f"wss://{host}")
+            provider, host = providers.provider(client, f"wss://{host}")
             kind = _kind(connection.__class__)
             found = held.setdefault(WATCH, Watch(kind, _listening(client), provider, host, model))
     except Exception as error:

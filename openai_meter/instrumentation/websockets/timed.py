@@ -18,7 +18,7 @@ from openai_meter.core.bounded import Bounded
 from openai_meter.core.call import Status, UsageSource
 from openai_meter.core.usage import Usage
 from openai_meter.instrumentation.websockets.turn import TRANSLATION, Turn
-from openai_meter.metering.meter import Meter, Readings
+from openai_meter.metering.meter import Meter, Readable
 from openai_meter.usage.endpoints import Endpoint
 
 __all__ = ["Stretches"]
@@ -65,7 +65,7 @@ class _Stretch(Turn):
     def counted(self) -> bool:
         """Whether others have counted the session's seconds, and this has none of them."""
         counted = _claimed.get(self.listeners[0].meter)
-        return not self.reading.extra and counted is not None and counted.get(self.reading.response_id or "") != 0
+        return not self.response.extra and counted is not None and counted.get(self.response.response_id or "") != 0
 
     def _write(
         self,
@@ -88,7 +88,7 @@ class Stretches:
         host: the host that answers.
     """
 
-    def __init__(self, row: Endpoint, listen: Callable[[], tuple[Readings, ...]], provider: str, host: str) -> None:
+    def __init__(self, row: Endpoint, listen: Callable[[], tuple[Readable, ...]], provider: str, host: str) -> None:
         self._row = row
         self._listen = listen
         self._provider = provider
@@ -123,12 +123,12 @@ class Stretches:
         if now is None:
             now = self._now = _Stretch(self._row, listeners, self._provider, self._host, {"model": self._model})
             now.since(*self._since)
-            now.reading.response_id = self._session
+            now.response.response_id = self._session
             now.open()
-        now.reading.model = self._model
+        now.response.model = self._model
         if grown:
-            said = round(now.reading.extra.get("seconds", 0.0) + grown, 6)
-            now.reading.extra = {"seconds": said}
+            said = round(now.response.extra.get("seconds", 0.0) + grown, 6)
+            now.response.extra = {"seconds": said}
             if said >= _STRETCH:
                 self._finish("ok")
 
@@ -156,5 +156,5 @@ class Stretches:
         self._since = (time.time(), time.perf_counter())
         now, self._now = self._now, None
         if now is not None:
-            now.reading.state = state
+            now.response.state = state
             now.finish(whole=state is not None)

@@ -1,7 +1,7 @@
 """One answered turn of a session over a WebSocket, and the rows of what is metered there.
 
-The API's sessions speak in events. A turn is a :class:`~observe.Pending` that begins when it is asked for, or with its
-first event, and ends with its last; what it costs is read as from any other answer.
+A session is a series of events. A turn is a :class:`~openai_meter.metering.call_in_flight.CallInFlight`. It begins
+when it is requested, or with its first event, and ends with its last event. Its usage is read as from any other answer.
 """
 
 from __future__ import annotations
@@ -15,10 +15,17 @@ from contextlib import suppress
 from typing import Any
 
 from openai_meter.core.usage import fields_of
-from openai_meter.metering.meter import Readings
-from openai_meter.metering.pending import Pending
+from openai_meter.metering.call_in_flight import CallInFlight
+from openai_meter.metering.meter import Readable
 from openai_meter.usage.endpoints import Endpoint, find
-from openai_meter.usage.responses import RESPONSE_PIECES, Fields, Reading, fold_response, read_object, read_response
+from openai_meter.usage.responses import (
+    RESPONSE_PIECES,
+    Fields,
+    ResponseState,
+    fold_response,
+    read_object,
+    read_response,
+)
 
 __all__ = [
     "DECISION", "LIVE", "PIECES", "REALTIME", "RESPONSE", "TRANSCRIPTION", "TRANSLATION", "Asks", "Turn", "sent",
@@ -47,34 +54,34 @@ PIECES = (*_PIECES, *RESPONSE_PIECES, "response.output_item.added", "response.ou
 # --- readers ----------------------------------------------------------------------------------------------------------
 
 
-def fold_realtime(reading: Reading, event: Any) -> None:
+def fold_realtime(response: ResponseState, event: Any) -> None:
     """Reads an event of a realtime session that belongs to a response."""
     kind = event.get("type")
     if kind in _PIECES:
         index, part = event.get("output_index"), _PIECES[kind]
         if type(index) is int:
-            reading.heard.say(index if part is None else (index, part, 0), event.get("delta"))
+            response.transcript.add(index if part is None else (index, part, 0), event.get("delta"))
     elif kind == "response.output_item.added":
-        reading.heard.begun(event.get("output_index"), event.get("item"))
+        response.transcript.begun(event.get("output_index"), event.get("item"))
     elif kind == "response.created":
-        _read_identity(reading, event)
+        _read_identity(response, event)
     elif kind == "response.done":
         answer = fields_of(event.get("response"))
         error = fields_of(answer.get("status_details")).get("error")
-        read_response(reading, {**answer, "error": error} if answer.get("status") == "failed" and error else answer)
-        if reading.state == "open":
-            reading.state = "ok"
+        read_response(response, {**answer, "error": error} if answer.get("status") == "failed" and error else answer)
+        if response.state == "open":
+            response.state = "ok"
 
 
-def fold_turn(reading: Reading, event: Any) -> None:
+def fold_turn(response: ResponseState, event: Any) -> None:
     """Reads an event of a response, also one that a live session passes on from its delegate."""
-    fold_response(reading, event.get("event") if event.get("type") == "response.event" else event)
+    fold_response(response, event.get("event") if event.get("type") == "response.event" else event)
 
 
-def _read_identity(reading: Reading, event: Fields) -> None:
+def _read_identity(response: ResponseState, event: Fields) -> None:
     identity = fields_of(event.get("response")).get("id")
     if isinstance(identity, str) and identity:
-        reading.response_id = identity
+        response.response_id = identity
 
 
 def _row(method: str, path: str) -> Endpoint:
@@ -94,7 +101,7 @@ DECISION = _row("POST", "/decisions")
 # --- turns ------------------------------------------------------------------------------------------------------------
 
 
-class Turn(Pending):
+class Turn(CallInFlight):
     """One turn, or a stretch of a session that is billed by the second."""
 
     __slots__ = ("audio", "event_id", "fresh", "lane", "rate", "watchers")
@@ -102,7 +109,7 @@ class Turn(Pending):
     def __init__(
         self,
         row: Endpoint,
-        listeners: tuple[Readings, ...],
+        listeners: tuple[Readable, ...],
         provider: str,
         host: str,
         body: Mapping[str, Any],
@@ -146,19 +153,19 @@ class Turn(Pending):
 
     def counted(self) -> bool:
         """Whether the same has been counted; from now on it has."""
-        identity = self.reading.response_id
+        identity = self.response.response_id
         return identity is not None and not self.listeners[0].meter.first_sight((self.row.name, identity), None)
 
     def cut(self, error_type: str | None = None) -> None:
         """Ends the turn before its answer did."""
-        self.reading.error_type = error_type
+        self.response.error_type = error_type
         self.finish(whole=False)
 
     def _estimate(self, *args: Any) -> None:
         spoken = round(max(self.audio, 0) * 3 / 4 / self.rate * _AUDIO_TOKENS)
         if spoken:
             said = {"output_tokens": spoken, "total_tokens": spoken, "output_audio_tokens": spoken}
-            self.reading.extra = {**self.reading.extra, **said}
+            self.response.extra = {**self.response.extra, **said}
         super()._estimate(*args)
 
     def hear_audio(self, size: int) -> None:
@@ -231,7 +238,7 @@ class Asks:
             if meant:
                 self.forget(turn)
                 # Nothing was begun, and nothing is charged.
-                turn.reading.facts = {**turn.reading.facts, "status": "error"}
+                turn.response.facts = {**turn.response.facts, "status": "error"}
                 return turn
         return None
 

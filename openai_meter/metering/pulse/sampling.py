@@ -20,7 +20,7 @@ from openai_meter.metering.pulse.types import GROUPS, Group, Pulse, Rates, Scope
 
 if TYPE_CHECKING:
     from openai_meter.ledger.reader import Reader
-    from openai_meter.metering.meter import Readings
+    from openai_meter.metering.meter import Readable
 
 __all__ = ["LONGEST", "SHORTEST", "SLICES", "checked_window", "of_ledger", "of_meter"]
 
@@ -35,7 +35,7 @@ _NOBODY = frozenset({UNATTRIBUTED, UNKNOWN_MODEL, NO_BLOCK})
 
 
 def of_meter(
-    readings: Readings, by: str = "model", *, window: float = 300.0, zone: tzinfo = UTC, now: datetime | None = None
+    readings: Readable, by: str = "model", *, window: float = 300.0, zone: tzinfo = UTC, now: datetime | None = None
 ) -> Pulse:
     """The pulse of a meter or of a block. Safe in any thread; metered calls never wait for it.
 
@@ -100,14 +100,14 @@ def of_ledger(
         ConfigurationError: there is no such dimension, or no such window.
         LedgerError: the ledger cannot be read.
     """
-    from openai_meter.ledger import recent_windows as windows  # noqa: PLC0415 - SQLAlchemy is only loaded behind a ledger
+    from openai_meter.ledger import recent_windows  # noqa: PLC0415 - SQLAlchemy is only loaded behind a ledger
 
     checked((by,))
     width = checked_window(window)
     now = now or datetime.now(UTC)
     midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    stretch = windows.Stretch(now - timedelta(seconds=width), now, SLICES, _LATE)
-    found = windows.look(ledger, by, stretch, (midnight, midnight.replace(day=1)), zone)
+    stretch = recent_windows.Stretch(now - timedelta(seconds=width), now, SLICES, _LATE)
+    found = recent_windows.look(ledger, by, stretch, (midnight, midnight.replace(day=1)), zone)
     today, month = found.sums
     burns = burnt(thresholds, today)
     frame = _Frame(now, width, width, "fleet", by, midnight.replace(day=1), month.totals(), today.totals())

@@ -13,7 +13,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 
-from openai_meter.testing.fake_api import call_shapes_more as more
+from openai_meter.testing.fake_api import call_shapes_more
 from openai_meter.testing.fake_api.shape_player import FAULT, Player, Shape
 
 _HELLO = [{"role": "user", "content": "How do we get rid of the paper forms?"}]
@@ -277,6 +277,6 @@ SHAPES: tuple[Shape, ...] = (
     Shape("responses.create, then retrieve", _respond_again, needs="responses.create"),
     Shape("responses.compact", _compact, needs="responses.compact"),
     Shape("responses.input_tokens.count", _count, records=0, usage="none", needs="responses.input_tokens"),
-    *more.SHAPES,
+    *call_shapes_more.SHAPES,
 )
 """Every shape, in the order in which a report shows them."""

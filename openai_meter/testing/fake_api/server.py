@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from openai_meter.testing.fake_api import agents, assistants, chat, jobs, media, responses
-from openai_meter.testing.fake_api import small_endpoints as small
+from openai_meter.testing.fake_api import agents, assistants, chat, jobs, media, responses, small_endpoints
 from openai_meter.testing.fake_api.handlers import (
     ApiError,
     Call,
@@ -45,20 +44,20 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/responses/{id}", responses.delete_response),
     Route("POST", "/responses/{id}/cancel", responses.cancel_response),
     Route("GET", "/responses/{id}/input_items", responses.input_items),
-    Route("POST", "/embeddings", small.create_embeddings),
-    Route("POST", "/moderations", small.create_moderation),
-    Route("POST", "/decisions", small.create_decision),
-    Route("GET", "/models", small.list_models),
-    Route("GET", "/models/{id}", small.retrieve_model),
-    Route("POST", "/files", small.create_file),
+    Route("POST", "/embeddings", small_endpoints.create_embeddings),
+    Route("POST", "/moderations", small_endpoints.create_moderation),
+    Route("POST", "/decisions", small_endpoints.create_decision),
+    Route("GET", "/models", small_endpoints.list_models),
+    Route("GET", "/models/{id}", small_endpoints.retrieve_model),
+    Route("POST", "/files", small_endpoints.create_file),
     Route("GET", "/files", listing("file")),
     Route("GET", "/files/{id}", retrieve("file")),
-    Route("GET", "/files/{id}/content", small.file_content),
+    Route("GET", "/files/{id}/content", small_endpoints.file_content),
     Route("DELETE", "/files/{id}", deletion("file", "file")),
-    Route("POST", "/vector_stores", small.create_vector_store),
+    Route("POST", "/vector_stores", small_endpoints.create_vector_store),
     Route("GET", "/vector_stores/{id}", retrieve("vector store")),
     Route("DELETE", "/vector_stores/{id}", deletion("vector store", "vector_store.deleted")),
-    Route("POST", "/vector_stores/{id}/search", small.search_vector_store),
+    Route("POST", "/vector_stores/{id}/search", small_endpoints.search_vector_store),
     Route("POST", "/images/generations", media.generate_image),
     Route("POST", "/images/edits", media.edit_image),
     Route("POST", "/images/variations", media.vary_image),

@@ -27,11 +27,11 @@ from __future__ import annotations
 from openai_meter.usage.estimation.calls import estimate_call
 from openai_meter.usage.estimation.chars import estimate_tokens, ratio_tokens
 from openai_meter.usage.estimation.values import Estimate
-from openai_meter.usage.output import Spoken
+from openai_meter.usage.output import Output
 
 __all__ = [
     "Estimate",
-    "Spoken",
+    "Output",
     "estimate_call",
     "estimate_tokens",
     "ratio_tokens",

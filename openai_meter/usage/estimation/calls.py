@@ -7,15 +7,15 @@ from typing import Any
 
 from openai_meter.core import faults
 from openai_meter.core.usage import Usage
-from openai_meter.usage.estimation import encodings as vocabulary
+from openai_meter.usage.estimation import encodings
 from openai_meter.usage.estimation.chat import chat_input
 from openai_meter.usage.estimation.counter import Counter
 from openai_meter.usage.estimation.families import Traits, traits
 from openai_meter.usage.estimation.items import response_input
-from openai_meter.usage.estimation.outputs import Output, chat_output, completion_output, response_output
+from openai_meter.usage.estimation.outputs import OutputTokens, chat_output, completion_output, response_output
 from openai_meter.usage.estimation.reading import fields, listed, text_of
 from openai_meter.usage.estimation.values import Estimate, Source
-from openai_meter.usage.output import Spoken
+from openai_meter.usage.output import Output
 
 __all__ = ["INPUTS", "estimate_call"]
 
@@ -71,7 +71,7 @@ _RESPONSES = frozenset({"realtime", "responses", "responses.compact"})
 def estimate_call(
     endpoint: str,
     body: Mapping[str, Any],
-    spoken: Sequence[Spoken] | None,
+    spoken: Sequence[Output] | None,
     model: str | None,
     *,
     input_known: bool = False,
@@ -90,7 +90,7 @@ def estimate_call(
     said = fields(body)
     name = model if isinstance(model, str) and model else text_of(said.get("model"))
     kind = traits(name)
-    encoding = vocabulary.load(kind.encoding) if wait else vocabulary.encoding(kind.encoding)
+    encoding = encodings.load(kind.encoding) if wait else encodings.encoding(kind.encoding)
     counter = Counter(encoding, kind.encoding)
     usage = Usage()
     try:
@@ -116,11 +116,11 @@ def _input(endpoint: str, body: Mapping[str, Any], model: Traits, counter: Count
 
 
 def _output(
-    endpoint: str, body: Mapping[str, Any], spoken: Sequence[Spoken] | None, model: Traits, counter: Counter
-) -> Output | None:
+    endpoint: str, body: Mapping[str, Any], spoken: Sequence[Output] | None, model: Traits, counter: Counter
+) -> OutputTokens | None:
     """The tokens of the output; ``None`` if they are not known."""
     if endpoint == "embeddings":
-        return Output(0)
+        return OutputTokens(0)
     if spoken is None:
         return None
     if endpoint == "completions":
@@ -140,7 +140,7 @@ def _output(
     return output
 
 
-def _usage(endpoint: str, body: Mapping[str, Any], tokens_in: int | None, out: Output | None) -> Usage:
+def _usage(endpoint: str, body: Mapping[str, Any], tokens_in: int | None, out: OutputTokens | None) -> Usage:
     characters = len(text_of(body.get("input"))) if endpoint == "audio.speech" else 0
     tokens_out, reasoning = (None, 0) if out is None else (out.tokens, out.reasoning)
     total = None if tokens_in is None or tokens_out is None else tokens_in + tokens_out

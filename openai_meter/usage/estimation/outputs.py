@@ -9,12 +9,12 @@ from openai_meter.usage.estimation.content import arguments_of, calls_tokens
 from openai_meter.usage.estimation.counter import Counter
 from openai_meter.usage.estimation.families import Traits
 from openai_meter.usage.estimation.reading import fields, text_of
-from openai_meter.usage.output import Spoken
+from openai_meter.usage.output import Output
 
-__all__ = ["Output", "chat_output", "completion_output", "response_output"]
+__all__ = ["OutputTokens", "chat_output", "completion_output", "response_output"]
 
 
-class Output(NamedTuple):
+class OutputTokens(NamedTuple):
     """The tokens of an output."""
 
     tokens: int
@@ -25,12 +25,12 @@ class Output(NamedTuple):
     """Whether the model has reasoned without its words being seen: there are more tokens than were counted."""
 
 
-def completion_output(spoken: Sequence[Spoken], counter: Counter) -> Output:
+def completion_output(spoken: Sequence[Output], counter: Counter) -> OutputTokens:
     """The tokens of the choices of a completion."""
-    return Output(sum(counter.tok(text_of(one.text)) for one in spoken))
+    return OutputTokens(sum(counter.tok(text_of(one.text)) for one in spoken))
 
 
-def chat_output(spoken: Sequence[Spoken], body: Mapping[str, Any], model: Traits, counter: Counter) -> Output:
+def chat_output(spoken: Sequence[Output], body: Mapping[str, Any], model: Traits, counter: Counter) -> OutputTokens:
     """The tokens of the choices of a chat completion."""
     asked = _Asked(body, model, spoken)
     forced = fields(body.get("tool_choice", body.get("function_call")))
@@ -49,10 +49,10 @@ def chat_output(spoken: Sequence[Spoken], body: Mapping[str, Any], model: Traits
             words += calls_tokens(calls, counter) + (13 + 6 * asked.reasoned if model.heavy else 10)
         reasoning += seen
         total += seen + words
-    return Output(total, reasoning, asked.reasoned and not reasoning)
+    return OutputTokens(total, reasoning, asked.reasoned and not reasoning)
 
 
-def response_output(spoken: Sequence[Spoken], body: Mapping[str, Any], model: Traits, counter: Counter) -> Output:
+def response_output(spoken: Sequence[Output], body: Mapping[str, Any], model: Traits, counter: Counter) -> OutputTokens:
     """The tokens of the items of a response."""
     asked = _Asked(body, model, spoken)
     reasoning = sum(counter.tok(text_of(one.reasoning)) for one in spoken)
@@ -68,7 +68,7 @@ def response_output(spoken: Sequence[Spoken], body: Mapping[str, Any], model: Tr
         total += calls_tokens(calls, counter) + (14 if model.heavy else 11)
     elif calls:
         total += _response_call(calls[0], body.get("tool_choice"), model, asked, counter)
-    return Output(total, reasoning, asked.reasoned and not reasoning)
+    return OutputTokens(total, reasoning, asked.reasoned and not reasoning)
 
 
 def _response_call(call: tuple[str, str], choice: object, model: Traits, asked: _Asked, counter: Counter) -> int:
@@ -84,7 +84,7 @@ class _Asked:
 
     __slots__ = ("framed", "reasoned")
 
-    def __init__(self, body: Mapping[str, Any], model: Traits, spoken: Sequence[Spoken]) -> None:
+    def __init__(self, body: Mapping[str, Any], model: Traits, spoken: Sequence[Output]) -> None:
         told = [one.reasoned for one in spoken if one.reasoned is not None]
         self.reasoned = any(told) if told else _reasons(body, model)
         form = body.get("response_format") or fields(body.get("text")).get("format")
@@ -102,11 +102,11 @@ def _reasons(body: Mapping[str, Any], model: Traits) -> bool:
     return model.reasons or isinstance(effort, str)
 
 
-def _ended(one: Spoken) -> bool:
+def _ended(one: Output) -> bool:
     return bool(one.done) and one.stopped != "length"
 
 
-def _words(one: Spoken, counter: Counter) -> int:
+def _words(one: Output, counter: Counter) -> int:
     refusal = counter.tok(text_of(one.refusal))
     return counter.tok(text_of(one.text)) + refusal + (refusal > 0)
 

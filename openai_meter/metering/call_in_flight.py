@@ -1,0 +1,390 @@
+"""One call from its request to its record. Everything here is synchronous, in memory, and never raises.
+
+A :class:`CallInFlight` is made when the request leaves. The answer is read into its
+:class:`~openai_meter.usage.responses.ResponseState`. :meth:`CallInFlight.finish` turns it into a ``Call`` exactly once,
+even if several threads call it. Where the API did not report the usage, it is estimated first, in the background; the
+call holds its request until then, and no longer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, NamedTuple
+
+from openai_meter.core import faults
+from openai_meter.core.background import worker
+from openai_meter.core.call import ESTIMATED, Status, UsageSource, new_call, random_half
+from openai_meter.core.usage import Usage, fields_of
+from openai_meter.metering.attribution import Attribution, Surroundings, current, surroundings
+from openai_meter.metering.meter import Meter, Readable, finish, start_over_in_child
+from openai_meter.metering.open_calls import OPEN, WORK
+from openai_meter.metering.sinks import Watched
+from openai_meter.usage.billing_details import provider_cost, request_facts
+from openai_meter.usage.endpoints import LASTING, Endpoint
+from openai_meter.usage.fingerprint import evidence_of
+from openai_meter.usage.output import Output, output_of_answer
+from openai_meter.usage.responses import ResponseState
+
+__all__ = ["OPEN", "WORK", "CallInFlight", "finish_open_streams"]
+
+_UNKNOWN = Usage()
+_STATES_NO_COST = ("openai", "azure")
+_new = tuple.__new__  # what a NamedTuple calls in the end, without the function in between
+_RARE = frozenset({"tools", "prompt_cache_options", "size", "background", "background_options"})
+"""The keys of a request that its price may depend on, or the way that it ends."""
+
+
+class _End(NamedTuple):
+    """How and when a call ended."""
+
+    status: Status
+    error_type: str | None
+    duration: float
+
+
+class CallInFlight:
+    """One call that has begun. Its methods may be called from any thread, and from finalizers.
+
+    Args:
+        row: the endpoint.
+        listeners: who takes the record.
+        provider: ``openai``, ``azure`` or a host.
+        host: the host that is asked.
+        body: the request's JSON body; kept until the call ends, and only where its tokens may have to be counted.
+        stream: whether the answer was asked for as a stream.
+        here: what stands around the call; by default, what stands around this.
+    """
+
+    __slots__ = (
+        "_answer", "_body", "_claim", "_clock", "_evidence", "_first", "_listed", "_seen", "_who", "block", "collected",
+        "host", "listeners", "provider", "requested_model", "response", "row", "started", "stream",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        row: Endpoint,
+        listeners: tuple[Readable, ...],
+        provider: str,
+        host: str,
+        body: Mapping[str, Any],
+        *,
+        stream: bool,
+        here: Surroundings | None = None,
+    ) -> None:
+        here = surroundings.get() if here is None else here
+        blocks = here.blocks
+        self.row = row
+        self.listeners = listeners
+        self.provider = provider
+        self.host = host
+        self.stream = stream
+        self.response = response = ResponseState()
+        model = body.get("model")
+        self.requested_model: str | None = model if type(model) is str else None
+        if row.request is not None:
+            row.request(response, body)
+        if not _RARE.isdisjoint(body):
+            response.facts = request_facts(body)
+            response.background = body.get("background") is True
+        self._body: Mapping[str, Any] | None = (_held(body) if stream else body) if row.estimate else None
+        self._answer: Mapping[str, Any] | None = None
+        self._evidence = evidence_of(row.name, body)
+        self.collected = False
+        """Whether the call ends because its stream is collected: a finalizer must start no thread."""
+        self._who: Attribution = current(here)
+        self.block: str | None = blocks[-1].name if blocks else None
+        self._first: float | None = None
+        self._listed = False
+        beside = Watched.beside
+        self._seen = None if beside is None else beside.look()
+        self._claim = [True]  # list.pop() is atomic: of all who want to finish the call, one does
+        self.started = time.time()
+        self._clock = time.perf_counter()
+
+    def open(self) -> None:
+        """Lists the call as one that is being read, so that it can be shown, and finished at exit."""
+        self._listed = True
+        OPEN.put(id(self), self)
+
+    def read_response(self, answer: object) -> None:
+        """Reads a whole answer: an SDK object, a dict, or anything else (then it says nothing)."""
+        try:
+            fields = fields_of(answer)
+            if self._body is not None:
+                self._answer = fields
+            self.row.read(self.response, fields)
+        except Exception as error:
+            faults.caught(error, f"reading an answer of {self.row.name}")
+
+    def read_event(self, item: Any) -> None:
+        """Reads one event of a stream."""
+        if self._first is None:
+            self._first = time.perf_counter()
+        try:
+            self.row.fold(self.response, item)  # type: ignore[misc] # taps are only made where there is a folder
+        except Exception as error:
+            faults.caught(error, f"reading an event of {self.row.name}")
+
+    def finish(self, error: BaseException | None = None, *, whole: bool = True) -> None:
+        """Ends the call; only the first time counts.
+
+        Args:
+            error: what the caller was given instead of an answer.
+            whole: whether the answer was read to its end.
+        """
+        try:
+            self._claim.pop()
+        except IndexError:
+            return
+        try:
+            if self._listed:
+                OPEN.pop(id(self))
+            self._settle(error, whole=whole)
+        except Exception as fault:
+            self._body = self._answer = None
+            faults.caught(fault, f"recording a call of {self.row.name}")
+
+    def drop(self) -> None:
+        """Ends the call without a record: nothing was sent."""
+        self._claim.clear()
+        self._body = self._answer = None
+        OPEN.pop(id(self))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the call has been ended."""
+        return not self._claim
+
+    # --- how a call ends ----------------------------------------------------------------------------------------------
+
+    def _settle(self, error: BaseException | None, *, whole: bool) -> None:
+        response = self.response
+        row = self.row
+        if row.name not in LASTING:
+            self._record(_status(response, error, whole=whole), error)
+        elif row.role in ("poll", "cancel") or (row.cumulative and error is None and response.state != "open"):
+            self._settle_poll()
+        elif error is None and response.state == "open" and response.response_id is not None:
+            self._begin_work(response.response_id)
+        elif response.background and response.response_id is not None and response.state in (None, "open"):
+            self._begin_work(response.response_id)  # a stream was left, the server works on
+        else:
+            if response.response_id is not None:
+                self.listeners[0].meter.first_sight((row.name, response.response_id), None)
+            self._record(_status(response, error, whole=whole), error)
+
+    def _begin_work(self, identity: str) -> None:
+        key = (self.row.name, identity)
+        self.listeners[0].meter.forget_sight(key)
+        self._body = self._answer = None
+        WORK.put(key, self)
+
+    def _settle_poll(self) -> None:
+        """Counts finished work the first time it is seen, for those who listened when it was begun."""
+        row, response = self.row, self.response
+        if response.response_id is None or response.state is None:
+            return
+        key = (row.name, response.response_id)
+        begun = WORK.get(key)
+        if response.state == "open":
+            if row.cumulative and begun is None:
+                WORK.put(key, self)  # an agent session has been given more to do
+            return
+        pending = begun if begun is not None else self
+        meter = pending.listeners[0].meter
+        if row.cumulative:
+            if not _keep_growth(meter, key, response, known=begun is not None):
+                return
+        elif not (begun is not None or row.adopt(response)) or not meter.first_sight(key, None):
+            return
+        WORK.pop(key)
+        response.model = response.model or pending.response.model
+        response.service_tier = response.service_tier or pending.response.service_tier
+        response.facts = {
+            **pending.response.facts,
+            **response.facts,
+        }  # a completion window is only in the first request
+        pending.response = response
+        pending._record(_status(response, None, whole=True), None)  # noqa: SLF001 - its own class
+
+    def _record(self, status: Status, error: BaseException | None) -> None:
+        duration = time.perf_counter() - self._clock
+        response = self.response
+        error_type = response.error_type
+        if error is not None:
+            error_type = type(error).__name__
+            response.extra = {}  # what was asked for was not delivered
+        if self.provider not in _STATES_NO_COST and (stated := provider_cost(response.usage)) is not None:
+            response.facts = {**response.facts, "provider_cost": stated}
+        if status == "error" and response.state is None and self._first is None:
+            response.facts = {**response.facts, "status": "error"}  # there was no answer at all
+        end = _new(_End, (status, error_type, duration))
+        usage = response.total()
+        body = self._body
+        if body is not None:
+            answer = self._answer
+            self._body = self._answer = None
+            if (usage is None or not usage.total_tokens) and self._leave_to_estimate(end, usage, body, answer):
+                return
+        self._write(end, response.split or ((response.model, usage),))
+
+    def _leave_to_estimate(
+        self, end: _End, usage: Usage | None, body: Mapping[str, Any], answer: Mapping[str, Any] | None
+    ) -> bool:
+        """Leaves the call to the worker, to be recorded with an estimate; ``False`` if there is none to be made."""
+        transcript = self.response.transcript
+        # Without an answer nothing says that the call is billed; unless the program left before it came.
+        said = () if answer is None else output_of_answer(self.row.name, answer)
+        there = said or transcript.anything or (answer is not None and answer.get("data"))
+        if not (there or (end.status == "cut" and usage is None)):
+            return False
+        if not worker.submit(partial(self._estimate, end, usage, body, said)):
+            return False
+        if not self.collected:
+            worker.start()
+        return True
+
+    def _estimate(self, end: _End, usage: Usage | None, body: Mapping[str, Any], said: tuple[Output, ...]) -> None:
+        """Counts the tokens, and records the call. Runs in the worker, or in whoever waits for it."""
+        from openai_meter.usage.estimation import estimate_call  # noqa: PLC0415 - most programs never need it
+
+        response = self.response
+        found: tuple[Usage | None, UsageSource, tuple[str, ...]] = (usage, "none", ())
+        try:
+            for event in response.transcript.events():
+                self.row.fold(response, event)  # type: ignore[misc] # only where there is a folder are events heard
+            spoken = said or response.transcript.spoken()
+            answered = bool(spoken) or self._first is not None
+            model = response.model or self.requested_model
+            estimate = estimate_call(self.row.name, body, spoken if answered else None, model, wait=True)
+            unknown = estimate.unknown if answered else tuple(sorted({*estimate.unknown, "answer"}))
+            found = (estimate.enlarged(response.transcript.whole), estimate.source, unknown)
+            if response.extra:
+                found = (found[0] + Usage(**response.extra), *found[1:])
+        except Exception as error:
+            faults.caught(error, f"estimating a call of {self.row.name}")
+        finally:
+            response.transcript_or_none = None
+            self._write(end, ((response.model, found[0]),), *found[1:])
+
+    def _write(
+        self,
+        end: _End,
+        split: Iterable[tuple[str | None, Usage | None]],
+        source: UsageSource = "api",
+        unknown: tuple[str, ...] = (),
+    ) -> None:
+        """Makes the record (or several, where an answer reports several models) and hands it to the listeners."""
+        response, who = self.response, self._who
+        started_at = datetime.fromtimestamp(self.started, UTC)
+        listeners = self.listeners
+        by_meter = ((listeners[0].meter, listeners),) if len(listeners) == 1 else self._by_meter()
+        for answered_model, usage in split:
+            model = answered_model or self.requested_model
+            for meter, hearing in by_meter:
+                cost, book = meter.price(usage, model, self, started_at)
+                # In the order of Call's fields: to match 31 keywords takes as long as to set 31 attributes.
+                call = new_call(
+                    random_half(),
+                    started_at,
+                    end.duration,
+                    self.row.name,
+                    self.provider,
+                    model,
+                    self.requested_model,
+                    end.status,
+                    _UNKNOWN if usage is None else usage,
+                    "none" if usage is None or (usage.total_tokens is None and not usage.seconds) else source,
+                    unknown,
+                    response.response_id,
+                    response.service_tier,
+                    self.stream,
+                    None if self._first is None else self._first - self._clock,
+                    end.error_type,
+                    cost.amount_pico,
+                    cost.status,
+                    cost.reason,
+                    cost.estimated or source in ESTIMATED,
+                    cost.source,
+                    who.agent,
+                    who.operation,
+                    who.user,
+                    who.session,
+                    who.tags,
+                    self.block,
+                    self.host,
+                    response.facts,
+                    self._evidence,
+                    book,
+                )
+                for listener in hearing:
+                    listener.take(call)
+                meter.note_cost(cost)
+                if self._seen is not None and (beside := Watched.beside) is not None:
+                    beside.ended(self._seen, meter, call)
+        if not self.collected:
+            worker.start()
+
+    def _by_meter(self) -> Collection[tuple[Meter, tuple[Readable, ...]]]:
+        """The listeners of each meter: each prices by its own book. Nearly always there is one."""
+        found: dict[Meter, tuple[Readable, ...]] = {}
+        for listener in self.listeners:
+            found[listener.meter] = (*found.get(listener.meter, ()), listener)
+        return found.items()
+
+
+def _held(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The body with its lists as they are now: a program goes on with its conversation while it reads a stream."""
+    return {key: [*value] if type(value) is list else value for key, value in body.items()}
+
+
+def _status(response: ResponseState, error: BaseException | None, *, whole: bool) -> Status:
+    if error is not None:
+        # What is no Exception is the program leaving: a cancelled task, Ctrl-C, a closed coroutine.
+        return "error" if isinstance(error, Exception) else "cut"
+    if response.state is not None and response.state != "open":
+        return response.state
+    return "ok" if whole else "cut"
+
+
+def _keep_growth(meter: Meter, key: tuple[str, str], response: ResponseState, *, known: bool) -> bool:
+    """Reduces a cumulative usage to what came since it was last counted; ``False`` if that is nothing."""
+    now = response.total()
+    before = meter.usage_counted(key)
+    meter.forget_sight(key)
+    meter.first_sight(key, now or before)
+    if now is None or before is None:
+        return known or now is not None
+    response.extra = {}
+    response.usage = {
+        "input_tokens": max((now.input_tokens or 0) - (before.input_tokens or 0), 0),
+        "output_tokens": max((now.output_tokens or 0) - (before.output_tokens or 0), 0),
+        "cached_tokens": max(now.cached_input_tokens - before.cached_input_tokens, 0),
+        "reasoning_tokens": max(now.reasoning_tokens - before.reasoning_tokens, 0),
+    }
+    return (now.total_tokens or 0) > (before.total_tokens or 0)
+
+
+def finish_open_streams() -> None:
+    """Records what is still being read as cut, so that nothing is lost at exit. Work on the server stays open."""
+    for pending in OPEN.values():
+        pending.finish(whole=False)
+    worker.drain()
+    finish()
+
+
+def _forget_in_child() -> None:
+    # Whatever is open belongs to the parent, which will record it; the child's copies must not.
+    for pending in (*OPEN.values(), *WORK.values()):
+        pending.drop()
+    OPEN.clear()
+    WORK.clear()
+    start_over_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

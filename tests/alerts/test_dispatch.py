@@ -1,0 +1,195 @@
+"""Alerts on their way: from the call that passes a limit to the log, the callback, the reports."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from decimal import Decimal
+
+import contract
+import pytest
+from contract import MODEL, chat
+
+import openai_meter
+from openai_meter import Meter, Threshold
+from openai_meter.core.background import worker
+from openai_meter.errors import ConfigurationError
+
+
+@pytest.fixture
+def api():
+    with contract.Api() as api:
+        yield api
+        assert not api.faults
+
+
+def test_a_callback_hears_of_a_limit_once(api):
+    """The alert comes with the call that passes the limit, once, and not in the caller's thread."""
+    heard = []
+    meter = openai_meter.install(
+        thresholds={"calls": 2, "tokens_per_call": None},
+        on_alert=lambda alert: heard.append((alert, threading.current_thread())),
+    )
+    with contract.sync_client(api) as client:
+        for _ in range(5):
+            chat(client)
+            assert worker.drain()
+    ((alert, _),) = heard
+    assert (alert.kind, alert.value, alert.limit) == ("calls", 3, 2)
+    assert [one.value for one in meter.alerts] == [5]
+
+
+def test_a_slow_callback_keeps_no_call(api):
+    """While a callback is at it, calls go on and are counted."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(_):
+        begun.set()
+        assert go_on.wait(20)
+
+    meter = openai_meter.install(thresholds={"calls": 1, "tokens_per_call": None}, on_alert=slow)
+    with contract.sync_client(api) as client:
+        chat(client)
+        chat(client)
+        assert begun.wait(10)
+        chat(client)
+        assert meter._store.totals().calls == 3
+        go_on.set()
+    assert meter.totals.calls == 3
+
+
+def test_a_callback_that_fails_reaches_no_call(api, caplog):
+    """What a callback raises is logged by its class, and is no fault of the meter."""
+    caplog.set_level(logging.WARNING, "openai_meter")
+
+    def broken(_):
+        raise ValueError("secret")
+
+    meter = openai_meter.install(thresholds=[Threshold("calls", 1)], on_alert=broken)
+    with contract.sync_client(api) as client:
+        chat(client)
+        chat(client)
+    assert len(meter.alerts) == 1
+    assert worker.drain()
+    assert meter.faults == 0
+    assert "on_alert raised ValueError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_alerts_go_to_the_log_and_into_reports(api, caplog):
+    """Without a callback the log and the reports tell, in the language that is asked for."""
+    caplog.set_level(logging.WARNING, "openai_meter")
+    meter = openai_meter.install(thresholds=[Threshold("tokens", 10)])
+    with contract.sync_client(api) as client:
+        chat(client)
+    (alert,) = meter.alerts
+    assert worker.drain()
+    assert alert.message("en") in caplog.text
+    assert alert.message("en") in contract.printed(meter)
+    assert alert.message("fr") in meter.report(lang="fr").render(lang="fr")
+    assert meter.to_dict()["alerts"] == [alert.message("en")]
+
+
+def test_defaults_hold_unless_they_are_switched_off(api):
+    """Five errors raise an alert by default; ``thresholds=False`` raises none."""
+    for thresholds, expected in ((None, ["errors"]), (False, [])):
+        openai_meter.uninstall()
+        meter = openai_meter.install(meter=Meter(thresholds=thresholds))
+        with contract.sync_client(api) as client:
+            for _ in range(5):
+                with pytest.raises(contract.openai.BadRequestError):
+                    chat(client, model=MODEL + "+400")
+        assert [alert.kind for alert in meter.alerts] == expected
+
+
+def test_a_block_has_limits_of_its_own(api):
+    """A block's thresholds count its calls alone; blocks have none unless they are given some."""
+    heard = []
+    openai_meter.install(thresholds=False)
+    with contract.sync_client(api) as client:
+        chat(client)
+        outer = openai_meter.track("a", thresholds={"calls": 1}, on_alert=heard.append)
+        with outer as limited, openai_meter.track("b") as free:
+            chat(client)
+            assert limited.alerts == ()
+            chat(client)
+    assert [alert.kind for alert in limited.alerts] == ["calls"]
+    assert free.alerts == ()
+    assert worker.drain()
+    assert [alert.value for alert in heard] == [2]
+
+
+def test_limits_per_user(api):
+    """A limit per user rings for the one who passes it."""
+    meter = openai_meter.install(thresholds=[Threshold("calls", 1, per="user")])
+    with contract.sync_client(api) as client:
+        for user in ("ann", "bob", "ann"):
+            with openai_meter.tag(user=user):
+                chat(client)
+        chat(client)
+        chat(client)
+    assert [(alert.key, alert.value) for alert in meter.alerts] == [("ann", 2)]
+
+
+def test_a_cost_that_comes_late_passes_its_limit(api):
+    """Calls that are priced when the price files have been read count for the limit on cost."""
+    meter = openai_meter.install(thresholds=[Threshold("cost", "0.000001")], hosts={"127.0.0.1": "openai"})
+    with contract.sync_client(api) as client:
+        chat(client, model="gpt-4o-mini")
+    (alert,) = meter.alerts
+    assert alert.value == meter.cost > Decimal("0.000001")
+
+
+def test_changing_limits_counts_from_zero(api):
+    """New thresholds begin anew, and the callback stays."""
+    heard = []
+    meter = openai_meter.install(thresholds={"calls": 1, "tokens_per_call": None}, on_alert=heard.append)
+    with contract.sync_client(api) as client:
+        chat(client)
+        openai_meter.install(thresholds={"calls": 1, "tokens_per_call": None})
+        chat(client)
+        assert meter.alerts == ()
+        chat(client)
+    assert [alert.value for alert in meter.alerts] == [2]
+    assert len(heard) == 1
+
+
+def test_reset_ends_alerts(api):
+    """After a reset nothing is above its limit."""
+    meter = openai_meter.install(thresholds=[Threshold("calls", 1)])
+    with contract.sync_client(api) as client:
+        chat(client)
+        chat(client)
+        assert meter.alerts
+        meter.reset()
+        assert meter.alerts == ()
+
+
+def test_a_collected_stream_raises_its_alert_at_the_next_chance(api):
+    """A stream that is collected starts no thread; who reads next, or calls next, tells."""
+    heard = []
+    meter = openai_meter.install(thresholds=[Threshold("calls", 1)], on_alert=heard.append, stream_usage="never")
+    with contract.sync_client(api) as client:
+        for _ in range(2):
+            stream = chat(client, stream=True)
+            next(stream)
+            del stream
+            gc.collect()
+        assert meter.totals.calls == 2
+    assert worker.drain()
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize("wrong", ["x", 5, {"colour": 1}, {"calls": -1}, [1]])
+def test_limits_that_mean_nothing_are_refused(wrong):
+    """ThresholdMonitor that cannot be used are a configuration error, wherever they are given."""
+    for place in (openai_meter.install, Meter, lambda thresholds: openai_meter.track("x", thresholds=thresholds)):
+        with pytest.raises(ConfigurationError):
+            place(thresholds=wrong)
+
+
+def test_a_callback_has_to_be_callable():
+    """What cannot be called is no callback."""
+    with pytest.raises(ConfigurationError, match="on_alert"):
+        openai_meter.install(on_alert="mail me")

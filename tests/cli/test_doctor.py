@@ -1,0 +1,588 @@
+"""The doctor: what it finds in a sound installation, and that it finds what is broken."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+import re
+import sqlite3
+import string
+import subprocess
+import sys
+import tomllib
+import types
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import openai
+import pytest
+import wrapt
+from paths import ROOT
+
+import openai_meter
+from openai_meter import ConfigurationError, doctor
+from openai_meter.cli.doctor import checks, child, ledger_checks, patchers, trials
+from openai_meter.cli.doctor import diagnosis as values
+from openai_meter.cli.doctor.diagnosis import Diagnosis, Finding, Mode, Trial
+from openai_meter.cli.doctor.locale import en, fr, sentences
+from openai_meter.cli.doctor.tables import print_diagnosis
+from openai_meter.core import faults
+from openai_meter.core.locale import languages
+from openai_meter.instrumentation import http
+from openai_meter.testing.fake_api.call_shapes import SHAPES
+from openai_meter.testing.fake_api.shape_player import Cast
+
+PACKAGE = Path(openai_meter.__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch):
+    """The variables of whoever runs the tests say nothing here."""
+    for name in list(os.environ):
+        if name.startswith("OPENAI_METER") and name != "OPENAI_METER_LANG":
+            monkeypatch.delenv(name)
+
+
+def command(tmp_path, *args, **environment):
+    """Runs the command in a home and a folder of its own."""
+    home, folder = tmp_path / "home", tmp_path / "here"
+    for path in (home, folder):
+        path.mkdir(exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+    paths = [environment.pop("PYTHONPATH", ""), str(PACKAGE.parent), kept.get("PYTHONPATH", "")]
+    env = {**kept, "HOME": str(home), "PYTHONPATH": os.pathsep.join(filter(None, paths)), **environment}
+    env.pop("XDG_STATE_HOME", None)
+    ran = subprocess.run(
+        [sys.executable, "-m", "openai_meter", "doctor", "--patience", "300", *args],
+        cwd=folder, env=env, capture_output=True, text=True, timeout=330, check=False,
+    )  # fmt: skip
+    assert not list(home.iterdir()), "the home directory is untouched"
+    assert not list(folder.iterdir()), "the program's folder is untouched"
+    return ran
+
+
+def needs(module):
+    """Skips a test of ledgers where their extra is not installed."""
+    pytest.importorskip(module, reason=f"{module} is not installed: the doctor's look at a ledger is NOT tested")
+
+
+def found(findings, area):
+    return [(one.code, one.level) for one in findings if one.area == area]
+
+
+# --- a sound installation ---------------------------------------------------------------------------------------------
+
+
+def test_every_shape_is_counted_and_unchanged_on_this_sdk(tmp_path):
+    """All shapes that this SDK has are counted right, sync and async, and nothing changes for the program."""
+    ran = command(tmp_path, "--json", OPENAI_METER_LANG="fr")
+    said = json.loads(ran.stdout)
+    assert ran.stderr == ""
+    wrong = [one for one in said["trials"] if one["level"] == "problem" or one["outcome"] == "untried"]
+    assert wrong == []
+    tried = [one for one in said["trials"] if one["outcome"] in ("metered", "free")]
+    assert len(tried) >= 50
+    assert all(one["unchanged"] is True for one in tried)
+    assert all(one["sync"]["records"] == one["expected_records"] for one in tried)
+    assert said["openai"] == openai.__version__
+    assert said["problems"] == 0
+    assert ran.returncode == 0
+    (threads,) = [one for one in said["findings"] if one["area"] == "threads"]
+    assert threads["message"].startswith("l'attribution")
+
+
+def test_examining_leaves_the_program_as_it_was():
+    """A program's own meter hears nothing of the calls that are tried, and the SDK's functions stay as they are."""
+    meter = openai_meter.install(meter=openai_meter.Meter())
+    before = vars(openai._base_client.SyncAPIClient)["request"]
+    steps = []
+    diagnosis = doctor.examine(patience=300, on_progress=lambda done, total: steps.append((done, total)))
+    assert diagnosis.ok
+    assert meter.calls == ()
+    assert vars(openai._base_client.SyncAPIClient)["request"] is before
+    assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+    assert steps[-1][0] == steps[-1][1]
+    assert found(diagnosis.findings, "threads") == [("not_followed", "warning")]
+
+
+@pytest.mark.parametrize("patience", [0, -1, None, True, "5"])
+def test_patience_is_a_number_of_seconds(patience):
+    """What is no number of seconds above 0 is refused."""
+    with pytest.raises(ConfigurationError, match="patience="):
+        doctor.examine(patience=patience)
+
+
+# --- what is broken ---------------------------------------------------------------------------------------------------
+
+
+def one_trial(name, *, is_async=False):
+    """Tries one shape in this process."""
+    faults.reraise = False
+    with Cast() as cast:
+        rows = tuple(shape for shape in SHAPES if shape.name == name)
+        (trial,) = [one for one in trials.try_all(cast, rows) if one is not None and one.name == name]
+    return trial
+
+
+def test_a_seam_that_is_blind_is_found(tmp_path):
+    """Where the meter does not see calls, every shape that costs money is a problem, and the command fails."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if '-c' in sys.orig_argv:\n"
+        "    from openai_meter.instrumentation import http\n"
+        "    http._begin = lambda wrapped, client, args, kwargs: None\n"
+    )
+    ran = command(tmp_path, PYTHONPATH=str(tmp_path))
+    assert ran.returncode == 1
+    assert ran.stdout.count("NOT COUNTED") >= 50
+    assert "0/1" in ran.stdout
+    assert "Calls are not counted as they should be" in ran.stdout
+
+
+def test_one_endpoint_that_is_blind_is_found(monkeypatch):
+    """Where one endpoint is not recognised, it is that shape that is missed."""
+    find = http.find
+    monkeypatch.setattr(http, "find", lambda method, url: None if url == "/embeddings" else find(method, url))
+    assert one_trial("embeddings.create").outcome == "missed"
+    assert one_trial("responses.create").outcome == "metered"
+
+
+def test_a_call_that_is_counted_twice_is_found(monkeypatch):
+    """A record too many is a problem."""
+    take = openai_meter.Meter.take
+
+    def twice(meter, call):
+        take(meter, call)
+        take(meter, call)
+
+    monkeypatch.setattr(openai_meter.Meter, "take", twice)
+    trial = one_trial("chat.completions.create")
+    assert (trial.outcome, trial.sync.records, trial.level) == ("twice", 2, "problem")
+
+
+def test_an_answer_that_is_changed_is_found(monkeypatch):
+    """What the program would see otherwise without the meter is a problem."""
+    call = http.RequestContext.__call__
+
+    def change(parser, parsed):
+        parsed = call(parser, parsed)
+        if hasattr(parsed, "choices"):
+            parsed.choices[0].message.content = "changed"
+        return parsed
+
+    monkeypatch.setattr(http.RequestContext, "__call__", change)
+    trial = one_trial("chat.completions.create")
+    assert (trial.outcome, trial.unchanged) == ("changed", False)
+
+
+def test_a_meter_that_raises_is_found(monkeypatch):
+    """A call that fails because of the meter is a problem, with what the exception says."""
+    monkeypatch.setattr(http.RequestContext, "answered", lambda parser, answer: 1 / 0)
+    trial = one_trial("chat.completions.create")
+    assert (trial.outcome, trial.unchanged) == ("raised", False)
+    assert trial.sync.detail == "ZeroDivisionError: division by zero"
+
+
+def test_usage_that_is_not_read_is_found(monkeypatch):
+    """Tokens that stay unknown are a problem where the API tells them."""
+    monkeypatch.setattr(http.RequestContext, "_show", lambda parser, parsed: False)
+    assert one_trial("embeddings.create").outcome in ("no_usage", "fault")
+
+
+def test_a_fault_inside_the_meter_is_found(monkeypatch):
+    """A fault that the meter swallowed is a problem, though the call is well."""
+    monkeypatch.setattr(http.RequestContext, "_show", lambda parser, parsed: 1 / 0)
+    assert one_trial("chat.completions.create").outcome == "fault"
+
+
+def test_trials_that_take_too_long_are_ended():
+    """After its patience the doctor stops, and says how far it came."""
+    heard = child.try_in_child(0.05)
+    assert [(one.code, one.level) for one in heard.findings] == [("late", "problem")]
+
+
+def test_trials_that_crash_are_a_problem(monkeypatch):
+    """Where the process of the trials dies, its last words are told."""
+    monkeypatch.setattr(child, "_START", "raise SystemExit('out of paper')")
+    heard = child.try_in_child(30)
+    assert heard.trials == ()
+    assert [(one.code, one.values["error"]) for one in heard.findings] == [("crashed", "out of paper")]
+
+
+def test_a_check_that_breaks_is_a_warning(monkeypatch):
+    """A check that fails keeps no other from being made."""
+    faults.reraise = False
+    monkeypatch.setattr(checks, "sdk_version", lambda: 1 / 0)
+    diagnosis = doctor.examine(trials=False)
+    assert ("check_failed", "warning") in found(diagnosis.findings, "trials")
+    assert found(diagnosis.findings, "python") != []
+
+
+# --- other patchers ---------------------------------------------------------------------------------------------------
+
+
+def wrapper_from(module):
+    """A wrapper function as if it had been written in a module."""
+    names = {"__name__": module}
+    exec("def wrapper(wrapped, instance, args, kwargs):\n    return wrapped(*args, **kwargs)", names)
+    return names["wrapper"]
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("opentelemetry.instrumentation.openai_v2.patch", ("opentelemetry-instrumentation-openai-v2", "emitting")),
+        ("opentelemetry.instrumentation.openai.shared", ("opentelemetry-instrumentation-openai", "emitting")),
+        ("sentry_sdk.integrations.openai", ("sentry-sdk", "active")),
+        ("our_own.meter", ("our_own.meter", "unknown")),
+    ],
+)
+def test_a_patch_by_wrapt_is_found(monkeypatch, module, expected):
+    """Whoever stands round a method is named, and it is said whether the same tokens may be told twice."""
+    kind = openai.resources.chat.completions.Completions
+    monkeypatch.setattr(kind, "create", wrapt.FunctionWrapper(kind.create, wrapper_from(module)))
+    findings = [one for one in checks.who_patched(()) if one.code != "idle"]
+    assert [(one.values["name"], one.code) for one in findings] == [expected]
+    assert findings[0].values["places"] == "Completions.create"
+    assert findings[0].level == ("ok" if expected[1] == "active" else "warning")
+
+
+def test_a_patch_by_a_closure_is_found(monkeypatch):
+    """A closure under the name of the original is known by the module that it was written in."""
+    original = openai.resources.Embeddings.create
+
+    @functools.wraps(original)
+    def patched(*args, **kwargs):
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(openai.resources.Embeddings, "create", patched)
+    assert patchers.find_patches() == (patchers.Patch("Embeddings.create", __name__),)
+
+
+def test_our_own_patches_are_nobody_elses():
+    """A program that meters has no other patchers for that."""
+    openai_meter.install(meter=openai_meter.Meter())
+    assert patchers.find_patches() == ()
+
+
+def test_a_function_that_was_put_back_over_ours_is_found():
+    """A library that puts back what it once found takes calls from the meter: that is a problem until install()."""
+    before = openai.OpenAI.request
+    meter = openai_meter.install(meter=openai_meter.Meter())
+    openai.OpenAI.request = before
+    try:
+        assert ("bypassed", "problem") in found(checks.who_patched(()), "patchers")
+        openai_meter.install(meter=meter)
+        assert patchers.bypassed() == ()
+    finally:
+        openai_meter.uninstall()
+        del openai.OpenAI.request
+    assert patchers.bypassed() == ()
+
+
+def test_a_patch_that_the_environment_makes_is_found(tmp_path):
+    """What patches the SDK in every process of this environment does so in that of the trials, and is told."""
+    (tmp_path / "usercustomize.py").write_text("")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import openai, functools\n"
+        "from openai.resources.chat.completions import Completions\n"
+        "def patched(original):\n"
+        "    @functools.wraps(original)\n"
+        "    def call(*args, **kwargs):\n"
+        "        return original(*args, **kwargs)\n"
+        "    return call\n"
+        "Completions.create = patched(Completions.create)\n"
+    )
+    ran = command(tmp_path, "--json", PYTHONPATH=str(tmp_path))
+    said = json.loads(ran.stdout)
+    (finding,) = [one for one in said["findings"] if one["area"] == "patchers" and one["code"] == "unknown"]
+    assert finding["values"] == {"name": "sitecustomize", "n": 1, "places": "Completions.create"}
+    assert (said["problems"], ran.returncode) == (0, 0)
+
+
+# --- the environment --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "near"),
+    [
+        ("OPENAI_METER_LEGDER", "misspelled", "OPENAI_METER_LEDGER"),
+        ("OPENAI_METER_STREAMUSAGE", "misspelled", "OPENAI_METER_STREAM_USAGE"),
+        ("OPENAIMETER_LEDGER", "misspelled", "OPENAI_METER_LEDGER"),
+        ("OPEN_AI_METER_HOSTS", "misspelled", "OPENAI_METER_HOSTS"),
+        ("openai_meter_lang", "misspelled", "OPENAI_METER_LANG"),
+    ],
+)
+def test_a_misspelled_variable_is_found(monkeypatch, name, code, near):
+    """A variable that nobody reads is a warning that names the one that was meant."""
+    monkeypatch.setenv(name, "x")
+    (finding,) = checks._environment()
+    assert (finding.code, finding.level, finding.values) == (code, "warning", {"name": name, "near": near})
+    assert near in finding.message(sentences("en"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OPENAI_METER_LANG", "tlh"),
+        ("OPENAI_METER_STREAM_USAGE", "sometimes"),
+        ("OPENAI_METER_HOSTS", "llm.example.com=acme"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_a_problem(monkeypatch, name, value):
+    """A value that install() would refuse is a problem."""
+    monkeypatch.setenv(name, value)
+    assert ("unusable", "problem") in found(checks._environment(), "environment")
+
+
+def test_known_variables_are_those_of_the_sources():
+    """The variables that the README and the docstrings name are known."""
+    known = checks._known_variables()
+    assert {"OPENAI_METER_LANG", "OPENAI_METER_LEDGER", "OPENAI_METER_HOSTS", "OPENAI_METER_STREAM_USAGE"} <= known
+    assert "OPENAI_METER_LEGDER" not in known
+
+
+def test_extras_are_those_of_the_package():
+    """Every extra of the package but the collections is looked for."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(checks.EXTRAS) == set(project["optional-dependencies"]) - {"all", "test", "dev"}
+    (openai_range,) = [one for one in project["dependencies"] if re.match(r"openai\b", one)]
+    oldest = ".".join(map(str, checks._OLDEST))
+    assert openai_range == f"openai>={oldest},<{checks._TOO_NEW[0]}"
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        (None, ("missing", "problem")),
+        ("1.30.5", ("too_old", "problem")),
+        ("1.109.1", ("supported", "ok")),
+        ("3.54.0", ("supported", "ok")),
+        ("4.0.0", ("too_new", "warning")),
+        ("4.0.0rc1", ("too_new", "warning")),
+    ],
+)
+def test_versions_of_the_sdk(monkeypatch, version, expected):
+    """An SDK that is missing or too old is a problem, one that nobody has tried a warning."""
+    monkeypatch.setattr(checks, "sdk_version", lambda: version)
+    assert found(checks._sdk(), "sdk") == [expected]
+
+
+def test_threads_that_are_followed():
+    """Where install() follows threads, that is said."""
+    openai_meter.install(meter=openai_meter.Meter(), threads=True)
+    assert found(checks._threads(), "threads") == [("followed", "ok")]
+
+
+@pytest.mark.parametrize(
+    ("day", "expected"),
+    [
+        ("2000-01-01", [("prices", "old", "warning")]),
+        ("9999-01-01", [("prices", "fresh", "ok"), ("clock", "behind", "warning")]),
+    ],
+)
+def test_prices_that_are_old_and_a_clock_that_is_wrong(monkeypatch, day, expected):
+    """Old prices are a warning; prices from the future are a wrong clock."""
+    monkeypatch.setattr(checks, "_newest_price", lambda: date.fromisoformat(day))
+    assert [(one.area, one.code, one.level) for one in checks._prices()] == expected
+
+
+def test_the_newest_price_is_read():
+    """The age of the prices is that of the row that was checked last."""
+    assert date(2026, 1, 1) < checks._newest_price() <= datetime.now(UTC).date()
+
+
+def test_vocabularies_that_are_missing(monkeypatch):
+    """A vocabulary that is not there is a warning that says what to install."""
+    row = openai_meter.usage.estimation.encodings.Status("o200k_base", False, None, ("cache: no such folder",))
+    monkeypatch.setattr(openai_meter.usage.estimation.encodings, "status", lambda: (row,))
+    (finding,) = checks._vocabularies()
+    assert (finding.code, finding.level) == ("missing", "warning")
+    assert "openai-meter[offline]" in finding.advice(sentences("en"))
+
+
+# --- the ledger -------------------------------------------------------------------------------------------------------
+
+
+def ledger(url):
+    needs("sqlalchemy")
+    return found(ledger_checks.look_at_ledger(url), "ledger")
+
+
+def test_no_ledger():
+    """Where no ledger is named, that is said, and is no fault."""
+    assert ledger(None) == [("none", "ok")]
+
+
+def test_a_ledger_that_is_not_there_yet_is_not_made(tmp_path):
+    """Looking makes no file."""
+    assert ledger(f"sqlite:///{tmp_path}/usage.db") == [("new", "ok")]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ledger_that_is_ready(tmp_path, monkeypatch):
+    """A ledger is found by its variable too; looking changes no byte of it."""
+    needs("sqlalchemy")
+    url = f"sqlite:///{tmp_path}/usage.db"
+    ours = openai_meter.Ledger(url)
+    ours.prepare()
+    ours.close()
+    before = (tmp_path / "usage.db").read_bytes()
+    monkeypatch.setenv("OPENAI_METER_LEDGER", url)
+    assert ledger(None) == [("ready", "ok")]
+    assert ledger(ours) == [("ready", "ok")]
+    assert (tmp_path / "usage.db").read_bytes() == before
+
+
+def test_a_database_of_somebody_else_is_left_alone(tmp_path):
+    """A database with a table called calls that is not ours is a problem, and another one is not made ours."""
+    path = tmp_path / "theirs.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE people (name TEXT)")
+    connection.close()
+    before = path.read_bytes()
+    assert ledger(f"sqlite:///{path}") == [("empty", "ok")]
+    assert path.read_bytes() == before
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE calls (id TEXT)")
+    connection.close()
+    assert ledger(f"sqlite:///{path}") == [("unusable", "problem")]
+
+
+@pytest.mark.parametrize(("version", "expected"), [(99, ("newer", "problem")), (0, ("older", "ok"))])
+def test_ledgers_of_other_versions(tmp_path, version, expected):
+    """A ledger of a newer version is a problem; an older one is brought up to date by whoever writes."""
+    needs("sqlalchemy")
+    url = f"sqlite:///{tmp_path}/usage.db"
+    ours = openai_meter.Ledger(url)
+    ours.prepare()
+    ours.close()
+    with sqlite3.connect(tmp_path / "usage.db") as connection:
+        connection.execute("UPDATE openai_meter_migrations SET version = ?", (version,))
+    connection.close()
+    assert ledger(url) == [expected]
+
+
+def test_a_file_that_is_no_database(tmp_path):
+    """A file of another kind is a problem."""
+    (tmp_path / "usage.db").write_text("no database, but long enough to be looked at as one")
+    assert ledger(f"sqlite:///{tmp_path}/usage.db") == [("unusable", "problem")]
+
+
+@pytest.mark.parametrize("url", ["usage.db", "mysql://host/db", "sqlite:///no/such/folder/usage.db"])
+def test_a_url_that_cannot_be_used(url):
+    """What install() would refuse is a problem, in its own words."""
+    assert ledger(url) == [("unusable", "problem")]
+
+
+def test_calls_that_wait_in_the_spool(tmp_path):
+    """Calls that wait for the ledger are a warning that says how many files and where."""
+    needs("sqlalchemy")
+    spool = tmp_path / "usage.db.spool"
+    spool.mkdir()
+    (spool / "00000000000000000001-1-abcdef.jsonl").write_text("{}\n")
+    (finding, *_) = ledger_checks.look_at_ledger(f"sqlite:///{tmp_path}/usage.db")
+    assert (finding.code, finding.level, finding.values["n"], finding.values["size"]) == ("waiting", "warning", 1, 3)
+
+
+def test_a_ledger_that_cannot_be_reached(monkeypatch):
+    """A server that does not answer is a problem and fails the command; its password is not shown."""
+    needs("psycopg")
+    monkeypatch.setenv("OPENAI_METER_LEDGER", "postgresql+psycopg://u:secret@127.0.0.1:9/db")
+    monkeypatch.setenv("OPENAI_METER_LEGDER", "x")
+    diagnosis = doctor.examine(trials=False)
+    assert diagnosis.exit_code() == 1
+    assert ("unusable", "problem") in found(diagnosis.findings, "ledger")
+    assert ("misspelled", "warning") in found(diagnosis.findings, "environment")
+    assert "secret" not in json.dumps(diagnosis.to_dict("en"))
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+def diagnosis_of(*levels, outcome="metered"):
+    rows = (Trial("a [bold]name[/bold]", 1, Mode(outcome, 1, "api"), Mode(outcome, 1, "api", "why")),)
+    return Diagnosis(rows, tuple(Finding("sdk", "missing", level) for level in levels), "3.54.0", "1.0", "3.11.7")
+
+
+@pytest.mark.parametrize(
+    ("levels", "code", "strict"),
+    [(("ok",), 0, 0), (("ok", "warning"), 0, 1), (("warning", "problem", "ok"), 1, 1)],
+)
+def test_exit_codes(levels, code, strict):
+    """Problems fail; warnings fail only where that is asked for."""
+    diagnosis = diagnosis_of(*levels)
+    assert (diagnosis.exit_code(), diagnosis.exit_code(strict=True)) == (code, strict)
+    assert diagnosis.level == max(levels, key=["ok", "warning", "problem"].index)
+
+
+@pytest.mark.parametrize("lang", languages())
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_the_table_can_be_shown_everywhere(lang, encoding):
+    """Names are no markup, and a terminal that knows ASCII only gets a table too."""
+    for outcome in values.BAD | {"metered", "absent", "untried", "not_covered", "watched", "free"}:
+        file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        print_diagnosis(diagnosis_of("ok", "problem", outcome=outcome), sentences(lang), file)
+        file.flush()
+        text = file.buffer.getvalue().decode(encoding)
+        assert "a [bold]name[/bold]" in text
+        assert max(map(len, text.splitlines())) <= 120
+
+
+def test_languages_say_the_same():
+    """All languages have the same sentences, with the same values."""
+    assert list(en.MESSAGES) == list(fr.MESSAGES)
+
+    def fields(template):
+        forms = template if isinstance(template, tuple) else (template,)
+        each = [{name for _, name, _, _ in string.Formatter().parse(form) if name} for form in forms]
+        return (len(each), each[0]) if all(one == each[0] for one in each) else None
+
+    for key, template in en.MESSAGES.items():
+        assert fields(template) == fields(fr.MESSAGES[key]) is not None, key
+
+
+def test_every_finding_has_its_sentence():
+    """What the sources find can be said: each area and code has a sentence, and each outcome a word."""
+    sources = [path.read_text(encoding="utf-8") for path in (PACKAGE / "cli" / "doctor").glob("*.py")]
+    pairs = {pair for source in sources for pair in re.findall(r'Finding\("(\w+)", "(\w+)"', source)}
+    assert len(pairs) > 25
+    assert {f"{area}.{code}" for area, code in pairs} <= set(en.MESSAGES)
+    assert {f"area.{area}" for area, _ in pairs} <= set(en.MESSAGES)
+    assert {f"outcome.{one}" for one in values.Outcome.__args__} <= set(en.MESSAGES)
+
+
+def test_json_is_whole():
+    """The JSON has each trial and finding with its level, its code and its sentence."""
+    said = json.loads(json.dumps(diagnosis_of("problem").to_dict("en")))
+    assert said["findings"] == [
+        {
+            "area": "sdk", "code": "missing", "level": "problem", "values": {},
+            "message": "openai is not installed for this Python: there is nothing to meter",
+            "advice": "Run openai-meter with the Python of your program: python -m openai_meter doctor",
+        }
+    ]  # fmt: skip
+    assert said["trials"][0]["sync"] == {"outcome": "metered", "records": 1, "usage": "api", "detail": ""}
+    assert trials.read_trial(said["trials"][0]) == diagnosis_of().trials[0]
+
+
+def test_connections_are_seen_as_watched(monkeypatch):
+    """A WebSocket counts as watched where our own wrapper stands round its connection."""
+    module = types.ModuleType("openai.resources.realtime.realtime")
+
+    class RealtimeConnection:
+        def recv_bytes(self):
+            return b""
+
+    module.RealtimeConnection = RealtimeConnection
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    def outcome():
+        return {trial.name: trial.sync.outcome for trial in trials._connections()}["realtime, WebSocket"]
+
+    assert outcome() == "not_covered"
+    wrapper = wrapper_from("openai_meter.instrumentation.websockets.patch")
+    RealtimeConnection.recv_bytes = wrapt.FunctionWrapper(RealtimeConnection.recv_bytes, wrapper)
+    assert outcome() == "watched"

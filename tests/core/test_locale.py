@@ -1,0 +1,140 @@
+"""Languages: which one is spoken, and that all of them say the same."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openai_meter import ConfigurationError
+from openai_meter.core import locale
+from openai_meter.core.locale import choice, en
+
+LANGUAGES = locale.languages()
+OTHERS = [code for code in LANGUAGES if code != "en"]
+
+
+def forms(template: str | tuple[str, ...]) -> tuple[str, ...]:
+    return template if isinstance(template, tuple) else (template,)
+
+
+def fields(template: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+
+
+@pytest.fixture
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("OPENAI_METER_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_every_file_is_a_language() -> None:
+    """A language is there because its file is."""
+    files = Path(en.__file__).parent.glob("*.py")
+    assert sorted(path.stem for path in files if path.stem not in {"__init__", "choice"}) == list(LANGUAGES)
+    assert {"en", "fr"} <= set(LANGUAGES)
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_all_languages_have_the_same_keys(code: str) -> None:
+    """No sentence is missing in any language, none is left over, and they stand in the same order."""
+    assert list(choice._load(code)._templates) == list(en.MESSAGES)
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_all_languages_say_the_same_values(code: str) -> None:
+    """A sentence has the same values in every language and in each of its forms."""
+    for key, template in choice._load(code)._templates.items():
+        expected = fields(forms(en.MESSAGES[key])[0])
+        assert isinstance(template, tuple) == isinstance(en.MESSAGES[key], tuple), key
+        assert all(fields(form) == expected for form in forms(template)), key
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+@pytest.mark.parametrize("n", [0, 1, 2, 5, 11, 21, 100, 1_000_000, 10**30])
+def test_every_number_has_its_form(code: str, n: int) -> None:
+    """The plural rule of a language finds a form of every sentence for every number."""
+    m = locale.language(code)
+    for key, template in m._templates.items():
+        if isinstance(template, tuple):
+            assert m(key, n=n, text=f"{n:,}")
+
+
+@pytest.mark.parametrize(
+    ("code", "n", "said"),
+    [
+        ("en", 0, "0 calls"), ("en", 1, "1 call"), ("en", 2, "2 calls"), ("en", 1234, "1,234 calls"),
+        ("fr", 0, "0 appel"), ("fr", 1, "1 appel"), ("fr", 2, "2 appels"), ("fr", 1234, "1,234 appels"),
+    ],
+)  # fmt: skip
+def test_plurals(code: str, n: int, said: str) -> None:
+    """In English 0 is plural; in French it is singular."""
+    assert locale.language(code)("calls", n=n) == said
+
+
+@pytest.mark.parametrize("name", ["fr", "FR", " fr ", "fr_FR", "fr-CA", "fr_FR.UTF-8", "fr@euro", "fr.UTF-8"])
+def test_a_language_by_any_of_its_names(name: str, no_environment: pytest.MonkeyPatch) -> None:
+    """Region, encoding and case make no other language, in the argument and in the environment."""
+    assert locale.language(name).code == "fr"
+    for variable in ("OPENAI_METER_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(variable, name)
+            assert locale.language().code == "fr"
+
+
+@pytest.mark.parametrize(
+    ("environment", "code"),
+    [
+        ({}, "en"),
+        ({"LANG": "fr_FR.UTF-8"}, "fr"),
+        ({"LANG": "fr_FR.UTF-8", "LC_MESSAGES": "en_GB.UTF-8"}, "en"),
+        ({"LANG": "en_GB.UTF-8", "LC_MESSAGES": "fr_FR.UTF-8"}, "fr"),
+        ({"LANG": "fr_FR.UTF-8", "LC_MESSAGES": "fr_FR.UTF-8", "LC_ALL": "C"}, "en"),
+        ({"LANG": "fr_FR.UTF-8", "LC_ALL": ""}, "fr"),
+        ({"LANG": "C.UTF-8"}, "en"),
+        ({"LANG": "POSIX"}, "en"),
+        ({"LANG": "tlh_KX"}, "en"),
+        ({"LANG": "choice"}, "en"),
+        ({"LANG": "en_GB", "OPENAI_METER_LANG": "fr"}, "fr"),
+        ({"LANG": "fr_FR", "OPENAI_METER_LANG": ""}, "fr"),
+    ],
+)
+def test_the_environment_chooses(environment: dict[str, str], code: str, no_environment: pytest.MonkeyPatch) -> None:
+    """Our own variable comes first, then the locale as POSIX reads it, then English."""
+    for name, value in environment.items():
+        no_environment.setenv(name, value)
+    assert locale.language().code == code
+    assert locale.language("en").code == "en"  # an argument comes before all
+
+
+@pytest.mark.parametrize("name", ["xx", "", "choice", "french", "__init__", "../en", 3, b"fr", ["fr"]])
+def test_a_language_that_is_not_spoken(name: object) -> None:
+    """An argument that is no language is refused, and the languages there are are named."""
+    with pytest.raises(ConfigurationError, match=r"use one of en, fr"):
+        locale.language(name)  # type: ignore[arg-type]
+
+
+def test_our_own_variable_is_meant(no_environment: pytest.MonkeyPatch) -> None:
+    """A wrong value in our own variable is refused like an argument: it was written for us."""
+    no_environment.setenv("OPENAI_METER_LANG", "xx")
+    with pytest.raises(ConfigurationError, match=r"OPENAI_METER_LANG='xx'.*use one of"):
+        locale.language()
+
+
+@given(st.text())
+def test_a_value_is_data(text: str) -> None:
+    """What stands in a value is put in as it is, braces included."""
+    assert locale.language("fr")("table.title_of", name=text) == f"Utilisation d'OpenAI : {text}"
+
+
+def test_an_unknown_key_is_no_sentence() -> None:
+    """A key that is not there is an error of the caller, and can be asked for."""
+    m = locale.language("en")
+    assert "calls" in m
+    assert "no_such_key" not in m
+    with pytest.raises(KeyError):
+        m("no_such_key")

@@ -1,0 +1,618 @@
+"""Prometheus: what it is shown, how counters go on, and that a real Prometheus reads it and can be asked."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import urllib.parse
+import urllib.request
+import weakref
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import contract
+import pytest
+from contract import MODEL, chat
+
+import openai_meter
+from openai_meter import Call, ConfigurationError, Meter, Price, Usage
+from openai_meter.core.call import new_call_id
+from openai_meter.core.locale import languages
+from openai_meter.exporters import grafana
+
+client = pytest.importorskip("prometheus_client", reason="without the extra [prometheus], its metrics are NOT tested")
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics  # noqa: E402
+from prometheus_client.parser import text_string_to_metric_families as read_text  # noqa: E402
+
+from openai_meter.exporters.prometheus.sources import SERIES  # noqa: E402
+from openai_meter.prometheus import COUNTERS, Collector, exposition  # noqa: E402
+
+NEEDED = os.environ.get("CI") == "true"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; q=0.5, text/plain; version=0.0.4; q=0.1"
+
+
+def call(**more: Any) -> Call:
+    values: dict[str, Any] = {
+        "id": new_call_id(), "started_at": datetime(2026, 3, 1, tzinfo=UTC), "duration": 0.5,
+        "endpoint": "responses", "provider": "openai", "model": "gpt-5-mini", "requested_model": "gpt-5-mini",
+        "status": "ok", "usage": Usage(100, 20, 120, cached_input_tokens=40, reasoning_tokens=5),
+        "usage_source": "api", "cost_pico": 250_000_000, "cost_status": "priced",
+    }  # fmt: skip
+    return Call(**values | more)
+
+
+def samples(body: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """The value of every sample."""
+    return {
+        (sample.name.removeprefix("openai_meter_"), tuple(sorted(sample.labels.items()))): sample.value
+        for family in read_text(body.decode())
+        for sample in family.samples
+    }
+
+
+def shown(source: Any, name: str, **more: Any) -> dict[tuple[str, ...], float]:
+    """The values of one metric, by the values of its labels in the order of their names."""
+    found = samples(exposition(source, **more)[0])
+    return {tuple(value for _, value in labels): number for (one, labels), number in found.items() if one == name}
+
+
+@pytest.fixture
+def api():
+    with contract.Api() as api:
+        yield api
+        assert not api.faults
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+def test_totals_are_shown_exactly(meter):
+    """Each counter is the meter's total, in parts that no call's amount is in twice."""
+    meter.take(call())
+    meter.take(call(status="error", usage=Usage(), usage_source="none", cost_pico=0, cost_status="free"))
+    meter.take(call(usage=Usage(7, 3, 10), usage_source="chars", cost_pico=50_000_000, cost_estimated=True))
+    meter.take(call(model=None, requested_model=None, usage=Usage(1, 1, 2), cost_pico=None, cost_status="unpriced"))
+    assert shown(meter, "calls_total", labels=("model",)) == {("gpt-5-mini",): 3, ("(unknown model)",): 1}
+    assert shown(meter, "errors_total", labels=()) == {(): 1}
+    assert shown(meter, "tokens_total", labels=()) == {("input",): 108, ("output",): 24}
+    assert shown(meter, "token_parts_total", labels=()) == {("cached_input",): 40, ("reasoning",): 5}
+    assert shown(meter, "cost_usd_total", labels=()) == {("measured",): 0.00025, ("estimated",): 0.00005}
+    assert shown(meter, "estimated_calls_total", labels=()) == {(): 1}
+    assert shown(meter, "unmeasured_calls_total", labels=()) == {(): 0}
+    assert shown(meter, "unpriced_calls", labels=("model",)) == {("gpt-5-mini",): 0, ("(unknown model)",): 1}
+    assert shown(meter, "last_call_timestamp_seconds") == {(): datetime(2026, 3, 1, tzinfo=UTC).timestamp()}
+    assert shown(meter, "faults_total") == {(): 0}
+    ((version, one),) = shown(meter, "build_info").items()
+    assert openai_meter.__version__ in version
+    assert one == 1
+
+
+def test_what_is_unknown_is_not_zero(meter):
+    """Where nothing has a price, there is no cost to show; and no call is no cost."""
+    meter.take(call(cost_pico=None, cost_status="unpriced"))
+    assert shown(meter, "cost_usd_total") == {}
+    meter.take(call())
+    assert sum(shown(meter, "cost_usd_total").values()) == 0.00025
+
+
+def test_what_is_billed_otherwise_is_shown(meter):
+    """Seconds, characters, images and the fees of tools have counters of their own, once there are any."""
+    empty = samples(exposition(meter)[0])
+    assert not [name for name, _ in empty if name.startswith(("media", "speech", "images", "tool"))]
+    meter.take(call(usage=Usage(seconds=2.5, characters=7, images=1, web_searches=2, container_sessions=1)))
+    assert shown(meter, "media_seconds_total", labels=()) == {(): 2.5}
+    assert shown(meter, "speech_characters_total", labels=()) == {(): 7}
+    assert shown(meter, "images_total", labels=()) == {(): 1}
+    assert shown(meter, "tool_uses_total", labels=()) == {("web_search",): 2, ("container",): 1}
+
+
+def test_labels_are_chosen(meter):
+    """Any dimension can be a label, tags among them; whatever stands in a value."""
+    odd = 'a"b\\c\nd'
+    meter.take(call(agent=odd, tags={"team-x": "forms"}))
+    found = samples(exposition(meter, labels=("agent", "tag:team-x"))[0])
+    assert found["calls_total", (("agent", odd), ("tag_team_x", "forms"))] == 1
+    for wrong in (("nobody",), ("tag:a-b", "tag:a_b"), ("model", "model")):
+        with pytest.raises(ConfigurationError):
+            Collector(meter, labels=wrong)
+    with pytest.raises(ConfigurationError, match="namespace"):
+        Collector(meter, namespace="no spaces")
+    with pytest.raises(ConfigurationError, match="has no totals"):
+        Collector(object())  # type: ignore[arg-type]
+
+
+def test_both_formats_are_spoken(meter):
+    """The Accept header chooses: OpenMetrics where it is asked for, else the text format."""
+    meter.take(call())
+    body, kind = exposition(meter, OPENMETRICS)
+    assert kind.startswith("application/openmetrics-text; version=1.0.0")
+    assert {family.name for family in read_openmetrics(body.decode())} >= {
+        "openai_meter_calls",
+        "openai_meter_cost_usd",
+    }
+    for accept in (None, "", "text/html", "text/plain"):
+        body, kind = exposition(meter, accept)
+        assert kind.startswith("text/plain; version=0.0.4")
+        assert samples(body)
+
+
+def test_a_block_has_metrics_of_its_own(api, meter):
+    """A block is a source like a meter."""
+    with contract.sync_client(api) as one, openai_meter.track("part") as block:
+        chat(one)
+    assert sum(shown(block, "calls_total").values()) == 1
+    assert "threshold_use_ratio" not in dict(samples(exposition(block)[0]))
+
+
+def test_open_calls_and_limits_are_gauges(api):
+    """Streams that are being read are shown, and how much of each limit is used up."""
+    meter = openai_meter.install(
+        thresholds=[openai_meter.Threshold("calls", 4), openai_meter.Threshold("calls", 1, per="model", window=60)]
+    )
+    with contract.sync_client(api) as one:
+        stream = one.chat.completions.create(model=MODEL, messages=contract.HELLO, stream=True)
+        assert shown(meter, "open_calls") == {("answer",): 1, ("work",): 0}
+        stream.close()
+        chat(one)
+    assert shown(meter, "open_calls") == {("answer",): 0, ("work",): 0}
+    assert shown(meter, "threshold_use_ratio") == {("calls", "total"): 0.5}
+    assert shown(meter, "thresholds_passed") == {("calls", "model", "60s"): 1}
+
+
+def test_a_window_forgets(meter):
+    """The use of a rolling limit is that of its window, which has passed over old calls."""
+    meter.configure(thresholds=[openai_meter.Threshold("cost", 1, window=3600)])
+    meter.take(call(started_at=datetime.now(UTC)))
+    assert shown(meter, "threshold_use_ratio") == {("cost", "3600s"): 0.00025}
+    watch = meter._store.dispatcher.watch  # type: ignore[union-attr]
+    watch._clock = lambda: time.time() + 7200
+    assert shown(meter, "threshold_use_ratio") == {("cost", "3600s"): 0}
+
+
+# --- counters never go down -------------------------------------------------------------------------------------------
+
+
+def test_a_reset_keeps_the_counters(meter):
+    """meter.reset() is of no concern to Prometheus: counters go on, gauges follow."""
+    assert shown(meter, "calls_total") == {}
+    for round_ in range(1, 4):
+        meter.take(call())
+        meter.take(call(model="gpt-4o", cost_pico=None, cost_status="unpriced"))
+        assert shown(meter, "calls_total", labels=("model",)) == {("gpt-5-mini",): round_, ("gpt-4o",): round_}
+        assert sum(shown(meter, "unpriced_calls", labels=("model",)).values()) == 1
+        meter.reset()
+        assert meter.totals.calls == 0
+        assert shown(meter, "calls_total", labels=("model",)) == {("gpt-5-mini",): round_, ("gpt-4o",): round_}
+        assert shown(meter, "unpriced_calls", labels=("model",)) == {}
+    # Other labels, first asked for now: what was forgotten before is not known.
+    assert shown(meter, "calls_total", labels=("agent",)) == {}
+    assert shown(meter, "tokens_total", labels=("model",))["gpt-5-mini", "input"] == 300
+
+
+def test_a_lower_price_does_not_lower_a_counter(meter):
+    """A call that had half a price, and gets a lower one, leaves the cost where it was: a drop would be a restart."""
+    meter.take(call(model="mine", requested_model="mine", cost_pico=5 * 10**12, cost_status="partial"))
+    assert sum(shown(meter, "cost_usd_total").values()) == 5
+    meter.prices.set("mine", Price(input=1, output=1))
+    meter.reprice()
+    assert meter.cost is not None
+    assert meter.cost < 5
+    assert sum(shown(meter, "cost_usd_total").values()) == 5
+    assert sum(shown(meter, "unpriced_calls").values()) == 0
+    meter.take(call(model="mine", cost_pico=6 * 10**12))
+    assert Decimal(str(sum(shown(meter, "cost_usd_total").values()))) == meter.cost
+
+
+def test_series_are_bounded(meter):
+    """Values without end share a series; those that are known keep theirs, whatever is reset."""
+    assert shown(meter, "calls_total", labels=("model", "user")) == {}
+    for round_ in range(3):
+        for n in range(900):
+            meter.take(call(user=f"{round_}-{n}"))
+        found = shown(meter, "calls_total", labels=("model", "user"))
+        assert sum(found.values()) == (round_ + 1) * 900
+        assert len(found) <= SERIES + 1
+        meter.reset()
+        assert shown(meter, "calls_total", labels=("model", "user")) == found
+    assert shown(meter, "calls_total", labels=("model", "user"))["(other models)", "(other users)"] == 700
+    meter.take(call(user="0-1"))
+    assert shown(meter, "calls_total", labels=("model", "user"))["gpt-5-mini", "0-1"] == 2
+
+
+def test_resets_and_scrapes_do_not_lose_a_call(meter):
+    """Threads call, reset and scrape at once: no scrape goes down, and at the end every call is there."""
+    seen: list[float] = []
+    done = threading.Event()
+
+    def work(n: int) -> None:
+        if n < 4:
+            for _ in range(500):
+                meter.take(call())
+        elif n == 4:
+            while not done.is_set():
+                meter.reset()
+        else:
+            while not done.is_set():
+                seen.append(sum(shown(meter, "calls_total").values()))
+
+    shown(meter, "calls_total")
+    workers = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+    for one in workers:
+        one.start()
+    for one in workers[:4]:
+        one.join()
+    done.set()
+    for one in workers[4:]:
+        one.join()
+    assert seen == sorted(seen)
+    assert shown(meter, "calls_total", labels=("model", "endpoint", "provider")) == {
+        ("responses", "gpt-5-mini", "openai"): 2000
+    }
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here: a child's counters are NOT tested")
+def test_a_forked_child_counts_from_zero():
+    """What is inherited is the parent's, and the locks are usable, whoever held them."""
+    code, output, errors = contract.python(
+        textwrap.dedent("""
+        import os, threading
+        import openai_meter
+        from openai_meter.prometheus import Collector, exposition
+        from openai_meter.exporters.prometheus import sources
+        from test_prometheus import call, shown
+        meter = openai_meter.Meter()
+        for _ in range(3):
+            meter.take(call())
+        assert sum(shown(meter, "calls_total").values()) == 3
+        face, = sources._faces[meter].values()
+        held, go_on = threading.Event(), threading.Event()
+        def hold():
+            with face.lock:
+                held.set()
+                go_on.wait(20)
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait(20)
+        child = os.fork()
+        if not child:
+            meter.take(call())
+            print(shown(meter, "calls_total"), flush=True)
+            os._exit(0)
+        go_on.set()
+        thread.join()
+        assert os.waitpid(child, 0)[1] == 0
+        print(shown(meter, "calls_total"))
+    """)
+    )
+    row = ("responses", "gpt-5-mini", "openai")
+    assert (code, output.splitlines()) == (0, [str({row: 1.0}), str({row: 3.0})]), errors
+
+
+def test_a_source_is_not_kept_by_what_was_shown(meter):
+    """What was exposed once can go; a collector keeps what it shows."""
+    short = Meter()
+    exposition(short)
+    gone = weakref.ref(short)
+    del short
+    gc.collect()
+    assert gone() is None
+    kept = Collector(Meter())
+    gc.collect()
+    assert next(family for family in kept.collect() if family.name == "openai_meter_open_calls").samples
+
+
+# --- registries -------------------------------------------------------------------------------------------------------
+
+
+def test_registries_tell_collectors_apart(meter):
+    """The default registry takes a collector, refuses a second of the same names, and takes one of others."""
+    registry = client.CollectorRegistry(auto_describe=True)
+    meter.take(call())
+    collector = Collector(meter)
+    registry.register(collector)
+    with pytest.raises(ValueError, match="Duplicate"):
+        registry.register(Collector(Meter()))
+    registry.register(Collector(Meter(), namespace="another"))
+    labels = {"model": "gpt-5-mini", "endpoint": "responses", "provider": "openai"}
+    assert registry.get_sample_value("openai_meter_calls_total", labels) == 1
+    assert b"another_faults_total" in client.generate_latest(registry)
+    described, collected = (
+        {family.name for family in families} for families in (collector.describe(), collector.collect())
+    )
+    assert described <= collected
+    assert {f"openai_meter_{counter.name}" for counter in COUNTERS} <= described
+
+
+def test_a_fault_does_not_reach_a_scrape(meter, monkeypatch):
+    """If totals cannot be made into metrics, there are none, and the registry's other metrics are shown."""
+    openai_meter.core.faults.reraise = False
+    registry = client.CollectorRegistry()
+    registry.register(Collector(meter))
+    client.Counter("of_the_program", "One of its own.", registry=registry)
+    monkeypatch.setattr(meter, "ever", lambda past: 1 / 0)
+    assert b"of_the_program_total 0.0" in client.generate_latest(registry)
+    assert openai_meter.core.faults.kinds() == {"making metrics for Prometheus: ZeroDivisionError": 1}
+
+
+def test_without_the_client_a_sentence_says_what_to_install():
+    """A missing extra is one sentence with the line that installs it; the package itself does not need it."""
+    code, output, _ = contract.python(
+        textwrap.dedent("""
+        import importlib.util
+        find = importlib.util.find_spec
+        importlib.util.find_spec = lambda name, *more: None if name == "prometheus_client" else find(name, *more)
+        import openai_meter
+        try:
+            import openai_meter.prometheus
+        except openai_meter.MissingExtraError as error:
+            print(error)
+    """)
+    )
+    assert (code, 'pip install "openai-meter[prometheus]"' in output) == (0, True)
+
+
+# --- ledgers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    ledgers = pytest.importorskip("openai_meter.ledger", reason="no SQLAlchemy: metrics of a ledger are NOT tested")
+    made = ledgers.Ledger(f"sqlite:///{tmp_path / 'usage.db'}", flush_interval=0.02)
+    yield made
+    made.close()
+
+
+def test_a_ledger_shows_the_fleet(ledger, tmp_path):
+    """The totals of all processes, those that are gone included; asked for again after some seconds only."""
+    from openai_meter.ledger import Ledger
+
+    other = Ledger(ledger.url)
+    ledger.add(call())
+    other.add(call(model="gpt-4o"))
+    other.flush()
+    assert shown(ledger, "calls_total", labels=("model",)) == {("gpt-5-mini",): 1, ("gpt-4o",): 1}
+    assert shown(ledger, "ledger_calls_total") == {
+        ("written",): 1, ("spooled",): 0, ("replayed",): 0, ("dropped",): 0, ("refused",): 0, ("damaged",): 0,
+    }  # fmt: skip
+    other.add(call())
+    other.flush()
+    assert sum(shown(ledger, "calls_total", labels=("model",), cache=3600).values()) == 2
+    assert sum(shown(ledger, "calls_total", labels=("model",), cache=0).values()) == 3
+    assert shown(ledger, "ledger_reached") == {(): 1}
+    assert "faults_total" not in dict(samples(exposition(ledger)[0]))
+    for name in ("session", "tag", "tag:env"):
+        with pytest.raises(ConfigurationError, match="roll-ups"):
+            Collector(ledger, labels=(name,))
+    other.close()
+
+
+def test_a_ledger_that_is_away_shows_what_it_was(ledger, monkeypatch):
+    """While the database cannot be read, its last totals go on being shown, and a gauge says so."""
+    ledger.add(call())
+    assert sum(shown(ledger, "calls_total", cache=0).values()) == 1
+
+    def away() -> None:
+        raise openai_meter.LedgerAwayError("no")
+
+    monkeypatch.setattr(ledger, "prepare", away)
+    assert sum(shown(ledger, "calls_total", cache=0).values()) == 1
+    assert shown(ledger, "ledger_reached", cache=0) == {(): 0}
+
+
+def test_a_meter_shows_its_ledger(ledger, meter):
+    """What became of the calls that a meter gave to its ledger is shown with them."""
+    meter.keep(ledger)
+    meter.take(call())
+    assert meter.flush()
+    assert shown(meter, "ledger_calls_total")["written",] == 1
+    assert shown(meter, "ledger_waiting_calls") == {(): 0}
+    assert shown(meter, "ledger_away") == {(): 0}
+
+
+# --- dashboards and rules ---------------------------------------------------------------------------------------------
+
+
+def tool(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        (pytest.fail if NEEDED else pytest.skip)(f"no {name} here (Debian: prometheus): what it says is NOT tested")
+    return path
+
+
+def names_in(text: str) -> set[str]:
+    return set(re.findall(r"openai_meter_[a-z_]+", text))
+
+
+def known_names(meter: Meter) -> set[str]:
+    found = set()
+    for family in Collector(meter).describe():
+        found.add(family.name + "_total" * (family.type == "counter") + "_info" * (family.type == "info"))
+    others = {
+        "open_calls",
+        "faults_total",
+        "threshold_use_ratio",
+        "thresholds_passed",
+        "ledger_calls_total",
+        "ledger_away",
+    }
+    return found | {f"openai_meter_{name}" for name in others}
+
+
+@pytest.mark.parametrize("lang", languages())
+def test_dashboard_and_rules_ask_for_what_is_there(meter, lang):
+    """Every metric in a query exists; panels do not overlap, and say what they are in each language."""
+    board = grafana.grafana(lang)
+    assert json.loads(json.dumps(board)) == board
+    queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    assert len(queries) >= len(grafana.PANELS)
+    assert names_in(" ".join([*queries, grafana.rules(lang)])) <= known_names(meter)
+    cells = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in board["panels"])
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(cells) == len({*cells})
+    assert all(x < 24 for x, _ in cells)
+    titles = [panel["title"] for panel in board["panels"]]
+    assert len({*titles}) == len(titles)
+    assert grafana.grafana(lang, namespace="mine")["panels"][0]["targets"][0]["expr"].startswith("sum(increase(mine_")
+
+
+def export(*args: str, lang: str = "en") -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "openai_meter", "export", *args],
+        capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "OPENAI_METER_LANG": lang},
+        encoding="utf-8",
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_command_line_writes_both(tmp_path):
+    """``openai-meter export grafana`` and ``prometheus-rules`` need no ledger; what else is asked for is an error."""
+    assert json.loads(export("grafana")[1]) == grafana.grafana("en")
+    assert export("prometheus-rules", "--lang", "fr")[1] == grafana.rules("fr")
+    file = tmp_path / "rules.yml"
+    assert export("prometheus-rules", "-o", str(file))[0] == 0
+    assert file.read_text(encoding="utf-8") == grafana.rules("en")
+    code, _, errors = export("nonsense")
+    assert code == 2
+    assert "calls, grafana, prometheus-rules" in errors
+    assert export("grafana", "-o", str(tmp_path))[0] == 2
+    assert export("grafana", "-o", str(tmp_path / "no" / "file"))[0] == 1
+    assert export("grafana", "--lang", "xx")[0] == 2
+
+
+@pytest.mark.parametrize("lang", languages())
+def test_promtool_takes_the_rules(tmp_path, lang):
+    """Prometheus' own tool finds nothing wrong with the rules."""
+    file = tmp_path / "rules.yml"
+    file.write_text(grafana.rules(lang), encoding="utf-8")
+    done = subprocess.run([tool("promtool"), "check", "rules", file], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{len(grafana.ALERTS)} rules found" in done.stdout
+
+
+def test_promtool_takes_the_metrics(ledger, meter):
+    """Prometheus' own tool finds nothing wrong with names and types, not even in style."""
+    meter.keep(ledger)
+    meter.take(call(usage=Usage(1, 2, 3, 1, seconds=1, images=1, characters=1, web_searches=1)))
+    for source in (meter, ledger):
+        body = exposition(source)[0]
+        done = subprocess.run([tool("promtool"), "check", "metrics"], input=body, capture_output=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+# --- a real Prometheus ------------------------------------------------------------------------------------------------
+
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+class Prometheus:
+    """A server that scrapes one address, with a folder of its own."""
+
+    def __init__(self, folder: Path, target: str) -> None:
+        self.port = free_port()
+        (folder / "rules.yml").write_text(grafana.rules("en"), encoding="utf-8")
+        (folder / "prometheus.yml").write_text(
+            "global: {scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}\n"
+            "rule_files: [contract.yml]\n"
+            f"scrape_configs: [{{job_name: program, static_configs: [{{targets: ['{target}']}}]}}]\n",
+            encoding="utf-8",
+        )
+        with (folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    tool("prometheus"), f"--config.file={folder / 'prometheus.yml'}",
+                    f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{self.port}",
+                ],
+                stdout=log, stderr=subprocess.STDOUT, cwd=folder,
+            )  # fmt: skip
+
+    def get(self, path: str, **query: str) -> Any:
+        url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
+        with OPENER.open(url, timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def ask(self, query: str) -> dict[str, float]:
+        """The values of an expression now, by the values of its labels."""
+        found = self.get("query", query=query)["result"]
+        return {",".join(row["metric"].values()): float(row["value"][1]) for row in found}
+
+    def until(self, query: str, expected: dict[str, float]) -> None:
+        """Waits until an expression has these values."""
+        end, found = time.monotonic() + 60, None
+        while time.monotonic() < end:
+            assert self.process.poll() is None
+            try:
+                if (found := self.ask(query)) == expected:
+                    return
+            except OSError:  # it has still to begin, or to read what it has
+                pass
+            time.sleep(0.05)
+        pytest.fail(f"{query} is {found}, not {expected}")
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+
+def test_a_real_prometheus_reads_it(api, tmp_path):
+    """Prometheus scrapes a program over HTTP; what it answers are the meter's totals, also after a reset."""
+    meter = openai_meter.install(thresholds={"calls": 2, "tokens_per_call": None}, hosts={"127.0.0.1": "openai"})
+    registry = client.CollectorRegistry()
+    registry.register(Collector(meter))
+    server, thread = client.start_http_server(0, addr="127.0.0.1", registry=registry)
+    prometheus = Prometheus(tmp_path, f"127.0.0.1:{server.server_port}")
+    try:
+        with contract.sync_client(api) as one:
+            for _ in range(3):
+                chat(one)
+            prometheus.until("sum by (model) (openai_meter_calls_total)", {MODEL: 3})
+            said = meter.totals
+            prometheus.until(
+                "sum by (type) (openai_meter_tokens_total)",
+                {"input": said.usage.input_tokens or 0, "output": said.usage.output_tokens or 0},
+            )
+            prometheus.until("sum(openai_meter_cost_usd_total)", {"": float(said.cost or 0)})
+            firing = 'ALERTS{alertname="OpenaiMeterThresholdPassed", alertstate="firing"}'
+            prometheus.until(f"count({firing})", {"": 1})
+            meter.reset()
+            chat(one)
+            prometheus.until("sum(openai_meter_calls_total)", {"": 4})
+            prometheus.until("sum(resets(openai_meter_calls_total[5m]))", {"": 0})
+        groups = prometheus.get("rules")["groups"]
+        assert [rule["health"] for group in groups for rule in group["rules"]] == ["ok"] * len(grafana.ALERTS)
+        for panel in grafana.grafana("en")["panels"]:
+            for target in panel["targets"]:
+                query = (
+                    target["expr"]
+                    .replace("$__rate_interval", "1m")
+                    .replace("$__range", "1h")
+                    .replace("$job", "program")
+                )
+                prometheus.get("query", query=query)  # an expression that is wrong is an error of HTTP
+        assert prometheus.get("targets")["activeTargets"][0]["health"] == "up"
+    finally:
+        prometheus.end()
+        server.shutdown()
+        server.server_close()
+        thread.join(20)

@@ -1,0 +1,451 @@
+"""Asking for the usage of streams in the caller's stead: what the caller sees, what the host sees, what is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import json
+from typing import Any, NamedTuple
+
+import contract
+import pytest
+from contract import MODEL, chat
+from openai import AsyncStream, Stream, UnprocessableEntityError
+
+import openai_meter
+from openai_meter.errors import ConfigurationError
+from openai_meter.instrumentation import include_usage
+from openai_meter.testing.fake_api.handlers import data_frames, event_answer, json_answer
+from openai_meter.testing.fake_api.loopback import Answer, LoopbackServer
+
+TOLD = {"prompt_tokens": 17, "completion_tokens": 6, "total_tokens": 23}
+HOSTS = {"127.0.0.1": "openai"}
+
+
+def delta(index: int = 0, finish: str | None = None, **parts: Any) -> dict[str, Any]:
+    return {"index": index, "delta": parts, "logprobs": None, "finish_reason": finish}
+
+
+def call_delta(index: int, **parts: Any) -> dict[str, Any]:
+    return delta(tool_calls=[{"index": index, **parts}])
+
+
+# What a stream consists of, without the usage: the choices of each chunk.
+ANSWERS: dict[str, list[list[dict[str, Any]]]] = {
+    "text": [
+        [delta(role="assistant", content="")], [delta(content="Hel")], [delta(content="lo")], [delta(finish="stop")],
+    ],
+    "two choices": [
+        [delta(0, role="assistant", content="")], [delta(1, role="assistant", content="")],
+        [delta(0, content="A")], [delta(1, content="B")], [delta(1, finish="stop")], [delta(0, finish="length")],
+    ],
+    "tool calls": [
+        [call_delta(0, id="call_1", type="function", function={"name": "look", "arguments": ""})],
+        [call_delta(0, function={"arguments": '{"a"'})],
+        [call_delta(0, function={"arguments": ": 1}"})],
+        [call_delta(1, id="call_2", type="function", function={"name": "see", "arguments": "{}"})],
+        [delta(finish="tool_calls")],
+    ],
+    "azure": [[], [delta(role="assistant", content="Hi")], [delta(finish="stop")], []],
+    "nothing": [],
+    "refusal": [[delta(refusal="No.")], [delta(finish="stop")]],
+}  # fmt: skip
+
+
+class Host(LoopbackServer):
+    """A host of chat streams: what it makes of ``include_usage`` is its ``manner``."""
+
+    def __init__(self, manner: str) -> None:
+        super().__init__(self._answer_to)
+        self.manner = manner
+        self.answer = ANSWERS["text"]
+        self.base_url = ""
+
+    def _answer_to(self, request: Any) -> Answer:
+        body = request.json()
+        asked = bool((body.get("stream_options") or {}).get("include_usage"))
+        if "stream_options" in body and (refusal := REFUSALS.get(self.manner)):
+            return json_answer(refusal[1], refusal[0])
+        if self.manner == "busy" or body.get("model") == "wrong":
+            return json_answer(
+                {"error": {"message": "The prompt is not allowed here.", "type": "bad", "code": "x"}}, 400
+            )
+        asked = asked and self.manner != "ignores"
+        return event_answer(data_frames(list(self._chunks(asked)), "\n"))
+
+    def _chunks(self, asked: bool) -> Any:
+        base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
+        growing = itertools.count(1)
+        for choices in self.answer:
+            chunk = {**base, "choices": choices}
+            if self.manner == "on every chunk":
+                made = next(growing)
+                chunk["usage"] = {"prompt_tokens": 17, "completion_tokens": made, "total_tokens": 17 + made}
+            elif asked:
+                chunk["usage"] = None
+            yield chunk
+        if asked and self.manner != "on every chunk":
+            yield {**base, "choices": [], "usage": TOLD}
+
+
+REFUSALS: dict[str, tuple[int, Any]] = {
+    "422": (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs"}]}),
+    "422 without a word": (422, {"error": {"message": "Unprocessable", "type": "invalid", "code": None}}),
+    "400": (400, {"error": {"message": "Unknown parameter: include_usage", "type": "invalid", "code": None}}),
+    "400 without a word": (400, {"error": {"message": "Bad request", "type": "invalid", "code": None}}),
+}
+MANNERS = ("takes it", "ignores", "on every chunk", *REFUSALS)
+MODES: dict[str, dict[str, Any]] = {
+    "auto": {"hosts": HOSTS},
+    "named": {"stream_usage": ["127.0.0.1"]},
+    "other host": {},
+    "always": {"stream_usage": "always"},
+    "never": {"hosts": HOSTS, "stream_usage": "never"},
+}
+
+
+class Seen(NamedTuple):
+    """One chunk, as a program can look at it."""
+
+    type: type
+    shown: str
+    json: str
+    set_only: dict[str, Any]
+    everything: dict[str, Any]
+    fields: set[str]
+    attributes: dict[str, Any]
+
+
+def seen(chunk: Any) -> Seen:
+    return Seen(
+        type(chunk), repr(chunk), chunk.to_json(), chunk.to_dict(), chunk.model_dump(), set(chunk.model_fields_set),
+        {name: value for name, value in vars(chunk).items() if name != "choices"},
+    )  # fmt: skip
+
+
+def read_each(host: Host, answers: list[Any], *, is_async: bool, **arguments: Any) -> list[list[Seen]]:
+    """All chunks of one stream for each answer of the host, by one client."""
+    if not is_async:
+        with contract.sync_client(host) as client:
+            read = []
+            for host.answer in answers:
+                stream = chat(client, stream=True, **arguments)
+                assert type(stream) is Stream
+                read.append([seen(chunk) for chunk in stream])
+            return read
+
+    async def main() -> list[list[Seen]]:
+        async with contract.async_client(host) as client:
+            read = []
+            for host.answer in answers:
+                stream = await chat(client, stream=True, **arguments)
+                assert type(stream) is AsyncStream
+                read.append([seen(chunk) async for chunk in stream])
+            return read
+
+    return asyncio.run(main())
+
+
+def read(host: Host, *, is_async: bool, **arguments: Any) -> list[Seen]:
+    """All chunks of one stream."""
+    return read_each(host, [host.answer], is_async=is_async, **arguments)[0]
+
+
+@pytest.fixture(params=["sync", "async"])
+def is_async(request):
+    return request.param == "async"
+
+
+@pytest.fixture
+def host(request):
+    with Host(getattr(request, "param", "takes it")) as host:
+        host.base_url = f"{host.url}/v1"
+        yield host
+        assert not host.faults
+
+
+def every(name: str, values: Any, **more: Any) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(name, values, ids=str, **more)
+
+
+# --- what the caller sees ---------------------------------------------------------------------------------------------
+
+
+@every("mode", MODES)
+@every("host", MANNERS, indirect=True)
+def test_chunks_are_those_of_the_bare_stream(host, mode, is_async):
+    """Types, fields set, order and number of the chunks are those without the meter, whatever the host does."""
+    answers = list(ANSWERS.values())
+    if host.manner == "on every chunk":  # without choices, such a chunk cannot be told from the answer to our question
+        answers = [[choices for choices in answer if choices] for answer in answers]
+    bare = read_each(host, answers, is_async=is_async)
+    assert [len(chunks) for chunks in bare] == [len(answer) for answer in answers]
+    meter = openai_meter.install(**MODES[mode])
+    assert read_each(host, answers * 2, is_async=is_async) == bare * 2  # what is learnt of the host changes nothing
+    assert meter.totals.calls == 2 * len(answers)
+    assert not meter.faults
+
+
+def test_usage_that_the_caller_asked_for_is_not_hidden(host, is_async):
+    """Who asks for usage gets its chunk, with and without the meter."""
+    bare = read(host, is_async=is_async, stream_options={"include_usage": True})
+    assert bare[-1].everything["usage"]["total_tokens"] == 23
+    openai_meter.install(hosts=HOSTS)
+    assert read(host, is_async=is_async, stream_options={"include_usage": True}) == bare
+
+
+def test_helpers_see_what_they_would_see(host):
+    """``chat.completions.stream()`` has the same events and the same final completion."""
+
+    def ask():
+        with (
+            contract.sync_client(host) as client,
+            client.chat.completions.stream(model=MODEL, messages=contract.HELLO) as stream,
+        ):
+            events = [(event.type, event.to_dict()) for event in stream]
+            return events, stream.get_final_completion().to_dict()
+
+    bare = ask()
+    meter = openai_meter.install(hosts=HOSTS)
+    assert ask() == bare
+    assert meter.totals.total_tokens == 23
+
+
+def test_raw_readers_see_the_same_bytes(host):
+    """Who reads raw or streaming responses is not asked for: the bytes on the wire are the same, both ways."""
+
+    def ask():
+        with contract.sync_client(host) as client:
+            create = client.chat.completions.with_streaming_response.create
+            with create(model=MODEL, messages=contract.HELLO, stream=True) as response:
+                streamed = list(response.iter_lines())
+            raw = client.chat.completions.with_raw_response.create(model=MODEL, messages=contract.HELLO, stream=True)
+            return streamed, [seen(chunk) for chunk in raw.parse()], [one.body for one in host.requests]
+
+    bare = ask()
+    host._requests.clear()
+    meter = openai_meter.install(hosts=HOSTS)
+    assert ask() == bare
+    assert [(call.usage.total_tokens, call.usage_source) for call in meter.calls] == [(18, "tiktoken")] * 2
+
+
+# --- what the host sees -----------------------------------------------------------------------------------------------
+
+
+def sent(host: Host) -> list[Any]:
+    return [request.json().get("stream_options") for request in host.requests]
+
+
+ASKED = {"include_usage": True}
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "expected"),
+    [
+        ({"hosts": HOSTS}, None, ASKED),
+        ({"hosts": {"127.0.0.1": "azure"}}, None, ASKED),
+        ({"hosts": HOSTS}, {}, ASKED),
+        ({"hosts": HOSTS}, {"include_obfuscation": False}, {"include_obfuscation": False, **ASKED}),
+        ({"hosts": HOSTS}, {"include_usage": False}, {"include_usage": False}),
+        ({"hosts": HOSTS}, ASKED, ASKED),
+        ({"stream_usage": "always"}, {"include_usage": False}, ASKED),
+        ({"stream_usage": "always"}, None, ASKED),
+        ({"stream_usage": ["elsewhere.example"]}, None, None),
+        ({"hosts": HOSTS, "stream_usage": "never"}, None, None),
+        ({}, None, None),
+    ],
+    ids=str,
+)
+def test_what_is_asked_for(host, settings, given, expected):
+    """The one difference on the wire is ``include_usage``, where it may be; the caller's own dict is not touched."""
+    mine = copy.deepcopy(given)
+    openai_meter.install(**settings)
+    read(host, is_async=False, **({} if given is None else {"stream_options": given}))
+    assert sent(host) == [expected]
+    assert given == mine
+
+
+def test_the_rest_of_the_request_is_the_same(host, is_async):
+    """But for ``stream_options``, the body that is sent is the caller's, in its order."""
+    read(host, is_async=is_async, temperature=0, user="u", extra_body={"mine": [1]})
+    openai_meter.install(hosts=HOSTS)
+    read(host, is_async=is_async, temperature=0, user="u", extra_body={"mine": [1]})
+    bare, asked = (request.json() for request in host.requests)
+    assert asked.pop("stream_options") == ASKED
+    assert list(asked.items()) == list(bare.items())
+
+
+def test_options_in_an_extra_body_are_completed_there(host):
+    """``stream_options`` that come by ``extra_body`` keep what stands in them."""
+    extra = {"stream_options": {"include_obfuscation": False}}
+    openai_meter.install(hosts=HOSTS)
+    read(host, is_async=False, extra_body=extra)
+    assert sent(host) == [{"include_obfuscation": False, "include_usage": True}]
+    assert extra == {"stream_options": {"include_obfuscation": False}}
+
+
+def test_calls_that_do_not_stream_are_left_alone(host):
+    """Only streams are asked for usage."""
+    host.answer = []
+    openai_meter.install(stream_usage="always")
+    with contract.sync_client(host) as client:
+        client.chat.completions.with_raw_response.create(model=MODEL, messages=contract.HELLO)
+    assert sent(host) == [None]
+
+
+# --- hosts that refuse ------------------------------------------------------------------------------------------------
+
+
+@every("host", REFUSALS, indirect=True)
+def test_a_refusal_is_tried_again_once_and_remembered(host, is_async):
+    """A host that answers 400 or 422 is asked once more without, and from then on never."""
+    meter = openai_meter.install(stream_usage="always")
+    for _ in range(3):
+        assert len(read(host, is_async=is_async)) == 4
+    assert sent(host) == [ASKED, None, None, None]
+    assert [(call.status, call.usage_source, call.usage.total_tokens) for call in meter.calls] == [
+        ("ok", "tiktoken", 18)
+    ] * 3
+
+
+@every("host", ["busy"], indirect=True)
+def test_an_error_of_the_callers_own_reaches_the_caller(host, is_async):
+    """An error that has nothing to do with the asking is raised as the bare client raises it, and is one record."""
+
+    def failure():
+        with pytest.raises(Exception) as raised:
+            read(host, is_async=is_async)
+        error = raised.value
+        return type(error), str(error), error.body, type(error.__context__), type(error.__cause__)
+
+    bare = failure()
+    meter = openai_meter.install(stream_usage="always")
+    assert failure() == bare
+    assert [(call.status, call.cost_status) for call in meter.calls] == [("error", "free")]
+
+
+def test_a_mistake_is_not_sent_to_openai_twice():
+    """A 400 of OpenAI itself is the program's own mistake, and is not tried again."""
+    asked = []
+
+    def answer(request):
+        asked.append(json.loads(request.content).get("stream_options"))
+        return contract.http_library().Response(400, json={"error": {"message": "not allowed", "type": "bad"}})
+
+    openai_meter.install()
+    with contract.in_process(answer) as client, pytest.raises(Exception, match="not allowed"):
+        chat(client.with_options(base_url="https://api.openai.com/v1"), stream=True)
+    assert asked == [ASKED]
+
+
+def test_a_host_that_has_answered_is_not_asked_twice_for_a_mistake(host):
+    """A host that took it before has other reasons for a 400."""
+    openai_meter.install(stream_usage="always")
+    read(host, is_async=False)
+    with pytest.raises(Exception, match="not allowed"):
+        read(host, is_async=False, model="wrong")
+    assert len(host.requests) == 2
+
+
+@every("host", ["422"], indirect=True)
+def test_a_caller_who_asked_hears_the_refusal(host):
+    """Where the caller asked, the refusal is the caller's."""
+    openai_meter.install(stream_usage="always")
+    with pytest.raises(UnprocessableEntityError):
+        read(host, is_async=False, stream_options=ASKED)
+    assert len(host.requests) == 1
+
+
+# --- what is counted --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "mode", "expected"),
+    [
+        ("takes it", "auto", (17, 6, "api")),
+        ("takes it", "always", (17, 6, "api")),
+        ("takes it", "never", (17, 1, "tiktoken")),
+        ("takes it", "other host", (17, 1, "tiktoken")),
+        ("ignores", "always", (17, 1, "tiktoken")),
+        ("on every chunk", "never", (17, 4, "api")),
+        ("on every chunk", "auto", (17, 4, "api")),
+        ("422", "always", (17, 1, "tiktoken")),
+    ],
+    indirect=["host"],
+)
+def test_what_is_counted(host, mode, expected, is_async):
+    """Told usage counts as told, the last one where there are many; what is not told is estimated and marked."""
+    meter = openai_meter.install(**MODES[mode])
+    read(host, is_async=is_async)
+    (call,) = meter.calls
+    assert (call.usage.input_tokens, call.usage.output_tokens, call.usage_source) == expected
+    assert (call.cost_estimated, call.stream, call.status) == (expected[2] != "api", True, "ok")
+
+
+def test_two_choices_and_tool_calls_are_estimated_together(host):
+    """Every choice and every tool call of a stream is in its estimate."""
+    meter = openai_meter.install(stream_usage="never")
+    for name in ("two choices", "tool calls", "refusal"):
+        host.answer = ANSWERS[name]
+        read(host, is_async=False)
+    one_each, calls, refusal = (call.usage.output_tokens for call in meter.calls)
+    assert one_each == 2  # "A" and "B"
+    assert refusal == 3  # "No", "." and the end of a refusal
+    assert calls > 20  # the wrapper of parallel calls
+
+
+def test_a_stream_that_is_left_counts_what_has_passed(host):
+    """After two chunks of text, one token of output has passed; the input is counted whole."""
+    host.answer = [[delta(content="Hello")], *([delta(content=" there")] for _ in range(20))]
+    meter = openai_meter.install(hosts=HOSTS)
+    with contract.sync_client(host) as client, chat(client, stream=True) as stream:
+        for _ in range(3):
+            next(stream)
+    (call,) = meter.calls
+    assert (call.status, call.usage_source) == ("cut", "tiktoken")
+    assert (call.usage.input_tokens, call.usage.output_tokens) == (17, 3)
+
+
+def test_a_conversation_that_goes_on_during_the_stream_is_not_counted(host):
+    """The program may append to its messages while it reads: the estimate is of the request as it was sent."""
+    meter = openai_meter.install(stream_usage="never")
+    messages = list(contract.HELLO)
+    with contract.sync_client(host) as client:
+        body = {"model": MODEL, "messages": messages, "stream": True}
+        from openai.types.chat import ChatCompletionChunk
+
+        kind = Stream[ChatCompletionChunk]
+        stream = client.post("/chat/completions", cast_to=ChatCompletionChunk, body=body, stream=True, stream_cls=kind)
+        next(stream)
+        messages.append({"role": "assistant", "content": "something long " * 100})
+        list(stream)
+    assert meter.totals.input_tokens == 17
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", ["sometimes", 5, [1], True])
+def test_settings_that_mean_nothing_are_refused(wrong):
+    """A setting that is no word and no list of hosts is a configuration error, and nothing is installed."""
+    with pytest.raises(ConfigurationError, match="stream_usage"):
+        openai_meter.install(stream_usage=wrong)
+    assert openai_meter.instrumentation.listening.listening.installed is None
+
+
+def test_the_setting_can_come_from_the_environment(host, monkeypatch):
+    """``OPENAI_METER_STREAM_USAGE`` says it where the program does not."""
+    monkeypatch.setenv("OPENAI_METER_STREAM_USAGE", "always")
+    openai_meter.install()
+    read(host, is_async=False)
+    assert sent(host) == [ASKED]
+
+
+def test_a_chunk_is_hidden_by_its_shape():
+    """Only usage without choices is the answer to our question; everything else stays."""
+    assert include_usage.strip_usage({"choices": [], "usage": TOLD})
+    assert not include_usage.strip_usage({"choices": [delta(content="x")], "usage": TOLD})
+    assert not include_usage.strip_usage({"choices": [], "usage": None})
+    assert not include_usage.strip_usage({"choices": []})
+    assert not include_usage.strip_usage("text")

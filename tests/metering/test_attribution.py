@@ -1,0 +1,450 @@
+"""``tag`` and ``bind``: who a call is made by and for, in every kind of function, task and thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import threading
+import types
+from concurrent.futures import ThreadPoolExecutor
+
+import contract
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import openai_meter
+from openai_meter import ConfigurationError, track
+from openai_meter.metering import attribution
+from openai_meter.metering.attribution import NOWHERE, bind, current, surroundings, tag
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """Whatever a test does, it leaves nothing around it."""
+    assert surroundings.get() is NOWHERE
+    yield
+    assert surroundings.get() is NOWHERE
+
+
+def said():
+    """What is said here, as far as anything is."""
+    who = current()
+    known = {name: getattr(who, name) for name in ("agent", "operation", "user", "session")}
+    return {name: value for name, value in {**known, **who.tags}.items() if value is not None}
+
+
+def names():
+    return [block.name for block in surroundings.get().blocks]
+
+
+# --- tag --------------------------------------------------------------------------------------------------------------
+
+
+def test_calls_carry_what_the_tags_around_them_say():
+    """A real call has agent, operation, user, session, tags and block of where it was made, and is summed by them."""
+    meter = openai_meter.install(meter=openai_meter.Meter())
+
+    def answer(request):
+        return contract.http_library().Response(200, json=contract.usage_body())
+
+    with contract.in_process(answer) as client:
+        with tag(agent="need_analysis", user="u1", session="s1", team="forms"), track("nightly", operation="analyze"):
+            contract.chat(client)
+        contract.chat(client)
+    one, two = meter.calls
+    assert (one.agent, one.operation, one.user, one.session) == ("need_analysis", "analyze", "u1", "s1")
+    assert (dict(one.tags), one.block) == ({"team": "forms"}, "nightly")
+    assert (two.agent, two.operation, two.user, two.session, dict(two.tags), two.block) == (None,) * 4 + ({}, None)
+    rows = meter.by("agent", "operation", "tag:team", "block")
+    assert {row: totals.calls for row, totals in rows.items()} == {
+        ("need_analysis", "analyze", "forms", "nightly"): 1,
+        ("(unattributed)", "(unattributed)", "(unattributed)", "(no block)"): 1,
+    }
+
+
+def test_inner_tags_win_and_merge():
+    """What an inner tag says wins, tags are merged, and what it does not say stays."""
+    with tag(agent="a", user="u", team="x", env="prod"):
+        with tag(agent="b", team="y"):
+            assert said() == {"agent": "b", "user": "u", "team": "y", "env": "prod"}
+        assert said() == {"agent": "a", "user": "u", "team": "x", "env": "prod"}
+    assert said() == {}
+
+
+def test_one_tag_may_be_entered_many_times():
+    """The same object can be entered again, also inside itself, and by many threads at once."""
+    mine = tag(agent="a")
+    with mine, mine, tag(operation="o"), mine:
+        assert said() == {"agent": "a", "operation": "o"}
+    wrong = []
+
+    def work(_):
+        for _ in range(200):
+            with mine:
+                if said() != {"agent": "a"}:
+                    wrong.append(said())
+
+    assert contract.threads(8, work) == []
+    assert wrong == []
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit])
+def test_errors_pass_through_a_tag(error):
+    """Whatever is raised in a tag passes through it, and the tag is left."""
+    with pytest.raises(error), tag(agent="a"):
+        raise error
+    assert said() == {}
+
+
+def test_a_tag_that_was_not_entered_is_not_left():
+    """Leaving what was not begun changes nothing, and says so."""
+    with tag(agent="a"):
+        assert tag(agent="a").leave() is False
+        assert said() == {"agent": "a"}
+
+
+def test_scopes_left_in_any_order_leave_nothing():
+    """A scope that ends before one that was entered after it, takes only its own words with it."""
+    outer, inner = tag(agent="outer", team="x"), tag(operation="inner")
+    outer.enter()
+    inner.enter()
+    assert outer.leave()
+    assert said() == {"operation": "inner"}
+    assert inner.leave()
+    assert said() == {}
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), max_size=30))
+def test_what_is_said_is_what_was_entered_and_not_left(steps):
+    """However tags are entered and left, what is said is that of the open ones, innermost last."""
+    tags = [tag(**{"agent": str(number), f"t{number % 2}": str(number)}) for number in range(5)]
+    open_ones = []
+    for enter, number in steps:
+        if enter:
+            tags[number].enter()
+            open_ones.append(number)
+        elif number in open_ones:
+            assert tags[number].leave()
+            del open_ones[len(open_ones) - 1 - open_ones[::-1].index(number)]
+        else:
+            assert not tags[number].leave()
+        expected = {}
+        for one in open_ones:
+            expected |= {"agent": str(one), f"t{one % 2}": str(one)}
+        assert said() == expected
+    for number in reversed(open_ones):
+        tags[number].leave()
+    assert surroundings.get() is NOWHERE
+
+
+def test_a_chain_of_tasks_without_end_does_not_remember_its_ancestors():
+    """A callback that begins the next one inside its own tag holds on to a bounded number of scopes."""
+    for _ in range(3 * attribution._DEPTH):
+        tag(agent="a").enter()
+    assert surroundings.get().depth <= attribution._DEPTH
+    assert said() == {"agent": "a"}
+    surroundings.set(NOWHERE)
+    gc.collect()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda: tag(user=42), "user=42 is not text"),
+        (lambda: tag(team=["x"]), "team=.* is not text"),
+        (lambda: tag("need_analysis"), "needs a name"),
+        (lambda: tag(lambda: None), "needs a name"),
+        (lambda: tag(agent="a")(3), "3 is no function"),
+        (lambda: bind(3), "3 is no function"),
+    ],
+)
+def test_wrong_use_is_answered_by_a_sentence(wrong, says):
+    """What is no text, has no name or is no function is refused with a sentence that says what to do."""
+    with pytest.raises(ConfigurationError, match=says):
+        wrong()
+
+
+def test_nothing_said_is_nothing():
+    """A tag of ``None`` says nothing, and hides nothing."""
+    with tag(agent="a"), tag(agent=None, team=None):
+        assert said() == {"agent": "a"}
+
+
+# --- around functions -------------------------------------------------------------------------------------------------
+
+
+def test_decorated_functions():
+    """A decorated function, method, static or class method, and partial runs in the tag, and keeps its name."""
+
+    class Agent:
+        @tag(agent="m")
+        def method(self, value):
+            """Says it."""
+            return said(), value
+
+        @tag(agent="s")
+        @staticmethod
+        def static(value):
+            return said(), value
+
+        @classmethod
+        @tag(agent="c")
+        def of_class(cls, value):
+            return said(), value
+
+        @tag(agent="d")
+        @classmethod
+        def of_class_too(cls, value):
+            return said(), value, cls
+
+    agent = Agent()
+    assert agent.method(1) == ({"agent": "m"}, 1)
+    assert Agent.method.__doc__ == "Says it."
+    assert agent.static(2) == Agent.static(2) == ({"agent": "s"}, 2)
+    assert Agent.of_class(3) == ({"agent": "c"}, 3)
+    assert agent.of_class_too(4) == ({"agent": "d"}, 4, Agent)
+    assert tag(agent="p")(functools.partial(agent.method, 5))() == ({"agent": "m"}, 5)
+    assert said() == {}
+
+
+def test_decorated_generators():
+    """A generator's own steps run in the tag, its caller's between them do not; values, errors and the end pass."""
+    seen = []
+
+    @tag(agent="inner")
+    def words():
+        try:
+            got = yield said()
+            seen.append(got)
+            try:
+                yield said()
+            except ValueError as error:
+                seen.append(str(error))
+            yield said()
+        finally:
+            seen.append(said())
+        return "end"
+
+    with tag(agent="outer"):
+        steps = words()
+        assert next(steps) == {"agent": "inner"}
+        assert said() == {"agent": "outer"}
+        assert steps.send("sent") == {"agent": "inner"}
+        assert steps.throw(ValueError("thrown")) == {"agent": "inner"}
+        with pytest.raises(StopIteration) as end:
+            next(steps)
+        assert end.value.value == "end"
+        assert said() == {"agent": "outer"}
+    assert seen == ["sent", "thrown", {"agent": "inner"}]
+    steps = words()
+    next(steps)
+    steps.close()
+    assert seen[-1] == {"agent": "inner"}
+
+
+def test_a_tag_inside_a_generator_ends_with_it():
+    """A ``with`` in the body of a plain generator reaches its caller between the steps, and is gone when it ends."""
+
+    def words():
+        with tag(agent="generator"):
+            yield 1
+            yield 2
+
+    steps = words()
+    next(steps)
+    with tag(operation="caller"):
+        assert list(steps) == [2]
+        assert said() == {"operation": "caller"}
+    assert said() == {}
+
+
+def test_decorated_coroutines_and_async_generators():
+    """Coroutine functions, objects that are called like them, old-style coroutines and async generators are tagged."""
+
+    @tag(agent="a")
+    async def ask():
+        await asyncio.sleep(0)
+        return said()
+
+    class Asker:
+        async def __call__(self):
+            await asyncio.sleep(0)
+            return said()
+
+    @tag(agent="old")
+    @types.coroutine
+    def old():
+        yield
+        return said()
+
+    @tag(agent="g")
+    async def words():
+        try:
+            while True:
+                try:
+                    await asyncio.sleep(0)
+                    yield said()
+                except ValueError:
+                    yield "thrown", said()
+        finally:
+            await asyncio.sleep(0)
+            closed.append(said())
+
+    closed = []
+
+    async def main():
+        assert await ask() == {"agent": "a"}
+        assert await tag(agent="b")(Asker())() == {"agent": "b"}
+        assert await old() == {"agent": "old"}
+        async with tag(agent="outer"), contextlib.aclosing(words()) as steps:
+            assert await anext(steps) == {"agent": "g"}
+            assert said() == {"agent": "outer"}
+            assert await steps.asend(None) == {"agent": "g"}
+            assert await steps.athrow(ValueError()) == ("thrown", {"agent": "g"})
+            assert said() == {"agent": "outer"}
+        assert said() == {}
+
+    asyncio.run(main())
+    assert closed == [{"agent": "g"}]
+
+
+# --- tasks ------------------------------------------------------------------------------------------------------------
+
+
+def test_tasks_inherit_and_do_not_mix():
+    """Tasks start with what is around them, and what each says is not heard by the others."""
+
+    async def work(name):
+        with tag(operation=name):
+            for _ in range(3):
+                await asyncio.sleep(0)
+                assert said() == {"agent": "a", "operation": name}
+        return said()
+
+    async def main():
+        with tag(agent="a"):
+            tasks = [asyncio.create_task(work(str(number))) for number in range(5)]
+        assert said() == {}
+        assert await asyncio.gather(*tasks) == [{"agent": "a"}] * 5
+        with tag(agent="thread"):
+            assert await asyncio.to_thread(said) == {"agent": "thread"}
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_task_leaves_its_tags():
+    """Cancellation in the middle of tags, decorated functions and generators leaves all of them."""
+    after = []
+
+    @tag(agent="decorated")
+    async def wait():
+        async with tag(operation="waits"):
+            await asyncio.Event().wait()
+
+    @tag(agent="steps")
+    async def steps():
+        yield
+        await asyncio.Event().wait()
+
+    async def body(kind):
+        try:
+            if kind == "function":
+                await wait()
+            else:
+                async for _ in steps():
+                    pass
+        finally:
+            after.append(said())
+
+    async def main():
+        for kind in ("function", "generator"):
+            task = asyncio.create_task(body(kind))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+    assert after == [{}, {}]
+
+
+# --- bind -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_bound_function_runs_where_it_was_bound():
+    """A bound function has the tags and blocks of where it was bound; those of its caller are back after it."""
+
+    @functools.wraps(said)
+    def both(*args, **kwargs):
+        return said(), names(), args, kwargs
+
+    with tag(agent="here", team="x"), track("block"):
+        bound = bind(both)
+    assert bound.__name__ == "said"
+    expected = {"agent": "here", "team": "x"}, ["block"], (1,), {"two": 2}
+    with tag(operation="there"), track("other"):
+        assert bound(1, two=2) == expected
+        assert (said(), names()) == ({"operation": "there"}, ["other"])
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(bound, 1, two=2).result() == expected
+        assert pool.submit(said).result() == {}
+    with tag(agent="later"):
+        assert bound(1, two=2) == expected
+
+
+def test_a_function_that_is_bound_outside_of_everything_runs_so():
+    """Bound where nothing is around, a function runs with nothing around it."""
+    bound = bind(said)
+    with tag(agent="a"):
+        assert bound() == {}
+        assert said() == {"agent": "a"}
+
+
+def test_bound_coroutines_and_generators():
+    """Coroutine functions, generators and async generators can be bound; a tag inside one is inside that place."""
+    with tag(agent="here"):
+
+        @bind
+        async def ask():
+            await asyncio.sleep(0)
+            with tag(operation="o"):
+                return said()
+
+        @bind
+        def words():
+            yield said()
+
+        @bind
+        async def more():
+            yield said()
+
+    async def main():
+        with tag(user="there"):
+            assert await ask() == {"agent": "here", "operation": "o"}
+            assert [one async for one in more()] == [{"agent": "here"}]
+            assert said() == {"user": "there"}
+
+    asyncio.run(main())
+    assert list(words()) == [{"agent": "here"}]
+
+
+def test_a_bound_job_counts_for_the_block_it_was_bound_in():
+    """A call in another thread counts for the block that its function was bound in."""
+
+    def answer(request):
+        return contract.http_library().Response(200, json=contract.usage_body())
+
+    with contract.in_process(answer) as client:
+        with track("block", agent="a") as block:
+            thread = threading.Thread(target=bind(contract.chat), args=(client,))
+            thread.start()
+            thread.join()
+            thread = threading.Thread(target=contract.chat, args=(client,))
+            thread.start()
+            thread.join()
+        assert [(call.agent, call.block) for call in block.calls] == [("a", "block")]
+        assert block.by("agent")["a"] == block.totals

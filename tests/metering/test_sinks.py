@@ -1,0 +1,181 @@
+"""Where calls go: each sink gets each call once, with its price, and nobody's trouble is another's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import contract
+import pytest
+from contract import chat
+
+import openai_meter
+from openai_meter import Call, Meter
+from openai_meter.core import faults
+from openai_meter.metering.sinks import Sink
+from openai_meter.pricing.loading import WAITING
+
+
+class Heap:
+    """A sink that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.before: list[Callable[[], None]] = []
+        self.finished = 0
+
+    def put(self, call: Call) -> None:
+        self.calls.append(call)
+
+    def before_finish(self, do: Callable[[], None]) -> None:
+        self.before.append(do)
+
+    def flush(self, timeout: float) -> bool:
+        return timeout > 1
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+class Broken(Heap):
+    """A sink that can do nothing."""
+
+    def put(self, call: Call) -> None:
+        raise RuntimeError
+
+    def finish(self) -> None:
+        raise RuntimeError
+
+
+@pytest.fixture
+def api():
+    with contract.Api() as api:
+        yield api
+        assert not api.faults
+
+
+def test_each_sink_gets_each_call_once_and_priced(api):
+    """Also calls that ended before the prices were read come with their price, in every sink."""
+    meter = openai_meter.install(hosts={"127.0.0.1": "openai"})
+    one, other = Heap(), Heap()
+    sinks: tuple[Sink, ...] = (one, other)
+    for sink in sinks:
+        meter.feed(sink)
+    with contract.sync_client(api) as client:
+        for _ in range(5):
+            chat(client)
+    assert meter.flush()
+    one.calls.sort(key=lambda call: call.id)
+    other.calls.sort(key=lambda call: call.id)
+    assert one.calls == other.calls == sorted(meter.calls, key=lambda call: call.id)
+    assert len(one.calls) == 5
+    assert all(call.cost is not None and call.cost_reason is not WAITING for call in one.calls)
+
+
+def test_a_sink_gets_what_comes_while_it_is_fed(meter):
+    """From feed() on, and up to leave(): what it had to wait for it still gets."""
+    heap = Heap()
+    with contract.in_process(_answer) as client:
+        chat(client)
+        meter.settle()
+        meter.feed(heap)
+        chat(client)
+        chat(client)
+        meter.leave(heap)
+        chat(client)
+    assert meter.flush()
+    assert (len(heap.calls), meter.totals.calls) == (2, 4)
+    meter.leave(heap)
+    meter.feed(heap)
+    meter.feed(heap)  # once more changes nothing
+    with contract.in_process(_answer) as client:
+        chat(client)
+    assert meter.flush()
+    assert len(heap.calls) == 3
+
+
+def _answer(request: Any) -> Any:
+    return contract.http_library().Response(200, json=contract.usage_body())
+
+
+def test_blocks_have_no_sinks(api, meter):
+    """A call that a block counts too goes to the meter's sinks once."""
+    heap = Heap()
+    meter.feed(heap)
+    with contract.sync_client(api) as client, openai_meter.track("outer"), openai_meter.track("inner"):
+        chat(client)
+    assert meter.flush()
+    assert [call.block for call in heap.calls] == ["inner"]
+
+
+def test_a_broken_sink_is_alone_with_it(meter):
+    """A sink that raises costs no other sink a call, and the program nothing."""
+    faults.reraise = False
+    heap, broken = Heap(), Broken()
+    meter.feed(broken)
+    meter.feed(heap)
+    with contract.in_process(_answer) as client:
+        assert chat(client).choices[0].message.content == "ok"
+    assert meter.flush()
+    assert len(heap.calls) == 1
+    assert faults.kinds() == {"passing a call on to Broken: RuntimeError": 1}
+    meter._feed.finish()
+    assert heap.finished == 1
+    assert faults.kinds()["finishing Broken: RuntimeError"] == 1
+
+
+def test_a_flush_asks_every_sink(meter):
+    """One that is not done makes the whole not done; without a sink all is done."""
+    assert Meter().flush()
+    meter.feed(Heap())
+    assert meter.flush(2.0)
+    assert not meter.flush(0.5)
+
+
+def test_a_sink_is_told_of_the_end(meter):
+    """What waits for its price is passed on by what a sink is given to call before the end."""
+    heap = Heap()
+    meter.feed(heap)
+    with contract.in_process(_answer) as client:
+        chat(client)
+    for do in heap.before:
+        do()
+    assert [call.cost_reason is WAITING for call in heap.calls] == [False]
+
+
+def test_sinks_come_and_go_while_calls_are_made(meter):
+    """A sink that stays gets every call, whatever others do meanwhile."""
+    stays, calls = Heap(), 40
+    meter.feed(stays)
+    done = threading.Event()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            heap = Heap()
+            meter.feed(heap)
+            meter.leave(heap)
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    with contract.in_process(_answer) as client:
+        for _ in range(calls):
+            chat(client)
+    done.set()
+    other.join(20)
+    assert meter.flush()
+    assert len(stays.calls) == calls
+
+
+def test_nothing_is_loaded_for_a_plain_program():
+    """Without sinks, neither OpenTelemetry nor Prometheus nor SQLAlchemy is loaded by installing and calling."""
+    code, output, errors = contract.python("""
+import sys
+import openai_meter, rules
+meter = openai_meter.install()
+with contract.Api() as api, contract.sync_client(api) as client:
+    contract.chat(client)
+print(meter.totals.calls, [name for name in ("opentelemetry.metrics", "prometheus_client", "sqlalchemy",
+    "openai_meter.otel", "openai_meter.prometheus", "openai_meter.ledger") if name in sys.modules])
+""")
+    assert (code, output.strip()) == (0, "1 []"), errors

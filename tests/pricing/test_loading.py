@@ -1,0 +1,164 @@
+"""How calls are priced as they end: the quick look at what was priced before says what the price book says."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openai_meter.core.money import Cost
+from openai_meter.core.usage import Usage
+from openai_meter.metering.meter import Meter
+from openai_meter.pricing import Billable, Price
+from openai_meter.pricing.loading import PriceLoader
+from openai_meter.usage.endpoints import ENDPOINTS
+from openai_meter.usage.responses import ResponseState
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+PLAIN = Usage(1_000, 100, 1_100)
+ROWS = {row.name: row for row in ENDPOINTS}
+
+
+class Owner:
+    """What a tariff belongs to: here nothing waits for prices."""
+
+    def reprice(self) -> None: ...
+
+
+def tariff_of(**settings: Any) -> PriceLoader:
+    tariff = PriceLoader(OWNER.reprice)
+    tariff.use(**settings)
+    tariff.load()
+    return tariff
+
+
+OWNER = Owner()
+PUBLISHED = tariff_of()
+OTHERS = tariff_of(
+    prices={"mine": Price(input=1, output="0.3", long=Price(input=2, output=3), long_from=1_000)},
+    models={"deployed": "gpt-5.4"},
+    discount="0.07",
+)
+
+
+def call_of(endpoint: str = "chat.completions", **said: Any) -> Any:
+    """As much of a call as its price depends on."""
+    reading = ResponseState()
+    reading.service_tier = said.pop("service_tier", None)
+    reading.facts = said.pop("facts", {})
+    usual = {"provider": "openai", "host": "api.openai.com", "requested_model": None}
+    return SimpleNamespace(row=ROWS[endpoint], reading=reading, **{**usual, **said})
+
+
+def billed(tariff: PriceLoader, usage: Usage, model: str | None, call: Any, at: datetime) -> Cost:
+    """The cost by the way that knows every rule."""
+    return tariff.book.cost(
+        Billable(
+            usage,
+            model,
+            call.requested_model,
+            call.row.name,
+            call.provider,
+            call.host,
+            call.response.service_tier,
+            at,
+            details=call.response.facts,
+        )
+    )
+
+
+COUNT = st.integers(0, 300_000)
+PART = st.integers(0, 3) | COUNT
+USAGES = st.builds(
+    Usage,
+    st.none() | COUNT,
+    st.none() | COUNT,
+    COUNT,
+    cached_input_tokens=PART,
+    cache_write_tokens=PART,
+    cache_write_12h_tokens=st.just(0) | PART,
+    reasoning_tokens=PART,
+    inconsistent=st.booleans(),
+    **dict.fromkeys(("input_audio_tokens", "output_image_tokens", "web_searches"), st.sampled_from([0, 0, 0, 0, 2])),
+)
+CALLS = st.builds(
+    call_of,
+    st.sampled_from(["chat.completions", "responses", "embeddings", "completions", "images.generate", "decisions"]),
+    provider=st.sampled_from(["openai", "openai", "azure", "proxy.example.com"]),
+    host=st.sampled_from(["api.openai.com", "eu.api.openai.com"]),
+    service_tier=st.sampled_from([None, "default", "flex", "priority", "batch", "never"]),
+    requested_model=st.sampled_from([None, "gpt-5.4-mini", "deployed"]),
+    facts=st.sampled_from([{}, {}, {"cache_ttl": "12h"}]),
+)
+MODELS = st.sampled_from(
+    ["gpt-5.4-mini-2026-03-17", "gpt-5.4", "gpt-6-sol", "gpt-6.2-sol", "o3", "mine", "deployed", "gpt-4o", "none", None]
+)
+# Prices change at midnight UTC, whatever the clock of the program says.
+MOMENTS = st.builds(
+    lambda minutes, hours: (datetime(2025, 6, 9, tzinfo=UTC) + timedelta(minutes=minutes)).astimezone(
+        timezone(timedelta(hours=hours)) if hours else UTC
+    ),
+    st.integers(0, 540 * 24 * 60),
+    st.sampled_from([0, 0, 0, 9, -11]),
+)
+
+
+@given(st.sampled_from([PUBLISHED, OTHERS]), USAGES, MODELS, CALLS, MOMENTS)
+def test_the_quick_look_says_what_the_book_says(
+    tariff: PriceLoader, usage: Usage, model: str | None, call: Any, at: datetime
+) -> None:
+    """Whatever was used, when and where: the first call of its kind and the next one cost what the book says."""
+    expected = billed(tariff, usage, model, call, at)
+    for _ in range(2):
+        assert tariff.price(usage, model, call, at) == (expected, tariff.book.view())
+
+
+def test_the_second_call_of_a_kind_asks_the_book_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once calls of a kind have been priced on a day, those of plain text are priced at sight."""
+    tariff, call = tariff_of(), call_of()
+    first = tariff.price(PLAIN, "gpt-5.4", call, NOON)
+    monkeypatch.setattr(tariff, "_price", None)
+    assert tariff.price(PLAIN, "gpt-5.4", call, NOON) == first
+    assert first[0].status == "priced"
+
+
+def test_new_prices_count_at_once() -> None:
+    """A price that is set holds for the next call, and the record says by which prices it was made."""
+    tariff, call = tariff_of(prices={"mine": Price(input=1, output=2)}), call_of()
+    costs = [tariff.price(PLAIN, "mine", call, NOON) for _ in range(2)]
+    tariff.book.set("mine", Price(input=10, output=20))
+    costs += [tariff.price(PLAIN, "mine", call, NOON) for _ in range(2)]
+    tariff.use(prices={"mine": Price(input=100, output=200)})
+    tariff.load()
+    costs += [tariff.price(PLAIN, "mine", call, NOON) for _ in range(2)]
+    assert [cost.amount_pico for cost, _ in costs] == [number * 10**8 for number in (12, 12, 120, 120, 1_200, 1_200)]
+    assert len({book for _, book in costs}) == 3
+
+
+def test_a_forked_child_names_its_prices() -> None:
+    """A child that goes on with what its parent had priced still says by which prices a call was priced."""
+    tariff, call = tariff_of(), call_of()
+    cost, _ = tariff.price(PLAIN, "gpt-5.4", call, NOON)
+    tariff.start_over_in_child()
+    for _ in range(2):
+        assert tariff.price(PLAIN, "gpt-5.4", call, NOON) == (cost, tariff.book.view())
+
+
+def test_prices_that_cannot_be_read_stay_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where pricing what had waited has failed, a call has no price, also of a kind that had one before."""
+    tariff, call = tariff_of(), call_of()
+    assert tariff.price(PLAIN, "gpt-5.4", call, NOON)[0].status == "priced"
+    monkeypatch.setattr(tariff, "_failed", True)
+    assert tariff.price(PLAIN, "gpt-5.4", call, NOON) == (Cost(None, "unpriced", "the prices cannot be read"), None)
+
+
+def test_a_meter_prices_by_its_tariff() -> None:
+    """What a meter says of a call is what its tariff says."""
+    own = Meter(prices={"mine": Price(input=1, output=2)}, thresholds=False)
+    own.reprice()
+    cost, book = own.price(PLAIN, "mine", call_of(), NOON)
+    assert (cost.amount_pico, book) == (12 * 10**8, own.prices.view())

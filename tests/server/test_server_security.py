@@ -1,0 +1,225 @@
+"""Who is answered: hosts, machines, tokens, other sites; what every answer says to a browser; what is too large."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from server_client import ELSEWHERE, call, client, filled
+
+from openai_meter import ConfigurationError
+from openai_meter.server import create_app, start
+from openai_meter.server.app import EVENTS, ROUTES
+from openai_meter.server.security import PAGE_POLICY, is_loopback
+
+TOKEN = "correct-horse-battery"
+FIGURES = [row.path.replace("{id}", "x") for row in (*ROUTES, EVENTS) if row.path != "/healthz"]
+
+
+def refusal(response) -> tuple[int, str]:
+    return response.status_code, response.json()["error"]["code"]
+
+
+# --- hosts ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:3000", "127.0.0.1:80", "127.8.8.8", "[::1]:3000", "[::1]"])
+def test_this_machine_by_its_names(host: str) -> None:
+    """Without a token the server answers under the names of this machine."""
+    assert client(filled()).get("/api/stats", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:3000", "localhost.evil.example", "127.0.0.1.evil.example", "192.0.2.7", "0.0.0.0",
+     "localhost@evil.example", "a/localhost", "localhost:port", "[::2]", "loc\u00e4lhost".encode().decode("latin-1"),
+     "x" * 500, "localhost, evil.example", "", "[::1", "localhost:99999"],
+)  # fmt: skip
+def test_another_name_is_a_stranger(host: str) -> None:
+    """A name that has been pointed at this machine (DNS rebinding) is refused, on every route, pages included."""
+    api = client(filled())
+    for path in ("/api/stats", "/dashboard", "/healthz", "/openapi.json", "/api/events"):
+        response = api.get(path, headers={"Host": host.encode("latin-1")})
+        assert refusal(response) == (421, "wrong_host")
+        assert host not in response.text or not host
+
+
+def test_hosts_that_are_named() -> None:
+    """The names that the application was given are its own, besides those of this machine."""
+    api = client(filled(), allowed_hosts=["Meter.example.com"])
+    assert api.get("/api/stats", headers={"Host": "meter.example.com:8443"}).status_code == 200
+    assert api.get("/api/stats", headers={"Host": "localhost"}).status_code == 200
+    assert refusal(api.get("/api/stats", headers={"Host": "example.com"})) == (421, "wrong_host")
+    assert client(filled(), allowed_hosts=["*"]).get("/api/stats", headers={"Host": "any.thing"}).status_code == 200
+
+
+# --- machines and tokens ----------------------------------------------------------------------------------------------
+
+
+def test_without_a_token_only_this_machine() -> None:
+    """Another machine is refused without a token, whatever it writes into its headers."""
+    response = client(filled(), peer=ELSEWHERE).get("/api/stats", headers={"X-Forwarded-For": "127.0.0.1"})
+    assert refusal(response) == (403, "refused")
+    assert client(filled(), peer=("::ffff:127.0.0.1", 1)).get("/api/stats").status_code == 200
+    assert client(filled(), peer=("::1", 1)).get("/api/stats").status_code == 200
+
+
+@pytest.mark.parametrize("path", FIGURES)
+def test_figures_need_the_token(path: str) -> None:
+    """With a token, every route that shows figures wants it, from this machine too."""
+    api = client(filled(), token=TOKEN)
+    method = "POST" if path.endswith("reset") else "GET"
+    for headers in (
+        {},
+        {"Authorization": TOKEN},
+        {"Authorization": "Bearer "},
+        {"Authorization": f"Bearer {TOKEN}x"},
+        {"Authorization": f"Bearer {TOKEN[:-1]}"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": b"Bearer \xff\xfe"},
+        {"Cookie": f"token={TOKEN}"},
+    ):
+        response = api.request(method, path, headers=headers)
+        assert refusal(response) == (401, "token_needed")
+        assert response.headers["www-authenticate"] == "Bearer"
+    for wrong in (f"{path}?token={TOKEN}", f"/static/%2e%2e{path}", f"/dashboard/%2e%2e{path}"):
+        assert api.request(method, wrong).status_code in {401, 404}
+
+
+def test_the_token_opens() -> None:
+    """Whoever has the token may ask from anywhere, under any name."""
+    api = client(filled(), token=TOKEN, peer=ELSEWHERE, host="meter.example.com")
+    for scheme in ("Bearer", "bearer"):
+        assert api.get("/api/stats", headers={"Authorization": f"{scheme} {TOKEN}"}).status_code == 200
+    for path in ("/dashboard", "/healthz"):
+        response = api.get(path)
+        assert response.status_code == 200
+        assert TOKEN not in response.text
+    assert api.get("/", follow_redirects=False).status_code == 307
+
+
+def test_the_token_of_the_environment(monkeypatch) -> None:
+    """The token is that of the environment where none is given; ``False`` is none in either case."""
+    monkeypatch.setenv("OPENAI_METER_TOKEN", TOKEN)
+    assert client(filled()).get("/api/stats").status_code == 401
+    assert client(filled()).get("/api/stats", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+    assert client(filled(), token=False, peer=ELSEWHERE, host="any.thing").get("/api/stats").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "token", ["", "short", "with space in it", "tabs\tand\nlines", "\u00fcml\u00e4ut-token", 12345678]
+)
+def test_a_token_that_cannot_be_used(token) -> None:
+    """A token that can be guessed, or that no header can hold, is refused with what would do."""
+    with pytest.raises(ConfigurationError, match="token_urlsafe"):
+        create_app(filled(), token=token)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "meter.example.com"])
+def test_another_address_needs_a_token(host: str, monkeypatch) -> None:
+    """The server does not start where other machines could reach it without a token, and says why."""
+    monkeypatch.delenv("OPENAI_METER_TOKEN", raising=False)
+    with pytest.raises(ConfigurationError, match="OPENAI_METER_TOKEN"):
+        start(filled(), host, 0)
+
+
+@given(st.text(max_size=40))
+def test_no_text_is_this_machine_by_accident(host: str) -> None:
+    """Only addresses that are looped back, and ``localhost``, are this machine."""
+    bare = host.strip("[]")
+    assert not is_loopback(host) or host.lower() == "localhost" or bare.startswith("127.") or "::" in bare
+
+
+# --- other sites ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Origin": "http://localhost.evil.example"},
+        {"Origin": "http://localhost:8080"},
+        {"Origin": "http://["},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "multipart/form-data; boundary=x"},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "text/plain; application/json"},
+    ],
+)
+def test_other_sites_change_nothing(headers) -> None:
+    """A page of another site cannot reset anything, by a script or a form."""
+    meter = filled(call())
+    assert refusal(client(meter).post("/api/stats/reset", headers=headers)) == (403, "refused")
+    assert meter.totals.calls == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin", "Content-Type": "application/json"},
+        {"Sec-Fetch-Site": "none"},
+        {"Content-Type": "application/json; charset=utf-8"},
+    ],
+)
+def test_the_own_page_and_commands_may(headers) -> None:
+    """The dashboard itself and a command line may reset."""
+    meter = filled(call())
+    assert client(meter).post("/api/stats/reset", headers=headers).status_code == 200
+    assert meter.totals.calls == 0
+
+
+def test_reading_changes_nothing() -> None:
+    """No other method than POST resets."""
+    meter = filled(call())
+    api = client(meter)
+    for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "RESET"):
+        assert api.request(method, "/api/stats/reset").status_code in {403, 405}
+    assert meter.totals.calls == 1
+
+
+# --- headers and sizes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [*FIGURES[:-1], "/dashboard", "/healthz", "/nothing", "/openapi.json", "/"])
+def test_every_answer_has_the_headers(path: str) -> None:
+    """Errors included, every answer says what a browser may do with it; no other site may read it."""
+    response = client(filled()).get(path, follow_redirects=False)
+    headers = response.headers
+    policy = headers["content-security-policy"]
+    if headers.get("content-type", "").startswith("text/html"):
+        assert policy == PAGE_POLICY
+    else:
+        assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cross-origin-opener-policy"] == headers["cross-origin-resource-policy"] == "same-origin"
+    assert headers["cache-control"] == "no-store"
+    assert not [name for name in headers if name.startswith("access-control")]
+
+
+def test_sizes_are_bounded() -> None:
+    """Bodies, query strings and paths have a limit."""
+    api = client(filled())
+    large = {"Content-Type": "application/json"}
+    assert refusal(api.post("/api/stats/reset", content=b"x" * 20_000, headers=large)) == (413, "too_large")
+    for length in ("99999999999999999999999", "-1", "x"):
+        assert api.post("/api/stats/reset", headers={"Content-Length": length}).status_code == 413
+    assert refusal(api.get("/api/stats?" + "a" * 5_000)) == (400, "bad_request")
+    assert refusal(api.get("/api/explain/" + "a" * 5_000)) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"meter": 1}, {"ledger": 1}, {"ledger": "usage.db"}, {"allowed_hosts": "a"}, {"allowed_hosts": []},
+     {"allowed_hosts": ["http://a"]}, {"max_age": -1}, {"max_age": True}, {"max_age": 61}],
+)  # fmt: skip
+def test_settings_that_cannot_be_used(settings) -> None:
+    """A wrong setting is said when the application is made."""
+    with pytest.raises(ConfigurationError):
+        create_app(**settings)

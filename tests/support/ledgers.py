@@ -1,0 +1,124 @@
+"""What tests of the ledger share: calls, databases, and what is in them."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import create_engine, make_url, text
+
+from openai_meter import Call, Usage
+from openai_meter.core.call import new_call_id
+from openai_meter.ledger import Ledger
+from openai_meter.ledger.schema import REST, SUMS
+
+START = datetime(2026, 3, 31, 23, 59, 50, tzinfo=UTC)
+
+
+def call(n: int = 0, **more: Any) -> Call:
+    """A call like those of a program with some agents and users, over some days."""
+    at = more.pop("started_at", START + timedelta(hours=7 * n, microseconds=n))
+    values: dict[str, Any] = {
+        "id": new_call_id(at.timestamp()), "started_at": at, "duration": 0.25 + n / 1000,
+        "endpoint": "responses", "provider": "openai", "model": ("gpt-5-mini", "gpt-4o", None)[n % 3],
+        "requested_model": "gpt-5-mini", "status": ("ok", "ok", "ok", "error")[n % 4],
+        "usage": Usage(1000 + n, 20, 1020 + n, cached_input_tokens=n), "usage_source": ("api", "tiktoken")[n % 2],
+        "cost_pico": 250_000_000 + n, "cost_status": "priced", "cost_estimated": n % 2 == 1,
+        "price_source": "genai-prices 0.1", "agent": (None, "writer", "")[n % 3], "user": f"u{n % 7}",
+        "session": f"s{n}", "tags": {"env": "prod", "Ä": "ö"} if n % 2 else {}, "host": "api.openai.com",
+    }  # fmt: skip
+    return Call(**values | more)
+
+
+def calls(count: int, start: int = 0) -> list[Call]:
+    return [call(n) for n in range(start, start + count)]
+
+
+class Database(NamedTuple):
+    """A database of a test, with nothing in it."""
+
+    url: str
+    spool: Path
+
+    @property
+    def postgres(self) -> bool:
+        return self.url.startswith("postgresql")
+
+    def ledger(self, **settings: Any) -> Ledger:
+        return Ledger(self.url, **{"spool": self.spool, "flush_interval": 0.02} | settings)
+
+    def query(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
+        engine = create_engine(make_url(self.url))
+        try:
+            with engine.connect() as connection:
+                return [tuple(row) for row in connection.execute(text(sql), values)]
+        finally:
+            engine.dispose()
+
+    def run(self, sql: str) -> None:
+        engine = create_engine(make_url(self.url))
+        try:
+            with engine.begin() as connection:
+                connection.execute(text(sql))
+        finally:
+            engine.dispose()
+
+    def ids(self) -> list[str]:
+        return [row[0] for row in self.query("SELECT id FROM calls ORDER BY id")]
+
+    def count(self) -> int:
+        return self.query("SELECT count(*) FROM calls")[0][0]
+
+    def check_sums(self) -> None:
+        """The sums by day are those of the calls, in every column and every group."""
+        flags = "cost_status IN ('unpriced', 'partial')"
+        estimated = "CASE WHEN cost_estimated THEN {} ELSE 0 END"
+        said = {
+            "calls": "1", "errors": "CASE WHEN status IN ('error', 'failed') THEN 1 ELSE 0 END",
+            "unmeasured_calls": "CASE WHEN total_tokens IS NULL AND seconds = 0 AND characters = 0 AND images = 0 "
+            "AND cost_status <> 'free' THEN 1 ELSE 0 END",
+            "estimated_calls": "CASE WHEN usage_source IN ('tiktoken', 'chars') THEN 1 ELSE 0 END",
+            "unpriced_calls": f"CASE WHEN {flags} THEN 1 ELSE 0 END",
+            "costless_calls": "CASE WHEN cost_pico IS NULL THEN 1 ELSE 0 END",
+            "seconds_us": "round(seconds * 1000000)", "duration_us": "round(duration * 1000000)",
+            "estimated_cost_pico": estimated.format("coalesce(cost_pico, 0)"),
+            "estimated_cost_rest": estimated.format("coalesce(cost_rest, 0)"),
+        }  # fmt: skip
+        sums = ", ".join(f"sum({said.get(name, f'coalesce({name}, 0)')})" for name in SUMS)
+        dims = 'model, agent, operation, "user", endpoint, provider, block'
+        divided = "floor(started_at / 86400000000.0)" if self.postgres else "started_at / 86400000000"
+        day = "to_char(to_timestamp(0) AT TIME ZONE 'UTC' + {} * interval '1 day', 'YYYY-MM-DD')"
+        day = day.format(divided) if self.postgres else f"date('1970-01-01', ({divided}) || ' days')"
+        ends = "min(started_at), max(started_at)"
+        expected = self.query(f"SELECT {day}, {dims}, {sums}, {ends} FROM calls GROUP BY {day}, {dims}")
+        found = self.query(f"SELECT day, {dims}, {', '.join(SUMS)}, first_call_at, last_call_at FROM daily")
+        assert sorted(map(_plain, found), key=repr) == sorted(map(_plain, expected), key=repr)
+
+
+def _plain(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(value if value is None or isinstance(value, str) else int(value) for value in row)
+
+
+def thirds(n: int) -> Fraction:
+    return Fraction(random.Random(n).randrange(1, 10**9), (1, 3, 60, 7, REST)[n % 5])
+
+
+def program(source: str, *args: object, wait: bool = True, **more: Any) -> Any:
+    """Runs a program; returns what it printed, or the process if ``wait`` is false."""
+    here = Path(__file__).parent
+    path = os.pathsep.join(map(str, (here.parents[1], here)))
+    env = {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "error"}
+    command = [sys.executable, "-c", textwrap.dedent(source), *map(str, args)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, **more)
+    if not wait:
+        return process
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    return output.strip()

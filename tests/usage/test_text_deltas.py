@@ -1,0 +1,135 @@
+"""The quick ways through the streams of chats and responses find what the long ones find."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from openai._models import construct_type
+from openai.types.chat import ChatCompletionChunk
+from openai.types.responses import ResponseStreamEvent
+
+from openai_meter.usage.responses import ResponseState, fold_choices, fold_response
+from openai_meter.usage.text_deltas import fold_deltas, fold_text
+from openai_meter.usage.transcript import Transcript
+
+HEAD = {"id": "chatcmpl-1", "created": 1, "model": "gpt-5.4-mini", "object": "chat.completion.chunk"}
+FIRST = {**HEAD, "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
+CALL = {"index": 0, "id": "call_1", "function": {"name": "find", "arguments": '{"a": 1}'}}
+
+
+def piece(delta: object, head: dict[str, Any] = HEAD, **choice: Any) -> dict[str, Any]:
+    """A chunk with one choice."""
+    return {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None, **choice}]}
+
+
+CHUNKS = {
+    "text": piece({"content": "Bon"}),
+    "no text": piece({"content": ""}),
+    "text that is none": piece({"content": 5}),
+    "another choice": piece({"content": "Bon"}, index=1),
+    "an index that is none": piece({"content": "Bon"}, index="1"),
+    "two choices": {**HEAD, "choices": [{"index": number, "delta": {"content": "x"}} for number in (0, 1)]},
+    "the end": piece({}, finish_reason="length"),
+    "text at the end": piece({"content": "."}, finish_reason="stop"),
+    "a tool": piece({"content": "Bon", "tool_calls": [CALL]}),
+    "a function": piece({"content": "Bon", "function_call": {"name": "f", "arguments": "{}"}}),
+    "a refusal": piece({"content": "Bon", "refusal": "No."}),
+    "reasoning": piece({"content": "Bon", "reasoning_content": "Hm."}),
+    "audio": piece({"content": "Bon", "audio": {"transcript": "Bonjour"}}),
+    "a tier": piece({"content": "Bon"}, {**HEAD, "service_tier": "priority"}),
+    "usage": {**piece({"content": "Bon"}), "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}},
+    "usage alone": {**HEAD, "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}},
+    "groq": {**piece({"content": "Bon"}), "x_groq": {"usage": {"prompt_tokens": 3, "completion_tokens": 1}}},
+    "obfuscation": {**piece({"content": "Bon"}), "obfuscation": "xyz"},
+    "a text completion": {**HEAD, "choices": [{"index": 0, "text": "Bon", "finish_reason": None}]},
+    "no delta": {**HEAD, "choices": [{"index": 0, "delta": None, "finish_reason": None}]},
+    "no choices": {**HEAD, "choices": None},
+    "an error": {"error": {"code": "server_error"}},
+}
+
+
+def seen(response: ResponseState) -> dict[str, Any]:
+    """All that a reading knows."""
+    _ = response.transcript  # the last pieces are handed on to it
+    inside = {"transcript_or_none", "index", "left"}
+    known = {name: getattr(response, name) for name in ResponseState.__slots__ if name not in inside}
+    transcript = {
+        name: getattr(response.transcript, name)
+        for name in Transcript.__slots__
+        if name not in {"_answered", "_pieces"}
+    }
+    transcript["texts"] = {key: "".join(pieces) for key, pieces in response.transcript._pieces.items()}
+    return {**known, **transcript, "spoken": response.transcript.spoken(), "anything": response.transcript.anything}
+
+
+@pytest.mark.parametrize("before", [[], [FIRST], [FIRST, CHUNKS["text"]]], ids=["first", "second", "later"])
+@pytest.mark.parametrize("name", CHUNKS)
+@pytest.mark.parametrize("as_object", [True, False], ids=["object", "dict"])
+def test_both_ways_find_the_same(name: str, before: list[Any], as_object: bool) -> None:
+    """Whatever a chunk brings, and whatever came before it, the quick way reads it as the long one does."""
+    quick, long = ResponseState(), ResponseState()
+    for chunk in (*before, CHUNKS[name]):
+        said: Any = construct_type(type_=ChatCompletionChunk, value=chunk) if as_object else chunk
+        fold_deltas(quick, said)
+        fold_choices(long, said)
+    assert seen(quick) == seen(long)
+
+
+@pytest.mark.parametrize("chunk", [None, 5, "text", object(), [], {}], ids=lambda value: type(value).__name__)
+def test_what_is_no_chunk_is_passed_over(chunk: object) -> None:
+    """Whatever a stream may bring, reading it raises nothing and says nothing."""
+    response = ResponseState()
+    fold_deltas(response, chunk)
+    assert (response.model, response.usage, response.transcript.anything) == (None, None, False)
+
+
+SPEAKS = {"type": "response.output_text.delta", "item_id": "msg_1", "content_index": 0, "sequence_number": 4}
+DONE = {"id": "resp_1", "model": "gpt-5.4-mini", "status": "completed", "output": [], "usage": {"total_tokens": 4}}
+EVENTS = {
+    "text": {**SPEAKS, "output_index": 0, "delta": "Bon"},
+    "no text": {**SPEAKS, "output_index": 0, "delta": ""},
+    "text that is none": {**SPEAKS, "output_index": 0, "delta": 5},
+    "another item": {**SPEAKS, "output_index": 1, "delta": "Bon"},
+    "an index that is none": {**SPEAKS, "output_index": "1", "delta": "Bon"},
+    "no index": {**SPEAKS, "delta": "Bon"},
+    "a refusal": {**SPEAKS, "type": "response.refusal.delta", "output_index": 0, "delta": "No."},
+    "arguments": {**SPEAKS, "type": "response.function_call_arguments.delta", "output_index": 0, "delta": "{}"},
+    "the end": {"type": "response.completed", "sequence_number": 5, "response": DONE},
+    "an error": {"type": "error", "code": "server_error", "message": "no", "param": None, "sequence_number": 5},
+}
+
+
+@pytest.mark.parametrize("before", [[], ["text"], ["another item", "text"]], ids=["first", "second", "later"])
+@pytest.mark.parametrize("name", EVENTS)
+@pytest.mark.parametrize("as_object", [True, False], ids=["object", "dict"])
+def test_both_ways_through_a_response_find_the_same(name: str, before: list[str], as_object: bool) -> None:
+    """Whatever an event brings, and whatever came before it, the quick way reads it as the long one does."""
+    quick, long = ResponseState(), ResponseState()
+    for event in (*before, name, "text"):
+        said: Any = construct_type(type_=ResponseStreamEvent, value=EVENTS[event]) if as_object else EVENTS[event]
+        fold_text(quick, said)
+        fold_response(long, said)
+    assert seen(quick) == seen(long)
+
+
+LENGTHS = {
+    "short pieces": [3] * 3_000,
+    "a batch to the letter": [4_095, 1, 1],
+    "more than a batch at once": [3, 10_000, 3],
+    "more than is kept": [4_000] * 70,
+    "more than is kept, in one": [5, 300_000, 5],
+}
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_text_that_is_gathered_is_all_there(name: str) -> None:
+    """However long the pieces of a text are, and whoever speaks in between, as much of it is kept and counted."""
+    quick, long = ResponseState(), ResponseState()
+    for place, length in enumerate(LENGTHS[name]):
+        chunk = piece({"content": chr(97 + place % 26) * length}, index=int(place % 7 == 0))
+        said: Any = construct_type(type_=ChatCompletionChunk, value=chunk)
+        fold_deltas(quick, said)
+        fold_choices(long, said)
+        assert sum(map(len, quick.pieces)) <= 4_096
+    assert seen(quick) == seen(long)
