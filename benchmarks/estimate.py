@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--models", action="store_true", help="split the calls by model too")
     parser.add_argument("--misses", metavar="CELL", help="write the misses of one cell instead: id, estimated, billed")
     options = parser.parse_args()
-    if away := [row.name for row in encodings.warm() if not row.loaded]:
+    if away := [row.name for row in encodings.load_encodings() if not row.loaded]:
         sys.exit(f'there is no vocabulary {away[0]} here: pip install "openai-meter[offline]"')
     columns = ["what", "calls", "exact, %", "median off, %", "p95 off, %", "ms"]
     report = Report("Estimates", columns + ["fitted", "others"] * options.known, machine("tiktoken"))

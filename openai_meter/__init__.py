@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from openai_meter.alerts import Alert, Threshold
-    from openai_meter.alerts.webhook import Deliveries, Webhook
+    from openai_meter.alerts.webhook import Webhook, WebhookStats
     from openai_meter.api import get_meter, install, track, uninstall, wrap
     from openai_meter.core.call import Call
     from openai_meter.core.totals import Totals
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from openai_meter.core.version import __version__
     from openai_meter.errors import (
         ConfigurationError,
-        LedgerAwayError,
         LedgerError,
+        LedgerUnavailableError,
         MeterError,
         MissingExtraError,
         UnsupportedClientError,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from openai_meter.metering.attribution import bind, tag
     from openai_meter.metering.meter import Block, Meter
     from openai_meter.pricing import CostLine, Deployment, Price, PriceBook
-    from openai_meter.pricing.quotes import Quote, estimate, warm
+    from openai_meter.pricing.quotes import Quote, estimate, load_encodings
     from openai_meter.reports.advice import Recommendation
     from openai_meter.reports.model_stats import ModelStats
     from openai_meter.reports.report import Report
@@ -50,12 +50,11 @@ __all__ = [
     "Call",
     "ConfigurationError",
     "CostLine",
-    "Deliveries",
     "Deployment",
     "Estimate",
     "Ledger",
-    "LedgerAwayError",
     "LedgerError",
+    "LedgerUnavailableError",
     "Meter",
     "MeterError",
     "MissingExtraError",
@@ -71,6 +70,7 @@ __all__ = [
     "UnsupportedClientError",
     "Usage",
     "Webhook",
+    "WebhookStats",
     "__version__",
     "bind",
     "estimate",
@@ -78,21 +78,22 @@ __all__ = [
     "get_global_tracker",
     "get_meter",
     "install",
+    "load_encodings",
     "tag",
     "track",
     "uninstall",
-    "warm",
     "wrap",
 ]
 
-# Loaded by whoever first asks for it: pytest, and every interpreter that might be metered, import the package.
+# Loaded when first used: pytest, and every interpreter that might be metered, import the package.
 _PLACES = {
     "core.version": "__version__",
     "reports.advice": "Recommendation",
     "core.call": "Call",
-    "errors": "ConfigurationError LedgerAwayError LedgerError MeterError MissingExtraError UnsupportedClientError",
+    "errors": "ConfigurationError LedgerError LedgerUnavailableError MeterError MissingExtraError "
+    "UnsupportedClientError",
     "usage.estimation": "Estimate estimate_tokens",
-    "pricing.quotes": "Quote estimate warm",
+    "pricing.quotes": "Quote estimate load_encodings",
     "api": "get_meter install track uninstall wrap",
     "ledger": "Ledger",
     "metering.meter": "Block Meter",
@@ -105,9 +106,12 @@ _PLACES = {
     "alerts": "Alert Threshold",
     "tracker": "TokenTracker get_global_tracker",
     "core.usage": "Usage",
-    "alerts.webhook": "Deliveries Webhook",
+    "alerts.webhook": "WebhookStats Webhook",
 }
 _LATE = {name: module for module, names in _PLACES.items() for name in names.split()}
+
+_RENAMED = {"Deliveries": "WebhookStats", "LedgerAwayError": "LedgerUnavailableError", "warm": "load_encodings"}
+"""Old public names, and what they are called now. They are kept for one version."""
 
 _MODULES = frozenset({"actions", "doctor", "otel", "prometheus", "server", "testing"})
 """What is there as ``openai_meter.server`` and the like without an import of its own."""
@@ -116,6 +120,11 @@ _MODULES = frozenset({"actions", "doctor", "otel", "prometheus", "server", "test
 def __getattr__(name: str) -> object:
     if name in _MODULES:
         return import_module(f"openai_meter.{name}")
+    if name in _RENAMED:
+        from openai_meter.core.deprecation import warn_renamed  # noqa: PLC0415 - new programs never need it
+
+        warn_renamed(f"openai_meter.{name}", f"openai_meter.{_RENAMED[name]}")
+        return __getattr__(_RENAMED[name])
     if name in _LATE:
         value = globals()[name] = getattr(import_module(f"openai_meter.{_LATE[name]}"), name)
         return value

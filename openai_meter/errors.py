@@ -5,7 +5,7 @@
     MeterError
     ├── ConfigurationError (ValueError)   a setting that cannot be used
     ├── LedgerError   a ledger that cannot be used
-    │   └── LedgerAwayError   its database cannot be reached now
+    │   └── LedgerUnavailableError   its database cannot be reached now
     ├── MissingExtraError (ImportError)   a package that has to be installed first
     └── UnsupportedClientError (TypeError)   something that is no openai client was given to wrap()
 """
@@ -14,8 +14,8 @@ from __future__ import annotations
 
 __all__ = [
     "ConfigurationError",
-    "LedgerAwayError",
     "LedgerError",
+    "LedgerUnavailableError",
     "MeterError",
     "MissingExtraError",
     "UnsupportedClientError",
@@ -34,7 +34,7 @@ class LedgerError(MeterError):
     """The tables of a ledger cannot be used: they are of a newer version, or of something else."""
 
 
-class LedgerAwayError(LedgerError):
+class LedgerUnavailableError(LedgerError):
     """The database of a ledger cannot be reached, or does not take anything now; later it may."""
 
 

@@ -1,4 +1,4 @@
-"""The walls of the house: who may import whom, where the SDK is known, where code is async."""
+"""What import-linter cannot say of the package's layers: see ``[tool.importlinter]`` in pyproject.toml for the rest."""
 
 from __future__ import annotations
 
@@ -7,151 +7,81 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from paths import PACKAGE
 
 import openai_meter
 
-PACKAGE = Path(openai_meter.__file__).parent
+ASYNC = {"instrumentation", "server", "testing"}
+"""The packages with coroutines. Elsewhere only :data:`DECORATORS` have some, which wrap coroutines of the program."""
+DECORATORS = {"metering/attribution.py"}
+LIGHT = {"core", "usage", "pricing", "alerts", "metering", "instrumentation", "errors.py", "api.py", "__init__.py"}
+"""What ``install()`` loads: it imports nothing heavy at the top of a module."""
+HEAVY = {"rich", "typer", "openai", "tiktoken", "genai_prices", "wrapt", "httpx", "httpx2", "pydantic", "sqlalchemy"}
+ROOT_NAMES = 26
+LINES = 435
 
-# Imports point upwards in this list only.
-HOUSE = [
-    "forking",
-    "errors",
-    "faults",
-    "bounded",
-    "frozen",
-    "worker",
-    "money",
-    "usage",
-    "spoken",
-    "heard",
-    "facts",
-    "evidence",
-    "call",
-    "answers",
-    "deltas",
-    "endpoints",
-    "vocabulary",
-    "estimates",
-    "prices",
-    "messages",
-    "agents_sdk",
-    "scope",
-    "sums",
-    "groups",
-    "thresholds",
-    "webhook",
-    "alarms",
-    "store",
-    "pulse",
-    "advice",
-    "tariff",
-    "sinks",
-    "history",
-    "reporting",
-    "handed",
-    "services",
-    "ledger",
-    "meter",
-    "observe",
-    "bodies",
-    "asking",
-    "streams",
-    "patching",
-    "threads",
-    "hosts",
-    "turns",
-    "stretches",
-    "sessions",
-    "sdk",
-    "seam",
-    "websockets",
-    "intercept",
-    "prometheus",
-    "otel",
-    "captures",
-    "reports",
-    "notebook",
-    "tracker",
-    "actions",
-    "demo",
-    "testing",
-    "pytest_plugin",
-    "ending",
-    "auto",
-    "runner",
-    "inquiries",
-    "dashboards",
-    "server",
-    "serving",
-    "archives",
-    "upkeep",
-    "live",
-    "dispatches",
-    "doctor",
-    "cli",
-]
-KNOWS_OPENAI = {"sdk", "demo"}
-KNOWS_WRAPT = {"seam", "patching"}
-ASYNC = {"captures", "seam", "streams", "websockets", "scope", "demo", "server"}
-HEAVY = {"rich", "typer", "openai", "tiktoken", "genai_prices", "wrapt", "httpx", "httpx2", "pydantic"}
-
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in {"__init__.py", "__main__.py"})
-EACH = pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
-def room(path: Path) -> str:
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+def named(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
 
 
-def imports(path: Path, *, everywhere: bool) -> set[str]:
-    """The modules that a file imports: at its top, or everywhere in it; those for type checkers do not count."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = [ast.Pass()]
-    found = set()
-    for node in ast.walk(tree) if everywhere else tree.body:
+def top_imports(path: Path) -> set[str]:
+    """The packages that a module imports when it is loaded; those for type checkers do not count."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            found.add(node.module.split(".")[0])
     return found
 
 
-def test_every_module_has_its_place() -> None:
-    """The house in this file is the house on disk."""
-    assert {room(path) for path in MODULES} == set(HOUSE)
+def test_root_is_short_enough_to_read() -> None:
+    """A newcomer reads the names at the package's root in one look: at most 26, dunder files aside."""
+    names = {path.name for path in PACKAGE.iterdir() if not path.name.startswith("__")}
+    assert len(names) <= ROOT_NAMES, sorted(names)
 
 
-@EACH
-def test_imports_point_upwards(path: Path) -> None:
-    """At its top a module imports only what stands above it."""
-    above = HOUSE[: HOUSE.index(room(path)) + 1]
-    ours = {name.split(".")[1] for name in imports(path, everywhere=False) if name.startswith("openai_meter.")}
-    assert (ours & set(HOUSE)) <= set(above)
+def test_coroutines_are_in_few_packages() -> None:
+    """What sync and async code share is sync; only the outer shells have coroutines."""
+    found = {
+        named(path)
+        for path in MODULES
+        if path.relative_to(PACKAGE).parts[0] not in ASYNC
+        and any(
+            isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor)
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        )
+    }
+    assert found == DECORATORS
 
 
-@EACH
-def test_only_the_seam_knows_the_sdk(path: Path) -> None:
-    """One module knows openai, and two know wrapt."""
-    roots = {name.split(".")[0] for name in imports(path, everywhere=True)}
-    assert "openai" not in roots or room(path) in KNOWS_OPENAI
-    assert "wrapt" not in roots or room(path) in KNOWS_WRAPT
+def test_installing_loads_nothing_heavy() -> None:
+    """The modules behind ``install()`` import heavy packages inside the functions that need them."""
+    found = {
+        named(path): heavy
+        for path in MODULES
+        if path.relative_to(PACKAGE).parts[0] in LIGHT and (heavy := top_imports(path) & HEAVY)
+    }
+    assert found == {}
 
 
-@EACH
-def test_async_code_stands_in_few_places(path: Path) -> None:
-    """What is shared by sync and async code is sync: no module but the shells has a coroutine."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    has = any(isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor) for node in ast.walk(tree))
-    assert not has or room(path) in ASYNC
+def test_modules_are_short() -> None:
+    """A module of more than some 420 lines is asking to be two."""
+    lines = {named(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {name: count for name, count in lines.items() if count > LINES} == {}
 
 
-@EACH
-def test_what_is_heavy_is_imported_late(path: Path) -> None:
-    """The modules behind ``import openai_meter`` import nothing heavy at their top."""
-    if room(path) not in {"reports", "demo", "cli", "live", "doctor"}:
-        assert not {name.split(".")[0] for name in imports(path, everywhere=False)} & HEAVY
+def test_every_module_says_what_it_is_for() -> None:
+    """Each module and package begins with a docstring of a real sentence."""
+    silent = [
+        named(path)
+        for path in MODULES
+        if len(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "") < len("A sentence.")
+    ]
+    assert silent == []
 
 
 def test_public_names_are_sorted_and_there() -> None:
@@ -162,11 +92,19 @@ def test_public_names_are_sorted_and_there() -> None:
         with contextlib.suppress(openai_meter.MissingExtraError):  # it is there for those who have the extra
             assert hasattr(openai_meter, name)
     tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
-    ours = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and "openai_meter" in str(node.module)]
-    assert {alias.name for node in ours for alias in node.names} | {"__version__"} == set(names)
+    ours = [
+        node
+        for part in tree.body
+        if isinstance(part, ast.If)
+        for node in ast.walk(part)
+        if isinstance(node, ast.ImportFrom) and "openai_meter" in str(node.module)
+    ]
+    assert {alias.name for node in ours for alias in node.names} == set(names)
 
 
-@EACH
-def test_modules_stay_small(path: Path) -> None:
-    """A module of more than 420 lines is asking to be two."""
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 420
+@pytest.mark.parametrize(("old", "new"), sorted(openai_meter._RENAMED.items()))
+def test_an_old_public_name_still_works_and_warns(old: str, new: str) -> None:
+    """A public name that has changed gives the new one, with a DeprecationWarning that names it."""
+    with pytest.warns(DeprecationWarning, match=rf"openai_meter\.{old} is now called openai_meter\.{new}"):
+        found = getattr(openai_meter, old)
+    assert found is getattr(openai_meter, new)

@@ -17,7 +17,7 @@ from openai_meter.core.call import Call
 from openai_meter.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from openai_meter.alerts.webhook import Deliveries, Webhook
+    from openai_meter.alerts.webhook import Webhook, WebhookStats
     from openai_meter.alerts.webhook.delivery import Target
 
 __all__ = [
@@ -83,7 +83,7 @@ class AlertDispatcher:
         new.targets = self.targets if new.targets is None else new.targets
         return new
 
-    def deliveries(self) -> tuple[Deliveries, ...]:
+    def deliveries(self) -> tuple[WebhookStats, ...]:
         """What became of the alerts for each webhook."""
         return tuple([target.deliveries() for target in self.targets or ()])
 

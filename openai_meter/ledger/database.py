@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 
-from openai_meter.errors import ConfigurationError, LedgerAwayError, LedgerError, MissingExtraError
+from openai_meter.errors import ConfigurationError, LedgerError, LedgerUnavailableError, MissingExtraError
 
 __all__ = ["checked_url", "open_engine", "reachable", "said_by", "spool_folder", "writing"]
 
@@ -148,7 +148,7 @@ def reachable(url: URL) -> Iterator[None]:
     """Makes errors of the database ours, with a sentence that says what is wrong.
 
     Raises:
-        LedgerAwayError: it cannot be reached, or has no room or time.
+        LedgerUnavailableError: it cannot be reached, or has no room or time.
         LedgerError: it does not want us.
     """
     try:
@@ -157,7 +157,7 @@ def reachable(url: URL) -> Iterator[None]:
         where = url.render_as_string(hide_password=True)
         why = said_by(error)
         if isinstance(error, OperationalError) and not _REFUSED.search(str(error.orig)):
-            raise LedgerAwayError(f"the ledger {where} cannot be reached now: {why}") from None
+            raise LedgerUnavailableError(f"the ledger {where} cannot be reached now: {why}") from None
         hint = "; name another file" if isinstance(error.orig, sqlite3.DatabaseError) else "; check its URL and rights"
         raise LedgerError(f"the ledger {where} cannot be used: {why}{hint}") from None
 

@@ -100,7 +100,7 @@ class Ledger(Reader):
         """Connects, and makes the tables or brings them up to date. Happens by itself before the first call is stored.
 
         Raises:
-            LedgerAwayError: the database cannot be reached now.
+            LedgerUnavailableError: the database cannot be reached now.
             LedgerError: the tables are of a newer version of openai_meter or of something else, or the database
                 refuses us.
         """

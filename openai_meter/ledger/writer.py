@@ -298,7 +298,7 @@ class Writer:
         """Connects, and brings the tables up to date.
 
         Raises:
-            LedgerError: that cannot be done; of the kind :class:`LedgerAwayError` if it may be done later.
+            LedgerError: that cannot be done; of the kind :class:`LedgerUnavailableError` if it may be done later.
         """
         with self._doing, reachable(self.url):
             try:

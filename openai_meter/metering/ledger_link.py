@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from openai_meter.alerts.dispatch import flush_webhooks
-from openai_meter.errors import ConfigurationError, LedgerAwayError
+from openai_meter.errors import ConfigurationError, LedgerUnavailableError
 from openai_meter.metering.sinks import Feed
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def opened(ledger: Ledger | str | None, current: Ledger | None) -> Ledger | None
         raise ConfigurationError(f"ledger={named!r} is no ledger; pass a URL such as 'sqlite:///usage.db'")
     try:
         named.prepare()
-    except LedgerAwayError as error:  # no reason for a program not to start
+    except LedgerUnavailableError as error:  # no reason for a program not to start
         logger.warning("%s; calls wait for it in %s", error, named.spool)
     return named
 

@@ -32,7 +32,7 @@ from openai_meter.reports.mixin import Reporting
 
 if TYPE_CHECKING:
     from openai_meter.alerts import Alert, Burn
-    from openai_meter.alerts.webhook import Deliveries
+    from openai_meter.alerts.webhook import WebhookStats
     from openai_meter.core.dimensions import Past
     from openai_meter.core.money import Number
     from openai_meter.pricing import Cost, CostLine, Deployment, Price, PriceBook
@@ -164,7 +164,7 @@ class Readable(Reporting):
         return () if (watch := self._store.watched()) is None else watch.burn()
 
     @property
-    def webhooks(self) -> tuple[Deliveries, ...]:
+    def webhooks(self) -> tuple[WebhookStats, ...]:
         """What became of the alerts for each webhook, in this process."""
         return () if self._store.dispatcher is None else self._store.dispatcher.deliveries()
 

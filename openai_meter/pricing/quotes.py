@@ -23,7 +23,7 @@ from openai_meter.usage.estimation.values import Estimate
 if TYPE_CHECKING:
     from openai_meter.pricing import PriceBook
 
-__all__ = ["Quote", "estimate", "warm"]
+__all__ = ["Quote", "estimate", "load_encodings"]
 
 _NO_MODEL = "no model was named"
 
@@ -98,12 +98,12 @@ def estimate(
     return _quote(estimate_call(name, body, None, asked, wait=True), asked, name, body, prices)
 
 
-def warm(*, allow_download: bool = False) -> tuple[encodings.Status, ...]:
+def load_encodings(*, allow_download: bool = False) -> tuple[encodings.Status, ...]:
     """Loads the vocabularies now, instead of beside the first call that needs one, and says what was found.
 
     With ``allow_download``, one that is not on this machine is fetched from OpenAI's server. Waits. Thread-safe.
     """
-    return encodings.warm(allow_download=allow_download)
+    return encodings.load_encodings(allow_download=allow_download)
 
 
 def _estimate_text(text: str, model: str | None) -> Estimate:

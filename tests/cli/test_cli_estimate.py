@@ -10,7 +10,7 @@ from programs import PYTHON, execute
 
 from openai_meter.errors import ConfigurationError
 from openai_meter.pricing import Price, PriceBook
-from openai_meter.pricing.quotes import Quote, estimate, warm
+from openai_meter.pricing.quotes import Quote, estimate, load_encodings
 from openai_meter.usage.estimation import encodings
 
 COMMAND = [*PYTHON, "-m", "openai_meter", "estimate"]
@@ -96,7 +96,7 @@ def test_a_quote_is_json() -> None:
 
 def test_warm_says_what_was_found() -> None:
     """Warming up reports on each vocabulary, found or not."""
-    assert [row.name for row in warm()] == list(encodings.VOCABULARIES)
+    assert [row.name for row in load_encodings()] == list(encodings.VOCABULARIES)
 
 
 @NEEDS_VOCABULARY

@@ -193,7 +193,8 @@ def test_no_secret_is_kept_shown_or_logged(api, meter, monkeypatch, caplog, capf
     shown = [
         contract.printed(meter), meter.summary(), repr(meter), str(meter.to_dict()), repr(meter.totals),
         str(meter.totals), repr(meter.totals.to_dict()), repr(meter.by("model")), repr(meter.calls),
-        repr(meter.pending), str([one.to_dict() for one in meter.calls]), str(faults.kinds()), str(meter.faults), *open_ones,
+        repr(meter.pending), str([one.to_dict() for one in meter.calls]), str(faults.kinds()), str(meter.faults),
+        *open_ones,
     ]  # fmt: skip
     assert not [text for text in shown if SECRET in text]
     assert told(*memory(meter)) == []

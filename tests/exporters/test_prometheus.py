@@ -404,7 +404,7 @@ def test_a_ledger_that_is_away_shows_what_it_was(ledger, monkeypatch):
     assert sum(shown(ledger, "calls_total", cache=0).values()) == 1
 
     def away() -> None:
-        raise openai_meter.LedgerAwayError("no")
+        raise openai_meter.LedgerUnavailableError("no")
 
     monkeypatch.setattr(ledger, "prepare", away)
     assert sum(shown(ledger, "calls_total", cache=0).values()) == 1

@@ -21,7 +21,7 @@ from sqlalchemy import func, inspect, select
 import openai_meter
 from openai_meter import ConfigurationError, Usage
 from openai_meter.core import faults
-from openai_meter.errors import LedgerAwayError, LedgerError
+from openai_meter.errors import LedgerError, LedgerUnavailableError
 from openai_meter.ledger import Ledger, migrations, rows, schema
 from openai_meter.ledger import database as databases
 from openai_meter.ledger.database import writing
@@ -319,7 +319,7 @@ def test_settings_that_cannot_be_used(sqlite, settings):
 def test_passwords_are_not_shown(tmp_path, caplog):
     """The password of a URL is in no message, and a server that is not there is said to be away."""
     ledger = Ledger("postgresql://me:s3cret@127.0.0.1:9/x", spool=tmp_path)
-    with pytest.raises(LedgerAwayError) as error:
+    with pytest.raises(LedgerUnavailableError) as error:
         ledger.prepare()
     openai_meter.install(ledger=ledger)
     ledger.add(call())

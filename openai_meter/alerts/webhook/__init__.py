@@ -26,6 +26,6 @@ verifies it with the package ``standardwebhooks``, over the body as it came in, 
 Alerts come in order, but late ones may come a day later: ``timestamp`` says when the limit was passed.
 """
 
-from openai_meter.alerts.webhook.config import Deliveries, Webhook
+from openai_meter.alerts.webhook.config import Webhook, WebhookStats
 
-__all__ = ["Deliveries", "Webhook"]
+__all__ = ["Webhook", "WebhookStats"]

@@ -18,7 +18,7 @@ from openai_meter.alerts.webhook.addresses import named_private
 from openai_meter.core.locale import language
 from openai_meter.errors import ConfigurationError, MissingExtraError
 
-__all__ = ["FORMATS", "Deliveries", "Webhook", "read_webhooks", "shown"]
+__all__ = ["FORMATS", "Webhook", "WebhookStats", "read_webhooks", "shown"]
 
 _SIGNING_KEY = "OPENAI_METER_WEBHOOK_SECRET"
 FORMATS = ("standard", "slack", "discord")
@@ -128,7 +128,7 @@ class Webhook:
         return f"<Webhook {shown(self)}{secret}>"
 
 
-class Deliveries(NamedTuple):
+class WebhookStats(NamedTuple):
     """What became of the alerts for one webhook, in this process."""
 
     webhook: str

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from openai_meter.alerts import Alert
-from openai_meter.alerts.webhook.config import Deliveries, Webhook, shown
+from openai_meter.alerts.webhook.config import Webhook, WebhookStats, shown
 from openai_meter.alerts.webhook.http import Answer, NotPostedError, post, prepare
 from openai_meter.alerts.webhook.payloads import Letter, Message, write
 from openai_meter.core import faults
@@ -120,7 +120,7 @@ class Target:
         self._starting = threading.Lock()
         # Held for no longer than a few additions take; a finalizer may hold it once more.
         self._lock = threading.RLock()
-        self._counts = Deliveries(shown(self.webhook))
+        self._counts = WebhookStats(shown(self.webhook))
         self._attempts = 0
         self._rest: _Rest | None = None
         self._said: str | None = None
@@ -165,7 +165,7 @@ class Target:
         """How many alerts are to be delivered, now or later."""
         return len(self._queue) + (self._current is not None)
 
-    def deliveries(self) -> Deliveries:
+    def deliveries(self) -> WebhookStats:
         """What became of the alerts."""
         with self._lock:
             return self._counts._replace(waiting=self.waiting, disabled=self._disabled)

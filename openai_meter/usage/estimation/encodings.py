@@ -5,7 +5,8 @@ it may lie already: in tiktoken's cache folders, then in installed packages that
 ``llama-index-core``, ``litellm``, ...). Those packages are found by their metadata and never imported, and a file is
 taken only if its SHA-256 is the one that tiktoken expects. A download happens only when it has been asked for.
 
-Loading takes some tenths of a second, once: :func:`encoding` never waits for it, :func:`load` and :func:`warm` do.
+Loading takes some tenths of a second, once. :func:`encoding` never waits for it; :func:`load` and
+:func:`load_encodings` do.
 
 To add a vocabulary, add a row to :data:`VOCABULARIES`.
 """
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from tiktoken import Encoding
 
-__all__ = ["VOCABULARIES", "Status", "Vocabulary", "allow_download", "encoding", "load", "status", "warm"]
+__all__ = ["VOCABULARIES", "Status", "Vocabulary", "allow_download", "encoding", "load", "load_encodings", "status"]
 
 
 class Vocabulary(NamedTuple):
@@ -186,7 +187,7 @@ def load(name: str, *, download: bool | None = None) -> Encoding | None:
         return _take(name, there.data, str(there.place))
 
 
-def warm(*, allow_download: bool = False) -> tuple[Status, ...]:
+def load_encodings(*, allow_download: bool = False) -> tuple[Status, ...]:
     """Loads every vocabulary now, and says what was found. Waits; with ``allow_download`` also for the network."""
     for name in VOCABULARIES:
         load(name, download=allow_download or None)

