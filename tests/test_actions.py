@@ -102,7 +102,8 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def loud(monkeypatch: pytest.MonkeyPatch) -> None:
     """A threshold is exceeded, and there is something to recommend."""
-    monkeypatch.setattr(Meter, "alerts", (Said("alert"),))
+    taken = Meter.snapshot
+    monkeypatch.setattr(Meter, "snapshot", lambda self: replace(taken(self), alerts=(Said("alert"),)))
     monkeypatch.setattr(Meter, "recommendations", lambda self: (Said("advice"), Said("more")))
 
 

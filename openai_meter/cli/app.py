@@ -23,7 +23,7 @@ from openai_meter.cli.exit_summary import Ending, Look, Summary, dimensions_of, 
 from openai_meter.cli.serve import port_of
 from openai_meter.core.locale import language
 from openai_meter.errors import ConfigurationError, MeterError
-from openai_meter.metering.attribution import Scoped, tag
+from openai_meter.metering.attribution import Scope, tag
 
 if TYPE_CHECKING:
     import typer
@@ -328,7 +328,7 @@ def _demo(summary: Summary, *, quiet: bool, ledger: str | None) -> None:
     from openai_meter.testing.fake_api import workflow  # noqa: PLC0415 - loads openai
     from openai_meter.testing.fake_api.server import DemoServer  # noqa: PLC0415
 
-    def scope(agent: str, operation: str) -> Scoped:
+    def scope(agent: str, operation: str) -> Scope:
         return tag(agent=agent, operation=operation)
 
     meter = openai_meter.install(hosts={"127.0.0.1": "openai"}, ledger=ledger)  # what it would have cost

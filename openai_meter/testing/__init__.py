@@ -138,12 +138,12 @@ def fixed_prices(prices: Mapping[str, Price], meter: Meter | None = None) -> Ite
 
     book = PriceBook.only(prices)
     chosen = meter or listening.installed or get_meter()
-    chosen.settle()  # what has ended so far has the prices of before
-    tariff = chosen._price_loader  # noqa: SLF001 - there is no other way in, and none is wanted but for tests
+    chosen._settle()  # what has ended so far has the prices of before
+    tariff = chosen._price_loader
     with ExitStack() as undo:
-        _put(undo, chosen, "_settings", chosen._settings)  # noqa: SLF001
+        _put(undo, chosen, "_settings", chosen._settings)
         _put(undo, tariff, "_failed", value=False)
         _put(undo, tariff, "_ready", value=True)
         _put(undo, tariff, "_book", book)
-        undo.callback(chosen.settle)
+        undo.callback(chosen._settle)
         yield

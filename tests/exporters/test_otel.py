@@ -31,7 +31,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 
 from openai_meter import otel
 from openai_meter.exporters.otel import telemetry
-from openai_meter.metering.sinks import Watched
+from openai_meter.metering.sinks import ObserverSlot
 
 LATEST = "gen_ai_latest_experimental"
 MINE = {
@@ -47,7 +47,7 @@ def clean_telemetry(monkeypatch):
     yield
     for meter in list(telemetry._of_meters):
         otel.detach(meter)
-    assert Watched.beside is None
+    assert ObserverSlot.observer is None
 
 
 @pytest.fixture
@@ -287,15 +287,15 @@ def test_install_attaches_and_ends(reader, monkeypatch):
     assert otel.attached(meter) is None
     assert openai_meter.install(otel=True) is meter
     made = otel.attached(meter)
-    meter.take(call())
+    meter._take(call())
     assert openai_meter.install(otel=True, otel_spans=True) is meter
     assert openai_meter.install() is meter
     assert otel.attached(meter) is made
-    assert Watched.beside is not None
+    assert ObserverSlot.observer is not None
     openai_meter.install(otel_spans=False)
-    assert Watched.beside is None
+    assert ObserverSlot.observer is None
     openai_meter.install(otel=False)
-    meter.take(call())
+    meter._take(call())
     assert otel.attached(meter) is None
     assert sums(points(reader), "gen_ai.client.operation.duration") == {(): 0.5}
     for wrong in ({"otel": 1}, {"otel_spans": "yes"}, {"otel": False, "otel_spans": True}):
@@ -325,7 +325,7 @@ def test_two_meters_share_a_provider(reader):
     one, other = Meter(), Meter()
     for meter in (one, other):
         otel.attach(meter, reader.provider)
-        meter.take(call())
+        meter._take(call())
     gone = weakref.ref(other)
     del other, meter
     gc.collect()
@@ -468,11 +468,11 @@ from openai_meter import otel
 from otel_calls import call
 meter = openai_meter.Meter()
 made = otel.attach(meter, spans=True)
-meter.take(call())
+meter._take(call())
 child = os.fork()
 if not child:
-    meter.take(call())
-    meter.take(call())
+    meter._take(call())
+    meter._take(call())
     print(len(made._queue), flush=True)
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
@@ -628,11 +628,11 @@ def test_signal_handlers_that_call_lose_nothing(api, metered, tracer):
 
 def test_unused_it_costs_nothing(api, metered):
     """Where no span is wanted, nobody looks for one."""
-    assert Watched.beside is None
+    assert ObserverSlot.observer is None
     with contract.sync_client(api) as client:
         chat(client)
     made = otel.attach(metered, spans=True)
-    assert Watched.beside is telemetry._spans
+    assert ObserverSlot.observer is telemetry._spans
     otel.detach(metered)
-    assert Watched.beside is None
+    assert ObserverSlot.observer is None
     assert made not in telemetry._attached

@@ -37,7 +37,7 @@ def test_it_is_that_of_a_meter(database: Database, by: str) -> None:
     ]  # fmt: skip
     meter = Meter(thresholds=False)
     for one in calls:
-        meter.take(one)
+        meter._take(one)
     ledger = database.ledger()
     ledger.import_calls(calls)
     ours, theirs = of_meter(meter, by, now=NOW), of_ledger(ledger, by, now=NOW)

@@ -386,7 +386,7 @@ def test_odd_names_are_data(name: str, tmp_path) -> None:
     """Nothing that a caller names is ever markup, a header or a formula, whatever it is and however long."""
     one = call(agent=name, user=name, tags={"tag": name})
     meter = filled(one)
-    meter.take(call(name))
+    meter._take(call(name))
     for api in (client(meter), client(ledger=kept(tmp_path, one))):
         for path in (
             "/api/stats", "/api/overview?group=agent", "/api/overview?group=tag", "/api/calls", "/api/alerts",

@@ -15,7 +15,7 @@ from openai_meter.core.background import worker
 from openai_meter.core.call import Call
 from openai_meter.core.money import Amount, usd
 from openai_meter.metering.meter import Meter
-from openai_meter.metering.sinks import Watched
+from openai_meter.metering.sinks import ObserverSlot
 
 __all__ = ["Spans"]
 
@@ -74,11 +74,11 @@ class Spans:
         """Begins to watch a meter, or ends it; where no meter is watched, calls cost nothing."""
         (self._meters.add if wanted else self._meters.discard)(meter)
         if len(self._meters):
-            Watched.beside = self
-        elif Watched.beside is self:
-            Watched.beside = None
+            ObserverSlot.observer = self
+        elif ObserverSlot.observer is self:
+            ObserverSlot.observer = None
 
-    def look(self) -> weakref.ref[Any] | None:
+    def call_started(self) -> weakref.ref[Any] | None:
         """The span that is current, if it records."""
         try:
             span = trace.get_current_span()
@@ -87,7 +87,7 @@ class Spans:
             faults.caught(error, "looking at the current span")
             return None
 
-    def ended(self, seen: object, meter: Meter, call: Call) -> None:
+    def call_ended(self, seen: object, meter: Meter, call: Call) -> None:
         """Sets what a call used on its span. What interrupts another setting leaves its call to that."""
         if meter in self._meters and isinstance(seen, weakref.ref):
             self._inbox.append((seen, call))

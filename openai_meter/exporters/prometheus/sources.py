@@ -46,11 +46,11 @@ class _OfReadings:
         self.past = past
         self.lock = threading.RLock()
         self._readings = weakref.ref(readings)
-        readings.ever(past)  # from now on nothing is forgotten
+        readings._since_first_read(past)  # from now on nothing is forgotten
 
     def read(self) -> tuple[_Rows, _Rows]:
         readings = self._readings()
-        return ({}, {}) if readings is None else readings.ever(self.past)
+        return ({}, {}) if readings is None else readings._since_first_read(self.past)
 
     def others(self) -> Iterator[Other]:
         readings = self._readings()
@@ -67,7 +67,7 @@ class _OfReadings:
 
 
 def _thresholds(readings: Readable) -> Iterator[Other]:
-    dispatcher = readings._store.dispatcher  # noqa: SLF001 - alerts alone do not say how near the other limits are
+    dispatcher = readings._store.dispatcher  # alerts alone do not say how near the other limits are
     values = () if dispatcher is None else dispatcher.watch.values()
     uses = [((one.metric, _window(one.window)), float(value) / float(one.limit)) for one, value in values]
     passed: dict[tuple[str, ...], float] = {}
