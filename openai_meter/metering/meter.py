@@ -6,6 +6,7 @@ began takes it.
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 Limits = Mapping[str, Any] | Sequence[Threshold] | bool | None
 
-__all__ = ["Block", "Limits", "Meter", "Readable", "finish", "start_over_in_child"]
+__all__ = ["Block", "Limits", "Meter", "Readable", "finish"]
 
 _SEARCHED = 1_000
 """How far back a call is looked for by the API's id: whoever asks has just had the answer."""
@@ -412,3 +413,7 @@ def start_over_in_child() -> None:
     for readings in list(_everyone):
         readings.start_over_in_child()
     faults.forget()
+
+
+if hasattr(os, "register_at_fork"):  # here, and not where calls are metered: a meter may only be told of calls
+    os.register_at_fork(after_in_child=start_over_in_child)
