@@ -14,7 +14,7 @@ START = """
 import faulthandler, os, signal, sys, threading, gc, json, warnings
 warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 faulthandler.dump_traceback_later(45, exit=True)
-import openai_meter, rules
+import openai_meter, contract
 from openai_meter.instrumentation.listening import listening
 from contract import chat
 meter = openai_meter.install()

@@ -103,7 +103,7 @@ def test_a_package_that_breaks_costs_nothing(spans):
 def test_the_package_is_never_imported():
     """A program without agents has none imported by its calls."""
     out = contract.python("""
-import sys, openai_meter, rules
+import sys, openai_meter, contract
 openai_meter.install()
 library = contract.http_library()
 with contract.in_process(lambda request: library.Response(200, json=contract.usage_body())) as client:

@@ -171,7 +171,7 @@ def test_nothing_is_loaded_for_a_plain_program():
     """Without sinks, neither OpenTelemetry nor Prometheus nor SQLAlchemy is loaded by installing and calling."""
     code, output, errors = contract.python("""
 import sys
-import openai_meter, rules
+import openai_meter, contract
 meter = openai_meter.install()
 with contract.Api() as api, contract.sync_client(api) as client:
     contract.chat(client)
