@@ -406,7 +406,7 @@ import openai_meter, contract
 from openai_meter.pricing import loading
 meter = openai_meter.install(recent=50)
 meter.to_dict()
-tariff.prepare()  # what the first call imports is imported before the storm: in it, that would take for ever
+loading.prepare()  # what the first call imports is imported before the storm: in it, that would take for ever
 signals, busy = 0, False
 def handler(number, frame):
     global signals, busy

@@ -136,7 +136,7 @@ with contract.in_process(answer) as client:
     works = [lambda: chat(client), lambda: meter.take(meter.calls[0]), lambda: meter.to_dict(), block]
     chat(client)
     # Prices, reports and sentences are loaded by now: beside threads that never rest, each file takes a second.
-    meter.to_dict(), openai_meter.Threshold("calls", 1), messages.language()
+    meter.to_dict(), openai_meter.Threshold("calls", 1), locale.language()
     threads = [threading.Thread(target=busy, args=(work,)) for work in works]
     [thread.start() for thread in threads]
     said = []
