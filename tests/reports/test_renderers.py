@@ -172,7 +172,8 @@ def test_every_report_in_every_form(by: tuple[str, ...], form: str, lang: str) -
     """Every grouping is rendered in every form and language, whatever its numbers and names are, and shows them."""
     for totals, busy in product(EDGES.values(), (False, True)):
         more = {
-            "pending": 3, "faults": 2, "folded": 5, "name": "nightly", "alerts": ("a",), "recommendations": ("r",),
+            "pending": 3, "internal_errors": 2, "overflow_calls": 5, "name": "nightly",
+            "alerts": ("a",), "recommendations": ("r",),
             "unpriced": tuple(Unpriced(f"m{n}", "unknown model; price: x", n, 10) for n in range(12)),
         } if busy else {}  # fmt: skip
         shown = edge(by, totals, **more).render(form, lang=lang)
@@ -431,8 +432,8 @@ def reports(draw: st.DrawFn) -> Report:
         draw(MOMENTS),
         name=draw(st.none() | NAMES),
         pending=draw(COUNTS),
-        faults=draw(COUNTS),
-        folded=draw(COUNTS),
+        internal_errors=draw(COUNTS),
+        overflow_calls=draw(COUNTS),
         unpriced=tuple(draw(st.lists(st.builds(Unpriced, NAMES, NAMES, COUNTS, COUNTS), max_size=2))),
         alerts=tuple(draw(st.lists(NAMES, max_size=2))),
         recommendations=tuple(draw(st.lists(NAMES, max_size=2))),
