@@ -61,7 +61,11 @@ def _create_calls_and_daily(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX daily_day ON daily (day)")
 
 
-MIGRATIONS: list[Callable[[Connection], None]] = [_create_calls_and_daily]
+def _rename_status_cut_to_aborted(connection: Connection) -> None:
+    connection.exec_driver_sql("UPDATE calls SET status = 'aborted' WHERE status = 'cut'")
+
+
+MIGRATIONS: list[Callable[[Connection], None]] = [_create_calls_and_daily, _rename_status_cut_to_aborted]
 
 
 def migrate(engine: Engine) -> None:

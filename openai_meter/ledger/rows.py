@@ -15,7 +15,7 @@ from math import isfinite
 from operator import attrgetter
 from typing import Any
 
-from openai_meter.core.call import Call, make_call
+from openai_meter.core.call import Call, current_status, make_call
 from openai_meter.core.money import Amount
 from openai_meter.core.usage import COUNTS, Usage
 from openai_meter.ledger import schema
@@ -110,7 +110,7 @@ def from_row(row: Mapping[str, Any]) -> Call:
             provider=row["provider"],
             model=get("model"),
             requested_model=get("requested_model"),
-            status=row["status"],
+            status=current_status(row["status"]),
             usage=Usage(
                 get("input_tokens"),
                 get("output_tokens"),

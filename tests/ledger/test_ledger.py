@@ -25,7 +25,9 @@ from openai_meter.errors import LedgerError, LedgerUnavailableError
 from openai_meter.ledger import Ledger, migrations, rows, schema
 from openai_meter.ledger import database as databases
 from openai_meter.ledger.database import writing
+from openai_meter.ledger.filters import make_filters
 from openai_meter.ledger.inserting import add_to_daily, rolled
+from openai_meter.ledger.recent_calls import latest
 from openai_meter.metering.store import Store
 
 
@@ -224,7 +226,33 @@ def test_migrations_are_applied_once(database):
         ledger = database.ledger()
         ledger.prepare()
         ledger.close()
-    assert database.query(f"SELECT version, name FROM {schema.MIGRATIONS}") == [(1, "create_calls_and_daily")]
+    assert database.query(f"SELECT version, name FROM {schema.MIGRATIONS}") == [
+        (number, step.__name__.lstrip("_")) for number, step in enumerate(migrations.MIGRATIONS, 1)
+    ]
+
+
+def test_calls_with_an_old_status_get_the_new_one(database):
+    """Rows, spool lines and filters with the status ``cut`` of an earlier version are read as ``aborted``."""
+    ledger = database.ledger()
+    given = [call(0), call(1, status="aborted"), call(2, status="aborted")]
+    ledger.add(given[0])
+    ledger.add(given[1])
+    ledger.close()
+    database.run("UPDATE calls SET status = 'cut' WHERE status = 'aborted'")
+    database.run(f"DELETE FROM {schema.MIGRATIONS} WHERE version = 2")
+    line = rows.written_line(rows.to_row(given[2])).replace(b'"aborted"', b'"cut"')
+    database.spool.mkdir(exist_ok=True)
+    (database.spool / "00000000000000000001-1-aa.jsonl").write_bytes(line)
+    ledger = database.ledger()
+    ledger.prepare()
+    assert ledger.flush()
+    assert database.query("SELECT status, count(*) FROM calls GROUP BY status ORDER BY status") == [
+        ("aborted", 2), ("ok", 1),
+    ]  # fmt: skip
+    with pytest.warns(DeprecationWarning, match="aborted"):
+        found, _ = latest(ledger, 10, None, make_filters({}), ["cut"])
+    assert {one.id for one in found} == {one.id for one in given[1:]}
+    ledger.close()
 
 
 def test_a_step_that_fails_leaves_nothing(database, monkeypatch):
@@ -241,7 +269,7 @@ def test_a_step_that_fails_leaves_nothing(database, monkeypatch):
             ledger.prepare()
     assert "half" not in inspect(ledger.engine).get_table_names()
     ledger.prepare()
-    assert database.query(f"SELECT max(version) FROM {schema.MIGRATIONS}") == [(1,)]
+    assert database.query(f"SELECT max(version) FROM {schema.MIGRATIONS}") == [(len(migrations.MIGRATIONS),)]
     ledger.close()
 
 
@@ -262,7 +290,7 @@ def test_ten_processes_migrate_at_once(database):
         process.stdin.flush()
     said = [process.communicate(timeout=60) for process in started]
     assert said == [("ready\n", "")] * 10
-    assert database.query(f"SELECT count(*) FROM {schema.MIGRATIONS}") == [(1,)]
+    assert database.query(f"SELECT count(*) FROM {schema.MIGRATIONS}") == [(len(migrations.MIGRATIONS),)]
 
 
 def test_a_newer_schema_is_refused(database):
@@ -271,7 +299,10 @@ def test_a_newer_schema_is_refused(database):
     ledger.prepare()
     database.run(f"INSERT INTO {schema.MIGRATIONS} VALUES (99, 'of_tomorrow', 0)")
     newer = database.ledger()
-    with pytest.raises(LedgerError, match=r"newer openai_meter \(its schema is 99, the newest known here 1\); update"):
+    with pytest.raises(
+        LedgerError,
+        match=rf"newer openai_meter \(its schema is 99, the newest known here {len(migrations.MIGRATIONS)}\); update",
+    ):
         newer.prepare()
     with pytest.raises(LedgerError, match="newer"):
         openai_meter.install(ledger=newer)

@@ -57,7 +57,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "provider": ("openai", "azure"),
     "block": ("nightly", None),
     "tags": ({"env": "prod"}, {"env": "dev", "team": 'x"y_é'}, {"team": "prod"}, {}),
-    "status": ("ok", "error", "failed", "cut"),
+    "status": ("ok", "error", "failed", "aborted"),
     "usage": (
         Usage(10, 5, 15, cached_input_tokens=4), Usage(1000, None, 1000), Usage(), Usage(seconds=2.5), Usage(images=1),
         Usage(3_000_000_000, 1, 3_000_000_001, reasoning_tokens=1),
