@@ -233,7 +233,7 @@ raw = client.chat.completions.with_raw_response.create(model="m", messages=[], s
 chat(client)
 """, fresh=True)  # fmt: skip
     assert code == 0
-    assert out.strip() == "['ok', 'cut', 'cut', 'cut'] 0"
+    assert out.strip() == "['ok', 'aborted', 'aborted', 'aborted'] 0"
 
 
 ENDINGS = {
