@@ -402,7 +402,7 @@ def test_signals_and_finalizers_do_not_hang():
     code, out, err = contract.python("""
 import faulthandler, gc, signal, sys, io
 faulthandler.dump_traceback_later(45, exit=True)
-import openai_meter, contract
+import contract, openai_meter
 from openai_meter.pricing import loading
 meter = openai_meter.install(recent=50)
 meter.to_dict()

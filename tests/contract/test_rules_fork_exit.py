@@ -231,9 +231,9 @@ next(first)
 second = chat(client, stream=True)
 raw = client.chat.completions.with_raw_response.create(model="m", messages=[], stream=True)
 chat(client)
-""")  # fmt: skip
+""", fresh=True)  # fmt: skip
     assert code == 0
-    assert out.strip() == "['ok', 'cut', 'cut', 'cut'] 0"
+    assert out.strip() == "['ok', 'aborted', 'aborted', 'aborted'] 0"
 
 
 ENDINGS = {
@@ -279,7 +279,7 @@ def test_a_program_ends_as_it_does_bare(ending):
     install = "meter = openai_meter.install()"
 
     def done(start):
-        code, _, err = contract.python(start + ENDINGS[ending])
+        code, _, err = contract.python(start + ENDINGS[ending], fresh=True)
         return code, [
             contract.without_addresses(line) for line in err.splitlines() if line and not line.startswith(" ")
         ]
