@@ -1,7 +1,6 @@
 """The meter: what was counted, and how it is read and shown. ``Block`` is the same for a stretch of a program.
 
-The way of a call: a ``CallInFlight`` becomes a :class:`Call`. Every :class:`Readable` that listened when the call
-began takes it.
+A ``CallInFlight`` becomes a :class:`Call`, which every :class:`Readable` takes that listened when the call began.
 """
 
 from __future__ import annotations
@@ -421,5 +420,5 @@ def start_over_in_child() -> None:
     faults.forget()
 
 
-if hasattr(os, "register_at_fork"):  # here, and not where calls are metered: a meter may only be told of calls
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=start_over_in_child)
