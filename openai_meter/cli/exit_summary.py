@@ -50,7 +50,7 @@ class Summary(NamedTuple):
         Where nothing was metered, that is one sentence. JSON and CSV are read by programs, and keep their form.
         """
         m = language(self.lang)
-        metered = meter.totals.calls or meter.pending or meter.faults
+        metered = meter.totals.calls or meter.pending or meter.internal_errors
         if self.format == "json":
             from openai_meter.reports import exports  # noqa: PLC0415 - not needed before the end
 

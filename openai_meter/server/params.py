@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 from urllib.parse import parse_qsl
 
 from openai_meter.core import dimensions
-from openai_meter.core.call import Status
+from openai_meter.core.call import Status, current_status
 from openai_meter.core.locale import languages
 from openai_meter.errors import ConfigurationError
 from openai_meter.server.errors import RequestError
@@ -109,7 +109,8 @@ FILTERS: tuple[Param, ...] = (
     ),
     text("tag", "Only calls with this tag, as `NAME=VALUE`.", many=True, read=_tag),
 )
-STATUS = choice("status", "Only calls that ended so; several are alternatives.", get_args(Status), None, many=True)
+_STATUSES = choice("status", "Only calls that ended so; several are alternatives.", get_args(Status), None, many=True)
+STATUS = _STATUSES._replace(read=lambda status: _STATUSES.read(current_status(status)))
 
 
 def filters_of(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -111,12 +111,12 @@ class _OfLedger:
         ledger = self._ledger()
         fresh = self._read_at is not None and time.monotonic() - self._read_at < self._cache
         if ledger is not None and not fresh:
-            from openai_meter.ledger.queries import Question, ask  # noqa: PLC0415 - SQLAlchemy is behind a ledger only
+            from openai_meter.ledger.queries import Query, run_query  # noqa: PLC0415 - SQLAlchemy is behind a ledger only
 
             self._read_at, self._reached = time.monotonic(), False
             try:
                 with ledger._reading() as connection:  # noqa: SLF001 - the sums of a report, before they are rounded off
-                    sums = ask(connection, Question(self.past.dimensions))
+                    sums = run_query(connection, Query(self.past.dimensions))
             except LedgerError:  # what was known goes on being shown
                 return self._read, self._read
             self._read = {row: one.totals() for row, one in self.past.within(sums.items()).items()}
