@@ -28,6 +28,7 @@ from openai_meter.cli.live import marks
 from openai_meter.cli.live.feeds import AwayError, Source, feed_of, parsed_limits
 from openai_meter.cli.live.frames import Page, frame
 from openai_meter.cli.live.line import FIELDS, checked_form
+from openai_meter.cli.live.options import parsed_duration
 from openai_meter.core.locale import language
 from openai_meter.metering.pulse import Pulse
 
@@ -215,10 +216,10 @@ def test_a_server_is_asked_for_a_pulse(server: Server, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("status", "body", "said"),
-    [(401, b"", "wants a token"), (500, b"oops", "answered 500"), (200, b"<html>", "not answer in JSON"),
-     (200, b"[]", "no JSON object"), (200, b'{"at": 1}', "no server of openai_meter"),
+    [(401, b"", "needs a token"), (500, b"oops", "answered 500"), (200, b"<html>", "its answer is not JSON"),
+     (200, b"[]", "not a JSON object"), (200, b'{"at": 1}', "not a server of openai_meter"),
      (400, b'{"error": {"message": "no such group"}}', "answered 400: no such group"),
-     (503, b'{"error": "no"}', "answered 503"), (200, b" " * 4_000_001, "no server")],
+     (503, b'{"error": "no"}', "answered 503"), (200, b" " * 4_000_001, "not a server")],
 )  # fmt: skip
 def test_what_is_no_answer(server: Server, status: int, body: bytes, said: str) -> None:
     """Whatever a server says that is no pulse is told in a sentence."""
@@ -496,7 +497,7 @@ def test_a_line_of_a_ledger(run: Run, tmp_path: Path) -> None:
     ledger.close()
     assert run("statusline", "--ledger", url).startswith("$1.00 today · 1 call · 100 tokens · ")
     assert run("statusline", "--ledger", url, "--since", "7d").startswith("$2.00 since 7d · 2 calls · 200 tokens")
-    assert "no moment" in run("statusline", "--ledger", url, "--since", "whenever", code=2)
+    assert "is not a time" in run("statusline", "--ledger", url, "--since", "whenever", code=2)
     shown = run("top", "--ledger", url, "--once", "--limit", "calls=4", "--limit", "cost=0.5")
     assert "25%  1 of 4" in shown
     assert "200%  $1.00 of $0.500" in shown

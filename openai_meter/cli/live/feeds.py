@@ -62,11 +62,7 @@ class Feed(Protocol):
 
         Raises:
             AwayError: the source cannot be read now.
-        <<<<<<< HEAD
             ConfigurationError: the moment cannot be read.
-        =======
-            ConfigurationError: that is not a time.
-        >>>>>>> main
         """
         raise NotImplementedError
 
