@@ -28,7 +28,7 @@ from openai_meter.metering.attribution import Attribution, current, surroundings
 from openai_meter.metering.meter import Meter
 from openai_meter.pricing.loading import prepare
 from openai_meter.reports.model_stats import undated
-from openai_meter.usage.external import read_handed
+from openai_meter.usage.external import read_external
 from openai_meter.usage.responses import ResponseState
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class TokenTracker:
         for name, value in (("agent_name", agent_name), ("operation", operation), ("model", model)):
             if value is not None and not isinstance(value, str):
                 raise ConfigurationError(f"{name}={value!r} is not text; pass a string")
-        endpoint, created, state, usage = read_handed(response)
+        endpoint, created, state, usage = read_external(response)
         own = self._apply_pricing(state.model)
         if state.state == "open" or self._knows(state.response_id, created, usage):
             return None

@@ -26,8 +26,8 @@ from openai_meter.metering.sinks import Watched
 from openai_meter.usage.billing_details import provider_cost, request_facts
 from openai_meter.usage.endpoints import LASTING, Endpoint
 from openai_meter.usage.fingerprint import evidence_of
-from openai_meter.usage.output import Output, output_of_answer
 from openai_meter.usage.responses import ResponseState
+from openai_meter.usage.transcript import Output, output_of_answer
 
 __all__ = ["OPEN", "WORK", "CallInFlight", "finish_open_streams"]
 
@@ -239,7 +239,7 @@ class CallInFlight:
         transcript = self.response.transcript
         # Without an answer nothing says that the call is billed; unless the program left before it came.
         said = () if answer is None else output_of_answer(self.row.name, answer)
-        there = said or transcript.anything or (answer is not None and answer.get("data"))
+        there = said or transcript.started or (answer is not None and answer.get("data"))
         if not (there or (end.status == "aborted" and usage is None)):
             return False
         if not worker.submit(partial(self._estimate, end, usage, body, said)):
@@ -257,18 +257,18 @@ class CallInFlight:
         try:
             for event in response.transcript.events():
                 self.row.fold(response, event)  # type: ignore[misc] # only where there is a folder are events heard
-            spoken = said or response.transcript.spoken()
+            spoken = said or response.transcript.outputs()
             answered = bool(spoken) or self._first is not None
             model = response.model or self.requested_model
             estimate = estimate_call(self.row.name, body, spoken if answered else None, model, wait=True)
             unknown = estimate.unknown if answered else tuple(sorted({*estimate.unknown, "answer"}))
-            found = (estimate.enlarged(response.transcript.whole), estimate.source, unknown)
+            found = (estimate.enlarged(response.transcript.ratio), estimate.source, unknown)
             if response.extra:
                 found = (found[0] + Usage(**response.extra), *found[1:])
         except Exception as error:
             faults.caught(error, f"estimating a call of {self.row.name}")
         finally:
-            response.transcript_or_none = None
+            response.drop_transcript()
             self._write(end, ((response.model, found[0]),), *found[1:])
 
     def _write(

@@ -322,13 +322,13 @@ def test_a_fork_in_the_middle_of_loading(cached: Path, monkeypatch: pytest.Monke
 FORKING = """
 import os, threading, time
 from openai_meter.usage.estimation import encodings
-vocabulary.encoding("o200k_base")
+encodings.encoding("o200k_base")
 children = []
 for _ in range(5):
     child = os.fork()
     if child == 0:
-        vocabulary.encoding("o200k_base")
-        vocabulary.load("o200k_base")
+        encodings.encoding("o200k_base")
+        encodings.load("o200k_base")
         os._exit(0)
     children.append(child)
 assert all(os.waitpid(child, 0)[1] == 0 for child in children)
