@@ -237,7 +237,7 @@ class ExitSummary:
         except Exception as error:
             self.fault = f"{type(error).__name__}: {error}"
         if self._serve is not None and self._meter is not None:
-            from openai_meter.cli.serve import start_dashboard  # noqa: PLC0415 - not for a plain `run`
+            from openai_meter.cli.dashboard import start_dashboard  # noqa: PLC0415 - not for a plain `run`
 
             write_to_stderr(f"openai-meter: {start_dashboard(self._meter, self._serve, self._summary.lang)}\n")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from openai_meter.cli import program as programs
+from openai_meter.cli.dashboard import parsed_port
 from openai_meter.cli.exit_summary import (
     ExitSummary,
     SummaryOptions,
@@ -17,7 +18,6 @@ from openai_meter.cli.exit_summary import (
     report_file,
     summary_language,
 )
-from openai_meter.cli.serve import parsed_port
 from openai_meter.errors import MeterError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The command ``serve``, and the dashboard of a program that ``run`` runs.
+"""The command ``serve``: the dashboard and the HTTP API of a ledger.
 
 Exit codes of ``serve``: 0 after Ctrl-C or SIGTERM, 1 where the server cannot start, 2 where a setting cannot be used.
 """
@@ -18,9 +18,8 @@ from openai_meter.errors import ConfigurationError, MeterError, MissingExtraErro
 if TYPE_CHECKING:
     import typer
 
-    from openai_meter.metering.meter import Meter
 
-__all__ = ["ServerOptions", "add_commands", "parsed_port", "serve", "start_dashboard"]
+__all__ = ["ServerOptions", "add_commands", "serve"]
 
 _PORT = 3000
 
@@ -32,33 +31,6 @@ class ServerOptions(NamedTuple):
     port: int
     token: str | None
     hosts: tuple[str, ...]
-
-
-def parsed_port(text: str | None) -> int | None:
-    """The number of a port.
-
-    Raises:
-        ConfigurationError: it is not a number from 0 to 65535.
-        MissingExtraError: the server needs a package that is not installed.
-    """
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdigit() or int(text[:6]) > 65_535:
-        raise ConfigurationError(f"{text!r} is not a port; use a number from 0 to 65535")
-    import openai_meter.server  # noqa: PLC0415, F401 - an extra, and not for a plain `run`
-
-    return int(text)
-
-
-def start_dashboard(meter: "Meter", port: int, lang: str) -> str:
-    """Starts the dashboard of a program that is about to run; returns a sentence about it. Never raises."""
-    m = language(lang)
-    try:
-        from openai_meter import server  # noqa: PLC0415 - an extra
-
-        return m("server.at", url=server.start(meter, port=port).url)
-    except Exception as error:  # the program runs without it
-        return m("server.not_started", error=str(error) or type(error).__name__)
 
 
 def serve(url: str | None, options: ServerOptions, lang: str | None) -> None:
