@@ -233,7 +233,7 @@ class _Tracked(Block):
 
 
 def track(
-    name: object = None,
+    name: str | None = None,
     *,
     meter: Meter | None = None,
     thresholds: Limits = False,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -21,14 +20,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from openai_meter.core.bounded import Bounded
 from openai_meter.core.call import Call, new_call_id
+from openai_meter.core.native import RLock
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
 from openai_meter.instrumentation.listening import listening
-from openai_meter.metering.attribution import Attribution, current_attribution, current_surroundings
+from openai_meter.metering.attribution import Attribution, as_text, current_attribution, current_surroundings
 from openai_meter.metering.meter import Meter
 from openai_meter.pricing.loading import prepare
 from openai_meter.reports.model_stats import undated
-from openai_meter.usage.external import read_handed
+from openai_meter.usage.external import read_external
 from openai_meter.usage.responses import ResponseState
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class TokenTracker:
         self._seen: Bounded[int | str, bool] = Bounded(_REMEMBERED)
         self._snapshots: set[str] = set()
         self._applied: dict[str, Mapping[str, Number] | Price] = {}
-        self._locks: dict[int, threading.RLock] = {}
+        self._locks: dict[int, RLock] = {}
         prepare()
         self._apply_pricing(None)
 
@@ -119,7 +119,7 @@ class TokenTracker:
         """
         if model is not None and not isinstance(model, str):
             raise ConfigurationError(f"model={model!r} is not text; pass a model's name, such as 'gpt-5.4-mini'")
-        endpoint, created, state, usage = read_handed(response)
+        endpoint, created, state, usage = read_external(response)
         own = self._apply_pricing(state.model)
         if state.state == "open" or self._knows(state.response_id, created, usage):
             return None
@@ -150,7 +150,7 @@ class TokenTracker:
         if listening.installed is not self.meter and not listening.wrapping:
             return False
         # The program may let this tracker's own meter listen to its clients: then the call is in it already.
-        mine = self.meter._find(response_id)
+        mine = self.meter.find(response_id)
         return mine is not None and mine.usage == (usage or _NO_USAGE) and not self._seen.get(mine.id)
 
     def _apply_pricing(self, model: str | None) -> Mapping[str, object]:
@@ -164,7 +164,7 @@ class TokenTracker:
         if table == self._applied:
             return table
         # A lock of each process: the parent's may be held for ever by a thread that a fork has left behind.
-        with self._locks.setdefault(os.getpid(), threading.RLock()):
+        with self._locks.setdefault(os.getpid(), RLock()):
             prices = {name: _price(name, row) for name, row in table.items()}
             self.meter._settle()  # what had to wait for the price files has the prices of its own time
             for name in self._applied.keys() - prices.keys():
@@ -271,7 +271,7 @@ def _named(name: str, value: object) -> str | None:
 def _measured(response_id: str) -> Call | None:
     """The record of a response that a meter has counted: the installed one, the process-wide one, or a block around."""
     for readings in (listening.installed, listening.meter, *reversed(current_surroundings().blocks)):
-        call: Call | None = None if readings is None else readings._find(response_id)
+        call: Call | None = None if readings is None else readings.find(response_id)
         if call is not None:
             return call
     return None

@@ -19,7 +19,7 @@ __all__ = ["find", "latest"]
 
 _OF_CALLS = schema.calls.c
 _PAGES = 20
-"""How many pages are looked through for calls that match, before whoever asks has to go on himself."""
+"""How many pages are read for calls that match, before the caller gets what was found and a place to go on from."""
 _LEAST = 200
 
 

@@ -6,6 +6,7 @@ takes it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,3 +165,7 @@ def start_over_in_child() -> None:
     for readable in all_readables():
         readable._start_over_in_child()
     faults.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=start_over_in_child)

@@ -182,7 +182,7 @@ class Readable(Reporting):
         """Adds a finished call. Never waits."""
         self._store.add(call)
 
-    def _find(self, response_id: str) -> Call | None:
+    def find(self, response_id: str) -> Call | None:
         """The latest of the recent calls that the API gave this id, or ``None``. Its price may still be missing."""
         worker.drain()  # it may be one whose tokens are being estimated
         latest = islice(reversed(self._store.calls()), _SEARCHED)

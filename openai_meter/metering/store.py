@@ -8,7 +8,6 @@ its thread adds a call can add its own, and a handler that prints a summary find
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -17,31 +16,15 @@ from datetime import UTC, datetime
 
 from openai_meter.alerts import Alert, ThresholdUsage
 from openai_meter.alerts.dispatch import AlertDispatcher
-from openai_meter.core import dimensions as groups
-from openai_meter.core import faults
+from openai_meter.core import dimensions, faults
 from openai_meter.core.call import Call
-from openai_meter.core.dimensions import (
-    DIMENSIONS,
-    OTHER_MODELS,
-    UNATTRIBUTED,
-    UNKNOWN_MODEL,
-    Key,
-    Past,
-    Table,
-    combination,
-)
+from openai_meter.core.dimensions import DIMENSIONS, OTHER_MODELS, UNATTRIBUTED, UNKNOWN_MODEL, Key, Past, Table
+from openai_meter.core.native import RLock
 from openai_meter.core.totals import NOT_PRICED, NOTHING, Sum, Totals, Unpriced, summed
 
 __all__ = [
-    "DIMENSIONS",
-    "OTHER_MODELS",
-    "UNATTRIBUTED",
-    "UNKNOWN_MODEL",
-    "Store",
-    "StoreSnapshot",
-    "Totals",
-    "Unpriced",
-]
+    "DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Store", "StoreSnapshot", "Totals", "Unpriced",
+]  # fmt: skip
 
 _REASONS = 200
 
@@ -71,15 +54,15 @@ class StoreSnapshot:
     @property
     def overflow_calls(self) -> int:
         """How many calls share a row of others in some dimension."""
-        return groups.overflow_calls(self.sums)
+        return dimensions.overflow_calls(self.sums)
 
-    def by(self, *dimensions: str) -> Mapping[tuple[str, ...], Totals]:
+    def by(self, *names: str) -> Mapping[tuple[str, ...], Totals]:
         """The totals by tuples of values of some dimensions; they sum up to :attr:`totals`.
 
         Raises:
             ConfigurationError: there is no such dimension.
         """
-        return groups.breakdown(self.sums, groups.checked(dimensions))
+        return dimensions.breakdown(self.sums, dimensions.checked(names))
 
 
 class Store:
@@ -92,7 +75,7 @@ class Store:
 
     def __init__(self, recent: int = 10_000, dispatcher: AlertDispatcher | None = None) -> None:
         self._inbox: deque[Call] = deque()
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._emptying = False
         self._ring: deque[Call] = deque(maxlen=recent)
         self._table = Table()
@@ -138,7 +121,7 @@ class Store:
         looks at no signal: an exception that a signal handler raises finds the call in the inbox, or counted.
         """
         table = self._table
-        key = combination(call)
+        key = dimensions.combination(call)
         before = table.sums.get(key)
         if before is None:  # a new combination, or one that is folded
             key, before = table.find(call)
@@ -229,14 +212,14 @@ class Store:
         """The totals over all calls so far."""
         return summed(self._sums().values()).totals()
 
-    def by(self, *dimensions: str) -> Mapping[tuple[str, ...], Totals]:
+    def by(self, *names: str) -> Mapping[tuple[str, ...], Totals]:
         """The totals per combination of the values of some dimensions, in the order in which they were first seen.
 
         Raises:
             ConfigurationError: there is no such dimension.
         """
-        labels = groups.checked(dimensions)
-        return groups.breakdown(self._sums(), labels)
+        labels = dimensions.checked(names)
+        return dimensions.breakdown(self._sums(), labels)
 
     def ever(self, past: Past) -> tuple[Mapping[tuple[str, ...], Totals], Mapping[tuple[str, ...], Totals]]:
         """The totals by the dimensions of a past, through all resets since it was first asked for; and those of now."""
@@ -249,7 +232,7 @@ class Store:
 
     def overflow_calls(self) -> int:
         """How many calls are in a row of others, because their dimension has too many values."""
-        return groups.overflow_calls(self._sums())
+        return dimensions.overflow_calls(self._sums())
 
     def _sums(self) -> Mapping[Key, Sum]:
         with self._lock:
@@ -292,7 +275,7 @@ class Store:
 
     def start_over_in_child(self) -> None:
         """Makes the store of a forked child empty and usable: the lock may have been held by a thread that is gone."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._emptying = False
         self._inbox.clear()
         self._ring.clear()

@@ -216,9 +216,9 @@ def _dimensions(by: str) -> tuple[str, ...]:
 def _moment(name: str, said: str | None, zone: tzinfo) -> datetime | None:
     if said is None:
         return None
-    from openai_meter.ledger.periods import moment  # noqa: PLC0415 - an extra
+    from openai_meter.ledger.periods import parse_moment  # noqa: PLC0415 - an extra
 
-    at = moment(name, said, zone, datetime.now(UTC), end=name == "until")
+    at = parse_moment(name, said, zone, datetime.now(UTC), end=name == "until")
     return None if at is None else min(max(at, _EARLIEST), _LATEST)
 
 

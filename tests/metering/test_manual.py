@@ -499,10 +499,10 @@ def test_an_empty_meter_alike_has_the_same_prices(own: Meter) -> None:
 def test_a_call_is_found_by_the_apis_id(client: OpenAI, meter: Meter) -> None:
     """The record of an answer is found by the answer's id; no other is."""
     answer = client.chat.completions.create(model="gpt-5.4-mini", messages=MESSAGES)
-    call = meter._find(answer.id)
+    call = meter.find(answer.id)
     assert isinstance(call, Call)
     assert call.response_id == answer.id
-    assert meter._find("no-such-id") is None
+    assert meter.find("no-such-id") is None
 
 
 def test_reports_for_a_chat_have_no_alerts_of_their_own() -> None:

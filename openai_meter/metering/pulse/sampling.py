@@ -106,8 +106,8 @@ def of_ledger(
     width = checked_window(window)
     now = now or datetime.now(UTC)
     midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    stretch = recent_windows.Stretch(now - timedelta(seconds=width), now, SLICES, _LATE)
-    found = recent_windows.look(ledger, by, stretch, (midnight, midnight.replace(day=1)), zone)
+    wanted = recent_windows.Window(now - timedelta(seconds=width), now, SLICES, _LATE)
+    found = recent_windows.read_window(ledger, by, wanted, (midnight, midnight.replace(day=1)), zone)
     today, month = found.sums
     usages = threshold_usage(thresholds, today)
     frame = _Frame(now, width, width, "fleet", by, midnight.replace(day=1), month.totals(), today.totals())
