@@ -259,7 +259,8 @@ def track(
         ConfigurationError: a setting cannot be used, or a function is given for a name.
         MissingExtraError: a webhook's secret needs ``pip install "openai-meter[webhook]"``.
     """
-    if callable(name) and not isinstance(name, type):
+    given: object = name
+    if callable(given):
         raise ConfigurationError(f"track({name!r}) needs a name, not a function; as a decorator, write @track()")
     chosen = meter or listening.installed or get_meter()
     text = as_text("name", name)

@@ -96,7 +96,8 @@ class Said:
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """No threshold is exceeded, and there is nothing to recommend."""
-    monkeypatch.setattr(Meter, "alerts", ())
+    taken = Meter.snapshot
+    monkeypatch.setattr(Meter, "snapshot", lambda self: replace(taken(self), alerts=()))
     monkeypatch.setattr(Meter, "recommendations", lambda self: ())
 
 

@@ -27,8 +27,7 @@ from openai_meter import tracker
 from openai_meter.api import get_meter
 from openai_meter.errors import ConfigurationError
 from openai_meter.instrumentation.listening import listening
-from openai_meter.metering import call_in_flight, manual
-from openai_meter.metering import meter as meters
+from openai_meter.metering import call_in_flight, manual, store
 from openai_meter.reports import report
 from openai_meter.testing.capture import Capture, capture
 from openai_meter.testing.fake_api.in_process import FakeAPI, fake_async_client, fake_client
@@ -80,7 +79,7 @@ class _Time:
 
 # Where the meter asks what time it is, and by which of its names. To add a place, add it here.
 _TIMES: tuple[ModuleType, ...] = (call_in_flight, manual)
-_DATETIMES: tuple[ModuleType, ...] = (meters, report, tracker)
+_DATETIMES: tuple[ModuleType, ...] = (store, report, tracker)
 
 
 @contextmanager

@@ -192,7 +192,7 @@ def test_what_is_estimated_says_so(api, metered, reader):
 def test_unknown_is_not_zero(metered, reader):
     """Without usage no tokens are recorded, without a price no cost: it is counted as unpriced."""
     otel.attach(metered, reader.provider)
-    metered.take(
+    metered._take(
         call(usage=Usage(), usage_source="none", cost_pico=None, cost_status="unpriced", model=None, host=None)
     )
     found = points(reader)
@@ -207,11 +207,11 @@ def test_the_newest_conventions_are_an_option(metered, reader, monkeypatch):
     """The standard variable asks for them: counters by modality, whose parts of one counter never overlap."""
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", f"http, {LATEST}")
     otel.attach(metered, reader.provider)
-    metered.take(call(usage=Usage(
+    metered._take(call(usage=Usage(
         100, 50, 150, cached_input_tokens=30, cache_write_tokens=7, reasoning_tokens=9, input_audio_tokens=20,
         output_audio_tokens=40, input_image_tokens=10, cached_audio_tokens=5,
     )))  # fmt: skip
-    metered.take(call(usage=Usage(5, 5, 10, input_audio_tokens=9, inconsistent=True)))  # never less than nothing
+    metered._take(call(usage=Usage(5, 5, 10, input_audio_tokens=9, inconsistent=True)))  # never less than nothing
     found = points(reader)
     assert "gen_ai.client.token.usage" not in found
     name, by = "gen_ai.client.inference.usage.{}".format, "gen_ai.token.modality"
@@ -225,9 +225,9 @@ def test_the_newest_conventions_are_an_option(metered, reader, monkeypatch):
 def test_providers_have_the_names_of_the_conventions(metered, reader):
     """Azure and well-known hosts are called as the conventions call them; a price that a host states is its own."""
     otel.attach(metered, reader.provider)
-    metered.take(call(provider="azure"))
-    metered.take(call(provider="api.groq.com"))
-    metered.take(call(provider="llm.example.com", price_source="provider"))
+    metered._take(call(provider="azure"))
+    metered._take(call(provider="api.groq.com"))
+    metered._take(call(provider="llm.example.com", price_source="provider"))
     found = points(reader)
     names = {one for (one,) in sums(found, "gen_ai.client.operation.duration", "gen_ai.provider.name")}
     assert names == {"azure.ai.openai", "groq", "llm.example.com"}
@@ -240,12 +240,12 @@ def test_what_a_program_says_is_told_only_if_named(metered, reader):
     """Agents, users and tags are no attributes unless they are asked for."""
     otel.attach(metered, reader.provider)
     said = {"agent": "writer", "user": "ann@example.com", "tags": {"team": "forms", "secret": "x"}, "session": "s"}
-    metered.take(call(**said))
+    metered._take(call(**said))
     for many in points(reader).values():
         assert all({*point.attributes} <= {*MINE, "gen_ai.token.type", "gen_ai.usage.cost.currency",
             "gen_ai.usage.cost.source"} for point in many)  # fmt: skip
     otel.attach(metered, reader.provider, attributes=("agent", "tag:team"))
-    metered.take(call(**said))
+    metered._take(call(**said))
     found = points(reader)
     rows = sums(found, "gen_ai.client.operation.duration", "gen_ai.agent.name", "openai_meter.tag.team", "user.id")
     assert {*rows} == {(None, None, None), ("writer", "forms", None)}
@@ -255,7 +255,7 @@ def test_attributes_are_bounded(metered, reader):
     """Values without end are one value beyond the bound, in sums that lose nothing."""
     otel.attach(metered, reader.provider, attributes="user", values=3)
     for n in range(20):
-        metered.take(call(user=f"u{n}", model=f"m{n}", requested_model="one"))
+        metered._take(call(user=f"u{n}", model=f"m{n}", requested_model="one"))
     found = points(reader)
     counts = {
         (point.attributes["user.id"], point.attributes["gen_ai.response.model"]): point.count
@@ -339,8 +339,8 @@ def test_a_fault_in_an_instrument_costs_a_record(metered, reader, monkeypatch):
     faults.reraise = False
     made = otel.attach(metered, reader.provider)
     monkeypatch.setattr(made._duration, "record", lambda *_: 1 / 0)
-    metered.take(call())
-    metered.take(call())
+    metered._take(call())
+    metered._take(call())
     points(reader)
     assert faults.kinds() == {"recording a call for OpenTelemetry: ZeroDivisionError": 2}
 
@@ -586,9 +586,9 @@ def test_a_finalizer_or_a_handler_in_the_middle_of_a_span_does_not_hang(metered,
     """Where the SDK's own lock is held by whom we interrupt, attributes are set beside the program."""
     otel.attach(metered, spans=True)
     with tracer.start_as_current_span("busy") as span:
-        seen = telemetry._spans.look()
+        seen = telemetry._spans.call_started()
         with span._lock:  # as if interrupted in the middle of set_attribute
-            done = threading.Thread(target=telemetry._spans.ended, args=(seen, metered, call()), daemon=True)
+            done = threading.Thread(target=telemetry._spans.call_ended, args=(seen, metered, call()), daemon=True)
             done.start()
             done.join(20)
             assert not done.is_alive()
@@ -605,7 +605,7 @@ def test_signal_handlers_that_call_lose_nothing(api, metered, tracer):
 
     def handler(*_: Any) -> None:
         nonlocal made
-        telemetry._spans.ended(telemetry._spans.look(), metered, call())
+        telemetry._spans.call_ended(telemetry._spans.call_started(), metered, call())
         made += 1
 
     before = signal.signal(signal.SIGALRM, handler)
@@ -614,7 +614,7 @@ def test_signal_handlers_that_call_lose_nothing(api, metered, tracer):
             signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
             plain = 0
             while made < 50:
-                telemetry._spans.ended(telemetry._spans.look(), metered, call())
+                telemetry._spans.call_ended(telemetry._spans.call_started(), metered, call())
                 span.set_attribute("own", plain)
                 plain += 1
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -315,7 +315,7 @@ def test_a_fault_does_not_reach_a_scrape(meter, monkeypatch):
     registry = client.CollectorRegistry()
     registry.register(Collector(meter))
     client.Counter("of_the_program", "One of its own.", registry=registry)
-    monkeypatch.setattr(meter, "ever", lambda past: 1 / 0)
+    monkeypatch.setattr(meter, "_since_first_read", lambda past: 1 / 0)
     assert b"of_the_program_total 0.0" in client.generate_latest(registry)
     assert openai_meter.core.faults.kinds() == {"making metrics for Prometheus: ZeroDivisionError": 1}
 

@@ -491,7 +491,7 @@ def test_an_empty_meter_alike_has_the_same_prices(own: Meter) -> None:
     """A meter alike prices as the first one does, and shares no count with it."""
     own.track_call("m", 1, 1)
     other = own._alike()
-    assert (other.totals.calls, other.recent) == (0, own.recent)
+    assert (other.totals.calls, other._recent) == (0, own._recent)
     other.track_call("m", 1_000_000, 0)
     assert other.cost == Decimal(1)
 

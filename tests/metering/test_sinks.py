@@ -120,7 +120,7 @@ def test_a_broken_sink_is_alone_with_it(meter):
     assert meter.flush()
     assert len(heap.calls) == 1
     assert faults.kinds() == {"passing a call to Broken: RuntimeError": 1}
-    meter._feed.finish()
+    meter._finish_sinks()
     assert heap.finished == 1
     assert faults.kinds()["finishing Broken: RuntimeError"] == 1
 

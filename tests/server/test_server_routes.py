@@ -316,7 +316,7 @@ def test_the_process_wide_meter_is_served() -> None:
     api = client()
     own = Meter(thresholds=False)
     openai_meter.install(meter=own)
-    own.take(call())
+    own._take(call())
     assert api.get("/api/stats").json()["totals"]["calls"] == 1
     openai_meter.uninstall()
     assert api.get("/api/stats").json()["totals"]["calls"] == 0
