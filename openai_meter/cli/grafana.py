@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 from openai_meter.cli.prices import give_up
-from openai_meter.exporters.grafana import WRITTEN
+from openai_meter.exporters.grafana import FILES
 
-__all__ = ["WRITTEN", "export"]
+__all__ = ["FILES", "export"]
 
 
 def export(what: str, output: str | None, lang: str | None) -> None:
     """Writes a dashboard or rules to a file, or to standard output."""
-    text = WRITTEN[what](lang)
+    text = FILES[what](lang)
     if output is None:
         sys.stdout.write(text)
     elif Path(output).is_dir():

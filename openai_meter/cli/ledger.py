@@ -350,12 +350,12 @@ def _add_export(app: "typer.Typer") -> None:
 
         grafana is a dashboard, prometheus-rules are alert rules: both for the metrics of openai_meter.prometheus.
         """
-        if what in grafana.WRITTEN:
+        if what in grafana.FILES:
             _usable(lambda: language(lang))
             ctx.obj.append(partial(grafana.export, what, output, lang))
             return
         if what != "calls":
-            raise typer.BadParameter(f"{what!r} cannot be written; use calls, {', '.join(grafana.WRITTEN)}")
+            raise typer.BadParameter(f"{what!r} cannot be written; use calls, {', '.join(grafana.FILES)}")
         part = Part(ledger, since, until, timezone, _filters(tag, model=model, agent=agent, user=user, session=session))
         ctx.obj.append(partial(export, part, form, output))
 

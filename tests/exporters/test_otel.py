@@ -275,7 +275,7 @@ def test_settings_are_checked(metered, wrong):
     """A setting that cannot be used is an error with a sentence, and nothing is attached."""
     with pytest.raises(ConfigurationError):
         otel.attach(metered, **wrong)
-    with pytest.raises(ConfigurationError, match="no meter"):
+    with pytest.raises(ConfigurationError, match="not a meter"):
         otel.attach(object())  # type: ignore[arg-type]
     assert otel.attached(metered) is None
 
@@ -314,7 +314,7 @@ def test_calls_wait_in_a_queue_and_no_more(metered, reader, monkeypatch):
     made.put(call())
     assert made.flush()
     assert len(recorded) == 1000
-    monkeypatch.setattr(telemetry, "_LIMIT", 5)
+    monkeypatch.setattr(telemetry, "_MAX_QUEUE", 5)
     for _ in range(7):
         made.put(call())
     assert (made.dropped, len(made._queue)) == (2, 5)

@@ -276,10 +276,10 @@ def test_a_forked_child_counts_from_zero():
         for _ in range(3):
             meter.take(call())
         assert sum(shown(meter, "calls_total").values()) == 3
-        face, = sources._faces[meter].values()
+        reader, = sources._readers[meter].values()
         held, go_on = threading.Event(), threading.Event()
         def hold():
-            with face.lock:
+            with reader.lock:
                 held.set()
                 go_on.wait(20)
         thread = threading.Thread(target=hold)
@@ -534,7 +534,7 @@ class Prometheus:
         (folder / "rules.yml").write_text(grafana.rules("en"), encoding="utf-8")
         (folder / "prometheus.yml").write_text(
             "global: {scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}\n"
-            "rule_files: [contract.yml]\n"
+            "rule_files: [rules.yml]\n"
             f"scrape_configs: [{{job_name: program, static_configs: [{{targets: ['{target}']}}]}}]\n",
             encoding="utf-8",
         )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from server_client import call, kept
 
-from openai_meter.server.cache import Fresh
+from openai_meter.server.cache import AnswerCache
 from openai_meter.server.time_windows import PERIODS, label, starts, window_of
 
 ZONES = st.sampled_from(["UTC", "Europe/Paris", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
@@ -39,7 +39,7 @@ def test_every_moment_has_its_step(step, zone: str, until: datetime, span: float
     found = starts(step, since, until, ZoneInfo(zone))
     assert found == sorted(set(found))
     labels = {label(step, at, ZoneInfo(zone)) for at in found}
-    at = data.random_half(st.datetimes(since.replace(tzinfo=None), until.replace(tzinfo=None))).replace(tzinfo=UTC)
+    at = data.draw(st.datetimes(since.replace(tzinfo=None), until.replace(tzinfo=None))).replace(tzinfo=UTC)
     assert at >= until or label(step, at, ZoneInfo(zone)) in labels
 
 
@@ -67,7 +67,7 @@ def busy(seconds: float) -> object:
 
 def test_what_costs_something_is_kept() -> None:
     """An answer whose making takes time is given again for a moment; one that takes none is made anew."""
-    fresh = Fresh(60)
+    fresh = AnswerCache(60)
     first = fresh.get("dear", lambda: busy(0.2))
     assert fresh.get("dear", lambda: busy(0)) is first
     assert fresh.get("other", lambda: busy(0)) is not fresh.get("other", lambda: busy(0))
@@ -77,9 +77,9 @@ def test_what_costs_something_is_kept() -> None:
 
 def test_nothing_is_kept_where_nothing_may_be_old() -> None:
     """With a greatest age of 0 everything is made anew, and what fails is raised each time."""
-    fresh = Fresh(0)
+    fresh = AnswerCache(0)
     assert fresh.get("dear", lambda: busy(0.01)) is not fresh.get("dear", lambda: busy(0.01))
-    for keeper in (fresh, Fresh(1)):
+    for keeper in (fresh, AnswerCache(1)):
         for _ in range(2):
             with pytest.raises(ZeroDivisionError):
                 keeper.get("broken", lambda: 1 / 0)
