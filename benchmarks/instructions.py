@@ -151,7 +151,7 @@ def count_here() -> None:
     turns("pricing", lambda: book.cost_of(usage, HEAD["model"], "openai", "api.openai.com", "default", day), 200)
     assert meter.totals.calls == 1 + (_WARM + 200) + (3 + 4)
     assert not meter.totals.unpriced_calls
-    assert not meter.faults
+    assert not meter.internal_errors
     os._exit(0)
 
 

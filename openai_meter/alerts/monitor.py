@@ -12,13 +12,13 @@ from decimal import Decimal
 from fractions import Fraction
 from heapq import nlargest
 
-from openai_meter.alerts.threshold import DEFAULTS, METRICS, Alert, Burn, Per, Threshold
+from openai_meter.alerts.threshold import DEFAULTS, METRICS, Alert, Per, Threshold, ThresholdUsage
 from openai_meter.core import faults
 from openai_meter.core.call import FAILURES, Call, new_call_id
 from openai_meter.core.money import Amount, exact, pico, simplest, usd
 from openai_meter.core.totals import Sum
 
-__all__ = ["ThresholdMonitor", "burnt"]
+__all__ = ["ThresholdMonitor", "threshold_usage"]
 
 _KEYS = 1_000
 """How many agents, users, ... a threshold surely follows: those that were seen last. Twice as many at most."""
@@ -82,14 +82,14 @@ class ThresholdMonitor:
         found = [alert for watch in self._watches for alert in watch.current(now)]
         return tuple(sorted(found, key=lambda alert: alert.at))
 
-    def burn(self) -> tuple[Burn, ...]:
+    def usage(self) -> tuple[ThresholdUsage, ...]:
         """How far each limit is used up now, in the order of the limits; those per something that none has are not in.
 
         Of a limit per agent, user, ... it is the one that has used the most of it; in a window, among the twenty that
         had used the most when they last had a call.
         """
         now = self._clock()
-        found = {burn.threshold: burn for watch in self._watches for burn in watch.burn(now)}
+        found = {usage.threshold: usage for watch in self._watches for usage in watch.usage(now)}
         return tuple(found[one] for one in self.thresholds if one in found)
 
     def values(self) -> tuple[tuple[Threshold, int | Decimal], ...]:
@@ -135,13 +135,13 @@ class _Sums:
             setattr(self, name, getattr(self, name) + sign * getattr(other, name))
 
 
-def burnt(thresholds: Iterable[Threshold], counted: Sum) -> tuple[Burn, ...]:
+def threshold_usage(thresholds: Iterable[Threshold], counted: Sum) -> tuple[ThresholdUsage, ...]:
     """How far limits on all calls would be used up by what a sum has counted; those per something are passed over."""
     sums = _Sums()
     sums.calls, sums.errors, sums.tokens, sums.cost = counted.calls, counted.errors, counted.total, counted.cost
     sums.unmeasured, sums.unpriced = counted.unmeasured, counted.unpriced
     sums.measured = counted.calls - counted.unmeasured
-    return tuple(_Rule(one).burn(sums, None) for one in thresholds if one.per is None)
+    return tuple(_Rule(one).usage(sums, None) for one in thresholds if one.per is None)
 
 
 class _Rule:
@@ -171,9 +171,9 @@ class _Rule:
         calls = sums.measured if self.average else 1
         return Fraction(self.amount(sums)) / (self.limit * calls) if calls else Fraction(0)
 
-    def burn(self, sums: _Sums, key: str | None) -> Burn:
+    def usage(self, sums: _Sums, key: str | None) -> ThresholdUsage:
         passed, unknown = self.over(sums, self.limit), self.metric.unknown(sums) > 0
-        return Burn(self.threshold, self.value(sums), float(self.share(sums)), passed, key, unknown)
+        return ThresholdUsage(self.threshold, self.value(sums), float(self.share(sums)), passed, key, unknown)
 
     def value(self, sums: _Sums) -> int | Decimal:
         amount = self.amount(sums)
@@ -300,14 +300,14 @@ class _Watch:
                         found.append(replace(alert, value=rule.value(sums), at_least=rule.metric.unknown(sums) > 0))
         return found
 
-    def burn(self, now: float) -> list[Burn]:
+    def usage(self, now: float) -> list[ThresholdUsage]:
         place = 0 if self._width is None else max(self._latest, int(now // self._width))
         tallies = {**self._old, **self._young} or ({None: _Tally(())} if self._per is None else {})
         found = []
         for rule in self._rules:
             some = nlargest(_CANDIDATES, tallies.items(), key=lambda pair: rule.share(pair[1].sums))
             sums = [(key, one.sums if self._width is None else one.sums_at(place)) for key, one in some]
-            found += [rule.burn(most, key) for key, most in nlargest(1, sums, key=lambda pair: rule.share(pair[1]))]
+            found += [rule.usage(most, key) for key, most in nlargest(1, sums, key=lambda pair: rule.share(pair[1]))]
         return found
 
     def _place(self, call: Call) -> int:

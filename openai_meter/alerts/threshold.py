@@ -14,7 +14,7 @@ from openai_meter.core.locale import Messages, language
 from openai_meter.core.money import Number, exact
 from openai_meter.errors import ConfigurationError
 
-__all__ = ["DEFAULTS", "METRICS", "Alert", "Burn", "Metric", "Per", "Threshold", "read_thresholds"]
+__all__ = ["DEFAULTS", "METRICS", "Alert", "Metric", "Per", "Threshold", "ThresholdUsage", "read_thresholds"]
 
 Per = Literal["agent", "user", "session", "model"]
 PER: tuple[Per, ...] = ("agent", "user", "session", "model")
@@ -226,7 +226,7 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class Burn:
+class ThresholdUsage:
     """How far a limit is used up, whether it is passed or not. Immutable."""
 
     threshold: Threshold
@@ -260,7 +260,7 @@ class Burn:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Burn:
+    def from_dict(cls, data: Mapping[str, Any]) -> ThresholdUsage:
         """The inverse of :meth:`to_dict`.
 
         Raises:

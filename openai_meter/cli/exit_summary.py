@@ -39,7 +39,7 @@ class Summary(NamedTuple):
         Where nothing was metered, a sentence says so; but JSON and CSV are for programs, and stay what they are.
         """
         m = language(self.lang)
-        something = meter.totals.calls or meter.pending or meter.faults
+        something = meter.totals.calls or meter.pending or meter.internal_errors
         if self.format == "json":
             from openai_meter.reports import exports  # noqa: PLC0415 - not needed before the end
 

@@ -213,14 +213,14 @@ def prune(asked: Asked, before: str, *, yes: bool) -> None:
     """Deletes the details of old calls, if the user agrees. Exit code 1: they did not."""
     m = language(asked.lang)
     with asked_ledger(asked.ledger) as ledger:
-        from openai_meter.ledger.periods import DAY_US, moment, zone_of  # noqa: PLC0415 - not for `run`
-        from openai_meter.ledger.recent_windows import begun_before  # noqa: PLC0415
+        from openai_meter.ledger.periods import DAY_US, parse_moment, zone_of  # noqa: PLC0415 - not for `run`
+        from openai_meter.ledger.recent_windows import count_before  # noqa: PLC0415
         from openai_meter.ledger.rows import micros  # noqa: PLC0415
 
-        at = moment("before", before, zone_of(asked.timezone), datetime.now(UTC))
+        at = parse_moment("before", before, zone_of(asked.timezone), datetime.now(UTC))
         assert at is not None
         midnight = at - timedelta(microseconds=micros(at) % DAY_US)  # whole days in UTC go
-        day, number = f"{midnight:%Y-%m-%d}", begun_before(ledger, midnight)
+        day, number = f"{midnight:%Y-%m-%d}", count_before(ledger, midnight)
         if number and not yes:
             _confirm(m, number, day, as_json=asked.as_json)
         done = ledger.prune(midnight) if number else 0

@@ -11,6 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
+from openai_meter.core.deprecation import warn_renamed
 from openai_meter.core.fast_init import maker
 from openai_meter.core.money import CostStatus, exact, pico, simplest, usd
 from openai_meter.core.usage import Usage
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
     from openai_meter.core.evidence import Evidence
     from openai_meter.core.money import Cost, CostLine
 
-__all__ = ["Call", "Status", "UsageSource", "make_call", "new_call", "new_call_id", "random_half"]
+__all__ = [
+    "RENAMED_STATUSES", "Call", "Status", "UsageSource", "current_status", "make_call", "new_call",
+    "new_call_id", "random_half", "wanted_status",
+]  # fmt: skip
 
-Status = Literal["ok", "incomplete", "failed", "cut", "error"]
+Status = Literal["ok", "incomplete", "failed", "aborted", "error"]
 """How a call ended.
 
 ``ok``: a whole answer. ``incomplete``: the model stopped early (length, content filter). ``failed``: the API answered
-that the work failed. ``cut``: the program left before the end (break, close, cancel, exit). ``error``: the call
+that the work failed. ``aborted``: the program left before the end (break, close, cancel, exit). ``error``: the call
 raised; ``error_type`` names what.
 """
 UsageSource = Literal["api", "tiktoken", "chars", "elapsed", "none"]
@@ -37,6 +41,21 @@ ESTIMATED = frozenset({"tiktoken", "chars", "elapsed"})
 
 FAILURES = frozenset({"error", "failed"})
 """The statuses that count as errors."""
+
+RENAMED_STATUSES: Mapping[str, Status] = {"cut": "aborted"}
+"""Statuses as earlier versions wrote them into JSON and databases, and what they are called now."""
+
+
+def current_status(status: Any) -> Any:
+    """The name that a status has now; what is not an old name is returned as it is."""
+    return RENAMED_STATUSES.get(status, status) if isinstance(status, str) else status
+
+
+def wanted_status(status: str) -> str:
+    """The status that a program filters by. An old name is accepted with a ``DeprecationWarning``."""
+    if status in RENAMED_STATUSES:
+        warn_renamed(f"status={status!r}", f"status={RENAMED_STATUSES[status]!r}", level=4)
+    return RENAMED_STATUSES.get(status, status)
 
 
 class Priced(Protocol):
@@ -173,11 +192,12 @@ class Call(_Drawn):
             values["usage_unknown"] = tuple(values.get("usage_unknown", ()))
             if (cost := data.get("cost")) is not None:
                 values["cost_pico"] = simplest(pico(exact(cost, "cost")))
+            values["status"] = current_status(values["status"])
             if values["status"] not in get_args(Status):
-                raise ValueError(f"{values['status']!r} is no status of a call; statuses are {get_args(Status)}")
+                raise ValueError(f"{values['status']!r} is not a status of a call; statuses are {get_args(Status)}")
             return cls(**values)
         except (KeyError, TypeError, ArithmeticError) as error:
-            raise ValueError(f"this is no call written by openai_meter: {error!r}") from error
+            raise ValueError(f"this is not a call written by openai_meter: {error!r}") from error
 
 
 def _late(unset: Any) -> Any:

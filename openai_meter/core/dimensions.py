@@ -21,7 +21,7 @@ from openai_meter.errors import ConfigurationError
 
 __all__ = [
     "DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Past", "Table", "breakdown", "checked",
-    "combination", "folded",
+    "combination", "overflow_calls",
 ]  # fmt: skip
 
 VALUES = 1_000
@@ -271,6 +271,6 @@ class Past:
         self._shown.clear()
 
 
-def folded(sums: Mapping[Key, Sum]) -> int:
+def overflow_calls(sums: Mapping[Key, Sum]) -> int:
     """How many calls count in a row of others, in whatever dimension."""
     return sum(one.calls for key, one in sums.items() if _OTHER in key or _OTHER in dict(key[_TAG] or ()).values())

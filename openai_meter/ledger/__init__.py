@@ -1,6 +1,7 @@
 """History that outlives the process: every call in SQLite or PostgreSQL. Needs the extra ``openai-meter[ledger]``.
 
-``schema.py`` says what the tables are, ``migrations.py`` brings them up to date, ``writer.py`` fills them.
+``schema.py`` describes the tables. A schema change is one function appended to ``migrations.py``. ``writer.py``
+stores calls; ``queries.py`` and ``reader.py`` read them.
 """
 
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""The sums over rows of each table: one list of columns, and one reader for both."""
+"""The columns of sums over each table, and the function that reads a row of sums."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from openai_meter.core.money import Amount
 from openai_meter.core.totals import NOT_PRICED, NOTHING, Sum
 from openai_meter.core.usage import COUNTS
 from openai_meter.ledger import schema
-from openai_meter.ledger.rows import moment as of_micros
+from openai_meter.ledger.rows import from_micros
 
 __all__ = ["SUMS_OF_CALLS", "SUMS_OF_DAYS", "read_sum"]
 
@@ -58,8 +58,8 @@ _MEASURED = or_(
     _OF_CALLS.images != 0,
     _OF_CALLS.cost_status == "free",
 )
-_GUESSED_COST = and_(_OF_CALLS.cost_estimated, _OF_CALLS.cost_pico.is_not(None))
-# As sums.Sum counts them.
+_ESTIMATED_COST = and_(_OF_CALLS.cost_estimated, _OF_CALLS.cost_pico.is_not(None))
+# These count as core.totals.Sum does.
 SUMS_OF_CALLS = _sums(
     {
         **{name: _OF_CALLS[name] for name in ("input_tokens", "output_tokens", "total_tokens", "cost_pico", *_WHOLE)},
@@ -70,8 +70,8 @@ SUMS_OF_CALLS = _sums(
         "unpriced_calls": _one_if(_OF_CALLS.cost_status.in_(sorted(NOT_PRICED))),
         "costless_calls": _one_if(_OF_CALLS.cost_pico.is_(None)),
         "cost_rest": _OF_CALLS.cost_rest,
-        "estimated_cost_pico": case((_GUESSED_COST, _OF_CALLS.cost_pico), else_=0),
-        "estimated_cost_rest": case((_GUESSED_COST, _OF_CALLS.cost_rest), else_=0),
+        "estimated_cost_pico": case((_ESTIMATED_COST, _OF_CALLS.cost_pico), else_=0),
+        "estimated_cost_rest": case((_ESTIMATED_COST, _OF_CALLS.cost_rest), else_=0),
         "seconds_us": cast(func.round(_OF_CALLS.seconds * 1_000_000), BigInteger),
     },
     _OF_CALLS.started_at,
@@ -82,11 +82,11 @@ _HALF = 1_000_000
 
 
 def read_sum(row: Any) -> Sum:
-    """One row of sums. Databases say NULL for the sum of nothing, and PostgreSQL decimal numbers for large sums."""
+    """One row of sums. A sum over no rows is NULL; PostgreSQL returns large sums as decimal numbers."""
     numbers = [int(value or 0) for value in row]
     (
-        calls, errors, unmeasured, estimated, tokens_in, tokens_out, total, unpriced, costless, rest, guessed_rest,
-        seconds, *whole, high, low, high_guessed, low_guessed, first, last,
+        calls, errors, unmeasured, estimated, tokens_in, tokens_out, total, unpriced, costless, rest, estimated_rest,
+        seconds, *whole, high, low, high_estimated, low_estimated, first, last,
     ) = numbers  # fmt: skip
     if not calls:
         return NOTHING
@@ -102,11 +102,11 @@ def read_sum(row: Any) -> Sum:
         total,
         tuple(counts),
         _money(high, low, rest),
-        _money(high_guessed, low_guessed, guessed_rest),
+        _money(high_estimated, low_estimated, estimated_rest),
         unpriced,
         costless,
-        of_micros(first),
-        of_micros(last),
+        from_micros(first),
+        from_micros(last),
     )
 
 

@@ -1,4 +1,4 @@
-"""Two stretches of history side by side: what a call takes in each, and where the difference in cost comes from.
+"""Compares two parts of history: tokens and cost per call in each, and the causes of the difference in cost.
 
 The difference is the exact sum of four causes, taken one after the other, model by model:
 

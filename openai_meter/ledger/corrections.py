@@ -1,4 +1,4 @@
-"""What changes history: prices that were missing when a call was made, and details that are no longer kept."""
+"""Changes to stored calls: import, pricing of calls that had no price, and deletion of old details."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from openai_meter.ledger.queries import WITHOUT_PRICE, within
 if TYPE_CHECKING:
     from openai_meter.pricing import Billable, PriceBook
 
-__all__ = ["pages", "priced", "prune", "put", "reprice"]
+__all__ = ["import_rows", "pages", "price_call", "prune", "reprice"]
 
 _PAGE = 1_000
 _OF_CALLS = schema.calls.c
@@ -39,7 +39,7 @@ Transaction = Callable[[], AbstractContextManager[Connection]]
 """Opens a transaction, which is committed at its end."""
 
 
-def put(writing: Transaction, calls: Iterable[Call]) -> int:
+def import_rows(writing: Transaction, calls: Iterable[Call]) -> int:
     """Stores calls, a thousand at a time; returns how many were not there.
 
     Raises:
@@ -49,7 +49,7 @@ def put(writing: Transaction, calls: Iterable[Call]) -> int:
     done = 0
     while some := list(islice(rest, _PAGE)):
         try:
-            page = {one.id: rows.to_row(one) for one in some}
+            page = {call.id: rows.to_row(call) for call in some}
         except ValueError as error:
             raise ConfigurationError(f"a call cannot be stored: {error}") from error
         with writing() as connection:
@@ -58,7 +58,7 @@ def put(writing: Transaction, calls: Iterable[Call]) -> int:
 
 
 def pages(reading: Transaction, span: Span, where: list[Any]) -> Iterator[list[Call]]:
-    """Calls by the time when they began, some at a time: no transaction stays open while they are looked at."""
+    """Calls in the order of the time when they began, a page at a time. No transaction is open while a page is used."""
     order = _OF_CALLS.started_at, _OF_CALLS.id
     beyond: list[Any] = []
     while True:
@@ -70,12 +70,12 @@ def pages(reading: Transaction, span: Span, where: list[Any]) -> Iterator[list[C
             yield found
         if len(found) < _PAGE:
             return
-        # The span begins anew, so that the index is entered where the last page ended.
+        # The span starts where the last page ended, so that the index is used from there.
         span = span._replace(since=found[-1].started_at)
         beyond = [or_(_OF_CALLS.started_at > rows.micros(found[-1].started_at), _OF_CALLS.id > found[-1].id)]
 
 
-def priced(call: Call, book: PriceBook, billable: Billable | None = None) -> Call:
+def price_call(call: Call, book: PriceBook, billable: Billable | None = None) -> Call:
     """The same call, priced by a book at the prices of its day."""
     return call.charged(book.cost(billable or book.billable_of(call)), book)
 
@@ -84,7 +84,7 @@ def reprice(reading: Transaction, writing: Transaction, book: PriceBook, span: S
     """Prices again what has no full price, in the calls and in the roll-ups; returns how many calls have one now."""
     done = 0
     for page in pages(reading, span, [WITHOUT_PRICE]):
-        pairs = [(before, priced(before, book)) for before in page]
+        pairs = [(before, price_call(before, book)) for before in page]
         changed = [(before, after) for before, after in pairs if _costs(before) != _costs(after)]
         if changed:
             with writing() as connection:
@@ -97,10 +97,12 @@ def _costs(call: Call) -> tuple[Any, ...]:
 
 
 def _replace(connection: Connection, changed: list[tuple[Call, Call]]) -> int:
-    """Puts prices into the calls that are still as they were read: another process may price them as well."""
+    """Stores the prices of calls that are still as they were read. Another process may have priced them meanwhile."""
     before, after = [], []
     done = 0
-    for old, new in sorted(changed, key=lambda pair: pair[0].id):  # in one order everywhere: nobody waits for ever
+    for old, new in sorted(
+        changed, key=lambda pair: pair[0].id
+    ):  # always in the same order: two transactions cannot deadlock
         was, becomes = rows.to_row(old), rows.to_row(new)
         statement = update(schema.calls).where(
             _OF_CALLS.id == old.id,
@@ -122,7 +124,7 @@ def _replace(connection: Connection, changed: list[tuple[Call, Call]]) -> int:
 
 _PICO = rows.COLUMNS.index("cost_pico")
 _ENDS = len(schema.SUMS)
-"""Where the sums of a group end, and the moments of its first and last call begin."""
+"""The index after the last sum of a group; the times of its first and last call follow."""
 
 
 def prune(writing: Transaction, before: int) -> int:

@@ -18,15 +18,15 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, Operational
 
 from openai_meter.errors import ConfigurationError, LedgerError, LedgerUnavailableError, MissingExtraError
 
-__all__ = ["checked_url", "open_engine", "reachable", "said_by", "spool_folder", "writing"]
+__all__ = ["checked_url", "driver_message", "open_engine", "reachable", "spool_folder", "writing"]
 
 _WAIT = 2
-"""Seconds that a statement waits for a lock; then the database counts as away, and calls go to the spool."""
+"""Seconds that a statement waits for a lock; after that, calls go to the spool."""
 _STATEMENT = 30
 """Seconds that a statement may take."""
 _CONNECT: dict[str, Any] = {
     "connect_timeout": 3,
-    # A network that is cut says nothing: these notice within some seconds.
+    # A cut network gives no error by itself: these find it within some seconds.
     "tcp_user_timeout": 10_000,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -34,18 +34,18 @@ _CONNECT: dict[str, Any] = {
 }
 _WRITES = "openai_meter_writes"
 _REFUSED = re.compile(r"does not exist|authentication failed|no password supplied|no pg_hba\.conf entry")
-"""What a server says that will not change by itself."""
+"""Messages of a server about errors that do not pass by themselves."""
 
 
 def checked_url(url: object) -> URL:
-    """A setting as the URL of a database that a ledger can be kept in.
+    """Checks the URL of a ledger.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is not such a URL.
         MissingExtraError: the driver is not installed.
     """
     if not isinstance(url, str):
-        raise ConfigurationError(f"ledger={url!r} is no URL; pass text such as 'sqlite:///usage.db'")
+        raise ConfigurationError(f"ledger={url!r} is not a URL; pass text such as 'sqlite:///usage.db'")
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -66,8 +66,8 @@ def checked_url(url: object) -> URL:
 def _checked_file(url: URL) -> URL:
     name = url.database
     if not name or name == ":memory:" or name.startswith("file:"):
-        raise ConfigurationError("a ledger in memory would be gone with the process; name a file: 'sqlite:///usage.db'")
-    path = Path(name).expanduser().absolute()  # the program may go to another folder
+        raise ConfigurationError("a ledger in memory would be lost with the process; name a file: 'sqlite:///usage.db'")
+    path = Path(name).expanduser().absolute()  # the program may change its working directory
     if path.is_dir():
         raise ConfigurationError(f"the ledger {str(path)!r} is a folder; add the name of a file, such as usage.db")
     if not path.parent.is_dir():
@@ -76,9 +76,9 @@ def _checked_file(url: URL) -> URL:
 
 
 def spool_folder(url: URL, *, make: bool = True) -> Path:
-    """Where calls wait for this database by default: beside a file, else in the user's folder for states.
+    """The default spool folder of a database: next to a file, else in the user's state folder.
 
-    ``make``: whether that folder for states is made, where it is not there.
+    ``make``: whether the state folder is created where it does not exist.
     """
     if url.get_backend_name() == "sqlite":
         return Path(f"{url.database}.spool")
@@ -107,17 +107,19 @@ def open_engine(url: URL, *, durable: bool = False) -> Engine:
 
         @event.listens_for(engine, "connect")
         def set_up(connection: sqlite3.Connection, _: object) -> None:
-            connection.isolation_level = None  # transactions begin where we say so, not where Python thinks
+            connection.isolation_level = (
+                None  # transactions begin by explicit BEGIN only, not by rules of the sqlite3 module
+            )
             try:
                 if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
                     connection.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError:
-                pass  # others are at work on the file: it is a matter of speed, and the next connection tries again
+                pass  # the file is in use: this is only about speed, and the next connection tries again
             connection.execute(f"PRAGMA synchronous = {synchronous}")
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
-            # A transaction that reads first and then wants to write fails where another one has written meanwhile.
+            # A transaction that reads first and writes later fails if another one has written meanwhile.
             writes = connection.get_execution_options().get(_WRITES)
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -125,7 +127,7 @@ def open_engine(url: URL, *, durable: bool = False) -> Engine:
     settings = {name: value for name, value in _CONNECT.items() if name not in url.query}
     return create_engine(
         url,
-        # Statements that are prepared on a connection are lost on those who put a pooler between.
+        # Prepared statements do not work behind a connection pooler.
         connect_args={**settings, "prepare_threshold": None},
         pool_pre_ping=True,
         hide_parameters=True,
@@ -145,23 +147,23 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def reachable(url: URL) -> Iterator[None]:
-    """Makes errors of the database ours, with a sentence that says what is wrong.
+    """Turns errors of the database into errors of this package, with the cause and a remedy.
 
     Raises:
         LedgerUnavailableError: it cannot be reached, or has no room or time.
-        LedgerError: it does not want us.
+        LedgerError: it refuses the connection, or is not a ledger.
     """
     try:
         yield
     except DBAPIError as error:
         where = url.render_as_string(hide_password=True)
-        why = said_by(error)
+        why = driver_message(error)
         if isinstance(error, OperationalError) and not _REFUSED.search(str(error.orig)):
             raise LedgerUnavailableError(f"the ledger {where} cannot be reached now: {why}") from None
         hint = "; name another file" if isinstance(error.orig, sqlite3.DatabaseError) else "; check its URL and rights"
         raise LedgerError(f"the ledger {where} cannot be used: {why}{hint}") from None
 
 
-def said_by(error: DatabaseError | DBAPIError) -> str:
-    """The first line of what a database said. It has no values in it: those are said in the lines after it."""
+def driver_message(error: DatabaseError | DBAPIError) -> str:
+    """The first line of a database's message. The values of the row stand in later lines only, and are left out."""
     return str(error.orig).strip().partition("\n")[0]

@@ -94,14 +94,14 @@ def export(calls: Iterable[Call], form: str, file: BinaryIO) -> int:
 
 
 def check(form: str) -> Callable[[Iterator[Call], BinaryIO], None]:
-    """What writes that form.
+    """The function that writes that form.
 
     Raises:
         ConfigurationError: there is no such form.
         MissingExtraError: the package that it needs is not installed.
     """
     if form not in FORMS:
-        raise ConfigurationError(f"format={form!r} is no form of an export; use one of {', '.join(FORMS)}")
+        raise ConfigurationError(f"format={form!r} is not a form of export; use one of {', '.join(FORMS)}")
     if form == "parquet":
         _pyarrow()
     return FORMS[form]
@@ -132,7 +132,7 @@ def _write_csv(calls: Iterator[Call], file: BinaryIO) -> None:
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     writer.writerows(list(cells(call)) for call in calls)
-    text.detach()  # flushed, and left open to who opened it
+    text.detach()  # flushes, and leaves the file open for the caller
 
 
 _TEXTS: Mapping[str, Callable[[Any], str]] = {
@@ -202,7 +202,7 @@ def _pyarrow() -> Any:
     try:
         import_module("pyarrow.parquet")
     except ImportError:
-        raise MissingExtraError('Parquet needs a package more: pip install "openai-meter[parquet]"') from None
+        raise MissingExtraError('Parquet needs pyarrow; install it with: pip install "openai-meter[parquet]"') from None
     return import_module("pyarrow")
 
 

@@ -1,7 +1,7 @@
-"""Filters of a question to a ledger: which calls count.
+"""Filters of a query: which calls count.
 
-SQL narrows the rows down; :meth:`Filters.match` decides. A database's comparisons of text (capital letters, JSON) are
-its own, and a model's snapshots are known to Python alone.
+SQL narrows the rows down; :meth:`Filters.match` decides. Databases compare text (capital letters, JSON) in ways of
+their own, and only Python code can match the snapshots of a model.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from openai_meter.errors import ConfigurationError
 __all__ = ["Filters", "make_filters"]
 
 Values = frozenset[str | None]
-"""What a dimension may be; ``None`` is that nobody said."""
+"""The values that a dimension may have; ``None`` stands for calls without a value."""
 
 
 class Filters(NamedTuple):
-    """What calls have to have: of each dimension and each tag one of some values."""
+    """The values that a call must have: for each dimension and each tag, one of a set."""
 
     values: tuple[tuple[str, Values], ...] = ()
     tags: tuple[tuple[str, Values], ...] = ()
@@ -31,7 +31,7 @@ class Filters(NamedTuple):
         return frozenset([name for name, _ in self.values] + ["tag"] * bool(self.tags))
 
     def of_calls(self, columns: Any) -> list[Any]:
-        """Conditions on a table's columns: no row that matches is missed, some may be left that do not."""
+        """Conditions on a table's columns: every row that matches is kept; some that do not match may be kept too."""
         from sqlalchemy import or_  # noqa: PLC0415 - an extra
 
         found = []
@@ -73,22 +73,24 @@ def make_filters(given: Mapping[str, Any]) -> Filters:
     """The filters that keyword arguments name: ``agent="planner"``, ``user=("a", None)``, ``tag={"env": "prod"}``.
 
     Several values of one dimension are alternatives; all dimensions have to match. ``None`` in a sequence (or the name
-    of its row, ``"(unattributed)"``) is that nobody said; ``None`` by itself is no filter. A model has its dated
-    snapshots with it, as in ``get_model_stats``.
+    of its row, ``"(unattributed)"``) stands for calls without a value; ``None`` by itself filters nothing. A model
+    includes its dated snapshots, as in ``get_model_stats``.
 
     Raises:
-        ConfigurationError: there is no such dimension, or a value is no text.
+        ConfigurationError: there is no such dimension, or a value is not text.
     """
     values, tags = [], []
     for name, value in given.items():
         if name not in dimensions.DIMENSIONS:
             names = ", ".join(dimensions.DIMENSIONS)
-            raise ConfigurationError(f"there is no filter {name!r}; there are filters by {names}")
+            raise ConfigurationError(f"there is no filter {name!r}; filter by one of {names}")
         if value is None:
             continue
         if name == "tag":
             if not isinstance(value, Mapping):
-                raise ConfigurationError(f'tag={value!r} names no tag; pass a mapping, such as tag={{"env": "prod"}}')
+                raise ConfigurationError(
+                    f'tag={value!r} is not a mapping; pass a mapping of tags, such as tag={{"env": "prod"}}'
+                )
             tags += [(str(tag), _values(f"tag {tag}", wanted)) for tag, wanted in value.items()]
         else:
             values.append((name, _values(name, value)))
@@ -98,12 +100,12 @@ def make_filters(given: Mapping[str, Any]) -> Filters:
 def _values(name: str, value: str | Iterable[str | None] | None) -> Values:
     several = (value,) if value is None or isinstance(value, str) else value
     try:
-        found = frozenset(None if one in _NOBODY or not one else one for one in several)
+        found = frozenset(None if one in _NO_VALUE or not one else one for one in several)
     except TypeError:
         found = frozenset()
     if not found or not all(one is None or isinstance(one, str) for one in found):
-        raise ConfigurationError(f"{name}={value!r} is no filter; pass a text, or several")
+        raise ConfigurationError(f"{name}={value!r} is not a filter; pass a text, or several texts")
     return found
 
 
-_NOBODY = frozenset({dimensions.UNATTRIBUTED, dimensions.UNKNOWN_MODEL, dimensions.NO_BLOCK})
+_NO_VALUE = frozenset({dimensions.UNATTRIBUTED, dimensions.UNKNOWN_MODEL, dimensions.NO_BLOCK})

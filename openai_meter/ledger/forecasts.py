@@ -1,17 +1,16 @@
 """What a month will cost: a line through the last days, the pattern of the week, and a range. Pure arithmetic.
 
-The method, for who wants to judge it:
+The method:
 
 1. The costs of up to 56 whole days before today are taken, days without a call as 0.
 2. From 14 days on, each weekday has a factor: its mean over the mean of all days.
 3. A straight line is laid through the last 28 days, each divided by its factor (least squares); with less than 7 days
    it is level.
-4. A day to come costs what the line says times its factor, never below 0; of today, the part that is left.
-5. The range is that in which 4 of 5 such months end, if days differ from the line by chance and each for itself: it
-   has the scatter of the days and the uncertainty of the line. What changes for a reason is not foreseen.
+4. A day to come costs the value of the line times its factor, never below 0; of today, the part that is left.
+5. The range holds the totals of 4 of 5 such months, if days differ from the line by chance and independently. It
+   includes the scatter of the days and the uncertainty of the line. Changes with a cause are not forecast.
 
-Money that is foreseen is a guess: it is reckoned in floats and rounded to a millionth of a dollar. What was spent is
-exact.
+A forecast is computed in floats and rounded to a millionth of a dollar. What was spent is exact.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-__all__ = ["HISTORY", "Forecast", "Outlook", "outlook"]
+__all__ = ["HISTORY", "Forecast", "Projection", "project"]
 
 HISTORY = 56
 """The days that are looked back on at most."""
@@ -75,7 +74,7 @@ def _text(amount: Decimal | None) -> str | None:
     return None if amount is None else f"{amount:f}"
 
 
-class Outlook(NamedTuple):
+class Projection(NamedTuple):
     """What is still to come, in US dollars."""
 
     expected: Decimal | None
@@ -84,23 +83,23 @@ class Outlook(NamedTuple):
     days: int
 
 
-def outlook(costs: Mapping[date, float], today: date, left_of_today: float, until: date) -> Outlook:
+def project(costs: Mapping[date, float], today: date, left_of_today: float, until: date) -> Projection:
     """What will be spent from now until before a day.
 
     Args:
         costs: the cost of each whole day that there were calls on.
         today: the day that it is.
         left_of_today: the part of today that is still to come, from 0 to 1.
-        until: the first day that is not asked for.
+        until: the day after the last one of the period.
     """
     past = sorted(day for day in costs if today - timedelta(days=HISTORY) <= day < today)
     if not past:
-        return Outlook(None, None, None, 0)
+        return Projection(None, None, None, 0)
     known = [past[0] + timedelta(days=number) for number in range((today - past[0]).days)]
     values = [costs.get(day, 0.0) for day in known]
     factors = _weekdays(known, values)
     recent = known[-_LINE:]
-    # A weekday on which nothing is ever spent says nothing about the line.
+    # A weekday without any cost is not a point of the line.
     points = [
         ((day - today).days, costs.get(day, 0.0) / factors[day.weekday()]) for day in recent if factors[day.weekday()]
     ]
@@ -110,9 +109,9 @@ def outlook(costs: Mapping[date, float], today: date, left_of_today: float, unti
     ]
     expected = sum(max(line.at(x), 0.0) * weight for x, weight in coming)
     if len(known) < _ENOUGH_FOR_RANGE:
-        return Outlook(_money(expected), None, None, len(known))
+        return Projection(_money(expected), None, None, len(known))
     around = _FOUR_OF_FIVE * math.sqrt(line.variance(coming))
-    return Outlook(_money(expected), _money(max(expected - around, 0.0)), _money(expected + around), len(known))
+    return Projection(_money(expected), _money(max(expected - around, 0.0)), _money(expected + around), len(known))
 
 
 def _money(amount: float) -> Decimal:
@@ -146,7 +145,7 @@ class _Line(NamedTuple):
         return self.level + self.slope * (x - self.middle)
 
     def variance(self, coming: Sequence[tuple[int, float]]) -> float:
-        """That of the sum of some days: of each for itself, and of the line, which is wrong for all in the same way."""
+        """The variance of the sum of some days: of each day, and of the line, whose error is common to all days."""
         own = sum(weight**2 for _, weight in coming)
         together = sum(weight for _, weight in coming) ** 2 / self.points
         lever = sum(weight * (x - self.middle) for x, weight in coming) ** 2 / self.spread if self.spread else 0.0

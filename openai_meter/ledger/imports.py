@@ -18,7 +18,7 @@ from openai_meter.core.money import exact, pico, simplest
 from openai_meter.core.totals import NOT_PRICED
 from openai_meter.core.usage import Usage, count, fields_of, read_usage
 from openai_meter.errors import ConfigurationError
-from openai_meter.ledger.corrections import priced
+from openai_meter.ledger.corrections import price_call
 from openai_meter.ledger.rows import micros
 from openai_meter.usage.external import MANUAL, read_handed
 
@@ -38,13 +38,13 @@ class Source:
     Args:
         path: the file.
         book: prices what has no price in the file: batch outputs, and reports without exact records.
-        zone: the timezone of times that do not say theirs; trackers write local times.
+        zone: the timezone of times without an offset; trackers write local times.
     """
 
     def __init__(self, path: Path, book: PriceBook, zone: tzinfo | None = None) -> None:
         self.path = path
         self.skipped = 0
-        """Lines that tell of no call: requests of a batch that were not made."""
+        """Lines without a call: requests of a batch that were not made."""
         self._book = book
         self._zone = zone
         self._changed_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
@@ -53,11 +53,11 @@ class Source:
         """The calls, in the order of the file.
 
         Raises:
-            ConfigurationError: the file, or a line of it, is none of the forms; calls before it have been given.
+            ConfigurationError: the file, or a line of it, has none of the forms; calls before it have been yielded.
         """
-        for number, said in self._documents():
+        for number, document in self._documents():
             try:
-                yield from self._calls(said)
+                yield from self._calls(document)
             except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError) as error:
                 where = f"{self.path}, line {number}" if number else str(self.path)
                 raise ConfigurationError(f"{where}: {error}; nothing counts twice if it is imported again") from error
@@ -70,41 +70,41 @@ class Source:
                 if not text:
                     continue
                 try:
-                    said = json.loads(text)
+                    document = json.loads(text)
                 except (ValueError, RecursionError) as error:
                     if number == 1 and text[:1] in b"{[":
                         yield 0, self._whole()
                         return
-                    raise ConfigurationError(f"{self.path}, line {number} is no JSON; give me {_FORMS}") from error
-                yield number, said
+                    raise ConfigurationError(f"{self.path}, line {number} is not JSON; pass {_FORMS}") from error
+                yield number, document
 
     def _whole(self) -> Any:
         if self.path.stat().st_size > _LARGEST:
-            raise ConfigurationError(f"{self.path} is too large to be one JSON document; give me JSON lines")
+            raise ConfigurationError(f"{self.path} is too large to be one JSON document; pass JSON lines")
         try:
             return json.loads(self.path.read_bytes().decode("utf-8-sig"))
         except (ValueError, RecursionError) as error:
-            raise ConfigurationError(f"{self.path} is no JSON; give me {_FORMS}") from error
+            raise ConfigurationError(f"{self.path} is not JSON; pass {_FORMS}") from error
 
-    def _calls(self, said: Any) -> Iterator[Call]:
-        if not isinstance(said, dict):
-            raise TypeError(f"this is none of {_FORMS}")
+    def _calls(self, document: Any) -> Iterator[Call]:
+        if not isinstance(document, dict):
+            raise TypeError(f"this is not one of {_FORMS}")
         for field, reader in _READERS.items():
-            if field in said:
-                yield from reader(self, said)
+            if field in document:
+                yield from reader(self, document)
                 return
-        raise ValueError(f"this is none of {_FORMS}")
+        raise ValueError(f"this is not one of {_FORMS}")
 
     # --- each form ----------------------------------------------------------------------------------------------------
 
-    def _exported(self, said: Mapping[str, Any]) -> Iterator[Call]:
-        call = Call.from_dict(said)
+    def _exported(self, document: Mapping[str, Any]) -> Iterator[Call]:
+        call = Call.from_dict(document)
         if call.started_at.tzinfo is None:
-            raise ValueError(f"started_at is {said['started_at']!r}, which says no timezone")
+            raise ValueError(f"started_at is {document['started_at']!r}, which has no timezone")
         yield replace(call, started_at=call.started_at.astimezone(UTC))
 
-    def _batch_output(self, said: Mapping[str, Any]) -> Iterator[Call]:
-        response = fields_of(said.get("response"))
+    def _batch_output(self, document: Mapping[str, Any]) -> Iterator[Call]:
+        response = fields_of(document.get("response"))
         body = response.get("body")
         if not isinstance(body, dict) or (count(response.get("status_code")) or 0) >= 400:
             self.skipped += 1  # the Batch API charges nothing for it
@@ -112,7 +112,7 @@ class Source:
         handed = read_handed(body)
         state = handed.response
         created = None if handed.created is None else datetime.fromtimestamp(handed.created, UTC)
-        identity = said.get("id") or response.get("request_id") or state.response_id or json.dumps(said)
+        identity = document.get("id") or response.get("request_id") or state.response_id or json.dumps(document)
         usage = handed.usage
         call = make_call(
             id=_identity(created, "batch", str(identity)),
@@ -130,18 +130,18 @@ class Source:
             error_type=state.error_type,
             price_facts=state.facts,
         )
-        yield priced(call, self._book)
+        yield price_call(call, self._book)
 
-    def _tracker_report(self, said: Mapping[str, Any]) -> Iterator[Call]:
-        session = str(said.get("session_start"))
-        for number, detail in enumerate(said["calls_detail"]):
+    def _tracker_report(self, document: Mapping[str, Any]) -> Iterator[Call]:
+        session = str(document.get("session_start"))
+        for number, detail in enumerate(document["calls_detail"]):
             if isinstance(record := detail.get("call"), dict):
                 yield from self._exported(record)
             else:
                 yield self._tracked(session, number, detail)
 
     def _tracked(self, session: str, number: int, detail: Mapping[str, Any]) -> Call:
-        """A call of a tracker that kept no exact records: our price, and where there is none, what the report says."""
+        """A call of a tracker without exact records: with our price, else with the cost in the report."""
         at = datetime.fromisoformat(detail["timestamp"])
         if at.tzinfo is None:
             at = at.replace(tzinfo=self._zone) if self._zone is not None else at.astimezone()
@@ -161,7 +161,7 @@ class Source:
             agent=detail.get("agent_name"),
             operation=detail.get("operation"),
         )
-        ours = priced(call, self._book)
+        ours = price_call(call, self._book)
         stated = detail.get("cost_usd")
         if ours.cost_status not in NOT_PRICED or stated is None:
             return ours
@@ -174,7 +174,7 @@ _READERS: Mapping[str, Callable[[Source, Mapping[str, Any]], Iterator[Call]]] = 
     "custom_id": Source._batch_output,  # noqa: SLF001
     "started_at": Source._exported,  # noqa: SLF001
 }
-"""How a document is read, by the field that gives it away. To add a form, add a row."""
+"""The reader of each form, by the field that identifies it. To add a form, add a row."""
 
 
 def read(path: str | Path, book: PriceBook, zone: tzinfo | None = None) -> Source:

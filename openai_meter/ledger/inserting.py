@@ -1,4 +1,4 @@
-"""Puts rows into the tables: each id once, and into the sums of its day in the same transaction."""
+"""Inserts rows: each id once, and adds them to the roll-ups of their day in the same transaction."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def store(connection: Connection, rows: Mapping[str, Row]) -> int:
     Returns:
         How many were stored.
     """
-    # In the same order everywhere: of two who store the same calls, one waits for the other, and never both.
+    # Always in the same order: two transactions with the same calls cannot deadlock.
     ids = sorted(rows)
     done = 0
     for start in range(0, len(ids), _CHUNK):
@@ -59,7 +59,7 @@ def _insert(connection: Connection, rows: list[Row]) -> list[Row]:
         sql = f"{_insertion(schema.calls, arrays=True)} ON CONFLICT (id) DO NOTHING RETURNING id"
         inserted = {row[0] for row in connection.exec_driver_sql(sql, _by_column(rows))}
         return [row for row in rows if row[0] in inserted]
-    # Who writes to SQLite is alone: what is looked up here stays so until the end of the transaction.
+    # SQLite has one writer at a time: what is read here stays so until the end of the transaction.
     ids = json.dumps([row[0] for row in rows])
     known = {
         row[0]
@@ -108,7 +108,7 @@ def rolled(rows: Iterable[Row], sign: int = 1) -> dict[Group, Sums]:
 
 
 def _summands(row: Row) -> tuple[int, ...]:
-    """What a call adds to each of ``SUMS``: ``sums.Sum`` counts in the same way."""
+    """What a call adds to each of ``SUMS``: ``core.totals.Sum`` counts in the same way."""
     (
         tokens_in, tokens_out, total, status, source, cost_status, pico, rest, estimated, seconds, duration,
         characters, images,
@@ -172,7 +172,7 @@ def _additions(postgresql: bool) -> str:
 
 @cache
 def _insertion(table: Table, *, arrays: bool) -> str:
-    """An insertion in the driver's own words: going through the statement's objects would take longer than storing.
+    """An INSERT as plain SQL: building SQLAlchemy statement objects would take longer than storing.
 
     For PostgreSQL each column is one array, so that a thousand rows are one statement with as many values as columns.
     """

@@ -1,4 +1,4 @@
-"""The ledger of a program, as it is used: calls in, and soon in the database."""
+"""The ledger of a program: calls are added, and stored in the database in the background."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _EXIT_PATIENCE = 5.0
 
 
 class Ledger(Reader):
-    """Every call for ever, in SQLite or PostgreSQL. Needs ``pip install "openai-meter[ledger]"``.
+    """A permanent record of every call, in SQLite or PostgreSQL. Needs ``pip install "openai-meter[ledger]"``.
 
     ::
 
         openai_meter.install(ledger="sqlite:///usage.db")
 
-    Nobody who makes a call waits for the database. While it is away (down, locked, full), calls wait in files (the
-    spool) and are stored when it is back; what could not be kept is counted in :attr:`stats` and said in the log
-    ``openai_meter``. A process that is killed loses what it added in the last ``flush_interval`` seconds at most.
+    A call never waits for the database. While it is away (down, locked, full), calls wait in files (the spool) and are
+    stored when it is back. What could not be kept is counted in :attr:`stats` and logged (``openai_meter``). A process
+    that is killed loses what it added in the last ``flush_interval`` seconds at most.
     Any number of threads and processes may share a database, and a spool. Thread-safe, and safe to fork.
 
     Args:
@@ -60,12 +60,12 @@ class Ledger(Reader):
     ) -> None:
         checked = checked_url(url)
         if isinstance(flush_interval, bool) or not isinstance(flush_interval, int | float) or not flush_interval > 0:
-            raise ConfigurationError(f"flush_interval={flush_interval!r} is no number of seconds above 0")
+            raise ConfigurationError(f"flush_interval={flush_interval!r} is not a number of seconds above 0")
         if not isinstance(durable, bool):
             raise ConfigurationError(f"durable={durable!r} is neither True nor False")
         folder = spool_folder(checked) if spool is None else Path(spool).expanduser().absolute()
         if folder.exists() and not folder.is_dir():
-            raise ConfigurationError(f"spool={str(folder)!r} is no folder")
+            raise ConfigurationError(f"spool={str(folder)!r} is not a folder; name another one")
         self._writer = Writer(checked, Spool(folder, _SPOOL_LIMIT), min(float(flush_interval), 3600.0), durable=durable)
         self._before: list[weakref.WeakMethod[Callable[[], None]]] = []
         _ledgers.add(self)
@@ -140,7 +140,7 @@ class Ledger(Reader):
         _busy.discard(self)
 
     def before_finish(self, do: Callable[[], None]) -> None:
-        """Has a method called before the ledger is finished, for what has not been added yet; holds no object."""
+        """Registers a method to call before the ledger is finished, to add the last calls. The reference is weak."""
         self._before.append(weakref.WeakMethod(do))
 
     def finish(self) -> None:
@@ -162,7 +162,7 @@ class Ledger(Reader):
 
 _ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
 _busy: set[Ledger] = set()
-"""Those that have been given calls: they must not be collected before they are closed."""
+"""Ledgers with calls that were added: they must not be garbage-collected before they are closed."""
 _forking: list[Ledger] = []
 
 
@@ -175,13 +175,13 @@ atexit.register(_finish_all)
 
 
 def _finish_with_multiprocessing(ledger: Ledger) -> None:
-    """Sees to it that processes of ``multiprocessing`` flush at their end: they leave without ``atexit``."""
-    register_after_fork(ledger, _arrange)
+    """Makes processes of ``multiprocessing`` flush at their end: those do not run ``atexit``."""
+    register_after_fork(ledger, _register_finalizer)
     if process.parent_process() is not None:
-        _arrange(ledger)
+        _register_finalizer(ledger)
 
 
-def _arrange(ledger: Ledger) -> None:
+def _register_finalizer(ledger: Ledger) -> None:
     Finalize(None, ledger.finish, exitpriority=0)
 
 

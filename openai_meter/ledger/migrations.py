@@ -1,11 +1,11 @@
-"""Brings the tables of a database to what this version knows: an append-only list of steps, each applied once.
+"""Brings the tables of a database up to date: an append-only list of steps, each applied once.
 
 A step is a function that is given a connection. Each runs in a transaction of its own and is recorded in the same
-one, in the table ``openai_meter_migrations``. Any number of processes may start at once: whoever comes first does the
-work, the others wait and find it done.
+one, in the table ``openai_meter_migrations``. Any number of processes may start at once: the first
+one does the work, the others wait and find it done.
 
-To change the schema, append a function to :data:`MIGRATIONS`, and make ``schema.py`` say what comes out. A step that
-has been released is never changed: it has been applied somewhere.
+A schema change is one function appended to :data:`MIGRATIONS`, and the same change in ``schema.py``; a test compares
+the two. A released step is never changed: it has been applied somewhere.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from openai_meter.ledger.database import writing
 __all__ = ["MIGRATIONS", "migrate"]
 
 _LOCK = 0x6F61_6D65_7465_7231
-"""The number of the lock in PostgreSQL that whoever migrates holds."""
+"""The number of the advisory lock that a migration holds in PostgreSQL."""
 
 
 def _create_calls_and_daily(connection: Connection) -> None:
@@ -61,7 +61,11 @@ def _create_calls_and_daily(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX daily_day ON daily (day)")
 
 
-MIGRATIONS: list[Callable[[Connection], None]] = [_create_calls_and_daily]
+def _rename_status_cut_to_aborted(connection: Connection) -> None:
+    connection.exec_driver_sql("UPDATE calls SET status = 'aborted' WHERE status = 'cut'")
+
+
+MIGRATIONS: list[Callable[[Connection], None]] = [_create_calls_and_daily, _rename_status_cut_to_aborted]
 
 
 def migrate(engine: Engine) -> None:
@@ -69,7 +73,7 @@ def migrate(engine: Engine) -> None:
 
     Raises:
         LedgerError: the tables belong to a newer version of openai_meter, or to something else.
-        sqlalchemy.exc.DBAPIError: the database cannot be reached, or does not let us.
+        sqlalchemy.exc.DBAPIError: the database cannot be reached, or refuses the statement.
     """
     with engine.connect() as connection:
         if _version(connection) == len(MIGRATIONS):  # nearly always: then no lock is needed

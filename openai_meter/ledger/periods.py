@@ -1,4 +1,4 @@
-"""Time as people name it: ``7d``, ``today``, a date; days, weeks and months of a timezone.
+"""Times as people write them (``7d``, ``today``, a date), and days, weeks and months of a timezone.
 
 A period of a timezone has the length that the clocks there give it: a day can have 23 or 25 hours. In SQL a moment
 falls into a period by whole numbers alone, since between two changes of the clocks (:func:`segments`) the local time
@@ -16,10 +16,9 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from openai_meter.errors import ConfigurationError
-from openai_meter.ledger.rows import micros
-from openai_meter.ledger.rows import moment as of_micros
+from openai_meter.ledger.rows import from_micros, micros
 
-__all__ = ["PERIODS", "Segment", "Span", "moment", "segments", "span_of", "zone_of"]
+__all__ = ["PERIODS", "Segment", "Span", "parse_moment", "segments", "span_of", "zone_of"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -28,7 +27,7 @@ DAY_US = 86_400_000_000
 HOUR_US = 3_600_000_000
 
 Moment = str | date | datetime | None
-"""How a moment may be said; see :func:`moment`."""
+"""How a time may be given; see :func:`parse_moment`."""
 
 
 # --- timezones --------------------------------------------------------------------------------------------------------
@@ -68,7 +67,7 @@ def _local() -> tzinfo:
 
 
 class Segment(NamedTuple):
-    """A stretch of time in which the clocks of a timezone are not changed."""
+    """A period of time with one UTC offset."""
 
     until: int | None
     """Where it ends, in microseconds since 1970; ``None`` for the last one."""
@@ -85,7 +84,7 @@ def segments(zone: tzinfo, since: datetime, until: datetime) -> tuple[Segment, .
         if _offset(zone, after) != offset:
             change = _change(zone, micros(at), micros(after))
             found.append(Segment(change, offset // _MICROSECOND))
-            after = of_micros(change)
+            after = from_micros(change)
             offset = _offset(zone, after)
         at = after
     return (*found, Segment(None, offset // _MICROSECOND))
@@ -97,10 +96,10 @@ def _offset(zone: tzinfo, at: datetime) -> timedelta:
 
 def _change(zone: tzinfo, low: int, high: int) -> int:
     """The first moment after ``low`` with another offset; ``high`` has one."""
-    before = _offset(zone, of_micros(low))
+    before = _offset(zone, from_micros(low))
     while high - low > 1:
         middle = (low + high) // 2
-        if _offset(zone, of_micros(middle)) == before:
+        if _offset(zone, from_micros(middle)) == before:
             low = middle
         else:
             high = middle
@@ -173,27 +172,27 @@ class Span(NamedTuple):
 
 
 def span_of(since: Moment, until: Moment, zone: tzinfo, now: datetime | None = None) -> Span:
-    """The span between two moments, as people say them.
+    """The span between two times.
 
     Raises:
-        ConfigurationError: one of them is none, or the second is not after the first.
+        ConfigurationError: one of them is not a time, or the second is not after the first.
     """
     now = now or datetime.now(UTC)
-    start, end = moment("since", since, zone, now), moment("until", until, zone, now, end=True)
+    start, end = parse_moment("since", since, zone, now), parse_moment("until", until, zone, now, end=True)
     if start is not None and end is not None and end <= start:
         raise ConfigurationError(f"until={until!r} is not after since={since!r}; a date ends with its day")
     return Span(start, end)
 
 
-def moment(name: str, value: Moment, zone: tzinfo, now: datetime, *, end: bool = False) -> datetime | None:
-    """A moment, in UTC, as people say it: :data:`_WAYS`, or a ``date`` or ``datetime``.
+def parse_moment(name: str, value: Moment, zone: tzinfo, now: datetime, *, end: bool = False) -> datetime | None:
+    """The time in UTC that a value stands for: :data:`_WAYS`, or a ``date`` or ``datetime``.
 
     A date begins with its day, and as the ``end`` of something ends with it; so do weeks and months. ``7d`` is the
-    begin of the sixth day before today, and so seven days with today; ``7d`` as the end of something is where those
-    begin. What says no timezone is of ``zone``.
+    start of the sixth day before today: seven days with today. ``7d`` as an ``end`` is that same start. A time without
+    an offset is in ``zone``.
 
     Raises:
-        ConfigurationError: it is none of those.
+        ConfigurationError: it is not a time.
     """
     if value is None:
         return None
@@ -202,15 +201,15 @@ def moment(name: str, value: Moment, zone: tzinfo, now: datetime, *, end: bool =
     if isinstance(value, date):
         return _midnight(value + _DAY * end, zone)
     try:
-        found = _said(value.strip(), zone, now, end=end) if isinstance(value, str) else None
+        found = _parse(value.strip(), zone, now, end=end) if isinstance(value, str) else None
     except (ValueError, OverflowError):
         found = None
     if found is None:
-        raise ConfigurationError(f"{name}={value!r} is no moment; use {_WAYS}")
+        raise ConfigurationError(f"{name}={value!r} is not a time; use {_WAYS}")
     return found
 
 
-def _said(text: str, zone: tzinfo, now: datetime, *, end: bool) -> datetime | None:
+def _parse(text: str, zone: tzinfo, now: datetime, *, end: bool) -> datetime | None:
     today = now.astimezone(zone).date()
     if (word := text.lower()) == "now":
         return now

@@ -1,6 +1,6 @@
-"""Questions to a ledger: sums by period and dimension, from the roll-ups where they suffice, else from the calls.
+"""Sums by period and dimension: from the roll-ups where they suffice, else from the calls.
 
-The roll-ups have whole days in UTC, and neither sessions nor tags. A question that needs no more is answered from
+The roll-ups have whole days in UTC, and neither sessions nor tags. A query that needs no more is answered from
 them, the odd ends of its span aside; any other from the calls, and from the roll-ups only for days whose calls were
 pruned. All sums are exact, from whichever table.
 """
@@ -21,16 +21,15 @@ from openai_meter.ledger import schema
 from openai_meter.ledger.aggregates import SUMS_OF_CALLS, SUMS_OF_DAYS, read_sum
 from openai_meter.ledger.filters import Filters
 from openai_meter.ledger.periods import DAY_US, PERIODS, Segment, Span, segments
-from openai_meter.ledger.rows import micros
-from openai_meter.ledger.rows import moment as of_micros
+from openai_meter.ledger.rows import from_micros, micros
 
-__all__ = ["PRUNED", "WITHOUT_PRICE", "Question", "ask", "check", "unpriced", "within"]
+__all__ = ["PRUNED", "WITHOUT_PRICE", "Query", "check_dimensions", "run_query", "unpriced", "within"]
 
 PRUNED = "(pruned)"
-"""The row of calls of which only the roll-ups are left, where those do not tell what is asked."""
+"""The name of the row for pruned calls, where the roll-ups lack the dimension that is grouped by."""
 
 WITHOUT_PRICE = text("calls.cost_status IN ('unpriced', 'partial')")
-"""Calls without a full price. In the words of their index: it would not be used for a condition with parameters."""
+"""Calls without a full price. The text is that of the partial index: with parameters the index is not used."""
 
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _OF_CALLS = schema.calls.c
@@ -39,8 +38,8 @@ _ROLLED = frozenset(schema.DIMENSIONS)
 _COLUMNS = {name: ("tags" if name == "tag" else name) for name in groups.DIMENSIONS}
 
 
-class Question(NamedTuple):
-    """What is asked of a ledger."""
+class Query(NamedTuple):
+    """What to sum, by what, and over which calls."""
 
     by: tuple[str, ...]
     """Periods and dimensions, in the order of the columns."""
@@ -50,12 +49,12 @@ class Question(NamedTuple):
 
     @property
     def periods(self) -> tuple[str, ...]:
-        """The periods in it."""
+        """The periods among ``by``."""
         return tuple(name for name in self.by if name in PERIODS)
 
 
-def check(by: tuple[str, ...]) -> None:
-    """Makes sure that reports can be had by these.
+def check_dimensions(by: tuple[str, ...]) -> None:
+    """Checks the names of periods and dimensions.
 
     Raises:
         ConfigurationError: one is neither a period nor a dimension.
@@ -67,26 +66,26 @@ def check(by: tuple[str, ...]) -> None:
         raise ConfigurationError(f"{error}; in time, by {', '.join(PERIODS)}") from None
 
 
-def ask(connection: Connection, question: Question) -> dict[tuple[str, ...], Sum]:
+def run_query(connection: Connection, query: Query) -> dict[tuple[str, ...], Sum]:
     """The sums per row, in no order; the connection's transaction has to see one state of the ledger throughout.
 
     Raises:
-        ConfigurationError: there are no such dimensions; or it cannot be said, as the details were pruned.
+        ConfigurationError: there are no such dimensions; or the details that it needs were pruned.
     """
-    check(question.by)
-    teller = _Teller(connection, question)
-    span = question.span
-    if _rolled_up(question, teller.segments):
+    check_dimensions(query.by)
+    sums = _Aggregator(connection, query)
+    span = query.span
+    if _rolled_up(query, sums.segments):
         days = _whole_days(span)
         if days is None:
-            teller.add_calls(span, split=True)
+            sums.add_calls(span, split=True)
         else:
-            teller.add_days(days)
+            sums.add_days(days)
             for end in _ends(span, days):
-                teller.add_calls(end, split=True)
+                sums.add_calls(end, split=True)
     else:
-        teller.add_calls(span, split=False)
-    return teller.sums
+        sums.add_calls(span, split=False)
+    return sums.sums
 
 
 # --- which table ------------------------------------------------------------------------------------------------------
@@ -99,9 +98,9 @@ class _Days(NamedTuple):
     end: int | None
 
 
-def _rolled_up(question: Question, stretches: tuple[Segment, ...]) -> bool:
-    asked = {*question.by, *question.filters.names} - {"day", "week", "month"}
-    return asked <= _ROLLED and (not question.periods or all(not one.offset for one in stretches))
+def _rolled_up(query: Query, stretches: tuple[Segment, ...]) -> bool:
+    asked = {*query.by, *query.filters.names} - {"day", "week", "month"}
+    return asked <= _ROLLED and (not query.periods or all(not one.offset for one in stretches))
 
 
 def _whole_days(span: Span) -> _Days | None:
@@ -114,9 +113,9 @@ def _whole_days(span: Span) -> _Days | None:
 def _ends(span: Span, days: _Days) -> Iterator[Span]:
     """What the whole days leave of a span."""
     if span.since is not None and days.first is not None and micros(span.since) < days.first * DAY_US:
-        yield Span(span.since, of_micros(days.first * DAY_US))
+        yield Span(span.since, from_micros(days.first * DAY_US))
     if span.until is not None and days.end is not None and micros(span.until) > days.end * DAY_US:
-        yield Span(of_micros(days.end * DAY_US), span.until)
+        yield Span(from_micros(days.end * DAY_US), span.until)
 
 
 def _day(number: int) -> str:
@@ -127,41 +126,41 @@ def _number(day: str) -> int:
     return date.fromisoformat(day).toordinal() - _EPOCH_DAY
 
 
-# --- asking -----------------------------------------------------------------------------------------------------------
+# --- adding up --------------------------------------------------------------------------------------------------------
 
 
-class _Teller:
-    """Adds up what several statements answer to one question."""
+class _Aggregator:
+    """Adds up the results of the several statements of one query."""
 
-    def __init__(self, connection: Connection, question: Question) -> None:
+    def __init__(self, connection: Connection, query: Query) -> None:
         self.sums: dict[tuple[str, ...], Sum] = {}
         self._connection = connection
-        self._question = question
-        dimensions = {name: _dimension(name) for name in question.by if name not in PERIODS}
-        # What has to be told apart in SQL: what rows are made of, and what is filtered by.
-        needed = dict.fromkeys((*dimensions.values(), *question.filters.names))
+        self._query = query
+        dimensions = {name: _dimension(name) for name in query.by if name not in PERIODS}
+        # SQL groups by all dimensions that rows are named by, and all that are filtered by.
+        needed = dict.fromkeys((*dimensions.values(), *query.filters.names))
         self._dimensions = tuple(needed)
         self._labels = {name: groups.checked((name,))[0] for name in dimensions}
-        self.segments = _segments(connection, question)
+        self.segments = _segments(connection, query)
 
     def add_calls(self, span: Span, *, split: bool) -> None:
-        """Adds the calls of a span; of days that were pruned, what the roll-ups tell.
+        """Adds the calls of a span; days that were pruned are added from the roll-ups.
 
-        ``split``: the span is a part of a day, or two, of which a pruned one cannot tell.
+        ``split``: the span is a part of a day, which the roll-ups of a pruned day cannot split.
         """
         self._add_pruned(span, split=split)
         period = self._period_of_calls()
         columns = [*period, *(_OF_CALLS[_COLUMNS[name]] for name in self._dimensions)]
-        where = [*within(span), *self._question.filters.of_calls(_OF_CALLS)]
+        where = [*within(span), *self._query.filters.of_calls(_OF_CALLS)]
         self._add(columns, SUMS_OF_CALLS, where, len(period))
 
     def add_days(self, days: _Days) -> None:
         """Adds whole days from the roll-ups."""
-        where = [*_within_days(days), *self._question.filters.of_calls(_OF_DAYS)]
+        where = [*_within_days(days), *self._query.filters.of_calls(_OF_DAYS)]
         self._add_rolled(where)
 
     def _add_rolled(self, where: list[ColumnElement[bool]], *, known: bool = True) -> None:
-        period = [_period_of_days(self._question.periods)] if self._question.periods and known else []
+        period = [_period_of_days(self._query.periods)] if self._query.periods and known else []
         names = [name for name in self._dimensions if name in _ROLLED]
         self._add([*period, *(_OF_DAYS[name] for name in names)], SUMS_OF_DAYS, where, len(period), names, known=known)
 
@@ -183,18 +182,20 @@ class _Teller:
             if "tag" in values:
                 values["tag"] = _tags(values["tag"])
             one = read_sum(row[len(columns) :])
-            if one.calls and self._question.filters.match(values):
+            if one.calls and self._query.filters.match(values):
                 key = self._key(row[:periods], values, known=known)
                 gathered = parts.setdefault(key, [self.sums[key]] if key in self.sums else [])
                 gathered.append(one)
-                if len(gathered) > 1_000:  # many combinations that are one row: sessions, tags, days of a month
+                if (
+                    len(gathered) > 1_000
+                ):  # bounds the memory where many combinations are one row: sessions, tags, days of a month
                     gathered[:] = [summed(gathered)]
         self.sums.update((key, summed(some) if len(some) > 1 else some[0]) for key, some in parts.items())
 
     def _key(self, period: Any, values: Mapping[str, Any], *, known: bool) -> tuple[str, ...]:
         whole = tuple(values.get(name) for name in groups.DIMENSIONS)
         key = []
-        for name in self._question.by:
+        for name in self._query.by:
             if name in PERIODS:
                 key.append(self._period(name, period) if known else PRUNED)
             else:
@@ -205,19 +206,19 @@ class _Teller:
         if len(period) == 1:  # a day of the roll-ups
             return PERIODS[name].label(_number(period[0]), 0)
         number, offset = int(period[0]), int(period[1])
-        hours = "hour" in self._question.periods
+        hours = "hour" in self._query.periods
         return PERIODS[name].label(number // 24 if hours and name != "hour" else number, offset)
 
     def _period_of_calls(self) -> list[ColumnElement[Any]]:
         """The number of the local day or hour of a call, and the offset of its local time."""
-        periods = self._question.periods
+        periods = self._query.periods
         if not periods:
             return []
         unit = min(PERIODS[name].unit for name in periods)
         changes = [(_OF_CALLS.started_at < one.until, literal(one.offset)) for one in self.segments[:-1]]
         last = literal(self.segments[-1].offset, BigInteger)
         offset: ColumnElement[Any] = case(*changes, else_=last) if changes else last
-        # Labelled: GROUP BY then repeats no parameters, which PostgreSQL would take for other ones.
+        # Labelled, so that GROUP BY repeats no parameters: PostgreSQL takes repeated ones for different values.
         return [((_OF_CALLS.started_at + offset) // unit).label("period"), offset.label("ahead")]
 
     def _add_pruned(self, span: Span, *, split: bool) -> None:
@@ -225,23 +226,23 @@ class _Teller:
         days = _pruned(self._connection, span)
         if not days:
             return
-        filters = self._question.filters
+        filters = self._query.filters
         whole = _whole_days(span) or _Days(0, 0)
         inside = [day for day in days if day >= (whole.first or day) and (whole.end is None or day < whole.end)]
         if split or len(inside) < len(days) or not filters.names <= _ROLLED:
             later = _day(max(days) + 1)
             raise ConfigurationError(
-                f"the details of calls before {later} were pruned, and this needs them; ask from since={later!r} on, "
-                f"or for whole days in UTC without sessions and tags"
+                f"the details of calls before {later} were pruned, and this report needs them; use since={later!r}, "
+                f"or whole days in UTC without sessions and tags"
             )
-        in_utc = "hour" not in self._question.periods and all(not one.offset for one in self.segments)
+        in_utc = "hour" not in self._query.periods and all(not one.offset for one in self.segments)
         for first, end in _runs(inside):
             where = [*_within_days(_Days(first, end)), *filters.of_calls(_OF_DAYS)]
             self._add_rolled(where, known=in_utc)
 
 
 def _period_of_days(periods: tuple[str, ...]) -> ColumnElement[Any]:
-    """A day of what is asked for; of months alone the first, so that the database adds their days up."""
+    """The day; where only months are asked for, the first of the month, so that the database sums the days."""
     if {*periods} != {"month"}:
         return _OF_DAYS.day
     return (func.substr(_OF_DAYS.day, 1, 7) + "-01").label("month")
@@ -255,17 +256,17 @@ def _tags(text: str | None) -> tuple[tuple[str, str], ...] | None:
     return tuple(sorted(json.loads(text).items())) if text else None
 
 
-def _segments(connection: Connection, question: Question) -> tuple[Segment, ...]:
-    if not question.periods or question.zone is UTC:
+def _segments(connection: Connection, query: Query) -> tuple[Segment, ...]:
+    if not query.periods or query.zone is UTC:
         return (Segment(None, 0),)
-    since, until = question.span
+    since, until = query.span
     if since is None or until is None:
         first, last = connection.execute(
             select(func.min(_OF_DAYS.first_call_at), func.max(_OF_DAYS.last_call_at))
         ).one()
-        since = since or of_micros(first or 0)
-        until = until or of_micros((last or 0) + 1)
-    return segments(question.zone, since, max(since, until))
+        since = since or from_micros(first or 0)
+        until = until or from_micros((last or 0) + 1)
+    return segments(query.zone, since, max(since, until))
 
 
 def within(span: Span) -> list[ColumnElement[bool]]:
@@ -280,7 +281,7 @@ def _within_days(days: _Days) -> list[ColumnElement[bool]]:
 
 
 def _runs(days: list[int]) -> Iterator[tuple[int, int]]:
-    """Days that follow each other, as their first and the one after their last."""
+    """Runs of consecutive days: the first day of each, and the day after its last."""
     first = None
     for day in days:
         if first is None:
@@ -291,11 +292,11 @@ def _runs(days: list[int]) -> Iterator[tuple[int, int]]:
 
 
 def _pruned(connection: Connection, span: Span) -> list[int]:
-    """The days that a span touches of which there are fewer calls than the roll-ups have counted, in order."""
+    """The pruned days that a span touches, in order: those with fewer calls than the roll-ups have counted."""
     first = None if span.since is None else micros(span.since) // DAY_US
     end = None if span.until is None else -(-micros(span.until) // DAY_US)
     days = _Days(first, end)
-    touched = within(Span(*(None if one is None else of_micros(one * DAY_US) for one in days)))
+    touched = within(Span(*(None if one is None else from_micros(one * DAY_US) for one in days)))
     rolled = select(func.coalesce(func.sum(_OF_DAYS.calls), 0)).where(*_within_days(days)).scalar_subquery()
     kept = select(func.count()).select_from(schema.calls).where(*touched).scalar_subquery()
     counted, there = connection.execute(select(rolled, kept)).one()
@@ -314,7 +315,7 @@ def _pruned(connection: Connection, span: Span) -> list[int]:
 
 
 def unpriced(connection: Connection, span: Span, filters: Filters) -> tuple[Unpriced, ...]:
-    """What has no full price, per model and reason, the most calls first; of calls that are not pruned."""
+    """The calls without a full price, per model and reason, the most calls first. Pruned calls are not included."""
     names = tuple(dict.fromkeys(("model", *filters.names)))
     columns = [_OF_CALLS.cost_reason, *(_OF_CALLS[_COLUMNS[name]] for name in names)]
     where = [

@@ -1,4 +1,4 @@
-"""The reading half of a ledger: reports, calls, forecasts and comparisons, of all processes that write to it."""
+"""Reads a ledger: reports, calls, forecasts and comparisons, over all processes that write to it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from openai_meter.core.totals import Totals, summed
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.comparisons import Comparison, compare
 from openai_meter.ledger.filters import Filters, make_filters
-from openai_meter.ledger.forecasts import HISTORY, Forecast, outlook
-from openai_meter.ledger.periods import DAY_US, Moment, Span, moment, span_of, zone_of
+from openai_meter.ledger.forecasts import HISTORY, Forecast, project
+from openai_meter.ledger.periods import DAY_US, Moment, Span, parse_moment, span_of, zone_of
 from openai_meter.ledger.rows import micros
 from openai_meter.reports.mixin import Reporting
 
@@ -35,14 +35,14 @@ Slice = str | tuple[Moment, Moment] | Mapping[str, Any]
 
 
 class Reader(Reporting):
-    """What a ledger tells. All methods may be called in any thread; each sees one state of the ledger.
+    """The methods that read a ledger. They may be called in any thread; each sees one state of the ledger.
 
     ``since`` and ``until`` are dates, months (``2026-10``), weeks (``2026-W40``), times in ISO 8601, ``7d`` (the seven
     days up to and with today; as ``until``, what comes before those), ``12h``, ``4w``, ``today`` or ``yesterday``, or
-    ``date`` and ``datetime`` objects. A date as ``until`` is included. What says no timezone is of ``timezone``.
+    ``date`` and ``datetime`` objects. A date as ``until`` is included. Times without an offset are in ``timezone``.
 
-    Filters are named like dimensions: ``agent="planner"``, ``user=("ann", None)`` (``None``: nobody was named),
-    ``tag={"env": "prod"}``. A model has its dated snapshots with it.
+    Filters are named like dimensions: ``agent="planner"``, ``user=("ann", None)`` (``None``: calls without a
+    user), ``tag={"env": "prod"}``. A model includes its dated snapshots.
     """
 
     @property
@@ -94,13 +94,13 @@ class Reader(Reporting):
         timezone: Zone = None,
         **filters: Any,
     ) -> Report:
-        """What was counted in a span of time, as a value: to be rendered, printed, saved, or sent as JSON.
+        """The report on a span of time, as a value: to be rendered, printed, saved, or sent as JSON.
 
         Args:
             by: ``hour``, ``day``, ``week`` or ``month``, and dimensions as for ``Meter.report``; several with commas
                 or as a sequence. Periods come in the order of time, else what costs most comes first.
-            since: from when on; from the first call by default.
-            until: until when; until now by default.
+            since: the start; the first call by default.
+            until: the end; now by default.
             timezone: whose hours, days, weeks and months; ``UTC`` by default. Whole days in UTC, without sessions and
                 tags, are answered from the roll-ups, in milliseconds whatever the size of the ledger.
             filters: which calls count.
@@ -114,11 +114,11 @@ class Reader(Reporting):
         from openai_meter.reports import report as values  # noqa: PLC0415 - reports stand below the ledger
 
         names = values.dimensions(by)
-        queries.check(names)
+        queries.check_dimensions(names)
         zone, now = zone_of(timezone), datetime.now(UTC)
         span, kept = span_of(since, until, zone, now), make_filters(filters)
         with self._reading() as connection:
-            sums = queries.ask(connection, queries.Question(names, span, zone, kept))
+            sums = queries.run_query(connection, queries.Query(names, span, zone, kept))
             whole = summed(sums.values()).totals()
             reasons = queries.unpriced(connection, span, kept) if whole.unpriced_calls else ()
         return values.Report(
@@ -229,9 +229,9 @@ class Reader(Reporting):
     def prune(self, before: Moment, *, timezone: Zone = None) -> int:
         """Deletes the details of old calls; their sums per day stay, with model, agent, operation, user and more.
 
-        Only whole days in UTC go: the day that ``before`` falls into stays. Reports on days that are pruned know
-        neither sessions nor tags (row ``(pruned)``), nor parts of a day. A spool that was not replayed before can
-        bring a pruned call a second time.
+        Only whole days in UTC are pruned: the day that ``before`` falls into stays. Reports on pruned days have neither
+        sessions nor tags (row ``(pruned)``), nor parts of a day. A spool that was not replayed before can bring a
+        pruned call a second time.
 
         Args:
             before: until when; as for :meth:`report`, but a date is not included.
@@ -246,9 +246,9 @@ class Reader(Reporting):
         """
         from openai_meter.ledger import corrections  # noqa: PLC0415
 
-        at = moment("before", before, zone_of(timezone), datetime.now(UTC))
+        at = parse_moment("before", before, zone_of(timezone), datetime.now(UTC))
         if at is None:
-            raise ConfigurationError('before=None is no moment; use a date, or "90d"')
+            raise ConfigurationError('before=None is not a time; use a date, or "90d"')
         self._settle()
         return corrections.prune(self._writing, micros(at) // DAY_US)
 
@@ -268,10 +268,10 @@ class Reader(Reporting):
         from openai_meter.ledger import corrections  # noqa: PLC0415
 
         self._settle()
-        return corrections.put(self._writing, calls)
+        return corrections.import_rows(self._writing, calls)
 
     def forecast(self, period: str = "month", *, timezone: Zone = None, **filters: Any) -> Forecast:
-        """What the day, week or month will have cost at its end, with a range; ``forecasts.py`` tells the method.
+        """What the day, week or month will have cost at its end, with a range; ``forecasts.py`` describes the method.
 
         Args:
             period: ``day``, ``week`` or ``month``: the one that it is now.
@@ -283,7 +283,7 @@ class Reader(Reporting):
             LedgerError: the database cannot be read.
         """
         if period not in {"day", "week", "month"}:
-            raise ConfigurationError(f"period={period!r} cannot be foreseen; use day, week or month")
+            raise ConfigurationError(f"period={period!r} cannot be forecast; use day, week or month")
         return self._forecast(period, zone_of(timezone), make_filters(filters), datetime.now(UTC))
 
     def _forecast(self, period: str, zone: tzinfo, filters: Filters, now: datetime) -> Forecast:
@@ -294,14 +294,14 @@ class Reader(Reporting):
         start = min(first, today - timedelta(days=HISTORY))
         span = span_of(start, now, zone)
         with self._reading() as connection:
-            sums = queries.ask(connection, queries.Question(("day",), span, zone, filters))
+            sums = queries.run_query(connection, queries.Query(("day",), span, zone, filters))
         days = {date.fromisoformat(day): one for (day,), one in sums.items()}
         spent = summed(one for day, one in days.items() if day >= first)
         begin, midnight, tomorrow, over = (
-            moment("day", day, zone, now) or now for day in (first, today, today + timedelta(days=1), end)
+            parse_moment("day", day, zone, now) or now for day in (first, today, today + timedelta(days=1), end)
         )
         left = (tomorrow - now) / (tomorrow - midnight)
-        ahead = outlook({day: float(usd(one.cost)) for day, one in days.items()}, today, left, end)
+        ahead = project({day: float(usd(one.cost)) for day, one in days.items()}, today, left, end)
         known = spent.totals().cost
         already = known or usd(0)
         return Forecast(
@@ -334,9 +334,9 @@ class Reader(Reporting):
 
         Args:
             a: the first.
-            b: the second, of which is told what it costs more.
-            since: for parts that say none: as for :meth:`report`.
-            until: for parts that say none: as for :meth:`report`.
+            b: the second; the difference is what it costs more than the first.
+            since: for parts without a time: as for :meth:`report`.
+            until: for parts without a time: as for :meth:`report`.
             timezone: as for :meth:`report`.
 
         Raises:
@@ -346,17 +346,17 @@ class Reader(Reporting):
         from openai_meter.ledger import queries  # noqa: PLC0415
 
         zone, now = zone_of(timezone), datetime.now(UTC)
-        asked = [_slice(one, (since, until), zone, now) for one in (a, b)]
+        parts = [_slice(part, (since, until), zone, now) for part in (a, b)]
         with self._reading() as connection:
             models = [
-                {model: one for (model,), one in queries.ask(connection, question).items()}
-                for question in (queries.Question(("model",), span, zone, filters) for _, span, filters in asked)
+                {model: total for (model,), total in queries.run_query(connection, query).items()}
+                for query in (queries.Query(("model",), span, zone, filters) for _, span, filters in parts)
             ]
-        return compare(asked[0][0], models[0], asked[1][0], models[1])
+        return compare(parts[0][0], models[0], parts[1][0], models[1])
 
 
 class _Attributes(Mapping[str, Any]):
-    """A call as filters look at it."""
+    """The values of a call by the names of dimensions, as filters need them."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -393,7 +393,9 @@ def _slice(part: Slice, common: tuple[Moment, Moment], zone: tzinfo, now: dateti
         since, until = part
         return f"{since}..{until}", span_of(since, until, zone, now), Filters()
     if not isinstance(part, str) or not part:
-        raise ConfigurationError(f'{part!r} is no part of history; use such as "2026-10", "7d" or "tag:prompt=v2"')
+        raise ConfigurationError(
+            f'{part!r} is not a part of history; use for example "2026-10", "7d" or "tag:prompt=v2"'
+        )
     key, equals, value = part.partition("=")
     if equals:
         tagged = key.startswith("tag:")

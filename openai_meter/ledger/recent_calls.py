@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, or_, select
 
-from openai_meter.core.call import Call
+from openai_meter.core.call import Call, wanted_status
 from openai_meter.ledger import rows, schema
 from openai_meter.ledger.database import reachable
 from openai_meter.ledger.filters import Filters
@@ -19,7 +19,7 @@ __all__ = ["find", "latest"]
 
 _OF_CALLS = schema.calls.c
 _PAGES = 20
-"""How many pages are looked through for calls that match, before whoever asks has to go on himself."""
+"""How many pages are read for calls that match, before the caller gets what was found and a place to go on from."""
 _LEAST = 200
 
 
@@ -37,7 +37,8 @@ def latest(
         limit: how many at most.
         before: where the page before this one ended; ``None`` for the first page.
         filters: which calls count.
-        statuses: which statuses they may have; any, if there are none.
+        statuses: which statuses they may have; any, if there are none. ``"cut"``, the old name of ``"aborted"``, is
+            accepted with a ``DeprecationWarning``.
 
     Returns:
         The calls, and where to go on; ``None`` if these are the last.
@@ -45,7 +46,8 @@ def latest(
     Raises:
         LedgerError: the database cannot be read.
     """
-    wanted = [_OF_CALLS.status.in_([*statuses])] if statuses else []
+    named = [wanted_status(status) for status in statuses]
+    wanted = [_OF_CALLS.status.in_(named)] if named else []
     wanted += filters.of_calls(_OF_CALLS)
     size = max(limit, _LEAST) if filters.names else limit
     found: list[Call] = []

@@ -17,34 +17,34 @@ from openai_meter.ledger.periods import HOUR_US, Span
 from openai_meter.ledger.reader import Reader
 from openai_meter.ledger.rows import micros
 
-__all__ = ["Glance", "Stretch", "begun_before", "look"]
+__all__ = ["Window", "WindowSums", "count_before", "read_window"]
 
 _OF_CALLS = schema.calls.c
 
 
-class Stretch(NamedTuple):
-    """A stretch of time, in equal slices."""
+class Window(NamedTuple):
+    """A period of time, cut into equal slices."""
 
     since: datetime
     until: datetime
     slices: int
     late: timedelta
-    """How far the clock of another machine may be ahead: what ends after the stretch counts in its last slice."""
+    """How far the clock of another machine may be ahead: what ends after the window counts in its last slice."""
 
 
-class Glance(NamedTuple):
-    """What a ledger holds at one moment."""
+class WindowSums(NamedTuple):
+    """The sums of one window, and since some moments, of one state of the ledger."""
 
     slices: dict[str, dict[int, Sum]]
-    """By the name of a row: the calls that ended in each slice of the stretch, by its number from the oldest."""
+    """By the name of a row: the calls that ended in each slice of the window, by its number from the oldest."""
     sums: tuple[Sum, ...]
     """Of the calls that began since some moments, until now."""
 
 
-def look(reader: Reader, by: str, stretch: Stretch, moments: Sequence[datetime], zone: tzinfo) -> Glance:
-    """The slices of a stretch by a dimension, and the sums since some moments, all of one state of the ledger.
+def read_window(reader: Reader, by: str, window: Window, moments: Sequence[datetime], zone: tzinfo) -> WindowSums:
+    """The slices of a window by a dimension, and the sums since some moments, all of one state of the ledger.
 
-    Calls that took more than an hour are not found in the stretch: the index is that of when they began.
+    Calls that took more than an hour are not in the window: rows are found by the index on the time when they began.
 
     Raises:
         ConfigurationError: there is no such dimension.
@@ -52,49 +52,49 @@ def look(reader: Reader, by: str, stretch: Stretch, moments: Sequence[datetime],
     """
     (label,) = dimensions.checked((by,))
     with reader._reading() as connection:  # noqa: SLF001 - the reading half of the same package
-        slices = _slices(connection, by, label, stretch)
+        slices = _slices(connection, by, label, window)
         found = tuple(_since(connection, at, zone) for at in moments)
-    return Glance(slices, found)
+    return WindowSums(slices, found)
 
 
 def _since(connection: Connection, at: datetime, zone: tzinfo) -> Sum:
-    return queries.ask(connection, queries.Question((), Span(at, None), zone)).get((), NOTHING)
+    return queries.run_query(connection, queries.Query((), Span(at, None), zone)).get((), NOTHING)
 
 
-def _slices(connection: Connection, by: str, label: dimensions.Label, stretch: Stretch) -> dict[str, dict[int, Sum]]:
-    start, end = micros(stretch.since), micros(stretch.until)
+def _slices(connection: Connection, by: str, label: dimensions.Label, window: Window) -> dict[str, dict[int, Sum]]:
+    start, end = micros(window.since), micros(window.until)
     name = "tag" if by.startswith("tag:") else by
     column = _OF_CALLS["tags" if name == "tag" else name]
     ended = _OF_CALLS.started_at + cast(func.round(_OF_CALLS.duration * 1_000_000), BigInteger)
-    width = max((end - start) // stretch.slices, 1)
+    width = max((end - start) // window.slices, 1)
     place = ((ended - literal(start, BigInteger)) // literal(width, BigInteger)).label("place")
     statement = (
         select(place, column, *SUMS_OF_CALLS)
         .where(
             _OF_CALLS.started_at >= start - HOUR_US,
             ended >= start,
-            ended < end + stretch.late // timedelta(microseconds=1),
+            ended < end + window.late // timedelta(microseconds=1),
         )
         .group_by(place, column)
     )
     found: dict[str, dict[int, Sum]] = {}
     for number, value, *row in connection.execute(statement):
         slices = found.setdefault(label(_key(name, value)), {})
-        at = min(int(number), stretch.slices - 1)
-        one = read_sum(row)
-        slices[at] = summed((slices[at], one)) if at in slices else one
+        at = min(int(number), window.slices - 1)
+        total = read_sum(row)
+        slices[at] = summed((slices[at], total)) if at in slices else total
     return found
 
 
 def _key(name: str, value: Any) -> dimensions.Key:
-    """A combination of which only one value is known."""
+    """The key of a row of which only one dimension is known."""
     if name == "tag":
         value = tuple(sorted(json.loads(value).items())) if value else None
-    return tuple(value if one == name else None for one in dimensions.DIMENSIONS)
+    return tuple(value if dimension == name else None for dimension in dimensions.DIMENSIONS)
 
 
-def begun_before(reader: Reader, moment: datetime) -> int:
-    """How many calls began before a moment of which the details are kept.
+def count_before(reader: Reader, moment: datetime) -> int:
+    """The number of calls that began before a moment and whose details are kept.
 
     Raises:
         LedgerError: the ledger cannot be read.

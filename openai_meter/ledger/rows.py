@@ -1,4 +1,4 @@
-"""A call as a row of ``calls``, and back: nothing that a later pricing needs is lost on the way, and no text is added.
+"""A call as a row of ``calls``, and back: all that a later pricing needs is kept.
 
 The same rows, as JSON without what is NULL, are the lines of a spool.
 """
@@ -15,13 +15,13 @@ from math import isfinite
 from operator import attrgetter
 from typing import Any
 
-from openai_meter.core.call import Call, make_call
+from openai_meter.core.call import Call, current_status, make_call
 from openai_meter.core.money import Amount
 from openai_meter.core.usage import COUNTS, Usage
 from openai_meter.ledger import schema
 from openai_meter.ledger.schema import REST
 
-__all__ = ["COLUMNS", "Row", "from_row", "micros", "moment", "read_line", "to_row", "written_line"]
+__all__ = ["COLUMNS", "Row", "decode_line", "encode_line", "from_micros", "from_row", "micros", "to_row"]
 
 Row = tuple[Any, ...]
 """The values of a row of ``calls``, in the order of :data:`COLUMNS`."""
@@ -31,7 +31,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LARGEST = 2**63 - 1
 _LONGEST_ID = 200
-"""Of an id, in characters: PostgreSQL has a bound for what an index holds."""
+"""Of an id, in characters: PostgreSQL limits the length of an index entry."""
 _counts = attrgetter(*(name for name in COUNTS if name != "seconds"))
 _FACT = 100
 """Characters of the longest text among the facts that prices depend on."""
@@ -42,7 +42,7 @@ def micros(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND
 
 
-def moment(micro: int) -> datetime:
+def from_micros(micro: int) -> datetime:
     """The time in UTC that is so many microseconds after 1970."""
     return _EPOCH + timedelta(microseconds=micro)
 
@@ -51,16 +51,16 @@ def to_row(call: Call) -> Row:
     """The row of a call.
 
     Raises:
-        ValueError: it cannot be stored: a number beyond 64 bits, an id without end, no number at all.
+        ValueError: it cannot be stored: a number beyond 64 bits, an id that is too long, a number that is not finite.
     """
     usage, facts = call.usage, call.price_facts
-    pico, rest, exact = _split(call.cost_pico)
+    pico, rest, exact = _split_money(call.cost_pico)
     texts: tuple[str | None, ...] = (
         call.id, call.endpoint, call.provider, call.host, call.model, call.requested_model, call.response_id,
         call.service_tier, call.error_type, call.cost_reason, call.price_source, call.agent, call.operation, call.user,
         call.session, call.block,
     )  # fmt: skip
-    together = "".join(filter(None, texts))  # one look at all of them is quicker than one at each
+    together = "".join(filter(None, texts))  # one check of all of them is quicker than one of each
     if not together.isascii() or "\0" in together:
         texts = tuple(map(_text, texts))
     (
@@ -73,7 +73,7 @@ def to_row(call: Call) -> Row:
     if max(tokens_in or 0, tokens_out or 0, total or 0, pico or 0, *counts) > _LARGEST:
         raise ValueError("a number is larger than a column can hold")
     if not isfinite(duration + seconds + (first or 0)):
-        raise ValueError("a number is none")
+        raise ValueError("a number is not finite")
     if len(call.id) > _LONGEST_ID:
         raise ValueError(f"an id of {len(call.id)} characters is too long")
     return (
@@ -81,13 +81,13 @@ def to_row(call: Call) -> Row:
         model, requested_model, response_id, service_tier, call.stream, call.status, error_type, call.usage_source,
         json.dumps([*map(_text, call.usage_unknown)]) if call.usage_unknown else None,
         tokens_in, tokens_out, total, *counts, seconds, usage.inconsistent, pico, rest, exact, call.cost_status,
-        cost_reason, call.cost_estimated, price_source, json.dumps(_written_facts(facts)) if facts else None, agent,
-        operation, user, session, block, _written_tags(tuple(sorted(call.tags.items()))) if call.tags else None,
+        cost_reason, call.cost_estimated, price_source, json.dumps(_encode_facts(facts)) if facts else None, agent,
+        operation, user, session, block, _encode_tags(tuple(sorted(call.tags.items()))) if call.tags else None,
     )  # fmt: skip
 
 
 @lru_cache(1024)
-def _written_tags(tags: tuple[tuple[str, str], ...]) -> str:
+def _encode_tags(tags: tuple[tuple[str, str], ...]) -> str:
     """Tags as JSON; programs use the same ones again and again."""
     return json.dumps({_text(name): _text(value) for name, value in tags}, ensure_ascii=False)
 
@@ -95,22 +95,22 @@ def _written_tags(tags: tuple[tuple[str, str], ...]) -> str:
 def from_row(row: Mapping[str, Any]) -> Call:
     """The call of a row, or of a line of a spool, where what is NULL or 0 may be missing.
 
-    It is what was put in, but for the evidence and the price book, which are kept in memory only.
+    It equals the call that was stored, except for the evidence and the price book, which are kept in memory only.
 
     Raises:
-        ValueError: it is no row of a call.
+        ValueError: it is not the row of a call.
     """
     get = row.get
     try:
         return make_call(
             id=row["id"],
-            started_at=moment(row["started_at"]),
+            started_at=from_micros(row["started_at"]),
             duration=get("duration") or 0.0,
             endpoint=row["endpoint"],
             provider=row["provider"],
             model=get("model"),
             requested_model=get("requested_model"),
-            status=row["status"],
+            status=current_status(row["status"]),
             usage=Usage(
                 get("input_tokens"),
                 get("output_tokens"),
@@ -125,7 +125,7 @@ def from_row(row: Mapping[str, Any]) -> Call:
             stream=bool(get("stream")),
             time_to_first_token=get("time_to_first_token"),
             error_type=get("error_type"),
-            cost_pico=_together(get("cost_pico"), get("cost_rest"), get("cost_exact")),
+            cost_pico=_join_money(get("cost_pico"), get("cost_rest"), get("cost_exact")),
             cost_status=row["cost_status"],
             cost_reason=get("cost_reason"),
             cost_estimated=bool(get("cost_estimated")),
@@ -137,28 +137,28 @@ def from_row(row: Mapping[str, Any]) -> Call:
             tags=json.loads(tags) if (tags := get("tags")) else {},
             block=get("block"),
             host=get("host"),
-            price_facts=_read_facts(json.loads(facts)) if (facts := get("price_facts")) else {},
+            price_facts=_decode_facts(json.loads(facts)) if (facts := get("price_facts")) else {},
         )
     except (KeyError, TypeError, ArithmeticError) as error:
-        raise ValueError(f"this is no row of a call: {error!r}") from error
+        raise ValueError(f"this is not the row of a call: {error!r}") from error
 
 
-def written_line(row: Row) -> bytes:
+def encode_line(row: Row) -> bytes:
     """A row as a line of a spool, with the line break at its end."""
-    said = {name: value for name, value in zip(COLUMNS, row, strict=True) if value is not None and value is not False}
-    return json.dumps(said, separators=(",", ":")).encode("ascii") + b"\n"
+    fields = {name: value for name, value in zip(COLUMNS, row, strict=True) if value is not None and value is not False}
+    return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def read_line(line: bytes) -> Row:
+def decode_line(line: bytes) -> Row:
     """The row of a line of a spool.
 
     Raises:
         ValueError: the line is damaged.
     """
-    said = json.loads(line)
-    if not isinstance(said, dict):
+    fields = json.loads(line)
+    if not isinstance(fields, dict):
         raise ValueError("a line of a spool is a JSON object")  # noqa: TRY004 - a line is data, not a caller's mistake
-    return to_row(from_row(said))
+    return to_row(from_row(fields))
 
 
 def _text(value: str | None) -> str | None:
@@ -171,7 +171,7 @@ def _text(value: str | None) -> str | None:
 # --- money ------------------------------------------------------------------------------------------------------------
 
 
-def _split(amount: Amount | None) -> tuple[int | None, int | None, str | None]:
+def _split_money(amount: Amount | None) -> tuple[int | None, int | None, str | None]:
     """Whole pico-dollars, the rest of one in parts of ``REST``, and the exact fraction where those two are rounded."""
     if amount is None or isinstance(amount, int):
         return amount, None if amount is None else 0, None
@@ -180,19 +180,19 @@ def _split(amount: Amount | None) -> tuple[int | None, int | None, str | None]:
     return whole, rest, None if parts.denominator == 1 else f"{amount.numerator}/{amount.denominator}"
 
 
-def _together(pico: int | None, rest: int | None, exact: str | None) -> Amount | None:
+def _join_money(pico: int | None, rest: int | None, exact: str | None) -> Amount | None:
     return Fraction(exact) if exact is not None else schema.money(pico, rest)
 
 
-# --- the facts that a price depends on (facts.py) ---------------------------------------------------------------------
+# --- the facts that a price depends on (usage.billing_details) --------------------------------------------------------
 
 
-def _written_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _encode_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts as JSON values: short words, numbers, and usage under the name of its kind."""
-    return {key: said for key, value in facts.items() if (said := _written_fact(value)) is not None}
+    return {key: fields for key, value in facts.items() if (fields := _encode_fact(value)) is not None}
 
 
-def _written_fact(value: object) -> Any:
+def _encode_fact(value: object) -> Any:
     if isinstance(value, str):
         return value if len(value) <= _FACT else None
     if isinstance(value, Usage):
@@ -204,11 +204,11 @@ def _written_fact(value: object) -> Any:
     return value if isinstance(value, bool | int) else None
 
 
-def _read_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _read_fact(value) for key, value in facts.items()}
+def _decode_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _decode_fact(value) for key, value in facts.items()}
 
 
-def _read_fact(value: Any) -> object:
+def _decode_fact(value: Any) -> object:
     if not isinstance(value, dict):
         return value
     if "usage" in value:

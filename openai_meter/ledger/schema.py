@@ -4,12 +4,12 @@ A column is named as the field of ``Call`` or ``Usage`` that it holds; both data
 
 - Times are integers: microseconds since 1970 in UTC. ``day`` is the date in UTC, ``2026-01-31``.
 - Money is integers: ``cost_pico`` is the whole pico-dollars (1e-12 USD) of a cost, ``cost_rest`` what is below one, in
-  parts of :data:`REST`. Sums of both, put together by :func:`money`, are exact sums. A sum within SQLite holds 9.2
+  parts of :data:`REST`. Sums of both, joined by :func:`money`, are exact sums. A sum within SQLite holds 9.2
   million dollars at most, as its integers have 64 bits: see :func:`halves`.
 - What is unknown is NULL, in ``calls``; in ``daily`` it is counted beside the sums.
 
-No column holds a prompt, an answer or a key. To change a table, change it here *and* append a function to
-``migrations.py``; a test compares the two.
+No column holds a prompt, an answer or a key. A schema change is one function appended to ``migrations.py``, and the
+same change here; a test compares the two.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ migrations = Table(
     Column("applied_at", BigInteger, nullable=False),
 )
 MIGRATIONS = migrations.name
-"""The table that says which migrations have been applied: the schema's version is the largest of them."""
+"""The table of the migrations that have been applied: the schema's version is the largest of them."""
 
 
 def money(pico: int | None, rest: int | None = 0) -> Amount | None:

@@ -1,4 +1,4 @@
-"""What became of the calls that a process gave to a ledger."""
+"""Counts of the calls that a process added to a ledger."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["Counts", "Stats"]
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What became of the calls of this process. All but the last two are counts since its start."""
+    """Counts of the calls of this process. All but the last two are counts since its start."""
 
     written: int = 0
-    """Calls that were stored, those of the spool included. What was in the database already is not counted."""
+    """Calls that were stored, those of the spool included. Calls that were in the database already are not counted."""
     spooled: int = 0
     """Calls that were put into the spool while the database was away."""
     replayed: int = 0
@@ -31,7 +31,7 @@ class Stats:
 
 
 class Counts:
-    """The counts in the making. Thread-safe, and safe in finalizers."""
+    """Mutable counts. Thread-safe, and safe in finalizers."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # held for no longer than an addition takes; a finalizer may hold it once more
@@ -43,6 +43,6 @@ class Counts:
             self._counts[name] += n
 
     def stats(self, *, waiting: int, away: bool) -> Stats:
-        """The counts as they are read."""
+        """The counts as an immutable value."""
         with self._lock:
             return Stats(**self._counts, waiting=waiting, away=away)

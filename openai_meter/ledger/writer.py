@@ -26,10 +26,10 @@ from openai_meter.core import faults
 from openai_meter.core.background import worker
 from openai_meter.core.call import Call
 from openai_meter.errors import LedgerError
-from openai_meter.ledger.database import open_engine, reachable, said_by, writing
+from openai_meter.ledger.database import driver_message, open_engine, reachable, writing
 from openai_meter.ledger.inserting import store
 from openai_meter.ledger.migrations import migrate
-from openai_meter.ledger.rows import Row, read_line, to_row, written_line
+from openai_meter.ledger.rows import Row, decode_line, encode_line, to_row
 from openai_meter.ledger.spool import Segment, Spool
 from openai_meter.ledger.stats import Counts, Stats
 
@@ -123,7 +123,7 @@ class Writer:
         if (row := self._row(call)) is None:
             return
         with self._keeping:
-            kept = self.spool.append([written_line(row)], sync=True)
+            kept = self.spool.append([encode_line(row)], sync=True)
             self._queue.put(_Safe(call) if kept else call)
 
     def start(self) -> None:
@@ -315,7 +315,7 @@ class Writer:
                 done = store(connection, rows)
         except (DataError, IntegrityError) as error:
             if len(rows) == 1:
-                self._refuse(said_by(error))
+                self._refuse(driver_message(error))
                 return 0
             return sum(self._store_now({one: row}) for one, row in rows.items())
         self._counts.add("written", done)
@@ -341,7 +341,7 @@ class Writer:
         seen = damaged = 0
         for line in segment.lines():
             try:
-                row = read_line(line)
+                row = decode_line(line)
             except ValueError:
                 damaged += 1
                 continue
@@ -363,14 +363,14 @@ class Writer:
         self._delay = min(self._delay * 2, _LATEST)
         if not self._away:
             self._away = True
-            why = said_by(error) if isinstance(error, DBAPIError) else str(error)
+            why = driver_message(error) if isinstance(error, DBAPIError) else str(error)
             logger.warning("the ledger is away (%s); calls wait for it in %s", why, self.spool.folder)
         self.engine.dispose()  # what has failed is not used again
 
     def _keep(self, rows: Mapping[str, Row]) -> bool:
         """Puts rows into the spool."""
         with self._keeping:
-            kept = self.spool.append([*map(written_line, rows.values())], sync=self.durable)
+            kept = self.spool.append([*map(encode_line, rows.values())], sync=self.durable)
         if kept:
             self._spooling = True
             self._counts.add("spooled", len(rows))

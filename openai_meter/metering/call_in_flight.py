@@ -20,7 +20,7 @@ from openai_meter.core.background import worker
 from openai_meter.core.call import ESTIMATED, Status, UsageSource, new_call, random_half
 from openai_meter.core.usage import Usage, fields_of
 from openai_meter.metering.attribution import Attribution, Surroundings, current, surroundings
-from openai_meter.metering.meter import Meter, Readable, finish, start_over_in_child
+from openai_meter.metering.meter import Meter, Readable, finish
 from openai_meter.metering.open_calls import OPEN, WORK
 from openai_meter.metering.sinks import Watched
 from openai_meter.usage.billing_details import provider_cost, request_facts
@@ -240,7 +240,7 @@ class CallInFlight:
         # Without an answer nothing says that the call is billed; unless the program left before it came.
         said = () if answer is None else output_of_answer(self.row.name, answer)
         there = said or transcript.anything or (answer is not None and answer.get("data"))
-        if not (there or (end.status == "cut" and usage is None)):
+        if not (there or (end.status == "aborted" and usage is None)):
             return False
         if not worker.submit(partial(self._estimate, end, usage, body, said)):
             return False
@@ -345,10 +345,10 @@ def _held(body: Mapping[str, Any]) -> Mapping[str, Any]:
 def _status(response: ResponseState, error: BaseException | None, *, whole: bool) -> Status:
     if error is not None:
         # What is no Exception is the program leaving: a cancelled task, Ctrl-C, a closed coroutine.
-        return "error" if isinstance(error, Exception) else "cut"
+        return "error" if isinstance(error, Exception) else "aborted"
     if response.state is not None and response.state != "open":
         return response.state
-    return "ok" if whole else "cut"
+    return "ok" if whole else "aborted"
 
 
 def _keep_growth(meter: Meter, key: tuple[str, str], response: ResponseState, *, known: bool) -> bool:
@@ -383,7 +383,6 @@ def _forget_in_child() -> None:
         pending.drop()
     OPEN.clear()
     WORK.clear()
-    start_over_in_child()
 
 
 if hasattr(os, "register_at_fork"):

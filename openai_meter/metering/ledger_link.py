@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from openai_meter.alerts.dispatch import flush_webhooks
+from openai_meter.core.deprecation import renamed
 from openai_meter.errors import ConfigurationError, LedgerUnavailableError
 from openai_meter.metering.sinks import Feed
 
@@ -87,14 +88,17 @@ class Kept:
             self._own_feed().change(self._ledger, ledger)
             self._ledger = ledger
 
-    def feed(self, sink: Sink) -> None:
+    def add_sink(self, sink: Sink) -> None:
         """Gives a sink the calls from now on: those of the meter itself, each once it has its price. Thread-safe."""
         self._own_feed().change(None, sink)
 
-    def leave(self, sink: Sink) -> None:
+    def remove_sink(self, sink: Sink) -> None:
         """Gives a sink no more calls, after those so far. Thread-safe."""
         if self._feed is not None:
             self._feed.change(sink, None)
+
+    feed = renamed("Meter", "feed", "add_sink")
+    leave = renamed("Meter", "leave", "remove_sink")
 
     def _own_feed(self) -> Feed:
         feed: Feed = vars(self).setdefault(

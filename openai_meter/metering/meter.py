@@ -6,6 +6,7 @@ began takes it.
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from openai_meter.core import faults
 from openai_meter.core.background import worker
 from openai_meter.core.bounded import Bounded
 from openai_meter.core.call import Call
+from openai_meter.core.deprecation import renamed
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
 from openai_meter.metering.attribution import Attribution, Scoped, Surroundings
@@ -31,7 +33,7 @@ from openai_meter.pricing.loading import PriceLoader
 from openai_meter.reports.mixin import Reporting
 
 if TYPE_CHECKING:
-    from openai_meter.alerts import Alert, Burn
+    from openai_meter.alerts import Alert, ThresholdUsage
     from openai_meter.alerts.webhook import WebhookStats
     from openai_meter.core.dimensions import Past
     from openai_meter.core.money import Number
@@ -92,7 +94,7 @@ class Readable(Reporting):
         Returns:
             Totals by value, in the order in which the values were first seen; by tuples of values if several
             dimensions are named. What was not said is ``"(unattributed)"``. Values beyond the first thousand of a
-            dimension share a row, such as ``"(other sessions)"``: see :attr:`folded`.
+            dimension share a row, such as ``"(other sessions)"``: see :attr:`overflow_calls`.
 
         Raises:
             ConfigurationError: there is no such dimension.
@@ -139,12 +141,15 @@ class Readable(Reporting):
         return self._store.ever(past)
 
     @property
-    def folded(self) -> int:
+    def overflow_calls(self) -> int:
         """How many calls share a row of others in some dimension, because it has too many values to remember.
 
         They are in all totals; only which of the other users, sessions or tags were theirs is not known.
         """
-        return self._store.folded()
+        return self._store.overflow_calls()
+
+    folded = renamed("Meter", "folded", "overflow_calls")
+    burn = renamed("Meter", "burn", "threshold_usage")
 
     @property
     def cost(self) -> Decimal | None:
@@ -158,10 +163,10 @@ class Readable(Reporting):
         return () if (watch := self._store.watched()) is None else watch.current()
 
     @property
-    def burn(self) -> tuple[Burn, ...]:
+    def threshold_usage(self) -> tuple[ThresholdUsage, ...]:
         """How far each threshold is used up now, whether it is exceeded or not."""
         self.meter.settle()
-        return () if (watch := self._store.watched()) is None else watch.burn()
+        return () if (watch := self._store.watched()) is None else watch.usage()
 
     @property
     def webhooks(self) -> tuple[WebhookStats, ...]:
@@ -335,9 +340,11 @@ class Meter(Services, Kept, Readable):
         self._price_loader.settle(patient=not any(one._store.held_here() for one in list(_everyone)))  # noqa: SLF001
 
     @property
-    def faults(self) -> int:
+    def internal_errors(self) -> int:
         """How often the meter itself failed in this process; each may have cost a record, none has cost a call."""
         return faults.count()
+
+    faults = renamed("Meter", "faults", "internal_errors")
 
     def first_sight(self, key: tuple[str, str], usage: Usage | None) -> bool:
         """Whether finished work on the server (endpoint and id) is seen for the first time; remembers it. Atomic."""
@@ -412,3 +419,7 @@ def start_over_in_child() -> None:
     for readings in list(_everyone):
         readings.start_over_in_child()
     faults.forget()
+
+
+if hasattr(os, "register_at_fork"):  # here, and not with the calls in flight: a meter may be used without patching
+    os.register_at_fork(after_in_child=start_over_in_child)

@@ -1,7 +1,7 @@
 """Where calls go once they are counted: to a ledger, to OpenTelemetry, to whatever takes them in the same way.
 
 A sink is anything with the methods of :class:`Sink`. A meter feeds its sinks in the order in which they came, each
-call once it has its price: ``meter.feed(sink)``, and ``meter.leave(sink)``.
+call once it has its price: ``meter.add_sink(sink)``, and ``meter.remove_sink(sink)``.
 """
 
 from __future__ import annotations

@@ -196,9 +196,9 @@ class Store:
             ever = past.with_past(now)
         return _read(ever), _read(now)
 
-    def folded(self) -> int:
+    def overflow_calls(self) -> int:
         """How many calls are in a row of others, because their dimension has too many values."""
-        return groups.folded(self._sums())
+        return groups.overflow_calls(self._sums())
 
     def _sums(self) -> Mapping[groups.Key, Sum]:
         with self._lock:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
+from openai_meter.core.deprecation import renamed
 from openai_meter.core.money import Amount, exact, pico
 from openai_meter.core.totals import Totals, Unpriced
 from openai_meter.errors import ConfigurationError
@@ -65,9 +66,9 @@ class ReportData:
     """The name of the block; ``None`` for a meter."""
     pending: int = 0
     """Calls that have begun and not ended."""
-    faults: int = 0
+    internal_errors: int = 0
     """Faults inside the meter."""
-    folded: int = 0
+    overflow_calls: int = 0
     """Calls that share a row with others, in some dimension, as there were too many names."""
     unpriced: tuple[Unpriced, ...] = ()
     """What has no full price, per model and reason."""
@@ -75,6 +76,9 @@ class ReportData:
     """Sentences to be shown above all else."""
     recommendations: tuple[str, ...] = ()
     """Sentences to be shown at the end."""
+
+    faults = renamed("Report", "faults", "internal_errors")
+    folded = renamed("Report", "folded", "overflow_calls")
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values, which :meth:`from_dict` reads: money as decimal strings, times in ISO 8601.
@@ -90,8 +94,8 @@ class ReportData:
             "rows": [dict(zip(self.dimensions, row.key, strict=True)) | _plain(row.totals) for row in self.rows],
             "unpriced": [one._asdict() for one in self.unpriced],
             "pending": self.pending,
-            "faults": self.faults,
-            "folded": self.folded,
+            "internal_errors": self.internal_errors,
+            "overflow_calls": self.overflow_calls,
             "alerts": list(self.alerts),
             "recommendations": list(self.recommendations),
         }
@@ -113,8 +117,8 @@ class ReportData:
                 until=datetime.fromisoformat(data["until"]),
                 name=data["name"],
                 pending=int(data["pending"]),
-                faults=int(data["faults"]),
-                folded=int(data["folded"]),
+                internal_errors=_count(data, "internal_errors", "faults"),
+                overflow_calls=_count(data, "overflow_calls", "folded"),
                 unpriced=tuple(Unpriced(*(one[name] for name in Unpriced._fields)) for one in data["unpriced"]),
                 alerts=tuple(data["alerts"]),
                 recommendations=tuple(data["recommendations"]),
@@ -123,6 +127,11 @@ class ReportData:
             raise ConfigurationError(
                 f"this is no report that openai_meter has written ({error!r}); pass what to_dict() gave"
             ) from error
+
+
+def _count(data: Mapping[str, Any], name: str, old: str) -> int:
+    """A number of calls, which reports of version 0.1 have under its old name."""
+    return int(data[old] if name not in data and old in data else data[name])
 
 
 def dimensions(by: str | Iterable[str]) -> tuple[str, ...]:

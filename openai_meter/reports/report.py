@@ -20,7 +20,7 @@ class ReportSource(Protocol):
     started_at: datetime
     pending: tuple[Any, ...]
     meter: Any
-    folded: int
+    overflow_calls: int
     alerts: tuple[Any, ...]
 
     def snapshot(self, *dimensions: str) -> tuple[Totals, Mapping[tuple[str, ...], Totals]]:
@@ -114,8 +114,8 @@ def make(readings: ReportSource, by: str | Iterable[str] = "model", lang: str | 
         until=datetime.now(UTC),
         name=getattr(readings, "name", None),
         pending=len(readings.pending),
-        faults=readings.meter.faults,
-        folded=readings.folded,
+        internal_errors=readings.meter.internal_errors,
+        overflow_calls=readings.overflow_calls,
         unpriced=readings.unpriced(),
         alerts=tuple(alert.message(lang) for alert in readings.alerts),
     )

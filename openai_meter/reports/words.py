@@ -126,12 +126,12 @@ def notes(report: ReportData, m: Messages, money: Callable[[Decimal], str], *, e
     said += [_unpriced(one, m) for one in report.unpriced[:_SHOWN]]
     if len(report.unpriced) > _SHOWN:
         said.append(m("note.unpriced_more", n=len(report.unpriced) - _SHOWN))
-    if report.folded:
-        said.append(m("note.folded", n=report.folded))
+    if report.overflow_calls:
+        said.append(m("note.overflow_calls", n=report.overflow_calls))
     if report.pending:
         said.append(m("note.pending", n=report.pending))
-    if report.faults:
-        said.append(m("note.faults", n=report.faults))
+    if report.internal_errors:
+        said.append(m("note.internal_errors", n=report.internal_errors))
     return said
 
 

@@ -216,9 +216,9 @@ def _dimensions(by: str) -> tuple[str, ...]:
 def _moment(name: str, text: str | None, zone: tzinfo) -> datetime | None:
     if text is None:
         return None
-    from openai_meter.ledger.periods import moment  # noqa: PLC0415 - an extra
+    from openai_meter.ledger.periods import parse_moment  # noqa: PLC0415 - an extra
 
-    at = moment(name, text, zone, datetime.now(UTC), end=name == "until")
+    at = parse_moment(name, text, zone, datetime.now(UTC), end=name == "until")
     return None if at is None else min(max(at, _EARLIEST), _LATEST)
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 from urllib.parse import parse_qsl
 
 from openai_meter.core import dimensions
-from openai_meter.core.call import Status
+from openai_meter.core.call import Status, current_status
 from openai_meter.core.locale import languages
 from openai_meter.errors import ConfigurationError
 from openai_meter.server.errors import RequestError
@@ -117,9 +117,10 @@ FILTERS: tuple[Param, ...] = (
     ),
     text("tag", "Only calls with this tag, written as `NAME=VALUE`.", many=True, read=_tag),
 )
-STATUS = choice(
+_STATUSES = choice(
     "status", "Only calls with this status. Several values are alternatives.", get_args(Status), None, many=True
 )
+STATUS = _STATUSES._replace(read=lambda status: _STATUSES.read(current_status(status)))
 
 
 def filters_of(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -178,7 +178,7 @@ _RESPONSE_STATES: dict[object, Status | Literal["open"]] = {
     "completed": "ok",
     "incomplete": "incomplete",
     "failed": "failed",
-    "cancelled": "cut",
+    "cancelled": "aborted",
     "queued": "open",
     "in_progress": "open",
 }
@@ -258,11 +258,11 @@ def _reader_of_job(states: Mapping[object, Status]) -> Callable[[ResponseState, 
 
 
 read_run = _reader_of_job(
-    {"completed": "ok", "failed": "failed", "expired": "failed", "incomplete": "incomplete", "cancelled": "cut"}
+    {"completed": "ok", "failed": "failed", "expired": "failed", "incomplete": "incomplete", "cancelled": "aborted"}
 )
-read_batch = _reader_of_job({"completed": "ok", "failed": "failed", "expired": "incomplete", "cancelled": "cut"})
-_read_eval = _reader_of_job({"completed": "ok", "failed": "failed", "canceled": "cut", "cancelled": "cut"})
-_read_tuning = _reader_of_job({"succeeded": "ok", "failed": "failed", "cancelled": "cut"})
+read_batch = _reader_of_job({"completed": "ok", "failed": "failed", "expired": "incomplete", "cancelled": "aborted"})
+_read_eval = _reader_of_job({"completed": "ok", "failed": "failed", "canceled": "aborted", "cancelled": "aborted"})
+_read_tuning = _reader_of_job({"succeeded": "ok", "failed": "failed", "cancelled": "aborted"})
 _read_session = _reader_of_job({"idle": "ok", "failed": "failed", "budget_reached": "incomplete"})
 
 

@@ -72,7 +72,7 @@ def test_a_callback_that_fails_reaches_no_call(api, caplog):
         chat(client)
     assert len(meter.alerts) == 1
     assert worker.drain()
-    assert meter.faults == 0
+    assert meter.internal_errors == 0
     assert "on_alert raised ValueError" in caplog.text
     assert "secret" not in caplog.text
 

@@ -80,7 +80,7 @@ def test_the_fifth_error() -> None:
     watching = ThresholdMonitor()
     failing = [call(tokens=None, status=status) for status in ("error", "failed", "error", "failed", "error")]
     assert [kinds(watching.record(one)) for one in failing] == [[], [], [], [], ["errors"]]
-    assert [kinds(watching.record(call(status=status))) for status in ("ok", "cut", "incomplete")] == [[]] * 3
+    assert [kinds(watching.record(call(status=status))) for status in ("ok", "aborted", "incomplete")] == [[]] * 3
     assert watching.current()[0].message("fr") == "⚠️ Alerte : 5 erreurs (limite : 5) ; vérifiez la clé API"
 
 
@@ -221,7 +221,7 @@ calls = st.builds(
     after=st.integers(0, 300),
     tokens=st.none() | st.integers(0, 5_000),
     cost=st.none() | st.integers(0, 3 * DOLLAR) | st.fractions(0, DOLLAR),
-    status=st.sampled_from(["ok", "error", "failed", "cut"]),
+    status=st.sampled_from(["ok", "error", "failed", "aborted"]),
     agent=st.none() | st.sampled_from("ab"),
 )
 thresholds = st.builds(

@@ -312,7 +312,7 @@ def test_cancelled_tasks_leave_one_record_each(api, meter):
 
     asyncio.run(main())
     gc.collect()
-    assert [call.status for call in meter.calls] == ["cut"] * 20
+    assert [call.status for call in meter.calls] == ["aborted"] * 20
     assert meter.pending == ()
 
 

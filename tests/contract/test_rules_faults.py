@@ -128,7 +128,7 @@ def test_a_broken_part_is_not_noticed(api, bare, meter, monkeypatch, caplog, par
     with monkeypatch.context() as patch:
         PARTS[part](patch)
         metered = contract.outcomes(api, is_async=is_async, names=CORE)
-        counted = meter.faults
+        counted = meter.internal_errors
         said = [record.getMessage() for record in caplog.records if record.name == "openai_meter"]
         lines = [line for line in said if "could not finish" in line]  # beside those of what has no price
     assert metered == bare[is_async]
@@ -159,10 +159,10 @@ def test_a_fault_in_reading_still_leaves_a_record_or_a_count(api, meter, monkeyp
         chat(client)
         list(chat(client, stream=True, stream_options={"include_usage": True}))
     totals = meter.totals
-    assert totals.calls + meter.faults >= 2
+    assert totals.calls + meter.internal_errors >= 2
     told = sum(call.usage.input_tokens or 0 for call in meter.calls if call.usage_source == "api")
     assert told in (0, api.said[-2].input_tokens, api.said[-1].input_tokens)
-    assert totals.unmeasured_calls + sum(call.estimated for call in meter.calls) + meter.faults >= 1
+    assert totals.unmeasured_calls + sum(call.estimated for call in meter.calls) + meter.internal_errors >= 1
 
 
 def test_faults_are_counted_exactly_by_many_threads(meter, monkeypatch):
@@ -183,7 +183,7 @@ def test_faults_are_counted_exactly_by_many_threads(meter, monkeypatch):
         assert contract.threads(32, work) == []
     finally:
         faults.logger.removeHandler(handler)
-    assert meter.faults == 32 * 50
+    assert meter.internal_errors == 32 * 50
     assert len(said) == 1
 
 
@@ -198,7 +198,7 @@ def test_a_broken_log_handler_does_not_break_the_call(api, meter, monkeypatch):
             assert chat(client).choices[0].message.content == contract.TEXT
     finally:
         faults.logger.removeHandler(handler)
-    assert meter.faults == 1
+    assert meter.internal_errors == 1
 
 
 def test_a_call_at_the_edge_of_the_recursion_limit_does_what_it_does_bare(api):

@@ -50,7 +50,7 @@ def test_a_child_counts_from_zero_and_the_parent_goes_on():
 with contract.Api() as api, contract.sync_client(api) as client:
     chat(client); chat(client)
     def work():
-        before = meter.totals.calls, len(meter.calls), meter.faults
+        before = meter.totals.calls, len(meter.calls), meter.internal_errors
         with contract.sync_client(api) as mine, openai_meter.track("x") as block:
             chat(mine)
             list(chat(mine, stream=True, stream_options={"include_usage": True}))

@@ -138,7 +138,7 @@ def test_abandoned_streams_leave_nothing(meter):
     assert len(call_in_flight.OPEN) == 0
     assert meter.pending == ()
     assert meter.totals.calls == 1_000
-    assert {call.status for call in meter.calls} == {"cut"}
+    assert {call.status for call in meter.calls} == {"aborted"}
 
 
 def test_open_streams_beyond_the_limit_are_still_counted(meter, monkeypatch):

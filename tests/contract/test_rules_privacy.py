@@ -193,7 +193,8 @@ def test_no_secret_is_kept_shown_or_logged(api, meter, monkeypatch, caplog, capf
     shown = [
         contract.printed(meter), meter.summary(), repr(meter), str(meter.to_dict()), repr(meter.totals),
         str(meter.totals), repr(meter.totals.to_dict()), repr(meter.by("model")), repr(meter.calls),
-        repr(meter.pending), str([one.to_dict() for one in meter.calls]), str(faults.kinds()), str(meter.faults),
+        repr(meter.pending), str([one.to_dict() for one in meter.calls]), str(faults.kinds()),
+        str(meter.internal_errors),
         *open_ones,
     ]  # fmt: skip
     assert not [text for text in shown if SECRET in text]
@@ -201,8 +202,8 @@ def test_no_secret_is_kept_shown_or_logged(api, meter, monkeypatch, caplog, capf
     assert not [one for one in caplog.records if one.name.startswith("openai_meter") and SECRET in str(vars(one))]
     assert SECRET not in "".join(capfd.readouterr())
     assert open_ones
-    assert meter.totals.calls + meter.faults >= 18
-    assert bool(meter.faults) == broken
+    assert meter.totals.calls + meter.internal_errors >= 18
+    assert bool(meter.internal_errors) == broken
 
 
 def test_a_prompt_is_held_no_longer_than_its_call(api, meter):

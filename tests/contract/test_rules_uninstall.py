@@ -508,7 +508,7 @@ def test_the_meter_opens_no_connection_of_its_own(api, monkeypatch):
     meter.to_dict(), meter.summary(), meter.pending, meter.calls
     openai_meter.uninstall()
     assert reached
-    assert meter.faults == 0
+    assert meter.internal_errors == 0
 
 
 def test_nothing_is_connected_where_nothing_is_called():

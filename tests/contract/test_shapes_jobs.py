@@ -87,14 +87,14 @@ def test_background_response_that_nobody_waited_for_is_pending(play, polls):
 
 
 def test_background_response_that_is_cancelled(play):
-    """A background response that is cancelled while it is under way is one record: cut, with unknown tokens."""
+    """A background response that is cancelled while it is under way is one record: aborted, with unknown tokens."""
 
     async def scenario(api):
         made = await begin(api)
         await api.get(api.client.responses.cancel(made.id))
         await api.get(api.client.responses.retrieve(made.id))
 
-    play(scenario).counts(finished(usage=None, status="cut"))
+    play(scenario).counts(finished(usage=None, status="aborted"))
 
 
 def test_background_response_that_is_cancelled_too_late(play):
@@ -434,7 +434,7 @@ def test_streamed_run_that_needs_a_tool(play):
 
 @old_api
 def test_run_that_is_cancelled(play):
-    """A run that is cancelled is one record: cut, when a poll sees it cancelled."""
+    """A run that is cancelled is one record: aborted, when a poll sees it cancelled."""
 
     async def scenario(api):
         runs = api.client.beta.threads.runs
@@ -443,7 +443,7 @@ def test_run_that_is_cancelled(play):
         for _ in range(2):
             await api.get(runs.retrieve(run.id, thread_id=run.thread_id))
 
-    play(scenario).counts(ran(usage=None, status="cut"))
+    play(scenario).counts(ran(usage=None, status="aborted"))
 
 
 @old_api
@@ -540,7 +540,7 @@ def test_batch_that_was_begun_elsewhere(play):
 
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [("cancelled", "cut"), ("expired", "incomplete"), ("failed", "failed")],
+    [("cancelled", "aborted"), ("expired", "incomplete"), ("failed", "failed")],
 )
 def test_batch_that_does_not_complete(play, status, expected):
     """A batch that was cancelled, expired or failed is one record with that status and the usage so far."""
@@ -630,7 +630,7 @@ def test_fine_tuning(play):
 
 
 def test_fine_tuning_that_is_cancelled(play):
-    """A fine-tuning job that is cancelled is one record: cut."""
+    """A fine-tuning job that is cancelled is one record: aborted."""
 
     async def scenario(api):
         jobs = api.client.fine_tuning.jobs
@@ -638,7 +638,7 @@ def test_fine_tuning_that_is_cancelled(play):
         await api.get(jobs.cancel(job.id))
         await api.get(jobs.retrieve(job.id))
 
-    play(scenario).counts(row("fine_tuning.jobs", CHAT_MODEL, None, status="cut"))
+    play(scenario).counts(row("fine_tuning.jobs", CHAT_MODEL, None, status="aborted"))
 
 
 def test_grader(play):

@@ -78,7 +78,7 @@ def test_image_stream(play):
 
 
 def test_image_stream_left_early(play):
-    """A streamed image that is left at its first part is one record: cut."""
+    """A streamed image that is left at its first part is one record: aborted."""
 
     async def scenario(api):
         generate = api.client.images.generate
@@ -86,7 +86,7 @@ def test_image_stream_left_early(play):
         await api.next(stream)
         await api.close(stream)
 
-    play(scenario).counts(row("images.generate", "gpt-image-1", None, status="cut", stream=True))
+    play(scenario).counts(row("images.generate", "gpt-image-1", None, status="aborted", stream=True))
 
 
 def test_image_edit(play):

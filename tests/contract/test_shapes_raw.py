@@ -175,14 +175,14 @@ def test_raw_stream_that_is_parsed_and_read_as_lines(play):
 
 
 def test_raw_stream_that_is_closed_unread(play):
-    """A raw stream that is closed before anything was read is one record: cut, of the requested model."""
+    """A raw stream that is closed before anything was read is one record: aborted, of the requested model."""
 
     async def scenario(api):
         raw = await api.do(api.client.chat.completions.with_raw_response.create(**USAGE_STREAM))
         response = raw.http_response
         await api.do(response.aclose() if api.is_async else response.close())
 
-    play(scenario).counts(row(model="gpt-4o-mini", usage=None, status="cut", stream=True))
+    play(scenario).counts(row(model="gpt-4o-mini", usage=None, status="aborted", stream=True))
 
 
 # --- with_streaming_response ------------------------------------------------------------------------------------------
@@ -266,13 +266,13 @@ def in_pieces(_):
 @zipped
 @pytest.mark.parametrize("read", [nothing, one_piece])
 def test_streaming_response_that_is_left_unread(play, read, gzip):
-    """A streaming response whose body is not read to its end is one record: cut, of the requested model."""
+    """A streaming response whose body is not read to its end is one record: aborted, of the requested model."""
 
     async def scenario(api):
         async with api.within(api.client.chat.completions.with_streaming_response.create(**CHAT)) as response:
             await read(api, response)
 
-    play(scenario, in_pieces, gzip=gzip).counts(row(model="gpt-4o-mini", usage=None, status="cut"))
+    play(scenario, in_pieces, gzip=gzip).counts(row(model="gpt-4o-mini", usage=None, status="aborted"))
 
 
 def test_streaming_response_that_is_left_when_all_of_it_has_arrived(play):
@@ -293,7 +293,7 @@ def test_streaming_response_that_is_left_by_an_exception(play):
             async with api.within(api.client.chat.completions.with_streaming_response.create(**CHAT)):
                 raise ZeroDivisionError
 
-    play(scenario).counts(row(model="gpt-4o-mini", usage=None, status="cut"))
+    play(scenario).counts(row(model="gpt-4o-mini", usage=None, status="aborted"))
 
 
 def test_streaming_response_of_other_endpoints(play):
@@ -384,11 +384,13 @@ async def first_line(api, response):
 
 @pytest.mark.parametrize("read", [nothing, first_chunk, first_line])
 def test_stream_inside_a_streaming_response_that_is_left(play, read):
-    """A stream inside a streaming response that is left early is one record: cut, with unknown tokens."""
+    """A stream inside a streaming response that is left early is one record: aborted, with unknown tokens."""
 
     async def scenario(api):
         async with api.within(api.client.chat.completions.with_streaming_response.create(**USAGE_STREAM)) as response:
             await read(api, response)
 
     played = play(scenario)
-    assert [(call.status, call.stream, call.requested_model) for call in played.calls] == [("cut", True, "gpt-4o-mini")]
+    assert [(call.status, call.stream, call.requested_model) for call in played.calls] == [
+        ("aborted", True, "gpt-4o-mini")
+    ]

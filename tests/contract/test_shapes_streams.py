@@ -217,8 +217,8 @@ LEFT = [break_and_close, leave_with, raise_in_with, close_response, break_and_fo
 
 @pytest.mark.parametrize("scenario", LEFT, ids=lambda scenario: scenario.__name__)
 def test_stream_left_early(play, scenario):
-    """A stream that is left after two chunks, in whatever way, is one record: cut, with unknown tokens."""
-    play(scenario).counts(row(usage=None, status="cut", stream=True))
+    """A stream that is left after two chunks, in whatever way, is one record: aborted, with unknown tokens."""
+    play(scenario).counts(row(usage=None, status="aborted", stream=True))
 
 
 async def never_started_closed(api):
@@ -239,8 +239,8 @@ async def never_started_with(api):
     "scenario", [never_started_closed, never_started_forgotten, never_started_with], ids=lambda one: one.__name__
 )
 def test_stream_never_started(play, scenario):
-    """A stream of which nothing was read is one record: cut, of the requested model."""
-    play(scenario).counts(row(model="gpt-4o-mini", usage=None, status="cut", stream=True))
+    """A stream of which nothing was read is one record: aborted, of the requested model."""
+    play(scenario).counts(row(model="gpt-4o-mini", usage=None, status="aborted", stream=True))
 
 
 def test_stream_left_after_its_last_chunk_but_before_its_end(play):
@@ -363,7 +363,7 @@ def statuses(meter):
 
 
 def test_cancelled_task(stage, meter, slow):
-    """A task that is cancelled while it waits for a chunk is one record: cut."""
+    """A task that is cancelled while it waits for a chunk is one record: aborted."""
 
     async def main():
         async with new_async(stage) as client:
@@ -382,11 +382,11 @@ def test_cancelled_task(stage, meter, slow):
                 await task
 
     asyncio.run(main())
-    assert statuses(meter) == [("chat.completions", "cut", "CancelledError", True, 18)]
+    assert statuses(meter) == [("chat.completions", "aborted", "CancelledError", True, 18)]
 
 
 def test_wait_for_timeout(stage, meter, slow):
-    """A stream that ``asyncio.wait_for`` gives up is one record: cut."""
+    """A stream that ``asyncio.wait_for`` gives up is one record: aborted."""
 
     async def main():
         async with new_async(stage) as client:
@@ -399,11 +399,11 @@ def test_wait_for_timeout(stage, meter, slow):
                 await asyncio.wait_for(read(), 0.2)
 
     asyncio.run(main())
-    assert statuses(meter) == [("chat.completions", "cut", "CancelledError", True, 18)]
+    assert statuses(meter) == [("chat.completions", "aborted", "CancelledError", True, 18)]
 
 
 def test_cancelled_before_the_answer(stage, meter):
-    """A call that is cancelled before its answer came is one record: cut."""
+    """A call that is cancelled before its answer came is one record: aborted."""
     go = threading.Event()
     stage.set(lambda _: go.wait(10) and None, live=True)
 
@@ -416,7 +416,7 @@ def test_cancelled_before_the_answer(stage, meter):
         asyncio.run(main())
     finally:
         go.set()
-    assert statuses(meter) == [("chat.completions", "cut", "CancelledError", False, 17)]
+    assert statuses(meter) == [("chat.completions", "aborted", "CancelledError", False, 17)]
 
 
 def test_close_from_another_thread(stage, meter, slow):
@@ -481,13 +481,13 @@ def test_chat_helper(play):
 
 
 def test_chat_helper_left_early(play):
-    """``chat.completions.stream()`` that is left early is one record: cut."""
+    """``chat.completions.stream()`` that is left early is one record: aborted."""
 
     async def scenario(api):
         async with api.within(helper(api)) as stream:
             await api.read(stream, stop=3)
 
-    play(scenario).counts(row(usage=None, status="cut", stream=True))
+    play(scenario).counts(row(usage=None, status="aborted", stream=True))
 
 
 def test_chat_helper_until_done(play):
@@ -530,13 +530,13 @@ def test_responses_helper(play):
 
 
 def test_responses_helper_left_early(play):
-    """``responses.stream()`` that is left early is one record: cut, with the model of its first event."""
+    """``responses.stream()`` that is left early is one record: aborted, with the model of its first event."""
 
     async def scenario(api):
         async with api.within(api.client.responses.stream(**RESPOND)) as stream:
             await api.read(stream, stop=3)
 
-    play(scenario).counts(row("responses", RESPONSE_MODEL, None, status="cut", stream=True))
+    play(scenario).counts(row("responses", RESPONSE_MODEL, None, status="aborted", stream=True))
 
 
 # --- streams of responses ---------------------------------------------------------------------------------------------
@@ -669,7 +669,7 @@ def test_response_stream_left_after_its_last_event(play):
 
 
 def test_response_stream_left_early(play):
-    """A response stream that is left early is one record: cut, with the model and the id of its first event."""
+    """A response stream that is left early is one record: aborted, with the model and the id of its first event."""
 
     async def scenario(api):
         stream = await respond(api)
@@ -677,7 +677,7 @@ def test_response_stream_left_early(play):
         await api.close(stream)
 
     played = play(scenario, typed(CREATED, DELTA, ending("completed"))).counts(
-        row("responses", RESPONSE_MODEL, None, status="cut", stream=True)
+        row("responses", RESPONSE_MODEL, None, status="aborted", stream=True)
     )
     assert played.calls[0].response_id == "resp_1"
 
@@ -716,7 +716,7 @@ def test_broken_off_streams_stay_open_as_in_the_bare_sdk(play):
         api.see(stream.response.is_closed)
         await api.close(stream)
 
-    assert play(scenario).counts(row(usage=None, status="cut", stream=True)).log[-1] is False
+    assert play(scenario).counts(row(usage=None, status="aborted", stream=True)).log[-1] is False
 
 
 def test_many_streams_at_once(play):
@@ -789,7 +789,7 @@ def test_answers_can_be_copied_and_pickled(play):
 
 
 def test_stream_inside_a_generator_that_is_closed(play):
-    """A stream inside a generator of the program, which is closed after two chunks, is one record: cut."""
+    """A stream inside a generator of the program, which is closed after two chunks, is one record: aborted."""
 
     async def scenario(api):
         stream = await opened(api)
@@ -815,11 +815,11 @@ def test_stream_inside_a_generator_that_is_closed(play):
             await api.next(items)
             items.close()
 
-    play(scenario).counts(row(usage=None, status="cut", stream=True))
+    play(scenario).counts(row(usage=None, status="aborted", stream=True))
 
 
 def test_program_that_fails_in_the_middle_of_a_stream(play):
-    """A program whose own error ends its loop, and who keeps that error, has one record: cut, once it lets go."""
+    """A program whose own error ends its loop, and who keeps that error, has one record: aborted, once it lets go."""
 
     async def scenario(api):
         kept = []
@@ -836,7 +836,7 @@ def test_program_that_fails_in_the_middle_of_a_stream(play):
         kept.clear()
         await api.collect()
 
-    play(scenario).counts(row(usage=None, status="cut", stream=True))
+    play(scenario).counts(row(usage=None, status="aborted", stream=True))
 
 
 def test_stream_whose_lines_are_read_past_it(play):
@@ -851,13 +851,13 @@ def test_stream_whose_lines_are_read_past_it(play):
 
 
 def test_raw_stream_that_is_abandoned(play):
-    """A raw stream that is neither parsed nor read nor closed, and collected, is one record: cut."""
+    """A raw stream that is neither parsed nor read nor closed, and collected, is one record: aborted."""
 
     async def scenario(api):
         await api.do(api.client.chat.completions.with_raw_response.create(**USAGE_STREAM))
         await api.collect()
 
-    play(scenario).counts(row(model="gpt-4o-mini", usage=None, status="cut", stream=True))
+    play(scenario).counts(row(model="gpt-4o-mini", usage=None, status="aborted", stream=True))
 
 
 def test_error_event_in_a_stream_that_is_read_as_lines(play):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
 from openai_meter import Call, Usage
-from openai_meter.core.call import new_call_id
+from openai_meter.core.call import current_status, new_call_id
 
 CALL = Call(
     id="0191",
@@ -50,10 +51,23 @@ def test_a_call_survives_json() -> None:
 )
 def test_what_is_no_call_is_refused(change: dict[str, object]) -> None:
     """A dict that is no call raises one clear error."""
-    with pytest.raises(ValueError, match=r"no call|no status|isoformat|Invalid|no number"):
+    with pytest.raises(ValueError, match=r"not a call|not a status|isoformat|Invalid|no number"):
         Call.from_dict({**CALL.to_dict(), **change})
-    with pytest.raises(ValueError, match="no call"):
+    with pytest.raises(ValueError, match="not a call"):
         Call.from_dict({})
+
+
+def test_a_call_with_an_old_status_is_read_with_the_new_one() -> None:
+    """A call that an earlier version wrote as ``cut`` is ``aborted``."""
+    call = replace(CALL, status="aborted")
+    assert call.to_dict()["status"] == "aborted"
+    assert Call.from_dict({**call.to_dict(), "status": "cut"}) == call
+
+
+@pytest.mark.parametrize("status", ["ok", "aborted", "of tomorrow", None, [], 5])
+def test_a_status_that_was_not_renamed_stays(status: object) -> None:
+    """Only old names are changed; what is not a status is left for the caller to refuse."""
+    assert current_status(status) == status
 
 
 def test_ids_are_uuids_of_version_7_in_the_order_of_time() -> None:
@@ -89,7 +103,7 @@ def test_errors_and_failures_count_as_failed() -> None:
     """A call failed if it raised, or if the API said so; being cut or incomplete is no failure."""
     failed = {
         status
-        for status in ("ok", "incomplete", "failed", "cut", "error")
+        for status in ("ok", "incomplete", "failed", "aborted", "error")
         if Call.from_dict({**CALL.to_dict(), "status": status}).failed
     }
     assert failed == {"failed", "error"}

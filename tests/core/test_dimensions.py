@@ -42,7 +42,7 @@ calls = st.builds(
         "endpoint": st.sampled_from(["chat.completions", "responses"]),
         "provider": st.sampled_from(["openai", "azure"]),
     }),
-    st.sampled_from(["ok", "error", "cut"]),
+    st.sampled_from(["ok", "error", "aborted"]),
     st.none() | st.integers(0, 10**6),
     st.integers(0, 10**6),
     st.integers(0, 10**6),
@@ -116,7 +116,7 @@ def test_rows_are_the_values_of_a_dimension():
     assert counted(meter.by("tag:no such")) == {UNATTRIBUTED: 3}
     assert counted(meter.by("agent", "model")) == {("a", "m"): 1, ("a", "n"): 1, (UNATTRIBUTED, "(unknown model)"): 1}
     assert meter.by("model")["n"].total_tokens == 2
-    assert meter.folded == 0
+    assert meter.overflow_calls == 0
     totals, rows = meter.snapshot("agent")
     assert (totals, counted(rows)) == (meter.totals, {("a",): 2, (UNATTRIBUTED,): 1})
     assert meter.snapshot() == (meter.totals, meter.by("model"))
@@ -180,10 +180,10 @@ def test_every_breakdown_adds_up(bounds, made, asked):
     assert totals.unpriced_calls == sum(call.cost_pico is None for call in made)
     assert (totals.cost_pico or 0) == sum(call.cost_pico or 0 for call in made)
     assert totals.estimated_cost_pico == sum(call.cost_pico for call in made if call.cost_estimated)
-    assert store.folded() <= len(made)
+    assert store.overflow_calls() <= len(made)
     assert store.reset().calls == len(made)
     assert store.snapshot(*asked) == (Store().totals(), {})
-    assert store.folded() == 0
+    assert store.overflow_calls() == 0
 
 
 @FEW
@@ -205,7 +205,7 @@ def test_a_breakdown_is_that_of_the_calls(made):
         row = (call.tags.get("team", UNATTRIBUTED), call.model or "(unknown model)")
         teams[row] = teams.get(row, 0) + 1
     assert counted(store.by("tag:team", "model")) == teams
-    assert store.folded() == 0
+    assert store.overflow_calls() == 0
 
 
 @FEW
@@ -228,7 +228,7 @@ def test_repricing_finds_the_rows_again(bounds, made):
     late.reprice(price)
     every_breakdown_adds_up(late)
     assert late.snapshot(*ASKED) == early.snapshot(*ASKED)
-    assert (late.calls(), late.unpriced(), late.folded()) == (early.calls(), (), early.folded())
+    assert (late.calls(), late.unpriced(), late.overflow_calls()) == (early.calls(), (), early.overflow_calls())
 
 
 def test_breakdowns_add_up_under_threads(bounds):
@@ -263,7 +263,7 @@ def test_values_beyond_the_bounds_share_a_row(monkeypatch, name):
     monkeypatch.setattr(dimensions, "VALUES", 3)
     meter = filled(*({name: f"v{number}"} for number in (0, 1, 2, 3, 4, 0, 3, 2)))
     assert counted(meter.by(name)) == {("v0"): 2, "v1": 1, "v2": 2, f"(other {name}s)": 3}
-    assert meter.folded == 3
+    assert meter.overflow_calls == 3
     assert meter.totals.calls == 8
 
 
@@ -280,7 +280,7 @@ def test_a_tag_without_end_does_not_hide_the_others(monkeypatch):
         "request=(other), team=t1": 4,
         "request=(other), team=t0": 3,
     }
-    assert meter.folded == 7
+    assert meter.overflow_calls == 7
 
 
 def test_names_of_tags_without_end(monkeypatch):
@@ -290,14 +290,14 @@ def test_names_of_tags_without_end(monkeypatch):
     assert counted(meter.by("tag")) == {"t0=1, team=x": 1, "team=x, (other tags)": 3}
     assert counted(meter.by("tag:team")) == {"x": 4}
     assert counted(meter.by("tag:t3")) == {UNATTRIBUTED: 1, "(other tags)": 3}
-    assert meter.folded == 3
+    assert meter.overflow_calls == 3
 
 
 def test_a_full_table_gives_up_sessions_first(monkeypatch):
     """Beyond the bound of combinations, new ones give up sessions, then users, then tags; known ones go on exactly."""
     monkeypatch.setattr(dimensions, "COMBINATIONS", 40)  # and two more for each that is given up
     meter = filled(*({"session": f"s{number}", "user": "u", "agent": "a"} for number in range(100)))
-    assert meter.by("session")["(other sessions)"].calls == meter.folded == 60
+    assert meter.by("session")["(other sessions)"].calls == meter.overflow_calls == 60
     assert counted(meter.by("user", "agent")) == {("u", "a"): 100}
     for number in range(100):
         meter.take(replace(BASE, session=f"s{number}", user=f"u{number}", agent="a", tags={"run": "1"}))

@@ -101,7 +101,7 @@ class Stage:
 
     def end(self) -> None:
         """Writes what came of it, and ends the program: with 1 where a way failed."""
-        faults = self.meter.faults
+        faults = self.meter.internal_errors
         ok = all(way["ok"] for way in self.ways) and not faults
         report = {"framework": self.framework, "version": self.version, "ways": self.ways, "faults": faults, "ok": ok}
         sys.stdout.write(f"\n{json.dumps(report)}\n")

@@ -184,7 +184,7 @@ def test_chunks_are_those_of_the_bare_stream(host, mode, is_async):
     meter = openai_meter.install(**MODES[mode])
     assert read_each(host, answers * 2, is_async=is_async) == bare * 2  # what is learnt of the host changes nothing
     assert meter.totals.calls == 2 * len(answers)
-    assert not meter.faults
+    assert not meter.internal_errors
 
 
 def test_usage_that_the_caller_asked_for_is_not_hidden(host, is_async):
@@ -403,7 +403,7 @@ def test_a_stream_that_is_left_counts_what_has_passed(host):
         for _ in range(3):
             next(stream)
     (call,) = meter.calls
-    assert (call.status, call.usage_source) == ("cut", "tiktoken")
+    assert (call.status, call.usage_source) == ("aborted", "tiktoken")
     assert (call.usage.input_tokens, call.usage.output_tokens) == (17, 3)
 
 

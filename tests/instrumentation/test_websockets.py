@@ -111,7 +111,7 @@ def test_the_beta_is_metered_too(stage: Stage, meter: openai_meter.Meter, kind: 
     ("status", "details", "expected", "error_type"),
     [
         ("completed", {}, "ok", None),
-        ("cancelled", {"reason": "turn_detected"}, "cut", None),
+        ("cancelled", {"reason": "turn_detected"}, "aborted", None),
         ("incomplete", {"reason": "max_output_tokens"}, "incomplete", None),
         ("failed", {"error": {"type": "server_error", "code": "rate_limit"}}, "failed", "rate_limit"),
     ],
@@ -168,7 +168,7 @@ def test_a_turn_that_is_left_is_cut(stage: Stage, meter: openai_meter.Meter, kin
     second = 48_000 * 4 // 3
     play(stage, kind, REALTIME, [on.session_created(), on.begun(), on.words("Hello there"), on.audio(second)])
     (call,) = meter.calls
-    assert (call.status, call.error_type, call.usage_source) == ("cut", None, "tiktoken")
+    assert (call.status, call.error_type, call.usage_source) == ("aborted", None, "tiktoken")
     assert call.usage.output_audio_tokens == 20
     assert call.usage.output_tokens is not None
     assert 22 <= call.usage.output_tokens <= 30
@@ -186,7 +186,7 @@ def test_a_turn_that_the_server_leaves_is_cut(stage: Stage, meter: openai_meter.
     with pytest.raises(ConnectionClosedError):
         play(stage, kind, REALTIME, [on.session_created(), on.begun(), on.words("Hel"), HANG_UP, *[{}] * 2])
     (call,) = meter.calls
-    assert (call.status, call.error_type, call.response_id) == ("cut", "ConnectionClosedError", "resp_1")
+    assert (call.status, call.error_type, call.response_id) == ("aborted", "ConnectionClosedError", "resp_1")
 
 
 def test_a_connection_that_is_let_go_ends_its_turns(stage: Stage, meter: openai_meter.Meter) -> None:
@@ -199,7 +199,7 @@ def test_a_connection_that_is_let_go_ends_its_turns(stage: Stage, meter: openai_
     transport = connection._connection
     del connection
     gc.collect()
-    assert [call.status for call in meter.calls] == ["cut"]
+    assert [call.status for call in meter.calls] == ["aborted"]
     transport.close()
 
 
@@ -247,7 +247,7 @@ def test_a_response_that_is_left_is_estimated(stage: Stage, meter: openai_meter.
     script = [HEAR, on.response("created"), on.piece("Hello"), on.piece(" world")]
     play(stage, kind, RESPONSES, script, lambda it: it.response.create(model="gpt-4o-mini", input="Hi"))
     (call,) = meter.calls
-    assert (call.status, call.usage_source) == ("cut", "tiktoken")
+    assert (call.status, call.usage_source) == ("aborted", "tiktoken")
     assert call.usage.input_tokens == 8
     assert call.usage.output_tokens in range(2, 5)
 
@@ -277,7 +277,7 @@ def test_lanes_are_told_apart(stage: Stage, meter: openai_meter.Meter) -> None:
         for _ in range(5):
             connection.recv_bytes()
     assert [(call.response_id, call.agent, call.status) for call in meter.calls] == [
-        ("a", "one", "ok"), ("b", "two", "cut"),
+        ("a", "one", "ok"), ("b", "two", "aborted"),
     ]  # fmt: skip
 
 
@@ -336,7 +336,7 @@ def test_a_session_heard_twice_counts_once(stage: Stage, meter: openai_meter.Met
         (call.endpoint, call.model, call.status, call.usage.seconds, call.usage.total_tokens) for call in meter.calls
     ]
     assert found == [
-        ("responses", "gpt-4o-mini-2024-07-18", "ok", 0, 60), ("live", "gpt-live-1", "cut", 30.0, None),
+        ("responses", "gpt-4o-mini-2024-07-18", "ok", 0, 60), ("live", "gpt-live-1", "aborted", 30.0, None),
     ]  # fmt: skip
 
 
@@ -427,7 +427,7 @@ def test_malformed_events_pass(stage: Stage, meter: openai_meter.Meter, kind: ty
     stage.script = MALFORMED
     expected = [step.encode() if isinstance(step, str) else step for step in MALFORMED]
     assert asyncio.run(_raw(stage, kind, way, len(MALFORMED))) == expected
-    assert meter.faults == 0
+    assert meter.internal_errors == 0
     assert meter.pending == ()
 
 
@@ -464,7 +464,7 @@ def test_a_fault_of_the_meter_costs_a_record_only(
         with monkeypatch.context() as patched:
             patched.setattr(place, name, broken)
             assert len(play(stage, OpenAI, REALTIME, TALK, ask)) == 5
-    assert meter.faults > 0
+    assert meter.internal_errors > 0
 
 
 @pytest.mark.parametrize("moment", ["before", "after import", "after connect"])
@@ -689,7 +689,7 @@ def test_one_task_reads_while_another_closes(stage: Stage, meter: openai_meter.M
             await reader
 
     asyncio.run(talk())
-    assert [call.status for call in meter.calls] == ["cut"]
+    assert [call.status for call in meter.calls] == ["aborted"]
 
 
 def test_memory_is_bounded(stage: Stage, meter: openai_meter.Meter) -> None:

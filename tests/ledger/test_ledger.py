@@ -25,7 +25,9 @@ from openai_meter.errors import LedgerError, LedgerUnavailableError
 from openai_meter.ledger import Ledger, migrations, rows, schema
 from openai_meter.ledger import database as databases
 from openai_meter.ledger.database import writing
+from openai_meter.ledger.filters import make_filters
 from openai_meter.ledger.inserting import add_to_daily, rolled
+from openai_meter.ledger.recent_calls import latest
 from openai_meter.metering.store import Store
 
 
@@ -40,7 +42,7 @@ def read(database):
 # --- what is put in ---------------------------------------------------------------------------------------------------
 
 
-def test_calls_are_there_as_they_were(database):
+def test_stored_calls_equal_the_added_calls(database):
     """Every call comes back as it was put in, and the sums by day are those of the calls."""
     ledger = database.ledger()
     given = [*calls(50), call(51, usage=Usage(), usage_source="none", cost_pico=None, cost_status="unpriced")]
@@ -53,7 +55,7 @@ def test_calls_are_there_as_they_were(database):
     database.check_sums()
 
 
-def test_a_call_with_everything(database):
+def test_a_call_with_all_fields_is_stored_whole(database):
     """All fields survive, the facts that its price rests on too; what is kept in memory only is not there."""
     facts = {
         "web_search_tool": "web_search", "image_usage": Usage(1, 2, 3), "provider_cost": Decimal("0.10"),
@@ -96,7 +98,7 @@ def test_money_is_exact(database):
         max_size=20,
     )
 )
-def test_money_through_columns(amounts):
+def test_money_split_into_columns_is_exact(amounts):
     """Any amount is the same after it was split into columns; sums of columns are sums of amounts."""
     one = call()
     split = [rows.to_row(replace(one, cost_pico=amount)) for amount in amounts]
@@ -106,7 +108,7 @@ def test_money_through_columns(amounts):
     assert abs(whole - sum(amounts)) <= Fraction(len(amounts), schema.REST)
 
 
-def test_halves_do_not_overflow(sqlite):
+def test_sum_beyond_64_bits_is_exact_on_sqlite(sqlite):
     """A sum beyond 64 bits can still be had from SQLite."""
     ledger = sqlite.ledger()
     for n in range(4):
@@ -120,7 +122,7 @@ def test_halves_do_not_overflow(sqlite):
     assert whole * 1_000_000 + rest == 16 * 10**18
 
 
-def test_the_same_id_counts_once(database):
+def test_a_repeated_id_is_stored_once(database):
     """A call that is added again, alone or beside new ones, changes neither the calls nor the sums."""
     ledger = database.ledger()
     given = calls(10)
@@ -134,7 +136,7 @@ def test_the_same_id_counts_once(database):
     database.check_sums()
 
 
-def test_sums_are_those_of_the_meter(database):
+def test_roll_up_sums_equal_the_totals_of_a_meter(database):
     """The sums by day add up to what a meter's memory says of the same calls."""
     given = [*calls(60), *(call(n, usage=Usage(seconds=1.5), usage_source="none") for n in range(3))]
     store = Store()
@@ -154,7 +156,7 @@ def test_sums_are_those_of_the_meter(database):
     )  # fmt: skip
 
 
-def test_sums_can_be_taken_out_again(database):
+def test_roll_up_with_a_minus_restores_the_sums(database):
     """What is rolled up with a minus leaves the sums as they were: so calls are priced again."""
     ledger = database.ledger()
     before = call(1, cost_pico=None, cost_status="unpriced")
@@ -168,7 +170,7 @@ def test_sums_can_be_taken_out_again(database):
     assert database.query("SELECT calls, cost_pico, unpriced_calls, costless_calls FROM daily") == [(1, 7, 0, 0)]
 
 
-def test_text_of_all_kinds(database):
+def test_text_that_databases_refuse_is_cleaned(database):
     """Texts that a database would refuse are stored without what it refuses; the others as they are."""
     said = {"agent": "nul\0here", "user": "half \ud800 pair", "operation": "'; DROP TABLE calls; --"}
     odd = call(1, session="", model="日本", **said)
@@ -189,7 +191,7 @@ def test_text_of_all_kinds(database):
     [{"cost_pico": 2**63}, {"usage": Usage(2**64, 0, 0)}, {"id": "x" * 201}, {"duration": math.nan}],
     ids=lambda more: next(iter(more)),
 )
-def test_what_no_database_holds_is_refused(database, more, caplog):
+def test_call_that_no_column_holds_is_refused(database, more, caplog):
     """A call that cannot be stored is counted and said, and the others are stored."""
     ledger = database.ledger()
     for one in (call(1), call(2, **more), call(3)):
@@ -202,7 +204,7 @@ def test_what_no_database_holds_is_refused(database, more, caplog):
 # --- schema and migrations --------------------------------------------------------------------------------------------
 
 
-def test_migrations_make_the_schema(database):
+def test_migrations_produce_the_schema(database):
     """The tables that the migrations make are those of schema.py: columns, types, keys, indexes."""
     ledger = database.ledger()
     ledger.prepare()
@@ -224,10 +226,36 @@ def test_migrations_are_applied_once(database):
         ledger = database.ledger()
         ledger.prepare()
         ledger.close()
-    assert database.query(f"SELECT version, name FROM {schema.MIGRATIONS}") == [(1, "create_calls_and_daily")]
+    assert database.query(f"SELECT version, name FROM {schema.MIGRATIONS}") == [
+        (number, step.__name__.lstrip("_")) for number, step in enumerate(migrations.MIGRATIONS, 1)
+    ]
 
 
-def test_a_step_that_fails_leaves_nothing(database, monkeypatch):
+def test_calls_with_an_old_status_get_the_new_one(database):
+    """Rows, spool lines and filters with the status ``cut`` of an earlier version are read as ``aborted``."""
+    ledger = database.ledger()
+    given = [call(0), call(1, status="aborted"), call(2, status="aborted")]
+    ledger.add(given[0])
+    ledger.add(given[1])
+    ledger.close()
+    database.run("UPDATE calls SET status = 'cut' WHERE status = 'aborted'")
+    database.run(f"DELETE FROM {schema.MIGRATIONS} WHERE version = 2")
+    line = rows.written_line(rows.to_row(given[2])).replace(b'"aborted"', b'"cut"')
+    database.spool.mkdir(exist_ok=True)
+    (database.spool / "00000000000000000001-1-aa.jsonl").write_bytes(line)
+    ledger = database.ledger()
+    ledger.prepare()
+    assert ledger.flush()
+    assert database.query("SELECT status, count(*) FROM calls GROUP BY status ORDER BY status") == [
+        ("aborted", 2), ("ok", 1),
+    ]  # fmt: skip
+    with pytest.warns(DeprecationWarning, match="aborted"):
+        found, _ = latest(ledger, 10, None, make_filters({}), ["cut"])
+    assert {one.id for one in found} == {one.id for one in given[1:]}
+    ledger.close()
+
+
+def test_failed_migration_is_rolled_back(database, monkeypatch):
     """A migration that fails is undone as a whole, and what it says is raised; the next one can try again."""
 
     def broken(connection):
@@ -241,11 +269,11 @@ def test_a_step_that_fails_leaves_nothing(database, monkeypatch):
             ledger.prepare()
     assert "half" not in inspect(ledger.engine).get_table_names()
     ledger.prepare()
-    assert database.query(f"SELECT max(version) FROM {schema.MIGRATIONS}") == [(1,)]
+    assert database.query(f"SELECT max(version) FROM {schema.MIGRATIONS}") == [(len(migrations.MIGRATIONS),)]
     ledger.close()
 
 
-def test_ten_processes_migrate_at_once(database):
+def test_concurrent_migrations_apply_each_step_once(database):
     """Ten processes that start together on an empty database all come up, and each step is applied once."""
     source = """
     import sys
@@ -262,23 +290,26 @@ def test_ten_processes_migrate_at_once(database):
         process.stdin.flush()
     said = [process.communicate(timeout=60) for process in started]
     assert said == [("ready\n", "")] * 10
-    assert database.query(f"SELECT count(*) FROM {schema.MIGRATIONS}") == [(1,)]
+    assert database.query(f"SELECT count(*) FROM {schema.MIGRATIONS}") == [(len(migrations.MIGRATIONS),)]
 
 
-def test_a_newer_schema_is_refused(database):
+def test_newer_schema_is_refused(database):
     """A ledger of a newer version is not touched, and the error says what to do."""
     ledger = database.ledger()
     ledger.prepare()
     database.run(f"INSERT INTO {schema.MIGRATIONS} VALUES (99, 'of_tomorrow', 0)")
     newer = database.ledger()
-    with pytest.raises(LedgerError, match=r"newer openai_meter \(its schema is 99, the newest known here 1\); update"):
+    with pytest.raises(
+        LedgerError,
+        match=rf"newer openai_meter \(its schema is 99, the newest known here {len(migrations.MIGRATIONS)}\); update",
+    ):
         newer.prepare()
     with pytest.raises(LedgerError, match="newer"):
         openai_meter.install(ledger=newer)
     ledger.close()
 
 
-def test_tables_of_others_are_refused(database):
+def test_foreign_table_is_refused(database):
     """A database where somebody else has a table of our name is not touched."""
     database.run("CREATE TABLE calls (n INTEGER)")
     with pytest.raises(LedgerError, match="table 'calls' that openai_meter has not made"):
@@ -293,7 +324,7 @@ def test_tables_of_others_are_refused(database):
     [
         ("usage.db", "write 'sqlite:///usage.db'"),
         ("", "cannot be read"),
-        (7, "is no URL"),
+        (7, "is not a URL"),
         ("sqlite://", "in memory"),
         ("sqlite:///:memory:", "in memory"),
         ("sqlite:////no/such/folder/usage.db", "does not exist; make it first"),
@@ -301,7 +332,7 @@ def test_tables_of_others_are_refused(database):
         ("postgresql+asyncpg://localhost/x", "cannot be kept in"),
     ],
 )
-def test_urls_that_cannot_be_used(url, message):
+def test_wrong_url_raises(url, message):
     """A wrong URL is refused with a sentence that says what would do."""
     with pytest.raises(ConfigurationError, match=message):
         Ledger(url)
@@ -310,7 +341,7 @@ def test_urls_that_cannot_be_used(url, message):
 @pytest.mark.parametrize(
     "settings", [{"flush_interval": 0}, {"flush_interval": "1"}, {"durable": 1}, {"spool": __file__}]
 )
-def test_settings_that_cannot_be_used(sqlite, settings):
+def test_wrong_setting_raises(sqlite, settings):
     """A wrong setting is refused."""
     with pytest.raises(ConfigurationError, match=next(iter(settings))):
         sqlite.ledger(**settings)
@@ -329,7 +360,7 @@ def test_passwords_are_not_shown(tmp_path, caplog):
     assert ledger.stats.spooled == 1
 
 
-def test_what_is_no_database_is_said(tmp_path):
+def test_file_that_is_not_a_database_raises(tmp_path):
     """A file that is no database is refused by name."""
     path = tmp_path / "notes.txt"
     path.write_text("no database at all, but long enough to be looked at " * 40)
@@ -337,7 +368,7 @@ def test_what_is_no_database_is_said(tmp_path):
         Ledger(f"sqlite:///{path}").prepare()
 
 
-def test_a_server_that_refuses_is_said(postgres):
+def test_missing_database_on_the_server_raises(postgres):
     """A database that does not exist is an error of the URL, not of the weather."""
     url = databases.make_url(postgres.url).set(database="nowhere").render_as_string(hide_password=False)
     with pytest.raises(LedgerError, match=r'cannot be used: .*"nowhere" does not exist; check its URL'):
@@ -345,7 +376,7 @@ def test_a_server_that_refuses_is_said(postgres):
 
 
 @pytest.mark.parametrize(("missing", "extra"), [("sqlalchemy", "ledger"), ("psycopg", "postgres")])
-def test_missing_extras_are_one_sentence(missing, extra):
+def test_missing_extra_raises_with_the_install_line(missing, extra):
     """Without the extra there is one sentence, with the line that installs it."""
     out = program(
         """
@@ -367,7 +398,7 @@ def test_missing_extras_are_one_sentence(missing, extra):
 # --- the meter's way to it --------------------------------------------------------------------------------------------
 
 
-def test_calls_wait_for_their_price(sqlite):
+def test_calls_wait_for_the_prices(sqlite):
     """Calls that end while the price files are being read are in the ledger with their price."""
     out = program(
         """
@@ -376,11 +407,11 @@ def test_calls_wait_for_their_price(sqlite):
         ledger = Ledger(sys.argv[1], spool=sys.argv[2], flush_interval=0.001)
         meter = openai_meter.install(ledger=ledger)
         assert openai_meter.install(ledger=sys.argv[1]).ledger is ledger
-        meter._tariff._reading.acquire()  # nobody gets at the files
+        meter._price_loader._reading.acquire()  # nobody gets at the files
         for n in range(20):
             meter.track_call("gpt-4o", 1000, 10)
         waited = ledger.stats.written, ledger.stats.waiting
-        meter._tariff._reading.release()
+        meter._price_loader._reading.release()
         assert meter.flush()
         print(waited, ledger.stats.written, meter.cost)
         """,
@@ -394,7 +425,7 @@ def test_calls_wait_for_their_price(sqlite):
     sqlite.check_sums()
 
 
-def test_nothing_is_lost_at_the_end(database):
+def test_calls_at_the_end_of_a_program_are_stored(database):
     """A program that ends at once, or by an exception, leaves all of its calls, priced; so does each child."""
     source = """
     import multiprocessing, os, sys, openai_meter
@@ -415,7 +446,7 @@ def test_nothing_is_lost_at_the_end(database):
     database.check_sums()
 
 
-def test_another_ledger_gets_the_calls_from_then_on(sqlite, tmp_path):
+def test_replacing_the_ledger_sends_later_calls_to_the_new_one(sqlite, tmp_path):
     """A ledger that takes the place of another gets the later calls; a durable one waits for no price."""
     one, other = sqlite.ledger(), Ledger(f"sqlite:///{tmp_path / 'other.db'}", durable=True)
     meter = openai_meter.install(ledger=one)
@@ -429,7 +460,7 @@ def test_another_ledger_gets_the_calls_from_then_on(sqlite, tmp_path):
         ledger.close()
 
 
-def test_prices_that_cannot_be_read_hold_up_nothing(sqlite, monkeypatch):
+def test_calls_are_stored_without_readable_prices(sqlite, monkeypatch):
     """Without prices the calls are kept without them."""
     monkeypatch.setattr(faults, "reraise", False)
     meter = openai_meter.install(ledger=sqlite.ledger())
@@ -440,7 +471,7 @@ def test_prices_that_cannot_be_read_hold_up_nothing(sqlite, monkeypatch):
     assert sqlite.query("SELECT cost_pico, cost_status FROM calls") == [(None, "unpriced")]
 
 
-def test_the_environment_names_a_ledger(sqlite, monkeypatch):
+def test_environment_variable_sets_the_ledger(sqlite, monkeypatch):
     """OPENAI_METER_LEDGER is used where no ledger is named."""
     monkeypatch.setenv("OPENAI_METER_LEDGER", sqlite.url)
     meter = openai_meter.install()
@@ -452,13 +483,13 @@ def test_the_environment_names_a_ledger(sqlite, monkeypatch):
 
 
 @pytest.mark.parametrize("ledger", [7, "usage.db", True])
-def test_what_is_no_ledger(ledger):
+def test_install_with_a_wrong_ledger_raises(ledger):
     """Install says what a ledger is."""
     with pytest.raises(ConfigurationError, match=r"sqlite:///usage\.db"):
         openai_meter.install(ledger=ledger)
 
 
-def test_no_text_of_a_call_is_stored(sqlite):
+def test_prompt_answer_and_key_are_not_stored(sqlite):
     """Neither what was asked nor what was answered is in the file, nor the key."""
     meter = openai_meter.install(ledger=sqlite.ledger())
     with contract.Api() as api, contract.sync_client(api) as client:
@@ -470,7 +501,7 @@ def test_no_text_of_a_call_is_stored(sqlite):
     assert not any(b"secret question" in path.read_bytes() or b"sk-" in path.read_bytes() for path in files)
 
 
-def test_without_a_ledger_there_is_none():
+def test_ledger_package_is_not_loaded_without_a_ledger():
     """Where none is named, nothing of the ledger is loaded."""
     out = program(
         """
@@ -483,7 +514,7 @@ def test_without_a_ledger_there_is_none():
     assert out == "None True False False"
 
 
-def test_the_command_line_keeps_calls(sqlite, tmp_path):
+def test_run_and_demo_store_calls(sqlite, tmp_path):
     """A program that is run, and the demo, are kept in the ledger that --ledger names."""
     (tmp_path / "works.py").write_text(
         "import openai_meter\nopenai_meter.get_meter().track_call('gpt-4o', 1000, 10)\n", encoding="utf-8"
@@ -497,7 +528,7 @@ def test_the_command_line_keeps_calls(sqlite, tmp_path):
     sqlite.check_sums()
 
 
-def test_the_command_line_refuses_what_is_no_ledger():
+def test_run_with_a_wrong_ledger_url_exits_2():
     """A wrong URL is an error of the arguments."""
     command = "import sys; sys.argv[0] = 'openai-meter'; from openai_meter.cli.app import main; main()"
     process = program(command, "run", "--ledger", "usage.db", __file__, wait=False)

@@ -26,7 +26,7 @@ from openai_meter.core.background import worker
 from openai_meter.ledger import Ledger, writer
 from openai_meter.ledger import database as databases
 from openai_meter.ledger import spool as spools
-from openai_meter.ledger.rows import read_line, to_row, written_line
+from openai_meter.ledger.rows import decode_line, encode_line, to_row
 from openai_meter.ledger.spool import Spool
 
 
@@ -62,7 +62,7 @@ def everything_is_there(database, given):
 # --- the database is away ---------------------------------------------------------------------------------------------
 
 
-def test_a_server_that_stops_and_starts(server, tmp_path, caplog):
+def test_calls_during_a_server_restart_are_stored(server, tmp_path, caplog):
     """Calls that come while the server is down are there when it is up again: each once, and nothing is silent."""
     name = f"away_{os.getpid()}"
     base = Database(server.url, tmp_path / "spool")
@@ -132,7 +132,7 @@ class Cut:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_connection_that_is_cut_in_mid_commit(postgres, after):
+def test_connection_cut_at_commit_stores_each_call_once(postgres, after):
     """Whether the server has committed or not before the line was cut: each call is there once."""
     between = Cut(postgres.url, after=after)
     url = databases.make_url(postgres.url).set(port=between.port).render_as_string(hide_password=False)
@@ -151,7 +151,7 @@ def test_a_connection_that_is_cut_in_mid_commit(postgres, after):
     between.listener.close()
 
 
-def test_a_table_that_is_locked(database):
+def test_locked_table_sends_calls_to_the_spool(database):
     """While somebody else holds the table, calls go to the spool; afterwards they are in the table."""
     ledger = database.ledger()
     given = calls(60)
@@ -170,7 +170,7 @@ def test_a_table_that_is_locked(database):
     ledger.close()
 
 
-def test_a_disk_that_is_full(sqlite):
+def test_full_disk_keeps_calls_until_there_is_room(sqlite):
     """Where files cannot grow, calls wait in further files or in memory, and are all stored when there is room."""
     out = program(
         """
@@ -212,7 +212,7 @@ def calls_like(database, count):
     return [call(id=one) for one in ids]
 
 
-def test_it_comes_back_by_itself(sqlite):
+def test_spool_is_replayed_without_another_call(sqlite):
     """When the database is back, what is in the spool is stored without another call."""
     ledger = sqlite.ledger()
     ledger.prepare()
@@ -232,7 +232,7 @@ def test_it_comes_back_by_itself(sqlite):
     ledger.close()
 
 
-def test_a_row_that_the_database_refuses(database, monkeypatch, caplog):
+def test_refused_row_is_set_aside(database, monkeypatch, caplog):
     """One call that the database does not take is counted and said, and the others of its batch are stored."""
     store = writer.store
 
@@ -252,7 +252,7 @@ def test_a_row_that_the_database_refuses(database, monkeypatch, caplog):
     ledger.close()
 
 
-def test_a_ledger_that_is_forgotten_is_not_lost(sqlite):
+def test_calls_of_a_garbage_collected_ledger_are_stored(sqlite):
     """A ledger that nobody holds any more still stores what it was given."""
     out = program(
         """
@@ -273,7 +273,7 @@ def test_a_ledger_that_is_forgotten_is_not_lost(sqlite):
     everything_is_there(sqlite, calls_like(sqlite, 10))
 
 
-def test_what_could_not_be_kept_is_counted(sqlite, monkeypatch, caplog):
+def test_dropped_calls_are_counted_and_logged(sqlite, monkeypatch, caplog):
     """With neither a database nor room elsewhere, memory is bounded, and what is lost is counted and said."""
     monkeypatch.setattr(writer, "LIMIT", 30)
     ledger = sqlite.ledger()
@@ -298,7 +298,7 @@ def test_what_could_not_be_kept_is_counted(sqlite, monkeypatch, caplog):
     ledger.close()
 
 
-def test_a_full_queue_drops_and_counts(sqlite, monkeypatch):
+def test_full_queue_goes_to_the_spool(sqlite, monkeypatch):
     """A queue that nobody empties takes no more than its limit; adding still does not wait."""
     monkeypatch.setattr(writer, "LIMIT", 10)
     ledger = sqlite.ledger()
@@ -325,7 +325,7 @@ for n in range(int(start), int(start) + int(count)):
 """
 
 
-def test_a_process_that_is_killed(database):
+def test_killed_process_keeps_calls_older_than_the_interval(database):
     """What a killed process had before its last interval is there, without its having flushed anything."""
     source = f"{WRITES}\nprint(flush=True)\nsys.stdin.readline()"
     process = program(source, database.url, database.spool, False, 0, 200, 0.05, wait=False, stdin=subprocess.PIPE)
@@ -346,7 +346,7 @@ def stored(database):
         return []
 
 
-def test_durable_loses_nothing_that_was_added(database):
+def test_durable_calls_survive_kill(database):
     """What a killed process had added is on the disk even if no interval has passed; the next process stores it."""
     source = f"{WRITES}\nprint(flush=True)\nos.kill(os.getpid(), 9)"
     process = program(source, database.url, database.spool, True, 0, 50, 3000, wait=False)
@@ -360,21 +360,21 @@ def test_durable_loses_nothing_that_was_added(database):
     ledger.close()
 
 
-def test_durable_calls_leave_the_spool_when_they_are_stored(database):
+def test_durable_calls_leave_the_spool_once_stored(database):
     """A durable call is in the spool when add returns, and gone from it when it is in the database."""
     ledger = database.ledger(durable=True, flush_interval=3000.0)
     given = calls(5)
     for one in given:
         ledger.add(one)
     (segment,) = files(database)
-    assert [read_line(line)[0] for line in segment.read_bytes().splitlines()] == [one.id for one in given]
+    assert [decode_line(line)[0] for line in segment.read_bytes().splitlines()] == [one.id for one in given]
     assert ledger.flush(30)
     everything_is_there(database, given)
     assert (ledger.stats.written, ledger.stats.spooled) == (5, 0)
     ledger.close()
 
 
-def test_durable_calls_wait_while_the_database_is_away(sqlite):
+def test_durable_calls_stay_in_the_spool_while_the_database_is_away(sqlite):
     """Durable calls that could not be stored stay where they are, and are not written there a second time."""
     ledger = sqlite.ledger(durable=True)
     given = calls(30)
@@ -384,7 +384,7 @@ def test_durable_calls_wait_while_the_database_is_away(sqlite):
         other.execute(text("BEGIN EXCLUSIVE"))
         add(ledger, given[10:20])
         lines = [line for path in files(sqlite) for line in path.read_bytes().splitlines()]
-        assert [read_line(line)[0] for line in lines] == [one.id for one in given[10:20]]
+        assert [decode_line(line)[0] for line in lines] == [one.id for one in given[10:20]]
         assert (ledger.stats.spooled, ledger.stats.away) == (10, True)
         other.rollback()
     engine.dispose()
@@ -394,7 +394,7 @@ def test_durable_calls_wait_while_the_database_is_away(sqlite):
     ledger.close()
 
 
-def test_processes_on_one_database(database):
+def test_concurrent_processes_store_each_call_once(database):
     """Several processes that write at once, in part the same calls, leave each of them once."""
     started = [
         program(WRITES, database.url, database.spool, False, start, 1000, 0.01, wait=False) for start in (0, 500, 1000)
@@ -403,7 +403,7 @@ def test_processes_on_one_database(database):
     everything_is_there(database, [call(n, id=f"call-{n:06}") for n in range(2000)])
 
 
-def test_a_fork_in_mid_load(database):
+def test_forks_under_load_store_all_calls(database):
     """Children that are forked while calls come in write their own calls, the parent its own; each is there once."""
     out = program(
         """
@@ -443,7 +443,7 @@ def test_a_fork_in_mid_load(database):
     [("", 0), ("sys.exit(3)", 3), ("raise KeyboardInterrupt", -signal.SIGINT), ("1 / 0", 1)],
     ids=["end", "exit", "interrupt", "exception"],
 )
-def test_every_ending_flushes(sqlite, ending, code):
+def test_every_way_to_end_a_program_flushes(sqlite, ending, code):
     """However a program ends by itself, what it added is stored, long before its interval is over."""
     process = program(f"{WRITES}\n{ending}", sqlite.url, sqlite.spool, False, 0, 20, 3000, wait=False)
     process.communicate(timeout=60)
@@ -451,7 +451,7 @@ def test_every_ending_flushes(sqlite, ending, code):
     everything_is_there(sqlite, [call(n, id=f"call-{n:06}") for n in range(20)])
 
 
-def test_an_ending_without_the_database(sqlite):
+def test_end_of_program_without_the_database_spools(sqlite):
     """A program that ends while the database is locked leaves its calls in the spool; the next one stores them."""
     sqlite.ledger().prepare()
     engine = create_engine(sqlite.url)
@@ -468,7 +468,7 @@ def test_an_ending_without_the_database(sqlite):
     ledger.close()
 
 
-def test_an_ending_while_the_thread_hangs(sqlite):
+def test_end_of_program_with_a_hung_writer_spools(sqlite):
     """What the thread is at, and what waits behind it, is in the spool if it does not come back in time."""
     ledger = sqlite.ledger(flush_interval=3000.0)
     ledger.prepare()
@@ -498,11 +498,11 @@ def test_an_ending_while_the_thread_hangs(sqlite):
 # --- the spool --------------------------------------------------------------------------------------------------------
 
 
-def test_a_spool_with_a_damaged_end(database, caplog):
+def test_damaged_spool_lines_are_set_aside(database, caplog):
     """A spool that was cut off in the middle of a line is replayed up to there; the rest is counted and said."""
     given = calls(10)
     database.spool.mkdir()
-    data = b"".join(written_line(to_row(one)) for one in given)
+    data = b"".join(encode_line(to_row(one)) for one in given)
     (database.spool / "00000000000000000001-1-aa.jsonl").write_bytes(data[:-20])
     (database.spool / "00000000000000000002-1-aa.jsonl").write_bytes(b"\0\xff{\n[1]\n{}\n" + data)
     ledger = database.ledger()
@@ -515,22 +515,22 @@ def test_a_spool_with_a_damaged_end(database, caplog):
 
 
 @given(st.integers(0, 4000), st.binary(max_size=10))
-def test_any_end_is_tolerated(cut, rubbish):
+def test_truncated_spool_is_read_up_to_the_cut(cut, rubbish):
     """Wherever a spool ends, and whatever is at its end, the lines before are read as they were written."""
     rows = [to_row(one) for one in GIVEN]
-    data = b"".join(map(written_line, rows))[:cut] + rubbish
+    data = b"".join(map(encode_line, rows))[:cut] + rubbish
     found = []
     for line in data.splitlines(keepends=True):
         with contextlib.suppress(ValueError):
-            found.append(read_line(line))
-    whole = data[:cut].count(b"\n") if not rubbish else b"".join(map(written_line, rows))[:cut].count(b"\n")
+            found.append(decode_line(line))
+    whole = data[:cut].count(b"\n") if not rubbish else b"".join(map(encode_line, rows))[:cut].count(b"\n")
     assert found[:whole] == rows[:whole]
 
 
 GIVEN = calls(6)
 
 
-def test_segments_of_the_living_are_left_alone(tmp_path):
+def test_locked_segments_are_not_taken(tmp_path):
     """A segment is taken by one at a time, and not while its process writes to it."""
     one, other = Spool(tmp_path, 10**6), Spool(tmp_path, 10**6)
     assert one.append([b"a\n"])
@@ -545,7 +545,7 @@ def test_segments_of_the_living_are_left_alone(tmp_path):
     assert list(other.take()) == []
 
 
-def test_a_spool_is_bounded(tmp_path):
+def test_spool_has_a_size_limit(tmp_path):
     """No more than its limit is kept, whoever wrote it."""
     one, other = Spool(tmp_path, 10), Spool(tmp_path, 10)
     assert one.append([b"12345\n"])
@@ -556,7 +556,7 @@ def test_a_spool_is_bounded(tmp_path):
     other.seal_and_release()
 
 
-def test_a_clock_that_goes_backwards(sqlite, monkeypatch):
+def test_clock_that_goes_backwards_keeps_the_order(sqlite, monkeypatch):
     """Calls are replayed in the order in which they came, and the sums know the first and the last, whatever the clock
     says."""
     times = iter(range(10**18, 0, -(10**15)))
@@ -585,7 +585,7 @@ def test_a_clock_that_goes_backwards(sqlite, monkeypatch):
 # --- the caller's side ------------------------------------------------------------------------------------------------
 
 
-def test_a_finalizer_starts_no_thread(sqlite):
+def test_put_in_a_finalizer_starts_no_thread(sqlite):
     """What comes from a finalizer is stored when the worker is started, not before."""
     ledger = sqlite.ledger()
 
@@ -604,7 +604,7 @@ def test_a_finalizer_starts_no_thread(sqlite):
     ledger.close()
 
 
-def test_the_thread_ends_when_there_is_no_work(sqlite, monkeypatch):
+def test_idle_writer_thread_ends(sqlite, monkeypatch):
     """After a while without calls there is no thread and no connection; the next call brings them back."""
     monkeypatch.setattr(writer, "_IDLE", 0.01)
     ledger = sqlite.ledger(flush_interval=0.01)
@@ -619,7 +619,7 @@ def test_the_thread_ends_when_there_is_no_work(sqlite, monkeypatch):
     ledger.close()
 
 
-def test_faults_of_the_writer_are_caught(sqlite, monkeypatch):
+def test_internal_error_costs_one_call(sqlite, monkeypatch):
     """A fault inside costs at most a record: it is counted, and the next calls are stored."""
     monkeypatch.setattr(faults, "reraise", False)
     ledger = sqlite.ledger()
@@ -631,7 +631,7 @@ def test_faults_of_the_writer_are_caught(sqlite, monkeypatch):
     ledger.close()
 
 
-def test_many_threads(database):
+def test_calls_of_many_threads_are_stored(database):
     """Calls of many threads are all there."""
     ledger = database.ledger(flush_interval=0.001)
     given = calls(1600)

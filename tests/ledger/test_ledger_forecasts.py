@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from openai_meter.core.totals import Sum, summed
 from openai_meter.ledger.comparisons import compare
-from openai_meter.ledger.forecasts import outlook
+from openai_meter.ledger.forecasts import project
 
 TODAY = date(2026, 3, 18)  # a Wednesday
 END = date(2026, 4, 1)
@@ -26,51 +26,51 @@ def past(number: int, cost: float | list[float]) -> dict[date, float]:
     return {day: cost[day.weekday()] if isinstance(cost, list) else cost for day in days}
 
 
-def test_days_that_are_all_alike_go_on() -> None:
+def test_equal_days_are_continued() -> None:
     """Two dollars a day, and half of today and 13 days are to come: 27 dollars, without any doubt."""
-    assert outlook(past(60, 2.0), TODAY, 0.5, END) == (Decimal(27), Decimal(27), Decimal(27), 56)
+    assert project(past(60, 2.0), TODAY, 0.5, END) == (Decimal(27), Decimal(27), Decimal(27), 56)
 
 
-def test_the_pattern_of_the_week_goes_on() -> None:
+def test_weekday_pattern_is_continued() -> None:
     """Work days at 10 and free weekends: 9 whole work days and a quarter of today are to come."""
-    found = outlook(past(56, [10.0] * 5 + [0.0] * 2), TODAY, 0.25, END)
+    found = project(past(56, [10.0] * 5 + [0.0] * 2), TODAY, 0.25, END)
     assert found.expected == found.low == found.high == Decimal("92.5")
 
 
-def test_a_trend_goes_on() -> None:
+def test_trend_is_continued() -> None:
     """A dollar more each day: yesterday 40, so today 41 and the 13 days after it 42 to 54."""
     costs = {TODAY - timedelta(days=ago): 41.0 - ago for ago in range(1, 11)}
-    found = outlook(costs, TODAY, 1.0, END)
+    found = project(costs, TODAY, 1.0, END)
     assert found.expected == found.low == sum(range(41, 55))
 
 
-def test_what_falls_stops_at_nothing() -> None:
+def test_falling_trend_stops_at_zero() -> None:
     """A falling line ends at nothing, not below."""
     costs = {TODAY - timedelta(days=ago): float(ago) for ago in range(1, 11)}
-    assert outlook(costs, TODAY, 1.0, END).expected == 0
+    assert project(costs, TODAY, 1.0, END).expected == 0
 
 
-def test_scatter_makes_a_range() -> None:
+def test_range_grows_with_scatter() -> None:
     """Days that differ by chance leave room around what is expected; twice the scatter, twice the room."""
     small, large = ({day: 10 + size * (-1) ** day.toordinal() for day in past(10, 0.0)} for size in (1, 2))
-    narrow, wide = outlook(small, TODAY, 1.0, END), outlook(large, TODAY, 1.0, END)
+    narrow, wide = project(small, TODAY, 1.0, END), project(large, TODAY, 1.0, END)
     assert narrow.low < narrow.expected < narrow.high
     assert abs((wide.high - wide.expected) - 2 * (narrow.high - narrow.expected)) < Decimal("0.001")
 
 
-def test_little_history_says_little() -> None:
+def test_short_history_gives_no_range() -> None:
     """Without a whole day nothing is expected; with two, no range is; days without a call are days, too."""
-    assert outlook({TODAY: 5.0}, TODAY, 0.5, END) == (None, None, None, 0)
-    assert outlook(past(2, 4.0), TODAY, 0.5, END) == (Decimal(54), None, None, 2)
-    sparse = outlook({TODAY - timedelta(days=4): 8.0}, TODAY, 0.0, TODAY + timedelta(days=2))
+    assert project({TODAY: 5.0}, TODAY, 0.5, END) == (None, None, None, 0)
+    assert project(past(2, 4.0), TODAY, 0.5, END) == (Decimal(54), None, None, 2)
+    sparse = project({TODAY - timedelta(days=4): 8.0}, TODAY, 0.0, TODAY + timedelta(days=2))
     assert (sparse.expected, sparse.days) == (Decimal(2), 4)
 
 
 @given(st.dictionaries(st.integers(1, 80), st.floats(0, 1e6), max_size=80), st.floats(0, 1), st.integers(1, 40))
-def test_a_forecast_is_always_in_order(costs: dict[int, float], left: float, ahead: int) -> None:
+def test_forecast_lies_within_its_range(costs: dict[int, float], left: float, ahead: int) -> None:
     """Whatever was spent, the expected amount is not below 0 and lies in its range."""
     days = {TODAY - timedelta(days=ago): cost for ago, cost in costs.items()}
-    found = outlook(days, TODAY, left, TODAY + timedelta(days=ahead))
+    found = project(days, TODAY, left, TODAY + timedelta(days=ahead))
     assert (found.expected is None) == (not found.days)
     if found.low is not None and found.high is not None and found.expected is not None:
         assert 0 <= found.low <= found.expected <= found.high
@@ -85,7 +85,7 @@ def model(calls: int, tokens: int, cost: int | Fraction, *, unknown: int = 0) ->
     return Sum(calls=calls, input=tokens, total=tokens, cost=cost, unknown=unknown, unpriced=unknown, first=AT, last=AT)
 
 
-def test_each_cause_alone() -> None:
+def test_single_cause_is_attributed_to_it_alone() -> None:
     """More calls, another model, more tokens per call, another price: each is told for what it is."""
     before = {"m": model(10, 1_000, 5_000)}
     causes = {
@@ -101,7 +101,7 @@ def test_each_cause_alone() -> None:
         assert found.difference == Decimal(amounts[cause]).scaleb(-12)
 
 
-def test_a_shift_between_models_is_mix() -> None:
+def test_shift_between_models_is_mix() -> None:
     """The same calls on a dearer model cost more by the mix alone, and the models' parts say which."""
     a = {"cheap": model(90, 900, 90), "dear": model(10, 100, 100)}
     b = {"cheap": model(10, 100, 10), "dear": model(90, 900, 900)}
@@ -110,7 +110,7 @@ def test_a_shift_between_models_is_mix() -> None:
     assert {name: part.mix for name, part in found.by_model.items()} == {"cheap": -80, "dear": 800}
 
 
-def test_what_has_no_price_is_no_difference() -> None:
+def test_unpriced_calls_are_not_in_the_difference() -> None:
     """Calls without a price are on neither side of the difference, and their number is said."""
     found = compare("a", {"m": model(10, 1_000, 5_000)}, "b", {"m": model(14, 1_000, 5_000, unknown=4)})
     assert (found.difference, found.b.priced_calls, found.b.totals.unpriced_calls) == (0, 10, 4)
@@ -118,14 +118,14 @@ def test_what_has_no_price_is_no_difference() -> None:
     assert (nothing.b.cost_per_call, nothing.a.cost_per_call, nothing.causes) == (None, None, (0, 0, 0, 0))
 
 
-def test_a_first_period_without_calls() -> None:
+def test_empty_first_period_makes_all_volume() -> None:
     """Beside nothing, all is volume; and what ends is volume, too."""
     some = {"m": model(10, 1_000, 5_000)}
     assert compare("a", {}, "b", some).causes == (5_000, 0, 0, 0)
     assert compare("a", some, "b", {}).causes == (-5_000, 0, 0, 0)
 
 
-def test_a_side_is_told_per_call() -> None:
+def test_side_has_figures_per_call() -> None:
     """Cost and tokens per call are over the calls of which they are known."""
     one = Sum(calls=5, unmeasured=1, input=400, output=100, total=500, cost=9, unknown=2, unpriced=2, first=AT, last=AT)
     side = compare("a", {"m": one}, "b", {}).a
@@ -142,7 +142,7 @@ SIDES = st.dictionaries(
 
 
 @given(SIDES, SIDES)
-def test_causes_sum_up_exactly(a: dict[str, Sum], b: dict[str, Sum]) -> None:
+def test_causes_sum_to_the_difference_exactly(a: dict[str, Sum], b: dict[str, Sum]) -> None:
     """Whatever the sides are, the four causes sum up to the difference, exactly, and so do the models."""
     found = compare("a", a, "b", b)
     assert sum(found.causes) == summed(b.values()).cost - summed(a.values()).cost

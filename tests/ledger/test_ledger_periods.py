@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_meter import ConfigurationError
-from openai_meter.ledger.periods import PERIODS, Span, moment, segments, span_of, zone_of
-from openai_meter.ledger.rows import micros
-from openai_meter.ledger.rows import moment as of_micros
+from openai_meter.ledger.periods import PERIODS, Span, parse_moment, segments, span_of, zone_of
+from openai_meter.ledger.rows import from_micros, micros
 
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)  # a Wednesday
 PARIS = ZoneInfo("Europe/Paris")
@@ -47,37 +46,37 @@ def utc(*parts: int) -> datetime:
         (None, None, None),
     ],
 )
-def test_moments(said: object, begin: datetime | None, end: datetime | None) -> None:
+def test_times_are_parsed(said: object, begin: datetime | None, end: datetime | None) -> None:
     """A date begins with its day and ends with it; what is ago is the same moment in both places."""
-    assert moment("since", said, UTC, NOW) == begin
-    assert moment("until", said, UTC, NOW, end=True) == end
+    assert parse_moment("since", said, UTC, NOW) == begin
+    assert parse_moment("until", said, UTC, NOW, end=True) == end
 
 
-def test_days_are_those_of_the_timezone() -> None:
+def test_days_follow_the_timezone() -> None:
     """Where the clocks are ahead, a day begins earlier, and it can be another day already."""
     late = utc(2026, 3, 4, 23, 30)
-    assert moment("since", "today", PARIS, late) == utc(2026, 3, 4, 23)
-    assert moment("since", "2026-07-01", PARIS, late) == utc(2026, 6, 30, 22)
-    assert moment("since", "2026-07-01T12:00", PARIS, late) == utc(2026, 7, 1, 10)
+    assert parse_moment("since", "today", PARIS, late) == utc(2026, 3, 4, 23)
+    assert parse_moment("since", "2026-07-01", PARIS, late) == utc(2026, 6, 30, 22)
+    assert parse_moment("since", "2026-07-01T12:00", PARIS, late) == utc(2026, 7, 1, 10)
     # Clocks go from 23:59 to 1:00 there: the day begins with the change.
-    assert moment("since", "2018-11-04", ZoneInfo("America/Sao_Paulo"), late) == utc(2018, 11, 4, 3)
+    assert parse_moment("since", "2018-11-04", ZoneInfo("America/Sao_Paulo"), late) == utc(2018, 11, 4, 3)
 
 
 @pytest.mark.parametrize("said", ["", "x", "0d", "7", "7m", "2026-13", "2026-02-30", "2026-W60", "7 days", 7, b"7d"])
-def test_what_is_no_moment_is_refused(said: object) -> None:
+def test_wrong_time_raises(said: object) -> None:
     """A moment that cannot be understood is said, with what can be."""
-    with pytest.raises(ConfigurationError, match=r"since=.* is no moment; use a date"):
-        moment("since", said, UTC, NOW)
+    with pytest.raises(ConfigurationError, match=r"since=.* is not a time; use a date"):
+        parse_moment("since", said, UTC, NOW)
 
 
-def test_a_span_has_an_order() -> None:
+def test_span_with_end_before_start_raises() -> None:
     """A span ends after it begins; a single day is one."""
     assert span_of("2026-03-01", "2026-03-01", UTC, NOW) == Span(utc(2026, 3, 1), utc(2026, 3, 2))
     with pytest.raises(ConfigurationError, match="is not after since"):
         span_of("2026-03-02", "2026-03-01", UTC, NOW)
 
 
-def test_timezones_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timezones_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Timezones are known by the names of the IANA database; ``local`` is that of the machine."""
     assert zone_of(None) is zone_of("utc") is zone_of("UTC") is UTC
     assert zone_of("Europe/Paris") == PARIS
@@ -93,7 +92,7 @@ ZONES = ["Europe/Paris", "America/New_York", "Asia/Kolkata", "Australia/Lord_How
 
 
 @given(st.sampled_from(ZONES), st.datetimes(datetime(2011, 1, 1), datetime(2030, 1, 1)), st.integers(0, 600))  # noqa: DTZ001
-def test_periods_are_those_of_the_calendar(name: str, at: datetime, days: int) -> None:
+def test_periods_match_the_calendar(name: str, at: datetime, days: int) -> None:
     """Whole numbers alone say the local hour, day, week and month of a moment, whatever the clocks did before."""
     zone, at = ZoneInfo(name), at.replace(tzinfo=UTC)
     found = segments(zone, at - timedelta(days=days), at + timedelta(days=600 - days))
@@ -110,9 +109,9 @@ def test_periods_are_those_of_the_calendar(name: str, at: datetime, days: int) -
     assert said == expected
 
 
-def test_clocks_that_do_not_change_make_one_segment() -> None:
+def test_fixed_offset_makes_one_segment() -> None:
     """A timezone without changes is one segment; with them, each change begins another."""
     year = utc(2026, 1, 1), utc(2027, 1, 1)
     assert [one.until for one in segments(timezone(timedelta(hours=3)), *year)] == [None]
-    changes = [of_micros(one.until) for one in segments(PARIS, *year) if one.until is not None]
+    changes = [from_micros(one.until) for one in segments(PARIS, *year) if one.until is not None]
     assert changes == [utc(2026, 3, 29, 1), utc(2026, 10, 25, 1)]

@@ -26,7 +26,7 @@ def made(ago: float, **more: Any) -> Call:
 
 
 @pytest.mark.parametrize("by", ["model", "agent", "user", "tag:env", "tag", "block", "endpoint"])
-def test_it_is_that_of_a_meter(database: Database, by: str) -> None:
+def test_ledger_pulse_equals_meter_pulse(database: Database, by: str) -> None:
     """The same calls have the same window, groups, rates and slices, whether a meter or a ledger holds them."""
     calls = [
         made(7 * n, duration=n * 1.5, model=("gpt-5-mini", None, "gpt-4o")[n % 3], agent=(None, "a", "")[n % 3],
@@ -48,7 +48,7 @@ def test_it_is_that_of_a_meter(database: Database, by: str) -> None:
     ledger.close()
 
 
-def test_totals_are_of_the_month_and_of_today(database: Database) -> None:
+def test_pulse_totals_are_of_month_and_today(database: Database) -> None:
     """Totals count from the first of the month, today's from midnight; both are exact."""
     ledger = database.ledger()
     ledger.import_calls([made(40 * 86_400), made(86_400), made(7 * 3600), made(1)])
@@ -59,7 +59,7 @@ def test_totals_are_of_the_month_and_of_today(database: Database) -> None:
     ledger.close()
 
 
-def test_limits_are_on_today(database: Database) -> None:
+def test_pulse_limits_apply_to_today(database: Database) -> None:
     """Limits that are named are held against what today took."""
     ledger = database.ledger()
     ledger.import_calls([made(86_400), *(made(n) for n in range(4))])
@@ -73,7 +73,7 @@ def test_limits_are_on_today(database: Database) -> None:
     ledger.close()
 
 
-def test_an_empty_ledger_has_a_pulse(database: Database) -> None:
+def test_empty_ledger_has_a_pulse_of_zeros(database: Database) -> None:
     """Nothing is 0, and no error."""
     ledger = database.ledger()
     pulse = of_ledger(ledger, now=NOW)
@@ -81,7 +81,7 @@ def test_an_empty_ledger_has_a_pulse(database: Database) -> None:
     ledger.close()
 
 
-def test_clocks_that_are_off(database: Database) -> None:
+def test_calls_of_a_fast_clock_count_as_just_ended(database: Database) -> None:
     """A call of a machine whose clock is ahead counts as just ended; one of tomorrow does not count yet."""
     ledger = database.ledger()
     ledger.import_calls([made(-20), made(-86_400)])
@@ -90,7 +90,7 @@ def test_clocks_that_are_off(database: Database) -> None:
     ledger.close()
 
 
-def test_calls_of_this_process_are_seen_at_once(database: Database) -> None:
+def test_pulse_includes_calls_just_added(database: Database) -> None:
     """What was added before is in the pulse."""
     ledger: Ledger = database.ledger(flush_interval=60)
     ledger.add(call(0, id=new_call_id(), started_at=datetime.now(UTC), duration=0.0))

@@ -18,8 +18,8 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the ledger is NOT tested")
 import sqlalchemy
+from ledger_calls import BASE, NOON, call, days
 from ledgers import Database
-from shelf import BASE, NOON, call, days
 
 import openai_meter
 from openai_meter import Call, ConfigurationError, Meter, Usage
@@ -57,7 +57,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "provider": ("openai", "azure"),
     "block": ("nightly", None),
     "tags": ({"env": "prod"}, {"env": "dev", "team": 'x"y_é'}, {"team": "prod"}, {}),
-    "status": ("ok", "error", "failed", "cut"),
+    "status": ("ok", "error", "failed", "aborted"),
     "usage": (
         Usage(10, 5, 15, cached_input_tokens=4), Usage(1000, None, 1000), Usage(), Usage(seconds=2.5), Usage(images=1),
         Usage(3_000_000_000, 1, 3_000_000_001, reasoning_tokens=1),
@@ -121,7 +121,7 @@ GROUPINGS = [
 
 
 @pytest.mark.parametrize("zone", [None, "America/New_York"])
-def test_sums_are_those_of_a_meter(fill: Fill, zone: str | None) -> None:
+def test_report_equals_the_totals_of_a_meter(fill: Fill, zone: str | None) -> None:
     """By whatever the rows are, in any timezone, each has the exact totals that a meter would have counted."""
     calls = mixed(300)
     ledger = fill(*calls)
@@ -131,7 +131,7 @@ def test_sums_are_those_of_a_meter(fill: Fill, zone: str | None) -> None:
         assert report.totals == expected(calls, ())[()]
 
 
-def test_sums_that_no_database_holds(fill: Fill) -> None:
+def test_sums_beyond_64_bits_are_exact(fill: Fill) -> None:
     """Sums beyond 64 bits are exact; thirds of a pico-dollar add up to whole ones."""
     much = [replace(one, cost_pico=2**63 - 1) for one in days(5)]
     thirds = [call(cost_pico=Fraction(1, 3), agent="t") for _ in range(3)]
@@ -152,7 +152,7 @@ SPANS = [
 
 
 @pytest.mark.parametrize(("since", "until"), SPANS)
-def test_spans(fill: Fill, since: str | None, until: str | None) -> None:
+def test_report_covers_exactly_its_span(fill: Fill, since: str | None, until: str | None) -> None:
     """From the first moment until before the last one, in days from roll-ups and their ends from calls."""
     calls = mixed(200)
     ledger = fill(*calls)
@@ -196,7 +196,9 @@ FILTERS: list[tuple[dict[str, Any], Callable[[Call], bool]]] = [
 @pytest.mark.parametrize(
     ("filters", "counts"), FILTERS, ids=lambda value: str(value) if isinstance(value, dict) else ""
 )
-def test_filters(fill: Fill, filters: dict[str, Any], counts: Callable[[Call], bool]) -> None:
+def test_filter_keeps_exactly_the_named_calls(
+    fill: Fill, filters: dict[str, Any], counts: Callable[[Call], bool]
+) -> None:
     """A filter keeps exactly the calls that it names, in sums and in the calls themselves."""
     calls = mixed(250)
     kept = [one for one in calls if counts(one)]
@@ -209,7 +211,7 @@ def test_filters(fill: Fill, filters: dict[str, Any], counts: Callable[[Call], b
     )
 
 
-def test_roll_ups_are_used_where_they_suffice(fill: Fill) -> None:
+def test_whole_days_are_read_from_roll_ups(fill: Fill) -> None:
     """Days in UTC are read from the roll-ups: they are told even where the calls have been taken away."""
     ledger = fill(*days(3, agent="a"), *days(2))
     with ledger.engine.begin() as connection:
@@ -220,7 +222,7 @@ def test_roll_ups_are_used_where_they_suffice(fill: Fill) -> None:
     assert ledger.report("model", since="2026-03-05T00:00", until="2026-03-06T00:00").totals.calls == 2
 
 
-def test_rows_stand_in_order(fill: Fill) -> None:
+def test_rows_are_ordered_by_time_then_cost(fill: Fill) -> None:
     """Periods stand in the order of time, everything else by cost; what belongs together stays together."""
     cheap, dear = {"cost_pico": 1, "model": "x"}, {"cost_pico": 5, "model": "y"}
     ledger = fill(*days(2, **cheap), *days(1, **dear), *days(2, NOON - timedelta(days=1), **dear))
@@ -230,7 +232,7 @@ def test_rows_stand_in_order(fill: Fill) -> None:
     assert next(row.key for row in ledger.report("model,day").rows) == ("y", "2026-03-03")
 
 
-def test_every_form_shows_it(fill: Fill) -> None:
+def test_report_renders_in_every_format(fill: Fill) -> None:
     """A report from history is one like any other: it is shown in all forms, and goes through JSON and back."""
     report = fill(*mixed(40)).report("day,tag", since="2026-03-01", until="2026-03-31")
     assert openai_meter.Report.from_dict(json.loads(report.render("json"))) == report
@@ -240,7 +242,7 @@ def test_every_form_shows_it(fill: Fill) -> None:
     assert (report.since, report.until) == (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
 
 
-def test_an_empty_ledger(fill: Fill) -> None:
+def test_empty_ledger_reports_zero(fill: Fill) -> None:
     """Of nothing there is no row, and no call costs nothing."""
     ledger = fill()
     report = ledger.report("hour", timezone="Europe/Paris")
@@ -255,22 +257,22 @@ def test_an_empty_ledger(fill: Fill) -> None:
     [
         ({"by": "hours"}, r"no totals by 'hours'; .*by hour, day, week, month"),
         ({"by": ""}, "names no dimension"),
-        ({"since": "soon"}, "since='soon' is no moment"),
+        ({"since": "soon"}, "since='soon' is not a time"),
         ({"timezone": "Mars"}, "timezone='Mars' is not known"),
-        ({"agents": "a"}, "there is no filter 'agents'; there are filters by model, agent"),
-        ({"agent": 3}, "agent=3 is no filter"),
-        ({"agent": ()}, "is no filter"),
-        ({"tag": "env=prod"}, "names no tag; pass a mapping"),
+        ({"agents": "a"}, "there is no filter 'agents'; filter by one of model, agent"),
+        ({"agent": 3}, "agent=3 is not a filter"),
+        ({"agent": ()}, "is not a filter"),
+        ({"tag": "env=prod"}, "is not a mapping; pass a mapping"),
         ({"since": "2026-02", "until": "2026-01"}, "is not after"),
     ],
 )
-def test_what_cannot_be_understood_is_said(fill: Fill, how: dict[str, Any], why: str) -> None:
+def test_wrong_query_raises(fill: Fill, how: dict[str, Any], why: str) -> None:
     """A question that cannot be understood raises, with what can be asked."""
     with pytest.raises(ConfigurationError, match=why):
         fill().report(**how)
 
 
-def test_calls_come_back_as_they_were(fill: Fill) -> None:
+def test_calls_are_read_page_by_page_unchanged(fill: Fill) -> None:
     """Calls are read a page at a time, in the order in which they began, and are what was stored."""
     calls = [one for one in mixed(2_600) if (one.cost_pico or 0) < 10**18]  # a day holds 9.2 million dollars
     same = [replace(one, id=f"{number:05}", started_at=NOON) for number, one in enumerate(calls)]
@@ -285,7 +287,7 @@ def test_calls_come_back_as_they_were(fill: Fill) -> None:
 # --- pruning ----------------------------------------------------------------------------------------------------------
 
 
-def test_pruning_leaves_the_sums(fill: Fill) -> None:
+def test_prune_keeps_the_sums(fill: Fill) -> None:
     """Details before a day go, all sums stay; rows that only details could tell are in one row."""
     calls = mixed(300)
     ledger = fill(*calls)
@@ -306,12 +308,12 @@ def test_pruning_leaves_the_sums(fill: Fill) -> None:
     assert ledger.report("session").totals == expected(calls, ())[()]
 
 
-def test_what_is_pruned_cannot_be_split(fill: Fill) -> None:
+def test_query_into_pruned_details_raises(fill: Fill) -> None:
     """A question that needs the details of pruned days says so, and from when on it can be answered."""
     ledger = fill(*days(5, session="s"))
     ledger.prune("2026-03-06")
     for how in ({"session": "s"}, {"tag": {"env": "x"}}, {"since": "2026-03-05T06:00"}, {"until": "2026-03-05T18:00"}):
-        with pytest.raises(ConfigurationError, match=r"before 2026-03-06 were pruned.*ask from since='2026-03-06' on"):
+        with pytest.raises(ConfigurationError, match=r"before 2026-03-06 were pruned.*use since='2026-03-06'"):
             ledger.report("day", **how)
     assert ledger.report("day", session="s", since="2026-03-06").totals.calls == 3
     assert ledger.report("session", since="2026-03-05", until="2026-03-05").rows[0].key == ("(pruned)",)
@@ -320,7 +322,7 @@ def test_what_is_pruned_cannot_be_split(fill: Fill) -> None:
 # --- prices again -----------------------------------------------------------------------------------------------------
 
 
-def test_history_is_priced_again(fill: Fill) -> None:
+def test_reprice_prices_unpriced_calls_only(fill: Fill) -> None:
     """What had no price gets that of its day, in the calls and in the sums; nothing else is touched."""
     unknown = {"cost_pico": None, "cost_status": "unpriced", "cost_reason": "unknown model", "price_source": None}
     mine = [call(model="mine", requested_model="mine", agent=name, **unknown) for name in ("a", "b", None)]
@@ -339,7 +341,7 @@ def test_history_is_priced_again(fill: Fill) -> None:
     assert [one[:3] for one in ledger.report().unpriced] == [("lost", "unknown model", 1)]
 
 
-def test_two_who_price_at_once_count_once(fill: Fill) -> None:
+def test_concurrent_reprice_counts_once(fill: Fill) -> None:
     """A call that another process has priced meanwhile is left to it: no sum has it twice."""
     from openai_meter.ledger import corrections
 
@@ -355,7 +357,7 @@ def test_two_who_price_at_once_count_once(fill: Fill) -> None:
 # --- forecasts, comparisons, stats ------------------------------------------------------------------------------------
 
 
-def test_a_forecast_of_the_month(fill: Fill) -> None:
+def test_month_forecast_continues_daily_cost(fill: Fill) -> None:
     """A dollar a day at noon: what was spent, and a dollar for each day to come."""
     now = NOON + timedelta(days=11)  # the 15th, at noon: today's call has not begun
     ledger = fill(*days(30, NOON - timedelta(days=19), cost_pico=10**12))
@@ -370,7 +372,7 @@ def test_a_forecast_of_the_month(fill: Fill) -> None:
         ledger.forecast("year")
 
 
-def test_parts_of_history_are_compared(fill: Fill) -> None:
+def test_compare_takes_every_form_of_part(fill: Fill) -> None:
     """Periods, blocks and versions of a prompt are set side by side; the causes sum up to the difference."""
     v1 = [call(tags={"prompt": "v1"}, block="x") for _ in range(4)]
     v2 = [
@@ -397,7 +399,7 @@ def test_parts_of_history_are_compared(fill: Fill) -> None:
             ledger.compare(wrong, "2026-03-05")
 
 
-def test_stats_of_all_processes(fill: Fill) -> None:
+def test_model_stats_cover_the_whole_ledger(fill: Fill) -> None:
     """The stats per model, and the summary, are those of everything in the ledger."""
     ledger = fill(*days(2), call(model="o3", status="error", usage=Usage(), cost_pico=0, cost_status="free"))
     stats = ledger.model_stats()
@@ -407,7 +409,7 @@ def test_stats_of_all_processes(fill: Fill) -> None:
     assert ledger.summary() == "3 calls | 300 tokens | $0.0000900 | 1 error"
 
 
-def test_a_meter_tells_of_the_whole_fleet(database: Database) -> None:
+def test_meter_stats_of_fleet_read_the_ledger(database: Database) -> None:
     """The stats of a meter are its own, or those of all that is in its ledger, its own last calls included."""
     before = database.ledger()
     before.import_calls(days(3))
@@ -426,7 +428,7 @@ def test_a_meter_tells_of_the_whole_fleet(database: Database) -> None:
     meter.ledger.close()
 
 
-def test_what_was_just_added_is_told(database: Database) -> None:
+def test_report_includes_calls_just_added(database: Database) -> None:
     """Reading waits for what this process has added."""
     ledger = database.ledger(flush_interval=60)
     try:
@@ -436,7 +438,7 @@ def test_what_was_just_added_is_told(database: Database) -> None:
         ledger.close()
 
 
-def test_a_database_that_is_away(tmp_path: Path) -> None:
+def test_unreachable_database_raises_without_password(tmp_path: Path) -> None:
     """A ledger that cannot be reached raises when it is read, with a sentence and without a password."""
     pytest.importorskip("psycopg")
     ledger = Ledger("postgresql://me:secret@127.0.0.1:1/none", spool=tmp_path / "spool")
@@ -445,7 +447,7 @@ def test_a_database_that_is_away(tmp_path: Path) -> None:
     assert "secret" not in str(error.value)
 
 
-def test_the_index_of_missing_prices_is_used(fill: Fill) -> None:
+def test_unpriced_calls_are_found_by_index(fill: Fill) -> None:
     """What has no price is found by its index, not by looking at every call."""
     ledger = fill(*days(3))
     if ledger.engine.dialect.name != "sqlite":
@@ -458,6 +460,6 @@ def test_the_index_of_missing_prices_is_used(fill: Fill) -> None:
     assert "calls_not_priced" in str(plan)
 
 
-def test_nobody_touches_the_base() -> None:
+def test_sample_call_survives_a_round_trip() -> None:
     """The calls of these tests can be stored as they are."""
     assert rows.from_row(dict(zip(rows.COLUMNS, rows.to_row(BASE), strict=True))) == BASE

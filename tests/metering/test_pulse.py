@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pulses import CALL, DOLLAR, NOW, call, metered, take
 
 from openai_meter import ConfigurationError, Meter
-from openai_meter.alerts import Burn, Threshold
+from openai_meter.alerts import Threshold, ThresholdUsage
 from openai_meter.core.call import new_call_id
 from openai_meter.core.money import usd
 from openai_meter.core.totals import Totals
@@ -191,8 +191,8 @@ def test_burn_per_key_is_that_of_the_worst() -> None:
     limits = [Threshold("calls", 10, per="user")]
     assert take(metered(call(1), thresholds=limits)).thresholds == ()
     meter = metered(*(call(1, user=f"u{n % 3}") for n in range(7)), thresholds=limits)
-    (burn,) = take(meter).thresholds
-    assert (burn.key, burn.used, burn.share, burn.passed) == ("u0", 3, 0.3, False)
+    (usage,) = take(meter).thresholds
+    assert (usage.key, usage.used, usage.share, usage.passed) == ("u0", 3, 0.3, False)
 
 
 def test_burn_in_a_window_forgets() -> None:
@@ -201,8 +201,8 @@ def test_burn_in_a_window_forgets() -> None:
     old, new = datetime.now(UTC) - timedelta(seconds=90), datetime.now(UTC)
     for at in (old, old, new):
         meter.take(replace(CALL, id=new_call_id(), started_at=at))
-    (burn,) = meter.burn
-    assert (burn.used, burn.share) == (1, 0.1)
+    (usage,) = meter.threshold_usage
+    assert (usage.used, usage.share) == (1, 0.1)
 
 
 def test_no_limits_no_burn() -> None:
@@ -258,4 +258,4 @@ def test_parts_can_be_read_by_themselves() -> None:
     """A group and the use of a threshold are their own inverses, too."""
     pulse = take(metered(call(1)))
     assert Group.from_dict(pulse.groups[0].to_dict()) == pulse.groups[0]
-    assert [Burn.from_dict(one.to_dict()) for one in pulse.thresholds] == list(pulse.thresholds)
+    assert [ThresholdUsage.from_dict(one.to_dict()) for one in pulse.thresholds] == list(pulse.thresholds)

@@ -61,7 +61,7 @@ def test_each_sink_gets_each_call_once_and_priced(api):
     one, other = Heap(), Heap()
     sinks: tuple[Sink, ...] = (one, other)
     for sink in sinks:
-        meter.feed(sink)
+        meter.add_sink(sink)
     with contract.sync_client(api) as client:
         for _ in range(5):
             chat(client)
@@ -74,21 +74,21 @@ def test_each_sink_gets_each_call_once_and_priced(api):
 
 
 def test_a_sink_gets_what_comes_while_it_is_fed(meter):
-    """From feed() on, and up to leave(): what it had to wait for it still gets."""
+    """From add_sink() on, and up to remove_sink(): what it had to wait for it still gets."""
     heap = Heap()
     with contract.in_process(_answer) as client:
         chat(client)
         meter.settle()
-        meter.feed(heap)
+        meter.add_sink(heap)
         chat(client)
         chat(client)
-        meter.leave(heap)
+        meter.remove_sink(heap)
         chat(client)
     assert meter.flush()
     assert (len(heap.calls), meter.totals.calls) == (2, 4)
-    meter.leave(heap)
-    meter.feed(heap)
-    meter.feed(heap)  # once more changes nothing
+    meter.remove_sink(heap)
+    meter.add_sink(heap)
+    meter.add_sink(heap)  # once more changes nothing
     with contract.in_process(_answer) as client:
         chat(client)
     assert meter.flush()
@@ -102,7 +102,7 @@ def _answer(request: Any) -> Any:
 def test_blocks_have_no_sinks(api, meter):
     """A call that a block counts too goes to the meter's sinks once."""
     heap = Heap()
-    meter.feed(heap)
+    meter.add_sink(heap)
     with contract.sync_client(api) as client, openai_meter.track("outer"), openai_meter.track("inner"):
         chat(client)
     assert meter.flush()
@@ -113,8 +113,8 @@ def test_a_broken_sink_is_alone_with_it(meter):
     """A sink that raises costs no other sink a call, and the program nothing."""
     faults.reraise = False
     heap, broken = Heap(), Broken()
-    meter.feed(broken)
-    meter.feed(heap)
+    meter.add_sink(broken)
+    meter.add_sink(heap)
     with contract.in_process(_answer) as client:
         assert chat(client).choices[0].message.content == "ok"
     assert meter.flush()
@@ -128,7 +128,7 @@ def test_a_broken_sink_is_alone_with_it(meter):
 def test_a_flush_asks_every_sink(meter):
     """One that is not done makes the whole not done; without a sink all is done."""
     assert Meter().flush()
-    meter.feed(Heap())
+    meter.add_sink(Heap())
     assert meter.flush(2.0)
     assert not meter.flush(0.5)
 
@@ -136,7 +136,7 @@ def test_a_flush_asks_every_sink(meter):
 def test_a_sink_is_told_of_the_end(meter):
     """What waits for its price is passed on by what a sink is given to call before the end."""
     heap = Heap()
-    meter.feed(heap)
+    meter.add_sink(heap)
     with contract.in_process(_answer) as client:
         chat(client)
     for do in heap.before:
@@ -147,14 +147,14 @@ def test_a_sink_is_told_of_the_end(meter):
 def test_sinks_come_and_go_while_calls_are_made(meter):
     """A sink that stays gets every call, whatever others do meanwhile."""
     stays, calls = Heap(), 40
-    meter.feed(stays)
+    meter.add_sink(stays)
     done = threading.Event()
 
     def come_and_go() -> None:
         while not done.is_set():
             heap = Heap()
-            meter.feed(heap)
-            meter.leave(heap)
+            meter.add_sink(heap)
+            meter.remove_sink(heap)
 
     other = threading.Thread(target=come_and_go)
     other.start()

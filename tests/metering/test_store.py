@@ -28,7 +28,7 @@ calls = st.builds(
         cost_status="unpriced" if cost is None else "priced",
     ),
     st.sampled_from(["a", "b", None]),
-    st.sampled_from(["ok", "error", "failed", "cut"]),
+    st.sampled_from(["ok", "error", "failed", "aborted"]),
     st.integers(0, 10**6),
     st.integers(0, 10**6),
     st.integers(0, 10**6),

@@ -167,7 +167,12 @@ def test_an_error_costs_nothing_and_a_cut_stream_is_estimated(api: Any) -> None:
         next(stream)
     error, cut = meter.calls
     assert (error.cost, error.cost_status) == (Decimal(0), "free")
-    assert (cut.status, cut.cost_status, cut.cost_estimated, cut.usage_source) == ("cut", "priced", True, "tiktoken")
+    assert (cut.status, cut.cost_status, cut.cost_estimated, cut.usage_source) == (
+        "aborted",
+        "priced",
+        True,
+        "tiktoken",
+    )
     assert cut.cost == sum(line.usd for line in cut.cost_lines) > 0
     assert cut.usage_unknown == ("reasoning",)
 
@@ -307,7 +312,7 @@ def test_broken_price_files_break_nothing(api: Any, monkeypatch: pytest.MonkeyPa
     assert (meter.totals.calls, meter.cost) == (1, None)
     ask(api(chat_body("gpt-4o-mini")))
     assert meter.totals.unpriced_calls == 2
-    assert meter.faults == 1
+    assert meter.internal_errors == 1
     assert {one.reason for one in meter.unpriced()} == {"prices are being read", "the prices cannot be read"}
 
 

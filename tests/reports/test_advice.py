@@ -590,7 +590,7 @@ calls = st.builds(
     st.integers(0, 2_000),
     st.fixed_dictionaries({
         "model": st.sampled_from(["gpt-5.4", "gpt-6.2-sol", "gpt-4.1", "odd", None]),
-        "status": st.sampled_from(["ok", "ok", "ok", "error", "incomplete", "cut", "failed"]),
+        "status": st.sampled_from(["ok", "ok", "ok", "error", "incomplete", "aborted", "failed"]),
         "endpoint": st.sampled_from(["responses", "embeddings", "images.generate"]),
         "service_tier": st.sampled_from([None, "default", "flex", "priority", "scale"]),
         "provider": st.sampled_from(["openai", "azure", "host"]),

@@ -172,7 +172,8 @@ def test_every_report_in_every_form(by: tuple[str, ...], form: str, lang: str) -
     """Every grouping is rendered in every form and language, whatever its numbers and names are, and shows them."""
     for totals, busy in product(EDGES.values(), (False, True)):
         more = {
-            "pending": 3, "faults": 2, "folded": 5, "name": "nightly", "alerts": ("a",), "recommendations": ("r",),
+            "pending": 3, "internal_errors": 2, "overflow_calls": 5, "name": "nightly",
+            "alerts": ("a",), "recommendations": ("r",),
             "unpriced": tuple(Unpriced(f"m{n}", "unknown model; price: x", n, 10) for n in range(12)),
         } if busy else {}  # fmt: skip
         shown = edge(by, totals, **more).render(form, lang=lang)
@@ -431,8 +432,8 @@ def reports(random_half: st.DrawFn) -> Report:
         random_half(MOMENTS),
         name=random_half(st.none() | NAMES),
         pending=random_half(COUNTS),
-        faults=random_half(COUNTS),
-        folded=random_half(COUNTS),
+        internal_errors=random_half(COUNTS),
+        overflow_calls=random_half(COUNTS),
         unpriced=tuple(random_half(st.lists(st.builds(Unpriced, NAMES, NAMES, COUNTS, COUNTS), max_size=2))),
         alerts=tuple(random_half(st.lists(NAMES, max_size=2))),
         recommendations=tuple(random_half(st.lists(NAMES, max_size=2))),

@@ -155,7 +155,7 @@ def test_the_same_as_json() -> None:
     """The summary as plain values has the totals, the models, and what is open or went wrong."""
     data = metered(BASE).to_dict()
     assert data["dimensions"] == ["model"]
-    assert (data["pending"], data["faults"], data["unpriced"], data["name"]) == (0, 0, [], None)
+    assert (data["pending"], data["internal_errors"], data["unpriced"], data["name"]) == (0, 0, [], None)
     assert data["totals"]["total_tokens"] == data["rows"][0]["total_tokens"] == 1540
     assert data["rows"][0]["model"] == "gpt-6-luna"
     assert data["totals"]["first_call_at"] == "2026-01-01T00:00:00+00:00"

@@ -84,7 +84,7 @@ def _compared(cast: Cast, shape: Shape, player: Player, bare: Performance | None
         return Mode("absent")
     if bare.error is not None:
         return Mode("untried", detail=bare.error)
-    before, failed = len(meter.calls), meter.faults
+    before, failed = len(meter.calls), meter.internal_errors
     metered = cast.perform(shape, player)
     meter.settle()
     calls = meter.calls[before:]
@@ -92,7 +92,7 @@ def _compared(cast: Cast, shape: Shape, player: Player, bare: Performance | None
     if metered.error is not None:
         return Mode("raised", len(calls), usage, metered.error)
     outcome = (
-        "fault" if meter.faults > failed
+        "fault" if meter.internal_errors > failed
         else "missed" if len(calls) < shape.records
         else "twice" if len(calls) > shape.records
         else "changed" if metered.seen != bare.seen

@@ -62,7 +62,7 @@ class Feed(Protocol):
 
         Raises:
             AwayError: the source cannot be read now.
-            ConfigurationError: that is no moment.
+            ConfigurationError: that is not a time.
         """
         raise NotImplementedError
 

@@ -12,7 +12,7 @@ from rich.console import Group as Lines
 from rich.table import Table
 from rich.text import Text
 
-from openai_meter.alerts import METRICS, Burn
+from openai_meter.alerts import METRICS, ThresholdUsage
 from openai_meter.cli.live import words
 from openai_meter.core.locale import Messages
 from openai_meter.core.money import exact
@@ -96,19 +96,19 @@ def frame(pulse: Pulse | None, page: Page) -> Lines:
     if pulse is None:
         return Lines(_title(None, page), *(trouble or [_line(page, m("live.waiting", name=page.source), "dim")]))
     head = [_title(pulse, page), *_head(pulse, page), *trouble]
-    burns = _burns(pulse, page)
+    usages = _usages(pulse, page)
     foot = [_foot(pulse, page)] if page.interval is not None else []
     if not pulse.groups:
         idle = m("live.idle", window=duration(pulse.window, m))
-        return Lines(*head, Text(), _line(page, idle, "dim"), *burns, *foot)
+        return Lines(*head, Text(), _line(page, idle, "dim"), *usages, *foot)
     room = None
     if page.height is not None:
         # Beside the rows there are a blank line, the head of the table, and a line that the cursor needs.
         room = page.height - len(head) - 3
-        burns = burns if room - len(burns) - len(foot) >= _LEAST_ROWS else []
-        foot = foot if room - len(burns) - len(foot) >= _LEAST_ROWS else []
-        room = max(room - len(burns) - len(foot), 2)
-    return Lines(*head, Text(), _table(pulse, page, room), *burns, *foot)
+        usages = usages if room - len(usages) - len(foot) >= _LEAST_ROWS else []
+        foot = foot if room - len(usages) - len(foot) >= _LEAST_ROWS else []
+        room = max(room - len(usages) - len(foot), 2)
+    return Lines(*head, Text(), _table(pulse, page, room), *usages, *foot)
 
 
 def _line(page: Page, text: str, style: str = "") -> Text:
@@ -239,17 +239,17 @@ def _fitted(groups: tuple[Group, ...], page: Page, longest: int) -> tuple[list[_
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 
-def _burns(pulse: Pulse, page: Page) -> list[Text]:
+def _usages(pulse: Pulse, page: Page) -> list[Text]:
     if not pulse.thresholds:
         return []
     rows = [(_named(one, page.m), _spent(one, page.m), one) for one in pulse.thresholds]
     name = min(max(cell_len(page.fit(one)) for one, _, _ in rows), max(page.width - _BAR - 26, 10))
     lines = [Text()]
-    for title, spent, burn in rows:
+    for title, spent, usage in rows:
         start = f"{set_cell_size(page.fit(title), name)}  "
-        gauge = words.bar(burn.share, _BAR, plain=page.plain)
-        line = Text(start + gauge + page.fit(f" {_percent(burn.share):>5}  {spent}"), no_wrap=True)
-        style = "red" if burn.passed else "yellow" if burn.share >= _NEAR else "green"
+        gauge = words.bar(usage.share, _BAR, plain=page.plain)
+        line = Text(start + gauge + page.fit(f" {_percent(usage.share):>5}  {spent}"), no_wrap=True)
+        style = "red" if usage.passed else "yellow" if usage.share >= _NEAR else "green"
         line.stylize(style, len(start), len(start) + len(gauge) + 6)
         line.truncate(page.width)
         lines.append(line)
@@ -260,20 +260,20 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if share < 10 else ">999%"
 
 
-def _named(burn: Burn, m: Messages) -> str:
-    limit = burn.threshold
+def _named(usage: ThresholdUsage, m: Messages) -> str:
+    limit = usage.threshold
     name = m(f"live.metric.{limit.metric}")
     if limit.per is not None:
-        name = m("live.limit_per", name=name, per=heading(limit.per, m, "by"), key=shown(burn.key or "?", 40))
+        name = m("live.limit_per", name=name, per=heading(limit.per, m, "by"), key=shown(usage.key or "?", 40))
     if isinstance(limit.window, timedelta):
         name = m("live.limit_window", name=name, window=duration(limit.window.total_seconds(), m))
     return name
 
 
-def _spent(burn: Burn, m: Messages) -> str:
-    money = METRICS[burn.threshold.metric].money
-    limit = exact(burn.threshold.limit, "limit")
-    used = f"{_amount(Decimal(burn.used), money=money)}{'+' if burn.at_least else ''}"
+def _spent(usage: ThresholdUsage, m: Messages) -> str:
+    money = METRICS[usage.threshold.metric].money
+    limit = exact(usage.threshold.limit, "limit")
+    used = f"{_amount(Decimal(usage.used), money=money)}{'+' if usage.at_least else ''}"
     return m("live.limit", used=used, limit=_amount(limit, money=money))
 
 

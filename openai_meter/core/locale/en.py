@@ -99,12 +99,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "note.cost": "Cost (~): measured {measured} + estimated {estimated}.",
     "note.unpriced": "No price for {model}: {calls}, {tokens} ({reason}).",
     "note.unpriced_more": "No price for {n:,} more; the JSON report has them all.",
-    "note.folded": (
+    "note.overflow_calls": (
         "{n:,} call counts in a row of others: there were too many names.",
         "{n:,} calls count in rows of others: there were too many names.",
     ),
     "note.pending": ("{n:,} call not finished yet.", "{n:,} calls not finished yet."),
-    "note.faults": (
+    "note.internal_errors": (
         "{n:,} fault inside openai_meter: see the log; some calls may be missing.",
         "{n:,} faults inside openai_meter: see the log; some calls may be missing.",
     ),

@@ -95,12 +95,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "note.cost": "Coût (~) : mesuré {measured} + estimé {estimated}.",
     "note.unpriced": "Aucun prix pour {model} : {calls}, {tokens} ({reason}).",
     "note.unpriced_more": "Aucun prix pour {n:,} de plus ; le rapport JSON les contient tous.",
-    "note.folded": (
+    "note.overflow_calls": (
         "{n:,} appel est compté dans une ligne « autres » : il y avait trop de noms.",
         "{n:,} appels sont comptés dans des lignes « autres » : il y avait trop de noms.",
     ),
     "note.pending": ("{n:,} appel pas encore terminé.", "{n:,} appels pas encore terminés."),
-    "note.faults": (
+    "note.internal_errors": (
         "{n:,} incident dans openai_meter : voir le journal ; des appels peuvent manquer.",
         "{n:,} incidents dans openai_meter : voir le journal ; des appels peuvent manquer.",
     ),

@@ -255,7 +255,7 @@ def attach(
         _end(meter)
         _of_meters[meter] = telemetry
         _attached.add(telemetry)
-        meter.feed(telemetry)
+        meter.add_sink(telemetry)
         _spans.watch(meter, wanted=spans)
     return telemetry
 
@@ -270,7 +270,7 @@ def detach(meter: Meter) -> None:
 def _end(meter: Meter) -> None:
     telemetry = _of_meters.pop(meter, None)
     if telemetry is not None:
-        meter.leave(telemetry)
+        meter.remove_sink(telemetry)
         telemetry.finish()
         _attached.discard(telemetry)
 

@@ -119,12 +119,12 @@ class _LedgerReader:
         ledger = self._ledger()
         fresh = self._read_at is not None and time.monotonic() - self._read_at < self._cache
         if ledger is not None and not fresh:
-            from openai_meter.ledger.queries import Question, ask  # noqa: PLC0415 - SQLAlchemy is loaded only for a ledger
+            from openai_meter.ledger.queries import Query, run_query  # noqa: PLC0415 - SQLAlchemy, for a ledger only
 
             self._read_at, self._reached = time.monotonic(), False
             try:
                 with ledger._reading() as connection:  # noqa: SLF001 - the sums of a report before rounding
-                    sums = ask(connection, Question(self.past.dimensions))
+                    sums = run_query(connection, Query(self.past.dimensions))
             except LedgerError:  # go on showing the last totals
                 return self._read, self._read
             self._read = {row: total.totals() for row, total in self.past.within(sums.items()).items()}

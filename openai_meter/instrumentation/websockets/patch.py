@@ -10,9 +10,9 @@ belongs to     the surroundings it was asked for in, else those it was received 
 first token    of a realtime turn, its first piece of text or audio; of a response, its first event
 ============== ===============================================================================================
 
-A turn that the connection does not outlive is ``cut``: its output is estimated from the pieces that came by (text by a
-vocabulary, audio by its length), its input is unknown where the conversation is the server's. Translations do not say
-what is billed; the time that has passed in them stands for it, marked as an estimate.
+A turn that the connection does not outlive is ``aborted``: its output is estimated from the pieces that came by (text
+by a vocabulary, audio by its length), its input is unknown where the conversation is the server's. Translations do not
+say what is billed; the time that has passed in them stands for it, marked as an estimate.
 
 Not seen is what bypasses ``recv_bytes``: ``recv(timeout=...)`` of the SDK's translation sessions, WebRTC and SIP, other
 libraries' own WebSockets. A connection that was opened before the meter came is not known to be a wrapped client's.

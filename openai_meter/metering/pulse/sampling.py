@@ -10,7 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from openai_meter.alerts import Burn, Threshold, burnt
+from openai_meter.alerts import Threshold, ThresholdUsage, threshold_usage
 from openai_meter.core.call import Call
 from openai_meter.core.dimensions import NO_BLOCK, UNATTRIBUTED, UNKNOWN_MODEL, checked, combination
 from openai_meter.core.money import Amount, usd
@@ -72,7 +72,7 @@ def of_meter(
         place = min(max(place, 0), SLICES - 1)
         slices[place] = slices.get(place, NOTHING).plus(call)
     frame = _Frame(now, width, covered, "process", by, readings.started_at, totals, today)
-    return _pulse(rows, frame, readings.burn, len(readings.alerts))
+    return _pulse(rows, frame, readings.threshold_usage, len(readings.alerts))
 
 
 def of_ledger(
@@ -106,12 +106,12 @@ def of_ledger(
     width = checked_window(window)
     now = now or datetime.now(UTC)
     midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    stretch = recent_windows.Stretch(now - timedelta(seconds=width), now, SLICES, _LATE)
-    found = recent_windows.look(ledger, by, stretch, (midnight, midnight.replace(day=1)), zone)
+    wanted = recent_windows.Window(now - timedelta(seconds=width), now, SLICES, _LATE)
+    found = recent_windows.read_window(ledger, by, wanted, (midnight, midnight.replace(day=1)), zone)
     today, month = found.sums
-    burns = burnt(thresholds, today)
+    usages = threshold_usage(thresholds, today)
     frame = _Frame(now, width, width, "fleet", by, midnight.replace(day=1), month.totals(), today.totals())
-    return _pulse(found.slices, frame, burns, sum(one.passed for one in burns))
+    return _pulse(found.slices, frame, usages, sum(one.passed for one in usages))
 
 
 def checked_window(window: object) -> float:
@@ -165,7 +165,7 @@ class _Frame:
     today: Totals | None
 
 
-def _pulse(rows: Mapping[str, Slices], frame: _Frame, burns: tuple[Burn, ...], alerts: int) -> Pulse:
+def _pulse(rows: Mapping[str, Slices], frame: _Frame, usages: tuple[ThresholdUsage, ...], alerts: int) -> Pulse:
     sums = {name: _together(slices.values()) for name, slices in rows.items()}
     whole = summed(sums.values())
     by_cost = bool(whole.cost)
@@ -202,7 +202,7 @@ def _pulse(rows: Mapping[str, Slices], frame: _Frame, burns: tuple[Burn, ...], a
         spark=spark(_columns(rows.values())),
         spark_of="cost" if by_cost else "tokens",
         groups=tuple(groups),
-        thresholds=burns,
+        thresholds=usages,
         alerts=alerts,
     )
 

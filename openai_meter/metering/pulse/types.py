@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, get_args
 
-from openai_meter.alerts import METRICS, Burn
+from openai_meter.alerts import METRICS, ThresholdUsage
 from openai_meter.core.money import exact
 from openai_meter.core.totals import Totals
 
@@ -113,7 +113,7 @@ class Pulse:
     """What all sparklines show: tokens, where nothing in the window has a price."""
     groups: tuple[Group, ...]
     """What costs most comes first; the one of all others is the last."""
-    thresholds: tuple[Burn, ...]
+    thresholds: tuple[ThresholdUsage, ...]
     alerts: int
     """How many limits are exceeded now."""
 
@@ -168,7 +168,7 @@ class Pulse:
                 tuple(map(_float, data["spark"])),
                 data["spark_of"],
                 tuple(map(Group.from_dict, data["groups"][: GROUPS + 1])),
-                tuple(Burn.from_dict(one) for one in data["thresholds"] if one["name"] in METRICS),
+                tuple(ThresholdUsage.from_dict(one) for one in data["thresholds"] if one["name"] in METRICS),
                 int(data["alerts"]),
             )
         except (KeyError, TypeError, AttributeError, ArithmeticError) as error:

@@ -92,7 +92,7 @@ PAGE: Mapping[str, str | tuple[str, ...]] = {
     "page.status.ok": "OK",
     "page.status.incomplete": "Stopped early",
     "page.status.failed": "Failed",
-    "page.status.cut": "Left by the program",
+    "page.status.aborted": "Left by the program",
     "page.status.error": "Error",
     "page.duration": "Duration",
     "page.first_token": "First token after",

@@ -96,7 +96,7 @@ PAGE: Mapping[str, str | tuple[str, ...]] = {
     "page.status.ok": "OK",
     "page.status.incomplete": "Arrêté trop tôt",
     "page.status.failed": "Échec",
-    "page.status.cut": "Quitté par le programme",
+    "page.status.aborted": "Quitté par le programme",
     "page.status.error": "Erreur",
     "page.duration": "Durée",
     "page.first_token": "Premier token après",

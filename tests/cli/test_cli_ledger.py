@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the ledger is NOT tested")
+from ledger_calls import NOON, call, days
 from programs import ENVIRONMENT, PYTHON, execute
-from shelf import NOON, call, days
 
 from openai_meter import Call, TokenTracker, Usage
 from openai_meter.errors import ConfigurationError
@@ -58,7 +58,7 @@ SPAN = ("--since", "2026-03-04", "--until", "2026-03-31")
 # --- report -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_report_by_day(url: str, run: Run) -> None:
+def test_report_by_day_prints_a_table(url: str, run: Run) -> None:
     """Days stand below each other, with the sum at the end, and the span in the title."""
     put(url, *days(2, agent="planner"), call())
     assert lines(run("report", *SPAN)) == [
@@ -70,7 +70,7 @@ def test_a_report_by_day(url: str, run: Run) -> None:
     ]
 
 
-def test_bare_it_is_the_last_thirty_days(url: str, run: Run) -> None:
+def test_report_without_dates_covers_thirty_days(url: str, run: Run) -> None:
     """If nothing is said, the report has the thirty days up to today; months go back a year, weeks twelve weeks."""
     today = datetime.now(UTC)
     put(url, *(call(today - timedelta(days=ago), cost_pico=10**12) for ago in (0, 29, 30, 83, 100, 400)))
@@ -81,7 +81,7 @@ def test_bare_it_is_the_last_thirty_days(url: str, run: Run) -> None:
     assert datetime.fromisoformat(weeks["since"]).weekday() == 0
 
 
-def test_a_breakdown_has_models_below_each_row(url: str, run: Run) -> None:
+def test_breakdown_lists_models_below_each_row(url: str, run: Run) -> None:
     """With a breakdown each day has its sum, and its models below it; as CSV, each row is one of both."""
     put(url, *days(1, model="o3", cost_pico=10**12), *days(1, model="o4", cost_pico=None, cost_status="unpriced"))
     assert lines(run("report", "--breakdown", *SPAN))[2:5] == [
@@ -96,13 +96,13 @@ def test_a_breakdown_has_models_below_each_row(url: str, run: Run) -> None:
     assert "└─" not in run("report", "--by", "model", "--breakdown", *SPAN)
 
 
-def test_a_compact_report(url: str, run: Run) -> None:
+def test_compact_report_has_calls_tokens_and_cost(url: str, run: Run) -> None:
     """Compact is calls, tokens and cost."""
     put(url, *days(1, usage=Usage(100, 50, 150, cached_input_tokens=50), status="error"))
     assert lines(run("report", "--compact", *SPAN))[2] == "Day          Calls   Total         Cost"
 
 
-def test_filters_and_timezones(url: str, run: Run) -> None:
+def test_report_options_filter_and_set_timezone(url: str, run: Run) -> None:
     """Every dimension is a filter, and days are those of a timezone."""
     put(url, *days(3, agent="a", tags={"env": "prod"}), *days(2, agent="b", session="s"))
 
@@ -117,7 +117,7 @@ def test_filters_and_timezones(url: str, run: Run) -> None:
     assert calls("--endpoint", "embeddings") == []
 
 
-def test_a_chart(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chart_draws_bars_by_cost(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bars are as long as their part of the largest; what is not nothing is seen, what is unknown is said."""
     monkeypatch.setenv("COLUMNS", "40")
     costs = (8 * 10**12, 4 * 10**12, 1, None)
@@ -137,7 +137,7 @@ def test_a_chart(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert unpriced[1].endswith("█ 150")
 
 
-def test_a_report_in_french(url: str, run: Run) -> None:
+def test_report_in_french(url: str, run: Run) -> None:
     """A report speaks the language that is asked for."""
     put(url, *days(1))
     assert run("report", "--lang", "fr", *SPAN).splitlines()[1].startswith("Jour")
@@ -147,7 +147,7 @@ def test_a_report_in_french(url: str, run: Run) -> None:
     ("args", "code", "why"),
     [
         (("report", "--by", "hours"), 2, "no totals by 'hours'"),
-        (("report", "--since", "soon"), 2, "since='soon' is no moment"),
+        (("report", "--since", "soon"), 2, "since='soon' is not a time"),
         (("report", "--timezone", "Mars"), 2, "is not known here"),
         (("report", "--format", "pdf"), 2, "is no form of a report"),
         (("report", "--lang", "xx"), 2, "is no language"),
@@ -157,13 +157,15 @@ def test_a_report_in_french(url: str, run: Run) -> None:
         (("import", "nowhere.jsonl"), 2, "cannot be read"),
     ],
 )
-def test_what_is_wrong_is_said(url: str, run: Run, args: tuple[str, ...], code: int, why: str) -> None:
+def test_wrong_arguments_exit_with_a_sentence(url: str, run: Run, args: tuple[str, ...], code: int, why: str) -> None:
     """What cannot be understood ends with exit code 2 and a sentence."""
     put(url, *days(1))
     assert why in run(*args, code=code)
 
 
-def test_a_ledger_has_to_be_named(url: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ledger_exits_with_a_sentence(
+    url: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without a ledger, or with one that is not there, a sentence says what to do, and no file is made."""
     assert "name the ledger: --ledger sqlite:///usage.db" in run("report", code=2, ledger="")
     assert "there is no ledger" in run("report", code=1)
@@ -174,7 +176,7 @@ def test_a_ledger_has_to_be_named(url: str, run: Run, tmp_path: Path, monkeypatc
     assert "2026-03-04" in run("report", *SPAN, ledger="")
 
 
-def test_the_command_in_a_process_of_its_own(url: str) -> None:
+def test_report_runs_as_a_process(url: str) -> None:
     """The command works as it is installed, and a reader of its output that has seen enough is no error."""
     put(url, *days(3))
     env = {**ENVIRONMENT, "OPENAI_METER_LEDGER": url}
@@ -207,7 +209,7 @@ def exported(form: str, *calls: Call) -> bytes:
     return file.getvalue()
 
 
-def test_csv() -> None:
+def test_csv_export() -> None:
     """CSV has a header and a row for each call; unknown is empty, and no name is a formula."""
     odd, bare = csv.DictReader(io.StringIO(exported("csv", ODD, BARE).decode(), newline=""))
     assert tuple(odd) == COLUMNS
@@ -217,7 +219,7 @@ def test_csv() -> None:
     assert (bare["cost"], bare["model"], bare["input_tokens"], bare["cost_status"]) == ("", "", "", "unpriced")
 
 
-def test_jsonl_goes_there_and_back(tmp_path: Path) -> None:
+def test_jsonl_export_is_imported_unchanged(tmp_path: Path) -> None:
     """JSON lines hold the calls: what is read from them is what was written."""
     file = tmp_path / "calls.jsonl"
     file.write_bytes(exported("jsonl", BARE, *days(3)) + b"\n")
@@ -226,7 +228,7 @@ def test_jsonl_goes_there_and_back(tmp_path: Path) -> None:
     assert len(again) == 4
 
 
-def test_litellm() -> None:
+def test_litellm_export() -> None:
     """The rows of litellm's spend log have its names, and money as a number."""
     odd, bare = map(json.loads, exported("litellm", ODD, BARE).splitlines())
     assert (odd["request_id"], odd["call_type"], odd["status"]) == ("resp-1", "completion", "success")
@@ -236,7 +238,7 @@ def test_litellm() -> None:
     assert (bare["spend"], bare["request_id"], odd["spend"]) == (None, BARE.id, float(Fraction(1, 300_000)))
 
 
-def test_parquet() -> None:
+def test_parquet_export() -> None:
     """Parquet has types: times in UTC, decimal money, tags as a map."""
     parquet = pytest.importorskip("pyarrow.parquet")
     table = parquet.read_table(io.BytesIO(exported("parquet", ODD, BARE)))
@@ -247,7 +249,7 @@ def test_parquet() -> None:
     assert (bare["cost"], bare["input_tokens"], bare["seconds"]) == (None, None, 0)
 
 
-def test_a_missing_extra_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_pyarrow_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its package, Parquet says how to install it."""
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ImportError, match=r'pip install "openai-meter\[parquet\]"'):
@@ -255,7 +257,7 @@ def test_a_missing_extra_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_exports_appear_whole(form: str, url: str, run: Run, tmp_path: Path) -> None:
+def test_export_file_is_complete_and_filtered(form: str, url: str, run: Run, tmp_path: Path) -> None:
     """A file is there when all is in it; filters hold for exports, too."""
     if form == "parquet":
         pytest.importorskip("pyarrow")
@@ -267,7 +269,7 @@ def test_exports_appear_whole(form: str, url: str, run: Run, tmp_path: Path) -> 
         assert len(target.read_bytes().splitlines()) == 1 + (form == "csv")
 
 
-def test_an_export_to_standard_output(url: str) -> None:
+def test_export_writes_to_standard_output(url: str) -> None:
     """Without a file, an export goes to standard output, for pipes."""
     put(url, *days(3))
     code, out, err = execute([*PYTHON, "-m", "openai_meter", "export", "--ledger", url])
@@ -278,7 +280,7 @@ def test_an_export_to_standard_output(url: str) -> None:
 # --- import -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_export_is_imported_once(url: str, run: Run, tmp_path: Path) -> None:
+def test_repeated_import_stores_calls_once(url: str, run: Run, tmp_path: Path) -> None:
     """What is imported again is there already: nothing counts twice."""
     file = tmp_path / "calls.jsonl"
     file.write_bytes(exported("jsonl", *days(1_500)))
@@ -302,7 +304,7 @@ BATCH = [
 ]  # fmt: skip
 
 
-def test_batch_outputs_are_priced_as_batch(url: str, run: Run, tmp_path: Path) -> None:
+def test_batch_output_is_priced_as_batch(url: str, run: Run, tmp_path: Path) -> None:
     """The lines of a batch's output are calls at half the price; requests that were not made are no calls."""
     file = tmp_path / "output.jsonl"
     file.write_text("\n".join(map(json.dumps, BATCH)), encoding="utf-8")
@@ -318,7 +320,7 @@ def test_batch_outputs_are_priced_as_batch(url: str, run: Run, tmp_path: Path) -
     assert embedding.usage.input_tokens == 1000
 
 
-def test_reports_of_trackers(tmp_path: Path) -> None:
+def test_tracker_report_is_imported(tmp_path: Path) -> None:
     """A tracker's report is imported: with exact records from ours, else from what its details say."""
     tracker = TokenTracker(tmp_path)
     tracker.track_response(BATCH[0]["response"]["body"], "planner", "plan")  # type: ignore[index, call-overload]
@@ -352,17 +354,17 @@ def test_reports_of_trackers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("nonsense", "line 1 is no JSON; give me JSON lines"),
-        ("{", "is no JSON"),
-        ("[1, 2]\n", "line 1: this is none of"),
-        ('{"x": 1}', "line 1: this is none of"),
+        ("nonsense", "line 1 is not JSON; pass JSON lines"),
+        ("{", "is not JSON"),
+        ("[1, 2]\n", "line 1: this is not one of"),
+        ('{"x": 1}', "line 1: this is not one of"),
         ('{"started_at": "2026-01-01T00:00:00+00:00", "id": "x"}', "line 1: this is no call"),
         ('{"calls_detail": [{"timestamp": "soon"}]}', "line 1: "),
         ('{"calls_detail": 3}', "line 1: "),
-        ('\n{"custom_id": "x", "response": 3}\nx', "line 3 is no JSON"),
+        ('\n{"custom_id": "x", "response": 3}\nx', "line 3 is not JSON"),
     ],
 )
-def test_what_is_no_such_file_is_said(text: str, why: str, tmp_path: Path) -> None:
+def test_unknown_file_raises_with_the_line(text: str, why: str, tmp_path: Path) -> None:
     """A line that is of no known form is named, by its number."""
     file = tmp_path / "calls.jsonl"
     file.write_text(text, encoding="utf-8")
