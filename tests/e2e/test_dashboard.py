@@ -88,7 +88,7 @@ def open_page(browser) -> Iterator[Any]:
     yield open_page
     for one, complains in watched:
         one.page.context.close()
-        assert [answer for answer in one.complaints if not re.search(complains, answer)] == []
+        assert [text for text in one.complaints if not re.search(complains, text)] == []
         assert one.strangers() == []
 
 
@@ -154,7 +154,7 @@ def column(page: Any, place: int, table: str = "table") -> list[str]:
 
 
 def point_at_the_last_bar(page: Any, wanted: str) -> None:
-    """Points at the last bar of the chart, and waits until that is answer of it."""
+    """Points at the last bar of the chart, and waits until its tip has a text."""
     page.locator("#plot").scroll_into_view_if_needed()
     box = page.locator("#plot").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -671,7 +671,7 @@ def test_files_are_cached_by_version(serve) -> None:
 
 
 def test_page_policy_allows_nothing_inline(serve) -> None:
-    """The policy of the page lets nothing in but the server's own files, and nothing is answer about the machine."""
+    """The policy of the page lets nothing in but the server's own files, and the page holds no figures."""
     _, headers, body = fetch(f"{serve(filled(call(agent='secret agent')))}/dashboard")
     policy = headers["content-security-policy"]
     assert "unsafe" not in policy

@@ -279,7 +279,7 @@ def test_serve_without_a_ledger_names_the_remedy() -> None:
     ],
 )
 def test_serve_refuses_invalid_settings(args: tuple[str, ...], code: int, words: str) -> None:
-    """What cannot be served is answer in a sentence."""
+    """A setting that is not valid ends the command with one sentence and code 2."""
     command = [sys.executable, "-m", "openai_meter", "serve", *args]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (code, "")
@@ -288,7 +288,7 @@ def test_serve_refuses_invalid_settings(args: tuple[str, ...], code: int, words:
 
 
 def test_serve_on_a_taken_port_is_an_error() -> None:
-    """A port that is taken is answer in a sentence."""
+    """A taken port ends the command with one sentence."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = [sys.executable, "-m", "openai_meter", "serve", "-p", str(taken.getsockname()[1])]
         done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
@@ -339,7 +339,7 @@ def test_run_serve_shows_figures_without_prompt_or_key(tmp_path: Path) -> None:
 
 
 def test_run_serve_on_a_taken_port_still_runs_the_program(tmp_path: Path) -> None:
-    """A port that is taken is answer, and the program runs all the same."""
+    """On a taken port the dashboard is left out with a message, and the program runs."""
     program = tmp_path / "program.py"
     program.write_text("print('done')")
     with socket.create_server(("127.0.0.1", 0)) as taken:

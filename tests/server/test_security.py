@@ -1,4 +1,4 @@
-"""Who is answered: hosts, machines, tokens, other sites; what every answer says to a browser; what is too large."""
+"""Checks of requests: host names, client addresses, tokens, other sites, sizes; and the security headers."""
 
 from __future__ import annotations
 
@@ -220,6 +220,6 @@ def test_oversized_requests_are_refused() -> None:
      {"allowed_hosts": ["http://a"]}, {"max_age": -1}, {"max_age": True}, {"max_age": 61}],
 )  # fmt: skip
 def test_invalid_app_settings_are_refused(settings) -> None:
-    """A wrong setting is answer when the application is made."""
+    """A setting that is not valid raises when the application is made."""
     with pytest.raises(ConfigurationError):
         create_app(**settings)
