@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from openai_meter.core import faults
+from openai_meter.core import faults, fork_safety
 from openai_meter.core.dimensions import Past
+from openai_meter.core.native import Lock, RLock
 from openai_meter.core.totals import Totals
 from openai_meter.errors import ConfigurationError, LedgerError
 from openai_meter.metering.meter import Meter, Readable
@@ -44,7 +43,7 @@ class _MeterReader:
 
     def __init__(self, source: Readable, past: Past) -> None:
         self.past = past
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self._source = weakref.ref(source)
         source.ever(past)  # from now on a reset is added to the past
 
@@ -104,7 +103,7 @@ class _LedgerReader:
 
     def __init__(self, ledger: Ledger, past: Past) -> None:
         self.past = past
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self._ledger = weakref.ref(ledger)
         self._cache = 0.0
         self._read: _Rows = {}
@@ -161,20 +160,19 @@ def _ledger_families(ledger: Ledger) -> Iterator[ExtraFamily]:
 _Reader = _MeterReader | _LedgerReader
 _readers: weakref.WeakKeyDictionary[Any, dict[tuple[str, ...], _Reader]] = weakref.WeakKeyDictionary()
 """One reader per source and labels, so that two collectors of one source show the same counters."""
-_making = threading.Lock()
+_making = Lock()
 
 
-def _start_over_in_child() -> None:
+def _start_over_in_child(_: object) -> None:
     """Replaces the locks in a forked child: threads of the parent may hold them."""
     global _making  # noqa: PLW0603 - replaced in a forked child only
-    _making = threading.Lock()
+    _making = Lock()
     for readers in list(_readers.values()):
         for reader in readers.values():
-            reader.lock = threading.RLock()
+            reader.lock = RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_over_in_child)
+fork_safety.on_fork("prometheus", after_in_child=_start_over_in_child)
 
 
 def reader_of(source: Any, names: tuple[str, ...], cache: float) -> _Reader:
