@@ -1,7 +1,6 @@
 """The meter: what was counted, and how it is read and shown. ``Block`` is the same for a stretch of a program.
 
-The way of a call: a ``CallInFlight`` becomes a :class:`Call`. Every :class:`Readable` that listened when the call
-began takes it.
+A ``CallInFlight`` becomes a :class:`Call`, which every :class:`Readable` takes that listened when the call began.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 Limits = Mapping[str, Any] | Sequence[Threshold] | bool | None
 
-__all__ = ["Block", "Limits", "Meter", "Readable", "finish", "start_over_in_child"]
+__all__ = ["Block", "Limits", "Meter", "Readable", "finish"]
 
 _SEARCHED = 1_000
 """How far back a call is looked for by the API's id: whoever asks has just had the answer."""
