@@ -8,19 +8,18 @@ call holds its request until then, and no longer.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from openai_meter.core import faults
+from openai_meter.core import faults, fork_safety
 from openai_meter.core.background import worker
 from openai_meter.core.call import ESTIMATED, Status, UsageSource, new_call, random_half
 from openai_meter.core.usage import Usage, fields_of
 from openai_meter.metering.attribution import Attribution, Surroundings, current, surroundings
-from openai_meter.metering.meter import Meter, Readable, finish, start_over_in_child
+from openai_meter.metering.meter import Meter, Readable, finish
 from openai_meter.metering.open_calls import OPEN, WORK
 from openai_meter.metering.sinks import Watched
 from openai_meter.usage.billing_details import provider_cost, request_facts
@@ -377,14 +376,12 @@ def finish_open_streams() -> None:
     finish()
 
 
-def _forget_in_child() -> None:
+def _forget_in_child(_: object) -> None:
     # Whatever is open belongs to the parent, which will record it; the child's copies must not.
     for pending in (*OPEN.values(), *WORK.values()):
         pending.drop()
     OPEN.clear()
     WORK.clear()
-    start_over_in_child()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+fork_safety.on_fork("open calls", after_in_child=_forget_in_child)

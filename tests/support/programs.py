@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from paths import PROGRAMS
-from warm import AVAILABLE, WARM
 
 import openai_meter
 
@@ -30,17 +29,6 @@ ENVIRONMENT = os.environ | {
     "NO_PROXY": "*",
     "COLUMNS": "100",
 }
-
-
-_MAIN = "import runpy; runpy.run_module('openai_meter', run_name='__main__', alter_sys=True)"
-
-
-def cli(*args, stdin=b"some\ninput", env=ENVIRONMENT, cwd=PROGRAMS):
-    """Runs ``openai-meter`` with arguments, in a fork of the warm interpreter: exit code, output, errors."""
-    if not AVAILABLE:
-        return execute([*PYTHON, "-m", "openai_meter", *args], input=stdin, env=env, cwd=cwd)
-    done = WARM.run(_MAIN, *map(str, args), environment=env, folder=cwd, stdin=stdin)
-    return done.code, done.output, done.errors
 
 
 def execute(command, **options):

@@ -129,9 +129,9 @@ def _import_all() -> None:
     import openai
 
     for name in (
-        "contract", "typer.rich_utils", "rich.traceback", "sqlalchemy.dialects.sqlite", "genai_prices.data",
-        "openai_meter.api", "openai_meter.cli.app", "openai_meter.pricing.catalog", "openai_meter.pricing.quotes",
-        "openai_meter.reports.renderers", "openai_meter.reports.report", "openai_meter.testing.fake_api.workflow",
+        "contract", "genai_prices.data", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite",
+        "openai_meter.api", "openai_meter.pricing.catalog", "openai_meter.reports.renderers",
+        "openai_meter.reports.report",
     ):  # fmt: skip
         with contextlib.suppress(ImportError):  # an extra that is not installed
             importlib.import_module(name)
