@@ -6,14 +6,13 @@ takes it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openai_meter.alerts import Threshold
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, finish_webhooks
-from openai_meter.core import faults
+from openai_meter.core import faults, fork_safety
 from openai_meter.errors import ConfigurationError
 from openai_meter.metering.attribution import Attribution, Scope, Surroundings
 from openai_meter.metering.ledger_link import LedgerLink
@@ -167,5 +166,5 @@ def start_over_in_child() -> None:
     faults.forget()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=start_over_in_child)
+# Here, and not with the calls in flight: a meter may be used without patching.
+fork_safety.on_fork("meters", after_in_child=lambda _: start_over_in_child())
