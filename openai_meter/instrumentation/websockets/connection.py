@@ -93,8 +93,6 @@ class Watch:
         self._stretches = None if row is None else Stretches(row, listen, provider, host)
 
     def __del__(self) -> None:
-        for turn in (*self._asks.turns, *self._turns.values()):
-            turn.collected = True
         if self._stretches is not None:
             self._stretches.collected()
         self._end()

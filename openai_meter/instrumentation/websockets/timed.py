@@ -148,8 +148,6 @@ class Stretches:
     def collected(self) -> None:
         """Hears that the connection is being collected: nothing may be begun any more."""
         self._elapsed = 0
-        if self._now is not None:
-            self._now.collected = True
 
     def _finish(self, state: Status | None) -> None:
         self._since = (time.time(), time.perf_counter())
