@@ -74,7 +74,7 @@ def asked_ledger(url: str | None, *, new: bool = False) -> Iterator["Ledger"]:
         ledger = Ledger(url)
         file = ledger.engine.url.database if ledger.engine.dialect.name == "sqlite" else None
         if file is not None and not new and not Path(file).exists():
-            give_up(f"there is no ledger {file}; openai-meter run --ledger {url} PROGRAM makes one", 1)
+            give_up(f"there is no ledger {file}; openai-meter run --ledger {ledger.url} PROGRAM makes one", 1)
         try:
             yield ledger
         finally:

@@ -491,7 +491,7 @@ def test_a_line_of_a_ledger(run: Run, tmp_path: Path) -> None:
     ledger.close()
     assert run("statusline", "--ledger", url).startswith("$1.00 today · 1 call · 100 tokens · ")
     assert run("statusline", "--ledger", url, "--since", "7d").startswith("$2.00 since 7d · 2 calls · 200 tokens")
-    assert "no moment" in run("statusline", "--ledger", url, "--since", "whenever", code=2)
+    assert "not a time" in run("statusline", "--ledger", url, "--since", "whenever", code=2)
     shown = run("top", "--ledger", url, "--once", "--limit", "calls=4", "--limit", "cost=0.5")
     assert "25%  1 of 4" in shown
     assert "200%  $1.00 of $0.500" in shown
