@@ -11,15 +11,15 @@ spool does not take it and memory is full.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 
 from openai_meter.core import faults
+from openai_meter.core.background import IDLE, IdleThread
 from openai_meter.core.call import Call
+from openai_meter.core.native import Empty, RLock, SimpleQueue, acquire
 from openai_meter.ledger.rows import Row, encode_line, to_row
 from openai_meter.ledger.set_aside import SetAside, call_line
 from openai_meter.ledger.spool import Segment, Spool
@@ -39,8 +39,6 @@ _AHEAD = 2
 """Full batches that wait in memory; further ones wait in the spool alone."""
 _TICK = 0.05
 """Seconds between two looks into the queue."""
-_IDLE = 2.0
-"""Seconds after which a thread without work ends."""
 _HELP = 0.05
 """Seconds that a caller waits at most to move calls out of a full queue."""
 _STUCK = 5.0
@@ -85,7 +83,7 @@ class Intake:
     ) -> None:
         self.spool = spool
         self.set_aside = SetAside(spool.folder)
-        self.lock = threading.RLock()
+        self.lock = RLock()
         """Held around each use of the spool and of the batches."""
         self.ready: deque[Batch] = deque()
         """Full batches."""
@@ -100,8 +98,8 @@ class Intake:
         self._begin = begin
         self._queue: SimpleQueue[Call] = SimpleQueue()
         self._kick: SimpleQueue[None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._thread = IdleThread("openai_meter spool", self._turn, self._pending)
+        self._idle_at = 0.0
         self._stuck_until = 0.0
         self._drops_logged = False
 
@@ -127,7 +125,7 @@ class Intake:
         """Moves some calls from a full queue into the spool, in the caller's thread; drops one if that cannot be."""
         if not inside and time.monotonic() >= self._stuck_until:
             before = self._queue.qsize()
-            if self.lock.acquire(timeout=_HELP):
+            if acquire(self.lock, _HELP):
                 try:
                     self.drain(_CHUNK)
                 finally:
@@ -139,34 +137,28 @@ class Intake:
                 self._queue.get_nowait()
                 self.drop(1, "the queue is full, and the disk does not answer")
 
+    def start(self) -> None:
+        """Starts the thread, if there are calls in the queue. Never waits; may be called in a finalizer."""
+        self._thread.start()
+
     @property
     def running(self) -> bool:
-        """Whether the thread is there."""
-        return self._thread is not None
+        """Whether there is a thread that moves calls into the spool."""
+        return self._thread.running
 
-    def start(self) -> None:
-        """Makes sure that what is in the queue is moved on. Not to be called in a finalizer."""
-        if not self._queue.empty() and self._thread is None and self._starting.acquire(blocking=False):
-            try:
-                self._thread = threading.Thread(target=self._run, name="openai_meter spool", daemon=True)
-                self._thread.start()
-            except RuntimeError:  # no more threads, or the interpreter is about to end: a flush moves the calls
-                self._thread = None
-            finally:
-                self._starting.release()
+    def _pending(self) -> bool:
+        return not self._queue.empty()
 
-    def _run(self) -> None:
-        end = time.monotonic() + _IDLE
-        while time.monotonic() < end:
-            with suppress(Empty):
-                self._kick.get(timeout=_TICK)
-            with suppress(Exception):  # faults.caught raises in tests only; the thread has to go on
-                if self.drain():
-                    end = time.monotonic() + _IDLE
-                    self._begin()
-        self._thread = None
-        if not self._queue.empty():  # a call came in meanwhile, from a thread that found this one alive
-            self.start()
+    def _turn(self) -> bool:
+        with suppress(Empty):
+            self._kick.get(timeout=0 if self._pending() and not self._idle_at else _TICK)
+        if self.drain():
+            self._idle_at = time.monotonic() + IDLE
+            self._begin()
+        elif time.monotonic() >= self._idle_at:
+            self._idle_at = 0.0
+            return False
+        return True
 
     # --- into the spool -----------------------------------------------------------------------------------------------
 

@@ -12,19 +12,17 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from queue import Empty, SimpleQueue
-from typing import Any
 
 from sqlalchemy import URL, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from openai_meter.core import faults
-from openai_meter.core.background import worker
+from openai_meter.core.background import IDLE, IdleThread
 from openai_meter.core.call import Call
+from openai_meter.core.native import Empty, Event, RLock, SimpleQueue, acquire
 from openai_meter.errors import LedgerError, LedgerUnavailableError
 from openai_meter.ledger.database import driver_message, is_row_fault, masked, open_engine, reachable, writing
 from openai_meter.ledger.inserting import store
@@ -38,15 +36,15 @@ __all__ = ["Writer"]
 
 logger = logging.getLogger("openai_meter")
 
-_IDLE = 2.0
-"""Seconds after which a thread without work ends."""
 _SOONEST, _LATEST = 0.2, 15.0
 """Seconds until a database that is away is tried again: at first, and at most."""
 _SEARCH = 30.0
 """Seconds after which the spool is searched for segments that another process has left."""
 _FORK_PATIENCE = {"sqlite": 5.0}
-"""Seconds that a fork waits at most for a transaction. A child must not share an open file of SQLite."""
-_FORK_PATIENCE_SERVER = 0.1
+"""Seconds that a fork waits for a transaction at most, by the kind of database. A child that is forked in the middle
+of a transaction of SQLite could never open the file again: its library has one state of locks for each file."""
+_SHORT_FORK_PATIENCE = 0.1
+"""The same for databases on a network: the child leaves the connection to its parent, so nothing depends on it."""
 _REOPENINGS = 3
 """How often a batch is stored again because its file was replaced meanwhile."""
 
@@ -72,8 +70,6 @@ class Writer:
         """Which file the tables were last seen in; ``None`` for PostgreSQL."""
         self._log_identity: tuple[int, int] | None = None
         """Which write-ahead log belongs to that file, while it is open here."""
-        self._fork_holds: dict[int, list[Any]] = {}
-        """The locks that each thread holds while it forks."""
         self._migrated = False
         self._start_over()
 
@@ -84,13 +80,11 @@ class Writer:
         self.intake = Intake(
             self.spool, self._counts, durable=self.durable, wake=self._kick.put, begin=self._start_thread
         )
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
-        self._doing = threading.RLock()
+        self._thread = IdleThread("openai_meter ledger", self._turn, self._pending, self.close_unused)
+        self._doing = RLock()
         """Held around each round: by the thread, or by a flush that does its work."""
-        self._rounds = threading.Condition()
-        self._wanted = self._finished = 0
-        """The rounds that flushes wait for, and the last one that is finished."""
+        self._marks: SimpleQueue[Event] = SimpleQueue()
+        """Are set at the end of the round that begins after they were put here."""
         self._left: dict[str, Row] = {}
         """Rows that neither the database nor the spool took; tried again."""
         self._storing = 0
@@ -105,25 +99,22 @@ class Writer:
     def put(self, call: Call) -> None:
         """Takes a call. Never waits; ``durable`` waits for the disk. May be called in a finalizer."""
         self.intake.put(call)
-        if self._thread is None if self.durable else not self.intake.running:
-            # This may be a finalizer, which must start no thread: the worker is started where that can be.
-            worker.submit(self.start)
+        self.start()
 
     def start(self) -> None:
-        """Makes sure that what was put is stored. Not to be called in a finalizer."""
-        self.intake.start()
-        if self._thread is None and self.intake.oldest() is not None:
-            self._start_thread()
+        """Starts the threads that there is work for. Never waits; may be called in a finalizer."""
+        if self.durable:
+            self._thread.start()
+        else:
+            self.intake.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a thread that stores what comes in."""
+        return self.intake.running or self._thread.running
 
     def _start_thread(self) -> None:
-        if self._thread is None and self._starting.acquire(blocking=False):
-            try:
-                self._thread = threading.Thread(target=self._run, name="openai_meter ledger", daemon=True)
-                self._thread.start()
-            except RuntimeError:  # no more threads, or the interpreter is about to end: see finish()
-                self._thread = None
-            finally:
-                self._starting.release()
+        self._thread.start()
 
     def flush(self, timeout: float) -> bool:
         """Waits until all calls that were added before are in the database or, while it is away, in the spool.
@@ -133,21 +124,19 @@ class Writer:
             calls were dropped since the last flush.
         """
         end = time.monotonic() + timeout
-        if not self.intake.lock.acquire(timeout=max(timeout, 0.0)):
+        if not acquire(self.intake.lock, timeout):
             return False
         try:
             self.intake.drain()
         finally:
             self.intake.lock.release()
-        with self._rounds:
-            self._wanted += 1
-            wanted = self._wanted
+        mark = Event()
+        self._marks.put(mark)
         self._kick.put(True)
-        self._start_thread()
-        while self._thread is None and self._finished < wanted:
+        self._thread.start()
+        while not self._thread.running and not mark.is_set():  # no thread could be started
             self._work()
-        with self._rounds:
-            done = self._rounds.wait_for(lambda: self._finished >= wanted, max(end - time.monotonic(), 0.0))
+        done = mark.wait(max(end - time.monotonic(), 0.0))
         dropped = self._counts.get("dropped")
         lost, self._drops_reported = dropped - self._drops_reported, dropped
         return done and not self._left and not lost
@@ -179,19 +168,23 @@ class Writer:
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        while self._wait():
-            with suppress(Exception):  # faults.caught raises in tests only; the thread has to go on
-                self._work()
-        with self._doing, suppress(Exception):
+    def _turn(self) -> bool:
+        if not self._wait():
+            return False
+        self._work()
+        return True
+
+    def _pending(self) -> bool:
+        return self.intake.oldest() is not None or not self._marks.empty()
+
+    def close_unused(self) -> None:
+        """Closes the connections when no transaction is under way."""
+        with self._doing:
             self.close_connections()
-        self._thread = None
-        if self.intake.oldest() is not None:  # it came in meanwhile, and found this thread alive
-            self._start_thread()
 
     def _wait(self) -> bool:
         """Waits until there is work; ``False`` if there is none any more."""
-        patience = max(self._retry_at - time.monotonic(), _SOONEST) if self._away or self._left else _IDLE
+        patience = max(self._retry_at - time.monotonic(), _SOONEST) if self._away or self._left else IDLE
         end = time.monotonic() + patience
         while True:
             now = time.monotonic()
@@ -209,15 +202,17 @@ class Writer:
             with suppress(Empty):
                 while True:  # one that is left over would only begin the next round too soon
                     self._kick.get_nowait()
-            wanted = self._wanted
+            marks = []
+            with suppress(Empty):
+                while True:
+                    marks.append(self._marks.get_nowait())
             try:
                 self._store_all()
             except Exception as error:
                 faults.caught(error, "writing to the ledger")
             finally:
-                with self._rounds:
-                    self._finished = max(self._finished, wanted)
-                    self._rounds.notify_all()
+                for mark in marks:
+                    mark.set()
 
     def _store_all(self) -> None:
         self.intake.drain()
@@ -357,7 +352,7 @@ class Writer:
         """
         with self._doing:
             self._open(check=True)
-            if self._thread is None:
+            if not self._thread.running:
                 self.close_connections()  # it may be long until there is something to store
 
     def _open(self, *, check: bool = False) -> None:
@@ -408,27 +403,31 @@ class Writer:
 
     # --- forks --------------------------------------------------------------------------------------------------------
 
-    def before_fork(self) -> None:
-        """Waits for a transaction that is under way, and closes what a child must not have open."""
-        patience = _FORK_PATIENCE.get(self.url.get_backend_name(), _FORK_PATIENCE_SERVER)
-        held = self._fork_holds.setdefault(threading.get_ident(), [])
-        for lock in (self._doing, self.intake.lock):
-            if lock.acquire(timeout=patience):
-                held.append(lock)
-        if len(held) == 2:
-            with suppress(Exception):
-                self.close_connections()
+    def before_fork(self) -> bool:
+        """Waits for a transaction that is under way, and closes what a child must not have open.
+
+        Returns:
+            Whether :meth:`after_fork` has to be called in the parent.
+        """
+        patience = _FORK_PATIENCE.get(self.url.get_backend_name(), _SHORT_FORK_PATIENCE)
+        if not self._doing.acquire(timeout=patience):
+            return False
+        if not self.intake.lock.acquire(timeout=_SHORT_FORK_PATIENCE):
+            self._doing.release()
+            return False
+        with suppress(Exception):
+            self.close_connections()
+        return True
 
     def after_fork(self) -> None:
-        """Goes on in the parent."""
-        for lock in reversed(self._fork_holds.pop(threading.get_ident(), [])):
-            lock.release()
+        """Goes on in the parent. For the thread that forked only."""
+        self.intake.lock.release()
+        self._doing.release()
 
     def start_over_in_child(self) -> None:
         """Makes the writer of a forked child empty and usable: what was queued belongs to its parent."""
         self.intake.leave_to_parent()
         self.engine.dispose(close=False)  # the parent's connections go on being used by the parent
-        self._fork_holds = {}
         self._log_identity = None
         self._start_over()
 
