@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 
+from openai_meter.core import settings
 from openai_meter.errors import ConfigurationError
 from openai_meter.server.errors import RequestError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PAGE_POLICY", "TOKEN", "Guard", "checked_token", "is_loopback"]
 
-TOKEN = "OPENAI_METER_TOKEN"  # noqa: S105 - the name of a variable
+TOKEN = settings.variable("token")
 _SHORTEST = 8
 
 # The hash is that of an empty style element, which the chart library makes to fill it by script.
@@ -58,7 +58,7 @@ def checked_token(token: str | Literal[False] | None) -> str | None:
     Raises:
         ConfigurationError: it is no text, too short, or cannot stand in a header.
     """
-    said = os.environ.get(TOKEN) or None if token is None else token
+    said = settings.get("token") if token is None else token
     if said is None or said is False:
         return None
     if not isinstance(said, str) or len(said) < _SHORTEST or not all("!" <= character <= "~" for character in said):
