@@ -11,7 +11,6 @@ the transaction that is under way, and a forked child begins with an empty queue
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -30,6 +29,7 @@ from openai_meter.ledger.intake import BATCH, Batch, Intake
 from openai_meter.ledger.migrations import migrate
 from openai_meter.ledger.rows import Row, decode_line, encode_line
 from openai_meter.ledger.spool import Segment, Spool
+from openai_meter.ledger.sqlite_file import SqliteFile
 from openai_meter.ledger.stats import Counts, Stats
 
 __all__ = ["Writer"]
@@ -65,11 +65,7 @@ class Writer:
         self.durable = durable
         self._interval = flush_interval
         self.engine: Engine = open_engine(url, durable=durable)
-        self._file = str(url.database) if url.get_backend_name() == "sqlite" else None
-        self._identity: tuple[int, int] | None = None
-        """Which file the tables were last seen in; ``None`` for PostgreSQL."""
-        self._log_identity: tuple[int, int] | None = None
-        """Which write-ahead log belongs to that file, while it is open here."""
+        self._file = SqliteFile(url.database if url.get_backend_name() == "sqlite" else None)
         self._migrated = False
         self._start_over()
 
@@ -155,7 +151,7 @@ class Writer:
 
     def close_connections(self) -> None:
         """Closes what is open and not in use; it opens again when it is needed."""
-        self._log_identity = None
+        self._file.forget_log()
         self.engine.dispose()
 
     def stats(self) -> Stats:
@@ -283,13 +279,13 @@ class Writer:
             self._open()
             refused: dict[str, str] = {}
             written = self._store_now(rows, refused)
-            if self._file is None or _identity(self._file) == self._identity:
-                self._log_identity = None if self._file is None else _identity(f"{self._file}-wal")
+            if not self._file.is_replaced():
+                self._file.remember_log()
                 self._counts.add("written", written)
                 for call_id, why in refused.items():
                     self.intake.refuse([encode_line(rows[call_id])], why)
                 return
-        raise LedgerUnavailableError(f"the file {self._file} is replaced again and again")
+        raise LedgerUnavailableError(f"the file {self._file.path} is replaced again and again")
 
     def _store_now(self, rows: Mapping[str, Row], refused: dict[str, str]) -> int:
         """Stores rows in one transaction, or in several smaller ones where the database refuses a row."""
@@ -357,10 +353,11 @@ class Writer:
 
     def _open(self, *, check: bool = False) -> None:
         """Makes sure that the tables are there; ``check``: also where they were a moment ago."""
-        if self._migrated and self._file is not None and _identity(self._file) != self._identity:
-            logger.warning("the file of the ledger was replaced or deleted; calls go to %s as it is now", self._file)
+        if self._migrated and self._file.is_replaced():
+            path = self._file.path
+            logger.warning("the file of the ledger was replaced or deleted; calls go to %s as it is now", path)
             self._migrated = False
-            self._remove_old_log(self._file)
+            self._file.remove_old_log()
             self.close_connections()
         if self._migrated and not check:
             return
@@ -371,18 +368,8 @@ class Writer:
             self._migrated = False
             self.close_connections()
             raise
-        self._identity = None if self._file is None else _identity(self._file)
+        self._file.remember()
         self._migrated = True
-
-    def _remove_old_log(self, file: str) -> None:
-        """Removes the write-ahead log of a file that was replaced: SQLite would apply it to the new one.
-
-        While the log is open here, no other file can have its identity.
-        """
-        if self._log_identity is not None and _identity(f"{file}-wal") == self._log_identity:
-            for ending in ("-wal", "-shm"):
-                with suppress(OSError):
-                    os.unlink(f"{file}{ending}")
 
     def _is_away(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + self._delay
@@ -428,14 +415,5 @@ class Writer:
         """Makes the writer of a forked child empty and usable: what was queued belongs to its parent."""
         self.intake.leave_to_parent()
         self.engine.dispose(close=False)  # the parent's connections go on being used by the parent
-        self._log_identity = None
+        self._file.forget_log()
         self._start_over()
-
-
-def _identity(file: str) -> tuple[int, int] | None:
-    """Which file stands under a name."""
-    try:
-        found = os.stat(file)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
