@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import tomllib
 from pathlib import Path
 
+import api_reference
 import pytest
-from paths import PACKAGE
+from paths import PACKAGE, ROOT
 
 import openai_meter
+from openai_meter.core.version import DISTRIBUTION
 
 ASYNC = {"instrumentation", "server", "testing"}
 """The packages with coroutines. Elsewhere only :data:`DECORATORS` have some, which wrap coroutines of the program."""
@@ -108,3 +111,14 @@ def test_an_old_public_name_still_works_and_warns(old: str, new: str) -> None:
     with pytest.warns(DeprecationWarning, match=rf"openai_meter\.{old} is now called openai_meter\.{new}"):
         found = getattr(openai_meter, old)
     assert found is getattr(openai_meter, new)
+
+
+def test_the_distribution_has_one_name() -> None:
+    """The name that messages tell people to install is the one in pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["name"] == DISTRIBUTION
+
+
+def test_the_api_reference_is_made_from_the_docstrings() -> None:
+    """``python tests/support/api_reference.py`` writes it."""
+    assert (PACKAGE / "docs" / "api.md").read_text(encoding="utf-8") == api_reference.reference()

@@ -7,7 +7,7 @@ It needs ``pip install openai-agents``.
 
 import asyncio
 
-from agents import Agent, OpenAIResponsesModel, Runner, RunConfig, set_tracing_export_api_key
+from agents import Agent, OpenAIResponsesModel, RunConfig, Runner, set_tracing_export_api_key
 from openai import AsyncOpenAI
 
 import openai_meter

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 
+from openai_meter.core.version import install_command
 from openai_meter.errors import ConfigurationError, LedgerError, LedgerUnavailableError, MissingExtraError
 
 __all__ = ["checked_url", "driver_message", "open_engine", "reachable", "spool_folder", "writing"]
@@ -55,7 +56,7 @@ def checked_url(url: object) -> URL:
         return _checked_file(parsed)
     if parsed.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
         if find_spec("psycopg") is None:
-            raise MissingExtraError('PostgreSQL needs a driver; install it with: pip install "openai-meter[postgres]"')
+            raise MissingExtraError(f"PostgreSQL needs a driver; install it with: {install_command('postgres')}")
         return parsed.set(drivername="postgresql+psycopg")
     raise ConfigurationError(
         f"a ledger cannot be kept in {parsed.drivername!r}; "

@@ -19,8 +19,8 @@ MODULES = ("actions", "auto", "doctor", "otel", "prometheus", "server", "testing
 _HEAD = """\
 # API reference
 
-Made from the docstrings by `python tests/support/api_reference.py`. `openai-meter docs` lists the pages that show how to
-use it.
+Made from the docstrings by `python tests/support/api_reference.py`. The other pages show how to use it: see
+[the index](index.md).
 """
 _ROLE = re.compile(r":\w+:`~?\.?(?:[\w.]*\.)?([\w]+)`")
 
@@ -78,7 +78,9 @@ def _signature(value: Callable[..., object]) -> str:
     except (TypeError, ValueError):
         return ""
     text = f"({', '.join(map(_parameter, signature.parameters.values()))})"
-    return text if len(text) < 90 else text.replace("(", "(\n    ", 1).replace(", ", ",\n    ").removesuffix(")") + ",\n)"
+    return (
+        text if len(text) < 90 else text.replace("(", "(\n    ", 1).replace(", ", ",\n    ").removesuffix(")") + ",\n)"
+    )
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
