@@ -7,14 +7,13 @@ import contextlib
 import tomllib
 from pathlib import Path
 
-import api_reference
 import pytest
 from paths import PACKAGE, ROOT
 
 import openai_meter
 from openai_meter.core.version import DISTRIBUTION
 
-ASYNC = {"instrumentation", "server", "testing"}
+ASYNC = {"examples", "instrumentation", "server", "testing"}
 """The packages with coroutines. Elsewhere only :data:`DECORATORS` have some, which wrap coroutines of the program."""
 DECORATORS = {"metering/attribution.py"}
 LIGHT = {"core", "usage", "pricing", "alerts", "metering", "instrumentation", "errors.py", "api.py", "__init__.py"}
@@ -117,8 +116,3 @@ def test_the_distribution_has_one_name() -> None:
     """The name that messages tell people to install is the one in pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["name"] == DISTRIBUTION
-
-
-def test_the_api_reference_is_made_from_the_docstrings() -> None:
-    """``python tests/support/api_reference.py`` writes it."""
-    assert (PACKAGE / "docs" / "api.md").read_text(encoding="utf-8") == api_reference.reference()

@@ -23,12 +23,8 @@ def answer_all(client: OpenAI) -> None:
 def main(limit: str = "0.0005") -> int:
     """Runs the program, and compares its cost with a limit in US dollars."""
     openai_meter.install(hosts={"127.0.0.1": "openai"})
-    with (
-        DemoServer() as api,
-        OpenAI(base_url=api.base_url, api_key="demo") as client,
-        openai_meter.track("gate") as run,
-    ):
-        answer_all(client)
+    with DemoServer() as api, openai_meter.track("gate") as run:
+        answer_all(OpenAI(base_url=api.base_url, api_key="demo"))
     run.print_summary()
     if run.totals.unpriced_calls or run.cost is None:
         print("failed: the cost of a call is unknown")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import api_reference
 import pages
 import pytest
 from paths import PACKAGE, ROOT
@@ -61,3 +62,8 @@ def test_index_names_every_page() -> None:
 def test_readme_fits_on_a_few_screens() -> None:
     """The README has at most 220 lines."""
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 220
+
+
+def test_api_reference_is_made_from_the_docstrings() -> None:
+    """``python tests/support/api_reference.py`` writes it."""
+    assert api_reference.PAGE.read_text(encoding="utf-8") == api_reference.reference()
