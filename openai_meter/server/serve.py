@@ -71,10 +71,15 @@ def start(
     app = create_app(meter, ledger, token, allowed_hosts, max_age=max_age)
     import uvicorn  # noqa: PLC0415 - slow to import
 
+    from openai_meter.server import connections  # noqa: PLC0415 - needs uvicorn
+
+    limits = connections.LIMITS
     listening = _bind(host, port)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer)  # accepted sockets inherit it
     config = uvicorn.Config(
-        app, loop="asyncio", ws="none", lifespan="on", log_config=None, access_log=False, server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=3, limit_concurrency=200,
+        app, loop="asyncio", http=connections.limited_protocol(limits), ws="none", lifespan="on", log_config=None,
+        access_log=False, server_header=False, proxy_headers=False, timeout_graceful_shutdown=3,
+        limit_concurrency=2 * limits.connections,
     )  # fmt: skip
     return Server(uvicorn.Server(config), listening, host, app.state.event_streams.close)
 

@@ -153,10 +153,10 @@ def _newest_price() -> date:
 def _threads() -> Iterator[Finding]:
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
-    from openai_meter.metering.attribution import current, tag  # noqa: PLC0415
+    from openai_meter.metering.attribution import current_attribution, tag  # noqa: PLC0415
 
     with ThreadPoolExecutor(1) as pool, tag(agent="doctor"):
-        followed = pool.submit(lambda: current().agent).result() == "doctor"
+        followed = pool.submit(lambda: current_attribution().agent).result() == "doctor"
     if followed:
         yield Finding("threads", "followed")
     else:
