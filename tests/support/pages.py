@@ -127,10 +127,26 @@ def check_command(arguments: list[str]) -> None:
     """
     from openai_meter.cli import app
 
+    if arguments[:1] == ["run"]:  # it would look for the program
+        _check_options_of_run(arguments[1:])
+        return
     try:
-        app._read_without_typer(arguments) or app._read_with_typer(arguments)
+        app._read_with_typer(arguments)
     except SystemExit as end:
         raise AssertionError(f"openai-meter {' '.join(arguments)} ended with {end.code}") from end
+
+
+def _check_options_of_run(arguments: list[str]) -> None:
+    import typer
+
+    from openai_meter.cli import app
+
+    command = typer.main.get_command(app._make_app()).commands["run"]
+    takes_value = {name: not option.is_flag for option in command.params for name in option.opts if name[0] == "-"}
+    while arguments and arguments[0].startswith("-"):
+        assert arguments[0] in takes_value or arguments[0] == "-m", f"openai-meter run has no option {arguments[0]}"
+        arguments = arguments[2:] if takes_value.get(arguments[0]) else arguments[1:]
+    assert arguments, "openai-meter run needs a program"
 
 
 def run(path: Path) -> Iterator[Sample]:
