@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
@@ -15,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from openai_meter.alerts import METRICS, Alert
 from openai_meter.alerts.webhook.addresses import named_private
+from openai_meter.core import settings
 from openai_meter.core.locale import language
 from openai_meter.core.version import install_command
 from openai_meter.errors import ConfigurationError, MissingExtraError
@@ -187,7 +187,7 @@ def _read_one(said: object) -> Webhook:
             f"webhook={type(said).__name__} is no webhook; pass a URL such as 'https://example.com/alerts', a Webhook, "
             "or a list of them"
         )
-    secret = os.environ.get(_SIGNING_KEY)
+    secret = settings.get("webhook_secret")
     if said.secret is None and secret and said.format not in FORMATS[1:]:
         return replace(said, secret=secret)
     return said

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openai_meter.cli.doctor.diagnosis import Finding
+from openai_meter.core import settings
 from openai_meter.errors import LedgerError, MeterError
 from openai_meter.instrumentation.listening import listening
 
@@ -29,7 +30,7 @@ _SKEW = 2.0
 def look_at_ledger(ledger: Ledger | str | None) -> Iterator[Finding]:
     """The ledger that is named, that of the installed meter, or that of the environment. Waits some seconds at most."""
     installed = None if listening.installed is None else listening.installed.ledger
-    named = ledger or installed or os.environ.get(_VARIABLE)
+    named = ledger or installed or settings.get("ledger")
     if not named:
         yield Finding("ledger", "none")
         yield Finding("clock", "alone")

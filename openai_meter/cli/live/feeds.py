@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 from openai_meter.alerts import METRICS, Threshold
+from openai_meter.core import settings
 from openai_meter.core.totals import Totals
 from openai_meter.errors import ConfigurationError, LedgerError
 from openai_meter.metering.pulse import Pulse, checked_window, of_ledger
@@ -94,7 +94,7 @@ def feed_of(source: Source, timeout: float = 5.0) -> Feed:
                 "a server has limits and a timezone of its own; --limit and --timezone need a ledger"
             )
         return UrlFeed(source, timeout)
-    url = source.ledger or os.environ.get(_LEDGER)
+    url = source.ledger or settings.get("ledger")
     if not url:
         raise ConfigurationError(
             f"name the source: --ledger sqlite:///usage.db, {_LEDGER} in the environment, or --url http://127.0.0.1:3000"
@@ -202,7 +202,7 @@ class UrlFeed:
 
     def _get(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
         headers = {"Accept": "application/json"}
-        if token := os.environ.get(_TOKEN):
+        if token := settings.get("token"):
             headers["Authorization"] = f"Bearer {token}"
         from http.client import HTTPException  # noqa: PLC0415
 
