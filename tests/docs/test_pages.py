@@ -67,3 +67,8 @@ def test_readme_fits_on_a_few_screens() -> None:
 def test_api_reference_is_made_from_the_docstrings() -> None:
     """``python tests/support/api_reference.py`` writes it."""
     assert api_reference.PAGE.read_text(encoding="utf-8") == api_reference.reference()
+
+
+def test_settings_page_is_made_from_the_table() -> None:
+    """``python tests/support/api_reference.py`` writes it."""
+    assert api_reference.SETTINGS_PAGE.read_text(encoding="utf-8") == api_reference.settings()

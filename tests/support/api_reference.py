@@ -1,4 +1,4 @@
-"""Writes openai_meter/docs/api.md from the docstrings: ``python tests/support/api_reference.py``."""
+"""Writes the pages api.md and settings.md from the code: ``python tests/support/api_reference.py``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Any
 from paths import PACKAGE
 
 import openai_meter
+from openai_meter.core.settings import SETTINGS, variable
 
 PAGE = PACKAGE / "docs" / "api.md"
+SETTINGS_PAGE = PACKAGE / "docs" / "settings.md"
 MODULES = ("actions", "auto", "doctor", "otel", "prometheus", "server", "testing")
 """The public modules beside ``openai_meter`` itself."""
 _HEAD = """\
@@ -23,6 +25,36 @@ Made from the docstrings by `python tests/support/api_reference.py`. The other p
 [the index](index.md).
 """
 _ROLE = re.compile(r":\w+:`~?\.?(?:[\w.]*\.)?([\w]+)`")
+
+
+_SETTINGS_HEAD = """\
+# Settings
+
+Made from `core/settings.py` by `python tests/support/api_reference.py`.
+
+An argument of a call or of a command comes first, then the environment, then the file, then the default. A variable that is
+empty counts as not set. The file is the `pyproject.toml` next to the program; `openai-meter run` and `openai_meter.auto`
+read it:
+
+```toml
+[tool.openai_meter]
+ledger = "sqlite:///usage.db"
+by = ["agent", "model"]
+hosts = { "llm.example.com" = "openai" }
+```
+
+| variable | in `pyproject.toml` | meaning |
+|---|---|---|
+"""
+
+
+def settings() -> str:
+    """The page of the settings."""
+    rows = [
+        f"| `{variable(row.name)}` | {f'`{row.name}`' if row.in_file else '(environment only)'} | {row.meaning} |"
+        for row in SETTINGS
+    ]
+    return _SETTINGS_HEAD + "\n".join(rows) + "\n"
 
 
 def reference() -> str:
@@ -109,3 +141,4 @@ def _text(value: object) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(reference(), encoding="utf-8")
+    SETTINGS_PAGE.write_text(settings(), encoding="utf-8")
