@@ -32,9 +32,9 @@ _SETTINGS_HEAD = """\
 
 Made from `core/settings.py` by `python tests/support/api_reference.py`.
 
-An argument of a call or of a command comes first, then the environment, then the file, then the default. A variable that is
-empty counts as not set. The file is the `pyproject.toml` next to the program; `openai-meter run` and `openai_meter.auto`
-read it:
+An argument of a call or of a command comes first, then the environment, then the file, then the default. A variable
+that is empty counts as not set. The file is the `pyproject.toml` next to the program; `openai-meter run` and
+`openai_meter.auto` read it:
 
 ```toml
 [tool.openai_meter]
