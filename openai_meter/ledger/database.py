@@ -27,6 +27,7 @@ from sqlalchemy.exc import (
 )
 
 from openai_meter.core.secrets import is_secret, mask
+from openai_meter.core.version import install_command
 from openai_meter.errors import ConfigurationError, LedgerError, LedgerUnavailableError, MissingExtraError
 
 __all__ = [
@@ -69,7 +70,7 @@ def checked_url(url: object) -> URL:
         return _checked_file(parsed)
     if parsed.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
         if find_spec("psycopg") is None:
-            raise MissingExtraError('PostgreSQL needs a driver; install it with: pip install "openai-meter[postgres]"')
+            raise MissingExtraError(f"PostgreSQL needs a driver; install it with: {install_command('postgres')}")
         return parsed.set(drivername="postgresql+psycopg")
     raise ConfigurationError(
         f"a ledger cannot be kept in {parsed.drivername!r}; "

@@ -37,7 +37,7 @@ FIELDS = json.loads(GOOD)
 
 def set_aside(database: Database) -> list[bytes]:
     """The lines that were set aside."""
-    return [line for path in database.spool.glob("*.rejected") for line in path.read_bytes().splitlines()]
+    return [line for path in database.spool.glob("*.rejected") for line in path.read_bytes().split(b"\n")[:-1]]
 
 
 # --- damaged lines ----------------------------------------------------------------------------------------------------
