@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, webhook_setting
+from openai_meter.core import settings
 from openai_meter.errors import ConfigurationError, UnsupportedClientError
 from openai_meter.instrumentation import include_usage
 from openai_meter.instrumentation.http import BASE_CLIENT
@@ -109,7 +109,7 @@ def install(
     kept = opened(ledger, None if current is None else current.ledger)
     with listening.lock:
         if stream_usage is not None or listening.installed is None:
-            include_usage.configure(stream_usage or os.environ.get("OPENAI_METER_STREAM_USAGE") or "auto")
+            include_usage.configure(stream_usage or settings.get("stream_usage"))
         chosen = meter or listening.installed or get_meter()
         chosen._configure(
             recent=recent, thresholds=thresholds, on_alert=on_alert, prices=prices, models=models, discount=discount,
@@ -153,10 +153,7 @@ def hosts_from_environment() -> Mapping[str, str]:
     Raises:
         ConfigurationError: what it says cannot be used.
     """
-    pairs = os.environ.get("OPENAI_METER_HOSTS", "").split(",")
-    return _checked_hosts(
-        {name.strip(): who.strip() for name, _, who in (pair.partition("=") for pair in pairs) if name}
-    )
+    return _checked_hosts(settings.get("hosts"))
 
 
 def _checked_hosts(hosts: Mapping[str, str]) -> Mapping[str, str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from typing import TYPE_CHECKING, Literal
 
 from openai_meter.alerts.dispatch import flush_webhooks
+from openai_meter.core import settings
 from openai_meter.core.deprecation import renamed
 from openai_meter.errors import ConfigurationError, LedgerUnavailableError
 from openai_meter.metering.readable import MeterCore
@@ -39,7 +39,7 @@ def opened(ledger: Ledger | str | None, current: Ledger | None) -> Ledger | None
     """
     named = ledger
     if named is None:
-        named = current or os.environ.get("OPENAI_METER_LEDGER") or None
+        named = current or settings.get("ledger")
     if named is None or named is current:
         return current
     from openai_meter.ledger import Ledger  # noqa: PLC0415 - SQLAlchemy takes time to load
