@@ -160,7 +160,7 @@ def test_the_guides_agent_and_workflow(api_key: str, capsys: pytest.CaptureFixtu
     # À la fin du workflow
     tracker.print_summary()
     report_path = tracker.save_report()
-    print(f"Rapport sauvegardé: {report_path}")  # noqa: T201 - the guide's own line
+    print(f"Rapport sauvegardé: {report_path}")
 
     detail = json.loads(Path(report_path).read_text(encoding="utf-8"))["calls_detail"]
     assert [(one["agent_name"], one["operation"], one["model"]) for one in detail] == [

@@ -17,6 +17,7 @@ from openai_meter.alerts.webhook.addresses import named_private
 from openai_meter.core import settings
 from openai_meter.core.locale import language
 from openai_meter.core.public import public
+from openai_meter.core.version import install_command
 from openai_meter.errors import ConfigurationError, MissingExtraError
 
 __all__ = ["FORMATS", "Webhook", "WebhookStats", "read_webhooks", "shown"]
@@ -227,7 +228,7 @@ def _check_secret(secret: object) -> None:
     try:
         import standardwebhooks  # noqa: F401, PLC0415 - only who signs needs it
     except ImportError:
-        raise MissingExtraError('signing webhooks needs a package: pip install "openai-meter[webhook]"') from None
+        raise MissingExtraError(f"signing webhooks needs a package: {install_command('webhook')}") from None
     wrong = ConfigurationError(
         "the secret of a webhook has to be 'whsec_' and 24 to 64 bytes in base64; to make one: "
         "python -c \"import base64, secrets; print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\""

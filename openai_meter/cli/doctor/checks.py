@@ -27,6 +27,7 @@ from openai_meter.cli.doctor.patchers import (
     library_of,
 )
 from openai_meter.core import settings
+from openai_meter.core.version import install_command
 from openai_meter.errors import MeterError
 from openai_meter.instrumentation.listening import listening
 
@@ -95,7 +96,11 @@ def _extras() -> Iterator[Finding]:
     there = [name for name, modules in EXTRAS.items() if all(map(_there, modules))]
     absent = [name for name in EXTRAS if name not in there]
     if absent:
-        values = {"there": ", ".join(there) or "-", "absent": ", ".join(absent), "pip": ",".join(absent)}
+        values = {
+            "there": ", ".join(there) or "-",
+            "absent": ", ".join(absent),
+            "install": install_command(",".join(absent)),
+        }
         yield Finding("extras", "some", values=values)
     else:
         yield Finding("extras", "all", values={"there": ", ".join(there)})
