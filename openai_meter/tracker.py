@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from openai_meter.core.bounded import Bounded
 from openai_meter.core.call import Call, new_call_id
 from openai_meter.core.native import RLock
+from openai_meter.core.public import public
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
 from openai_meter.instrumentation.listening import listening
@@ -54,6 +55,7 @@ _SNAPSHOTS = 1_000
 _NO_USAGE = Usage()
 
 
+@public
 class TokenTracker:
     """Counts the responses that it is given. Thread-safe.
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from openai_meter.core.public import public
 from openai_meter.core.totals import Totals, Unpriced
 from openai_meter.reports.data import PERIODS, REPORTS, ReportData, Row, arranged, dimensions
 
@@ -67,6 +68,7 @@ class ReportSource(Protocol):
         """All figures of one moment."""
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Report(ReportData):
     """Totals by some dimensions, as they were at one moment; the rows sum up to ``totals``. Immutable."""
