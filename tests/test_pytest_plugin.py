@@ -330,11 +330,12 @@ def test_the_summary_speaks_french(run, monkeypatch):
 
 
 def outside(pytester, *options, **environment):
-    """Runs pytest in an interpreter of its own."""
+    """Runs pytest in an interpreter of its own, without the other plugins of this environment."""
     roots = os.pathsep.join([str(Path(openai_meter.__file__).parents[1])])
     return subprocess.run(
         [sys.executable, "-m", "pytest", *OPTIONS, *options],
-        env=os.environ | {"PYTHONPATH": roots, "OPENAI_METER_LANG": "en"} | environment,
+        env=os.environ | {"PYTHONPATH": roots, "OPENAI_METER_LANG": "en", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        | environment,
         cwd=pytester.path, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
@@ -357,7 +358,7 @@ def test_the_summary_adds_up_over_workers(pytester):
     """Under pytest-xdist the calls of all workers are summed up."""
     pytest.importorskip("xdist", reason="pytest-xdist is missing: sums over several workers are NOT tested")
     pytester.makepyfile(test_a=HEAD + SPENDERS, test_b=HEAD + SPENDERS)
-    done = outside(pytester, "-n", "2", "--openai-meter")
+    done = outside(pytester, "-p", "xdist", "-n", "2", "--openai-meter")
     assert "8 passed" in done.stdout, done.stdout
     pytester_lines = pytest.LineMatcher(done.stdout.splitlines())
     pytester_lines.fnmatch_lines(["Total*12*14,400*$0.0300+", "The tests that cost most:"])

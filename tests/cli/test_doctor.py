@@ -93,8 +93,12 @@ def test_every_shape_is_counted_and_unchanged_on_this_sdk(tmp_path):
     assert threads["message"].startswith("l'attribution")
 
 
-def test_examining_leaves_the_program_as_it_was():
-    """A program's own meter hears nothing of the calls that are tried, and the SDK's functions stay as they are."""
+FEW_SHAPES = "from openai_meter.testing.fake_api import call_shapes; call_shapes.SHAPES = call_shapes.SHAPES[:5]"
+
+
+def test_examining_leaves_the_program_as_it_was(monkeypatch):
+    """A program's own meter records none of the calls that are tried, and the SDK's functions stay as they are."""
+    monkeypatch.setattr(child, "_START", child._START.replace("main()", f"{FEW_SHAPES}\nmain()"))
     meter = openai_meter.install(meter=openai_meter.Meter())
     before = vars(openai._base_client.SyncAPIClient)["request"]
     steps = []
@@ -126,6 +130,7 @@ def one_trial(name, *, is_async=False):
     return trial
 
 
+@pytest.mark.e2e
 def test_a_seam_that_is_blind_is_found(tmp_path):
     """Where the meter does not see calls, every shape that costs money is a problem, and the command fails."""
     (tmp_path / "sitecustomize.py").write_text(
@@ -282,6 +287,7 @@ def test_a_function_that_was_put_back_over_ours_is_found():
     assert patchers.bypassed() == ()
 
 
+@pytest.mark.e2e
 def test_a_patch_that_the_environment_makes_is_found(tmp_path):
     """What patches the SDK in every process of this environment does so in that of the trials, and is told."""
     (tmp_path / "usercustomize.py").write_text("")

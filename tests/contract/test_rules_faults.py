@@ -10,6 +10,7 @@ import threading
 import contract
 import pytest
 from contract import CORE, MODEL, SHAPES, chat
+from tables import crossed
 
 import openai_meter
 from openai_meter.core import faults
@@ -120,8 +121,7 @@ HARMLESS = {"endpoint adopt", "deployment", "first sight"}
 """Parts that these shapes need only at times."""
 
 
-@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(("part", "is_async"), crossed(PARTS, [False, True], every=2))
 def test_a_broken_part_is_not_noticed(api, bare, meter, monkeypatch, caplog, part, is_async):
     """Each shape does what it does bare; the fault is counted, and each kind of it logged once, without any prompt."""
     caplog.set_level(logging.DEBUG, "openai_meter")

@@ -240,7 +240,7 @@ def test_calls_with_an_old_status_get_the_new_one(database):
     ledger.close()
     database.run("UPDATE calls SET status = 'cut' WHERE status = 'aborted'")
     database.run(f"DELETE FROM {schema.MIGRATIONS} WHERE version = 2")
-    line = rows.written_line(rows.to_row(given[2])).replace(b'"aborted"', b'"cut"')
+    line = rows.encode_line(rows.to_row(given[2])).replace(b'"aborted"', b'"cut"')
     database.spool.mkdir(exist_ok=True)
     (database.spool / "00000000000000000001-1-aa.jsonl").write_bytes(line)
     ledger = database.ledger()
