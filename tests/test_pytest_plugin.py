@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import openai  # noqa: F401 - what only inner runs import is gone after each
+import openai  # noqa: F401
 import pytest
 
-import openai_meter.pricing
-import openai_meter.reports.tables
-import openai_meter.testing
+import openai_meter
 from openai_meter.core.locale import language
 from openai_meter.instrumentation.listening import listening
 
 pytest_plugins = ["pytester"]
+
+# Modules that only an inner run imports are gone after it, and the next one would have their classes twice.
+for _module in pkgutil.walk_packages(openai_meter.__path__, "openai_meter."):
+    if not _module.name.endswith("__main__"):
+        with contextlib.suppress(ImportError):  # an extra that is not installed
+            importlib.import_module(_module.name)
 
 HEAD = """
     import pytest
@@ -37,8 +44,18 @@ HEAD = """
             answer = client.chat.completions.create(model=model, messages=HELLO, **more)
         return answer
 """
-OPTIONS = ("-p", "no:openai_meter", "-p", "openai_meter.pytest_plugin", "-p", "no:cacheprovider", "--strict-markers")
-"""The plugin by its module, whether it is installed or not."""
+OPTIONS = (
+    "-p",
+    "no:openai_meter",
+    "-p",
+    "openai_meter.pytest_plugin",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:randomly",
+    "--strict-markers",
+)
+"""The plugin by its module, whether it is installed or not; tests of inner runs follow each other as written."""
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.call import Call
 from openai_meter.errors import ConfigurationError
-from openai_meter.ledger.database import checked_url, spool_folder
+from openai_meter.ledger.database import checked_url, shown_url, spool_folder
 from openai_meter.ledger.reader import Reader
 from openai_meter.ledger.spool import Spool
 from openai_meter.ledger.stats import Stats
@@ -72,8 +72,8 @@ class Ledger(Reader):
 
     @property
     def url(self) -> str:
-        """The URL, without the password."""
-        return self._writer.url.render_as_string(hide_password=True)
+        """The URL, without secrets."""
+        return shown_url(self._writer.url)
 
     @property
     def durable(self) -> bool:

@@ -288,7 +288,7 @@ def test_concurrent_migrations_apply_each_step_once(database):
     for process in started:
         process.stdin.write("\n")
         process.stdin.flush()
-    said = [process.communicate(timeout=60) for process in started]
+    said = [process.communicate(timeout=300) for process in started]
     assert said == [("ready\n", "")] * 10
     assert database.query(f"SELECT count(*) FROM {schema.MIGRATIONS}") == [(len(migrations.MIGRATIONS),)]
 
@@ -533,6 +533,6 @@ def test_run_with_a_wrong_ledger_url_exits_2():
     """A wrong URL is an error of the arguments."""
     command = "import sys; sys.argv[0] = 'openai-meter'; from openai_meter.cli.app import main; main()"
     process = program(command, "run", "--ledger", "usage.db", __file__, wait=False)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "write 'sqlite:///usage.db'" in errors
