@@ -76,9 +76,10 @@ def start() -> bool:
         Whether it does.
     """
     said = os.environ.get("OPENAI_METER", "").strip().lower()
-    if said in _OFF:
+    below_run = bool(os.environ.get("OPENAI_METER_RUN"))  # of `openai-meter run`, which meters the processes below it
+    if said in _OFF and not below_run:
         return False
-    if said not in _ON:
+    if said not in _ON | _OFF:
         _complain(f"OPENAI_METER={said!r} is neither 1 nor 0")
         return False
     starting = _Start()
@@ -92,6 +93,7 @@ def start() -> bool:
 
 def _start(environment: Mapping[str, str]) -> ExitSummary | None:
     """The meter's beginning and, arranged, its ending; ``None`` where somebody else has arranged one: ``run`` has."""
+    from openai_meter.cli.children import folder_of_run  # noqa: PLC0415
     from openai_meter.cli.exit_summary import ExitSummary, SummaryOptions, report_file  # noqa: PLC0415 - the interpreter's start is everybody's
 
     if ExitSummary.registered:
@@ -106,6 +108,11 @@ def _start(environment: Mapping[str, str]) -> ExitSummary | None:
     report = report_file(said("REPORT"))
     settings = {"thresholds": _thresholds(said("THRESHOLDS")), "threads": _switch("THREADS", said("THREADS"))}
     when = "never" if switch in _OFF else "calls"
+    folder = folder_of_run()
+    if folder is not None:
+        ending = ExitSummary(look.summary(), settings=settings, run=folder)
+        ending.start(at_exit=False)
+        return ending
     ending = ExitSummary(look.summary(), None, report, when=when, settings=settings)  # type: ignore[arg-type]
     ending.start(at_exit=False)
     if ending.fault:

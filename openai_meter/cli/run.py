@@ -36,6 +36,7 @@ class RunOptions(NamedTuple):
     report: str | None = None
     ledger: str | None = None
     serve: str | None = None
+    children: bool = True
 
 
 def prepare(program: list[str], summary: SummaryOptions, options: RunOptions) -> "Job":
@@ -62,13 +63,14 @@ def prepare(program: list[str], summary: SummaryOptions, options: RunOptions) ->
         report_file(options.report),
         ledger_from_url(options.ledger),
         parsed_port(options.serve),
+        follow_children=options.children,
     )
     return partial(programs.run, found, exit_summary)
 
 
 def read(args: list[str]) -> "Job | None":
     """The job of correct arguments. None: typer explains what is wrong, or shows the help page."""
-    long = ["json", "quiet", "output=", "format=", "by=", "lang=", "report=", "ledger=", "serve="]
+    long = ["json", "quiet", "output=", "format=", "by=", "lang=", "report=", "ledger=", "serve=", "no-children"]
     try:
         pairs, program = getopt.getopt(args, "mqo:", long)
         given = dict(pairs)
@@ -85,6 +87,7 @@ def read(args: list[str]) -> "Job | None":
             report=given.get("--report"),
             ledger=given.get("--ledger"),
             serve=given.get("--serve"),
+            children="--no-children" not in given,
         )
         return prepare(program, summary, options)
     except (getopt.GetoptError, programs.ProgramNotFoundError, NotADirectoryError, MeterError):
@@ -103,6 +106,7 @@ def add_commands(app: "typer.Typer") -> None:
     module_option = typer.Option("-m", help=t("run.module"))
     lang_option = typer.Option("--lang", metavar="en|fr", callback=checked(summary_language), help=t("option.lang"))
     ledger_option = typer.Option("--ledger", metavar="URL", callback=checked(ledger_from_url), help=t("run.ledger"))
+    no_children_option = typer.Option("--no-children", help=t("run.no_children"))
     serve_option = typer.Option("--serve", metavar="PORT", callback=checked(parsed_port), help=t("run.serve"))
 
     @app.command(
@@ -131,10 +135,11 @@ def add_commands(app: "typer.Typer") -> None:
         lang: Annotated[str | None, lang_option] = None,
         ledger: Annotated[str | None, ledger_option] = None,
         serve: Annotated[str | None, serve_option] = None,
+        no_children: Annotated[bool, no_children_option] = False,
     ) -> None:
         summary = SummaryOptions(as_json, quiet, format, by, lang)
         try:
-            job = prepare(program, summary, RunOptions(module, output, report, ledger, serve))
+            job = prepare(program, summary, RunOptions(module, output, report, ledger, serve, not no_children))
         except programs.ProgramNotFoundError as error:
             raise typer.BadParameter(str(error), param_hint="PROGRAM") from None
         except NotADirectoryError as error:

@@ -6,7 +6,7 @@ A ``CallInFlight`` becomes a :class:`Call`, which every :class:`Readable` takes 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
@@ -279,6 +279,10 @@ class Meter(Services, Kept, Readable):
         self._store.add(call)
         if self._feed is not None:
             self._feed.record(call)
+
+    def add_others(self, rows: Iterable[Call | Mapping[str, Any]]) -> int:
+        """Adds calls of other processes, for no sink and without an alert; returns their number."""
+        return self._store.add_others(rows)
 
     def alike(self) -> Meter:
         """An empty meter of its own, with the same prices, models and discount, as many recent calls, and no limits."""
