@@ -20,11 +20,15 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.core.call import Call
+from openai_meter.core.money import simplest
 from openai_meter.metering.store import Store
+from openai_meter.pricing.loading import WAITING
 
 if TYPE_CHECKING:
     from openai_meter.ledger import Ledger
@@ -93,9 +97,13 @@ def folder_of_run() -> Path | None:
 class CallFile:
     """A sink that writes the calls of this process to a file in the folder of the run.
 
+    It takes calls at once, without the price that others wait for: the run prices them.
+
     Writes nothing in the process ``but``: the run itself, which has its calls in memory. In a forked child it begins a
     file of the child's own. Errors of writing are ignored: the folder is deleted when the run has ended.
     """
+
+    at_once = True
 
     def __init__(self, folder: Path, but: int | None = None) -> None:
         self._folder = folder
@@ -105,6 +113,7 @@ class CallFile:
         self._part = 0
         self._lines = 0
         self._store = Store(0)
+        self._unpriced: list[Call] = []
         self._settle: Callable[[], None] = lambda: None
 
     def put(self, call: Call) -> None:
@@ -115,9 +124,13 @@ class CallFile:
         with contextlib.suppress(OSError):
             if process != self._process:
                 self._process, self._part, self._lines, self._store = process, 0, 0, Store(0)
+                self._unpriced = []
                 self._open()
-            os.write(self._file, _line(call.to_dict()))
-        self._store.add(call)
+            os.write(self._file, _line(_data(call)))
+        if call.cost_reason == WAITING:
+            self._unpriced.append(call)  # the run prices it
+        else:
+            self._store.add(call)
         self._lines += 1
         if self._lines >= _LINES:
             with contextlib.suppress(OSError):
@@ -133,14 +146,14 @@ class CallFile:
         self._part, self._lines = part + 1, 0
         path = self._folder / f"{self._process}-{self._part}.jsonl"
         new = path.with_suffix(".new")
-        new.write_bytes(_line(self._store.to_dict()))
+        new.write_bytes(_line(self._store.to_dict()) + b"".join(_line(_data(call)) for call in self._unpriced))
         new.replace(path)  # from here on the part before it is not read any more
         self._open()
         os.close(before)
         (self._folder / f"{self._process}-{part}.jsonl").unlink()
 
     def before_finish(self, do: Callable[[], None]) -> None:
-        """Takes the method that puts the calls which have waited for a price."""
+        """Takes the method that ends estimates which still run."""
         self._settle = do
 
     @property
@@ -153,9 +166,14 @@ class CallFile:
         return True
 
     def finish(self) -> None:
-        """Writes the calls that have waited for a price."""
+        """Writes the calls whose tokens are still being estimated."""
         if os.getpid() != self._but:
             self._settle()
+
+
+def _data(call: Call) -> dict[str, Any]:
+    """A call as plain values, with its exact cost: a third of a cent is not a decimal number."""
+    return {**call.to_dict(), "cost_pico": None if call.cost_pico is None else str(call.cost_pico)}
 
 
 def _line(data: Any) -> bytes:
@@ -182,10 +200,21 @@ def collect(folder: Path, meter: Meter) -> Collected:
         newest[process] = max(newest.get(process, (-1, path)), (int(part), path))
     made = 0
     for _, path in newest.values():
-        made += meter.add_others(_read(path)) > 0
+        made += meter._store.add_others(_read(path)) > 0
+    if any(one.reason == WAITING for one in meter.unpriced()):
+        meter.reprice()
     unmetered = len(list(folder.glob("unmetered-*")))
     shutil.rmtree(folder, ignore_errors=True)
     return Collected(made, unmetered)
+
+
+def _priced(row: Call | dict[str, Any], meter: Meter) -> Call | dict[str, Any]:
+    """A call that was written while its process was reading the prices, with its price."""
+    if isinstance(row, Call) and row.cost_reason == WAITING:
+        loader = meter._price_loader
+        loader.load()
+        return loader.again(row)
+    return row
 
 
 def _read(path: Path) -> Iterator[Call | dict[str, Any]]:
@@ -194,7 +223,12 @@ def _read(path: Path) -> Iterator[Call | dict[str, Any]]:
         for line in file:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 data = json.loads(line)
-                yield data if "sums" in data else Call.from_dict(data)
+                if "sums" in data:
+                    yield data
+                else:
+                    amount = data.pop("cost_pico")
+                    call = Call.from_dict(data)
+                    yield call if amount is None else replace(call, cost_pico=simplest(Fraction(amount)))
 
 
 def follow_multiprocessing(finish: Callable[[], None]) -> Callable[[], None]:

@@ -135,7 +135,6 @@ class _Tap:
         watch = self._watch  # set first of all: there is no tap without
         # The program may have kept the response, to read on past the stream: then its end is the end.
         if not watch.hears_close and self._turn == watch.turn and not watch.pending.finished:
-            watch.pending.collected = True
             watch.pending.finish(whole=False)
 
 
@@ -254,7 +253,6 @@ class _Watched:
         # The program has let go of an answer that it has neither read to the end nor closed.
         watch = self.__dict__.get("watch")
         if watch is not None:
-            watch.pending.collected = True
             watch.closed()
 
 

@@ -30,7 +30,7 @@ from openai_meter.cli.doctor import diagnosis as values
 from openai_meter.cli.doctor.diagnosis import Diagnosis, Finding, Mode, Trial
 from openai_meter.cli.doctor.locale import en, fr, sentences
 from openai_meter.cli.doctor.tables import print_diagnosis
-from openai_meter.core import faults
+from openai_meter.core import faults, settings
 from openai_meter.core.locale import languages
 from openai_meter.instrumentation import http
 from openai_meter.testing.fake_api.call_shapes import SHAPES
@@ -363,7 +363,7 @@ def test_variable_with_an_unusable_value_is_a_problem(monkeypatch, name, value):
 
 def test_known_variables_include_the_documented_ones():
     """The variables that the README and the docstrings name are known."""
-    known = checks._known_variables()
+    known = {settings.variable(row.name) for row in settings.SETTINGS}
     assert {"OPENAI_METER_LANG", "OPENAI_METER_LEDGER", "OPENAI_METER_HOSTS", "OPENAI_METER_STREAM_USAGE"} <= known
     assert "OPENAI_METER_LEGDER" not in known
 
