@@ -1,6 +1,7 @@
 """The calls of the processes that a metered program starts: forked workers, and new Python interpreters.
 
-``openai-meter run`` makes a folder for the run, and names it in a variable of the environment. Each process below it
+``openai-meter run`` makes a folder for the run, and names it in a variable of the environment (the setting ``run``:
+``PROCESS:FOLDER``, with the process id of the run itself). Each process below it
 writes its calls to a file there, one line for each call, at once: a worker may end by a signal or ``os._exit`` at any
 moment. When the program has ended, the files are added to the calls of its own process.
 
@@ -25,6 +26,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from openai_meter.core import settings
 from openai_meter.core.call import Call
 from openai_meter.core.money import simplest
 from openai_meter.metering.store import Store
@@ -34,10 +36,7 @@ if TYPE_CHECKING:
     from openai_meter.ledger import Ledger
     from openai_meter.metering.meter import Meter
 
-__all__ = ["VARIABLE", "CallFile", "Collected", "collect", "folder_of_run", "follow_multiprocessing", "prepare"]
-
-VARIABLE = "OPENAI_METER_RUN"
-"""The variable that names the folder of a run: ``PROCESS:FOLDER``, with the process id of the run itself."""
+__all__ = ["CallFile", "Collected", "collect", "folder_of_run", "follow_multiprocessing", "prepare"]
 
 _LINES = 5_000
 """Calls after which their sums replace the lines of a file: some 4 MB."""
@@ -80,15 +79,16 @@ def prepare(ledger: Ledger | None) -> Path:
     (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(_SITE, encoding="utf-8")
     paths = [str(folder / "site"), os.environ.get("PYTHONPATH", "")]
-    os.environ.update({VARIABLE: f"{os.getpid()}:{folder}", "PYTHONPATH": os.pathsep.join(filter(None, paths))})
+    os.environ[settings.variable("run")] = f"{os.getpid()}:{folder}"
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     if ledger is not None:
-        os.environ["OPENAI_METER_LEDGER"] = ledger.engine.url.render_as_string(hide_password=False)
+        os.environ[settings.variable("ledger")] = ledger.engine.url.render_as_string(hide_password=False)
     return folder
 
 
 def folder_of_run() -> Path | None:
     """The folder of the run that has started this process; ``None`` if there is none, or this process is the run."""
-    process, _, folder = os.environ.get(VARIABLE, "").partition(":")
+    process, _, folder = (settings.get("run") or "").partition(":")
     if not folder or process == str(os.getpid()) or not os.path.isdir(folder):
         return None
     return Path(folder)
@@ -200,9 +200,8 @@ def collect(folder: Path, meter: Meter) -> Collected:
         newest[process] = max(newest.get(process, (-1, path)), (int(part), path))
     made = 0
     for _, path in newest.values():
-        made += meter._store.add_others(_read(path)) > 0
-    if any(one.reason == WAITING for one in meter.unpriced()):
-        meter.reprice()
+        rows = (_priced(row, meter) for row in _read(path))
+        made += meter._store.add_others(rows) > 0
     unmetered = len(list(folder.glob("unmetered-*")))
     shutil.rmtree(folder, ignore_errors=True)
     return Collected(made, unmetered)

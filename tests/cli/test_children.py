@@ -35,10 +35,10 @@ def test_sums_of_a_file_are_those_of_its_calls(lines: int, tmp_path: Path, monke
         two = call(model="unknown", cost_pico=None, cost_status="unpriced", cost_reason="unknown model")
         for each in (one, two):
             file.put(each)
-            expected.take(each)
+            expected._take(each)
     meter = Meter()
-    meter.take(own := call(user="u"))
-    expected.take(own)
+    meter._take(own := call(user="u"))
+    expected._take(own)
     assert children.collect(tmp_path, meter) == (1, 0)
     for by in (("model",), ("agent", "tag:n"), ("user",), ("tag",)):
         assert dict(meter.by(*by)) == dict(expected.by(*by))
