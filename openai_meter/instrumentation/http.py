@@ -19,7 +19,7 @@ from openai_meter.core.patching import tree
 from openai_meter.instrumentation import include_usage, streams
 from openai_meter.instrumentation.listening import MARK, listeners, listening
 from openai_meter.instrumentation.sdk import Sdk
-from openai_meter.metering.attribution import surroundings
+from openai_meter.metering.attribution import current_surroundings
 from openai_meter.metering.call_in_flight import CallInFlight, finish_open_streams
 from openai_meter.pricing.loading import prepare
 from openai_meter.usage import providers
@@ -258,9 +258,9 @@ def _begin(
 ) -> tuple[RequestContext, tuple[Any, ...], dict[str, Any]] | None:
     """Begins to meter a request: who sees its answer, and the arguments to go on with; ``None`` to leave it alone."""
     try:
-        here = surroundings.get()
-        hear = listeners(client, here.blocks)  # first: where nobody listens, nothing else is looked at
-        if not hear:
+        around = current_surroundings()
+        heard_by = listeners(client, around.blocks)  # first: without a listener nothing else is done
+        if not heard_by:
             return None
         options = args[1] if len(args) > 1 else kwargs["options"]
         said = options.__dict__  # to ask a model of pydantic for five attributes takes longer than all that follows
@@ -273,7 +273,7 @@ def _begin(
         worker.start()  # for what came from finalizers, which cannot do it
         body = _body(said["json_data"], said["extra_json"])
         provider, host = providers.provider(client, url)
-        pending = CallInFlight(row, hear, provider, host, body, here=here, stream=kwargs.get("stream") is True)
+        pending = CallInFlight(row, heard_by, provider, host, body, around=around, stream=kwargs.get("stream") is True)
         if pending.requested_model is None:
             pending.requested_model = providers.deployment(client, url)
         parser = RequestContext(inner, pending, sdk)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 
+from openai_meter.core import settings
 from openai_meter.errors import ConfigurationError
 from openai_meter.server.errors import RequestError
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PAGE_POLICY", "TOKEN", "Guard", "checked_token", "is_loopback", "parse_host"]
 
-TOKEN = "OPENAI_METER_TOKEN"  # noqa: S105 - the name of a variable
+TOKEN = settings.variable("token")
 _MIN_TOKEN = 8
 
 # The hash is that of an empty <style> element: the chart library adds one and fills it by script.
@@ -60,7 +60,7 @@ def checked_token(token: str | Literal[False] | None) -> str | None:
     Raises:
         ConfigurationError: the token is not a text, is too short, or has characters that a header cannot hold.
     """
-    secret = os.environ.get(TOKEN) or None if token is None else token
+    secret = settings.get("token") if token is None else token
     if secret is None or secret is False:
         return None
     if (

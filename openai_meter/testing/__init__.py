@@ -27,8 +27,7 @@ from openai_meter import tracker
 from openai_meter.api import get_meter
 from openai_meter.errors import ConfigurationError
 from openai_meter.instrumentation.listening import listening
-from openai_meter.metering import call_in_flight, manual
-from openai_meter.metering import meter as meters
+from openai_meter.metering import call_in_flight, manual, store
 from openai_meter.reports import report
 from openai_meter.testing.capture import Capture, capture
 from openai_meter.testing.fake_api.in_process import FakeAPI, fake_async_client, fake_client
@@ -80,7 +79,7 @@ class _Time:
 
 # Where the meter asks what time it is, and by which of its names. To add a place, add it here.
 _TIMES: tuple[ModuleType, ...] = (call_in_flight, manual)
-_DATETIMES: tuple[ModuleType, ...] = (meters, report, tracker)
+_DATETIMES: tuple[ModuleType, ...] = (store, report, tracker)
 
 
 @contextmanager
@@ -138,12 +137,12 @@ def fixed_prices(prices: Mapping[str, Price], meter: Meter | None = None) -> Ite
 
     book = PriceBook.only(prices)
     chosen = meter or listening.installed or get_meter()
-    chosen.settle()  # what has ended so far has the prices of before
-    tariff = chosen._price_loader  # noqa: SLF001 - there is no other way in, and none is wanted but for tests
+    chosen._settle()  # what has ended so far has the prices of before
+    tariff = chosen._price_loader
     with ExitStack() as undo:
-        _put(undo, chosen, "_settings", chosen._settings)  # noqa: SLF001
+        _put(undo, chosen, "_settings", chosen._settings)
         _put(undo, tariff, "_failed", value=False)
         _put(undo, tariff, "_ready", value=True)
         _put(undo, tariff, "_book", book)
-        undo.callback(chosen.settle)
+        undo.callback(chosen._settle)
         yield

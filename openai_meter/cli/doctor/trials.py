@@ -86,7 +86,7 @@ def _compared(cast: Cast, shape: Shape, player: Player, bare: Performance | None
         return Mode("untried", detail=bare.error)
     before, failed = len(meter.calls), meter.internal_errors
     metered = cast.perform(shape, player)
-    meter.settle()
+    meter._settle()
     calls = meter.calls[before:]
     usage = _usage(calls)
     if metered.error is not None:

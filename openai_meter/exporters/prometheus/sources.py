@@ -73,7 +73,8 @@ class _MeterReader:
         self.lock = RLock()
         self.starts = _Starts()
         self._source = weakref.ref(source)
-        self.starts.note(source.ever(past)[0], source.started_at)  # from now on a reset is added to the past
+        # From now on a reset is added to the past.
+        self.starts.note(source._since_first_read(past)[0], source.started_at)
 
     def start_over_in_child(self) -> None:
         """The counters of a forked child start with the child."""
@@ -84,7 +85,7 @@ class _MeterReader:
         source = self._source()
         if source is None:
             return {}, {}
-        since_start, now = source.ever(self.past)
+        since_start, now = source._since_first_read(self.past)
         self.starts.note(since_start)
         return since_start, now
 
@@ -107,7 +108,7 @@ class _MeterReader:
 
 
 def _thresholds(source: Readable) -> Iterator[ExtraFamily]:
-    dispatcher = source._store.dispatcher  # noqa: SLF001 - alerts do not show how much of the other limits is used
+    dispatcher = source._store.dispatcher  # alerts do not show how much of the other limits is used
     values = () if dispatcher is None else dispatcher.watch.values()
     uses = [((limit.metric, _window(limit.window)), float(value) / float(limit.limit)) for limit, value in values]
     passed: dict[tuple[str, ...], float] = {}

@@ -31,7 +31,7 @@ from openai_meter.core.background import worker
 from openai_meter.core.patching import Patches, Wrapper, tree
 from openai_meter.instrumentation.listening import listeners
 from openai_meter.instrumentation.websockets.connection import Watch
-from openai_meter.metering.attribution import surroundings
+from openai_meter.metering.attribution import current_surroundings
 from openai_meter.pricing.loading import prepare
 from openai_meter.usage import providers
 
@@ -249,7 +249,7 @@ def _listening(client: Any) -> Callable[[], Any]:
     """Who listens to a client's connection: asked anew for each turn."""
 
     def listen() -> Any:
-        return listeners(client, surroundings.get().blocks)
+        return listeners(client, current_surroundings().blocks)
 
     return listen
 
