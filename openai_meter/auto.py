@@ -7,22 +7,22 @@ In ``sitecustomize.py``, which Python runs at its start from wherever it is impo
     if os.environ.get("OPENAI_METER"):
         import openai_meter.auto
 
-Then ``OPENAI_METER=1 python program.py`` is metered, and so is every Python process below it. Nothing is loaded and
-nobody is patched before the program imports openai. The variables:
+Then ``OPENAI_METER=1 python program.py`` is metered, and so is every Python process that it starts. Nothing is loaded
+or patched before the program imports openai. The variables:
 
 - ``OPENAI_METER``: ``1`` starts the meter; ``0`` or nothing does not.
-- ``OPENAI_METER_SUMMARY``: says at exit on standard error what was metered, where something was: a form of report
+- ``OPENAI_METER_SUMMARY``: writes at exit to standard error what was metered, if there were calls: a form of report
   (``table``, ``tree``, ``markdown``, ``line``, ``json``, ``csv``), or ``1`` for a table.
-- ``OPENAI_METER_REPORT``: saves a report at exit in this file; its suffix says the form.
+- ``OPENAI_METER_REPORT``: saves a report at exit in this file; its suffix is the form.
 - ``OPENAI_METER_BY``: what both group by, such as ``agent,model``.
 - ``OPENAI_METER_LANG``: ``en`` or ``fr``.
-- ``OPENAI_METER_LEDGER``: the URL of the ledger that keeps every call.
+- ``OPENAI_METER_LEDGER``: the URL of the ledger that stores every call.
 - ``OPENAI_METER_THRESHOLDS``: limits for alerts, such as ``cost=5,calls=off``; ``off`` for none.
-- ``OPENAI_METER_THREADS``: ``1`` lets attribution follow into threads.
+- ``OPENAI_METER_THREADS``: with ``1``, threads inherit the attribution of the code that starts them.
 - ``OPENAI_METER_HOSTS``, ``OPENAI_METER_STREAM_USAGE``: as :func:`openai_meter.install` has them.
 
-What is wrong with them is said in one line on standard error when openai is imported, and the program goes on without
-the meter. In a notebook, use ``%load_ext openai_meter``.
+A variable that cannot be used is reported in one line on standard error when openai is imported, and the program goes
+on without the meter. In a notebook, use ``%load_ext openai_meter``.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _OFF = frozenset({"", "0", "false", "no", "off", "none"})
 
 
 class _Start:
-    """Starts the meter when openai is imported, and lets its ending speak when all is over."""
+    """Starts the meter when openai is imported, and runs its ending when the program exits."""
 
     def __init__(self) -> None:
         self._ending: Ending | None = None
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> None:
-        """Hears, as a finder of modules, that openai is about to be imported; finds nothing itself."""
+        """Is called as a finder of modules when openai is about to be imported; it finds nothing itself."""
         if name == "openai":
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
@@ -68,18 +68,18 @@ class _Start:
 
 
 def start() -> bool:
-    """Starts the meter when openai is imported, if ``OPENAI_METER`` says so; never raises.
+    """Starts the meter when openai is imported, if ``OPENAI_METER`` is on; never raises.
 
     Runs by itself when this module is imported, once in a process.
 
     Returns:
-        Whether it does.
+        Whether it is on.
     """
-    said = os.environ.get("OPENAI_METER", "").strip().lower()
-    if said in _OFF:
+    value = os.environ.get("OPENAI_METER", "").strip().lower()
+    if value in _OFF:
         return False
-    if said not in _ON:
-        _complain(f"OPENAI_METER={said!r} is neither 1 nor 0")
+    if value not in _ON:
+        _complain(f"OPENAI_METER={value!r} is neither 1 nor 0")
         return False
     starting = _Start()
     atexit.register(starting.finish)  # before any of the program's: handlers run in the reverse order
@@ -91,20 +91,20 @@ def start() -> bool:
 
 
 def _start(environment: Mapping[str, str]) -> Ending | None:
-    """The meter's beginning and, arranged, its ending; ``None`` where somebody else has arranged one: ``run`` has."""
-    from openai_meter.cli.exit_summary import Ending, Look, report_file  # noqa: PLC0415 - the interpreter's start is everybody's
+    """Starts the meter and returns its ending; ``None`` where ``openai-meter run`` has arranged one already."""
+    from openai_meter.cli.exit_summary import Ending, Look, report_file  # noqa: PLC0415 - the interpreter's start stays light
 
     if Ending.arranged:
         return None
 
-    def said(name: str) -> str | None:
+    def variable(name: str) -> str | None:
         return environment.get(f"OPENAI_METER_{name}", "").strip() or None
 
-    form = said("SUMMARY")
+    form = variable("SUMMARY")
     switch = (form or "").lower()
-    look = Look(form=None if switch in _ON | _OFF else form, by=said("BY"))
-    report = report_file(said("REPORT"))
-    settings = {"thresholds": _thresholds(said("THRESHOLDS")), "threads": _switch("THREADS", said("THREADS"))}
+    look = Look(form=None if switch in _ON | _OFF else form, by=variable("BY"))
+    report = report_file(variable("REPORT"))
+    settings = {"thresholds": _thresholds(variable("THRESHOLDS")), "threads": _switch("THREADS", variable("THREADS"))}
     says = "never" if switch in _OFF else "calls"
     ending = Ending(look.summary(), None, report, says=says, settings=settings)  # type: ignore[arg-type]
     ending.arrange(at_exit=False)
@@ -113,30 +113,32 @@ def _start(environment: Mapping[str, str]) -> Ending | None:
     return ending
 
 
-def _switch(name: str, said: str | None) -> bool | None:
+def _switch(name: str, value: str | None) -> bool | None:
     from openai_meter.errors import ConfigurationError  # noqa: PLC0415
 
-    if said is None:
+    if value is None:
         return None
-    if said.lower() in _ON | _OFF:
-        return said.lower() in _ON
-    raise ConfigurationError(f"OPENAI_METER_{name}={said!r} is neither 1 nor 0")
+    if value.lower() in _ON | _OFF:
+        return value.lower() in _ON
+    raise ConfigurationError(f"OPENAI_METER_{name}={value!r} is neither 1 nor 0")
 
 
-def _thresholds(said: str | None) -> dict[str, Any] | bool | None:
+def _thresholds(value: str | None) -> dict[str, Any] | bool | None:
     """``cost=5,calls=off`` as ``install(thresholds=...)`` takes it, which checks the names."""
     from openai_meter.core.money import exact  # noqa: PLC0415
     from openai_meter.errors import ConfigurationError  # noqa: PLC0415
 
-    if said is None:
+    if value is None:
         return None
-    if said.lower() in _OFF:
+    if value.lower() in _OFF:
         return False
     limits: dict[str, Any] = {}
-    for part in said.split(","):
+    for part in value.split(","):
         metric, equals, limit = (piece.strip() for piece in part.partition("="))
         if not equals:
-            raise ConfigurationError(f"OPENAI_METER_THRESHOLDS={said!r} is none; write it as cost=5,calls=off")
+            raise ConfigurationError(
+                f"OPENAI_METER_THRESHOLDS={value!r} is not a list of limits; write it as cost=5,calls=off"
+            )
         if limit.lower() in _OFF - {"0"}:
             limits[metric] = None
         else:
@@ -145,7 +147,7 @@ def _thresholds(said: str | None) -> dict[str, Any] | bool | None:
 
 
 def _complain(error: Exception | str) -> None:
-    """One line on standard error, whatever it is."""
+    """Writes one line to standard error."""
     try:
         from openai_meter.cli.exit_summary import write_to_stderr  # noqa: PLC0415
         from openai_meter.core.locale import language  # noqa: PLC0415
@@ -156,7 +158,7 @@ def _complain(error: Exception | str) -> None:
             m = language("en")
         line = " ".join(str(error).split())
         write_to_stderr(f"openai-meter: {m('auto.not_started', error=line)}\n")
-    except Exception:  # noqa: S110 - nobody is left to tell
+    except Exception:  # noqa: S110 - standard error itself cannot be written
         pass
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import openai_meter
 from openai_meter import ConfigurationError, auto
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 from openai_meter.testing.fake_api.server import DemoServer
 
 PROGRAM = str(Path(__file__).parent / "data" / "programs" / "asks_openai.py")
@@ -147,7 +147,7 @@ def test_each_setting_is_checked(name, value, said, monkeypatch):
     monkeypatch.setattr("openai_meter.cli.exit_summary.Ending.arranged", False)
     with pytest.raises(ConfigurationError, match=said):
         auto._start({f"OPENAI_METER_{name}": value})
-    assert listening.installed is None
+    assert registry.installed is None
 
 
 @pytest.mark.parametrize(

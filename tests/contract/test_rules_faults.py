@@ -83,7 +83,7 @@ PARTS = {
     "deployment": attribute(providers, "deployment"),
     "parser": attribute(http, "RequestContext"),
     "pending": attribute(http, "CallInFlight"),
-    "show": attribute(http.RequestContext, "_show"),
+    "show": attribute(http.RequestContext, "_read_answer"),
     "read text": attribute(http, "read_text"),
     "read_response": attribute(call_in_flight.CallInFlight, "read_response"),
     "open": attribute(call_in_flight.CallInFlight, "open"),

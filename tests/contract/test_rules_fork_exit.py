@@ -15,7 +15,7 @@ import faulthandler, os, signal, sys, threading, gc, json, warnings
 warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 faulthandler.dump_traceback_later(45, exit=True)
 import openai_meter, rules
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 from contract import chat
 meter = openai_meter.install()
 
@@ -83,7 +83,7 @@ with contract.Api() as api, contract.sync_client(api) as client:
 
 
 @pytest.mark.parametrize(
-    "lock", ["meter._store._lock", "listening.lock", "block._store._lock"], ids=["store", "seam", "block"]
+    "lock", ["meter._store._lock", "registry.lock", "block._store._lock"], ids=["store", "seam", "block"]
 )
 def test_a_child_does_not_wait_for_a_lock_that_nobody_will_open(lock):
     """A lock that another thread holds at the moment of the fork does not stop the child in anything it does."""

@@ -134,7 +134,7 @@ def memory(meter):
         {name: one for name, one in vars(module).items() if name != "urlsplit" and not name.startswith("__")}
         for module in MODULES
     ]
-    return meter, call_in_flight.OPEN, call_in_flight.WORK, worker.worker, listening.listening, *modules
+    return meter, call_in_flight.OPEN, call_in_flight.WORK, worker.worker, listening.registry, *modules
 
 
 def told_beside_open_calls(meter):

@@ -268,14 +268,14 @@ def test_patches_do_not_pile_up_under_somebody_who_stays(api):
     openai_meter.install()
     foreign = Foreign("closure", SyncAPIClient)
     foreign.on()
-    from openai_meter.instrumentation.listening import listening
+    from openai_meter.instrumentation.patching import patcher
 
     meter, lengths = openai_meter.get_meter(), []
     with contract.sync_client(api) as client:
         for _ in range(50):
             openai_meter.uninstall()
             openai_meter.install()
-            lengths.append(len(listening.patches._places))
+            lengths.append(len(patcher.patches._places))
         chat(client)
     assert meter.totals.calls == foreign.seen == 1
     assert lengths[-1] == lengths[0]
@@ -283,7 +283,7 @@ def test_patches_do_not_pile_up_under_somebody_who_stays(api):
 
 def test_patches_do_not_pile_up_under_somebody_who_throws_us_out(api):
     """Fifty rounds in which somebody puts the SDK's own function over ours leave no list of dead patches."""
-    from openai_meter.instrumentation.listening import listening
+    from openai_meter.instrumentation.patching import patcher
 
     sdk, lengths = vars(SyncAPIClient)["request"], []
     for _ in range(50):
@@ -291,7 +291,7 @@ def test_patches_do_not_pile_up_under_somebody_who_throws_us_out(api):
         openai_meter.install()
         SyncAPIClient.request = sdk
         openai_meter.uninstall()
-        lengths.append(len(listening.patches._places))
+        lengths.append(len(patcher.patches._places))
     assert lengths[-1] == lengths[0]
 
 

@@ -18,7 +18,7 @@ from shape_player import (
 )
 
 import openai_meter
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 from openai_meter.testing.fake_api.handlers import json_answer
 from openai_meter.testing.fake_api.loopback import Answer
 
@@ -68,7 +68,7 @@ def test_background_response_polled_after_a_reset(play):
         made = await begin(api)
         for _ in range(5):
             await api.get(api.client.responses.retrieve(made.id))
-        (listening.installed or openai_meter.get_meter()).reset()  # of the bare run nothing is counted
+        (registry.installed or openai_meter.get_meter()).reset()  # of the bare run nothing is counted
         await api.get(api.client.responses.retrieve(made.id))
 
     play(scenario).counts()

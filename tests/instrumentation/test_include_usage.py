@@ -212,22 +212,108 @@ def test_helpers_see_what_they_would_see(host):
     assert meter.totals.total_tokens == 23
 
 
-def test_raw_readers_see_the_same_bytes(host):
-    """Who reads raw or streaming responses is not asked for: the bytes on the wire are the same, both ways."""
+def test_readers_of_a_streaming_response_are_left_alone(host):
+    """``with_streaming_response`` is for readers of bytes: nothing is asked for, and all bytes are the same."""
 
     def ask():
         with contract.sync_client(host) as client:
             create = client.chat.completions.with_streaming_response.create
             with create(model=MODEL, messages=contract.HELLO, stream=True) as response:
-                streamed = list(response.iter_lines())
-            raw = client.chat.completions.with_raw_response.create(model=MODEL, messages=contract.HELLO, stream=True)
-            return streamed, [seen(chunk) for chunk in raw.parse()], [one.body for one in host.requests]
+                return list(response.iter_lines()), [request.body for request in host.requests]
 
     bare = ask()
     host._requests.clear()
     meter = openai_meter.install(hosts=HOSTS)
     assert ask() == bare
-    assert [(call.usage.total_tokens, call.usage_source) for call in meter.calls] == [(18, "tiktoken")] * 2
+    assert [(call.usage.total_tokens, call.usage_source) for call in meter.calls] == [(18, "tiktoken")]
+
+
+def raw_stream(client, **arguments):
+    """A stream of ``with_raw_response`` that has not been parsed; awaitable for an async client."""
+    return client.chat.completions.with_raw_response.create(
+        model=MODEL, messages=contract.HELLO, stream=True, **arguments
+    )
+
+
+async def in_one_way(host, read_sync, read_async, *, is_async):
+    """What reading a raw stream gives, by a client of one kind."""
+    if is_async:
+        async with contract.async_client(host) as client:
+            return await read_async(await raw_stream(client))
+    with contract.sync_client(host) as client:
+        return read_sync(raw_stream(client))
+
+
+@every("host", MANNERS, indirect=True)
+def test_raw_stream_that_is_parsed_is_asked_for_and_looks_as_without(host, is_async):
+    """Chunks that the SDK parses of ``with_raw_response`` are those of the bare stream; their usage is the host's."""
+
+    async def parsed(raw):
+        return [seen(chunk) async for chunk in raw.parse()]
+
+    def ask():
+        chunks = in_one_way(host, lambda raw: [seen(chunk) for chunk in raw.parse()], parsed, is_async=is_async)
+        return asyncio.run(chunks)
+
+    bare = ask()
+    meter = openai_meter.install(hosts=HOSTS)
+    assert ask() == bare
+    (call,) = meter.calls
+    assert call.usage_source == ("api" if host.manner in ("takes it", "on every chunk") else "tiktoken")
+    assert call.status == "ok"
+
+
+@every("size", [1, 7, 10_000])
+@every("name", ANSWERS)
+def test_raw_stream_whose_bytes_are_read_looks_as_without(host, name, size, is_async):
+    """Where the program reads the bytes of ``with_raw_response``, the answer to the question is taken out of them."""
+    host.answer = ANSWERS[name]
+
+    async def pieces(raw):
+        return b"".join([piece async for piece in raw.http_response.aiter_bytes(size)])
+
+    def ask():
+        read = in_one_way(host, lambda raw: b"".join(raw.http_response.iter_bytes(size)), pieces, is_async=is_async)
+        return asyncio.run(read)
+
+    bare = ask()
+    meter = openai_meter.install(hosts=HOSTS)
+    assert ask() == bare
+    (call,) = meter.calls
+    assert (call.usage.total_tokens, call.usage_source) == (23, "api")
+
+
+def test_raw_stream_of_a_caller_who_asked_is_not_touched(host):
+    """A caller who asked for usage reads its event among the bytes."""
+    openai_meter.install(hosts=HOSTS)
+    with contract.sync_client(host) as client:
+        raw = raw_stream(client, stream_options={"include_usage": True})
+        assert b'"total_tokens":23' in raw.http_response.read().replace(b" ", b"")
+
+
+@pytest.mark.parametrize(
+    ("event", "visible"),
+    [
+        (b'data: {"id":"a","choices":[{"index":0}],"usage":null}\n\n', b'data: {"id":"a","choices":[{"index":0}]}\n\n'),
+        (b'data: {"usage": null, "choices":[{"index":0}]}\r\n\r\n', b'data: {"choices":[{"index":0}]}\r\n\r\n'),
+        (b'data: {"choices":[],"usage":{"total_tokens":2}}\n\n', b""),
+        (b'data: {"choices":[],"usage":null}\n\n', b'data: {"choices":[]}\n\n'),
+        (b'data: {"choices":[{"delta":{"content":",\\"usage\\":null"}}]}\n\n', None),
+        (b'data: {"choices":[{"index":0}],"usage":{"total_tokens":2}}\n\n', None),
+        (b'data: "usage"\n\n', None),
+        (b': "usage" of a comment\n\n', None),
+        (b'data: {"usage": not JSON\n\n', None),
+        (b'data: {"choices":[],"usage":{"total_tokens":2}}', None),
+    ],
+    ids=["null", "null first", "answer", "null without choices", "text", "usage with choices", "word", "comment",
+         "malformed", "not complete"],
+)  # fmt: skip
+def test_bytes_of_an_event_lose_only_what_was_asked_for(event, visible):
+    """The event that answers is removed, and ``usage: null`` of others; all other bytes are as they were sent."""
+    for size in (1, 5, len(event)):
+        reader = include_usage.UsageFilter()
+        pieces = [reader.feed(event[start : start + size]) for start in range(0, len(event), size)]
+        assert b"".join([*pieces, reader.end()]) == (event if visible is None else visible)
 
 
 # --- what the host sees -----------------------------------------------------------------------------------------------
@@ -431,7 +517,7 @@ def test_settings_that_mean_nothing_are_refused(wrong):
     """A setting that is no word and no list of hosts is a configuration error, and nothing is installed."""
     with pytest.raises(ConfigurationError, match="stream_usage"):
         openai_meter.install(stream_usage=wrong)
-    assert openai_meter.instrumentation.listening.listening.installed is None
+    assert openai_meter.instrumentation.listening.registry.installed is None
 
 
 def test_the_setting_can_come_from_the_environment(host, monkeypatch):

@@ -22,7 +22,7 @@ from websocket_server import CLIENTS, HANG_UP, HEAR, REALTIME, RESPONSES, WAYS, 
 
 import openai_meter
 from openai_meter.core import faults
-from openai_meter.instrumentation import http
+from openai_meter.instrumentation import patching
 from openai_meter.instrumentation.websockets import connection as sessions
 from openai_meter.instrumentation.websockets import patch
 
@@ -181,7 +181,7 @@ def test_a_turn_that_is_left_is_cut(stage: Stage, meter: openai_meter.Meter, kin
 @EACH
 def test_a_turn_that_the_server_leaves_is_cut(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
     """A broken connection ends the turn; the caller gets the library's own exception, and the record names it."""
-    from patch.exceptions import ConnectionClosedError
+    from websockets.exceptions import ConnectionClosedError
 
     with pytest.raises(ConnectionClosedError):
         play(stage, kind, REALTIME, [on.session_created(), on.begun(), on.words("Hel"), HANG_UP, *[{}] * 2])
@@ -586,7 +586,7 @@ def test_every_connection_of_this_version_is_patched() -> None:
         is_async = one.__name__.startswith("Async")
         for name in ("recv_bytes", "send", "close"):
             assert inspect.iscoroutinefunction(getattr(one, name)) is is_async
-    assert {one.__module__ for one in patched_classes()} <= set(http.CONNECTIONS)
+    assert {one.__module__ for one in patched_classes()} <= set(patching.CONNECTION_MODULES)
     openai_meter.uninstall()
     assert originals() == before
     assert all(originals()[key] is before[key] for key in before)

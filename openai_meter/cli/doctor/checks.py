@@ -27,7 +27,7 @@ from openai_meter.cli.doctor.patchers import (
     library_of,
 )
 from openai_meter.errors import MeterError
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 
 __all__ = ["CHECKS", "EXTRAS", "sdk_version", "who_patched"]
 
@@ -156,7 +156,7 @@ def _threads() -> Iterator[Finding]:
         yield Finding("threads", "followed")
     else:
         # Nobody knows what a program will do; one that is running with the meter has made its choice.
-        yield Finding("threads", "not_followed", "ok" if listening.installed is None else "warning")
+        yield Finding("threads", "not_followed", "ok" if registry.installed is None else "warning")
 
 
 def _environment() -> Iterator[Finding]:
