@@ -17,8 +17,8 @@ from openai_meter.core.usage import Usage, read_usage
 from openai_meter.usage.endpoints import find
 from openai_meter.usage.estimation import Output, estimate_call
 from openai_meter.usage.estimation.images import image_size
-from openai_meter.usage.output import output_of_answer
 from openai_meter.usage.responses import ResponseState
+from openai_meter.usage.transcript import output_of_answer
 
 ENDPOINTS = {
     "/chat/completions": "chat.completions",
@@ -74,7 +74,7 @@ def assemble(row: dict[str, Any]) -> tuple[dict[str, Any], tuple[Output, ...]]:
     row_of = find("POST", row["endpoint"])
     for event in events_of(row["response_sse"] or ""):
         row_of.fold(reading, event)
-    return {"model": reading.model, "usage": reading.usage}, reading.heard.spoken()
+    return {"model": reading.model, "usage": reading.usage}, reading.transcript.outputs()
 
 
 def events_of(sse: str) -> Iterator[dict[str, Any]]:

@@ -34,7 +34,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from openai_meter.cli.exit_summary import Ending
+    from openai_meter.cli.exit_summary import ExitSummary
 
 __all__ = ["start"]
 
@@ -46,7 +46,7 @@ class _Start:
     """Starts the meter when openai is imported, and runs its ending when the program exits."""
 
     def __init__(self) -> None:
-        self._ending: Ending | None = None
+        self._ending: ExitSummary | None = None
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> None:
         """Is called as a finder of modules when openai is about to be imported; it finds nothing itself."""
@@ -90,11 +90,11 @@ def start() -> bool:
     return True
 
 
-def _start(environment: Mapping[str, str]) -> Ending | None:
+def _start(environment: Mapping[str, str]) -> ExitSummary | None:
     """Starts the meter and returns its ending; ``None`` where ``openai-meter run`` has arranged one already."""
-    from openai_meter.cli.exit_summary import Ending, Look, report_file  # noqa: PLC0415 - the interpreter's start stays light
+    from openai_meter.cli.exit_summary import ExitSummary, SummaryOptions, report_file  # noqa: PLC0415 - the interpreter's start stays light
 
-    if Ending.arranged:
+    if ExitSummary.registered:
         return None
 
     def variable(name: str) -> str | None:
@@ -102,12 +102,12 @@ def _start(environment: Mapping[str, str]) -> Ending | None:
 
     form = variable("SUMMARY")
     switch = (form or "").lower()
-    look = Look(form=None if switch in _ON | _OFF else form, by=variable("BY"))
+    look = SummaryOptions(format=None if switch in _ON | _OFF else form, by=variable("BY"))
     report = report_file(variable("REPORT"))
     settings = {"thresholds": _thresholds(variable("THRESHOLDS")), "threads": _switch("THREADS", variable("THREADS"))}
-    says = "never" if switch in _OFF else "calls"
-    ending = Ending(look.summary(), None, report, says=says, settings=settings)  # type: ignore[arg-type]
-    ending.arrange(at_exit=False)
+    when = "never" if switch in _OFF else "calls"
+    ending = ExitSummary(look.summary(), None, report, when=when, settings=settings)  # type: ignore[arg-type]
+    ending.start(at_exit=False)
     if ending.fault:
         _complain(ending.fault)
     return ending

@@ -10,7 +10,8 @@
 A test that spends more fails, with a message of what was spent on which model; so does a test whose cost is not known.
 The calls of a test are those of its body and of its own fixtures, not those of fixtures that tests share.
 ``pytest --openai-meter`` (or ``openai_meter = true`` in the configuration) ends a run with what it has spent, by model
-and test, over all workers of pytest-xdist. Where none of these is used, nothing is loaded but this file, and nothing is patched.
+and test, over all workers of pytest-xdist. Where none of these is used, only this file is loaded, and nothing is
+patched.
 """
 
 from __future__ import annotations

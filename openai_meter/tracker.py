@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from openai_meter.core.bounded import Bounded
 from openai_meter.core.call import Call, new_call_id
+from openai_meter.core.native import RLock
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
 from openai_meter.instrumentation.listening import registry
@@ -28,7 +28,7 @@ from openai_meter.metering.attribution import Attribution, current, surroundings
 from openai_meter.metering.meter import Meter
 from openai_meter.pricing.loading import prepare
 from openai_meter.reports.model_stats import undated
-from openai_meter.usage.external import read_handed
+from openai_meter.usage.external import read_external
 from openai_meter.usage.responses import ResponseState
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class TokenTracker:
         self._seen: Bounded[int | str, bool] = Bounded(_REMEMBERED)
         self._snapshots: set[str] = set()
         self._applied: dict[str, Mapping[str, Number] | Price] = {}
-        self._locks: dict[int, threading.RLock] = {}
+        self._locks: dict[int, RLock] = {}
         prepare()
         self._apply_pricing(None)
 
@@ -120,7 +120,7 @@ class TokenTracker:
         for name, value in (("agent_name", agent_name), ("operation", operation), ("model", model)):
             if value is not None and not isinstance(value, str):
                 raise ConfigurationError(f"{name}={value!r} is not text; pass a string")
-        endpoint, created, state, usage = read_handed(response)
+        endpoint, created, state, usage = read_external(response)
         own = self._apply_pricing(state.model)
         if state.state == "open" or self._knows(state.response_id, created, usage):
             return None
@@ -165,7 +165,7 @@ class TokenTracker:
         if table == self._applied:
             return table
         # A lock of each process: the parent's may be held for ever by a thread that a fork has left behind.
-        with self._locks.setdefault(os.getpid(), threading.RLock()):
+        with self._locks.setdefault(os.getpid(), RLock()):
             prices = {name: _price(name, row) for name, row in table.items()}
             self.meter.settle()  # what had to wait for the price files has the prices of its own time
             for name in self._applied.keys() - prices.keys():

@@ -144,7 +144,7 @@ def test_settings_that_are_wrong(python, server, name, value, said):
 )
 def test_each_setting_is_checked(name, value, said, monkeypatch):
     """Every variable is looked at before anything is started."""
-    monkeypatch.setattr("openai_meter.cli.exit_summary.Ending.arranged", False)
+    monkeypatch.setattr("openai_meter.cli.exit_summary.ExitSummary.registered", False)
     with pytest.raises(ConfigurationError, match=said):
         auto._start({f"OPENAI_METER_{name}": value})
     assert registry.installed is None

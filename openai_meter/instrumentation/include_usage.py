@@ -105,7 +105,7 @@ def check(word: str) -> None:
 def should_inject(row: Endpoint, body: Mapping[str, Any], headers: object, provider: str, host: str) -> bool:
     """Whether to ask for the usage of a stream that is about to be requested."""
     mode = _policy.mode
-    if not row.asks or mode == "never":
+    if not row.opt_in or mode == "never":
         return False
     if mode != "always" and provider not in _KNOWN and host not in _policy.hosts:
         return False

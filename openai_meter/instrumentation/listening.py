@@ -6,11 +6,11 @@ Nothing is patched here. Each change of who listens ends with :meth:`ListenerReg
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from openai_meter.core import fork_safety
+from openai_meter.core.native import RLock
 from openai_meter.metering.attribution import surroundings
 from openai_meter.metering.meter import Block, Meter, Readable
 
@@ -31,7 +31,7 @@ class ListenerRegistry:
     """Who listens in this process. To change it, hold :attr:`lock`, and call :meth:`update` afterwards."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self.meter: Meter | None = None
         """The process-wide meter, made on demand."""
         self.installed: Meter | None = None
@@ -66,13 +66,12 @@ class ListenerRegistry:
 
     def start_over_in_child(self) -> None:
         """Replaces the lock in a forked child, where its owner may be gone. Only this thread's blocks go on."""
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self.running_blocks = len(surroundings.get().blocks)
 
 
 registry = ListenerRegistry()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=registry.start_over_in_child)
+fork_safety.on_fork("listeners", after_in_child=lambda _: registry.start_over_in_child())
 
 
 def listeners(client: Any, blocks: tuple[Block, ...]) -> tuple[Readable, ...]:

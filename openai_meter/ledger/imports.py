@@ -20,7 +20,7 @@ from openai_meter.core.usage import Usage, count, fields_of, read_usage
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.corrections import price_call
 from openai_meter.ledger.rows import micros
-from openai_meter.usage.external import MANUAL, read_handed
+from openai_meter.usage.external import MANUAL, read_external
 
 if TYPE_CHECKING:
     from openai_meter.pricing import PriceBook
@@ -109,7 +109,7 @@ class Source:
         if not isinstance(body, dict) or (count(response.get("status_code")) or 0) >= 400:
             self.skipped += 1  # the Batch API charges nothing for it
             return
-        handed = read_handed(body)
+        handed = read_external(body)
         state = handed.response
         created = None if handed.created is None else datetime.fromtimestamp(handed.created, UTC)
         identity = document.get("id") or response.get("request_id") or state.response_id or json.dumps(document)

@@ -8,26 +8,25 @@ call holds its request until then, and no longer.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from openai_meter.core import faults
+from openai_meter.core import faults, fork_safety
 from openai_meter.core.background import worker
 from openai_meter.core.call import ESTIMATED, Status, UsageSource, new_call, random_half
 from openai_meter.core.usage import Usage, fields_of
 from openai_meter.metering.attribution import Attribution, Surroundings, current, surroundings
-from openai_meter.metering.meter import Meter, Readable, finish, start_over_in_child
+from openai_meter.metering.meter import Meter, Readable, finish
 from openai_meter.metering.open_calls import OPEN, WORK
 from openai_meter.metering.sinks import Watched
 from openai_meter.usage.billing_details import provider_cost, request_facts
 from openai_meter.usage.endpoints import LASTING, Endpoint
 from openai_meter.usage.fingerprint import evidence_of
-from openai_meter.usage.output import Output, output_of_answer
 from openai_meter.usage.responses import ResponseState
+from openai_meter.usage.transcript import Output, output_of_answer
 
 __all__ = ["OPEN", "WORK", "CallInFlight", "finish_open_streams"]
 
@@ -239,7 +238,7 @@ class CallInFlight:
         transcript = self.response.transcript
         # Without an answer nothing says that the call is billed; unless the program left before it came.
         said = () if answer is None else output_of_answer(self.row.name, answer)
-        there = said or transcript.anything or (answer is not None and answer.get("data"))
+        there = said or transcript.started or (answer is not None and answer.get("data"))
         if not (there or (end.status == "aborted" and usage is None)):
             return False
         if not worker.submit(partial(self._estimate, end, usage, body, said)):
@@ -257,18 +256,18 @@ class CallInFlight:
         try:
             for event in response.transcript.events():
                 self.row.fold(response, event)  # type: ignore[misc] # only where there is a folder are events heard
-            spoken = said or response.transcript.spoken()
+            spoken = said or response.transcript.outputs()
             answered = bool(spoken) or self._first is not None
             model = response.model or self.requested_model
             estimate = estimate_call(self.row.name, body, spoken if answered else None, model, wait=True)
             unknown = estimate.unknown if answered else tuple(sorted({*estimate.unknown, "answer"}))
-            found = (estimate.enlarged(response.transcript.whole), estimate.source, unknown)
+            found = (estimate.enlarged(response.transcript.ratio), estimate.source, unknown)
             if response.extra:
                 found = (found[0] + Usage(**response.extra), *found[1:])
         except Exception as error:
             faults.caught(error, f"estimating a call of {self.row.name}")
         finally:
-            response.transcript_or_none = None
+            response.drop_transcript()
             self._write(end, ((response.model, found[0]),), *found[1:])
 
     def _write(
@@ -377,14 +376,12 @@ def finish_open_streams() -> None:
     finish()
 
 
-def _forget_in_child() -> None:
+def _forget_in_child(_: object) -> None:
     # Whatever is open belongs to the parent, which will record it; the child's copies must not.
     for pending in (*OPEN.values(), *WORK.values()):
         pending.drop()
     OPEN.clear()
     WORK.clear()
-    start_over_in_child()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+fork_safety.on_fork("open calls", after_in_child=_forget_in_child)

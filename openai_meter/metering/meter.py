@@ -1,11 +1,11 @@
 """The meter: what was counted, and how it is read and shown. ``Block`` is the same for a stretch of a program.
 
-The way of a call: a ``CallInFlight`` becomes a :class:`Call`. Every :class:`Readable` that listened when the call
-began takes it.
+A ``CallInFlight`` becomes a :class:`Call`, which every :class:`Readable` takes that listened when the call began.
 """
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 Limits = Mapping[str, Any] | Sequence[Threshold] | bool | None
 
-__all__ = ["Block", "Limits", "Meter", "Readable", "finish", "start_over_in_child"]
+__all__ = ["Block", "Limits", "Meter", "Readable", "finish"]
 
 _SEARCHED = 1_000
 """How far back a call is looked for by the API's id: whoever asks has just had the answer."""
@@ -418,3 +418,7 @@ def start_over_in_child() -> None:
     for readings in list(_everyone):
         readings.start_over_in_child()
     faults.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=start_over_in_child)

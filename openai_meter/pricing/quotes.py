@@ -16,9 +16,9 @@ from openai_meter.usage.endpoints import ENDPOINTS
 from openai_meter.usage.estimation import encodings
 from openai_meter.usage.estimation.calls import INPUTS, estimate_call
 from openai_meter.usage.estimation.counter import Counter
+from openai_meter.usage.estimation.estimate import Estimate
 from openai_meter.usage.estimation.families import traits
-from openai_meter.usage.estimation.reading import fields, text_of
-from openai_meter.usage.estimation.values import Estimate
+from openai_meter.usage.estimation.request_values import fields, text_of
 
 if TYPE_CHECKING:
     from openai_meter.pricing import PriceBook

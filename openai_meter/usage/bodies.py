@@ -227,7 +227,7 @@ class _Events:
             return
         if not (self._first or name.startswith(b"thread.run") or _MATTERS.search(data)):
             if data[:1] == b"{":  # not [DONE]
-                self._pending.response.transcript.raw(data)
+                self._pending.response.transcript.add_event(data)
             return
         try:
             event = json.loads(data)

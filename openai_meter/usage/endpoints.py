@@ -1,10 +1,11 @@
 """The table of everything that costs money: one row for each HTTP method and path of the API.
 
-A request is recognised by method and path, never by the Python method that sent it: the Python methods move between
-SDK versions, and some programs do without them (``client.post("/chat/completions", ...)``); the paths never did.
-What has no row is free, or repeats what another call has told, and leaves no record.
+A request is recognised by method and path, never by the Python method that sent it: Python methods move between SDK
+versions, and some programs do not use them (``client.post("/chat/completions", ...)``); paths have never moved. A
+request without a row is free, or repeats the usage of another call, and is not recorded.
 
-To add an endpoint, add a row to :data:`ENDPOINTS` and an answer to ``tests/data/answers/``.
+An endpoint is one row in :data:`ENDPOINTS` and one body in ``tests/data/answers/``. To add one, add both; where no
+reader of ``responses.py`` fits, add a reader there, and for a stream a folder in ``stream_events.py``.
 """
 
 from __future__ import annotations
@@ -18,12 +19,6 @@ from openai_meter.core.usage import count
 from openai_meter.usage.responses import (
     Fields,
     ResponseState,
-    fold_choices,
-    fold_image,
-    fold_run,
-    fold_session,
-    fold_speech,
-    fold_transcript,
     read_batch,
     read_choices,
     read_embeddings,
@@ -37,6 +32,14 @@ from openai_meter.usage.responses import (
     read_transcript,
     read_tuning,
     read_video,
+)
+from openai_meter.usage.stream_events import (
+    fold_choices,
+    fold_image,
+    fold_run,
+    fold_session,
+    fold_speech,
+    fold_transcript,
 )
 from openai_meter.usage.text_deltas import fold_deltas, fold_text
 
@@ -54,7 +57,7 @@ def _never(_: ResponseState) -> bool:
 
 
 def _was_background(response: ResponseState) -> bool:
-    # A stored response can be read again at any time; only background ones were not paid for by their POST.
+    # A stored response can be read again at any time. Only the POST of a background response has not been counted yet.
     return response.background
 
 
@@ -62,45 +65,45 @@ class Endpoint(NamedTuple):
     """One row of :data:`ENDPOINTS`."""
 
     name: str
-    """What the endpoint is called in records: :attr:`Call.endpoint`."""
+    """The endpoint's name in records: :attr:`Call.endpoint`."""
     method: str
     path: str
     """The path below the API's base URL, with ``{}`` for an id."""
     read: Callable[[ResponseState, Fields], None]
     """How a whole answer is read."""
     fold: Callable[[ResponseState, Any], bool | None] | None = None
-    """How one event of a stream is read, if the endpoint streams. ``True`` is said of an SDK's
-    object that brings a piece of text and no usage."""
+    """How one event of a stream is read, if the endpoint streams. ``True`` is returned for an SDK object that has
+    a piece of text and no usage."""
     role: Role = "call"
-    """``call``: each request is a record. ``start``: begins work on the server, which is a record when it is first seen
-    finished. ``poll``: looks at such work. ``cancel``: ends it."""
+    """``call``: each request is a record. ``start``: begins work on the server, which is a record when it is first read
+    as finished. ``poll``: reads the state of such work. ``cancel``: ends it."""
     adopt: Callable[[ResponseState], bool] = _never
-    """Whether finished work that was begun elsewhere counts for whoever polls it."""
+    """Whether finished work that was begun elsewhere is counted by the process that polls it."""
     request: Callable[[ResponseState, Fields], None] | None = None
-    """How the request's body is read, where the answer does not tell all (characters of speech, number of images)."""
+    """How the request's body is read, where the answer lacks a count (characters of speech, number of images)."""
     free: bool = False
     """Whether the call is recorded but costs nothing and has no tokens to know (moderations)."""
     cumulative: bool = False
-    """Whether the usage of finished work can grow later, so that the growth counts again (agent sessions)."""
+    """Whether the usage of finished work can grow later; then the growth is counted (agent sessions)."""
     estimate: bool = False
-    """Whether tokens can be counted from the request and the answer where the API does not tell them."""
-    asks: bool = False
-    """Whether a stream has its usage only where the request asks for it (``stream_options.include_usage``)."""
+    """Whether tokens can be counted from the request and the answer where the API does not report them."""
+    opt_in: bool = False
+    """Whether a stream has usage only if the request sets ``stream_options.include_usage``."""
 
 
-def _drawn(response: ResponseState, body: Fields) -> None:
-    response.images_asked = count(body.get("n")) or 1
+def _read_image_request(response: ResponseState, body: Fields) -> None:
+    response.images_requested = count(body.get("n")) or 1
 
 
-def _spoken(response: ResponseState, body: Fields) -> None:
+def _read_speech_request(response: ResponseState, body: Fields) -> None:
     text = body.get("input")
     if isinstance(text, str) and text:
         response.extra = {**response.extra, "characters": len(text)}
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("chat.completions", "POST", "/chat/completions", read_choices, fold_deltas, estimate=True, asks=True),
-    Endpoint("completions", "POST", "/completions", read_choices, fold_choices, estimate=True, asks=True),
+    Endpoint("chat.completions", "POST", "/chat/completions", read_choices, fold_deltas, estimate=True, opt_in=True),
+    Endpoint("completions", "POST", "/completions", read_choices, fold_choices, estimate=True, opt_in=True),
     Endpoint("responses", "POST", "/responses", read_response, fold_text, estimate=True),
     Endpoint("responses", "GET", "/responses/{}", read_response, fold_text, "poll", _was_background),
     Endpoint("responses", "POST", "/responses/{}/cancel", read_response, None, "cancel"),
@@ -108,13 +111,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("decisions", "POST", "/decisions", read_object),
     Endpoint("embeddings", "POST", "/embeddings", read_embeddings, estimate=True),
     Endpoint("moderations", "POST", "/moderations", read_object, free=True),
-    Endpoint("images.generate", "POST", "/images/generations", read_images, fold_image, request=_drawn),
-    Endpoint("images.edit", "POST", "/images/edits", read_images, fold_image, request=_drawn),
-    Endpoint("images.variation", "POST", "/images/variations", read_images, request=_drawn),
+    Endpoint("images.generate", "POST", "/images/generations", read_images, fold_image, request=_read_image_request),
+    Endpoint("images.edit", "POST", "/images/edits", read_images, fold_image, request=_read_image_request),
+    Endpoint("images.variation", "POST", "/images/variations", read_images, request=_read_image_request),
     Endpoint("audio.transcriptions", "POST", "/audio/transcriptions", read_transcript, fold_transcript),
     Endpoint("audio.translations", "POST", "/audio/translations", read_transcript),
-    Endpoint("audio.speech", "POST", "/audio/speech", read_object, fold_speech, request=_spoken),
-    # A video is counted when it is begun: programs that wait for a webhook never ask for the job again.
+    Endpoint("audio.speech", "POST", "/audio/speech", read_object, fold_speech, request=_read_speech_request),
+    # A video is counted when it is begun: programs that wait for a webhook never read the job again.
     Endpoint("videos", "POST", "/videos", read_video),
     Endpoint("videos", "POST", "/videos/edits", read_video),
     Endpoint("videos", "POST", "/videos/extensions", read_video),
@@ -144,21 +147,21 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 )  # fmt: skip
 
 LASTING = frozenset(row.name for row in ENDPOINTS if row.role != "call")
-"""The endpoints whose work can go on after the answer, and be asked for again."""
+"""The endpoints whose work can go on after the answer, and be polled."""
 
 _ROWS = {(row.method, *row.path.strip("/").split("/")): row for row in ENDPOINTS}
 _LONGEST = max(len(key) for key in _ROWS) - 1
-# Which places of a path are ids, for each number of segments that a row has.
+# Which segments of a path are ids, for each number of segments that a row has.
 _SHAPES = {tuple(part == "{}" for part in key[1:]) for key in _ROWS}
 
 
 def find(method: str, url: str) -> Endpoint | None:
     """The row for a request, or ``None`` if it is free.
 
-    ``url`` is a path below the base URL, or a whole URL; a query string and whatever stands before the API's own path
-    (``/v1``, ``/openai/deployments/NAME``) are passed over. Thread-safe.
+    ``url`` is a path below the base URL, or a whole URL; a query string and what comes before the API's own path
+    (``/v1``, ``/openai/deployments/NAME``) are ignored. Thread-safe.
     """
-    # Only paths are remembered: a host may have a password before it, a query string a key in it.
+    # Only paths are cached: a URL may have a password before its host, or a key in its query string.
     return _find(method, url if url in _PATHS or _is_path(url) else urlsplit(url).path)
 
 

@@ -1,4 +1,4 @@
-"""Who answers a request: OpenAI, Azure, or some host, by the URL that a client asks."""
+"""The provider that answers a request: OpenAI, Azure, or another host, by the client's URL."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ __all__ = ["deployment", "provider", "set_hosts"]
 
 
 def set_hosts(hosts: Mapping[str, str]) -> None:
-    """Says which provider stands behind some hosts."""
-    _behind.clear()
-    _behind.update(hosts)
+    """Sets the providers of some hosts. Replaces what was set before."""
+    _by_host.clear()
+    _by_host.update(hosts)
     _providers.clear()
     _bases.clear()
 
 
-_behind: dict[str, str] = {}
+_by_host: dict[str, str] = {}
 _providers: dict[tuple[type[Any], str], str] = {}
 _bases: dict[int, tuple[Any, type[Any], tuple[str, str]]] = {}
-"""Base URLs by ``id()``: each with the class of its client, and who answers there. Held, so that no id is used again;
-to ask a URL for its host takes longer than all the rest."""
+"""Base URLs by ``id()``, each with the class of its client, its provider and host. The URL is held: its id is not
+reused then. Reading the host of a URL takes longer than all the rest."""
 _AZURE_HOSTS = (".azure.com", ".azure-api.net", ".azure.us", ".azure.cn")
 
 
 def provider(client: Any, url: str) -> tuple[str, str]:
-    """Who answers: ``openai``, ``azure``, or the host; and the host."""
+    """The provider (``openai``, ``azure``, or the host), and the host."""
     if "://" in url:
         return _provider_at(client, urlsplit(url).hostname or "")
-    # The property of the same name asks the environment again, each time.
+    # The property of the same name reads the environment each time.
     base = client.__dict__.get("_base_url")
     if base is None:
         return _provider_at(client, client.base_url.host)
@@ -38,7 +38,7 @@ def provider(client: Any, url: str) -> tuple[str, str]:
     if known is not None and known[0] is base and known[1] is type(client):
         return known[2]
     found = _provider_at(client, base.host)
-    # There may be a password in the userinfo, and a key in a query: such a URL is not held.
+    # A URL may have a password in its userinfo and a key in its query: such a URL is not held.
     if not base.userinfo and not base.query:
         if len(_bases) >= 64:
             _bases.clear()  # some programs make a client for each call
@@ -50,8 +50,8 @@ def _provider_at(client: Any, host: str) -> tuple[str, str]:
     key = (type(client), host)
     found = _providers.get(key)
     if found is None:
-        if host in _behind:
-            found = _behind[host]
+        if host in _by_host:
+            found = _by_host[host]
         elif host == "api.openai.com" or host.endswith(".api.openai.com"):
             found = "openai"
         elif host.endswith(_AZURE_HOSTS) or any(base.__name__ == "BaseAzureClient" for base in type(client).__mro__):
@@ -64,6 +64,6 @@ def _provider_at(client: Any, host: str) -> tuple[str, str]:
 
 
 def deployment(client: Any, url: str) -> str | None:
-    """The Azure deployment that stands in a URL, where the body names no model."""
+    """The Azure deployment in a URL, for requests whose body names no model."""
     match = re.search(r"/deployments/([^/]+)/", f"{client.base_url}{url.lstrip('/')}")
     return match[1] if match else None

@@ -1,72 +1,73 @@
-"""The quick ways through streams of text: an event is looked at once, in the order of what is likely.
+"""Quick ways through streams of text: each field of an event is read once, in the order of what is likely.
 
-Almost every event brings a piece of text and nothing else. This runs for each on the consumer's path, so it is written
-out: asking a model for its ``__dict__`` costs as much as four lookups in it, and a call as much as two. What is not
-ordinary is left to the folders of ``answers.py``, which read all there is.
+Almost every event has a piece of text and nothing else. This runs for each event on the consumer's path, so it is
+written out: reading ``__dict__`` of a model costs as much as four lookups in it, and a function call as much as two.
+All other events go to the folders of ``stream_events.py``, which read everything.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from openai_meter.usage.responses import ResponseState, fold_choices, fold_response
+from openai_meter.usage.responses import ResponseState
+from openai_meter.usage.stream_events import fold_choices, fold_response
 
 __all__ = ["fold_deltas", "fold_text"]
 
 
 def fold_deltas(response: ResponseState, chunk: Any) -> bool:
-    """Reads a chunk of a chat completion: the quick way for those that bring a piece of text and nothing else.
+    """Reads a chunk of a chat completion: the quick way for those that have a piece of text and nothing else.
 
-    Says whether it was one of these. What cannot change (model, id, and the tier once it is told) is only looked for
-    until it is known; usage is looked for on every chunk.
+    Returns whether it was one of these. What cannot change (model, id, and the tier once it is known) is read only
+    until it is known; usage is read on every chunk.
     """
     try:
-        said = chunk.__dict__
-        [choice] = said["choices"]
-        one = choice.__dict__
-        delta, index = one["delta"], one["index"]
-        words = delta.__dict__
-        text = words["content"]
+        fields = chunk.__dict__
+        [choice] = fields["choices"]
+        choice_fields = choice.__dict__
+        delta, index = choice_fields["delta"], choice_fields["index"]
+        delta_fields = delta.__dict__
+        text = delta_fields["content"]
         if (
             text
             and type(text) is str
-            and said["usage"] is None
-            and one["finish_reason"] is None
+            and fields["usage"] is None
+            and choice_fields["finish_reason"] is None
             and (
-                index is response.index
-                or (response.model is not None and response.response_id is not None and response.turn_to(index))
+                index is response.text_index
+                or (response.model is not None and response.response_id is not None and response.begin_text(index))
             )
-            and (response.service_tier is not None or said["service_tier"] is None)
-            and (left := response.left - len(text)) >= 0
-            and not words["tool_calls"]
-            and not words["refusal"]
-            and words["function_call"] is None
+            and (response.service_tier is not None or fields["service_tier"] is None)
+            and (room := response.text_room - len(text)) >= 0
+            and not delta_fields["tool_calls"]
+            and not delta_fields["refusal"]
+            and delta_fields["function_call"] is None
             and (not (more := delta.__pydantic_extra__) or not any(more.values()))
-            and (not (beside := chunk.__pydantic_extra__) or "x_groq" not in beside)
+            and (not (extra := chunk.__pydantic_extra__) or "x_groq" not in extra)
         ):
-            response.left = left
-            response.pieces.append(text)
+            response.text_room = room
+            response.text_pieces.append(text)
             return True
-    except (AttributeError, KeyError, TypeError, ValueError):  # no object of the SDK's, or not one choice
+    except (AttributeError, KeyError, TypeError, ValueError):  # not an object of the SDK, or not exactly one choice
         pass
     fold_choices(response, chunk)
     return False
 
 
 def fold_text(response: ResponseState, event: Any) -> None:
-    """Reads an event of a response: the quick way for the pieces of its text."""
+    """Reads an event of a response: the quick way for pieces of its text."""
     try:
-        said = event.__dict__
+        fields = event.__dict__
         if (
-            said["type"] == "response.output_text.delta"
-            and (text := said["delta"])
+            fields["type"] == "response.output_text.delta"
+            and (text := fields["delta"])
             and type(text) is str
-            and ((index := said["output_index"]) is response.index or response.turn_to(index))
-            and (left := response.left - len(text)) >= 0
+            and ((index := fields["output_index"]) is response.text_index or response.begin_text(index))
+            and (room := response.text_room - len(text)) >= 0
         ):
-            response.left = left
-            response.pieces.append(text)
+            response.text_room = room
+            response.text_pieces.append(text)
             return
-    except (AttributeError, KeyError):  # no object of the SDK's, or one without these
+    except (AttributeError, KeyError):  # not an object of the SDK, or one without these
         pass
     fold_response(response, event)

@@ -415,7 +415,7 @@ def test_metrics_arrive_over_otlp(api, metered):
 
 
 EXIT = """
-import openai_meter, rules
+import openai_meter, contract
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, PeriodicExportingMetricReader

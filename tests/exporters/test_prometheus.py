@@ -24,48 +24,22 @@ from typing import Any
 import contract
 import pytest
 from contract import MODEL, chat
+from exposed import call, samples, shown
 
 import openai_meter
-from openai_meter import Call, ConfigurationError, Meter, Price, Usage
-from openai_meter.core.call import new_call_id
+from openai_meter import ConfigurationError, Meter, Price, Usage
 from openai_meter.core.locale import languages
 from openai_meter.exporters import grafana
 
 client = pytest.importorskip("prometheus_client", reason="without the extra [prometheus], its metrics are NOT tested")
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics  # noqa: E402
-from prometheus_client.parser import text_string_to_metric_families as read_text  # noqa: E402
 
 from openai_meter.exporters.prometheus.sources import SERIES  # noqa: E402
 from openai_meter.prometheus import COUNTERS, Collector, exposition  # noqa: E402
 
 NEEDED = os.environ.get("CI") == "true"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; q=0.5, text/plain; version=0.0.4; q=0.1"
-
-
-def call(**more: Any) -> Call:
-    values: dict[str, Any] = {
-        "id": new_call_id(), "started_at": datetime(2026, 3, 1, tzinfo=UTC), "duration": 0.5,
-        "endpoint": "responses", "provider": "openai", "model": "gpt-5-mini", "requested_model": "gpt-5-mini",
-        "status": "ok", "usage": Usage(100, 20, 120, cached_input_tokens=40, reasoning_tokens=5),
-        "usage_source": "api", "cost_pico": 250_000_000, "cost_status": "priced",
-    }  # fmt: skip
-    return Call(**values | more)
-
-
-def samples(body: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """The value of every sample."""
-    return {
-        (sample.name.removeprefix("openai_meter_"), tuple(sorted(sample.labels.items()))): sample.value
-        for family in read_text(body.decode())
-        for sample in family.samples
-    }
-
-
-def shown(source: Any, name: str, **more: Any) -> dict[tuple[str, ...], float]:
-    """The values of one metric, by the values of its labels in the order of their names."""
-    found = samples(exposition(source, **more)[0])
-    return {tuple(value for _, value in labels): number for (one, labels), number in found.items() if one == name}
 
 
 @pytest.fixture
@@ -271,7 +245,7 @@ def test_a_forked_child_counts_from_zero():
         import openai_meter
         from openai_meter.prometheus import Collector, exposition
         from openai_meter.exporters.prometheus import sources
-        from test_prometheus import call, shown
+        from exposed import call, shown
         meter = openai_meter.Meter()
         for _ in range(3):
             meter.take(call())

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from openai_meter.usage.estimation import estimate_call
-from openai_meter.usage.output import output_of_answer
+from openai_meter.usage.transcript import output_of_answer
 
 ENDPOINTS = frozenset({"chat.completions", "completions", "responses", "responses.compact", "embeddings"})
 

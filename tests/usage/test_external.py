@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from paths import ANSWERS
 
 from openai_meter.usage.endpoints import find
-from openai_meter.usage.external import MANUAL, read_handed
+from openai_meter.usage.external import MANUAL, read_external
 from openai_meter.usage.responses import ResponseState
 
 RECORDINGS = Path(os.environ.get("OPENAI_METER_RECORDINGS", "no directory")) / "recordings.jsonl"
@@ -54,7 +54,7 @@ values = st.recursive(
 def test_an_answer_says_what_it_is(name: str, endpoint: str) -> None:
     """The answer of each endpoint is known by its fields, and its usage is read."""
     data = json.loads((ANSWERS / f"{name}.json").read_text(encoding="utf-8"))
-    handed = read_handed(data["answer"])
+    handed = read_external(data["answer"])
     assert handed.endpoint == endpoint
     expected = data["expect"]
     assert (handed.response.state, handed.response.model) == (expected["state"], expected["model"])
@@ -65,13 +65,13 @@ def test_an_answer_says_what_it_is(name: str, endpoint: str) -> None:
 @given(values)
 def test_no_answer_breaks_the_reading(answer: Any) -> None:
     """Whatever stands in an answer, reading it raises nothing; the tests would see a fault."""
-    handed = read_handed(answer)
+    handed = read_external(answer)
     assert handed.usage is None or handed.usage.known or handed.usage.seconds or handed.usage != type(handed.usage)()
 
 
 def test_what_does_not_say_what_it_is() -> None:
     """An answer with nothing but a usage is read all the same."""
-    handed = read_handed({"usage": {"input_tokens": 3, "output_tokens": 4}})
+    handed = read_external({"usage": {"input_tokens": 3, "output_tokens": 4}})
     assert handed.endpoint == MANUAL
     assert handed.usage is not None
     assert handed.usage.total_tokens == 7
@@ -89,7 +89,7 @@ def test_recorded_answers_are_read_as_the_seam_reads_them() -> None:
                 continue
             known = ResponseState()
             row.read(known, answer)
-            handed = read_handed(answer)
+            handed = read_external(answer)
             assert handed.usage == known.total(), line["source_path"]
             assert (handed.response.model, handed.response.response_id) == (known.model, known.response_id)
             assert (handed.response.service_tier, handed.response.state) == (known.service_tier, known.state)

@@ -301,7 +301,7 @@ def test_any_body_has_evidence(endpoint: str, body: dict[str, Any]) -> None:
 def test_no_text_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys depend on salts of the process, and nothing of them is written with a call."""
     said = seen(chat(RULES, "secret"))
-    call = replace(CALL, fingerprint=said)
+    call = replace(CALL, evidence=said)
     assert "evidence" not in call.to_dict()
     assert "evidence" not in repr(call)
     assert call == CALL

@@ -9,7 +9,8 @@ from openai._models import construct_type
 from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseStreamEvent
 
-from openai_meter.usage.responses import ResponseState, fold_choices, fold_response
+from openai_meter.usage.responses import ResponseState
+from openai_meter.usage.stream_events import fold_choices, fold_response
 from openai_meter.usage.text_deltas import fold_deltas, fold_text
 from openai_meter.usage.transcript import Transcript
 
@@ -50,17 +51,15 @@ CHUNKS = {
 
 
 def seen(response: ResponseState) -> dict[str, Any]:
-    """All that a reading knows."""
-    _ = response.transcript  # the last pieces are handed on to it
-    inside = {"transcript_or_none", "index", "left"}
+    """All that a state holds."""
+    _ = response.transcript  # the last pieces are added to it
+    inside = {"_transcript", "text_index", "text_room"}
     known = {name: getattr(response, name) for name in ResponseState.__slots__ if name not in inside}
     transcript = {
-        name: getattr(response.transcript, name)
-        for name in Transcript.__slots__
-        if name not in {"_answered", "_pieces"}
+        name: getattr(response.transcript, name) for name in Transcript.__slots__ if name not in {"_started", "_pieces"}
     }
     transcript["texts"] = {key: "".join(pieces) for key, pieces in response.transcript._pieces.items()}
-    return {**known, **transcript, "spoken": response.transcript.spoken(), "anything": response.transcript.anything}
+    return {**known, **transcript, "outputs": response.transcript.outputs(), "started": response.transcript.started}
 
 
 @pytest.mark.parametrize("before", [[], [FIRST], [FIRST, CHUNKS["text"]]], ids=["first", "second", "later"])
@@ -81,7 +80,7 @@ def test_what_is_no_chunk_is_passed_over(chunk: object) -> None:
     """Whatever a stream may bring, reading it raises nothing and says nothing."""
     response = ResponseState()
     fold_deltas(response, chunk)
-    assert (response.model, response.usage, response.transcript.anything) == (None, None, False)
+    assert (response.model, response.usage, response.transcript.started) == (None, None, False)
 
 
 SPEAKS = {"type": "response.output_text.delta", "item_id": "msg_1", "content_index": 0, "sequence_number": 4}
@@ -131,5 +130,5 @@ def test_text_that_is_gathered_is_all_there(name: str) -> None:
         said: Any = construct_type(type_=ChatCompletionChunk, value=chunk)
         fold_deltas(quick, said)
         fold_choices(long, said)
-        assert sum(map(len, quick.pieces)) <= 4_096
+        assert sum(map(len, quick.text_pieces)) <= 4_096
     assert seen(quick) == seen(long)

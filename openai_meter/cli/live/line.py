@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from openai_meter.cli.live import words
+from openai_meter.cli.live import marks
 from openai_meter.cli.live.feeds import AwayError, Feed, Source, feed_of
 from openai_meter.core.locale import Messages
 from openai_meter.core.totals import Totals
@@ -56,10 +56,10 @@ def _sum(found: _Found, write: Callable[[Totals], str]) -> str:
 FIELDS: dict[str, Callable[[_Found], str]] = {
     "cost": lambda found: _sum(found, lambda totals: cost(totals, decimals(2))),
     "calls": lambda found: _sum(found, lambda totals: f"{totals.calls:,}"),
-    "tokens": lambda found: _sum(found, words.tokens),
+    "tokens": lambda found: _sum(found, marks.tokens),
     "errors": lambda found: _sum(found, lambda totals: f"{totals.errors:,}"),
-    "rate": lambda found: words.cost_rate(found.pulse.minute, found.pulse.recent),
-    "spark": lambda found: words.spark(found.pulse.spark, _SPARK, plain=_plain()),
+    "rate": lambda found: marks.cost_rate(found.pulse.minute, found.pulse.recent),
+    "spark": lambda found: marks.spark(found.pulse.spark, _SPARK, plain=_plain()),
     "alerts": lambda found: f"{found.pulse.alerts:,}",
     "total": lambda found: cost(found.pulse.totals, decimals(2)),
     "first": lambda found: shown(found.pulse.groups[0].name or "?", 40) if found.pulse.groups else "-",
@@ -170,7 +170,7 @@ def _usual(found: _Found, line: Line) -> str:
     ]
     if totals is not None:
         parts.append(m("calls", n=totals.calls))
-        parts.append(m("tokens", n=totals.usage.total_tokens or 0, text=words.tokens(totals)))
+        parts.append(m("tokens", n=totals.usage.total_tokens or 0, text=marks.tokens(totals)))
         if totals.errors:
             parts.append(_painted("errors", m("errors", n=totals.errors), line))
     if pulse.recent.calls:

@@ -290,6 +290,23 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "metering could not start ({error}); the program ran unmetered",
     "cli.no_price": "there is no price for {model}; openai-meter prices lists the models that have one",
     "cli.not_fetched": "the catalog could not be fetched: {error}",
+    "cli.ledger_missing": "name the ledger: --ledger sqlite:///usage.db, or {variable} in the environment",
+    "cli.ledger_not_found": "there is no ledger {file}; openai-meter run --ledger {url} PROGRAM makes one",
+    "cli.near": "Did you mean {names}?",
+    "cli.docs.choose": "openai-meter docs TOPIC shows one of these pages.",
+    "cli.docs.missing": "there is no page {topic}; there are {topics}.",
+    "cli.estimate.tokens": "input tokens: {tokens}",
+    "cli.estimate.cost": "input cost: {cost}",
+    "cli.estimate.no_model": "input cost: unknown; name the model with --model",
+    "cli.estimate.unknown": "unknown",
+    "cli.estimate.about": "about ",
+    "cli.estimate.at_least": "at least ",
+    "cli.estimate.not_counted": "not counted: {parts}",
+    "cli.estimate.sampled": "the text is long: it was sampled",
+    "cli.estimate.by_characters": (
+        "counted by characters, which is rough: the vocabulary is not on this machine; "
+        'pip install "openai-meter[offline]" brings it'
+    ),
     # The server.
     "server.reset": "Statistics reset successfully",
     "server.at": "the dashboard is at {url}/dashboard",

@@ -122,7 +122,7 @@ class ConnectionWatcher:
                     turn.add_audio(len(message))
                 else:
                     turn.mark_first_token()
-                    turn.response.transcript.raw(message)
+                    turn.response.transcript.add_event(message)
             elif act is _TIMED and self._kind == "translations" and self._timed is not None:
                 self._timed.read_elapsed(message)
         except Exception as error:
@@ -298,7 +298,7 @@ class ConnectionWatcher:
         elif isinstance(kind, str) and kind in _LAST:
             self._finish(inner, lane, self._delegate)
         elif isinstance(kind, str) and kind.encode() in _ACTS and (turn := self._of_response(None, lane)) is not None:
-            turn.response.transcript.raw(json.dumps(inner).encode())
+            turn.response.transcript.add_event(json.dumps(inner).encode())
 
     def on_decision(self, event: Fields) -> None:
         """An event of a live session that contains a decision."""

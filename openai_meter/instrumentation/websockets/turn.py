@@ -18,14 +18,8 @@ from openai_meter.core.usage import fields_of
 from openai_meter.metering.call_in_flight import CallInFlight
 from openai_meter.metering.meter import Readable
 from openai_meter.usage.endpoints import Endpoint, find
-from openai_meter.usage.responses import (
-    RESPONSE_PIECES,
-    Fields,
-    ResponseState,
-    fold_response,
-    read_object,
-    read_response,
-)
+from openai_meter.usage.responses import Fields, ResponseState, read_object, read_response
+from openai_meter.usage.stream_events import RESPONSE_PIECES, fold_response
 
 __all__ = [
     "DECISION", "LIVE", "PIECES", "REALTIME", "RESPONSE", "TRANSCRIPTION", "TRANSLATION", "RequestedTurns", "Turn",
@@ -63,7 +57,7 @@ def fold_realtime(response: ResponseState, event: Any) -> None:
         if type(index) is int:
             response.transcript.add(index if part is None else (index, part, 0), event.get("delta"))
     elif kind == "response.output_item.added":
-        response.transcript.begun(event.get("output_index"), event.get("item"))
+        response.transcript.begin_item(event.get("output_index"), event.get("item"))
     elif kind == "response.created":
         _read_identity(response, event)
     elif kind == "response.done":

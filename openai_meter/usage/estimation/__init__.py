@@ -26,8 +26,8 @@ from __future__ import annotations
 
 from openai_meter.usage.estimation.calls import estimate_call
 from openai_meter.usage.estimation.chars import estimate_tokens, ratio_tokens
-from openai_meter.usage.estimation.values import Estimate
-from openai_meter.usage.output import Output
+from openai_meter.usage.estimation.estimate import Estimate
+from openai_meter.usage.transcript import Output
 
 __all__ = [
     "Estimate",

@@ -10,12 +10,12 @@ from openai_meter.core.usage import Usage
 from openai_meter.usage.estimation import encodings
 from openai_meter.usage.estimation.chat import chat_input
 from openai_meter.usage.estimation.counter import Counter
+from openai_meter.usage.estimation.estimate import Estimate, Source
 from openai_meter.usage.estimation.families import Traits, traits
 from openai_meter.usage.estimation.items import response_input
 from openai_meter.usage.estimation.outputs import OutputTokens, chat_output, completion_output, response_output
-from openai_meter.usage.estimation.reading import fields, listed, text_of
-from openai_meter.usage.estimation.values import Estimate, Source
-from openai_meter.usage.output import Output
+from openai_meter.usage.estimation.request_values import fields, listed, text_of
+from openai_meter.usage.transcript import Output
 
 __all__ = ["INPUTS", "estimate_call"]
 

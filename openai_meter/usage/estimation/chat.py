@@ -16,7 +16,7 @@ from openai_meter.usage.estimation.prompts import (
     result_tokens,
     tools_text,
 )
-from openai_meter.usage.estimation.reading import compact, fields, is_iterator, listed, spread, text_of
+from openai_meter.usage.estimation.request_values import compact, fields, is_iterator, listed, spread, text_of
 from openai_meter.usage.estimation.schemas import read_format
 from openai_meter.usage.estimation.tools import functions_of
 

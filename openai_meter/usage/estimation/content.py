@@ -9,7 +9,7 @@ from typing import Any
 from openai_meter.usage.estimation.counter import Counter
 from openai_meter.usage.estimation.families import Traits
 from openai_meter.usage.estimation.images import image_size, image_tokens
-from openai_meter.usage.estimation.reading import compact, fields, is_iterator, listed, plain, text_of
+from openai_meter.usage.estimation.request_values import compact, fields, is_iterator, listed, plain, text_of
 
 __all__ = ["Content", "arguments_of", "called", "calls_tokens", "read_content"]
 

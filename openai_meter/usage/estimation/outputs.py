@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from openai_meter.usage.estimation.content import arguments_of, calls_tokens
 from openai_meter.usage.estimation.counter import Counter
 from openai_meter.usage.estimation.families import Traits
-from openai_meter.usage.estimation.reading import fields, text_of
-from openai_meter.usage.output import Output
+from openai_meter.usage.estimation.request_values import fields, text_of
+from openai_meter.usage.transcript import Output
 
 __all__ = ["OutputTokens", "chat_output", "completion_output", "response_output"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from openai_meter.usage.estimation.content import arguments_of
 from openai_meter.usage.estimation.counter import Counter
 from openai_meter.usage.estimation.families import Traits
-from openai_meter.usage.estimation.reading import fields, text_of
+from openai_meter.usage.estimation.request_values import fields, text_of
 from openai_meter.usage.estimation.tools import Function, render
 
 __all__ = ["call_tokens", "choice_tokens", "message_tokens", "primer", "result_tokens", "tools_text"]

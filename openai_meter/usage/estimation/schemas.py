@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from openai_meter.usage.estimation.counter import Counter
-from openai_meter.usage.estimation.reading import compact, fields, plain, text_of
+from openai_meter.usage.estimation.request_values import compact, fields, plain, text_of
 from openai_meter.usage.estimation.tools import comments
 
 __all__ = ["Format", "read_format"]

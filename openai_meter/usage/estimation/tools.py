@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from openai_meter.usage.estimation.reading import Walk, compact, fields, listed, spread, text_of
+from openai_meter.usage.estimation.request_values import Walk, compact, fields, listed, spread, text_of
 
 __all__ = ["Function", "comments", "functions_of", "render"]
 

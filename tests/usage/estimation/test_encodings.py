@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from openai_meter.core import faults
+from openai_meter.core.native import Thread
 from openai_meter.usage.estimation import encodings
 from openai_meter.usage.estimation.encodings import VOCABULARIES, Vocabulary
 
@@ -72,9 +73,9 @@ def package(folder: Path, name: str, file: str, data: bytes) -> Path:
 
 
 def join_loaders() -> None:
-    for thread in threading.enumerate():
-        if thread.name == "openai_meter vocabulary":
-            thread.join(10)
+    for loader in list(encodings._shelf.asked.values()):
+        if isinstance(loader, Thread):
+            assert loader.join(10)
 
 
 def test_nobody_waits(cached: Path) -> None:
@@ -322,13 +323,13 @@ def test_a_fork_in_the_middle_of_loading(cached: Path, monkeypatch: pytest.Monke
 FORKING = """
 import os, threading, time
 from openai_meter.usage.estimation import encodings
-vocabulary.encoding("o200k_base")
+encodings.encoding("o200k_base")
 children = []
 for _ in range(5):
     child = os.fork()
     if child == 0:
-        vocabulary.encoding("o200k_base")
-        vocabulary.load("o200k_base")
+        encodings.encoding("o200k_base")
+        encodings.load("o200k_base")
         os._exit(0)
     children.append(child)
 assert all(os.waitpid(child, 0)[1] == 0 for child in children)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_meter.usage.output import Output, output_of_answer
+from openai_meter.usage.transcript import Output, output_of_answer
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
