@@ -343,7 +343,7 @@ ASKED = {"include_usage": True}
     ],
     ids=str,
 )
-def test_what_is_asked_for(host, settings, given, expected):
+def test_include_usage_is_injected_only_where_it_may_be(host, settings, given, expected):
     """The one difference on the wire is ``include_usage``, where it may be; the caller's own dict is not touched."""
     mine = copy.deepcopy(given)
     openai_meter.install(**settings)
@@ -352,7 +352,7 @@ def test_what_is_asked_for(host, settings, given, expected):
     assert given == mine
 
 
-def test_the_rest_of_the_request_is_the_same(host, is_async):
+def test_rest_of_an_injected_request_is_the_same(host, is_async):
     """But for ``stream_options``, the body that is sent is the caller's, in its order."""
     read(host, is_async=is_async, temperature=0, user="u", extra_body={"mine": [1]})
     openai_meter.install(hosts=HOSTS)
@@ -384,7 +384,7 @@ def test_calls_that_do_not_stream_are_left_alone(host):
 
 
 @every("host", REFUSALS, indirect=True)
-def test_a_refusal_is_tried_again_once_and_remembered(host, is_async):
+def test_refused_request_is_sent_again_without_and_remembered(host, is_async):
     """A host that answers 400 or 422 is asked once more without, and from then on never."""
     meter = openai_meter.install(stream_usage="always")
     for _ in range(3):
@@ -411,7 +411,7 @@ def test_an_error_of_the_callers_own_reaches_the_caller(host, is_async):
     assert [(call.status, call.cost_status) for call in meter.calls] == [("error", "free")]
 
 
-def test_a_mistake_is_not_sent_to_openai_twice():
+def test_mistake_of_the_program_is_not_sent_to_openai_twice():
     """A 400 of OpenAI itself is the program's own mistake, and is not tried again."""
     asked = []
 
@@ -425,7 +425,7 @@ def test_a_mistake_is_not_sent_to_openai_twice():
     assert asked == [ASKED]
 
 
-def test_a_host_that_has_answered_is_not_asked_twice_for_a_mistake(host):
+def test_mistake_is_not_sent_twice_to_a_host_that_has_accepted(host):
     """A host that took it before has other reasons for a 400."""
     openai_meter.install(stream_usage="always")
     read(host, is_async=False)
@@ -435,7 +435,7 @@ def test_a_host_that_has_answered_is_not_asked_twice_for_a_mistake(host):
 
 
 @every("host", ["422"], indirect=True)
-def test_a_caller_who_asked_hears_the_refusal(host):
+def test_refusal_of_a_caller_who_asked_reaches_the_caller(host):
     """Where the caller asked, the refusal is the caller's."""
     openai_meter.install(stream_usage="always")
     with pytest.raises(UnprocessableEntityError):
@@ -460,7 +460,7 @@ def test_a_caller_who_asked_hears_the_refusal(host):
     ],
     indirect=["host"],
 )
-def test_what_is_counted(host, mode, expected, is_async):
+def test_usage_of_a_stream_is_the_hosts_or_an_estimate(host, mode, expected, is_async):
     """Told usage counts as told, the last one where there are many; what is not told is estimated and marked."""
     meter = openai_meter.install(**MODES[mode])
     read(host, is_async=is_async)
