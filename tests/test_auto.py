@@ -111,7 +111,7 @@ def test_a_missing_package_is_no_reason_not_to_start(tmp_path):
     ("name", "value", "said"),
     [
         ("", "banana", "OPENAI_METER='banana' is neither 1 nor 0"),
-        ("_SUMMARY", "poem", "no form of a report"),
+        ("_SUMMARY", "poem", "not a form of report"),
         ("_LANG", "tlh", "no language"),
         ("_LEDGER", "nonsense", "ledger"),  # or that its packages are missing
         ("_HOSTS", "a=b", "'b'"),

@@ -262,7 +262,7 @@ class ExitSummary:
 
     def finish(self) -> None:
         """Writes what was metered. To be called after everything else."""
-        # A second Ctrl-C, or a stream that is closed or not read: the summary cannot be written, and that is no error.
+        # A second Ctrl-C, or a stream that is closed or not read: no summary, and no error.
         with contextlib.suppress(Exception, KeyboardInterrupt):
             for stream in (sys.stdout, sys.__stderr__):  # the interpreter would flush them after our text
                 with contextlib.suppress(Exception):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from openai_meter.cli.ledger import Selection, open_ledger, with_progress
 from openai_meter.cli.output import fail
-from openai_meter.exporters.grafana import WRITTEN
+from openai_meter.exporters.grafana import FILES
 
 if TYPE_CHECKING:
     import typer
@@ -39,7 +39,7 @@ def export_calls(selection: Selection, form: str, output: str | None) -> None:
 
 def export_monitoring(what: str, output: str | None, lang: str | None) -> None:
     """Writes a dashboard for Grafana or rules for Prometheus to a file, or to standard output."""
-    text = WRITTEN[what](lang)
+    text = FILES[what](lang)
     if output is None:
         sys.stdout.write(text)
     elif Path(output).is_dir():
@@ -88,10 +88,10 @@ def add_commands(app: "typer.Typer") -> None:
         tag: Annotated[list[str] | None, options.tag] = None,
         lang: Annotated[str | None, options.lang] = None,
     ) -> None:
-        if what in WRITTEN:
+        if what in FILES:
             ctx.obj.append(partial(export_monitoring, what, output, lang))
             return
         if what != "calls":
-            raise typer.BadParameter(f"{what!r} cannot be written; use calls, {', '.join(WRITTEN)}")
+            raise typer.BadParameter(f"{what!r} cannot be written; use calls, {', '.join(FILES)}")
         kept = filters(tag, model=model, agent=agent, user=user, session=session)
         ctx.obj.append(partial(export_calls, Selection(ledger, since, until, timezone, kept), form, output))

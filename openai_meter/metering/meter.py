@@ -5,7 +5,6 @@ A ``CallInFlight`` becomes a :class:`Call`, which every :class:`Readable` takes 
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from openai_meter.alerts import Threshold
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, finish_webhooks
-from openai_meter.core import faults
+from openai_meter.core import faults, fork_safety
 from openai_meter.core.background import worker
 from openai_meter.core.bounded import Bounded
 from openai_meter.core.call import Call
@@ -420,5 +419,5 @@ def start_over_in_child() -> None:
     faults.forget()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=start_over_in_child)
+# Here, and not with the calls in flight: a meter may be used without patching.
+fork_safety.on_fork("meters", after_in_child=lambda _: start_over_in_child())

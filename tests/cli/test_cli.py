@@ -36,7 +36,7 @@ REFUSED = [
     (["run", "--by", ",", "show.py"], "names no dimension"),
     (["run", "--format", "pdf", "show.py"], "use one of table, tree, markdown, line, json, csv"),
     (["run", "--report", "out.pdf", "show.py"], ".json"),
-    (["run", "--report", "package.json/../package", "show.py"], "says no form"),
+    (["run", "--report", "package.json/../package", "show.py"], "does not have the suffix of a report"),
     (["demo", "--lang", "xx"], "use one of en, fr"),
     (["demo", "--by", "colour"], "there are no totals by 'colour'"),
     (["prices", "--lang", "xx"], "use one of en, fr"),

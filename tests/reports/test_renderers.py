@@ -469,7 +469,7 @@ def test_what_is_no_report_is_refused(spoil) -> None:
     """A dict that is no report is refused with a sentence."""
     data = GUIDE.to_dict()
     spoil(data)
-    with pytest.raises(ConfigurationError, match=r"this is no report|names no dimension|is no dimension"):
+    with pytest.raises(ConfigurationError, match=r"this is not a report|names no dimension|is not a dimension"):
         Report.from_dict(data)
 
 

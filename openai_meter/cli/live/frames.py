@@ -29,13 +29,13 @@ _BETWEEN = 2
 _NARROW_SPARK, _WIDE_SPARK = 10, 30
 _BAR = 20
 _LEAST_ROWS = 3
-"""Where the place is so low that there is no room for these, the limits go, and what can be pressed."""
+"""On a screen with room for fewer rows, the limits and the line of keys are left out."""
 _NEAR = 0.8
 """From this part of a limit on it is shown as a warning."""
 
 
 class Page(NamedTuple):
-    """The place that a pulse is shown in, and what is said around it."""
+    """The screen of a pulse, and the texts around the pulse."""
 
     m: Messages
     source: str
@@ -50,7 +50,7 @@ class Page(NamedTuple):
 
     @property
     def plain(self) -> bool:
-        """Whether there are no characters but ASCII for bars."""
+        """Whether bars can have ASCII characters only."""
         return fitting("█", self.encoding) != "█"
 
     def fit(self, text: str) -> str:

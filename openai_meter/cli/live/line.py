@@ -1,7 +1,7 @@
-"""``openai-meter statusline``: one line for prompts, tmux and status bars, in time or not at all.
+"""The line of ``openai-meter statusline``, for prompts, tmux and status bars.
 
-It never fails because of its source, and never keeps a prompt waiting: where there is no answer in time, it is a short
-line that says so, and the exit code is 0 all the same.
+It never fails because of its source, and never holds up a prompt: without an answer in time it is a short line, and the
+exit code is still 0.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Line(NamedTuple):
 class _Found(NamedTuple):
     pulse: Pulse
     totals: Totals | None
-    """Since the moment that was asked for; ``None``: the source does not remember."""
+    """The sums since the wanted moment; ``None`` if the source does not have them."""
 
 
 def _sum(found: _Found, write: Callable[[Totals], str]) -> str:
@@ -73,10 +73,10 @@ def _plain() -> bool:
 
 
 def checked_form(form: str | None) -> str | None:
-    """A form of the line, as it can be used.
+    """The form of the line, unchanged.
 
     Raises:
-        ConfigurationError: it names something that there is not.
+        ConfigurationError: it contains an unknown field.
     """
     if form is not None:
         try:
@@ -106,7 +106,7 @@ def statusline(source: Source, line: Line) -> None:
 
 
 def _in_time(source: Source, line: Line) -> tuple[_Found | None, Exception | None]:
-    """What the source says, or why it does not."""
+    """The answer of the source, or the error instead of one."""
     answer: list[tuple[_Found | None, Exception | None]] = []
 
     def ask() -> None:

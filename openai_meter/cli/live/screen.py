@@ -105,7 +105,7 @@ def show(feed: Feed, m: Messages, interval: float, *, as_json: bool) -> None:
                 _show(watcher, keys, feed.name, m, interval)
             else:
                 _write_pages(watcher, keys, feed, m, as_json=as_json)
-        except BrokenPipeError:  # whoever read standard output has state enough
+        except BrokenPipeError:  # the reader of standard output (head, less) has ended
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         finally:
             watcher.close()

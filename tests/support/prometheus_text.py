@@ -1,9 +1,15 @@
-"""What a Prometheus endpoint exposes, read back as values; and a call to count."""
+"""The metrics that Prometheus would read from a source, as values."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from datetime import UTC, datetime
 from typing import Any
+
+import pytest
+
+pytest.importorskip("prometheus_client", reason="without the extra [prometheus], its metrics are NOT tested")
 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
@@ -13,6 +19,7 @@ from openai_meter.prometheus import exposition
 
 
 def call(**more: Any) -> Call:
+    """A finished call with usage and a price."""
     values: dict[str, Any] = {
         "id": new_call_id(), "started_at": datetime(2026, 3, 1, tzinfo=UTC), "duration": 0.5,
         "endpoint": "responses", "provider": "openai", "model": "gpt-5-mini", "requested_model": "gpt-5-mini",
@@ -35,3 +42,13 @@ def shown(source: Any, name: str, **more: Any) -> dict[tuple[str, ...], float]:
     """The values of one metric, by the values of its labels in the order of their names."""
     found = samples(exposition(source, **more)[0])
     return {tuple(value for _, value in labels): number for (one, labels), number in found.items() if one == name}
+
+
+def tool(name: str) -> str:
+    """The path of a program of Prometheus; without it the test is skipped, on CI it fails."""
+    path = shutil.which(name)
+    if path is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
+            f"no {name} here (Debian: prometheus): what it says is NOT tested"
+        )
+    return path
