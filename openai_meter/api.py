@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, webhook_setting
+from openai_meter.core import settings
 from openai_meter.errors import ConfigurationError, UnsupportedClientError
 from openai_meter.instrumentation import include_usage
 from openai_meter.instrumentation.listening import MARK, ClientMark, registry
 from openai_meter.instrumentation.patching import is_client
-from openai_meter.metering.attribution import read_attribution
+from openai_meter.metering.attribution import as_text, read_attribution
 from openai_meter.metering.ledger_link import opened
 from openai_meter.metering.meter import Block, Limits, Meter
 from openai_meter.metering.thread_context import threads as followed
@@ -109,21 +109,21 @@ def install(
     kept = opened(ledger, None if current is None else current.ledger)
     with registry.lock:
         if stream_usage is not None or registry.installed is None:
-            include_usage.configure(stream_usage or os.environ.get("OPENAI_METER_STREAM_USAGE") or "auto")
+            include_usage.configure(stream_usage or settings.get("stream_usage"))
         chosen = meter or registry.installed or get_meter()
-        chosen.configure(
+        chosen._configure(
             recent=recent, thresholds=thresholds, on_alert=on_alert, prices=prices, models=models, discount=discount,
-            webhook=webhook_setting(webhook, chosen._store.dispatcher),  # noqa: SLF001
+            webhook=webhook_setting(webhook, chosen._store.dispatcher),
         )  # fmt: skip
         if kept is not None:
-            chosen.keep(kept)
+            chosen._keep(kept)
         telemetry(chosen)
         if behind or hosts is not None:
             set_hosts(behind)
         registry.installed = chosen
         registry.update()
         if threads is not None:
-            followed.follow() if threads else followed.leave()
+            followed.follow() if threads else followed.unfollow()
         return chosen
 
 
@@ -153,10 +153,7 @@ def hosts_from_environment() -> Mapping[str, str]:
     Raises:
         ConfigurationError: what it says cannot be used.
     """
-    pairs = os.environ.get("OPENAI_METER_HOSTS", "").split(",")
-    return _checked_hosts(
-        {name.strip(): who.strip() for name, _, who in (pair.partition("=") for pair in pairs) if name}
-    )
+    return _checked_hosts(settings.get("hosts"))
 
 
 def _checked_hosts(hosts: Mapping[str, str]) -> Mapping[str, str]:
@@ -180,7 +177,7 @@ def uninstall() -> None:
         registry.has_wrapped = False
         registry.epoch += 1
         registry.update()
-        followed.leave()
+        followed.unfollow()
 
 
 def wrap(client: C, meter: Meter | None = None) -> C:
@@ -220,9 +217,9 @@ class _Tracked(Block):
                 registry.update()
         super().enter()
 
-    def leave(self) -> bool:
+    def leave(self, *, noted: bool = False) -> bool:
         """Ends the block."""
-        left = super().leave()
+        left = super().leave(noted=noted)
         if left:
             with registry.lock:
                 registry.running_blocks -= 1
@@ -238,7 +235,7 @@ def track(
     thresholds: Limits = False,
     on_alert: OnAlert | None = None,
     webhook: Hooks = None,
-    **attribution: str | None,
+    **attribution: object,
 ) -> Block:
     """A block with totals of its own: all calls that are made in it, from whatever client.
 
@@ -252,14 +249,16 @@ def track(
         on_alert: is called with each ``Alert`` of the block.
         webhook: where the alerts of the block are posted, as for :func:`install`; by default where the meter's are.
         attribution: ``agent``, ``operation``, ``user``, ``session``; any other name is a tag. The calls carry these.
+            Values are text or have a plain text form, as for :func:`tag`.
 
     Raises:
-        ConfigurationError: a name or a value is not text, or a setting cannot be used.
+        ConfigurationError: a setting cannot be used, or a function is given for a name.
         MissingExtraError: a webhook's secret needs ``pip install "openai-meter[webhook]"``.
     """
-    if name is not None and not isinstance(name, str):
-        raise ConfigurationError(f"track({name!r}) has no text for a name; as a decorator, write @track()")
-    who = read_attribution(attribution)
+    given: object = name
+    if callable(given):
+        raise ConfigurationError(f"track({name!r}) needs a name, not a function; as a decorator, write @track()")
     chosen = meter or registry.installed or get_meter()
-    dispatcher = AlertDispatcher(thresholds, on_alert, webhook_setting(webhook, chosen._store.dispatcher), name)  # noqa: SLF001
-    return _Tracked(name, who, chosen, dispatcher if dispatcher.watch.thresholds else None)
+    text = as_text("name", name)
+    dispatcher = AlertDispatcher(thresholds, on_alert, webhook_setting(webhook, chosen._store.dispatcher), text)
+    return _Tracked(text, read_attribution(attribution), chosen, dispatcher if dispatcher.watch.thresholds else None)

@@ -11,15 +11,15 @@ Then ``OPENAI_METER=1 python program.py`` is metered, and so is every Python pro
 or patched before the program imports openai. The variables:
 
 - ``OPENAI_METER``: ``1`` starts the meter; ``0`` or nothing does not.
-- ``OPENAI_METER_SUMMARY``: writes at exit to standard error what was metered, if there were calls: a form of report
+- ``OPENAI_METER_SUMMARY``: writes a summary to standard error at exit, if there were calls: a form of report
   (``table``, ``tree``, ``markdown``, ``line``, ``json``, ``csv``), or ``1`` for a table.
-- ``OPENAI_METER_REPORT``: saves a report at exit in this file; its suffix is the form.
-- ``OPENAI_METER_BY``: what both group by, such as ``agent,model``.
-- ``OPENAI_METER_LANG``: ``en`` or ``fr``.
-- ``OPENAI_METER_LEDGER``: the URL of the ledger that stores every call.
-- ``OPENAI_METER_THRESHOLDS``: limits for alerts, such as ``cost=5,calls=off``; ``off`` for none.
-- ``OPENAI_METER_THREADS``: with ``1``, threads inherit the attribution of the code that starts them.
-- ``OPENAI_METER_HOSTS``, ``OPENAI_METER_STREAM_USAGE``: as :func:`openai_meter.install` has them.
+- ``OPENAI_METER_REPORT``: saves a report in this file at exit; its suffix is that of its form.
+- ``OPENAI_METER_BY``: the dimensions that both group by, such as ``agent,model``.
+- ``OPENAI_METER_LANG``, ``OPENAI_METER_LEDGER``, ``OPENAI_METER_THRESHOLDS`` and the others: see
+  :data:`openai_meter.core.settings.SETTINGS`.
+
+The same settings may be in the table ``[tool.openai_meter]`` of the ``pyproject.toml`` in the folder of the program
+(``by = "agent,model"``); variables come first. What is wrong with the file is logged, and the file is not used.
 
 A variable that cannot be used is reported in one line on standard error when openai is imported, and the program goes
 on without the meter. In a notebook, use ``%load_ext openai_meter``.
@@ -28,18 +28,19 @@ on without the meter. In a notebook, use ``%load_ext openai_meter``.
 from __future__ import annotations
 
 import atexit
-import os
+import logging
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from openai_meter.core import settings
+from openai_meter.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from openai_meter.cli.exit_summary import ExitSummary
 
 __all__ = ["start"]
 
-_ON = frozenset({"1", "true", "yes", "on"})
-_OFF = frozenset({"", "0", "false", "no", "off", "none"})
+logger = logging.getLogger("openai_meter")
 
 
 class _Start:
@@ -58,7 +59,7 @@ class _Start:
     def now(self) -> None:
         """Starts the meter. Never raises."""
         try:
-            self._ending = _start(os.environ)
+            self._ending = _start()
         except Exception as error:
             _complain(error)
 
@@ -75,11 +76,11 @@ def start() -> bool:
     Returns:
         Whether it is on.
     """
-    value = os.environ.get("OPENAI_METER", "").strip().lower()
-    if value in _OFF:
-        return False
-    if value not in _ON:
-        _complain(f"OPENAI_METER={value!r} is neither 1 nor 0")
+    try:
+        if not settings.get("enabled"):
+            return False
+    except ConfigurationError as error:
+        _complain(error)
         return False
     starting = _Start()
     atexit.register(starting.finish)  # before any of the program's: handlers run in the reverse order
@@ -90,60 +91,37 @@ def start() -> bool:
     return True
 
 
-def _start(environment: Mapping[str, str]) -> ExitSummary | None:
-    """Starts the meter and returns its ending; ``None`` where ``openai-meter run`` has arranged one already."""
-    from openai_meter.cli.exit_summary import ExitSummary, SummaryOptions, report_file  # noqa: PLC0415 - the interpreter's start stays light
+def _start() -> ExitSummary | None:
+    """Starts the meter, and arranges the summary at exit; ``None`` if ``openai-meter run`` has done so already."""
+    from openai_meter.cli.exit_summary import ExitSummary, SummaryOptions, report_file  # noqa: PLC0415 - the interpreter's start is everybody's
 
     if ExitSummary.registered:
         return None
-
-    def variable(name: str) -> str | None:
-        return environment.get(f"OPENAI_METER_{name}", "").strip() or None
-
-    form = variable("SUMMARY")
-    switch = (form or "").lower()
-    look = SummaryOptions(format=None if switch in _ON | _OFF else form, by=variable("BY"))
-    report = report_file(variable("REPORT"))
-    settings = {"thresholds": _thresholds(variable("THRESHOLDS")), "threads": _switch("THREADS", variable("THREADS"))}
-    when = "never" if switch in _OFF else "calls"
-    ending = ExitSummary(look.summary(), None, report, when=when, settings=settings)  # type: ignore[arg-type]
+    _read_project()
+    summary = settings.get("summary")
+    options = SummaryOptions(format=summary if isinstance(summary, str) else None, by=settings.get("by"))
+    report = report_file(settings.get("report"))
+    ending = ExitSummary(
+        options.summary(),
+        None,
+        report,
+        when="calls" if summary else "never",
+        settings={"thresholds": settings.get("thresholds"), "threads": settings.get("threads")},
+    )
     ending.start(at_exit=False)
     if ending.fault:
         _complain(ending.fault)
     return ending
 
 
-def _switch(name: str, value: str | None) -> bool | None:
-    from openai_meter.errors import ConfigurationError  # noqa: PLC0415
-
-    if value is None:
-        return None
-    if value.lower() in _ON | _OFF:
-        return value.lower() in _ON
-    raise ConfigurationError(f"OPENAI_METER_{name}={value!r} is neither 1 nor 0")
-
-
-def _thresholds(value: str | None) -> dict[str, Any] | bool | None:
-    """``cost=5,calls=off`` as ``install(thresholds=...)`` takes it, which checks the names."""
-    from openai_meter.core.money import exact  # noqa: PLC0415
-    from openai_meter.errors import ConfigurationError  # noqa: PLC0415
-
-    if value is None:
-        return None
-    if value.lower() in _OFF:
-        return False
-    limits: dict[str, Any] = {}
-    for part in value.split(","):
-        metric, equals, limit = (piece.strip() for piece in part.partition("="))
-        if not equals:
-            raise ConfigurationError(
-                f"OPENAI_METER_THRESHOLDS={value!r} is not a list of limits; write it as cost=5,calls=off"
-            )
-        if limit.lower() in _OFF - {"0"}:
-            limits[metric] = None
-        else:
-            limits[metric] = int(limit) if limit.isdecimal() else exact(limit, f"OPENAI_METER_THRESHOLDS: {metric}")
-    return limits
+def _read_project() -> None:
+    """Reads the settings of the ``pyproject.toml`` next to the program. What is wrong with it is only logged."""
+    main = sys.modules.get("__main__")
+    program = None if getattr(main, "__spec__", None) else getattr(main, "__file__", None)  # with -m there is a spec
+    try:
+        settings.read_project(settings.project_folder(program))
+    except Exception as error:
+        logger.warning("the settings of the program's pyproject.toml are not used: %s", error)
 
 
 def _complain(error: Exception | str) -> None:

@@ -270,8 +270,8 @@ class _Summary:
         if test not in self._by_test:
             self._by_test[test] = Meter(recent=0, thresholds=False)
         call = Call.from_dict(plain)
-        self._all.take(call)
-        self._by_test[test].take(call)
+        self._all._take(call)
+        self._by_test[test]._take(call)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self._all is None:

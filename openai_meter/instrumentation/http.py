@@ -14,7 +14,7 @@ from openai_meter.core import faults
 from openai_meter.core.background import worker
 from openai_meter.instrumentation import include_usage, streams
 from openai_meter.instrumentation.listening import MARK, listeners
-from openai_meter.metering.attribution import surroundings
+from openai_meter.metering.attribution import current_surroundings
 from openai_meter.metering.call_in_flight import CallInFlight
 from openai_meter.pricing.loading import prepare
 from openai_meter.usage import providers
@@ -203,8 +203,8 @@ def _begin(
         The context that reads the answer, and the arguments to go on with; ``None`` where the call is not metered.
     """
     try:
-        scope = surroundings.get()
-        listening = listeners(client, scope.blocks)
+        around = current_surroundings()
+        listening = listeners(client, around.blocks)
         if not listening:  # first: without listeners, nothing else is read
             return None
         options = args[1] if len(args) > 1 else kwargs["options"]
@@ -217,7 +217,7 @@ def _begin(
         worker.start()  # for jobs of finalizers, which must not start a thread
         body = _body(fields["json_data"], fields["extra_json"])
         provider, host = providers.provider(client, url)
-        pending = CallInFlight(row, listening, provider, host, body, here=scope, stream=kwargs.get("stream") is True)
+        pending = CallInFlight(row, listening, provider, host, body, around=around, stream=kwargs.get("stream") is True)
         if pending.requested_model is None:
             pending.requested_model = providers.deployment(client, url)
         context = RequestContext(inner, pending, sdk)

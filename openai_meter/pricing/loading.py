@@ -56,11 +56,25 @@ def prepare() -> None:
 class PriceContext(Protocol):
     """What a price depends on besides the usage and the model."""
 
-    row: Endpoint
-    response: ResponseState
-    provider: str
-    host: str
-    requested_model: str | None
+    @property
+    def row(self) -> Endpoint:
+        """The endpoint."""
+
+    @property
+    def response(self) -> ResponseState:
+        """The state that the answer was read into."""
+
+    @property
+    def provider(self) -> str:
+        """``openai``, ``azure`` or a host."""
+
+    @property
+    def host(self) -> str:
+        """The host that answered."""
+
+    @property
+    def requested_model(self) -> str | None:
+        """The model of the request."""
 
 
 class PriceLoader:
@@ -209,8 +223,8 @@ class PriceLoader:
         book = self.book.view()
         return call.charged(book.cost(book.billable_of(call)), book)
 
-    def note_cost(self, cost: Cost) -> None:
-        """Hears that a call was recorded: one that had to wait may come after all others have been priced."""
+    def note_recorded(self, cost: Cost) -> None:
+        """Notes that a call was recorded: one that had to wait may come after all others were priced."""
         if cost.reason is WAITING:
             self._waiting = True
 

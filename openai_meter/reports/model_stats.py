@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from openai_meter.core.money import usd
+from openai_meter.core.public import public
 from openai_meter.core.totals import Totals
 
 __all__ = ["ModelStats", "stats_of", "undated"]
@@ -23,6 +24,7 @@ def undated(model: str) -> str:
     return _SNAPSHOT.sub("", model)
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class ModelStats:
     """What was used of one model. The last two fields count the calls whose tokens or cost are not in it."""

@@ -40,7 +40,7 @@ from openai_meter.server.params import (
     text,
 )
 from openai_meter.server.route import Endpoint
-from openai_meter.server.security import Guard, checked_token
+from openai_meter.server.security import Guard, checked_token, parse_host
 from openai_meter.server.sources import LedgerSource, MeterSource, Source
 
 if TYPE_CHECKING:
@@ -199,12 +199,16 @@ def _ledger(ledger: Ledger | str | None) -> Ledger | None:
 
 def _checked_hosts(hosts: Iterable[str]) -> tuple[str, ...]:
     names = () if isinstance(hosts, str) else tuple(hosts)
-    if not names or not all(isinstance(name, str) and name and ":" not in name.strip("[]:") for name in names):
+    if not names or not all(isinstance(name, str) and (name == "*" or _is_host(name)) for name in names):
         raise ConfigurationError(
             f"allowed_hosts={hosts!r} is not a list of host names; "
             'pass names without a port, such as ["meter.example.com"]'
         )
     return names
+
+
+def _is_host(name: str) -> bool:
+    return parse_host(name) is not None and not name.rpartition(":")[2].isdigit()
 
 
 # --- answering a request ----------------------------------------------------------------------------------------------

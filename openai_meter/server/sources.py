@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
+from openai_meter.core.call import StoredBill
 from openai_meter.core.totals import NOTHING, Totals, summed
 from openai_meter.metering import pulse
 from openai_meter.reports.model_stats import ModelStats
@@ -318,7 +319,8 @@ class MeterSource:
         meter = self.meter
         call = next((call for call in meter.calls if call.id == call_id), None)
         if call is not None:
-            return call, cast("PriceBook", call.price_book or meter.prices)
+            unpickled = isinstance(call.price_book, StoredBill)
+            return call, cast("PriceBook", (None if unpickled else call.price_book) or meter.prices)
         history = self._history()
         return None if history is None else history.find(call_id)
 

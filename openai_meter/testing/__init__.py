@@ -27,8 +27,7 @@ from openai_meter import tracker
 from openai_meter.api import get_meter
 from openai_meter.errors import ConfigurationError
 from openai_meter.instrumentation.listening import registry
-from openai_meter.metering import call_in_flight, manual
-from openai_meter.metering import meter as meters
+from openai_meter.metering import call_in_flight, manual, store
 from openai_meter.reports import report
 from openai_meter.testing.capture import Capture, capture
 from openai_meter.testing.fake_api.in_process import FakeAPI, fake_async_client, fake_client
@@ -80,7 +79,7 @@ class _Time:
 
 # The modules of the meter that read the time, by the name that they use. To add a module, add it here.
 _TIMES: tuple[ModuleType, ...] = (call_in_flight, manual)
-_DATETIMES: tuple[ModuleType, ...] = (meters, report, tracker)
+_DATETIMES: tuple[ModuleType, ...] = (store, report, tracker)
 
 
 @contextmanager
@@ -138,12 +137,12 @@ def fixed_prices(prices: Mapping[str, Price], meter: Meter | None = None) -> Ite
 
     book = PriceBook.only(prices)
     chosen = meter or registry.installed or get_meter()
-    chosen.settle()  # calls that have ended get the prices from before
-    loader = chosen._price_loader  # noqa: SLF001 - for tests only: there is no public way
+    chosen._settle()  # calls that have ended get the prices from before
+    loader = chosen._price_loader
     with ExitStack() as undo:
-        _put(undo, chosen, "_settings", chosen._settings)  # noqa: SLF001
+        _put(undo, chosen, "_settings", chosen._settings)
         _put(undo, loader, "_failed", value=False)
         _put(undo, loader, "_ready", value=True)
         _put(undo, loader, "_book", book)
-        undo.callback(chosen.settle)
+        undo.callback(chosen._settle)
         yield

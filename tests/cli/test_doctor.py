@@ -28,7 +28,7 @@ from openai_meter.cli.doctor import diagnosis as values
 from openai_meter.cli.doctor.diagnosis import Diagnosis, Finding, Mode, Trial
 from openai_meter.cli.doctor.locale import en, fr, sentences
 from openai_meter.cli.doctor.tables import print_diagnosis
-from openai_meter.core import faults
+from openai_meter.core import faults, settings
 from openai_meter.core.locale import languages
 from openai_meter.instrumentation import http
 from openai_meter.testing.fake_api.call_shapes import SHAPES
@@ -339,7 +339,7 @@ def test_a_variable_that_cannot_be_used_is_a_problem(monkeypatch, name, value):
 
 def test_known_variables_are_those_of_the_sources():
     """The variables that the README and the docstrings name are known."""
-    known = checks._known_variables()
+    known = {settings.variable(row.name) for row in settings.SETTINGS}
     assert {"OPENAI_METER_LANG", "OPENAI_METER_LEDGER", "OPENAI_METER_HOSTS", "OPENAI_METER_STREAM_USAGE"} <= known
     assert "OPENAI_METER_LEGDER" not in known
 

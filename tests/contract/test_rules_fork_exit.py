@@ -133,7 +133,7 @@ def block():
     with openai_meter.track("x"):
         pass
 with contract.in_process(answer) as client:
-    works = [lambda: chat(client), lambda: meter.take(meter.calls[0]), lambda: meter.to_dict(), block]
+    works = [lambda: chat(client), lambda: meter._take(meter.calls[0]), lambda: meter.to_dict(), block]
     chat(client)
     # Prices, reports and sentences are loaded by now: beside threads that never rest, each file takes a second.
     meter.to_dict(), openai_meter.Threshold("calls", 1), locale.language()

@@ -29,7 +29,7 @@ from openai_meter.usage import bodies, endpoints, providers
 def recent_again():
     """The process-wide meter has its ring of the usual size again."""
     yield
-    openai_meter.get_meter().configure(recent=10_000)
+    openai_meter.get_meter()._configure(recent=10_000)
 
 
 def collect():
@@ -74,10 +74,10 @@ def test_memory_does_not_grow_beyond_the_ring_of_recent_calls():
     meter = openai_meter.Meter(recent=100)
     with Growth() as growth:
         for call in calls(1_000):
-            meter.take(call)
+            meter._take(call)
         growth.begin()
         for call in calls(20_000):
-            meter.take(call)
+            meter._take(call)
     assert growth.held < 20_000
     assert len(meter.calls) == 100
     assert meter.totals.calls == 21_000
@@ -197,7 +197,7 @@ def test_memory_of_model_names_is_bounded():
     """Beyond the first thousand models, the rest share one row, and the sum over all rows stays exact."""
     meter = openai_meter.Meter(recent=10)
     for call in calls(5_000, models=5_000):
-        meter.take(call)
+        meter._take(call)
     models = meter.by("model")
     assert len(models) == 1_001
     assert models[store.OTHER_MODELS].calls == 4_000

@@ -53,8 +53,8 @@ def test_promtool_accepts_the_rules(tmp_path, lang):
 
 def test_promtool_accepts_the_metrics(ledger, meter):
     """Prometheus' own tool finds nothing wrong with names and types, not even in style."""
-    meter.keep(ledger)
-    meter.take(call(usage=Usage(1, 2, 3, 1, seconds=1, images=1, characters=1, web_searches=1)))
+    meter._keep(ledger)
+    meter._take(call(usage=Usage(1, 2, 3, 1, seconds=1, images=1, characters=1, web_searches=1)))
     for source in (meter, ledger):
         body = exposition(source)[0]
         done = subprocess.run([tool("promtool"), "check", "metrics"], input=body, capture_output=True, check=False)

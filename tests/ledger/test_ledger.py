@@ -240,7 +240,7 @@ def test_calls_with_an_old_status_get_the_new_one(database):
     ledger.close()
     database.run("UPDATE calls SET status = 'cut' WHERE status = 'aborted'")
     database.run(f"DELETE FROM {schema.MIGRATIONS} WHERE version = 2")
-    line = rows.written_line(rows.to_row(given[2])).replace(b'"aborted"', b'"cut"')
+    line = rows.encode_line(rows.to_row(given[2])).replace(b'"aborted"', b'"cut"')
     database.spool.mkdir(exist_ok=True)
     (database.spool / "00000000000000000001-1-aa.jsonl").write_bytes(line)
     ledger = database.ledger()
@@ -288,7 +288,7 @@ def test_concurrent_migrations_apply_each_step_once(database):
     for process in started:
         process.stdin.write("\n")
         process.stdin.flush()
-    said = [process.communicate(timeout=60) for process in started]
+    said = [process.communicate(timeout=300) for process in started]
     assert said == [("ready\n", "")] * 10
     assert database.query(f"SELECT count(*) FROM {schema.MIGRATIONS}") == [(len(migrations.MIGRATIONS),)]
 
@@ -509,7 +509,8 @@ def test_ledger_package_is_not_loaded_without_a_ledger():
         meter = openai_meter.install()
         meter.track_call("gpt-4o", 1, 1)
         print(meter.ledger, meter.flush(), "sqlalchemy" in sys.modules, "openai_meter.ledger" in sys.modules)
-        """
+        """,
+        fresh=True,
     )
     assert out == "None True False False"
 
@@ -532,6 +533,6 @@ def test_run_with_a_wrong_ledger_url_exits_2():
     """A wrong URL is an error of the arguments."""
     command = "import sys; sys.argv[0] = 'openai-meter'; from openai_meter.cli.app import main; main()"
     process = program(command, "run", "--ledger", "usage.db", __file__, wait=False)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "write 'sqlite:///usage.db'" in errors

@@ -368,7 +368,7 @@ def test_fixed_prices_make_costs_exact():
 def test_the_prices_of_before_are_back(meter):
     """After the block the very book of before prices calls, and prices that were set in the block are gone."""
     client = fake_client(input_tokens=1_000, output_tokens=0)
-    meter.configure(prices={MODEL: Price(input=5, output=5)})
+    meter._configure(prices={MODEL: Price(input=5, output=5)})
     with fixed_prices({MODEL: Price(input=1, output=1)}):
         ask(client)
         meter.prices.set(MODEL, Price(input=2, output=2))
@@ -376,7 +376,7 @@ def test_the_prices_of_before_are_back(meter):
         openai_meter.install(prices={MODEL: Price(input=3, output=3)})
         ask(client)
     ask(client)
-    meter.configure(discount=0)
+    meter._configure(discount=0)
     ask(client)
     assert [call.cost for call in meter.calls] == [Decimal(one) / 1000 for one in (1, 2, 3, 5, 5)]
 

@@ -45,11 +45,11 @@ class _MeterReader:
         self.past = past
         self.lock = RLock()
         self._source = weakref.ref(source)
-        source.ever(past)  # from now on a reset is added to the past
+        source._since_first_read(past)  # from now on a reset is added to the past
 
     def read(self) -> tuple[_Rows, _Rows]:
         source = self._source()
-        return ({}, {}) if source is None else source.ever(self.past)
+        return ({}, {}) if source is None else source._since_first_read(self.past)
 
     def extra_families(self) -> Iterator[ExtraFamily]:
         source = self._source()
@@ -70,7 +70,7 @@ class _MeterReader:
 
 
 def _thresholds(source: Readable) -> Iterator[ExtraFamily]:
-    dispatcher = source._store.dispatcher  # noqa: SLF001 - alerts do not show how much of the other limits is used
+    dispatcher = source._store.dispatcher  # alerts do not show how much of the other limits is used
     values = () if dispatcher is None else dispatcher.watch.values()
     uses = [((limit.metric, _window(limit.window)), float(value) / float(limit.limit)) for limit, value in values]
     passed: dict[tuple[str, ...], float] = {}

@@ -309,7 +309,7 @@ class ConnectionWatcher:
         names = (event.get("trigger_id"), event.get("delegation_id"), event.get("event_id"))
         identity = next((name for name in names if _text(name)), None)
         read_object(turn.response, decision)
-        if identity is None or turn.listeners[0].meter.first_sight((DECISION.name, str(identity)), None):
+        if identity is None or turn.listeners[0].meter._seen_jobs.claim((DECISION.name, str(identity))):
             turn.finish()
 
     def on_error(self, event: Fields) -> None:

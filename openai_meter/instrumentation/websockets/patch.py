@@ -32,7 +32,7 @@ from openai_meter.core.background import worker
 from openai_meter.core.patching import Patches, Wrapper, tree
 from openai_meter.instrumentation.listening import listeners
 from openai_meter.instrumentation.websockets.connection import ConnectionWatcher
-from openai_meter.metering.attribution import surroundings
+from openai_meter.metering.attribution import current_surroundings
 from openai_meter.pricing.loading import prepare
 from openai_meter.usage import providers
 
@@ -252,7 +252,7 @@ def _listen_for(client: Any) -> Callable[[], Any]:
     """A function that returns what listens to a client's connection. It is called for each turn."""
 
     def listen() -> Any:
-        return listeners(client, surroundings.get().blocks)
+        return listeners(client, current_surroundings().blocks)
 
     return listen
 

@@ -19,7 +19,7 @@ from openai_meter.core.call import Status, UsageSource
 from openai_meter.core.native import RLock
 from openai_meter.core.usage import Usage
 from openai_meter.instrumentation.websockets.turn import TRANSLATION, Turn
-from openai_meter.metering.meter import Meter, Readable
+from openai_meter.metering.meter import MeterCore, Readable
 from openai_meter.usage.endpoints import Endpoint
 
 __all__ = ["TimedSessions"]
@@ -30,12 +30,12 @@ _NEAR = 512
 """The number of bytes at both ends of an event in which the elapsed time is searched for."""
 _find_elapsed = re.compile(rb'"elapsed_ms": ?([0-9]{1,12})').search
 
-_claimed: weakref.WeakKeyDictionary[Meter, Bounded[str, float]] = weakref.WeakKeyDictionary()
+_claimed: weakref.WeakKeyDictionary[MeterCore, Bounded[str, float]] = weakref.WeakKeyDictionary()
 """How many seconds of a session a meter has counted. It is kept here, as a meter forgets at its reset."""
 _claiming = RLock()  # a finalizer may come in the middle
 
 
-def _claim(session: str, meter: Meter, total: float, uncounted: float) -> float | None:
+def _claim(session: str, meter: MeterCore, total: float, uncounted: float) -> float | None:
     """The seconds that the caller has to count; ``None`` if it is the first of the session, and there are none yet."""
     with _claiming:
         counted = _claimed.get(meter)

@@ -149,7 +149,7 @@ class Turn(CallInFlight):
     def counted(self) -> bool:
         """Whether the same answer has been counted; from now on it has."""
         identity = self.response.response_id
-        return identity is not None and not self.listeners[0].meter.first_sight((self.row.name, identity), None)
+        return identity is not None and not self.listeners[0].meter._seen_jobs.claim((self.row.name, identity))
 
     def abort(self, error_type: str | None = None) -> None:
         """Ends the turn before its answer has ended."""
