@@ -147,7 +147,6 @@ class _WatchedEvents:
         watcher = self._watcher  # set first in __init__: there is no object without it
         # The program may have kept the response, to read on past the stream: then its end is the end.
         if not watcher.sees_close and self._number == watcher.streams and not watcher.pending.finished:
-            watcher.pending.collected = True
             watcher.pending.finish(whole=False)
 
 
@@ -278,7 +277,6 @@ class _WatchedBytes:
         # The program has let go of an answer that it has neither read to the end nor closed.
         watcher = self.__dict__.get("watcher")
         if watcher is not None:
-            watcher.pending.collected = True
             watcher.closed()
 
 

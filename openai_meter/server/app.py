@@ -28,6 +28,7 @@ from openai_meter.server.errors import CODES, RequestError
 from openai_meter.server.handlers import ApiRequest
 from openai_meter.server.params import (
     FILTERS,
+    FOLD_SNAPSHOTS,
     GROUP,
     LANG,
     PERIOD,
@@ -59,7 +60,7 @@ _UNTIL = text("until", "Where the period ends, written as `since`; a date is inc
 _BY = text("by", "What to group by: `day`, `model`, `agent`, `tag:NAME`, ...; separate several by commas.", "model")
 
 ROUTES: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/api/stats", "The stats of each model.", handlers.stats, (LANG,), "Stats"),
+    Endpoint("GET", "/api/stats", "The stats of each model.", handlers.stats, (FOLD_SNAPSHOTS, LANG), "Stats"),
     Endpoint("POST", "/api/stats/reset", "Resets the meter to zero.", handlers.reset, (LANG,), "Reset", errors=(409,)),
     Endpoint(
         "GET", "/api/overview", "The cards, the chart and the table of the dashboard.", handlers.overview,

@@ -93,8 +93,6 @@ class ConnectionWatcher:
         self._timed = None if row is None else TimedSessions(row, listen, provider, host)
 
     def __del__(self) -> None:
-        for turn in (*self._requested.turns, *self._turns.values()):
-            turn.collected = True
         if self._timed is not None:
             self._timed.collected()
         self._end()

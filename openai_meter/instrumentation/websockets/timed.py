@@ -149,8 +149,6 @@ class TimedSessions:
     def collected(self) -> None:
         """The connection is being collected: no part may be begun any more."""
         self._elapsed = 0
-        if self._part is not None:
-            self._part.collected = True
 
     def _finish(self, state: Status | None) -> None:
         self._since = (time.time(), time.perf_counter())
