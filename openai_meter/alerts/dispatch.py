@@ -105,6 +105,7 @@ class AlertDispatcher:
             faults.caught(error, "handing an alert to a webhook")
         # Where there are a thousand jobs before it, it is not told; it still stands in the reports.
         worker.submit(partial(self._tell, alerts))
+        worker.start()
 
     def _tell(self, alerts: Sequence[Alert]) -> None:
         for target in self.targets or ():
