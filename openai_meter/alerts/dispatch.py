@@ -114,6 +114,7 @@ class AlertDispatcher:
             faults.caught(error, "putting an alert into the queue of a webhook")
         # With a thousand jobs in the queue the notification is dropped. The alert stays in ``meter.alerts``.
         worker.submit(partial(self._notify, alerts))
+        worker.start()
 
     def _notify(self, alerts: Sequence[Alert]) -> None:
         for target in self.targets or ():

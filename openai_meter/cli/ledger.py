@@ -63,7 +63,7 @@ def open_ledger(url: str | None, *, create: bool = False, lang: str | None = Non
         ledger = Ledger(url)
         file = ledger.engine.url.database if ledger.engine.dialect.name == "sqlite" else None
         if file is not None and not create and not Path(file).exists():
-            fail(m("cli.ledger_not_found", file=file, url=url), 1)
+            fail(m("cli.ledger_not_found", file=file, url=ledger.url), 1)
         try:
             yield ledger
         finally:

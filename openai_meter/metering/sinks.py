@@ -88,7 +88,7 @@ class Sinks:
 
     def _priced(self, call: Call) -> Call:
         try:
-            return call if self._price_loader.reading or self._price_loader.failed else self._price_loader.again(call)
+            return call if self._price_loader.reading else self._price_loader.again(call)
         except Exception as error:
             faults.caught(error, "pricing a call for the sinks")
             return call

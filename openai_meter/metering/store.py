@@ -21,6 +21,7 @@ from openai_meter.core.call import Call
 from openai_meter.core.dimensions import DIMENSIONS, OTHER_MODELS, UNATTRIBUTED, UNKNOWN_MODEL, Key, Past, Table
 from openai_meter.core.native import RLock
 from openai_meter.core.totals import NOT_PRICED, NOTHING, Sum, Totals, Unpriced, summed
+from openai_meter.reports.model_stats import undated
 
 __all__ = [
     "DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Store", "StoreSnapshot", "Totals", "Unpriced",
@@ -56,13 +57,22 @@ class StoreSnapshot:
         """How many calls share a row of others in some dimension."""
         return dimensions.overflow_calls(self.sums)
 
-    def by(self, *names: str) -> Mapping[tuple[str, ...], Totals]:
+    def by(self, *names: str, fold_snapshots: bool = False) -> Mapping[tuple[str, ...], Totals]:
         """The totals by tuples of values of some dimensions; they sum up to :attr:`totals`.
+
+        Args:
+            names: the dimensions.
+            fold_snapshots: whether the calls of a model's dated snapshots are in the row of the model.
 
         Raises:
             ConfigurationError: there is no such dimension.
         """
-        return dimensions.breakdown(self.sums, dimensions.checked(names))
+        labels = dimensions.checked(names)
+        if fold_snapshots:
+            labels = tuple(
+                _undated_label(label) if name == "model" else label for name, label in zip(names, labels, strict=True)
+            )
+        return dimensions.breakdown(self.sums, labels)
 
 
 class Store:
@@ -287,6 +297,10 @@ class Store:
         if self.dispatcher is not None:
             self.dispatcher.watch.reset()
         self.started_at = datetime.now(UTC)
+
+
+def _undated_label(label: dimensions.Label) -> dimensions.Label:
+    return lambda key: undated(label(key))
 
 
 def _read(sums: Mapping[tuple[str, ...], Sum]) -> Mapping[tuple[str, ...], Totals]:

@@ -123,7 +123,7 @@ class LedgerFeed:
     """Pulses of a ledger: of all processes that write to it. Reading never makes the file of a ledger."""
 
     def __init__(self, source: Source) -> None:
-        from openai_meter.ledger.database import checked_url  # noqa: PLC0415 - SQLAlchemy takes time to load
+        from openai_meter.ledger.database import checked_url, shown_url  # noqa: PLC0415 - SQLAlchemy takes time to load
         from openai_meter.ledger.periods import zone_of  # noqa: PLC0415
 
         assert source.ledger is not None
@@ -133,7 +133,7 @@ class LedgerFeed:
         self._file = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
         self._zone = zone_of(source.timezone)
         self._ledger: Ledger | None = None
-        self.name = url.render_as_string(hide_password=True)
+        self.name = shown_url(url)
 
     def pulse(self) -> Pulse:
         """The pulse of now."""
