@@ -34,7 +34,7 @@ from openai_meter.core import faults, settings
 from openai_meter.core.locale import languages
 from openai_meter.instrumentation import http
 from openai_meter.testing.fake_api.call_shapes import SHAPES
-from openai_meter.testing.fake_api.shape_player import Cast
+from openai_meter.testing.fake_api.shape_runner import ShapeRunner
 
 PACKAGE = Path(openai_meter.__file__).parent
 
@@ -163,7 +163,7 @@ def test_patience_is_a_number_of_seconds(patience):
 def one_trial(name, *, is_async=False):
     """Tries one shape in this process."""
     faults.reraise = False
-    with Cast() as cast:
+    with ShapeRunner() as cast:
         rows = tuple(shape for shape in SHAPES if shape.name == name)
         (trial,) = [one for one in trials.try_all(cast, rows) if one is not None and one.name == name]
     return trial
@@ -175,7 +175,7 @@ def test_meter_that_records_nothing_is_a_problem(tmp_path, monkeypatch, invoke):
         "import sys\n"
         "if '-c' in sys.orig_argv:\n"
         "    from openai_meter.instrumentation import http\n"
-        "    http._begin = lambda wrapped, client, args, kwargs: None\n"
+        "    http._begin = lambda wrapped, client, args, kwargs, sdk: None\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(PACKAGE.parent)]))
     ran = invoke("doctor", "--patience", "300")
@@ -223,7 +223,7 @@ def test_answer_changed_by_the_meter_is_a_problem(monkeypatch):
 
 def test_meter_that_raises_is_a_problem(monkeypatch):
     """A call that fails because of the meter is a problem, with what the exception says."""
-    monkeypatch.setattr(http.RequestContext, "answered", lambda parser, answer: 1 / 0)
+    monkeypatch.setattr(http.RequestContext, "on_return", lambda parser, answer: 1 / 0)
     trial = one_trial("chat.completions.create")
     assert (trial.outcome, trial.unchanged) == ("raised", False)
     assert trial.sync.detail == "ZeroDivisionError: division by zero"
@@ -231,13 +231,13 @@ def test_meter_that_raises_is_a_problem(monkeypatch):
 
 def test_usage_that_is_not_read_is_a_problem(monkeypatch):
     """Tokens that stay unknown are a problem where the API tells them."""
-    monkeypatch.setattr(http.RequestContext, "_show", lambda parser, parsed: False)
+    monkeypatch.setattr(http.RequestContext, "_read_answer", lambda parser, parsed: False)
     assert one_trial("embeddings.create").outcome in ("no_usage", "fault")
 
 
 def test_internal_error_of_the_meter_is_a_problem(monkeypatch):
     """A fault that the meter swallowed is a problem, though the call is well."""
-    monkeypatch.setattr(http.RequestContext, "_show", lambda parser, parsed: 1 / 0)
+    monkeypatch.setattr(http.RequestContext, "_read_answer", lambda parser, parsed: 1 / 0)
     assert one_trial("chat.completions.create").outcome == "fault"
 
 
