@@ -11,13 +11,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from openai_meter.cli import program as programs
 from openai_meter.cli.dashboard import parsed_port
-from openai_meter.cli.exit_summary import (
-    ExitSummary,
-    SummaryOptions,
-    ledger_from_url,
-    report_file,
-    summary_language,
-)
+from openai_meter.cli.exit_summary import ExitSummary
+from openai_meter.cli.summary import SummaryOptions, ledger_from_url, report_file, summary_language
 from openai_meter.core import settings
 from openai_meter.errors import ConfigurationError, MeterError
 
