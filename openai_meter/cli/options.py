@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import typer
 
-from openai_meter.cli.exit_summary import checked_format, parsed_dimensions, report_file
 from openai_meter.cli.help import texts
+from openai_meter.cli.summary import checked_format, parsed_dimensions, report_file
 from openai_meter.core.locale import language
 from openai_meter.errors import ConfigurationError, MeterError
 

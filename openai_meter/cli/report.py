@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from openai_meter.cli.exit_summary import checked_format
 from openai_meter.cli.ledger import Selection, open_ledger
+from openai_meter.cli.summary import checked_format
 from openai_meter.core.locale import Messages, language
 
 if TYPE_CHECKING:

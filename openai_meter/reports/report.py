@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from openai_meter.core.public import public
 from openai_meter.core.totals import Totals, Unpriced
 from openai_meter.reports.data import PERIODS, REPORTS, ReportData, Row, arranged, dimensions
 
@@ -48,8 +49,8 @@ class ReportSnapshot(Protocol):
     def alerts(self) -> tuple[Any, ...]:
         """The thresholds that are exceeded."""
 
-    def by(self, *dimensions: str) -> Mapping[tuple[str, ...], Totals]:
-        """The totals by tuples of values of some dimensions."""
+    def by(self, *names: str, fold_snapshots: bool = False) -> Mapping[tuple[str, ...], Totals]:
+        """The totals by tuples of values of some dimensions, snapshots in the row of their model if they are folded."""
 
 
 class ReportSource(Protocol):
@@ -67,6 +68,7 @@ class ReportSource(Protocol):
         """All figures of one moment."""
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Report(ReportData):
     """Totals by some dimensions, as they were at one moment; the rows sum up to ``totals``. Immutable."""
@@ -131,22 +133,31 @@ class Report(ReportData):
         return {"text/plain": self.render().strip("\n"), "text/html": html.as_html(self, language())}
 
 
-def make(source: ReportSource, by: str | Iterable[str] = "model", lang: str | None = None) -> Report:
+def make(
+    source: ReportSource, by: str | Iterable[str] = "model", lang: str | None = None, *, fold_snapshots: bool = False
+) -> Report:
     """The report on what a meter or a block has counted until now.
 
     Args:
         source: the meter or the block.
         by: what to group by; see :func:`dimensions`.
         lang: the language of the alerts.
+        fold_snapshots: whether the calls of a model's dated snapshots are in the row of the model.
 
     Raises:
         ConfigurationError: there is no such dimension or language.
     """
-    names = dimensions(by)
-    return of_snapshot(source, source.snapshot(), names, lang)
+    return of_snapshot(source, source.snapshot(), dimensions(by), lang, fold_snapshots=fold_snapshots)
 
 
-def of_snapshot(source: ReportSource, snapshot: ReportSnapshot, names: tuple[str, ...], lang: str | None) -> Report:
+def of_snapshot(
+    source: ReportSource,
+    snapshot: ReportSnapshot,
+    names: tuple[str, ...],
+    lang: str | None,
+    *,
+    fold_snapshots: bool = False,
+) -> Report:
     """The report on a snapshot that was taken before, so that it agrees with other figures of the same moment.
 
     Raises:
@@ -154,7 +165,7 @@ def of_snapshot(source: ReportSource, snapshot: ReportSnapshot, names: tuple[str
     """
     return Report(
         dimensions=names,
-        rows=arranged(snapshot.by(*names), names),
+        rows=arranged(snapshot.by(*names, fold_snapshots=fold_snapshots), names),
         totals=snapshot.totals,
         since=snapshot.started_at,
         until=datetime.now(UTC),

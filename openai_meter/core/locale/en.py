@@ -284,6 +284,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     ),
     # The command line.
     "cli.nothing": "no OpenAI call was made",
+    "cli.nothing_here": "this process made no OpenAI call",
+    "cli.processes": ("the figures are of {n:,} process", "the figures are of {n:,} processes"),
+    "cli.unmetered_processes": (
+        "{n:,} Python process was not metered: openai_meter is not installed for its Python",
+        "{n:,} Python processes were not metered: openai_meter is not installed for their Python",
+    ),
     "cli.forked": "forked process {process}:",
     "cli.not_full": "(no full summary: {error})",
     "cli.not_written": "the summary could not be written to {path} ({error})",

@@ -289,6 +289,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     ),
     # The command line.
     "cli.nothing": "aucun appel à OpenAI n'a été fait",
+    "cli.nothing_here": "ce processus n'a fait aucun appel à OpenAI",
+    "cli.processes": ("les chiffres sont ceux de {n:,} processus", "les chiffres sont ceux de {n:,} processus"),
+    "cli.unmetered_processes": (
+        "{n:,} processus Python n'a pas été mesuré : openai_meter n'est pas installé pour son Python",
+        "{n:,} processus Python n'ont pas été mesurés : openai_meter n'est pas installé pour leur Python",
+    ),
     "cli.forked": "processus fils {process} :",
     "cli.not_full": "(pas de résumé complet : {error})",
     "cli.not_written": "le résumé n'a pas pu être écrit dans {path} ({error})",

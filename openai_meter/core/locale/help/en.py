@@ -46,6 +46,8 @@ HELP: Mapping[str, str] = {
     "its arguments.",
     "run.module": "PROGRAM is a module, as for python -m.",
     "run.ledger": "Keep every call in this database: sqlite:///usage.db, or postgresql+psycopg://...",
+    "run.no_children": "Meter this process only. By default the Python processes that the program starts are metered "
+    "too, and the summary is of all of them.",
     "run.serve": "Show the dashboard on this port while the program runs; 0 is any free port.",
     "demo": "Show what the meter does, with a workflow of four agents. The workflow calls a local stand-in for the "
     "OpenAI API: no key, no network.",

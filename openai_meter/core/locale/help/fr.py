@@ -44,6 +44,8 @@ HELP: Mapping[str, str] = {
     "puis ses arguments.",
     "run.module": "PROGRAM est un module, comme pour python -m.",
     "run.ledger": "Garder chaque appel dans cette base : sqlite:///usage.db, ou postgresql+psycopg://...",
+    "run.no_children": "Mesurer ce processus seulement. Par défaut, les processus Python que lance le programme sont "
+    "mesurés aussi, et le résumé est celui de tous.",
     "run.serve": "Montrer le tableau de bord sur ce port pendant l'exécution ; 0 est un port libre.",
     "demo": "Montrer ce que fait le compteur, avec un travail de quatre agents. Les agents appellent une imitation "
     "locale de l'API OpenAI : sans clé, sans réseau.",
