@@ -73,6 +73,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "by.week": "week",
     "by.month": "month",
     "by.and": " and ",
+    # CSV for Excel.
+    "csv.separator": ",",
+    "csv.decimal": ".",
     # The table.
     "table.title": "OpenAI usage",
     "table.title_of": "OpenAI usage: {name}",
@@ -299,6 +302,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_fetched": "the catalog could not be fetched: {error}",
     "cli.ledger_missing": "name the ledger: --ledger sqlite:///usage.db, or {variable} in the environment",
     "cli.ledger_not_found": "there is no ledger {file}; openai-meter run --ledger {url} PROGRAM makes one",
+    "cli.unknown_name": "no call in the ledger has the {dimension} {name}.",
     "cli.near": "Did you mean {names}?",
     "cli.docs.choose": "openai-meter docs TOPIC shows one of these pages.",
     "cli.docs.missing": "there is no page {topic}; there are {topics}.",

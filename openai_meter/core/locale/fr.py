@@ -69,6 +69,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "by.week": "semaine",
     "by.month": "mois",
     "by.and": " et ",
+    # CSV for Excel.
+    "csv.separator": ";",
+    "csv.decimal": ",",
     # The table.
     "table.title": "Utilisation d'OpenAI",
     "table.title_of": "Utilisation d'OpenAI : {name}",
@@ -304,6 +307,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_fetched": "le catalogue n'a pas pu être téléchargé : {error}",
     "cli.ledger_missing": "indiquez le registre : --ledger sqlite:///usage.db, ou {variable} dans l'environnement",
     "cli.ledger_not_found": "il n'y a pas de registre {file} ; openai-meter run --ledger {url} PROGRAM en crée un",
+    "cli.unknown_name": "aucun appel du registre n'a cette valeur de « {dimension} » : {name}.",
     "cli.near": "Vouliez-vous dire {names} ?",
     "cli.docs.choose": "openai-meter docs PAGE montre une de ces pages.",
     "cli.docs.missing": "il n'y a pas de page {topic} ; il y a {topics}.",

@@ -38,6 +38,7 @@ HELP: Mapping[str, str] = {
     "option.by": "What to group by: model (the default), agent, operation, user, session, endpoint, provider, block, "
     "tag:NAME. Several are separated by commas: agent,model.",
     "option.report": "Save a report in this file as well. The suffix is the form: .json, .csv, .md or .txt.",
+    "option.excel": "Write CSV as Excel opens it: with a byte order mark, and the separator of the language.",
     "option.output": "Write the summary to this file instead of standard error.",
     # Commands.
     "run": "Run a program as python does, and write at its end what its calls cost. Options of openai-meter come "
@@ -56,6 +57,9 @@ HELP: Mapping[str, str] = {
     "report.breakdown": "Show the models of each row below it.",
     "report.compact": "Show calls, tokens and cost only.",
     "report.chart": "Draw bars instead of a table.",
+    "report.sort": "The order of rows: name, cost, tokens, input, output, calls or errors. By default cost, and time "
+    "for periods.",
+    "report.top": "Show only the first rows, and the sum of all others in one row.",
     "report.csv": "Write CSV.",
     "top": "Watch what is spent, live, in the terminal. It shows dollars and tokens per minute by model, agent ..., "
     "and limits. The key q or Ctrl-C ends it. Without a terminal it writes plain text, page after page.",
