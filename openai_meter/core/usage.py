@@ -9,17 +9,19 @@ To read a new field, add it to :class:`Usage` and to :func:`read_usage`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from openai_meter.core.fast_init import maker
+from openai_meter.core.public import get_state, public, set_state
 
 __all__ = ["COUNTS", "Usage", "count", "fields_of", "read_usage"]
 
 _NOTHING: Mapping[str, Any] = {}
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What one call, or a sum of calls, consumed.
@@ -81,6 +83,12 @@ class Usage:
         """Whether any token count is known."""
         return self.total_tokens is not None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return get_state(self)
+
+    def __setstate__(self, state: Mapping[str, Any] | Sequence[Any]) -> None:
+        set_state(self, state, _FIRST_FIELDS)
+
     def to_dict(self) -> dict[str, Any]:
         """A dict for JSON: the three totals (``None`` if unknown) and every part that is not zero."""
         data: dict[str, Any] = {
@@ -99,6 +107,13 @@ class Usage:
         return cls(**{name: data[name] for name in _NAMES if name in data})
 
 
+_FIRST_FIELDS = (
+    "input_tokens", "output_tokens", "total_tokens", "cached_input_tokens", "cache_write_tokens",
+    "cache_write_12h_tokens", "reasoning_tokens", "input_audio_tokens", "output_audio_tokens", "input_image_tokens",
+    "output_image_tokens", "cached_audio_tokens", "cached_image_tokens", "seconds", "characters", "images",
+    "web_searches", "file_searches", "container_sessions", "inconsistent",
+)  # fmt: skip
+"""The fields of version 0.1, in their order: its pickles have no names."""
 _make = maker(Usage)
 _NAMES = tuple(field.name for field in fields(Usage))
 COUNTS: tuple[str, ...] = tuple(

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.call import Call
+from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.database import checked_url, shown_url, spool_folder
 from openai_meter.ledger.reader import Reader
@@ -28,6 +29,7 @@ _EXIT_PATIENCE = 5.0
 """Seconds that the end of a process waits for the database at most."""
 
 
+@public
 class Ledger(Reader):
     """A permanent record of every call, in SQLite or PostgreSQL. Needs ``pip install "openai-meter[ledger]"``.
 

@@ -61,7 +61,7 @@ class CallInFlight:
 
     __slots__ = (
         "_answer", "_attribution", "_body", "_claim", "_clock", "_evidence", "_first", "_listed", "_observed", "block",
-        "collected", "host", "listeners", "provider", "requested_model", "response", "row", "started", "stream",
+        "host", "listeners", "provider", "requested_model", "response", "row", "started", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -93,8 +93,6 @@ class CallInFlight:
         self._body: Mapping[str, Any] | None = (_held(body) if stream else body) if row.estimate else None
         self._answer: Mapping[str, Any] | None = None
         self._evidence = evidence_of(row.name, body)
-        self.collected = False
-        """Whether the call ends because its stream is collected: a finalizer must start no thread."""
         self._attribution: Attribution = current_attribution(around)
         self.block: str | None = blocks[-1].name if blocks else None
         self._first: float | None = None
@@ -244,8 +242,7 @@ class CallInFlight:
             return False
         if not worker.submit(partial(self._estimate, end, usage, body, said)):
             return False
-        if not self.collected:
-            worker.start()
+        worker.start()
         return True
 
     def _estimate(self, end: _End, usage: Usage | None, body: Mapping[str, Any], said: tuple[Output, ...]) -> None:
@@ -326,8 +323,7 @@ class CallInFlight:
                 meter._price_loader.note_recorded(cost)
                 if self._observed is not None and (observer := ObserverSlot.observer) is not None:
                     observer.call_ended(self._observed, meter, call)
-        if not self.collected:
-            worker.start()
+        worker.start()
 
     def _by_meter(self) -> Collection[tuple[MeterCore, tuple[Readable, ...]]]:
         """The listeners of each meter: each prices by its own book. Nearly always there is one."""

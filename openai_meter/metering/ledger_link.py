@@ -11,7 +11,7 @@ from openai_meter.core.deprecation import renamed
 from openai_meter.errors import ConfigurationError
 from openai_meter.metering.readable import MeterCore
 from openai_meter.metering.sinks import Sinks
-from openai_meter.reports.model_stats import stats_of
+from openai_meter.reports.model_stats import stats_by_model
 
 if TYPE_CHECKING:
     from openai_meter.core.call import Call
@@ -78,26 +78,30 @@ class LedgerLink(MeterCore):
     feed = renamed("Meter", "feed", "add_sink")
     leave = renamed("Meter", "leave", "remove_sink")
 
-    def stats(self, scope: Literal["process", "fleet"] = "process") -> dict[str, ModelStats]:
+    def stats(
+        self, scope: Literal["process", "fleet"] = "process", *, fold_snapshots: bool = False
+    ) -> dict[str, ModelStats]:
         """The stats of every model: of this meter, or of all processes that have ever written to its ledger.
 
         The summary of all processes is ``meter.ledger.print_summary()``, and ``meter.ledger.report(...)`` any other.
 
         Args:
             scope: ``process`` or ``fleet``.
+            fold_snapshots: whether the calls of a model's dated snapshots are in the row of the model.
 
         Raises:
             ConfigurationError: there is no such scope, or the meter has no ledger.
             LedgerError: the ledger cannot be read.
         """
         if scope == "process":
-            return {model: stats_of(totals) for model, totals in self.by("model").items()}
+            return stats_by_model(self.by("model"), fold_snapshots=fold_snapshots)
         if scope != "fleet":
             raise ConfigurationError(f'scope={scope!r} is not known; use "process" or "fleet"')
         if self.ledger is None:
             raise ConfigurationError('scope="fleet" needs a ledger: install(ledger="sqlite:///usage.db")')
         self._flush_sinks(10.0)
-        return self.ledger.model_stats()
+        rows = {row.key[0]: row.totals for row in self.ledger.report("model").rows}
+        return stats_by_model(rows, fold_snapshots=fold_snapshots)
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Waits until all calls so far are in the ledger (or in its spool while the database is away), and elsewhere.

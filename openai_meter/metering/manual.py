@@ -7,7 +7,7 @@ Calls of the openai package are counted without any of this. These methods are f
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,7 +19,7 @@ from openai_meter.errors import ConfigurationError
 from openai_meter.metering.attribution import current_attribution, current_surroundings, read_attribution
 from openai_meter.metering.readable import MeterCore
 from openai_meter.pricing.loading import prepare
-from openai_meter.reports.model_stats import ModelStats, stats_of, undated
+from openai_meter.reports.model_stats import ModelStats, stats_by_model, stats_of, undated
 from openai_meter.usage.endpoints import Endpoint
 from openai_meter.usage.external import MANUAL
 from openai_meter.usage.responses import ResponseState, read_object
@@ -27,7 +27,7 @@ from openai_meter.usage.responses import ResponseState, read_object
 if TYPE_CHECKING:
     from openai_meter.alerts import Alert
 
-__all__ = ["ManualTracking", "ModelStats", "stats_of", "undated"]
+__all__ = ["ManualTracking", "ModelStats", "most_urgent", "stats_of", "undated"]
 
 ActualTokens = Mapping[str, int | None] | tuple[int | None, int | None]
 
@@ -179,9 +179,13 @@ class ManualTracking(MeterCore):
 
     # --- what the meter tells -----------------------------------------------------------------------------------------
 
-    def get_all_stats(self) -> dict[str, ModelStats]:
-        """The stats of every model, by the name that the API answered with."""
-        return {model: stats_of(totals) for model, totals in self.by("model").items()}
+    def get_all_stats(self, *, fold_snapshots: bool = False) -> dict[str, ModelStats]:
+        """The stats of every model, by the name that the API answered with. Plain data for ``json.dumps``.
+
+        Args:
+            fold_snapshots: whether the calls of a model's dated snapshots are in the row of the model.
+        """
+        return stats_by_model(self.by("model"), fold_snapshots=fold_snapshots)
 
     def get_model_stats(self, model: str) -> ModelStats:
         """The stats of one model, with those of its dated snapshots; zeros for a model without calls.
@@ -191,17 +195,20 @@ class ManualTracking(MeterCore):
         """
         return stats_of(*(row for name, row in self.by("model").items() if model in {name, undated(name)}))
 
-    def generate_report(self, lang: str | None = None) -> str:
+    def generate_report(self, lang: str | None = None, *, fold_snapshots: bool = False) -> str:
         """The report per model in Markdown, as a chat shows it.
 
         Args:
             lang: ``"en"`` or ``"fr"``; by default the environment's.
+            fold_snapshots: as for :meth:`get_all_stats`.
 
         Raises:
             ConfigurationError: there is no such language.
         """
         # Alerts and advice are for the chat action (``actions.py``) to put before and after it.
-        return replace(self.report(by="model", lang=lang), alerts=()).render("markdown", lang=lang)
+        return replace(self.report(by="model", lang=lang, fold_snapshots=fold_snapshots), alerts=()).render(
+            "markdown", lang=lang
+        )
 
     def generate_compact_summary(self, lang: str | None = None) -> str:
         """A rule and one line with calls, tokens and cost, to be put at the end of a chat message.
@@ -222,7 +229,7 @@ class ManualTracking(MeterCore):
 
         The one on calls goes first, then that on cost, then whichever was exceeded first.
         """
-        return min(self.alerts, key=lambda alert: (*_URGENT, alert.kind).index(alert.kind), default=None)
+        return most_urgent(self.alerts)
 
     def generate_optimization_recommendations(self, lang: str | None = None) -> list[str]:
         """What would save tokens or money, as sentences, the largest saving first; empty if nothing is known.
@@ -235,6 +242,11 @@ class ManualTracking(MeterCore):
     def reset_stats(self) -> None:
         """Forgets all calls and starts again from zero."""
         self.reset()
+
+
+def most_urgent(alerts: Iterable[Alert]) -> Alert | None:
+    """The alert to show where there is room for one: that on calls, then that on cost, then the oldest."""
+    return min(alerts, key=lambda alert: (*_URGENT, alert.kind).index(alert.kind), default=None)
 
 
 class _ManualContext(NamedTuple):

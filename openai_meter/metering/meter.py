@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from openai_meter.alerts import Threshold
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, finish_webhooks
 from openai_meter.core import faults, fork_safety
+from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
 from openai_meter.metering.attribution import Attribution, Scope, Surroundings
 from openai_meter.metering.ledger_link import LedgerLink
@@ -28,6 +29,7 @@ Limits = Mapping[str, Any] | Sequence[Threshold] | bool | None
 __all__ = ["Block", "Limits", "Meter", "MeterCore", "Readable", "finish", "start_over_in_child"]
 
 
+@public
 class Meter(ManualTracking, LedgerLink):
     """Counts calls; ``openai_meter.install()`` lets the process-wide one listen to every openai client.
 
@@ -115,6 +117,7 @@ class Meter(ManualTracking, LedgerLink):
         return Meter(recent=self._recent, thresholds=False, **self._settings)
 
 
+@public
 class Block(Readable, Scope):
     """The calls of a part of a program, with totals of its own; made by ``openai_meter.track()``.
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from openai_meter.alerts import Alert, ThresholdUsage
 from openai_meter.alerts.dispatch import AlertDispatcher
@@ -21,6 +22,7 @@ from openai_meter.core.call import Call
 from openai_meter.core.dimensions import DIMENSIONS, OTHER_MODELS, UNATTRIBUTED, UNKNOWN_MODEL, Key, Past, Table
 from openai_meter.core.native import RLock
 from openai_meter.core.totals import NOT_PRICED, NOTHING, Sum, Totals, Unpriced, summed
+from openai_meter.reports.model_stats import undated
 
 __all__ = [
     "DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Store", "StoreSnapshot", "Totals", "Unpriced",
@@ -56,13 +58,22 @@ class StoreSnapshot:
         """How many calls share a row of others in some dimension."""
         return dimensions.overflow_calls(self.sums)
 
-    def by(self, *names: str) -> Mapping[tuple[str, ...], Totals]:
+    def by(self, *names: str, fold_snapshots: bool = False) -> Mapping[tuple[str, ...], Totals]:
         """The totals by tuples of values of some dimensions; they sum up to :attr:`totals`.
+
+        Args:
+            names: the dimensions.
+            fold_snapshots: whether the calls of a model's dated snapshots are in the row of the model.
 
         Raises:
             ConfigurationError: there is no such dimension.
         """
-        return dimensions.breakdown(self.sums, dimensions.checked(names))
+        labels = dimensions.checked(names)
+        if fold_snapshots:
+            labels = tuple(
+                _undated_label(label) if name == "model" else label for name, label in zip(names, labels, strict=True)
+            )
+        return dimensions.breakdown(self.sums, labels)
 
 
 class Store:
@@ -136,6 +147,45 @@ class Store:
             _note(self._reasons, call, 1)
         if self.dispatcher is not None:
             self.dispatcher.record(call)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sums of all combinations and the reasons of missing prices, as plain JSON values."""
+        with self._lock:
+            self._empty_inbox()
+            sums = [[dimensions.plain_key(key), one.to_list()] for key, one in self._table.sums.items()]
+            return {"sums": sums, "unpriced": [list(one) for one in self._reasons.values()]}
+
+    def add_others(self, rows: Iterable[Call | Mapping[str, Any]]) -> int:
+        """Adds what other processes have counted: calls, and what :meth:`to_dict` gave. Raises no alert.
+
+        Returns:
+            The number of calls.
+        """
+        added = 0
+        with self._lock:
+            self._empty_inbox()
+            dispatcher, self.dispatcher = self.dispatcher, None
+            try:
+                for row in rows:
+                    if isinstance(row, Call):
+                        self.add(row)
+                        added += 1
+                    else:
+                        added += self._add_sums(row)
+            finally:
+                self.dispatcher = dispatcher
+        return added
+
+    def _add_sums(self, data: Mapping[str, Any]) -> int:
+        added = 0
+        for values, fields in data["sums"]:
+            key, one = dimensions.read_key(values), Sum.from_list(fields)
+            self._table.sums[key] = summed((self._table.sums.get(key, NOTHING), one))
+            added += one.calls
+        for model, reason, calls, tokens in data["unpriced"]:
+            before = self._reasons.get((model, reason), Unpriced(model, reason, 0, 0))
+            self._reasons[model, reason] = before._replace(calls=before.calls + calls, tokens=before.tokens + tokens)
+        return added
 
     def catch_up(self) -> None:
         """Counts what has come in and was not counted yet."""
@@ -287,6 +337,10 @@ class Store:
         if self.dispatcher is not None:
             self.dispatcher.watch.reset()
         self.started_at = datetime.now(UTC)
+
+
+def _undated_label(label: dimensions.Label) -> dimensions.Label:
+    return lambda key: undated(label(key))
 
 
 def _read(sums: Mapping[tuple[str, ...], Sum]) -> Mapping[tuple[str, ...], Totals]:

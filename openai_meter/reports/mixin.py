@@ -29,19 +29,22 @@ class Reporting:
 
         return lines.compact(self.report(), language(lang))
 
-    def report(self, by: str | Iterable[str] = "model", *, lang: str | None = None) -> Report:
+    def report(
+        self, by: str | Iterable[str] = "model", *, lang: str | None = None, fold_snapshots: bool = False
+    ) -> Report:
         """What was counted until now, as a value: to be rendered, printed, saved, or sent as JSON.
 
         Args:
             by: a dimension, or several (``"agent,model"`` or ``("agent", "model")``).
             lang: the language of the alerts in it; the rest is put into words when it is rendered.
+            fold_snapshots: whether the calls of a model's dated snapshots are in the row of the model.
 
         Raises:
             ConfigurationError: there is no such dimension or language.
         """
         from openai_meter.reports import report as values  # noqa: PLC0415
 
-        return values.make(cast("ReportSource", self), by, lang)
+        return values.make(cast("ReportSource", self), by, lang, fold_snapshots=fold_snapshots)
 
     def print_summary(
         self,
@@ -73,6 +76,7 @@ class Reporting:
         by: str | Iterable[str] = "model",
         format: str | None = None,  # noqa: A002
         lang: str | None = None,
+        excel: bool = False,
     ) -> Path:
         """Writes a report to a file, whole or not at all, and makes the folders on the way to it.
 
@@ -81,6 +85,7 @@ class Reporting:
             by: as for :meth:`print_summary`.
             format: as for :meth:`print_summary`, whatever the suffix is.
             lang: as for :meth:`print_summary`.
+            excel: CSV as Excel opens it: with a byte order mark, and the separator and decimal sign of the language.
 
         Returns:
             The absolute path of the file.
@@ -90,7 +95,7 @@ class Reporting:
                 not that of a format.
             OSError: the file cannot be written.
         """
-        return self.report(by, lang=lang).save(path, format=format, lang=lang)
+        return self.report(by, lang=lang).save(path, format=format, lang=lang, excel=excel)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """What a notebook shows of it: the report by model."""

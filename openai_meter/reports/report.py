@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from openai_meter.core.public import public
 from openai_meter.core.totals import Totals, Unpriced
 from openai_meter.reports.data import PERIODS, REPORTS, ReportData, Row, arranged, dimensions
 
@@ -48,8 +49,8 @@ class ReportSnapshot(Protocol):
     def alerts(self) -> tuple[Any, ...]:
         """The thresholds that are exceeded."""
 
-    def by(self, *dimensions: str) -> Mapping[tuple[str, ...], Totals]:
-        """The totals by tuples of values of some dimensions."""
+    def by(self, *names: str, fold_snapshots: bool = False) -> Mapping[tuple[str, ...], Totals]:
+        """The totals by tuples of values of some dimensions, snapshots in the row of their model if they are folded."""
 
 
 class ReportSource(Protocol):
@@ -67,6 +68,7 @@ class ReportSource(Protocol):
         """All figures of one moment."""
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Report(ReportData):
     """Totals by some dimensions, as they were at one moment; the rows sum up to ``totals``. Immutable."""
@@ -86,7 +88,14 @@ class Report(ReportData):
 
         return renderers.render(self, format, lang)
 
-    def print(self, file: TextIO | None = None, *, format: str = "table", lang: str | None = None) -> None:  # noqa: A002
+    def print(
+        self,
+        file: TextIO | None = None,
+        *,
+        format: str = "table",  # noqa: A002
+        lang: str | None = None,
+        excel: bool = False,
+    ) -> None:
         """Prints the report: in colour and no wider than it on a terminal, plain elsewhere.
 
         Characters that the file's encoding lacks are replaced by others.
@@ -95,21 +104,30 @@ class Report(ReportData):
             file: where to; standard output by default.
             format: as for :meth:`render`.
             lang: as for :meth:`render`.
+            excel: as for :meth:`save`.
 
         Raises:
             ConfigurationError: there is no such format or language.
         """
         from openai_meter.reports import renderers  # noqa: PLC0415
 
-        renderers.print_report(self, file, format, lang)
+        renderers.print_report(self, file, format, lang, excel=excel)
 
-    def save(self, path: str | Path, *, format: str | None = None, lang: str | None = None) -> Path:  # noqa: A002
+    def save(
+        self,
+        path: str | Path,
+        *,
+        format: str | None = None,  # noqa: A002
+        lang: str | None = None,
+        excel: bool = False,
+    ) -> Path:
         """Writes the report to a file, whole or not at all, and makes the folders on the way to it.
 
         Args:
             path: the file; the format is that of its suffix: ``.json``, ``.csv``, ``.md`` or ``.txt`` (a table).
             format: as for :meth:`render`, whatever the suffix is.
             lang: as for :meth:`render`.
+            excel: CSV as Excel opens it: with a byte order mark, and the separator and decimal sign of the language.
 
         Returns:
             The absolute path of the file.
@@ -121,7 +139,7 @@ class Report(ReportData):
         """
         from openai_meter.reports import saving  # noqa: PLC0415
 
-        return saving.save(self, path, format, lang)
+        return saving.save(self, path, format, lang, excel=excel)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002
         """What a notebook shows of it: an HTML table, or text where there is no HTML."""
@@ -131,22 +149,31 @@ class Report(ReportData):
         return {"text/plain": self.render().strip("\n"), "text/html": html.as_html(self, language())}
 
 
-def make(source: ReportSource, by: str | Iterable[str] = "model", lang: str | None = None) -> Report:
+def make(
+    source: ReportSource, by: str | Iterable[str] = "model", lang: str | None = None, *, fold_snapshots: bool = False
+) -> Report:
     """The report on what a meter or a block has counted until now.
 
     Args:
         source: the meter or the block.
         by: what to group by; see :func:`dimensions`.
         lang: the language of the alerts.
+        fold_snapshots: whether the calls of a model's dated snapshots are in the row of the model.
 
     Raises:
         ConfigurationError: there is no such dimension or language.
     """
-    names = dimensions(by)
-    return of_snapshot(source, source.snapshot(), names, lang)
+    return of_snapshot(source, source.snapshot(), dimensions(by), lang, fold_snapshots=fold_snapshots)
 
 
-def of_snapshot(source: ReportSource, snapshot: ReportSnapshot, names: tuple[str, ...], lang: str | None) -> Report:
+def of_snapshot(
+    source: ReportSource,
+    snapshot: ReportSnapshot,
+    names: tuple[str, ...],
+    lang: str | None,
+    *,
+    fold_snapshots: bool = False,
+) -> Report:
     """The report on a snapshot that was taken before, so that it agrees with other figures of the same moment.
 
     Raises:
@@ -154,7 +181,7 @@ def of_snapshot(source: ReportSource, snapshot: ReportSnapshot, names: tuple[str
     """
     return Report(
         dimensions=names,
-        rows=arranged(snapshot.by(*names), names),
+        rows=arranged(snapshot.by(*names, fold_snapshots=fold_snapshots), names),
         totals=snapshot.totals,
         since=snapshot.started_at,
         until=datetime.now(UTC),

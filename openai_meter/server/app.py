@@ -28,6 +28,7 @@ from openai_meter.server.errors import CODES, RequestError
 from openai_meter.server.handlers import ApiRequest
 from openai_meter.server.params import (
     FILTERS,
+    FOLD_SNAPSHOTS,
     GROUP,
     LANG,
     PERIOD,
@@ -59,7 +60,7 @@ _UNTIL = text("until", "Where the period ends, written as `since`; a date is inc
 _BY = text("by", "What to group by: `day`, `model`, `agent`, `tag:NAME`, ...; separate several by commas.", "model")
 
 ROUTES: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/api/stats", "The stats of each model.", handlers.stats, (LANG,), "Stats"),
+    Endpoint("GET", "/api/stats", "The stats of each model.", handlers.stats, (FOLD_SNAPSHOTS, LANG), "Stats"),
     Endpoint("POST", "/api/stats/reset", "Resets the meter to zero.", handlers.reset, (LANG,), "Reset", errors=(409,)),
     Endpoint(
         "GET", "/api/overview", "The cards, the chart and the table of the dashboard.", handlers.overview,
@@ -178,9 +179,9 @@ def _source(meter: Meter | None, ledger: Ledger | str | None) -> Source:
 
 def _process_wide() -> Meter:
     from openai_meter.api import get_meter  # noqa: PLC0415
-    from openai_meter.instrumentation.listening import listening  # noqa: PLC0415
+    from openai_meter.instrumentation.listening import registry  # noqa: PLC0415
 
-    return listening.installed or get_meter()
+    return registry.installed or get_meter()
 
 
 def _ledger(ledger: Ledger | str | None) -> Ledger | None:

@@ -418,7 +418,7 @@ def test_settings() -> None:
         ({"calls": -1}, "not below 0"),
         ({"calls": float("nan")}, "finite"),
         ({"calls": True}, "the limit of calls is True"),
-        ([5], "5 is no threshold"),
+        ([5], "thresholds has 5, which is not a Threshold"),
         ("cost", "thresholds='cost' cannot be used"),
         (3, "thresholds=3 cannot be used"),
     ],

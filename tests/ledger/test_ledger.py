@@ -445,6 +445,31 @@ def test_missing_extra_raises_with_the_install_line(missing, extra):
 # --- the meter's way to it --------------------------------------------------------------------------------------------
 
 
+def test_first_calls_of_an_idle_program_are_stored(sqlite):
+    """Calls that waited for the price files are stored, and their alert is sent, while the program does nothing."""
+    out = program(
+        """
+        import sys, threading, time, openai_meter
+        from openai_meter.ledger import Ledger
+        alerted = threading.Event()
+        ledger = Ledger(sys.argv[1], spool=sys.argv[2], flush_interval=0.01)
+        meter = openai_meter.install(ledger=ledger, thresholds={"calls": 2}, on_alert=lambda alert: alerted.set())
+        with meter._price_loader._reading:  # the files are read only when all calls have ended
+            for n in range(3):
+                meter.track_call("gpt-4o", 1000, 10)
+            assert ledger.stats.written == 0
+        end = time.monotonic() + 30
+        while ledger.stats.written < 3 and time.monotonic() < end:
+            time.sleep(0.005)
+        print(ledger.stats.written, alerted.wait(30))
+        """,
+        sqlite.url,
+        sqlite.spool,
+    )
+    assert out == "3 True"
+    assert {one.cost_status for one in read(sqlite)} == {"priced"}
+
+
 def test_calls_wait_for_the_prices(sqlite):
     """Calls that end while the price files are being read are in the ledger with their price."""
     out = program(

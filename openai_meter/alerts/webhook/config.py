@@ -16,6 +16,7 @@ from openai_meter.alerts import METRICS, Alert
 from openai_meter.alerts.webhook.addresses import named_private
 from openai_meter.core import settings
 from openai_meter.core.locale import language
+from openai_meter.core.public import public
 from openai_meter.core.version import install_command
 from openai_meter.errors import ConfigurationError, MissingExtraError
 
@@ -51,6 +52,7 @@ _LONGEST = timedelta(days=7)
 Format = str | Callable[[Alert], Any]
 
 
+@public
 @dataclass(frozen=True, slots=True, repr=False)
 class Webhook:
     """A place that alerts are posted to. Immutable; neither ``repr`` nor any log shows more of it than its host.
@@ -129,6 +131,7 @@ class Webhook:
         return f"<Webhook {shown(self)}{secret}>"
 
 
+@public
 class WebhookStats(NamedTuple):
     """What became of the alerts for one webhook, in this process."""
 
