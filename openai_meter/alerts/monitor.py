@@ -15,7 +15,7 @@ from heapq import nlargest
 from openai_meter.alerts.threshold import DEFAULTS, METRICS, Alert, Per, Threshold, ThresholdUsage
 from openai_meter.core import faults
 from openai_meter.core.call import Call, new_call_id
-from openai_meter.core.money import Amount, exact, pico, simplest, usd
+from openai_meter.core.money import Amount, exact, pico, simplest, to_float, usd
 from openai_meter.core.totals import NOT_PRICED, Sum, counted
 
 __all__ = ["ThresholdMonitor", "threshold_usage"]
@@ -174,7 +174,7 @@ class _Rule:
 
     def usage(self, sums: _Sums, key: str | None) -> ThresholdUsage:
         passed, unknown = self.over(sums, self.limit), self.metric.unknown(sums) > 0
-        return ThresholdUsage(self.threshold, self.value(sums), float(self.share(sums)), passed, key, unknown)
+        return ThresholdUsage(self.threshold, self.value(sums), to_float(self.share(sums)), passed, key, unknown)
 
     def value(self, sums: _Sums) -> int | Decimal:
         amount = self.amount(sums)

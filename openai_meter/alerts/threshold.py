@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 from openai_meter.core.locale import Messages, language
-from openai_meter.core.money import Number, exact
+from openai_meter.core.money import Number, exact, to_float
 from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
 
@@ -282,7 +282,7 @@ class ThresholdUsage:
             "key": self.key,
             "window": window.total_seconds() if isinstance(window, timedelta) else None,
             "used": f"{self.used:f}" if money else _number(self.used),
-            "limit": f"{limit:f}" if money else int(limit) if whole else float(limit),
+            "limit": f"{limit:f}" if money else int(limit) if whole else to_float(limit),
             "share": self.share,
             "passed": self.passed,
             "at_least": self.at_least,
