@@ -96,7 +96,7 @@ class PriceLoader:
         self._repricing = 0
         """How many threads, or signal handlers within one, are pricing calls that had to wait."""
         self._failed = False
-        # Held while files are read or modules imported for it. A fork waits for it: half a module is of no use to a child.
+        # Held while files are read or modules imported for it. A fork waits for it.
         self._reading = RLock()
         # Held while prices are read and what waited is priced. Not by a fork: pricing waits for others' locks.
         self._settling = RLock()
