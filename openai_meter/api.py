@@ -12,8 +12,8 @@ from openai_meter.core import settings
 from openai_meter.core.locale.choice import language, set_default
 from openai_meter.errors import ConfigurationError, UnsupportedClientError
 from openai_meter.instrumentation import include_usage
-from openai_meter.instrumentation.http import BASE_CLIENT
-from openai_meter.instrumentation.listening import MARK, Mark, listening
+from openai_meter.instrumentation.listening import MARK, ClientMark, registry
+from openai_meter.instrumentation.patching import is_client
 from openai_meter.metering.attribution import as_text, read_attribution
 from openai_meter.metering.ledger_link import opened
 from openai_meter.metering.meter import Block, Limits, Meter
@@ -33,10 +33,10 @@ C = TypeVar("C")
 
 def get_meter() -> Meter:
     """The process-wide meter; it is made the first time it is asked for, and stays the same. Thread-safe."""
-    with listening.lock:
-        if listening.meter is None:
-            listening.meter = Meter()
-        return listening.meter
+    with registry.lock:
+        if registry.meter is None:
+            registry.meter = Meter()
+        return registry.meter
 
 
 def install(
@@ -52,6 +52,7 @@ def install(
     thresholds: Limits = None,
     on_alert: OnAlert | None = None,
     ledger: Ledger | str | None = None,
+    ledger_required: bool = False,
     webhook: Hooks = None,
     otel: bool | None = None,
     otel_spans: bool | None = None,
@@ -83,8 +84,10 @@ def install(
             and go to the log ``openai_meter``.
         ledger: where every call is kept for ever: a URL such as ``"sqlite:///usage.db"`` or
             ``"postgresql+psycopg://user:password@host/database"``, or a ``Ledger``. Also ``OPENAI_METER_LEDGER``.
-            A call is kept once it has its price, within a second or so; nobody waits for the database, whose being
-            away now is no error. Calls that only a ``track()`` block counts are not kept.
+            A call is kept once it has its price, within a second or so, and no call waits for the database. Calls that
+            only a ``track()`` block counts are not kept.
+        ledger_required: whether a ledger that cannot be opened now (away, damaged, of a newer version) is an error.
+            By default it is logged, calls wait in files, and opening it is tried again.
         otel: whether metrics go to OpenTelemetry, to the program's own ``MeterProvider``, set now or later; see
             ``openai_meter.exporters.otel``, whose ``attach`` has more settings. ``False`` ends it.
         otel_spans: whether usage and cost are also set on the span that is current when a call is made.
@@ -99,7 +102,7 @@ def install(
 
     Raises:
         ConfigurationError: a setting cannot be used; nothing is changed then.
-        LedgerError: the ledger's database refuses us, or its tables are of a newer version.
+        LedgerError: with ``ledger_required``: the ledger cannot be opened now.
         MissingExtraError: a ledger needs ``pip install "openai-meter[ledger]"``, ``otel`` ``"openai-meter[otel]"``, a
             webhook's secret ``"openai-meter[webhook]"``.
     """
@@ -111,12 +114,12 @@ def install(
     if lang is not None:
         language(lang)
     behind = hosts_from_environment() if hosts is None else _checked_hosts(hosts)
-    current = meter or listening.installed or listening.meter
-    kept = opened(ledger, None if current is None else current.ledger)
-    with listening.lock:
-        if stream_usage is not None or listening.installed is None:
+    current = meter or registry.installed or registry.meter
+    kept = opened(ledger, None if current is None else current.ledger, required=ledger_required)
+    with registry.lock:
+        if stream_usage is not None or registry.installed is None:
             include_usage.configure(stream_usage or settings.get("stream_usage"))
-        chosen = meter or listening.installed or get_meter()
+        chosen = meter or registry.installed or get_meter()
         chosen._configure(
             recent=recent, thresholds=thresholds, on_alert=on_alert, prices=prices, models=models, discount=discount,
             webhook=webhook_setting(webhook, chosen._store.dispatcher),
@@ -128,8 +131,8 @@ def install(
             set_hosts(behind)
         if lang is not None:
             set_default(lang)
-        listening.installed = chosen
-        listening.settle()
+        registry.installed = chosen
+        registry.update()
         if threads is not None:
             followed.follow() if threads else followed.unfollow()
         return chosen
@@ -178,14 +181,14 @@ def uninstall() -> None:
     everything through. The same holds for the functions of threads, where those were followed. Streams that are being
     read are still counted. Thread-safe; harmless if nothing is installed.
     """
-    with listening.lock:
+    with registry.lock:
         set_hosts({})
         set_default(None)
         include_usage.configure("auto")
-        listening.installed = None
-        listening.wrapping = False
-        listening.epoch += 1
-        listening.settle()
+        registry.installed = None
+        registry.has_wrapped = False
+        registry.epoch += 1
+        registry.update()
         followed.unfollow()
 
 
@@ -202,39 +205,38 @@ def wrap(client: C, meter: Meter | None = None) -> C:
     Raises:
         UnsupportedClientError: that is no client of the openai package.
     """
-    with listening.lock:
-        base = sys.modules.get(BASE_CLIENT)
-        if base is None or not isinstance(client, base.SyncAPIClient | base.AsyncAPIClient):
+    with registry.lock:
+        if not is_client(client):
             raise UnsupportedClientError(
                 f"wrap() takes a client of the openai package, such as openai.OpenAI(), not {type(client).__name__!r}"
             )
         if meter is not None and not isinstance(meter, Meter):
             raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
-        listening.wrapping = True
-        listening.settle()
-        vars(client)[MARK] = Mark(meter or get_meter(), listening.epoch)
+        registry.has_wrapped = True
+        registry.update()
+        vars(client)[MARK] = ClientMark(meter or get_meter(), registry.epoch)
     return client
 
 
 class _Tracked(Block):
-    """A block that holds the seam open while it is run."""
+    """A block that keeps ``request`` patched while it is run."""
 
     def enter(self) -> None:
         """Begins the block; counts by itself where nothing is installed."""
-        with listening.lock:
-            listening.tracking += 1
-            if listening.tracking == 1:
-                listening.settle()
+        with registry.lock:
+            registry.running_blocks += 1
+            if registry.running_blocks == 1:
+                registry.update()
         super().enter()
 
     def leave(self, *, noted: bool = False) -> bool:
         """Ends the block."""
         left = super().leave(noted=noted)
         if left:
-            with listening.lock:
-                listening.tracking -= 1
-                if not listening.tracking:
-                    listening.settle()
+            with registry.lock:
+                registry.running_blocks -= 1
+                if not registry.running_blocks:
+                    registry.update()
         return left
 
 
@@ -268,7 +270,7 @@ def track(
     given: object = name
     if callable(given):
         raise ConfigurationError(f"track({name!r}) needs a name, not a function; as a decorator, write @track()")
-    chosen = meter or listening.installed or get_meter()
+    chosen = meter or registry.installed or get_meter()
     text = as_text("name", name)
     dispatcher = AlertDispatcher(thresholds, on_alert, webhook_setting(webhook, chosen._store.dispatcher), text)
     return _Tracked(text, read_attribution(attribution), chosen, dispatcher if dispatcher.watch.thresholds else None)

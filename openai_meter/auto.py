@@ -7,8 +7,8 @@ In ``sitecustomize.py``, which Python runs at its start from wherever it is impo
     if os.environ.get("OPENAI_METER"):
         import openai_meter.auto
 
-Then ``OPENAI_METER=1 python program.py`` is metered, and so is every Python process below it. Nothing is loaded and
-nobody is patched before the program imports openai. The variables:
+Then ``OPENAI_METER=1 python program.py`` is metered, and so is every Python process that it starts. Nothing is loaded
+or patched before the program imports openai. The variables:
 
 - ``OPENAI_METER``: ``1`` starts the meter; ``0`` or nothing does not.
 - ``OPENAI_METER_SUMMARY``: writes a summary to standard error at exit, if there were calls: a form of report
@@ -21,8 +21,8 @@ nobody is patched before the program imports openai. The variables:
 The same settings may be in the table ``[tool.openai_meter]`` of the ``pyproject.toml`` in the folder of the program
 (``by = "agent,model"``); variables come first. What is wrong with the file is logged, and the file is not used.
 
-What is wrong with them is said in one line on standard error when openai is imported, and the program goes on without
-the meter. In a notebook, use ``%load_ext openai_meter``.
+A variable that cannot be used is reported in one line on standard error when openai is imported, and the program goes
+on without the meter. In a notebook, use ``%load_ext openai_meter``.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ logger = logging.getLogger("openai_meter")
 
 
 class _Start:
-    """Starts the meter when openai is imported, and lets its ending speak when all is over."""
+    """Starts the meter when openai is imported, and runs its ending when the program exits."""
 
     def __init__(self) -> None:
         self._ending: ExitSummary | None = None
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> None:
-        """Hears, as a finder of modules, that openai is about to be imported; finds nothing itself."""
+        """Is called as a finder of modules when openai is about to be imported; it finds nothing itself."""
         if name == "openai":
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
@@ -69,15 +69,16 @@ class _Start:
 
 
 def start() -> bool:
-    """Starts the meter when openai is imported, if ``OPENAI_METER`` says so; never raises.
+    """Starts the meter when openai is imported, if ``OPENAI_METER`` is on; never raises.
 
     Runs by itself when this module is imported, once in a process.
 
     Returns:
-        Whether it does.
+        Whether it is on.
     """
+    below_run = bool(settings.get("run"))  # of `openai-meter run`, which meters the processes below it
     try:
-        if not settings.get("enabled"):
+        if not (below_run or settings.get("enabled")):
             return False
     except ConfigurationError as error:
         _complain(error)
@@ -93,7 +94,9 @@ def start() -> bool:
 
 def _start() -> ExitSummary | None:
     """Starts the meter, and arranges the summary at exit; ``None`` if ``openai-meter run`` has done so already."""
-    from openai_meter.cli.exit_summary import ExitSummary, SummaryOptions, report_file  # noqa: PLC0415 - the interpreter's start is everybody's
+    from openai_meter.cli.children import folder_of_run  # noqa: PLC0415
+    from openai_meter.cli.exit_summary import ExitSummary  # noqa: PLC0415 - the interpreter's start is everybody's
+    from openai_meter.cli.summary import SummaryOptions, report_file  # noqa: PLC0415 - the interpreter's start is everybody's
 
     if ExitSummary.registered:
         return None
@@ -107,6 +110,7 @@ def _start() -> ExitSummary | None:
         report,
         when="calls" if summary else "never",
         settings={"thresholds": settings.get("thresholds"), "threads": settings.get("threads")},
+        run=folder_of_run(),
     )
     ending.start(at_exit=False)
     if ending.fault:
@@ -125,7 +129,7 @@ def _read_project() -> None:
 
 
 def _complain(error: Exception | str) -> None:
-    """One line on standard error, whatever it is."""
+    """Writes one line to standard error."""
     try:
         from openai_meter.cli.exit_summary import write_to_stderr  # noqa: PLC0415
         from openai_meter.core.locale import language  # noqa: PLC0415
@@ -136,7 +140,7 @@ def _complain(error: Exception | str) -> None:
             m = language("en")
         line = " ".join(str(error).split())
         write_to_stderr(f"openai-meter: {m('auto.not_started', error=line)}\n")
-    except Exception:  # noqa: S110 - nobody is left to tell
+    except Exception:  # noqa: S110 - standard error itself cannot be written
         pass
 
 

@@ -25,7 +25,7 @@ from openai_meter.core.native import RLock
 from openai_meter.core.public import public
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 from openai_meter.metering.attribution import Attribution, as_text, current_attribution, current_surroundings
 from openai_meter.metering.meter import Meter
 from openai_meter.pricing.loading import prepare
@@ -83,7 +83,7 @@ class TokenTracker:
         """The language of the summary; ``None`` is that of the process."""
         self.output_dir = Path(output_dir)
         self.PRICING: dict[str, Mapping[str, Number] | Price] = dict(pricing or {})
-        model = listening.installed or listening.meter
+        model = registry.installed or registry.meter
         self.meter = Meter(recent=recent, thresholds=False) if model is None else model._alike()
         """What counts: a meter of the tracker's own, with all that a meter can show."""
         self.meter._configure(recent=recent)
@@ -153,7 +153,7 @@ class TokenTracker:
             return False
         if not self._seen.claim(hash((response_id, created, usage)), True):
             return True
-        if listening.installed is not self.meter and not listening.wrapping:
+        if registry.installed is not self.meter and not registry.has_wrapped:
             return False
         # The program may let this tracker's own meter listen to its clients: then the call is in it already.
         mine = self.meter.find(response_id)
@@ -276,7 +276,7 @@ def _named(name: str, value: object) -> str | None:
 
 def _measured(response_id: str) -> Call | None:
     """The record of a response that a meter has counted: the installed one, the process-wide one, or a block around."""
-    for readings in (listening.installed, listening.meter, *reversed(current_surroundings().blocks)):
+    for readings in (registry.installed, registry.meter, *reversed(current_surroundings().blocks)):
         call: Call | None = None if readings is None else readings.find(response_id)
         if call is not None:
             return call

@@ -16,7 +16,7 @@ import pytest
 import openai_meter
 from openai_meter import ConfigurationError, auto
 from openai_meter.core import settings
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 from openai_meter.testing.fake_api.server import DemoServer
 
 PROGRAM = str(Path(__file__).parent / "data" / "programs" / "asks_openai.py")
@@ -150,7 +150,7 @@ def test_each_setting_is_checked(name, value, said, monkeypatch):
     monkeypatch.setenv(f"OPENAI_METER_{name}", value)
     with pytest.raises(ConfigurationError, match=said):
         auto._start()
-    assert listening.installed is None
+    assert registry.installed is None
 
 
 @pytest.mark.parametrize(

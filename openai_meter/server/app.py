@@ -179,9 +179,9 @@ def _source(meter: Meter | None, ledger: Ledger | str | None) -> Source:
 
 def _process_wide() -> Meter:
     from openai_meter.api import get_meter  # noqa: PLC0415
-    from openai_meter.instrumentation.listening import listening  # noqa: PLC0415
+    from openai_meter.instrumentation.listening import registry  # noqa: PLC0415
 
-    return listening.installed or get_meter()
+    return registry.installed or get_meter()
 
 
 def _ledger(ledger: Ledger | str | None) -> Ledger | None:

@@ -69,23 +69,23 @@ def calls(number, model="model-{}", models=5):
         )  # fmt: skip
 
 
-def test_the_ring_is_all_that_grows():
-    """Once the ring of 100 is full, 20,000 more calls leave less than 20 kB behind, and exact totals."""
+def test_memory_does_not_grow_beyond_the_ring_of_recent_calls():
+    """Once the ring of 100 is full, 5,000 more calls leave less than 20 kB behind, and exact totals."""
     meter = openai_meter.Meter(recent=100)
     with Growth() as growth:
         for call in calls(1_000):
             meter._take(call)
         growth.begin()
-        for call in calls(20_000):
+        for call in calls(5_000):
             meter._take(call)
     assert growth.held < 20_000
     assert len(meter.calls) == 100
-    assert meter.totals.calls == 21_000
-    assert meter.totals.input_tokens == 63_000
+    assert meter.totals.calls == 6_000
+    assert meter.totals.input_tokens == 18_000
 
 
-def test_streamed_calls_leave_nothing_but_their_record(monkeypatch):
-    """2,000 real streamed calls leave less than 20 kB behind once the ring is full."""
+def test_streamed_calls_keep_no_memory_beyond_their_records(monkeypatch):
+    """Hundreds of real streamed calls leave less than 20 kB behind once the ring is full."""
     meter, library = openai_meter.install(recent=100), contract.http_library()
     frames = b"".join(contract.chunk_bodies())
     number = 0
@@ -104,9 +104,9 @@ def test_streamed_calls_leave_nothing_but_their_record(monkeypatch):
                     pass
 
         # What is remembered of ids is bounded too, by a number too large to be reached here.
-        monkeypatch.setattr(meter._counted, "_limit", 100)
-        stream(1_620)
-        assert meter.totals.calls == 1_620  # and the price files have been read
+        monkeypatch.setattr(meter._seen_jobs._jobs, "_limit", 100)
+        stream(420)
+        assert meter.totals.calls == 420  # and the price files have been read
         held, blocks = [], []
         for _ in range(2):
             with Growth() as growth:
@@ -120,11 +120,11 @@ def test_streamed_calls_leave_nothing_but_their_record(monkeypatch):
     # is kept for every call grows each time.
     assert min(held) < 20_000
     assert min(blocks) < 200
-    assert meter.totals.calls == 2_000
+    assert meter.totals.calls == 800
     assert meter.totals.unmeasured_calls == 0
 
 
-def test_abandoned_streams_leave_nothing(meter):
+def test_abandoned_streams_keep_no_memory(meter):
     """1,000 streams that are left after one chunk are all recorded, and none stays listed as open."""
     library = contract.http_library()
 
@@ -158,7 +158,7 @@ def test_open_streams_beyond_the_limit_are_still_counted(meter, monkeypatch):
     assert meter.totals.input_tokens == 150
 
 
-def test_work_that_nobody_asks_for_is_bounded(meter, monkeypatch):
+def test_server_work_that_is_never_polled_is_bounded(meter, monkeypatch):
     """Of background responses that are never polled, only so many are remembered."""
     monkeypatch.setattr(call_in_flight.WORK, "_limit", 20)
     number = 0
@@ -193,7 +193,7 @@ def test_a_bounded_dict_holds_to_its_limit_under_threads():
     assert len(bounded) <= 50
 
 
-def test_models_that_callers_name_are_bounded():
+def test_memory_of_model_names_is_bounded():
     """Beyond the first thousand models, the rest share one row, and the sum over all rows stays exact."""
     meter = openai_meter.Meter(recent=10)
     for call in calls(5_000, models=5_000):
@@ -204,7 +204,7 @@ def test_models_that_callers_name_are_bounded():
     assert sum(one.calls for one in models.values()) == meter.totals.calls == 5_000
 
 
-def test_hosts_and_urls_are_bounded(meter):
+def test_memory_of_hosts_and_urls_is_bounded(meter):
     """What is remembered of hosts and of paths is bounded, however many a program calls."""
 
     def answer(request):
@@ -220,8 +220,8 @@ def test_hosts_and_urls_are_bounded(meter):
     assert meter.totals.calls == 1_200
 
 
-def test_blocks_that_are_gone_leave_nothing():
-    """1,000 blocks, some with a call, leave nothing behind when the program lets them go."""
+def test_ended_blocks_keep_no_memory():
+    """300 blocks, some with a call, leave nothing behind when the program lets them go."""
     openai_meter.install(recent=10)
 
     def answer(request):
@@ -233,14 +233,14 @@ def test_blocks_that_are_gone_leave_nothing():
             for place in range(number):
                 with openai_meter.track(f"block {place}"):
                     pass
-                if not place % 50:
+                if not place % 25:
                     with openai_meter.track("with a call"):
                         chat(client)
 
         with Growth() as growth:
-            blocks(550)
+            blocks(150)
             growth.begin()
-            blocks(1_000)
+            blocks(300)
     assert growth.held < 30_000
 
 
@@ -285,9 +285,9 @@ def one_event_of(size):
     ],
     ids=["json", "events", "one event", "audio"],
 )
-def test_a_body_of_50_megabytes_is_not_kept(meter, kind, body, bound):
+def test_a_body_of_20_megabytes_is_not_kept(meter, kind, body, bound):
     """A large body that the program reads by pieces passes with bounded memory, and its usage is found."""
-    size = 50 * MEGABYTE if body is not one_event_of else 17 * MEGABYTE
+    size = 20 * MEGABYTE if body is not one_event_of else 17 * MEGABYTE
     server = LoopbackServer(lambda request: Answer(200, {"content-type": kind}, body(size)))
     with server, contract.sync_client(server) as client, Growth() as growth:
         create = client.chat.completions.with_streaming_response.create
@@ -300,9 +300,9 @@ def test_a_body_of_50_megabytes_is_not_kept(meter, kind, body, bound):
     assert call.usage.input_tokens == (None if kind == "audio/mpeg" else 3)
 
 
-def test_a_compressed_body_is_not_blown_up(meter):
-    """A compressed body that unpacks to 50 MB, read by pieces, costs the meter no more memory than a plain one."""
-    packed = gzip.compress(b"".join(body_of(50 * MEGABYTE)))
+def test_compressed_body_is_unpacked_in_bounded_memory(meter):
+    """A compressed body that unpacks to 30 MB, read by pieces, costs the meter no more memory than a plain one."""
+    packed = gzip.compress(b"".join(body_of(30 * MEGABYTE)))
     head = {"content-type": "application/json", "content-encoding": "gzip"}
 
     def answer(request):
@@ -356,7 +356,7 @@ def test_a_large_event_in_small_pieces_takes_time_in_proportion(meter):
     assert large < max(small, 0.001) * 8 * 4  # eight times as much; four times that is allowed
 
 
-def test_limits_of_kept_bytes_are_what_they_say():
+def test_limits_of_kept_bytes_hold():
     """The bounds that the module names are small beside a program's own memory."""
     assert bodies._WHOLE <= MEGABYTE
     assert bodies._END <= MEGABYTE

@@ -29,7 +29,7 @@ from openai_meter.cli.doctor.patchers import (
 from openai_meter.core import settings
 from openai_meter.core.version import install_command
 from openai_meter.errors import MeterError
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 
 __all__ = ["CHECKS", "EXTRAS", "sdk_version", "who_patched"]
 
@@ -160,7 +160,7 @@ def _threads() -> Iterator[Finding]:
         yield Finding("threads", "followed")
     else:
         # Only a program that has installed the meter has made its choice.
-        yield Finding("threads", "not_followed", "ok" if listening.installed is None else "warning")
+        yield Finding("threads", "not_followed", "ok" if registry.installed is None else "warning")
 
 
 def _environment() -> Iterator[Finding]:

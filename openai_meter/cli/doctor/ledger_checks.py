@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from openai_meter.cli.doctor.diagnosis import Finding
 from openai_meter.core import settings
 from openai_meter.errors import LedgerError, MeterError
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
@@ -29,7 +29,7 @@ _SKEW = 2.0
 
 def look_at_ledger(ledger: Ledger | str | None) -> Iterator[Finding]:
     """The ledger that is named, that of the installed meter, or that of the environment. Waits some seconds at most."""
-    installed = None if listening.installed is None else listening.installed.ledger
+    installed = None if registry.installed is None else registry.installed.ledger
     named = ledger or installed or settings.get("ledger")
     if not named:
         yield Finding("ledger", "none")
