@@ -108,7 +108,7 @@ class Patcher:
     def _patch_connections(self) -> None:
         """Patches every WebSocket connection that there is by now; a program that opens none has nothing patched."""
         managers = registry.wants_connections
-        found = [module for name in CONNECTION_MODULES if (module := sys.modules.get(name)) is not None]
+        found = [module for name in CONNECTION_MODULES if isinstance(module := sys.modules.get(name), ModuleType)]
         if found and (managers or _TRANSPORT in sys.modules):
             from openai_meter.instrumentation.websockets import patch  # noqa: PLC0415 - most programs open none
 
