@@ -1,7 +1,7 @@
 """The last figures of ``statusline``, in a file: the next line is quick, and a slow source still has figures.
 
 Loading SQLAlchemy takes longer than a prompt may wait each time. The figures of a SQLite ledger are used again while
-its file is not written to, at most for 15 seconds; those of a database server for 2 seconds. Figures of any source are used
+its file is not written to, at most for 15 seconds; those of a database server for 2 seconds. Old figures are used
 where it does not answer in time, with their age. Only counts, costs and names of models are in the file. Without a
 folder for the file, there is no cache, and no error.
 """
