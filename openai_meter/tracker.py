@@ -168,7 +168,7 @@ class TokenTracker:
         # A lock of each process: the parent's may be held for ever by a thread that a fork has left behind.
         with self._locks.setdefault(os.getpid(), RLock()):
             prices = {name: _price(name, row) for name, row in table.items()}
-            self.meter._settle()  # what had to wait for the price files has the prices of its own time
+            self.meter.settle()  # what had to wait for the price files has the prices of its own time
             for name in self._applied.keys() - prices.keys():
                 self.meter.prices.set(name, None)
             for name, price in prices.items():

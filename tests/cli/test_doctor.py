@@ -157,7 +157,7 @@ def test_a_call_that_is_counted_twice_is_found(monkeypatch):
         take(meter, call)
         take(meter, call)
 
-    monkeypatch.setattr(openai_meter.Meter, "take", twice)
+    monkeypatch.setattr(openai_meter.Meter, "_take", twice)
     trial = one_trial("chat.completions.create")
     assert (trial.outcome, trial.sync.records, trial.level) == ("twice", 2, "problem")
 
