@@ -195,7 +195,7 @@ def test_endpoint_that_is_not_recognised_is_missed(monkeypatch):
 
 def test_call_recorded_twice_is_a_problem(monkeypatch):
     """A record too many is a problem."""
-    take = openai_meter.Meter.take
+    take = openai_meter.Meter._take
 
     def twice(meter, call):
         take(meter, call)
