@@ -31,7 +31,7 @@ _LOG = logging.getLogger("openai_meter")
 _PLANS = 1_024
 _WARNINGS = 1_024
 
-_RARE = frozenset({"cache_ttl", "image_usage", "svg_usage", "provider_cost"})
+_RARE = frozenset({"cache_ttl", "image_usage", "svg_usage", "provider_cost", "gateway_cache_hit"})
 """The details that can change what plain text costs."""
 _FREE = Cost(0, "free")
 _FREE_ENDPOINTS = frozenset({"moderations"})
@@ -353,6 +353,8 @@ def _checked_model(name: str, model: object) -> Deployment:
 
 def _stated_cost(billable: Billable, plan: Plan) -> Amount | None:
     """The cost that the host has stated, unless the caller has set a price."""
+    if billable.details.get("gateway_cache_hit"):  # the model was not asked, and its maker charges nothing
+        return simplest(0)
     if billable.provider in {"openai", "azure"} or plan.overridden:
         return None
     stated = billable.details.get("provider_cost")
