@@ -102,7 +102,7 @@ def _compared(runner: ShapeRunner, shape: Shape, caller: Caller, bare: ShapeResu
         return Mode("untried", detail=bare.error)
     before, failed = len(meter.calls), meter.internal_errors
     metered = runner.run(shape, caller)
-    meter._settle()
+    meter.settle()
     calls = meter.calls[before:]
     usage = _usage(calls)
     if metered.error is not None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from openai_meter.core.formatting import ENGLISH
 from openai_meter.core.locale.page.en import PAGE
 from openai_meter.core.locale.screens.en import SCREENS
 from openai_meter.core.version import install_command
 
 __all__ = ["MESSAGES", "plural"]
+
+
+NUMBERS = ENGLISH
 
 
 def plural(n: float) -> int:

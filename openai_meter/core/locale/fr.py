@@ -1,14 +1,18 @@
-"""French. Numbers are written as in English (``32,000``, ``$0.1240``), which is how the French reports have them."""
+"""French, with French numbers: ``32 000``, ``0,1240 $``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from openai_meter.core.formatting import FRENCH
 from openai_meter.core.locale.page.fr import PAGE
 from openai_meter.core.locale.screens.fr import SCREENS
 from openai_meter.core.version import install_command
 
 __all__ = ["MESSAGES", "plural"]
+
+
+NUMBERS = FRENCH
 
 
 def plural(n: float) -> int:
