@@ -47,8 +47,8 @@ def _notes(source: "Source") -> Iterator[str]:
         tokens = f"{missing.tokens:,} token{'' if missing.tokens == 1 else 's'}"
         least = "" if source.missing_cost_known else "at least "
         yield (
-            f"{_calls(missing.calls)}, {tokens} and {least}${usd(missing.cost):f} of its totals are not in its details, "
-            "and cannot be imported"
+            f"{_calls(missing.calls)}, {tokens} and {least}${usd(missing.cost):f} of its totals are not "
+            "in its details, and cannot be imported"
         )
     if source.priced_anew:
         verb = "was" if source.priced_anew == 1 else "were"
