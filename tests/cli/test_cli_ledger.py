@@ -150,7 +150,7 @@ def test_report_in_french(url: str, run: Run) -> None:
         (("report", "--since", "soon"), 2, "since='soon' is not a time"),
         (("report", "--timezone", "Mars"), 2, "is not known here"),
         (("report", "--format", "pdf"), 2, "is not a form of report"),
-        (("report", "--lang", "xx"), 2, "is no language"),
+        (("report", "--lang", "xx"), 2, "is not a language"),
         (("report", "--tag", "env"), 2, "write NAME=VALUE"),
         (("export", "--format", "xml"), 2, "use one of csv, jsonl, parquet, litellm"),
         (("export", "-o", "."), 2, "is a folder"),
