@@ -27,7 +27,7 @@ class Counter:
     """Counts for one call: with an encoding, or from the number of characters. Not thread-safe.
 
     Attributes:
-        unknown: words for what could not be counted.
+        unknown: names of what could not be counted.
         sampled: whether a text was too large to be counted whole.
     """
 
@@ -68,7 +68,9 @@ class Counter:
                 tokens = len(self._encode(text))
         except (KeyboardInterrupt, SystemExit, MemoryError):
             raise
-        except BaseException:  # a panic of tiktoken's Rust, which is no Exception, on a text that older versions fear
+        except (
+            BaseException
+        ):  # a panic of tiktoken's Rust, which is not an Exception, on texts that older versions cannot handle
             tokens = ratio_tokens(text, self.name)
         self._left -= len(text)
         self._characters += len(text)
@@ -78,7 +80,7 @@ class Counter:
 
 @lru_cache(maxsize=1)
 def _quadratic() -> bool:
-    """Whether the tiktoken of this process fears long runs of characters; one that does not say its version does."""
+    """Whether the tiktoken of this process fears long runs of characters; one of unknown version does."""
     version = str(getattr(sys.modules.get("tiktoken"), "__version__", ""))
     found = re.match(r"(\d+)\.(\d+)", version)
     return found is None or (int(found[1]), int(found[2])) < (0, 13)

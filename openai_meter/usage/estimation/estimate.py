@@ -1,4 +1,4 @@
-"""What an estimate says."""
+"""The result of an estimate."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ Source = Literal["tiktoken", "chars"]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Token counts of one call that were computed here, not told by the API."""
+    """Token counts of one call that were computed here, not reported by the API."""
 
     usage: Usage
-    """``input_tokens`` and ``output_tokens`` may each be ``None``: nothing can be said of it."""
+    """``input_tokens`` and ``output_tokens`` may each be ``None``: it cannot be counted."""
     source: Source
     """``tiktoken``: the text was counted with the model's vocabulary. ``chars``: from the number of characters."""
     unknown: tuple[str, ...] = ()
-    """Sorted words for what could not be counted: ``audio``, ``file``, ``reasoning``, ``previous response``, ..."""
+    """Sorted names of what could not be counted: ``audio``, ``file``, ``reasoning``, ``previous response``, ..."""
     sampled: bool = False
-    """Whether something was too large to be counted whole, and parts of it stand for all."""
+    """Whether something was too large to be counted whole, and was counted by samples."""
 
     @property
     def lower_bound(self) -> bool:
-        """Whether there is more than was counted: something could not be."""
+        """Whether there are more tokens than were counted."""
         return bool(self.unknown)
 
     def enlarged(self, times: float) -> Usage:
