@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from openai_meter.core.bounded import Bounded
 from openai_meter.core.call import Call, new_call_id
+from openai_meter.core.native import RLock
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
 from openai_meter.instrumentation.listening import listening
@@ -84,7 +84,7 @@ class TokenTracker:
         self._seen: Bounded[int | str, bool] = Bounded(_REMEMBERED)
         self._snapshots: set[str] = set()
         self._applied: dict[str, Mapping[str, Number] | Price] = {}
-        self._locks: dict[int, threading.RLock] = {}
+        self._locks: dict[int, RLock] = {}
         prepare()
         self._apply_pricing(None)
 
@@ -165,7 +165,7 @@ class TokenTracker:
         if table == self._applied:
             return table
         # A lock of each process: the parent's may be held for ever by a thread that a fork has left behind.
-        with self._locks.setdefault(os.getpid(), threading.RLock()):
+        with self._locks.setdefault(os.getpid(), RLock()):
             prices = {name: _price(name, row) for name, row in table.items()}
             self.meter.settle()  # what had to wait for the price files has the prices of its own time
             for name in self._applied.keys() - prices.keys():

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 
+from openai_meter.core import fork_safety
 from openai_meter.core.locale import Messages, language
 
 if TYPE_CHECKING:
@@ -228,9 +229,9 @@ class Ending:
         with contextlib.suppress(ValueError, AttributeError):
             if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
                 signal.signal(signal.SIGTERM, self._on_sigterm)
-                os.register_at_fork(after_in_child=self._in_child)
+                fork_safety.on_fork("exit summary", after_in_child=self._in_child)
 
-    def _in_child(self) -> None:
+    def _in_child(self, _: object) -> None:
         if signal.getsignal(signal.SIGTERM) == self._on_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

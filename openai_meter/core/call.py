@@ -11,6 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
+from openai_meter.core import fork_safety
 from openai_meter.core.deprecation import warn_renamed
 from openai_meter.core.fast_init import maker
 from openai_meter.core.money import CostStatus, exact, pico, simplest, usd
@@ -263,5 +264,4 @@ _HIGHEST = (1 << 60) - 1
 _BATCH = 128
 _chances: list[str] = []
 """Random halves of ids to come: to ask the operating system for each takes longer than all the rest of an id."""
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_chances.clear)
+fork_safety.on_fork("call ids", after_in_child=lambda _: _chances.clear())

@@ -16,8 +16,6 @@ import logging
 import os
 from collections import Counter
 
-from openai_meter.core import fork_safety  # noqa: F401 - its hook has to be registered before all others
-
 __all__ = ["caught", "count", "kinds", "reraise"]
 
 logger = logging.getLogger("openai_meter")

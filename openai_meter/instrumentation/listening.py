@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from openai_meter.core import fork_safety
+from openai_meter.core.native import RLock
 from openai_meter.core.patching import Patches
 from openai_meter.metering.attribution import surroundings
 from openai_meter.metering.meter import Block, Meter, Readable
@@ -30,7 +30,7 @@ class Listening:
     """Who listens, and what is patched for them. One for the process."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self.meter: Meter | None = None
         """The process-wide meter, made on demand."""
         self.installed: Meter | None = None
@@ -59,13 +59,12 @@ class Listening:
 
     def start_over_in_child(self) -> None:
         """Opens the lock in a forked child: who held it may be gone. Of the blocks, those of this thread go on."""
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self.tracking = len(surroundings.get().blocks)
 
 
 listening = Listening()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=listening.start_over_in_child)
+fork_safety.on_fork("listeners", after_in_child=lambda _: listening.start_over_in_child())
 
 
 def listeners(client: Any, blocks: tuple[Block, ...]) -> tuple[Readable, ...]:

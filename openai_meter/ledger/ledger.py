@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import weakref
 from collections.abc import Callable
 from multiprocessing import process
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from openai_meter.core import faults
+from openai_meter.core import faults, fork_safety
 from openai_meter.core.call import Call
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.database import checked_url, spool_folder
@@ -163,7 +162,6 @@ class Ledger(Reader):
 _ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
 _busy: set[Ledger] = set()
 """Ledgers with calls that were added: they must not be garbage-collected before they are closed."""
-_forking: list[Ledger] = []
 
 
 def _finish_all() -> None:
@@ -185,23 +183,26 @@ def _register_finalizer(ledger: Ledger) -> None:
     Finalize(None, ledger.finish, exitpriority=0)
 
 
-def _before_fork() -> None:
-    _forking[:] = list(_ledgers)
-    for ledger in _forking:
-        ledger._writer.before_fork()  # noqa: SLF001
+def _before_fork() -> list[Writer]:
+    """Stops all transactions; returns the writers that are held."""
+    writers = [ledger._writer for ledger in list(_ledgers)]  # noqa: SLF001 - its own module
+    return [writer for writer in writers if writer.before_fork()]
 
 
-def _after_fork() -> None:
-    for ledger in _forking:
-        ledger._writer.after_fork()  # noqa: SLF001
-    _forking.clear()
+def _after_fork(held: list[Writer]) -> None:
+    for writer in held:
+        writer.after_fork()
 
 
-def _in_child() -> None:
+def _in_child(_: object) -> None:
     for ledger in list(_ledgers):
-        ledger._writer.start_over_in_child()  # noqa: SLF001
-    _forking.clear()
+        ledger._writer.start_over_in_child()  # noqa: SLF001 - its own module
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
+fork_safety.on_fork(
+    "ledger",
+    order=fork_safety.Order.LEDGER,
+    before=_before_fork,
+    after_in_parent=_after_fork,
+    after_in_child=_in_child,
+)

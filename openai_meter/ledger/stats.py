@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
+
+from openai_meter.core.native import RLock
 
 __all__ = ["Counts", "Stats"]
 
@@ -34,7 +35,7 @@ class Counts:
     """Mutable counts. Thread-safe, and safe in finalizers."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # held for no longer than an addition takes; a finalizer may hold it once more
+        self._lock = RLock()  # held for no longer than an addition takes; a finalizer may hold it once more
         self._counts = dict.fromkeys(("written", "spooled", "replayed", "dropped", "refused", "damaged"), 0)
 
     def add(self, name: str, n: int) -> None:

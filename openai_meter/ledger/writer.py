@@ -12,19 +12,18 @@ of the process what the thread cannot store in time goes to the spool.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from sqlalchemy import URL, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from openai_meter.core import faults
-from openai_meter.core.background import worker
+from openai_meter.core.background import IDLE, IdleThread
 from openai_meter.core.call import Call
+from openai_meter.core.native import Empty, Event, RLock, SimpleQueue
 from openai_meter.errors import LedgerError
 from openai_meter.ledger.database import driver_message, open_engine, reachable, writing
 from openai_meter.ledger.inserting import store
@@ -41,14 +40,15 @@ LIMIT = 50_000
 """How many calls wait in memory at most."""
 _BATCH = 5_000
 """Calls from which on a batch does not wait for its interval to end; at most twice as many are one transaction."""
-_IDLE = 2.0
-"""Seconds after which a thread without work ends."""
 _SOONEST, _LATEST = 0.2, 15.0
 """Seconds until a database that is away is tried again: at first, and at most."""
 _SEARCH = 30.0
 """Seconds after which segments are looked for that another process has left."""
-_FORK_PATIENCE = 5.0
-"""Seconds that a fork waits for a transaction at most."""
+_FORK_PATIENCE = {"sqlite": 5.0}
+"""Seconds that a fork waits for a transaction at most, by the kind of database. A child that is forked in the middle
+of a transaction of SQLite could never open the file again: its library has one state of locks for each file."""
+_SHORT_FORK_PATIENCE = 0.1
+"""The same for databases on a network: the child leaves the connection to its parent, so nothing depends on it."""
 
 
 class _Safe(NamedTuple):
@@ -60,7 +60,7 @@ class _Safe(NamedTuple):
 class _Mark(NamedTuple):
     """Is set when everything before it in the queue is stored or spooled."""
 
-    passed: threading.Event
+    passed: Event
 
 
 class Writer:
@@ -85,11 +85,10 @@ class Writer:
     def _start_over(self) -> None:
         self._queue: SimpleQueue[Call | _Safe | _Mark] = SimpleQueue()
         self._kick: SimpleQueue[None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
-        self._doing = threading.RLock()
+        self._thread = IdleThread("openai_meter ledger", self._turn, self._pending, self.close_unused)
+        self._doing = RLock()
         """Held round each batch: by the thread, or by whoever does its work at the end."""
-        self._keeping = threading.RLock()
+        self._keeping = RLock()
         """Held round each use of the spool."""
         self._batch: dict[str, Row] = {}
         """What is being stored."""
@@ -100,7 +99,6 @@ class Writer:
         self._retry_at = self._search_at = 0.0
         self._delay = _SOONEST
         self._spooling = False
-        self._held = False
 
     # --- the side of the program --------------------------------------------------------------------------------------
 
@@ -113,9 +111,8 @@ class Writer:
             self._put_durably(call)
         else:
             self._queue.put(call)
-        if self._thread is None:
-            # This may be a finalizer, which must start no thread: the worker is started where that can be.
-            worker.submit(self.start)
+        if not self._thread.running:
+            self._thread.start()
         elif self._queue.qsize() == _BATCH:
             self._kick.put(None)
 
@@ -127,15 +124,13 @@ class Writer:
             self._queue.put(_Safe(call) if kept else call)
 
     def start(self) -> None:
-        """Makes sure that what is in the queue is stored. Not to be called in a finalizer."""
-        if self._thread is None and self._starting.acquire(blocking=False):
-            try:
-                self._thread = threading.Thread(target=self._run, name="openai_meter ledger", daemon=True)
-                self._thread.start()
-            except RuntimeError:  # no more threads, or the interpreter is about to end: see finish()
-                self._thread = None
-            finally:
-                self._starting.release()
+        """Starts the thread, if there is something to store. Never waits; may be called in a finalizer."""
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a thread that stores what comes in."""
+        return self._thread.running
 
     def flush(self, timeout: float) -> bool:
         """Waits until all calls that were added before are in the database, or in the spool.
@@ -143,11 +138,11 @@ class Writer:
         Returns:
             Whether they are; ``False`` if that took longer than ``timeout`` seconds.
         """
-        mark = _Mark(threading.Event())
+        mark = _Mark(Event())
         self._queue.put(mark)
         self._kick.put(None)
         self.start()
-        while self._thread is None and not mark.passed.is_set():
+        while not self._thread.running and not mark.passed.is_set():  # no thread could be started
             self._work()
         return mark.passed.wait(timeout) and not self._left
 
@@ -174,22 +169,26 @@ class Writer:
 
     # --- the side of the thread ---------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        while self._wait():
-            with suppress(Exception):  # faults.caught raises in tests only; the thread has to go on
-                self._work()
-        with self._doing, suppress(Exception):
+    def _turn(self) -> bool:
+        if not self._wait():
+            return False
+        self._work()
+        return True
+
+    def _pending(self) -> bool:
+        return not self._queue.empty()
+
+    def close_unused(self) -> None:
+        """Closes the connections when no transaction is under way."""
+        with self._doing:
             self.close_connections()
-        self._thread = None
-        if not self._queue.empty():  # it came in meanwhile, from somebody who saw a thread here
-            self.start()
 
     def _wait(self) -> bool:
         """Waits until an interval is over and something has come in; ``False`` if there is nothing to do any more.
 
         Calls do not wake the thread: that would cost them more than all the rest.
         """
-        patience = max(self._retry_at - time.monotonic(), _SOONEST) if self._away or self._left else _IDLE
+        patience = max(self._retry_at - time.monotonic(), _SOONEST) if self._away or self._left else IDLE
         deadline = time.monotonic() + patience
         kicked = False
         while not kicked:
@@ -393,18 +392,21 @@ class Writer:
 
     # --- forks --------------------------------------------------------------------------------------------------------
 
-    def before_fork(self) -> None:
-        """Waits for a transaction that is under way, and closes what a child must not have open."""
-        self._held = self._doing.acquire(timeout=_FORK_PATIENCE)
-        if self._held:
+    def before_fork(self) -> bool:
+        """Waits for a transaction that is under way, and closes what a child must not have open.
+
+        Returns:
+            Whether :meth:`after_fork` has to be called in the parent.
+        """
+        held = self._doing.acquire(timeout=_FORK_PATIENCE.get(self.url.get_backend_name(), _SHORT_FORK_PATIENCE))
+        if held:
             with suppress(Exception):
                 self.close_connections()
+        return held
 
     def after_fork(self) -> None:
-        """Goes on in the parent."""
-        if self._held:
-            self._held = False
-            self._doing.release()
+        """Goes on in the parent. For the thread that forked only."""
+        self._doing.release()
 
     def start_over_in_child(self) -> None:
         """Makes the writer of a forked child empty and usable: what was queued belongs to its parent."""

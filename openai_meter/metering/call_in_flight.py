@@ -8,14 +8,13 @@ call holds its request until then, and no longer.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from openai_meter.core import faults
+from openai_meter.core import faults, fork_safety
 from openai_meter.core.background import worker
 from openai_meter.core.call import ESTIMATED, Status, UsageSource, new_call, random_half
 from openai_meter.core.usage import Usage, fields_of
@@ -377,7 +376,7 @@ def finish_open_streams() -> None:
     finish()
 
 
-def _forget_in_child() -> None:
+def _forget_in_child(_: object) -> None:
     # Whatever is open belongs to the parent, which will record it; the child's copies must not.
     for pending in (*OPEN.values(), *WORK.values()):
         pending.drop()
@@ -386,5 +385,4 @@ def _forget_in_child() -> None:
     start_over_in_child()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+fork_safety.on_fork("open calls", after_in_child=_forget_in_child)

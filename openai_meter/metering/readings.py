@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from openai_meter.alerts import Alert
     from openai_meter.core.totals import Totals
     from openai_meter.reports.advice import Recommendation
@@ -17,7 +19,13 @@ class Counted(_Base):
     """The reading surface that mixins of the meter build on."""
 
     if TYPE_CHECKING:
-        by: Any
+
+        @overload
+        def by(self, dimension: str, /) -> Mapping[str, Totals]: ...
+        @overload
+        def by(self, *dimensions: str) -> Mapping[tuple[str, ...], Totals]: ...
+        def by(self, *dimensions: str) -> Mapping[Any, Totals]:
+            """The totals for each value of a dimension, or of several."""
 
         @property
         def meter(self) -> Any:

@@ -8,7 +8,6 @@ its thread adds a call can add its own, and a handler that prints a summary find
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from openai_meter.core import dimensions as groups
 from openai_meter.core import faults
 from openai_meter.core.call import Call
 from openai_meter.core.dimensions import DIMENSIONS, OTHER_MODELS, UNATTRIBUTED, UNKNOWN_MODEL, Past, Table, combination
+from openai_meter.core.native import RLock
 from openai_meter.core.totals import NOT_PRICED, NOTHING, Sum, Totals, Unpriced, summed
 
 __all__ = ["DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Store", "Totals", "Unpriced"]
@@ -36,7 +36,7 @@ class Store:
 
     def __init__(self, recent: int = 10_000, dispatcher: AlertDispatcher | None = None) -> None:
         self._inbox: deque[Call] = deque()
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._emptying = False
         self._ring: deque[Call] = deque(maxlen=recent)
         self._table = Table()
@@ -240,7 +240,7 @@ class Store:
 
     def start_over_in_child(self) -> None:
         """Makes the store of a forked child empty and usable: the lock may have been held by a thread that is gone."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._emptying = False
         self._inbox.clear()
         self._ring.clear()

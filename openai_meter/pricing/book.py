@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
@@ -14,6 +13,7 @@ from types import MappingProxyType
 
 from openai_meter.core.call import Call
 from openai_meter.core.money import Amount, CostStatus, Number, exact, pico, simplest, usd
+from openai_meter.core.native import RLock
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
 from openai_meter.pricing.bill import SPECIAL, Bill, make_bill
@@ -85,7 +85,7 @@ class PriceBook:
         self._files = files
         self._catalog = Catalog()
         # Re-entrant: a finalizer may price its call in the middle of this thread's own work.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._making = False
         self._warned: set[tuple[str | None, str]] = set()
         nothing = Books(files, None)
@@ -261,7 +261,7 @@ class PriceBook:
 
     def start_over_in_child(self) -> None:
         """Makes the book of a forked child usable: the lock may have been held by a thread that is gone."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._making = False
         self._state.view = None
 

@@ -6,17 +6,16 @@ before it is done are priced when it is; whoever reads totals waits for it.
 
 from __future__ import annotations
 
-import os
-import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from openai_meter.core import faults
+from openai_meter.core import faults, fork_safety
 from openai_meter.core.call import Call
 from openai_meter.core.money import Cost
+from openai_meter.core.native import Lock, RLock, Thread
 from openai_meter.core.usage import Usage
 from openai_meter.usage.endpoints import ENDPOINTS, Endpoint
 
@@ -35,10 +34,8 @@ _PATIENCE = 60.0
 """Seconds that a fork waits for the price files at most."""
 
 
-_preparing = threading.Lock()
+_preparing = Lock()
 _prepared = False
-_preparing_held = False
-"""Whether a fork holds the lock."""
 
 
 def prepare() -> None:
@@ -80,11 +77,10 @@ class PriceLoader:
         self._waiting = False
         self._failed = False
         # Held by whoever reads, or imports what reads: a fork waits for it, and leaves no half library to the child.
-        self._reading = threading.RLock()
+        self._reading = RLock()
         # Held while prices are read and what waited is priced. Not by a fork: pricing waits for others' locks.
-        self._settling = threading.RLock()
-        self._loader: threading.Thread | None = None
-        self._held = False
+        self._settling = RLock()
+        self._loader: Thread | None = None
         _loaders.add(self)
 
     @property
@@ -221,22 +217,23 @@ class PriceLoader:
     def _start_loading(self) -> None:
         self._waiting = True
         if self._loader is None or not self._loader.is_alive():
-            self._loader = threading.Thread(target=self.settle, name="openai_meter prices", daemon=True)
-            self._loader.start()
+            loader = Thread(self.settle, "openai_meter prices")
+            with suppress(RuntimeError):  # no thread can be started: a reader of totals settles
+                loader.start()
+                self._loader = loader
 
-    def before_fork(self) -> None:
-        """Waits for a reading that is under way."""
-        self._held = self._reading.acquire(timeout=_PATIENCE)
+    def before_fork(self) -> bool:
+        """Waits for a reading that is under way. Returns whether :meth:`after_fork` has to be called."""
+        return self._reading.acquire(timeout=_PATIENCE)
 
     def after_fork(self) -> None:
-        """Goes on in the parent."""
-        if self._held:
-            self._reading.release()
+        """Goes on in the parent. For the thread that forked only."""
+        self._reading.release()
 
     def start_over_in_child(self) -> None:
         """Makes the tariff of a forked child usable."""
-        self._reading = threading.RLock()
-        self._settling = threading.RLock()
+        self._reading = RLock()
+        self._settling = RLock()
         self._loader = None
         self._waiting = False
         if self._book is not None:
@@ -244,32 +241,31 @@ class PriceLoader:
 
 
 _loaders: weakref.WeakSet[PriceLoader] = weakref.WeakSet()
-_forking: list[PriceLoader] = []
 
 
-def _before_fork() -> None:
-    global _preparing_held  # noqa: PLW0603 - forks come one at a time
-    _preparing_held = _preparing.acquire(timeout=_PATIENCE)
-    _forking[:] = list(_loaders)
-    for tariff in _forking:
-        tariff.before_fork()
+def _before_fork() -> tuple[bool, list[PriceLoader]]:
+    """Waits for what is being read; returns what is held."""
+    preparing = _preparing.acquire(timeout=_PATIENCE)
+    return preparing, [loader for loader in list(_loaders) if loader.before_fork()]
 
 
-def _after_fork() -> None:
-    global _preparing_held  # noqa: PLW0603
-    for tariff in _forking:
-        tariff.after_fork()
-    _forking.clear()
-    if _preparing_held:
-        _preparing_held = False
+def _after_fork(held: tuple[bool, list[PriceLoader]]) -> None:
+    preparing, loaders = held
+    for loader in loaders:
+        loader.after_fork()
+    if preparing:
         _preparing.release()
 
 
-def _in_child() -> None:
-    global _preparing, _preparing_held
-    _forking.clear()
-    _preparing, _preparing_held = threading.Lock(), False
+def _in_child(_: object) -> None:
+    global _preparing  # noqa: PLW0603 - it may have been held by a thread that the child does not have
+    _preparing = Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
+fork_safety.on_fork(
+    "prices",
+    order=fork_safety.Order.PRICES,
+    before=_before_fork,
+    after_in_parent=_after_fork,
+    after_in_child=_in_child,
+)

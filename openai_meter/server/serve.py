@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import threading
 import time
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Self
 
+from openai_meter.core import fork_safety
 from openai_meter.errors import ConfigurationError, MissingExtraError
 from openai_meter.server.app import create_app
 from openai_meter.server.security import TOKEN, checked_token, is_loopback
@@ -153,10 +153,9 @@ class Server:
 _running: weakref.WeakSet[Server] = weakref.WeakSet()
 
 
-def _in_child() -> None:
+def _in_child(_: object) -> None:
     for server in list(_running):
         server.leave_to_parent()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+fork_safety.on_fork("server", after_in_child=_in_child)

@@ -402,11 +402,11 @@ def test_signals_and_finalizers_do_not_hang():
     code, out, err = contract.python("""
 import faulthandler, gc, signal, sys, io
 faulthandler.dump_traceback_later(45, exit=True)
-import openai_meter, rules
+import contract, openai_meter
 from openai_meter.pricing import loading
 meter = openai_meter.install(recent=50)
 meter.to_dict()
-tariff.prepare()  # what the first call imports is imported before the storm: in it, that would take for ever
+loading.prepare()  # what the first call imports is imported before the storm: in it, that would take for ever
 signals, busy = 0, False
 def handler(number, frame):
     global signals, busy

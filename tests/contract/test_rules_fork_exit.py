@@ -14,7 +14,7 @@ START = """
 import faulthandler, os, signal, sys, threading, gc, json, warnings
 warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 faulthandler.dump_traceback_later(45, exit=True)
-import openai_meter, rules
+import openai_meter, contract
 from openai_meter.instrumentation.listening import listening
 from contract import chat
 meter = openai_meter.install()
@@ -136,7 +136,7 @@ with contract.in_process(answer) as client:
     works = [lambda: chat(client), lambda: meter.take(meter.calls[0]), lambda: meter.to_dict(), block]
     chat(client)
     # Prices, reports and sentences are loaded by now: beside threads that never rest, each file takes a second.
-    meter.to_dict(), openai_meter.Threshold("calls", 1), messages.language()
+    meter.to_dict(), openai_meter.Threshold("calls", 1), locale.language()
     threads = [threading.Thread(target=busy, args=(work,)) for work in works]
     [thread.start() for thread in threads]
     said = []
@@ -231,9 +231,9 @@ next(first)
 second = chat(client, stream=True)
 raw = client.chat.completions.with_raw_response.create(model="m", messages=[], stream=True)
 chat(client)
-""")  # fmt: skip
+""", fresh=True)  # fmt: skip
     assert code == 0
-    assert out.strip() == "['ok', 'cut', 'cut', 'cut'] 0"
+    assert out.strip() == "['ok', 'aborted', 'aborted', 'aborted'] 0"
 
 
 ENDINGS = {
@@ -279,7 +279,7 @@ def test_a_program_ends_as_it_does_bare(ending):
     install = "meter = openai_meter.install()"
 
     def done(start):
-        code, _, err = contract.python(start + ENDINGS[ending])
+        code, _, err = contract.python(start + ENDINGS[ending], fresh=True)
         return code, [
             contract.without_addresses(line) for line in err.splitlines() if line and not line.startswith(" ")
         ]

@@ -406,19 +406,23 @@ HEAVY = (
 
 def test_importing_the_meter_imports_nothing_heavy():
     """``import openai_meter`` and ``install()`` load neither openai nor anything that only a report needs."""
-    code, out, err = contract.python(f"""
+    code, out, err = contract.python(
+        f"""
 import sys
 import openai_meter
 after_import = sorted(set({HEAVY!r}) & set(sys.modules))
 openai_meter.install()
 print(after_import, sorted(set({HEAVY!r}) & set(sys.modules)))
-""")
+""",
+        fresh=True,
+    )
     assert (code, out.strip(), err) == (0, "[] []", "")
 
 
 def test_install_before_openai_is_imported_counts_from_the_first_call():
     """With install first and openai imported later, every call counts, and uninstall restores the SDK's functions."""
-    code, out, err = contract.python("""
+    code, out, err = contract.python(
+        """
 import openai_meter, sys
 meter = openai_meter.install()
 assert "openai" not in sys.modules
@@ -430,13 +434,16 @@ with contract.Api() as api, contract.sync_client(api) as client:
     openai_meter.uninstall()
     contract.chat(client)
 print(meter.totals.calls, type(vars(SyncAPIClient)["request"]).__name__)
-""")
+""",
+        fresh=True,
+    )
     assert (code, out.strip(), err) == (0, "2 function", "")
 
 
 def test_uninstall_before_openai_is_imported_leaves_it_alone():
     """Installed and uninstalled before openai is there: it is imported unpatched, and a later install works."""
-    code, out, err = contract.python("""
+    code, out, err = contract.python(
+        """
 import openai_meter
 openai_meter.install()
 openai_meter.uninstall()
@@ -446,7 +453,9 @@ kinds = [type(vars(SyncAPIClient)["request"]).__name__]
 openai_meter.install()
 kinds.append(type(vars(SyncAPIClient)["request"]).__name__)
 print(*kinds)
-""")
+""",
+        fresh=True,
+    )
     assert (code, out.strip(), err) == (0, "function FunctionWrapper", "")
 
 

@@ -14,7 +14,7 @@ from openai_meter.core.background import Worker
 @pytest.fixture
 def idle(monkeypatch):
     """A worker whose thread ends soon."""
-    monkeypatch.setattr(background, "_IDLE", 0.01)
+    monkeypatch.setattr(background, "IDLE", 0.01)
     return Worker("test worker", limit=5)
 
 
@@ -42,23 +42,20 @@ def test_a_thread_does_the_work_and_ends(idle):
         done = threading.Event()
         idle.submit(done.set)
         idle.start()
-        thread = idle._thread
         assert done.wait(10)
-        if thread is not None:
-            thread.join(10)
-            assert not thread.is_alive()
+        assert idle._thread.join(10)
     assert idle.drain()
 
 
 def test_no_thread_is_started_for_nothing(idle):
     """Starting without work starts nothing."""
     idle.start()
-    assert idle._thread is None
+    assert not idle.running
 
 
 def test_jobs_from_many_threads_are_all_done_once(idle, monkeypatch):
     """Whatever the order of submitting, starting, ending and draining: each job that was taken is done once."""
-    monkeypatch.setattr(background, "_IDLE", 0.0005)
+    monkeypatch.setattr(background, "IDLE", 0.0005)
     many = Worker("test worker", limit=100_000)
     done: list[int] = []
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections import Counter
 
 import pytest
@@ -22,7 +23,6 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DataError
 
 from openai_meter.core import faults
-from openai_meter.core.background import worker
 from openai_meter.ledger import Ledger, writer
 from openai_meter.ledger import database as databases
 from openai_meter.ledger import spool as spools
@@ -226,7 +226,7 @@ def test_spool_is_replayed_without_another_call(sqlite):
     engine.dispose()
     pause = threading.Event()
     while ledger.stats.away:
-        assert ledger._writer._thread is not None
+        assert ledger._writer.running
         pause.wait(0.02)
     everything_is_there(sqlite, given)
     ledger.close()
@@ -585,8 +585,8 @@ def test_clock_that_goes_backwards_keeps_the_order(sqlite, monkeypatch):
 # --- the caller's side ------------------------------------------------------------------------------------------------
 
 
-def test_put_in_a_finalizer_starts_no_thread(sqlite):
-    """What comes from a finalizer is stored when the worker is started, not before."""
+def test_a_call_from_a_finalizer_is_stored_without_another_call(sqlite):
+    """What comes from a finalizer starts the thread of the ledger, whatever the program does next."""
     ledger = sqlite.ledger()
 
     class Dying:
@@ -595,25 +595,20 @@ def test_put_in_a_finalizer_starts_no_thread(sqlite):
 
     Dying()
     gc.collect()
-    assert ledger._writer._thread is None
-    worker.start()
-    worker.drain()
-    assert ledger._writer._thread is not None
-    assert ledger.flush(30)
+    pause, end = threading.Event(), time.monotonic() + 30
+    while not ledger.stats.written and time.monotonic() < end:
+        pause.wait(0.02)
     assert sqlite.count() == 1
     ledger.close()
 
 
 def test_idle_writer_thread_ends(sqlite, monkeypatch):
     """After a while without calls there is no thread and no connection; the next call brings them back."""
-    monkeypatch.setattr(writer, "_IDLE", 0.01)
+    monkeypatch.setattr(writer, "IDLE", 0.01)
     ledger = sqlite.ledger(flush_interval=0.01)
     for n in range(3):
         ledger.add(call(n))
-        thread = ledger._writer._thread
-        if thread is not None:
-            thread.join(30)
-            assert not thread.is_alive()
+        assert ledger._writer._thread.join(30)
     assert ledger.flush(30)
     assert sqlite.count() == 3
     ledger.close()

@@ -102,14 +102,17 @@ def test_a_package_that_breaks_costs_nothing(spans):
 
 def test_the_package_is_never_imported():
     """A program without agents has none imported by its calls."""
-    out = contract.python("""
-import sys, openai_meter, rules
+    out = contract.python(
+        """
+import sys, contract, openai_meter
 openai_meter.install()
 library = contract.http_library()
 with contract.in_process(lambda request: library.Response(200, json=contract.usage_body())) as client:
     contract.chat(client)
 print([name for name in sys.modules if name.split(".")[0] == "agents"])
-""")[1]
+""",
+        fresh=True,
+    )[1]
     assert out.split() == ["[]"]
 
 

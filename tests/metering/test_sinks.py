@@ -169,13 +169,16 @@ def test_sinks_come_and_go_while_calls_are_made(meter):
 
 def test_nothing_is_loaded_for_a_plain_program():
     """Without sinks, neither OpenTelemetry nor Prometheus nor SQLAlchemy is loaded by installing and calling."""
-    code, output, errors = contract.python("""
+    code, output, errors = contract.python(
+        """
 import sys
-import openai_meter, rules
+import contract, openai_meter
 meter = openai_meter.install()
 with contract.Api() as api, contract.sync_client(api) as client:
     contract.chat(client)
 print(meter.totals.calls, [name for name in ("opentelemetry.metrics", "prometheus_client", "sqlalchemy",
     "openai_meter.otel", "openai_meter.prometheus", "openai_meter.ledger") if name in sys.modules])
-""")
+""",
+        fresh=True,
+    )
     assert (code, output.strip()) == (0, "1 []"), errors

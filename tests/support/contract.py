@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import openai
 from openai import AsyncOpenAI, AzureOpenAI, OpenAI
 from pydantic import BaseModel
+from warm import AVAILABLE, Warm
 
 import openai_meter
 from openai_meter.testing.fake_api.loopback import Answer, Hangup, LoopbackServer, Request
@@ -680,13 +681,21 @@ def outcomes(
 # --- other processes --------------------------------------------------------------------------------------------------
 
 _ROOTS = (str(Path(openai_meter.__file__).parents[1]), str(Path(__file__).parent))
+_warm = Warm()
 
 
-def python(program: str, *, timeout: float = 60.0, reraise: bool = True) -> tuple[int, str, str]:
-    """Runs a program in an interpreter of its own: its exit code, output and error output."""
+def python(
+    program: str, *arguments: str, timeout: float = 60.0, reraise: bool = True, fresh: bool = False
+) -> tuple[int, str, str]:
+    """Runs a program in a process of its own: its exit code, output and error output.
+
+    The process is a fork of one that has imported openai and the meter, unless it has to be ``fresh``.
+    """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(_ROOTS), "OPENAI_METER_RERAISE_FAULTS": str(int(reraise))}
+    if AVAILABLE and not fresh:
+        return _warm.run(program, *arguments, environment=environment, timeout=timeout)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-X", "faulthandler", "-c", program],
+        [sys.executable, "-W", "error", "-X", "faulthandler", "-c", program, *arguments],
         env=environment, capture_output=True, text=True, timeout=timeout, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr

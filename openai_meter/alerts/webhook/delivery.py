@@ -15,14 +15,11 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import secrets
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from queue import Empty, SimpleQueue
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -30,7 +27,9 @@ from openai_meter.alerts import Alert
 from openai_meter.alerts.webhook.config import Webhook, WebhookStats, shown
 from openai_meter.alerts.webhook.http import Answer, NotPostedError, post, prepare
 from openai_meter.alerts.webhook.payloads import Letter, Message, write
-from openai_meter.core import faults
+from openai_meter.core import faults, fork_safety
+from openai_meter.core.background import IDLE, IdleThread
+from openai_meter.core.native import Empty, Lock, RLock, SimpleQueue, get
 
 __all__ = ["LIMIT", "Target", "Ways", "finish", "flush", "targets_for"]
 
@@ -38,8 +37,6 @@ logger = logging.getLogger("openai_meter")
 
 LIMIT = 1_000
 """How many alerts wait for one target at most."""
-_IDLE = 2.0
-"""Seconds after which a thread without work ends."""
 _SOONEST, _LATEST = 1.0, 300.0
 """The first retry comes within a second, later ones within twice as long each, at most five minutes: so soon an alert
 arrives when a target is back."""
@@ -58,7 +55,7 @@ def _dice() -> float:
 
 def _wait(kicks: SimpleQueue[None], seconds: float) -> bool:
     try:
-        kicks.get(timeout=seconds)
+        get(kicks, seconds)
     except Empty:
         return False
     return True
@@ -116,10 +113,9 @@ class Target:
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._kicks: SimpleQueue[None] = SimpleQueue()
         self._listeners: list[SimpleQueue[None]] = []
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._thread = IdleThread("openai_meter webhook", self._turn, self._pending)
         # Held for no longer than a few additions take; a finalizer may hold it once more.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._counts = WebhookStats(shown(self.webhook))
         self._attempts = 0
         self._rest: _Rest | None = None
@@ -151,14 +147,12 @@ class Target:
         if self._counts.dropped and not self._drops_said:
             self._drops_said = True
             logger.warning("more than %d alerts wait for %s: the oldest are dropped", LIMIT, shown(self.webhook))
-        if self._queue and self._thread is None and self._starting.acquire(blocking=False):
-            try:
-                self._thread = threading.Thread(target=self._run, name="openai_meter webhook", daemon=True)
-                self._thread.start()
-            except RuntimeError:  # no more threads, or the interpreter is about to end: hand_over does it
-                self._thread = None
-            finally:
-                self._starting.release()
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a thread that delivers."""
+        return self._thread.running
 
     @property
     def waiting(self) -> int:
@@ -176,21 +170,21 @@ class Target:
 
     # --- the side of the thread ---------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        wake = self._wake
-        while True:
-            try:
-                wake.get(timeout=_IDLE)
-            except Empty:
-                self._thread = None
-                self.start()  # an alert may have come in meanwhile, from somebody who saw a thread here
-                return
-            try:
-                if (waiting := self._take()) is not None:
-                    self._deliver(waiting)
-            except Exception:  # faults.caught raises in tests only; the thread has to go on
-                self._end(failed=1)
-            self._tell()
+    def _turn(self) -> bool:
+        try:
+            self._wake.get(timeout=IDLE)
+        except Empty:
+            return False
+        try:
+            if (waiting := self._take()) is not None:
+                self._deliver(waiting)
+        except Exception:  # faults.caught raises in tests only; the thread has to go on
+            self._end(failed=1)
+        self._tell()
+        return True
+
+    def _pending(self) -> bool:
+        return bool(self._queue)
 
     def _take(self) -> _Waiting | None:
         with self._lock:
@@ -320,13 +314,13 @@ class Target:
         What was tried since, and is only tried again after that moment, is not.
         """
         rest = self._rest
-        if not self.waiting or self._thread is None:
+        if not self.waiting or not self._thread.running:
             return False
         return rest is None or rest.until <= end or not (rest.asked or self._attempts > before)
 
     def hand_over(self, end: float) -> None:
         """Does the thread's work where none can be started: one attempt for each alert, until one fails."""
-        while self._thread is None and (left := end - time.monotonic()) > 0:
+        while not self._thread.running and (left := end - time.monotonic()) > 0:
             waiting = self._take()
             if waiting is None:
                 return
@@ -352,7 +346,7 @@ class Target:
 
 # All targets of this process: two who post to the same webhook share its order and its thread.
 _targets: WeakValueDictionary[Webhook, Target] = WeakValueDictionary()
-_making = threading.Lock()
+_making = Lock()
 _exit_until: float | None = None
 
 
@@ -402,14 +396,13 @@ def finish() -> None:
         faults.caught(error, "delivering the last alerts")
 
 
-def _start_over_in_child() -> None:
+def _start_over_in_child(_: object) -> None:
     global _making, _exit_until  # noqa: PLW0603 - the lock may have been held by a thread that is gone
-    _making = threading.Lock()
+    _making = Lock()
     _exit_until = None
     for one in list(_targets.values()):
         one.start_over_in_child()
 
 
 atexit.register(finish)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_over_in_child)
+fork_safety.on_fork("webhooks", after_in_child=_start_over_in_child)

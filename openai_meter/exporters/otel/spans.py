@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import deque
 from functools import partial
@@ -14,6 +13,7 @@ from openai_meter.core import faults
 from openai_meter.core.background import worker
 from openai_meter.core.call import Call
 from openai_meter.core.money import Amount, usd
+from openai_meter.core.native import Lock
 from openai_meter.metering.meter import Meter
 from openai_meter.metering.sinks import Watched
 
@@ -68,7 +68,7 @@ class Spans:
         self._meters: weakref.WeakSet[Meter] = weakref.WeakSet()
         self._sums: weakref.WeakKeyDictionary[Any, _Sums] = weakref.WeakKeyDictionary()
         self._inbox: deque[tuple[weakref.ref[Any], Call]] = deque()
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def watch(self, meter: Meter, *, wanted: bool) -> None:
         """Begins to watch a meter, or ends it; where no meter is watched, calls cost nothing."""
@@ -122,5 +122,5 @@ class Spans:
 
     def start_over_in_child(self) -> None:
         """A thread of the parent may have held the lock."""
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._inbox.clear()

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics
 
-from openai_meter.core import faults
+from openai_meter.core import faults, fork_safety
 from openai_meter.core.background import worker
 from openai_meter.core.call import Call
+from openai_meter.core.native import Lock
 from openai_meter.errors import ConfigurationError
 from openai_meter.exporters.otel.names import SAID, Namer
 from openai_meter.exporters.otel.spans import Spans
@@ -187,24 +188,23 @@ def _at_exit() -> None:
         telemetry.finish()
 
 
-def _start_over_in_child() -> None:
+def _start_over_in_child(_: object) -> None:
     global _attaching  # noqa: PLW0603 - a child has one of its own
-    _attaching = threading.Lock()
+    _attaching = Lock()
     for telemetry in list(_attached):
         telemetry.start_over_in_child()
     _spans.start_over_in_child()
 
 
 atexit.register(_at_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_over_in_child)
+fork_safety.on_fork("opentelemetry", after_in_child=_start_over_in_child)
 
 
 # --- who is attached --------------------------------------------------------------------------------------------------
 
 _spans = Spans()
 _of_meters: weakref.WeakKeyDictionary[Meter, Telemetry] = weakref.WeakKeyDictionary()
-_attaching = threading.Lock()
+_attaching = Lock()
 
 
 def attach(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from openai_meter.core import faults
+from openai_meter.core import faults, fork_safety
 from openai_meter.core.dimensions import Past
+from openai_meter.core.native import Lock, RLock
 from openai_meter.core.totals import Totals
 from openai_meter.errors import ConfigurationError, LedgerError
 from openai_meter.metering.meter import Meter, Readable
@@ -44,7 +43,7 @@ class _OfReadings:
 
     def __init__(self, readings: Readable, past: Past) -> None:
         self.past = past
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self._readings = weakref.ref(readings)
         readings.ever(past)  # from now on nothing is forgotten
 
@@ -96,7 +95,7 @@ class _OfLedger:
 
     def __init__(self, ledger: Ledger, past: Past) -> None:
         self.past = past
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self._ledger = weakref.ref(ledger)
         self._cache = 0.0
         self._read: _Rows = {}
@@ -147,20 +146,19 @@ def _writing(ledger: Ledger) -> Iterator[Other]:
 _Face = _OfReadings | _OfLedger
 _faces: weakref.WeakKeyDictionary[Any, dict[tuple[str, ...], _Face]] = weakref.WeakKeyDictionary()
 """One for each source and its labels: what is exposed twice has the same counters."""
-_making = threading.Lock()
+_making = Lock()
 
 
-def _start_over_in_child() -> None:
+def _start_over_in_child(_: object) -> None:
     """A thread of the parent may have held a lock."""
     global _making  # noqa: PLW0603 - a child has one of its own
-    _making = threading.Lock()
+    _making = Lock()
     for faces in list(_faces.values()):
         for face in faces.values():
-            face.lock = threading.RLock()
+            face.lock = RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_over_in_child)
+fork_safety.on_fork("prometheus", after_in_child=_start_over_in_child)
 
 
 def face_of(source: Any, names: tuple[str, ...], cache: float) -> _Face:

@@ -6,16 +6,16 @@ may go on for hours: it is recorded in stretches, and what is left when it ends.
 
 from __future__ import annotations
 
-import os
 import re
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from openai_meter.core import fork_safety
 from openai_meter.core.bounded import Bounded
 from openai_meter.core.call import Status, UsageSource
+from openai_meter.core.native import RLock
 from openai_meter.core.usage import Usage
 from openai_meter.instrumentation.websockets.turn import TRANSLATION, Turn
 from openai_meter.metering.meter import Meter, Readable
@@ -31,7 +31,7 @@ _find_elapsed = re.compile(rb'"elapsed_ms": ?([0-9]{1,12})').search
 
 _claimed: weakref.WeakKeyDictionary[Meter, Bounded[str, float]] = weakref.WeakKeyDictionary()
 """How many seconds of a session a meter has counted. The meter's own memory would do, were it not for its reset."""
-_claiming = threading.RLock()  # a finalizer may come in the middle
+_claiming = RLock()  # a finalizer may come in the middle
 
 
 def _claim(session: str, meter: Meter, total: float, unheard: float) -> float | None:
@@ -48,13 +48,12 @@ def _claim(session: str, meter: Meter, total: float, unheard: float) -> float | 
     return None if before is None and grown <= 0 else max(grown, 0.0)
 
 
-def _open_in_child() -> None:
+def _open_in_child(_: object) -> None:
     global _claiming  # noqa: PLW0603 - who held it may be gone
-    _claiming = threading.RLock()
+    _claiming = RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_open_in_child)
+fork_safety.on_fork("timed sessions", after_in_child=_open_in_child)
 
 
 class _Stretch(Turn):

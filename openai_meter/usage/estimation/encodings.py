@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from openai_meter.core import faults
+from openai_meter.core import faults, fork_safety
+from openai_meter.core.native import RLock, Thread
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
@@ -122,12 +123,11 @@ class _Shelf:
         """The names whose loading has begun: of many threads, one begins it."""
         self.download = False
         # Held while importing or reading: a fork waits for it, so that a child never has half a library.
-        self.reading = threading.RLock()
-        self.held = False
+        self.reading = RLock()
 
     def start_over(self) -> None:
         """Makes the shelf of a forked child usable: the thread that was loading is gone."""
-        self.reading = threading.RLock()
+        self.reading = RLock()
         self.started.clear()
 
 
@@ -141,12 +141,10 @@ def encoding(name: str) -> Encoding | None:
     """
     found = _shelf.encodings.get(name)
     if found is None and name in VOCABULARIES and name not in _shelf.started:
-        mine = object()
-        if _shelf.started.setdefault(name, mine) is mine:
+        loader = Thread(partial(_load_in_background, name), "openai_meter vocabulary")
+        if _shelf.started.setdefault(name, loader) is loader:
             with suppress(RuntimeError):  # no thread can be started: the process ends, or has too many
-                threading.Thread(
-                    target=_load_in_background, args=(name,), name="openai_meter vocabulary", daemon=True
-                ).start()
+                loader.start()
     return found
 
 
@@ -402,14 +400,20 @@ def _store(name: str, data: bytes) -> tuple[str, ...]:
 # --- forks ------------------------------------------------------------------------------------------------------------
 
 
-def _before_fork() -> None:
-    _shelf.held = _shelf.reading.acquire(timeout=_PATIENCE)
+def _before_fork() -> bool:
+    """Waits for what is being read; returns whether the lock is held."""
+    return _shelf.reading.acquire(timeout=_PATIENCE)
 
 
-def _after_fork() -> None:
-    if _shelf.held:
+def _after_fork(held: bool) -> None:
+    if held:
         _shelf.reading.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_shelf.start_over)
+fork_safety.on_fork(
+    "vocabularies",
+    order=fork_safety.Order.ENCODINGS,
+    before=_before_fork,
+    after_in_parent=_after_fork,
+    after_in_child=lambda _: _shelf.start_over(),
+)

@@ -14,7 +14,7 @@ import receivers
 from openai_meter.alerts.webhook import Webhook, delivery
 from openai_meter.alerts.webhook.delivery import LIMIT, Target
 from openai_meter.alerts.webhook.http import NotPostedError
-from openai_meter.core import faults
+from openai_meter.core import faults, native
 
 standardwebhooks = pytest.importorskip(
     "standardwebhooks", reason="the extra [webhook] is not installed: signed webhooks are NOT tested"
@@ -326,11 +326,11 @@ def test_nothing_secret_is_logged(log):
 
 def test_a_thread_ends_when_it_has_nothing_to_do(receiver, monkeypatch):
     """A process that posts nothing has no thread for it, and the next alert starts one."""
-    monkeypatch.setattr(delivery, "_IDLE", 0.01)
+    monkeypatch.setattr(delivery, "IDLE", 0.01)
     target = Target(Webhook(receiver.url))
     for value in (3, 4):
         delivered(target, value)
-        receivers.until(lambda: target._thread is None)
+        receivers.until(lambda: not target.running)
     assert receiver.values == [3, 4]
 
 
@@ -395,15 +395,14 @@ def test_the_end_is_bounded_and_says_what_is_left(monkeypatch, log):
 
 def test_without_a_thread_the_end_delivers_itself(receiver, monkeypatch):
     """Where no thread can be started any more, whoever ends the process posts."""
-
-    start = threading.Thread.start
+    start = native.Thread.start
 
     def refuse(thread):
         if thread.name == "openai_meter webhook":
             raise RuntimeError("can't create new thread at interpreter shutdown")
         start(thread)
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(native.Thread, "start", refuse)
     receiver.answers += [204, 500]
     (target,) = delivery.targets_for([Webhook(receiver.url)])
     for value in (3, 4, 5):

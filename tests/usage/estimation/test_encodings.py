@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from openai_meter.core import faults
+from openai_meter.core.native import Thread
 from openai_meter.usage.estimation import encodings
 from openai_meter.usage.estimation.encodings import VOCABULARIES, Vocabulary
 
@@ -72,9 +73,9 @@ def package(folder: Path, name: str, file: str, data: bytes) -> Path:
 
 
 def join_loaders() -> None:
-    for thread in threading.enumerate():
-        if thread.name == "openai_meter vocabulary":
-            thread.join(10)
+    for loader in list(encodings._shelf.started.values()):
+        if isinstance(loader, Thread):
+            assert loader.join(10)
 
 
 def test_nobody_waits(cached: Path) -> None:
