@@ -26,7 +26,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from openai_meter.core.usage import Usage, count, fields_of, read_usage
+from openai_meter.core.usage import Usage, count, fields_of
+from openai_meter.core.usage_objects import read_usage
 
 __all__ = ["answer_facts", "completion_window", "provider_cost", "request_facts"]
 

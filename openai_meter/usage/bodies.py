@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from openai_meter.core.usage import read_usage
+from openai_meter.core.usage_objects import read_usage
 
 if TYPE_CHECKING:
     from openai_meter.usage.endpoints import Endpoint

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from openai_meter.core.call import Status
-from openai_meter.core.usage import Usage, count, fields_of, read_usage, seconds
+from openai_meter.core.usage import Usage, count, fields_of, seconds
+from openai_meter.core.usage_objects import read_usage
 from openai_meter.usage.billing_details import answer_facts
 from openai_meter.usage.transcript import BATCH, Transcript
 

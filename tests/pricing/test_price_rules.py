@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from openai_meter.core.usage import Usage, read_usage
+from openai_meter.core.usage import Usage
+from openai_meter.core.usage_objects import read_usage
 from openai_meter.pricing import Billable, Deployment, PriceBook
 from openai_meter.usage.billing_details import answer_facts, completion_window, request_facts
 
