@@ -386,7 +386,7 @@ async def embed(player: Player) -> None:
     await player.get(embed(model="text-embedding-3-small", input="Good morning", encoding_format="float"))
 
 
-async def random_half(player: Player) -> None:
+async def draw(player: Player) -> None:
     await player.get(player.client.images.generate(model="gpt-image-1", prompt="A morning"))
 
 
@@ -488,7 +488,7 @@ SHAPES = (
     Shape("openai.chat.completions (module)", module_level, kinds="sync"),
     Shape("AzureOpenAI", azure),
     Shape("3 calls, async at once", together, (TOLD,) * 3),
-    Shape("images.generate", random_half),
+    Shape("images.generate", draw),
     Shape("audio.transcriptions.create", transcribe),
     Shape("audio.speech.create", speak, (ANY,)),
     Shape("moderations.create", moderate, (ANY,)),

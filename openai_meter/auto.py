@@ -34,7 +34,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from openai_meter.cli.exit_summary import Ending
+    from openai_meter.cli.exit_summary import ExitSummary
 
 __all__ = ["start"]
 
@@ -46,7 +46,7 @@ class _Start:
     """Starts the meter when openai is imported, and lets its ending speak when all is over."""
 
     def __init__(self) -> None:
-        self._ending: Ending | None = None
+        self._ending: ExitSummary | None = None
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> None:
         """Hears, as a finder of modules, that openai is about to be imported; finds nothing itself."""
@@ -90,11 +90,11 @@ def start() -> bool:
     return True
 
 
-def _start(environment: Mapping[str, str]) -> Ending | None:
+def _start(environment: Mapping[str, str]) -> ExitSummary | None:
     """The meter's beginning and, arranged, its ending; ``None`` where somebody else has arranged one: ``run`` has."""
-    from openai_meter.cli.exit_summary import Ending, Look, report_file  # noqa: PLC0415 - the interpreter's start is everybody's
+    from openai_meter.cli.exit_summary import ExitSummary, SummaryOptions, report_file  # noqa: PLC0415 - the interpreter's start is everybody's
 
-    if Ending.arranged:
+    if ExitSummary.registered:
         return None
 
     def said(name: str) -> str | None:
@@ -102,12 +102,12 @@ def _start(environment: Mapping[str, str]) -> Ending | None:
 
     form = said("SUMMARY")
     switch = (form or "").lower()
-    look = Look(form=None if switch in _ON | _OFF else form, by=said("BY"))
+    look = SummaryOptions(format=None if switch in _ON | _OFF else form, by=said("BY"))
     report = report_file(said("REPORT"))
     settings = {"thresholds": _thresholds(said("THRESHOLDS")), "threads": _switch("THREADS", said("THREADS"))}
-    says = "never" if switch in _OFF else "calls"
-    ending = Ending(look.summary(), None, report, says=says, settings=settings)  # type: ignore[arg-type]
-    ending.arrange(at_exit=False)
+    when = "never" if switch in _OFF else "calls"
+    ending = ExitSummary(look.summary(), None, report, when=when, settings=settings)  # type: ignore[arg-type]
+    ending.start(at_exit=False)
     if ending.fault:
         _complain(ending.fault)
     return ending

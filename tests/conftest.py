@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from paths import TESTS
 
 import openai_meter
 from openai_meter.core import faults
@@ -19,9 +20,58 @@ from openai_meter.metering import call_in_flight
 # What is printed must not depend on the machine's locale; test modules copy the environment as they are imported.
 os.environ["OPENAI_METER_LANG"] = "en"
 
-# A busy machine is no fault of the code.
+MARKED = {
+    "sdk": (
+        "contract", "instrumentation", "testing", "alerts/test_dispatch.py", "cli/test_run.py",
+        "metering/test_attribution.py", "metering/test_manual.py", "metering/test_thread_context.py",
+        "pricing/test_metered_costs.py", "usage/test_external.py", "test_tracker.py",
+    ),
+    "e2e": ("e2e",),
+    "bench": ("bench",),
+}  # fmt: skip
+"""The markers of whole folders and files; single tests have theirs as decorators."""
+
+# A busy machine is not a fault of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--thorough", action="store_true", help="leave nothing out: every row of large tables, and with no path also "
+        "what is marked e2e and bench"
+    )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leaves out what takes long, unless ``-m`` or ``--thorough`` chooses."""
+    if config.option.markexpr or config.option.thorough:
+        return
+    config.option.markexpr = "not (e2e or bench or thorough)" if _whole_suite(config) else "not thorough"
+
+
+def _whole_suite(config: pytest.Config) -> bool:
+    """Whether no file, folder or test is named on the command line."""
+    return config.args_source is pytest.Config.ArgsSource.TESTPATHS
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """One worker more than there are processors, as tests often wait; none for a part of the suite."""
+    if not _whole_suite(config):
+        return 0
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Gives a test the markers of its folder and its file."""
+    path = item.path.relative_to(TESTS)
+    for marker, places in MARKED.items():
+        if path.parts[0] in places or path.as_posix() in places:
+            item.add_marker(marker)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -111,7 +111,7 @@ def test_a_missing_package_is_no_reason_not_to_start(tmp_path):
     ("name", "value", "said"),
     [
         ("", "banana", "OPENAI_METER='banana' is neither 1 nor 0"),
-        ("_SUMMARY", "poem", "no form of a report"),
+        ("_SUMMARY", "poem", "not a form of report"),
         ("_LANG", "tlh", "no language"),
         ("_LEDGER", "nonsense", "ledger"),  # or that its packages are missing
         ("_HOSTS", "a=b", "'b'"),
@@ -144,7 +144,7 @@ def test_settings_that_are_wrong(python, server, name, value, said):
 )
 def test_each_setting_is_checked(name, value, said, monkeypatch):
     """Every variable is looked at before anything is started."""
-    monkeypatch.setattr("openai_meter.cli.exit_summary.Ending.arranged", False)
+    monkeypatch.setattr("openai_meter.cli.exit_summary.ExitSummary.registered", False)
     with pytest.raises(ConfigurationError, match=said):
         auto._start({f"OPENAI_METER_{name}": value})
     assert listening.installed is None

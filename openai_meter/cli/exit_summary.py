@@ -1,4 +1,4 @@
-"""What the command line says at the end of a program that it has metered: the summary, and the report in a file."""
+"""What is written when a metered program ends: the summary of its calls, and a report in a file."""
 
 from __future__ import annotations
 
@@ -17,30 +17,41 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 
 from openai_meter.core import fork_safety
 from openai_meter.core.locale import Messages, language
+from openai_meter.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from openai_meter.ledger import Ledger
     from openai_meter.metering.meter import Meter
 
-__all__ = ["Ending", "Look", "Summary", "dimensions_of", "form_of", "ledger_of", "report_file", "write_to_stderr"]
+__all__ = [
+    "ExitSummary",
+    "Summary",
+    "SummaryOptions",
+    "checked_format",
+    "ledger_from_url",
+    "parsed_dimensions",
+    "report_file",
+    "summary_language",
+    "write_to_stderr",
+]
 
 
 class Summary(NamedTuple):
-    """How a summary looks."""
+    """The form, the grouping and the language of a summary."""
 
     format: str | None = "table"
     """A form of report; ``None`` is one line for a log."""
     by: tuple[str, ...] = ("model",)
-    """What the report groups by."""
+    """The dimensions that the report groups by."""
     lang: str = "en"
 
     def write(self, meter: Meter, file: TextIO, process: int | None = None) -> None:
         """Writes what a meter has counted; ``process`` is the process id where this is a forked child.
 
-        Where nothing was metered, a sentence says so; but JSON and CSV are for programs, and stay what they are.
+        Where nothing was metered, that is one sentence. JSON and CSV are read by programs, and keep their form.
         """
         m = language(self.lang)
-        something = meter.totals.calls or meter.pending or meter.internal_errors
+        metered = meter.totals.calls or meter.pending or meter.internal_errors
         if self.format == "json":
             from openai_meter.reports import exports  # noqa: PLC0415 - not needed before the end
 
@@ -48,63 +59,63 @@ class Summary(NamedTuple):
             file.write(exports.as_json(about | meter.to_dict(self.by), file.encoding or "utf-8") + "\n")
         elif self.format == "csv":
             meter.print_summary(file, by=self.by, format="csv")
-        elif self.format is None or not something:
-            line = meter.summary(lang=self.lang) if something else m("cli.nothing")
-            _say(file, f"{_child(process, m)}{line}")
+        elif self.format is None or not metered:
+            line = meter.summary(lang=self.lang) if metered else m("cli.nothing")
+            _write_line(file, f"{_process_prefix(process, m)}{line}")
         else:
             if process is not None:
-                _say(file, _child(process, m).rstrip())
+                _write_line(file, _process_prefix(process, m).rstrip())
             meter.print_summary(file, by=self.by, format=self.format, lang=self.lang)
 
 
-def _child(process: int | None, m: Messages) -> str:
+def _process_prefix(process: int | None, m: Messages) -> str:
     return "" if process is None else f"{m('cli.forked', process=process)} "
 
 
-def _say(file: TextIO, line: str) -> None:
+def _write_line(file: TextIO, line: str) -> None:
     from openai_meter.reports.text import fitting  # noqa: PLC0415 - not needed before the end
 
     file.write(f"openai-meter: {fitting(line, file.encoding)}\n")
 
 
-class Look(NamedTuple):
-    """How a summary is to look, as the command line says it; ``None`` is what is usual."""
+class SummaryOptions(NamedTuple):
+    """The options of a summary as the command line or the environment has them; ``None`` is the default."""
 
     as_json: bool = False
     quiet: bool = False
-    form: str | None = None
+    format: str | None = None
     by: str | None = None
     lang: str | None = None
 
     def summary(self) -> Summary:
-        """The same, ready to be written.
+        """The summary with these options.
 
         Raises:
             ConfigurationError: there is no such form, dimension or language.
         """
-        form = "json" if self.as_json else None if self.quiet else form_of(self.form)
-        return Summary(form, dimensions_of(self.by), language(self.lang).code)
+        form = "json" if self.as_json else None if self.quiet else checked_format(self.format)
+        return Summary(form, parsed_dimensions(self.by), language(self.lang).code)
 
 
-def form_of(form: str | None) -> str:
-    """The form of a report that the command line asks for.
+def checked_format(name: str | None) -> str:
+    """The name of a form of report; ``table`` by default.
 
     Raises:
-        ConfigurationError: there is none of that name.
+        ConfigurationError: there is no form of that name.
     """
-    if form is None:
+    if name is None:
         return "table"
     from openai_meter.reports import renderers  # noqa: PLC0415 - not for a plain `run`
 
-    renderers.check(form)
-    return form
+    renderers.check(name)
+    return name
 
 
-def dimensions_of(by: str | None) -> tuple[str, ...]:
-    """The dimensions that the command line asks for.
+def parsed_dimensions(by: str | None) -> tuple[str, ...]:
+    """The dimensions in a text such as ``agent,model``; ``model`` by default.
 
     Raises:
-        ConfigurationError: there are none of that name.
+        ConfigurationError: there is no dimension of that name.
     """
     if by is None:
         return ("model",)
@@ -117,10 +128,10 @@ def dimensions_of(by: str | None) -> tuple[str, ...]:
 
 
 def report_file(path: str | None) -> Path | None:
-    """The file for a report that the command line asks for.
+    """The absolute path of the file for a report.
 
     Raises:
-        ConfigurationError: it is a folder, or says no form of a report.
+        ConfigurationError: the path is a folder, or its suffix is not that of a form of report.
     """
     if path is None:
         return None
@@ -129,11 +140,25 @@ def report_file(path: str | None) -> Path | None:
     return saving.checked(path)
 
 
-def ledger_of(url: str | None) -> Ledger | None:
-    """The ledger that the command line asks for. Does not connect.
+def summary_language(lang: str | None) -> str:
+    """The language of a program's summary. An unknown one in the environment is English: the program must run.
 
     Raises:
-        ConfigurationError: that is no URL of one.
+        ConfigurationError: ``lang`` is given, and there is no such language.
+    """
+    try:
+        return language(lang).code
+    except ConfigurationError:
+        if lang is not None:
+            raise
+        return "en"
+
+
+def ledger_from_url(url: str | None) -> Ledger | None:
+    """The ledger of a URL. Does not connect.
+
+    Raises:
+        ConfigurationError: it is not the URL of a ledger.
         MissingExtraError: a package is missing.
     """
     if url is None:
@@ -144,7 +169,7 @@ def ledger_of(url: str | None) -> Ledger | None:
 
 
 class _Page(io.StringIO):
-    """Collects what is printed, and looks to a renderer like the stream that it will go to."""
+    """Collects text; to a renderer it has the encoding and the terminal of the stream that the text is for."""
 
     def __init__(self, stream: TextIO | None) -> None:
         super().__init__()
@@ -163,24 +188,24 @@ class _Page(io.StringIO):
         return self._stream_encoding
 
 
-class Ending:
-    """Starts the meter, and says at the end of the process what was metered.
+class ExitSummary:
+    """Starts the meter, and writes at the end of the process what was metered.
 
     Args:
-        summary: how the summary looks.
+        summary: the form of the summary.
         output: the file for the summary; standard error by default.
-        report: a file for a report beside the summary; its suffix says its form.
-        ledger: where the calls are kept for ever.
-        serve: the port of the API and the dashboard, if the program is to be watched.
-        says: when the summary is said: ``always``, where there were ``calls``, or ``never``; the last two also say
-            nothing of a meter that could not start, and save no report of nothing.
+        report: a file for a report as well; its suffix is that of its form.
+        ledger: the ledger that keeps the calls.
+        serve: the port of the API and the dashboard, if there is to be one.
+        when: when the summary is written: ``always``, if there were ``calls``, or ``never``. With the last two, nothing
+            is written about a meter that could not start, and no report without calls.
         settings: more settings of the meter.
 
-    A forked child that has made calls speaks for itself, and adds its process id to the names of the files.
+    A forked child that has made calls writes a summary of its own, and adds its process id to the names of the files.
     """
 
-    arranged = False
-    """Whether one is arranged in this process."""
+    registered = False
+    """Whether there is one in this process."""
 
     def __init__(
         self,
@@ -190,11 +215,11 @@ class Ending:
         ledger: Ledger | None = None,
         serve: int | None = None,
         *,
-        says: Literal["always", "calls", "never"] = "always",
+        when: Literal["always", "calls", "never"] = "always",
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._summary = summary
-        self._says = says
+        self._when = when
         self._settings = {"ledger": ledger, **(settings or {})}
         self._output = output and output.absolute()
         self._report = report and report.absolute()
@@ -204,7 +229,7 @@ class Ending:
         self.fault = ""
         """Why the meter could not start."""
 
-    def _start(self) -> None:
+    def _start_meter(self) -> None:
         try:
             import openai_meter  # noqa: PLC0415 - a broken installation of a dependency must not stop the program
 
@@ -212,20 +237,20 @@ class Ending:
         except Exception as error:
             self.fault = f"{type(error).__name__}: {error}"
         if self._serve is not None and self._meter is not None:
-            from openai_meter.cli import serve as serving  # noqa: PLC0415 - not for a plain `run`
+            from openai_meter.cli.dashboard import start_dashboard  # noqa: PLC0415 - not for a plain `run`
 
-            write_to_stderr(f"openai-meter: {serving.beside(self._meter, self._serve, self._summary.lang)}\n")
+            write_to_stderr(f"openai-meter: {start_dashboard(self._meter, self._serve, self._summary.lang)}\n")
 
-    def arrange(self, *, at_exit: bool = True) -> None:
-        """Starts the meter, and sees to it that the summary comes last: handlers run in the reverse order.
+    def start(self, *, at_exit: bool = True) -> None:
+        """Starts the meter, and registers the summary to be written last: exit handlers run in the reverse order.
 
-        ``at_exit``: whether to register :meth:`finish`; who has registered something earlier calls it himself.
+        ``at_exit``: whether to register :meth:`finish`; else the caller calls it.
         """
-        Ending.arranged = True
-        self._start()
+        ExitSummary.registered = True
+        self._start_meter()
         if at_exit:
             atexit.register(self.finish)
-        # Not in the main thread, or not a signal of this system: then the summary at exit has to do.
+        # Not in the main thread, or not a signal of this system: then only the summary at exit is written.
         with contextlib.suppress(ValueError, AttributeError):
             if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
                 signal.signal(signal.SIGTERM, self._on_sigterm)
@@ -236,54 +261,54 @@ class Ending:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def finish(self) -> None:
-        """Says what was metered; to be called when all else is over."""
-        # A second Ctrl-C, or a stream that the program has closed or that nobody reads: then there is no more to say.
+        """Writes what was metered. To be called after everything else."""
+        # A second Ctrl-C, or a stream that is closed or not read: no summary, and no error.
         with contextlib.suppress(Exception, KeyboardInterrupt):
-            for stream in (sys.stdout, sys.__stderr__):  # the interpreter flushes them a moment later: after our words
+            for stream in (sys.stdout, sys.__stderr__):  # the interpreter would flush them after our text
                 with contextlib.suppress(Exception):
                     stream.flush()  # type: ignore[union-attr]
-            self._speak()
+            self._write()
 
     def _on_sigterm(self, number: int, _: FrameType | None) -> None:
         if signal.getsignal(number) != self._on_sigterm:
-            return  # called by a handler of the program that calls the one before it: SIG_DFL could not be called
+            return  # a handler of the program calls the previous one, which was ours: SIG_DFL is not callable
         signal.signal(number, signal.SIG_DFL)
-        # The signal may have stopped the main thread anywhere, with any lock in its hands; it ends the process anyhow.
+        # The signal may have interrupted the main thread while it held any lock. The process ends in any case.
         with contextlib.suppress(RuntimeError):
             _thread.start_new_thread(_kill_later, (os.getpid(), number))
         with contextlib.suppress(Exception, KeyboardInterrupt):
-            self._speak()
+            self._write()
             if self._meter is not None:
                 self._meter.flush(1.0)
         os.kill(os.getpid(), number)
 
-    def _speak(self) -> None:
+    def _write(self) -> None:
         process = os.getpid() if os.getpid() != self._process else None
-        speaks_always = process is None and self._says == "always"
-        if not speaks_always and (self._meter is None or not self._meter.totals.calls):
+        always = process is None and self._when == "always"
+        if not always and (self._meter is None or not self._meter.totals.calls):
             return
         if self._report is not None and self._meter is not None:
-            self._save(self._meter, _named(self._report, process))
-        if self._says == "never":
+            self._save(self._meter, _path_of_process(self._report, process))
+        if self._when == "never":
             return
         if self._output is None:
             write_to_stderr(self._text(sys.__stderr__, process))
             return
-        path = _named(self._output, process)
+        path = _path_of_process(self._output, process)
         try:
             path.write_text(self._text(None, process), encoding="utf-8")
         except OSError as error:
-            self._complain("cli.not_written", path, error.strerror)
+            self._write_problem("cli.not_written", path, error.strerror)
 
     def _save(self, meter: Meter, path: Path) -> None:
         try:
             meter.save_report(path, by=self._summary.by, lang=self._summary.lang)
         except OSError as error:
-            self._complain("cli.not_saved", path, os.strerror(error.errno) if error.errno else str(error))
-        except Exception as error:  # for one, the program has a rich.py of its own
-            self._complain("cli.not_saved", path, f"{type(error).__name__}: {error}")
+            self._write_problem("cli.not_saved", path, os.strerror(error.errno) if error.errno else str(error))
+        except Exception as error:  # such as: the program has a rich.py of its own
+            self._write_problem("cli.not_saved", path, f"{type(error).__name__}: {error}")
 
-    def _complain(self, key: str, path: Path, error: str | None) -> None:
+    def _write_problem(self, key: str, path: Path, error: str | None) -> None:
         write_to_stderr(f"openai-meter: {language(self._summary.lang)(key, path=path, error=error)}\n")
 
     def _text(self, stream: TextIO | None, process: int | None) -> str:
@@ -299,17 +324,17 @@ class Ending:
             return f"openai-meter: {line}\n{m('cli.not_full', error=f'{type(error).__name__}: {error}')}\n"
 
 
-def _named(path: Path, process: int | None) -> Path:
+def _path_of_process(path: Path, process: int | None) -> Path:
     return path if process is None else path.with_name(f"{path.stem}.{process}{path.suffix}")
 
 
 def _kill_later(process: int, number: int) -> None:
-    time.sleep(3)  # a limit, not a wait: the process is usually gone long before
+    time.sleep(3)  # a limit: the process has usually ended long before
     os.kill(process, number)
 
 
 def write_to_stderr(text: str) -> None:
-    """Writes past all buffers: what a broken pipe left in one would make the interpreter exit with code 120."""
+    """Writes without a buffer: text that a broken pipe leaves in one makes the interpreter exit with code 120."""
     stream = sys.__stderr__
     if stream is None or stream.closed:
         return
@@ -322,7 +347,7 @@ def write_to_stderr(text: str) -> None:
 
 @contextlib.contextmanager
 def _broken_pipe_is_an_error() -> Iterator[None]:
-    """Keeps a program that takes SIGPIPE as Unix does from dying of it while we write."""
+    """Makes a broken pipe an exception, also in a program with the default action of SIGPIPE, which would end it."""
     number = getattr(signal, "SIGPIPE", None)
     if number is None or signal.getsignal(number) is not signal.SIG_DFL:
         yield

@@ -1,284 +1,142 @@
-"""Runs a program in this process, metered, and otherwise as plain ``python`` runs it.
+"""The command ``run``: runs a program as plain ``python`` does, and writes at its end what its calls used.
 
-What plain Python decides stays decided by Python: a module and a directory are run by the very function that
-``python -m`` calls; an exception travels on to the interpreter, which exits as it always does (its exit code, death by
-SIGINT after a Ctrl-C). What was metered is said when all is over: after the last thread and the program's own
-``atexit`` handlers, or when SIGTERM ends the process.
-
-What a program could still notice: our frames lie below its own on the stack, and ``signal.getsignal(SIGTERM)`` answers
-with a function instead of ``SIG_DFL``. Python calls that function between two steps of the main thread, so SIGTERM
-has to wait for a long computation in C. Processes that the program starts anew (``subprocess``, ``spawn``) are not
-metered, and one that ends by ``os._exit`` or becomes another by ``os.exec*`` has no moment to say anything.
+Its arguments are read by getopt where they are correct. Typer reads them again where they are not, to explain what is
+wrong, and for ``--help``. Both give the same job.
 """
 
-# Paths are strings here, spelled as Python spells them to the program.
-
-from __future__ import annotations
-
-import builtins
-import contextlib
-import io
-import os
-import runpy
-import shutil
-import subprocess
-import sys
-import sysconfig
-import tokenize
-import zipimport
-from collections.abc import Callable
+import getopt
 from functools import partial
-from importlib.machinery import SourceFileLoader, SourcelessFileLoader
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from openai_meter.cli import program as programs
+from openai_meter.cli.dashboard import parsed_port
+from openai_meter.cli.exit_summary import (
+    ExitSummary,
+    SummaryOptions,
+    ledger_from_url,
+    report_file,
+    summary_language,
+)
+from openai_meter.errors import MeterError
 
 if TYPE_CHECKING:
-    from openai_meter.cli.exit_summary import Ending
+    import typer
 
-__all__ = ["Program", "ProgramNotFoundError", "find_module", "find_program", "run"]
+    from openai_meter.cli.app import Job
 
-
-class ProgramNotFoundError(Exception):
-    """There is nothing to run under that name; the message says what to do."""
+__all__ = ["RunOptions", "add_commands", "prepare", "read"]
 
 
-class Program(NamedTuple):
-    """A program that is ready to run: what plain ``python`` would set up for it, and how it starts."""
+class RunOptions(NamedTuple):
+    """The options of ``run`` beside those of its summary, as the command line has them."""
 
-    argv: list[str]
-    """``sys.argv`` as the program finds it."""
-    folder: str | None
-    """``sys.path[0]``; None where Python adds no folder (``-P``)."""
-    start: Callable[[], None]
-
-
-def find_module(name: str, args: list[str]) -> Program:
-    """The program that ``python -m name args...`` runs.
-
-    That there is no such module is said when it starts, in Python's own words.
-    """
-    folder = None if sys.flags.safe_path else os.getcwd()
-    return Program(["-m", *args], folder, partial(_run_module, name, alter_argv=True))
+    module: bool = False
+    output: str | None = None
+    report: str | None = None
+    ledger: str | None = None
+    serve: str | None = None
 
 
-def find_program(name: str, args: list[str]) -> Program:
-    """The program behind a name, as ``python name args...`` or a shell would run it.
-
-    Args:
-        name: a script; a directory or zip archive with a ``__main__.py``; or else the name of a command beside this
-            Python or on PATH that is a Python script (``uvicorn``, ``pytest``).
-        args: the program's own arguments.
+def prepare(program: list[str], summary: SummaryOptions, options: RunOptions) -> "Job":
+    """The job of running a program.
 
     Raises:
-        ProgramNotFoundError: it is none of these, or belongs to another Python.
+        ProgramNotFoundError: there is no such program.
+        NotADirectoryError: there is no such folder for the output.
+        ConfigurationError: the summary or the report cannot have that form, or there is no such ledger or port.
+        MissingExtraError: a ledger or the server needs a package that is not installed.
     """
-    if _has_main(name):
-        # Python adds the archive itself even under -P: without it there would be no program.
-        return Program([name, *args], _as_python_names_it(name), partial(_run_module, "__main__", alter_argv=False))
-    if os.path.exists(name) and not os.path.isdir(name):
-        return _script(name, args)
-    command = _find_command(name)
-    if command is not None:
-        _check_interpreter(name, command)
-        return _script(command, args) if not _has_main(command) else find_program(command, args)
-    if os.path.isdir(name):
-        raise ProgramNotFoundError(f"the directory {name!r} has no __main__.py; name the script to run")
-    raise ProgramNotFoundError(
-        f"there is no file {name!r} here, and no command of that name on PATH; "
-        f"check the path, or use -m to run a module: openai-meter run -m {name.removesuffix('.py')}"
+    if not program:
+        raise programs.ProgramNotFoundError("name the program to run")
+    path = None if options.output is None else Path(options.output).absolute()
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise NotADirectoryError(
+            f"{options.output!r} is a folder" if path.is_dir() else f"make the folder {path.parent} first"
+        )
+    name, *args = program
+    found = programs.find_module(name, args) if options.module else programs.find_program(name, args)
+    exit_summary = ExitSummary(
+        summary._replace(lang=summary_language(summary.lang)).summary(),
+        path,
+        report_file(options.report),
+        ledger_from_url(options.ledger),
+        parsed_port(options.serve),
     )
+    return partial(programs.run, found, exit_summary)
 
 
-def _find_command(name: str) -> str | None:
-    if os.path.basename(name) != name:
+def read(args: list[str]) -> "Job | None":
+    """The job of correct arguments. None: typer explains what is wrong, or shows the help page."""
+    long = ["json", "quiet", "output=", "format=", "by=", "lang=", "report=", "ledger=", "serve="]
+    try:
+        pairs, program = getopt.getopt(args, "mqo:", long)
+        given = dict(pairs)
+        summary = SummaryOptions(
+            as_json="--json" in given,
+            quiet=not given.keys().isdisjoint({"-q", "--quiet"}),
+            format=given.get("--format"),
+            by=given.get("--by"),
+            lang=given.get("--lang"),
+        )
+        options = RunOptions(
+            module="-m" in given,
+            output=given.get("--output", given.get("-o")),
+            report=given.get("--report"),
+            ledger=given.get("--ledger"),
+            serve=given.get("--serve"),
+        )
+        return prepare(program, summary, options)
+    except (getopt.GetoptError, programs.ProgramNotFoundError, NotADirectoryError, MeterError):
         return None
-    # What is installed beside this Python is surely for it, while PATH may lead elsewhere (or to the shims of pyenv).
-    return shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
 
 
-def _script(name: str, args: list[str]) -> Program:
-    if not os.access(name, os.R_OK):
-        raise ProgramNotFoundError(f"the file {name!r} may not be read; check its permissions")
-    folder = None if sys.flags.safe_path else os.path.dirname(os.path.realpath(name))
-    return Program([name, *args], folder, partial(_run_script, name))
+def add_commands(app: "typer.Typer") -> None:
+    """Adds the command to the command line."""
+    import typer  # noqa: PLC0415 - not for a correct `run`
 
+    from openai_meter.cli.help import Command, example, texts  # noqa: PLC0415
+    from openai_meter.cli.options import Options, checked  # noqa: PLC0415
 
-def _has_main(name: str) -> bool:
-    if os.path.isdir(name):
-        return any(os.path.exists(os.path.join(name, "__main__" + suffix)) for suffix in (".py", ".pyc"))
-    try:
-        archive = zipimport.zipimporter(name)
-    except (ImportError, OSError):
-        return False
-    return archive.find_spec("__main__") is not None
+    t, options = texts(), Options()
+    program_argument = typer.Argument(metavar="PROGRAM", help=t("run.program"), show_default=False)
+    module_option = typer.Option("-m", help=t("run.module"))
+    lang_option = typer.Option("--lang", metavar="en|fr", callback=checked(summary_language), help=t("option.lang"))
+    ledger_option = typer.Option("--ledger", metavar="URL", callback=checked(ledger_from_url), help=t("run.ledger"))
+    serve_option = typer.Option("--serve", metavar="PORT", callback=checked(parsed_port), help=t("run.serve"))
 
-
-def _check_interpreter(name: str, command: str) -> None:
-    """Refuses a command that is no Python script, or one of another Python, whose packages are not in this process."""
-    try:
-        first = Path(command).read_bytes()[:512]
-    except OSError as error:
-        raise ProgramNotFoundError(f"the command {command} cannot be read ({error.strerror})") from None
-    if not first.startswith(b"#!"):
-        if _has_main(command):  # the .exe of a script on Windows is an archive
-            return
-        raise ProgramNotFoundError(f"the command {command} is no Python script; only Python programs can be metered")
-    # Where the path of the interpreter is too long or has a space, #!/bin/sh is followed by '''exec' "/path/python".
-    shebang = first.partition(b"'''")[0] if b"'''exec'" not in first else first.split(b'"')[1]
-    interpreter = os.fsdecode(shebang.removeprefix(b"#!").split(b"\n")[0].strip())
-    if "python" not in interpreter and "pypy" not in interpreter:
-        raise ProgramNotFoundError(f"the command {command} is no Python script; only Python programs can be metered")
-    ours = {os.path.dirname(python) for python in (sys.executable, getattr(sys, "_base_executable", ""))}
-    theirs = os.path.dirname(interpreter.split(" -")[0])
-    if "env" in Path(interpreter.split()[0]).name or any(_same_folder(theirs, folder) for folder in ours):
-        return
-    raise ProgramNotFoundError(
-        f"the command {command} belongs to another Python; install openai-meter there, "
-        f"then run: {interpreter} -m openai_meter run {name}"
+    @app.command(
+        "run",
+        cls=Command,
+        help=t("run"),
+        epilog=example(
+            "openai-meter run program.py --an-option-of-the-program",
+            "openai-meter run --by agent,model --ledger sqlite:///usage.db -m package.module",
+            "openai-meter run --serve 3000 uvicorn app:app",
+        ),
+        context_settings={"allow_interspersed_args": False},
+        options_metavar="[OPTIONS] [--]",
     )
-
-
-def _same_folder(one: str, other: str) -> bool:
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False
-
-
-def run(program: Program, ending: Ending) -> None:
-    """Runs a program to its end, metered. To be called last, in the main thread, and with nothing around that catches.
-
-    The program's way out is this function's: it returns if the program's main module comes to its end, and raises what
-    the program raises. An exception has been made ready to be printed by the interpreter without our frames.
-
-    What was metered is said when the process ends. No fault of the meter, and nothing that is wrong with standard
-    error, stops the program or changes its exit code.
-
-    Args:
-        program: what :func:`find_program` or :func:`find_module` found.
-        ending: what is said at the end, how, and where.
-    """
-    ending.arrange()
-    sys.argv = program.argv
-    # Python put the folder of our own script there, before any of the program's code could run.
-    if not sys.flags.safe_path:
-        del sys.path[:1]
-    if program.folder is not None:
-        sys.path.insert(0, program.folder)
-    try:
-        program.start()
-    except SystemExit:
-        raise
-    except BaseException as error:
-        _hide_frames(error)
-        raise
-
-
-_our_main: ModuleType
-"""The ``__main__`` that this process began with: kept, as its code is still on the stack."""
-
-
-def _fresh_main() -> ModuleType:
-    """Puts a new ``__main__`` in place, with the names that the interpreter gives it, in that order."""
-    global _our_main  # noqa: PLW0603
-    _our_main = sys.modules["__main__"]
-    main = ModuleType("__main__")
-    if "__annotations__" in vars(_our_main):  # depends on the version of Python
-        vars(main)["__annotations__"] = {}
-    vars(main)["__builtins__"] = builtins
-    sys.modules["__main__"] = main
-    return main
-
-
-def _run_module(name: str, *, alter_argv: bool) -> None:
-    _fresh_main()
-    # The function behind `python -m` and `python folder`; private, and so named since Python 2.5.
-    runpy._run_module_as_main(name, alter_argv)  # type: ignore[attr-defined]  # noqa: SLF001
-
-
-def _run_script(name: str) -> None:
-    path = _as_python_names_it(name)
-    namespace = vars(_fresh_main())
-    compiled = path.endswith(".pyc")
-    loader = SourcelessFileLoader("__main__", path) if compiled else SourceFileLoader("__main__", path)
-    namespace.update(__loader__=loader, __file__=path)
-    if "__cached__" in vars(_our_main):  # depends on the version of Python
-        namespace["__cached__"] = None
-    if compiled:
-        code = loader.get_code("__main__")
-    else:
-        source = Path(name).read_bytes()
+    def run(
+        ctx: typer.Context,
+        program: Annotated[list[str], program_argument],
+        *,
+        module: Annotated[bool, module_option] = False,
+        as_json: Annotated[bool, options.as_json] = False,
+        quiet: Annotated[bool, options.quiet] = False,
+        output: Annotated[str | None, options.output] = None,
+        report: Annotated[str | None, options.report] = None,
+        format: Annotated[str | None, options.format] = None,  # noqa: A002 - the name of the option
+        by: Annotated[str | None, options.by] = None,
+        lang: Annotated[str | None, lang_option] = None,
+        ledger: Annotated[str | None, ledger_option] = None,
+        serve: Annotated[str | None, serve_option] = None,
+    ) -> None:
+        summary = SummaryOptions(as_json, quiet, format, by, lang)
         try:
-            code = compile(source, path, "exec", dont_inherit=True)
-        except (SyntaxError, ValueError):
-            if _is_text(source) or not os.path.isfile(name):
-                raise
-            code = None
-    if code is None:
-        _let_python_complain()
-    else:
-        exec(code, namespace)  # noqa: S102
-
-
-def _is_text(source: bytes) -> bool:
-    try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
-        return "\0" not in source.decode(encoding)
-    except (SyntaxError, ValueError):
-        return False
-
-
-def _let_python_complain() -> None:
-    """Ends as plain Python ends over a script that it cannot decode: it says so in words that ``compile`` has not."""
-    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
-    sys.exit(subprocess.run([sys.executable, *flags, *sys.argv], check=False).returncode)  # noqa: S603
-
-
-def _as_python_names_it(name: str) -> str:
-    """The absolute path of the main script in Python's spelling: on POSIX ``./a.py`` becomes ``/here/./a.py``."""
-    if os.name == "nt":
-        return os.path.abspath(name)
-    return os.path.join(os.getcwd(), name)
-
-
-def _without_our_frames(traceback: TracebackType | None) -> TracebackType | None:
-    while traceback is not None and traceback.tb_frame.f_globals is globals():
-        traceback = traceback.tb_next
-    return traceback
-
-
-def _hide_frames(error: BaseException) -> None:
-    """Makes the interpreter print an exception as if the program had been run without us.
-
-    On its way out the exception collects our frames again. So ``sys.excepthook`` is ours for one call, the
-    interpreter's: it puts the traceback and the program's hook back and hands over.
-    """
-    traceback = _without_our_frames(error.__traceback__)
-    theirs = getattr(sys, "excepthook", None)
-
-    def excepthook(kind: type[BaseException], value: BaseException, _: TracebackType | None) -> None:
-        value.__traceback__ = sys.last_traceback = traceback
-        if theirs is None:
-            del sys.excepthook
-            _say("sys.excepthook is missing\n")
-            sys.__excepthook__(kind, value, traceback)
-            return
-        sys.excepthook = theirs
-        try:
-            theirs(kind, value, traceback)
-        except SystemExit:
-            raise
-        except BaseException as second:  # what the interpreter does then, again without a frame of ours
-            second.__traceback__ = _without_our_frames(second.__traceback__)
-            _say("Error in sys.excepthook:\n")
-            sys.__excepthook__(type(second), second, second.__traceback__)
-            _say("\nOriginal exception was:\n")
-            sys.__excepthook__(kind, value, traceback)
-
-    sys.excepthook = excepthook
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(Exception):
-        sys.stderr.write(text)
+            job = prepare(program, summary, RunOptions(module, output, report, ledger, serve))
+        except programs.ProgramNotFoundError as error:
+            raise typer.BadParameter(str(error), param_hint="PROGRAM") from None
+        except NotADirectoryError as error:
+            raise typer.BadParameter(str(error), param_hint="--output") from None
+        ctx.obj.append(job)

@@ -1,11 +1,9 @@
-"""The command ``webhook test``, which posts one alert and says what came of it.
+"""The command ``webhook test``: posts one alert, and writes whether the webhook accepted it.
 
-Exit codes: 1 where the alert was not taken, 2 where the webhook cannot be used.
+Exit codes: 1 where the alert was not accepted, 2 where the webhook cannot be used.
 """
 
-import json
 import os
-import sys
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,7 +11,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from openai_meter.cli.prices import give_up
+from openai_meter.cli.output import fail, write_json, write_lines
 from openai_meter.core.locale import Messages, language
 from openai_meter.errors import MeterError
 
@@ -24,11 +22,11 @@ if TYPE_CHECKING:
     from openai_meter.alerts.webhook.http import Answer
     from openai_meter.alerts.webhook.payloads import Message
 
-__all__ = ["Wanted", "add_commands", "test"]
+__all__ = ["WebhookTest", "add_commands", "test"]
 
 
-class Wanted(NamedTuple):
-    """The webhook that the command line asks for; ``None`` is what the environment says, or what is usual."""
+class WebhookTest(NamedTuple):
+    """The webhook on the command line; ``None`` is the value of the environment, or the default."""
 
     url: str | None = None
     secret: str | None = None
@@ -40,7 +38,7 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What came of a test."""
+    """The result of a test."""
 
     webhook: "Webhook"
     message: "Message"
@@ -49,7 +47,7 @@ class _Outcome:
     answer: "Answer | None" = None
     error: str | None = None
     private: bool = False
-    """Whether it was not posted because the name stands for a private address."""
+    """Whether it was not posted because the host has a private address."""
 
     @property
     def taken(self) -> bool:
@@ -76,48 +74,45 @@ class _Outcome:
         }
 
 
-def test(wanted: Wanted, *, as_json: bool, verbose: bool) -> None:
-    """Posts a test alert and writes what came of it. Exit code 1: it was not taken."""
+def test(request: WebhookTest, *, as_json: bool, verbose: bool) -> None:
+    """Posts a test alert and writes the result. Exit code 1: it was not accepted."""
     from openai_meter.alerts.webhook.config import shown  # noqa: PLC0415 - not for `run`
 
-    m = language(wanted.lang)
+    m = language(request.lang)
     try:
-        outcome = _post(_webhook(wanted))
+        outcome = _post(_webhook(request))
     except MeterError as error:
-        give_up(str(error), 2)
+        fail(str(error), 2)
     if as_json:
-        json.dump(outcome.to_dict(), sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        write_json(outcome.to_dict())
     else:
         lines = [_sentence(outcome, m, shown(outcome.webhook))]
         if outcome.private:
             lines.append(m("cli.webhook.private"))
         if verbose:
             lines += _details(outcome, m)
-        from openai_meter.reports.text import fitting  # noqa: PLC0415 - not for `run`
-
-        sys.stdout.write(fitting("\n".join(lines) + "\n", sys.stdout.encoding))
+        write_lines(*lines)
     if not outcome.taken:
         raise SystemExit(1)
 
 
-def _webhook(wanted: Wanted) -> "Webhook":
+def _webhook(request: WebhookTest) -> "Webhook":
     from openai_meter.alerts.webhook.config import Webhook, read_webhooks  # noqa: PLC0415 - not for `run`
 
-    url = wanted.url
+    url = request.url
     if url is None:
-        named = read_webhooks(os.environ.get("OPENAI_METER_WEBHOOK") or None)
-        if len(named) != 1:
-            give_up("name the webhook: openai-meter webhook test URL, or one in OPENAI_METER_WEBHOOK", 2)
-        url = named[0].url
+        configured = read_webhooks(os.environ.get("OPENAI_METER_WEBHOOK") or None)
+        if len(configured) != 1:
+            fail("name the webhook: openai-meter webhook test URL, or one in OPENAI_METER_WEBHOOK", 2)
+        url = configured[0].url
     (webhook,) = read_webhooks(
         Webhook(
             url,
-            secret=wanted.secret,
-            format=wanted.form,
-            timeout=10.0 if wanted.timeout is None else wanted.timeout,
-            allow_private=wanted.allow_private,
-            lang=wanted.lang,
+            secret=request.secret,
+            format=request.form,
+            timeout=10.0 if request.timeout is None else request.timeout,
+            allow_private=request.allow_private,
+            lang=request.lang,
         )
     )
     return webhook
@@ -153,65 +148,48 @@ def _sentence(outcome: _Outcome, m: Messages, name: str) -> str:
 
 
 def _details(outcome: _Outcome, m: Messages) -> list[str]:
-    """What was sent, and what came back; an answer is whatever a stranger writes, so it cannot move the cursor."""
+    """What was sent and received. Control characters of the answer are replaced: they could move the cursor."""
     sent = [f"> {name}: {value}" for name, value in outcome.headers.items()]
     sent.append(f"> {outcome.message.body.decode()}")
     if outcome.answer is None:
         return sent
     head = m("cli.webhook.answer", status=outcome.answer.status, address=outcome.answer.address)
     lines = outcome.answer.excerpt.splitlines()
-    return [*sent, head, *("< " + "".join(one if one.isprintable() else "�" for one in line) for line in lines)]
+    return [*sent, head, *("< " + "".join(char if char.isprintable() else "�" for char in line) for line in lines)]
 
 
 def add_commands(app: "typer.Typer") -> None:
     """Adds the commands to the command line."""
     import typer  # noqa: PLC0415 - not for `run`
 
-    group = typer.Typer(help="Try out the webhooks that alerts are posted to.", no_args_is_help=True)
+    from openai_meter.cli.help import Command, Group, example, texts  # noqa: PLC0415
+    from openai_meter.cli.options import Options  # noqa: PLC0415
+
+    t, options = texts(), Options()
+    group = typer.Typer(cls=Group, help=t("webhook"), no_args_is_help=True)
     app.add_typer(group, name="webhook")
 
     @group.callback()
     def of_webhooks() -> None:
         pass
 
-    def check(lang: str | None) -> str | None:
-        try:
-            language(lang)
-        except MeterError as error:
-            raise typer.BadParameter(str(error)) from None
-        return lang
-
-    @group.command("test")
+    @group.command(
+        "test",
+        cls=Command,
+        help=t("webhook.test"),
+        epilog=example("openai-meter webhook test https://hooks.slack.com/services/T0/B0/x -v"),
+    )
     def test_webhook(
         ctx: typer.Context,
-        url: Annotated[
-            str | None,
-            typer.Argument(metavar="URL", help="The webhook; by default that of OPENAI_METER_WEBHOOK."),
-        ] = None,
+        url: Annotated[str | None, typer.Argument(metavar="URL", help=t("webhook.url"))] = None,
         *,
-        secret: Annotated[
-            str | None,
-            typer.Option(
-                help="Signs the request (whsec_...). Other users may see it here: OPENAI_METER_WEBHOOK_SECRET."
-            ),
-        ] = None,
-        form: Annotated[
-            str | None, typer.Option("--format", help="standard, slack or discord; by default as the host wants it.")
-        ] = None,
-        timeout: Annotated[float | None, typer.Option(help="Seconds that the request may take; 10 by default.")] = None,
-        allow_private: Annotated[
-            bool, typer.Option("--allow-private", help="The host's name may stand for a private address.")
-        ] = False,
-        as_json: Annotated[
-            bool, typer.Option("--json", help="Write what was sent and what came back as JSON.")
-        ] = False,
-        verbose: Annotated[
-            bool, typer.Option("--verbose", "-v", help="Show what was sent and what came back.")
-        ] = False,
-        lang: Annotated[
-            str | None, typer.Option("--lang", callback=check, help="en or fr; by default that of the locale.")
-        ] = None,
+        secret: Annotated[str | None, typer.Option(metavar="SECRET", help=t("webhook.secret"))] = None,
+        form: Annotated[str | None, typer.Option("--format", metavar="FORM", help=t("webhook.format"))] = None,
+        timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help=t("webhook.timeout"))] = None,
+        allow_private: Annotated[bool, typer.Option("--allow-private", help=t("webhook.allow_private"))] = False,
+        as_json: Annotated[bool, typer.Option("--json", help=t("webhook.json"))] = False,
+        verbose: Annotated[bool, typer.Option("--verbose", "-v", help=t("webhook.verbose"))] = False,
+        lang: Annotated[str | None, options.lang] = None,
     ) -> None:
-        """Post one test alert, and say whether it was taken."""
-        wanted = Wanted(url, secret, form, timeout, allow_private, lang)
-        ctx.obj.append(partial(test, wanted, as_json=as_json, verbose=verbose))
+        request = WebhookTest(url, secret, form, timeout, allow_private, lang)
+        ctx.obj.append(partial(test, request, as_json=as_json, verbose=verbose))

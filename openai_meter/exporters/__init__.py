@@ -1,1 +1,1 @@
-"""Metrics for other systems."""
+"""Metrics for other systems: OpenTelemetry, Prometheus, and dashboards and alert rules for Grafana."""

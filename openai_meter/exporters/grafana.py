@@ -1,7 +1,8 @@
-"""What Prometheus and Grafana are told to do with the metrics: alert rules and a dashboard, as files to be imported.
+"""A dashboard for Grafana and alert rules for Prometheus, as files to import.
 
-To add a panel, add a row to :data:`PANELS`; an alert, a row to :data:`ALERTS`; and a sentence to each language. In an
-expression, ``M`` stands for the namespace of the metrics.
+To add a panel, add a row to :data:`PANELS` and its title ``grafana.KEY`` to each language. To add an alert, add a row
+to :data:`ALERTS` and its texts ``rule.KEY`` and ``rule.KEY.do``. In expressions, ``M_`` stands for the namespace of the
+metrics.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ from typing import Any, NamedTuple
 
 from openai_meter.core.locale import Messages, language
 
-__all__ = ["ALERTS", "PANELS", "WRITTEN", "grafana", "rules"]
+__all__ = ["ALERTS", "FILES", "PANELS", "grafana", "rules"]
 
 
 class _Panel(NamedTuple):
     key: str
-    """Of its title: ``grafana.KEY``."""
+    """The title is the message ``grafana.KEY``."""
     kind: str
     """``stat`` or ``timeseries``."""
     unit: str
-    """As Grafana names units."""
+    """A unit of Grafana."""
     width: int
-    """Of the 24 columns of a row."""
+    """Columns; a row of the dashboard has 24."""
     queries: tuple[tuple[str, str], ...]
-    """Expressions, and what their lines are called (``{{model}}``: by the values of that label)."""
+    """Expressions, each with the name of its lines (``{{model}}``: the value of that label)."""
 
 
 def _stat(key: str, unit: str, query: str) -> _Panel:
@@ -36,19 +37,19 @@ def _lines(key: str, unit: str, *queries: tuple[str, str], width: int = 12) -> _
     return _Panel(key, "timeseries", unit, width, queries)
 
 
-_SEEN = '{job=~"$job"}'
-_OVER = f"{_SEEN}[$__range]"
-_RATE = f"{_SEEN}[$__rate_interval]"
+_JOB = '{job=~"$job"}'
+_RANGE = f"{_JOB}[$__range]"
+_RATE = f"{_JOB}[$__rate_interval]"
 _INPUT = '{type="input",job=~"$job"}[$__rate_interval]'
 _CACHED = '{part="cached_input",job=~"$job"}[$__rate_interval]'
 
 PANELS: tuple[_Panel, ...] = (
-    _stat("cost", "currencyUSD", f"sum(increase(M_cost_usd_total{_OVER}))"),
-    _stat("calls", "short", f"sum(increase(M_calls_total{_OVER}))"),
-    _stat("tokens", "short", f"sum(increase(M_tokens_total{_OVER}))"),
-    _stat("errors", "percentunit", f"sum(increase(M_errors_total{_OVER})) / sum(increase(M_calls_total{_OVER}))"),
-    _stat("unpriced", "short", f"sum(M_unpriced_calls{_SEEN})"),
-    _stat("open", "short", f"sum(M_open_calls{_SEEN})"),
+    _stat("cost", "currencyUSD", f"sum(increase(M_cost_usd_total{_RANGE}))"),
+    _stat("calls", "short", f"sum(increase(M_calls_total{_RANGE}))"),
+    _stat("tokens", "short", f"sum(increase(M_tokens_total{_RANGE}))"),
+    _stat("errors", "percentunit", f"sum(increase(M_errors_total{_RANGE})) / sum(increase(M_calls_total{_RANGE}))"),
+    _stat("unpriced", "short", f"sum(M_unpriced_calls{_JOB})"),
+    _stat("open", "short", f"sum(M_open_calls{_JOB})"),
     _lines("cost_by_model", "currencyUSD", (f"sum by (model) (rate(M_cost_usd_total{_RATE})) * 3600", "{{model}}")),
     _lines("cost_by_basis", "currencyUSD", (f"sum by (basis) (rate(M_cost_usd_total{_RATE})) * 3600", "{{basis}}")),
     _lines("calls_by_model", "reqpm", (f"sum by (model) (rate(M_calls_total{_RATE})) * 60", "{{model}}")),
@@ -70,22 +71,22 @@ PANELS: tuple[_Panel, ...] = (
     _lines(
         "thresholds",
         "percentunit",
-        (f"max by (metric, window) (M_threshold_use_ratio{_SEEN})", "{{metric}} ({{window}})"),
+        (f"max by (metric, window) (M_threshold_use_ratio{_JOB})", "{{metric}} ({{window}})"),
     ),
     _lines("faults", "short", (f"sum(increase(M_faults_total{_RATE}))", "openai_meter"), width=12),
     _lines("ledger", "short", (f"sum by (fate) (increase(M_ledger_calls_total{_RATE}))", "{{fate}}"), width=12),
 )
-"""The panels of the dashboard, from the upper left on."""
+"""The panels of the dashboard, row by row."""
 
 
 class _Alert(NamedTuple):
     name: str
     key: str
-    """Of its sentences: ``rule.KEY`` and ``rule.KEY.do``."""
+    """Its texts are the messages ``rule.KEY`` and ``rule.KEY.do``."""
     severity: str
     expression: str
-    lasting: str
-    """For how long it has to be so."""
+    duration: str
+    """For how long the expression must hold before the alert fires."""
 
 
 ALERTS = (
@@ -121,18 +122,18 @@ ALERTS = (
         "0m",
     ),
 )  # fmt: skip
-"""The alert rules; their limits are examples to be changed."""
+"""The alert rules. Their limits are examples to adapt."""
 
 
 def grafana(lang: str | None = None, *, namespace: str = "openai_meter") -> dict[str, Any]:
-    """A dashboard for Grafana (10 and later), as JSON values: import it, and choose the Prometheus it is to ask.
+    """A dashboard for Grafana 10 and later, as JSON values. Import it and choose a Prometheus data source.
 
     Args:
-        lang: the language of its titles, ``en`` or ``fr``; by default that of the environment.
-        namespace: what the names of the metrics begin with.
+        lang: the language of its titles, ``en`` or ``fr``. Default: that of the environment.
+        namespace: the prefix of the names of the metrics.
 
     Raises:
-        ConfigurationError: there is no such language.
+        ConfigurationError: the language does not exist.
     """
     m = language(lang)
     source = {"type": "prometheus", "uid": "${source}"}
@@ -150,12 +151,12 @@ def grafana(lang: str | None = None, *, namespace: str = "openai_meter") -> dict
         "refresh": "30s",
         "time": {"from": "now-24h", "to": "now"},
         "templating": {"list": [{"name": "source", "type": "datasource", "query": "prometheus"}, job]},
-        "panels": _placed(m, source, namespace),
+        "panels": _positioned(m, source, namespace),
     }
 
 
-def _placed(m: Messages, source: dict[str, str], namespace: str) -> list[dict[str, Any]]:
-    """The panels, each beside the one before it, or in the next row."""
+def _positioned(m: Messages, source: dict[str, str], namespace: str) -> list[dict[str, Any]]:
+    """The panels with their positions: from left to right, row by row."""
     panels, x, y, height = [], 0, 0, 0
     for number, panel in enumerate(PANELS, 1):
         if x + panel.width > 24:
@@ -163,10 +164,11 @@ def _placed(m: Messages, source: dict[str, str], namespace: str) -> list[dict[st
         height = 4 if panel.kind == "stat" else 8
         targets = [
             {
-                "refId": chr(ord("A") + place), "datasource": source, "legendFormat": legend,
-                "expr": _named(query, namespace), "instant": panel.kind == "stat", "range": panel.kind != "stat",
+                "refId": chr(ord("A") + position), "datasource": source, "legendFormat": legend,
+                "expr": _with_namespace(query, namespace),
+                "instant": panel.kind == "stat", "range": panel.kind != "stat",
             }
-            for place, (query, legend) in enumerate(panel.queries)
+            for position, (query, legend) in enumerate(panel.queries)
         ]  # fmt: skip
         panels.append({
             "id": number, "type": panel.kind, "title": m(f"grafana.{panel.key}"), "datasource": source,
@@ -179,41 +181,41 @@ def _placed(m: Messages, source: dict[str, str], namespace: str) -> list[dict[st
 
 
 def rules(lang: str | None = None, *, namespace: str = "openai_meter") -> str:
-    """Alert rules for Prometheus, as YAML: name the file under ``rule_files``.
+    """Alert rules for Prometheus, as YAML. Add the file to ``rule_files``.
 
     Args:
-        lang: the language of what the alerts say, ``en`` or ``fr``; by default that of the environment.
-        namespace: what the names of the metrics begin with.
+        lang: the language of the alerts, ``en`` or ``fr``. Default: that of the environment.
+        namespace: the prefix of the names of the metrics.
 
     Raises:
-        ConfigurationError: there is no such language.
+        ConfigurationError: the language does not exist.
     """
     m = language(lang)
     lines = [f"# {m('rule.head')}", "groups:", f"  - name: {namespace}", "    rules:"]
     title = "".join(word.capitalize() for word in namespace.split("_"))
     for alert in ALERTS:
-        # A text of JSON is one of YAML.
-        said, do = (json.dumps(m(key), ensure_ascii=False) for key in (f"rule.{alert.key}", f"rule.{alert.key}.do"))
+        # A JSON string is a valid YAML string.
+        summary, do = (json.dumps(m(key), ensure_ascii=False) for key in (f"rule.{alert.key}", f"rule.{alert.key}.do"))
         lines += [
             f"      - alert: {title}{alert.name}",
-            f"        expr: {json.dumps(_named(alert.expression, namespace))}",
-            f"        for: {alert.lasting}",
+            f"        expr: {json.dumps(_with_namespace(alert.expression, namespace))}",
+            f"        for: {alert.duration}",
             "        labels:",
             f"          severity: {alert.severity}",
             "        annotations:",
-            f"          summary: {said}",
+            f"          summary: {summary}",
             f"          description: {do}",
         ]
     return "\n".join(lines) + "\n"
 
 
-def _named(expression: str, namespace: str) -> str:
+def _with_namespace(expression: str, namespace: str) -> str:
     return re.sub(r"\bM_", f"{namespace}_", expression)
 
 
-def _written_grafana(lang: str | None) -> str:
+def _grafana_file(lang: str | None) -> str:
     return json.dumps(grafana(lang), indent=2, ensure_ascii=False) + "\n"
 
 
-WRITTEN = {"grafana": _written_grafana, "prometheus-rules": rules}
-"""What ``openai-meter export`` writes besides calls."""
+FILES = {"grafana": _grafana_file, "prometheus-rules": rules}
+"""The files that ``openai-meter export`` writes besides calls, by name; each function takes a language."""

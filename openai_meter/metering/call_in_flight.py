@@ -19,7 +19,7 @@ from openai_meter.core.background import worker
 from openai_meter.core.call import ESTIMATED, Status, UsageSource, new_call, random_half
 from openai_meter.core.usage import Usage, fields_of
 from openai_meter.metering.attribution import Attribution, Surroundings, current, surroundings
-from openai_meter.metering.meter import Meter, Readable, finish, start_over_in_child
+from openai_meter.metering.meter import Meter, Readable, finish
 from openai_meter.metering.open_calls import OPEN, WORK
 from openai_meter.metering.sinks import Watched
 from openai_meter.usage.billing_details import provider_cost, request_facts
@@ -382,7 +382,6 @@ def _forget_in_child(_: object) -> None:
         pending.drop()
     OPEN.clear()
     WORK.clear()
-    start_over_in_child()
 
 
 fork_safety.on_fork("open calls", after_in_child=_forget_in_child)

@@ -1,7 +1,6 @@
 """The meter: what was counted, and how it is read and shown. ``Block`` is the same for a stretch of a program.
 
-The way of a call: a ``CallInFlight`` becomes a :class:`Call`. Every :class:`Readable` that listened when the call
-began takes it.
+A ``CallInFlight`` becomes a :class:`Call`, which every :class:`Readable` takes that listened when the call began.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from openai_meter.alerts import Threshold
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, finish_webhooks
-from openai_meter.core import faults
+from openai_meter.core import faults, fork_safety
 from openai_meter.core.background import worker
 from openai_meter.core.bounded import Bounded
 from openai_meter.core.call import Call
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 Limits = Mapping[str, Any] | Sequence[Threshold] | bool | None
 
-__all__ = ["Block", "Limits", "Meter", "Readable", "finish", "start_over_in_child"]
+__all__ = ["Block", "Limits", "Meter", "Readable", "finish"]
 
 _SEARCHED = 1_000
 """How far back a call is looked for by the API's id: whoever asks has just had the answer."""
@@ -418,3 +417,7 @@ def start_over_in_child() -> None:
     for readings in list(_everyone):
         readings.start_over_in_child()
     faults.forget()
+
+
+# Here, and not with the calls in flight: a meter may be used without patching.
+fork_safety.on_fork("meters", after_in_child=lambda _: start_over_in_child())

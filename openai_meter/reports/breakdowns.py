@@ -13,7 +13,7 @@ from openai_meter.reports.data import ReportData, Row
 __all__ = ["broken_down", "with_models"]
 
 _NAMED = 3
-"""How many models a row names; of the others it says how many they are."""
+"""The number of models that a row names. The others are counted: ``+2``."""
 
 
 def broken_down(report: ReportData, dimension: str = "model") -> ReportData:

@@ -55,7 +55,7 @@ def _text(totals: Totals, *, by_cost: bool) -> str:
 
 
 def _bar(length: Fraction, *, plain: bool) -> str:
-    """A bar of so many characters; what is more than nothing is seen."""
+    """A bar of this number of characters; at least a sliver for a value above 0."""
     if plain:
         return "#" * max(round(length), int(length > 0))
     whole, rest = divmod(max(round(length * 8), int(length > 0)), 8)

@@ -125,7 +125,7 @@ class ReportData:
             )
         except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             raise ConfigurationError(
-                f"this is no report that openai_meter has written ({error!r}); pass what to_dict() gave"
+                f"this is not a report of openai_meter ({error!r}); pass the result of to_dict()"
             ) from error
 
 
@@ -137,18 +137,18 @@ def _count(data: Mapping[str, Any], name: str, old: str) -> int:
 def dimensions(by: str | Iterable[str]) -> tuple[str, ...]:
     """What to group by: a name, several of them separated by commas, or a sequence of names.
 
-    Whether there are such dimensions is for the store to say.
+    The store checks whether there are such dimensions.
 
     Raises:
-        ConfigurationError: it names nothing, or is no text.
+        ConfigurationError: it is empty, or not text.
     """
     if isinstance(by, str):
         by = (name.strip() for name in by.split(","))
     elif not isinstance(by, Iterable):
-        raise ConfigurationError(f'by={by!r} is no dimension; pass a name such as "model", or several of them')
+        raise ConfigurationError(f'by={by!r} is not a dimension; pass a name such as "model", or several of them')
     names = tuple(dict.fromkeys(by))
     if not names or not all(isinstance(name, str) and name for name in names):
-        raise ConfigurationError(f'by={names!r} names no dimension; pass a name such as "model", or several of them')
+        raise ConfigurationError(f'by={names!r} names no dimension; pass a name such as "model", or several')
     return names
 
 

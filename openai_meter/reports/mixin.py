@@ -1,4 +1,4 @@
-"""How a meter and a block show what they have counted: the doors to ``reports``, which is only loaded behind them."""
+"""The reports of a meter and a block. Other modules of ``reports`` are loaded only when a report is made."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Reporting:
         """Writes a report to a file, whole or not at all, and makes the folders on the way to it.
 
         Args:
-            path: the file; its suffix says the format: ``.json``, ``.csv``, ``.md`` or ``.txt`` (a table).
+            path: the file; the format is that of its suffix: ``.json``, ``.csv``, ``.md`` or ``.txt`` (a table).
             by: as for :meth:`print_summary`.
             format: as for :meth:`print_summary`, whatever the suffix is.
             lang: as for :meth:`print_summary`.
@@ -86,8 +86,8 @@ class Reporting:
             The absolute path of the file.
 
         Raises:
-            ConfigurationError: there is no such dimension, format or language; the path is a folder, or its suffix says
-                no format.
+            ConfigurationError: there is no such dimension, format or language; the path is a folder, or its suffix is
+                not that of a format.
             OSError: the file cannot be written.
         """
         return self.report(by, lang=lang).save(path, format=format, lang=lang)

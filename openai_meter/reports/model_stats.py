@@ -15,7 +15,7 @@ __all__ = ["ModelStats", "stats_of", "undated"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SNAPSHOT = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{4})$")
-"""What the API appends to a model's name to say which snapshot of it answered."""
+"""The suffix of a model's name that names the snapshot which answered."""
 
 
 def undated(model: str) -> str:
@@ -25,7 +25,7 @@ def undated(model: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ModelStats:
-    """What was used of one model. Tokens and cost are those that are known; the last two fields say what is not."""
+    """What was used of one model. The last two fields count the calls whose tokens or cost are not in it."""
 
     total_calls: int = 0
     """All calls, those that ended in an error included."""

@@ -57,10 +57,10 @@ def check(name: str) -> Renderer:
     """The renderer of that name.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: there is no form of that name.
     """
     if not isinstance(name, str) or name not in RENDERERS:
-        raise ConfigurationError(f"format={name!r} is no form of a report; use one of {', '.join(RENDERERS)}")
+        raise ConfigurationError(f"format={name!r} is not a form of report; use one of {', '.join(RENDERERS)}")
     return RENDERERS[name]
 
 

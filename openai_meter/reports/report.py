@@ -70,7 +70,7 @@ class Report(ReportData):
         """Writes the report to a file, whole or not at all, and makes the folders on the way to it.
 
         Args:
-            path: the file; its suffix says the format: ``.json``, ``.csv``, ``.md`` or ``.txt`` (a table).
+            path: the file; the format is that of its suffix: ``.json``, ``.csv``, ``.md`` or ``.txt`` (a table).
             format: as for :meth:`render`, whatever the suffix is.
             lang: as for :meth:`render`.
 
@@ -78,8 +78,9 @@ class Report(ReportData):
             The absolute path of the file.
 
         Raises:
-            ConfigurationError: the path is a folder or its suffix says no format; there is no such format or language.
-            OSError: the file cannot be written; the message says which and what to do.
+            ConfigurationError: the path is a folder, or its suffix is not that of a format; or there is no such
+                format or language.
+            OSError: the file cannot be written; the message contains the path and the remedy.
         """
         from openai_meter.reports import saving  # noqa: PLC0415
 

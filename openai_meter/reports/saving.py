@@ -34,7 +34,7 @@ def checked(path: str | Path, format: str | None = None) -> Path:  # noqa: A002
     """The absolute path of a file that a report can be saved in.
 
     Raises:
-        ConfigurationError: it is a folder, or (if no format is named) its suffix says none.
+        ConfigurationError: it is a folder, or (if no format is named) its suffix is not that of a form.
     """
     target = Path(path).absolute()
     if target.is_dir():
@@ -45,24 +45,24 @@ def checked(path: str | Path, format: str | None = None) -> Path:  # noqa: A002
 
 
 def format_of(path: str | Path) -> str:
-    """The form of a report that the suffix of a file says.
+    """The form of a report that has the suffix of a file.
 
     Raises:
-        ConfigurationError: it says none.
+        ConfigurationError: no form has that suffix.
     """
     suffix = Path(path).suffix.lower()
     for name, renderer in renderers.RENDERERS.items():
         if suffix in renderer.suffixes:
             return name
     known = ", ".join(suffix for renderer in renderers.RENDERERS.values() for suffix in renderer.suffixes)
-    raise ConfigurationError(f"the name {str(path)!r} says no form of a report; let it end with one of {known}")
+    raise ConfigurationError(f"{str(path)!r} does not have the suffix of a report; use one of {known}")
 
 
 def write(path: Path, text: str) -> None:
     """Writes a text file, in UTF-8 and with its line breaks as they are; makes the folders on the way to it.
 
     A reader finds the old file or the new one, never a part: the text is written beside it and then put in its place.
-    What is no ordinary file (a pipe, a terminal) is written to directly.
+    A pipe or a terminal is written to directly.
 
     Raises:
         OSError: it cannot be written; the old file, if there was one, is as it was.

@@ -31,8 +31,8 @@ _BETWEEN = 3
 class Column(NamedTuple):
     """One column of numbers; its head is the sentence ``column.NAME``.
 
-    ``rank`` says what goes first where there is little room: the highest, all of it at once; 0 always stays. From 3 up,
-    a column in which there is nothing at all is left out everywhere.
+    Where there is little room, the columns of the highest ``rank`` are left out first; those of rank 0 always stay.
+    From rank 3 up, an empty column is always left out.
     """
 
     name: str
@@ -46,7 +46,7 @@ def _count(number: int, _: Totals) -> str:
 
 
 def _part(number: int, totals: Totals) -> str:
-    """Tokens of which nobody makes an estimate: ``-`` is none, ``?`` and ``+`` say that the API did not tell all."""
+    """Tokens that are never estimated: ``-`` is none, ``?`` and ``+`` are for figures that the API did not return."""
     return words.tokens(number, replace(totals, estimated_calls=0)) if number or totals.unmeasured_calls else NONE
 
 
@@ -125,7 +125,7 @@ def _width(column: Column, report: ReportData, m: Messages, console: Console) ->
 
 
 def _names(report: ReportData, m: Messages, console: Console) -> list[list[str]]:
-    """What stands in the columns of names: heads, rows, feet. What is as in the row above is not said again."""
+    """The texts of the columns of names: heads, rows, feet. A name that the row above has too is left out."""
     rows = [[words.heading(dimension, m) for dimension in report.dimensions]]
     before: tuple[str, ...] = ()
     for key, _ in report.rows:
@@ -184,13 +184,13 @@ _PARTS = {"cached": "input", "reasoning": "output"}
 
 
 def _notes(report: ReportData, m: Messages, console: Console, columns: list[Column]) -> list[Text]:
-    """What the numbers need said beside them: one line each, dim."""
+    """The notes below the numbers: one line each, dim."""
     names = {column.name for column in columns}
     parts = [
         m("note.part", part=m(f"column.{part}"), whole=m(f"column.{whole}"))
         for part, whole in _PARTS.items()
         if part in names
     ]
-    said = [m("separator").join(parts) + "."] if parts else []
-    said += words.notes(report, m, words.dollars, errors="errors" not in names)
-    return [Text(_fitting(note, console), style="dim") for note in said]
+    sentences = [m("separator").join(parts) + "."] if parts else []
+    sentences += words.notes(report, m, words.dollars, errors="errors" not in names)
+    return [Text(_fitting(note, console), style="dim") for note in sentences]

@@ -87,7 +87,7 @@ def _branches(area: str, totals: Totals, m: Messages) -> list[str]:
 
 
 def _sums(report: ReportData, m: Messages) -> list[str]:
-    """The lines of the totals: where there is one row, it has said all but the last."""
+    """The lines of the totals: only the cost where the report has one row, which has the other lines."""
     total = m("chat.total_cost", cost=words.cost(report.totals, _SIX))
     if len(report.rows) == 1:
         return _tree_of([total])

@@ -1,4 +1,4 @@
-"""What all renderers say alike: numbers with their marks, names of rows, and the notes below.
+"""The text that all renderers share: numbers with their marks, names of rows, and the notes below.
 
 The marks: ``?`` is unknown, ``~`` stands before what holds estimates, ``+`` after what is known where more is not.
 """
@@ -63,7 +63,7 @@ def phrase(number: int | None, totals: Totals, m: Messages) -> str:
 
 
 def label(value: str, m: Messages) -> str:
-    """The name of a row in one dimension, fit to be shown; rows that are no names are translated."""
+    """The name of a row in one dimension, fit to be shown; ``(unattributed)`` and the like are translated."""
     key = f"row.{value[1:-1].replace(' ', '_')}"
     return m(key) if value == f"({value[1:-1]})" and key in m else shown(value)
 
@@ -104,35 +104,35 @@ def duration(seconds: float, m: Messages) -> str:
 
 
 def notes(report: ReportData, m: Messages, money: Callable[[Decimal], str], *, errors: bool) -> list[str]:
-    """What the numbers need said beside them: a sentence each, and none where all is plain.
+    """The notes below the numbers of a report, a sentence each; none where nothing is unknown or estimated.
 
     Args:
         report: the report.
         m: the language.
         money: how amounts are written.
-        errors: whether to say how many errors there were.
+        errors: whether the number of errors is a note.
     """
     totals = report.totals
-    said = []
+    sentences = []
     if errors and totals.errors:
-        said.append(m("note.errors", n=totals.errors))
+        sentences.append(m("note.errors", n=totals.errors))
     if totals.unmeasured_calls:
-        said.append(m("note.unmeasured", n=totals.unmeasured_calls))
+        sentences.append(m("note.unmeasured", n=totals.unmeasured_calls))
     if totals.estimated_calls:
-        said.append(m("note.estimated", n=totals.estimated_calls))
+        sentences.append(m("note.estimated", n=totals.estimated_calls))
     if totals.estimated_cost_pico and totals.cost is not None:
         measured = _CONTEXT.subtract(totals.cost, totals.estimated_cost)
-        said.append(m("note.cost", measured=money(measured), estimated=money(totals.estimated_cost)))
-    said += [_unpriced(one, m) for one in report.unpriced[:_SHOWN]]
+        sentences.append(m("note.cost", measured=money(measured), estimated=money(totals.estimated_cost)))
+    sentences += [_unpriced(one, m) for one in report.unpriced[:_SHOWN]]
     if len(report.unpriced) > _SHOWN:
-        said.append(m("note.unpriced_more", n=len(report.unpriced) - _SHOWN))
+        sentences.append(m("note.unpriced_more", n=len(report.unpriced) - _SHOWN))
     if report.overflow_calls:
-        said.append(m("note.overflow_calls", n=report.overflow_calls))
+        sentences.append(m("note.overflow_calls", n=report.overflow_calls))
     if report.pending:
-        said.append(m("note.pending", n=report.pending))
+        sentences.append(m("note.pending", n=report.pending))
     if report.internal_errors:
-        said.append(m("note.internal_errors", n=report.internal_errors))
-    return said
+        sentences.append(m("note.internal_errors", n=report.internal_errors))
+    return sentences
 
 
 def _unpriced(one: Unpriced, m: Messages) -> str:

@@ -3,9 +3,10 @@
 ::
 
     app.mount("/meter", openai_meter.server.create_app())     # in FastAPI or Starlette, at any prefix
-    server = openai_meter.server.start(port=3000)             # or beside a program that has no web framework
+    server = openai_meter.server.start(port=3000)             # or in a background thread of any program
 
-``app.py`` has the table of the routes, ``sources.py`` what they read, ``security.py`` who may ask.
+``app.py`` has the table of routes, ``handlers.py`` their handlers, ``sources.py`` the figures they read (of a meter or
+a ledger), ``security.py`` the checks of each request, ``dashboard.py`` the page.
 """
 
 from importlib.util import find_spec

@@ -1,6 +1,8 @@
-"""The application: the table of the routes, and the one way of a request through them.
+"""The ASGI application and its table of routes.
 
-To add a route, add a row to :data:`ROUTES`: a function in ``answers.py``, its parameters, and what it answers.
+A route is one row of :data:`ROUTES`. To add one, write its handler in ``handlers.py`` and add a row with the handler,
+its parameters (``params.py``) and the schema of its answer (``schemas.py``). The OpenAPI document is made from the
+same table. A route of its own kind (``/api/events``, ``/openapi.json``, the dashboard) is added in :func:`create_app`.
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ from openai_meter.core import faults
 from openai_meter.core.locale import Messages, language, languages
 from openai_meter.errors import ConfigurationError, LedgerError, MissingExtraError
 from openai_meter.server import dashboard, events, handlers, openapi
-from openai_meter.server.cache import Fresh
+from openai_meter.server.cache import AnswerCache
 from openai_meter.server.errors import CODES, RequestError
-from openai_meter.server.handlers import Inquiry
+from openai_meter.server.handlers import ApiRequest
 from openai_meter.server.params import (
     FILTERS,
     GROUP,
@@ -32,9 +34,9 @@ from openai_meter.server.params import (
     STATUS,
     ZONE,
     choice,
-    cursor,
+    decode_cursor,
     number,
-    read,
+    read_query,
     text,
 )
 from openai_meter.server.route import Endpoint
@@ -48,45 +50,45 @@ if TYPE_CHECKING:
 __all__ = ["ROUTES", "Endpoint", "create_app"]
 
 
-_WINDOW = number("window", "Seconds up to now that are looked at.", 10, 3_600, 300)
+_WINDOW = number("window", "The length of the period up to now, in seconds.", 10, 3_600, 300)
 _FORMAT = choice("format", "The form of the report.", ("json", "csv", "markdown", "table", "tree", "line"), "json")
 _SINCE = text(
-    "since", "From when on: `7d`, `12h`, `today`, `2026-10`, a date or a time; from the first call by default."
+    "since", "Where the period starts: `7d`, `12h`, `today`, `2026-10`, a date or a time. Default: the first call."
 )
-_UNTIL = text("until", "Until when, as `since`; a date is included. Until now by default.")
-_BY = text("by", "What to group by: `day`, `model`, `agent`, `tag:NAME`, ...; several with commas.", "model")
+_UNTIL = text("until", "Where the period ends, written as `since`; a date is included. Default: now.")
+_BY = text("by", "What to group by: `day`, `model`, `agent`, `tag:NAME`, ...; separate several by commas.", "model")
 
 ROUTES: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/api/stats", "The stats of every model.", handlers.stats, (LANG,), "Stats"),
-    Endpoint("POST", "/api/stats/reset", "Sets the meter to zero.", handlers.reset, (LANG,), "Reset", errors=(409,)),
+    Endpoint("GET", "/api/stats", "The stats of each model.", handlers.stats, (LANG,), "Stats"),
+    Endpoint("POST", "/api/stats/reset", "Resets the meter to zero.", handlers.reset, (LANG,), "Reset", errors=(409,)),
     Endpoint(
-        "GET", "/api/overview", "All that the dashboard shows at a glance.", handlers.overview,
+        "GET", "/api/overview", "The cards, the chart and the table of the dashboard.", handlers.overview,
         (PERIOD, GROUP, ZONE, LANG), "Overview",
     ),
     Endpoint(
-        "GET", "/api/calls", "Calls, the latest first.", handlers.calls,
+        "GET", "/api/calls", "Calls, the newest first.", handlers.calls,
         (
-            number("limit", "Calls of a page.", 1, 500, 50),
-            text("cursor", "The `next` of the page before.", read=cursor),
+            number("limit", "Calls per page.", 1, 500, 50),
+            text("cursor", "The `next` of the previous page.", read=decode_cursor),
             STATUS, *FILTERS,
         ),
         "Calls",
     ),
     Endpoint("GET", "/api/explain/{id}", "The bill of one call.", handlers.explain, (LANG,), "Bill", errors=(404,)),
-    Endpoint("GET", "/api/alerts", "The thresholds that are exceeded.", handlers.alerts, (LANG,), "Alerts"),
-    Endpoint("GET", "/api/live", "What happens at this moment.", handlers.live, (GROUP, _WINDOW), "Live"),
+    Endpoint("GET", "/api/alerts", "The thresholds that are exceeded now.", handlers.alerts, (LANG,), "Alerts"),
+    Endpoint("GET", "/api/live", "The figures of the last minutes.", handlers.live, (GROUP, _WINDOW), "Live"),
     Endpoint(
-        "GET", "/api/report", "A report on a period.", handlers.report,
+        "GET", "/api/report", "A report for a period.", handlers.report,
         (_BY, _SINCE, _UNTIL, ZONE, _FORMAT, *FILTERS, LANG), "Report",
         ("application/json", "text/csv", "text/markdown", "text/plain"),
     ),
-    Endpoint("GET", "/metrics", "The figures for Prometheus.", handlers.metrics, types=("text/plain",)),
-    Endpoint("GET", "/healthz", "Whether the server answers.", handlers.health, schema="Health"),
+    Endpoint("GET", "/metrics", "The metrics for Prometheus.", handlers.metrics, types=("text/plain",)),
+    Endpoint("GET", "/healthz", "Whether the server and its ledger work.", handlers.health, schema="Health"),
 )  # fmt: skip
-"""All routes that answer at once. ``/api/events`` (``events.py``), ``/openapi.json`` and the dashboard come beside."""
+"""The routes of the API, without ``/api/events``, whose answer is a stream (``events.py``)."""
 
 EVENTS = Endpoint(
-    "GET", "/api/events", "What happens, as it happens (server-sent events): `live` and `reset`.", handlers.live,
+    "GET", "/api/events", "The live figures whenever they change: server-sent events `live`, `reset`.", handlers.live,
     (GROUP, _WINDOW), types=("text/event-stream",),
 )  # fmt: skip
 
@@ -99,43 +101,43 @@ def create_app(
     *,
     max_age: float = 1.0,
 ) -> Starlette:
-    """The API and the dashboard as an ASGI application, to be run by itself or mounted at any prefix.
+    """The API and the dashboard as an ASGI application. Run it by itself, or mount it at any prefix.
 
     Args:
-        meter: whose figures; by default those of the process-wide meter, unless a ledger is given.
-        ledger: the history of all processes that write to it, by itself or beside a meter's own figures. A meter that
-            has a ledger needs none here.
-        token: what has to be sent as ``Authorization: Bearer TOKEN``; by default ``OPENAI_METER_TOKEN``. Without one,
-            only this machine is answered. ``False`` where the application around it decides who may ask.
-        allowed_hosts: the names that the server is known by (``Host`` headers), besides ``localhost``; by default any
-            if there is a token, and none without. ``["*"]`` is any.
-        max_age: how old, in seconds, a figure may be whose making takes some time; small ones are always new.
+        meter: the meter to show. Default: the process-wide meter, or no meter if a ledger is given.
+        ledger: a ledger, or its URL: the history of all processes that write to it. With a meter, both are shown. A
+            meter that has a ledger already brings it along.
+        token: the token that clients send as ``Authorization: Bearer TOKEN``. Default: ``OPENAI_METER_TOKEN``.
+            Without a token, only requests from this machine are answered. ``False`` turns the check off, for an
+            application around this one that checks requests itself.
+        allowed_hosts: the host names (``Host`` headers) that are answered besides ``localhost``. Default: all with a
+            token, none without. ``["*"]`` allows all.
+        max_age: seconds for which an answer that is expensive to make may be kept; cheap answers are always new.
 
     Raises:
-        ConfigurationError: a setting cannot be used.
-        MissingExtraError: a ledger needs a package that is not installed.
+        ConfigurationError: a setting is not valid.
+        MissingExtraError: a package that the ledger or the dashboard needs is not installed.
     """
     secret = checked_token(token)
     hosts = None if allowed_hosts is None else _checked_hosts(allowed_hosts)
     if isinstance(max_age, bool) or not isinstance(max_age, int | float) or not 0 <= max_age <= 60:
-        raise ConfigurationError(f"max_age={max_age!r} is no number of seconds from 0 to 60")
-    source, fresh = _source(meter, ledger), Fresh(float(max_age))
-    hub = events.Hub()
+        raise ConfigurationError(f"max_age={max_age!r} is not a number of seconds; pass one from 0 to 60")
+    source, cache = _source(meter, ledger), AnswerCache(float(max_age))
+    streams = events.EventStreams()
 
     def endpoint(row: Endpoint) -> Route:
         async def handle(request: Request) -> Response:
-            return await _answer(request, row, source, fresh)
+            return await _answer(request, row, source, cache)
 
         return Route(row.path, handle, methods=[row.method])
 
-    async def follow(request: Request) -> Response:
-        asked = _read(request, EVENTS, source, fresh)
-        return await hub.follow(asked)
+    async def open_events(request: Request) -> Response:
+        return await streams.open(_parse(request, EVENTS, source, cache))
 
     async def describe(request: Request) -> Response:
         return openapi.response((*ROUTES, EVENTS), request.scope.get("root_path", ""), with_token=bool(secret))
 
-    async def go_home(request: Request) -> Response:
+    async def redirect_to_dashboard(request: Request) -> Response:
         return RedirectResponse(f"{request.scope.get('root_path', '')}/dashboard", 307)
 
     @asynccontextmanager
@@ -143,21 +145,21 @@ def create_app(
         try:
             yield
         finally:
-            hub.close()
+            streams.close()
 
     app = Starlette(
         routes=[
             *map(endpoint, ROUTES),
-            Route(EVENTS.path, follow),
+            Route(EVENTS.path, open_events),
             Route("/openapi.json", describe),
-            Route("/", go_home),
+            Route("/", redirect_to_dashboard),
             *dashboard.routes(_language, token_needed=bool(secret)),
         ],
         middleware=[Middleware(Guard, token=False if token is False else secret, allowed_hosts=hosts)],
         exception_handlers={RequestError: _on_request_error, HTTPException: _on_http},
         lifespan=lifespan,
     )
-    app.state.hub = hub
+    app.state.event_streams = streams
     return app
 
 
@@ -165,11 +167,13 @@ def _source(meter: Meter | None, ledger: Ledger | str | None) -> Source:
     from openai_meter.metering.meter import Meter  # noqa: PLC0415
 
     if meter is not None and not isinstance(meter, Meter):
-        raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
-    found = _ledger(ledger)
-    if meter is None and found is not None:
-        return LedgerSource(found)
-    return MeterSource(_process_wide if meter is None else lambda: meter, found)
+        raise ConfigurationError(
+            f"meter={meter!r} is not an openai_meter.Meter; leave it out to show the process-wide meter"
+        )
+    opened = _ledger(ledger)
+    if meter is None and opened is not None:
+        return LedgerSource(opened)
+    return MeterSource(_process_wide if meter is None else lambda: meter, opened)
 
 
 def _process_wide() -> Meter:
@@ -187,29 +191,35 @@ def _ledger(ledger: Ledger | str | None) -> Ledger | None:
     if isinstance(ledger, str):
         return Ledger(ledger)
     if not isinstance(ledger, Ledger):
-        raise ConfigurationError(f"ledger={ledger!r} is no ledger; pass a URL such as 'sqlite:///usage.db'")
+        raise ConfigurationError(
+            f"ledger={ledger!r} is not a ledger; pass a Ledger or a URL such as 'sqlite:///usage.db'"
+        )
     return ledger
 
 
 def _checked_hosts(hosts: Iterable[str]) -> tuple[str, ...]:
-    found = () if isinstance(hosts, str) else tuple(hosts)
-    if not found or not all(isinstance(host, str) and host and ":" not in host.strip("[]:") for host in found):
-        raise ConfigurationError(f'allowed_hosts={hosts!r} names no hosts; pass names such as ["meter.example.com"]')
-    return found
+    names = () if isinstance(hosts, str) else tuple(hosts)
+    if not names or not all(isinstance(name, str) and name and ":" not in name.strip("[]:") for name in names):
+        raise ConfigurationError(
+            f"allowed_hosts={hosts!r} is not a list of host names; "
+            'pass names without a port, such as ["meter.example.com"]'
+        )
+    return names
 
 
-# --- the way of a request ---------------------------------------------------------------------------------------------
+# --- answering a request ----------------------------------------------------------------------------------------------
 
 
-async def _answer(request: Request, row: Endpoint, source: Source, fresh: Fresh) -> Response:
-    asked = _read(request, row, source, fresh)
-    return await run_in_threadpool(guarded, row.answer, asked)
+async def _answer(request: Request, row: Endpoint, source: Source, cache: AnswerCache) -> Response:
+    parsed = _parse(request, row, source, cache)
+    # In a thread: reading a ledger may take a while.
+    return await run_in_threadpool(answer_or_error, row.answer, parsed)
 
 
-def guarded(answer: Callable[[Inquiry], Response], asked: Inquiry) -> Response:
-    """An answer; what goes wrong on the way to it is one of the errors that the API documents."""
+def answer_or_error(answer: Callable[[ApiRequest], Response], request: ApiRequest) -> Response:
+    """Calls a handler. An exception becomes one of the errors in the API's document."""
     try:
-        return answer(asked)
+        return answer(request)
     except RequestError as error:
         return error.response()
     except ConfigurationError as error:
@@ -222,31 +232,31 @@ def guarded(answer: Callable[[Inquiry], Response], asked: Inquiry) -> Response:
         return response
 
 
-def _read(request: Request, row: Endpoint, source: Source, fresh: Fresh) -> Inquiry:
-    values = read(request.scope["query_string"], row.params) | request.path_params
+def _parse(request: Request, row: Endpoint, source: Source, cache: AnswerCache) -> ApiRequest:
+    values = read_query(request.scope["query_string"], row.params) | request.path_params
     m = _language(values.get("lang"), request.headers.get("accept-language", ""))
-    return Inquiry(source, fresh, values, m)
+    return ApiRequest(source, cache, values, m)
 
 
 def _language(wanted: str | None, accepted: str) -> Messages:
-    """The language of an answer: the one that is asked for, else the first that is spoken here, else the server's."""
+    """The language of an answer: ``lang``, else the best of ``Accept-Language``, else that of the server."""
     if wanted is not None:
         return language(wanted)
-    weighed = []
-    for place, part in enumerate(accepted[:200].split(",")[:20]):
-        name, _, rest = part.partition(";")
+    candidates = []
+    for position, part in enumerate(accepted[:200].split(",")[:20]):
+        name, _, parameter = part.partition(";")
         code = name.strip().partition("-")[0].lower()
-        weight = _weight(rest)
+        weight = _weight(parameter)
         if code in languages() and weight > 0:
-            weighed.append((-weight, place, code))
+            candidates.append((-weight, position, code))
     try:
-        return language(min(weighed)[2] if weighed else None)
-    except ConfigurationError:  # what the environment of the server says is nothing that a request can help
+        return language(min(candidates)[2] if candidates else None)
+    except ConfigurationError:  # the server's environment names an unknown language; that is not the client's error
         return language("en")
 
 
-def _weight(said: str) -> float:
-    name, _, value = said.strip().partition("=")
+def _weight(parameter: str) -> float:
+    name, _, value = parameter.strip().partition("=")
     try:
         return float(value) if name.strip() == "q" else 1.0
     except ValueError:
@@ -259,11 +269,14 @@ async def _on_request_error(_: Request, error: Exception) -> Response:
 
 
 async def _on_http(_: Request, error: Exception) -> Response:
-    """What the router refuses: another method, another address."""
+    """The router's own errors: an unknown path, a wrong method."""
     assert isinstance(error, HTTPException)
     status = error.status_code if error.status_code in CODES else 400
     headers: Mapping[str, str] | None = error.headers
-    return RequestError(status, _ROUTER.get(status, str(error.detail)), headers=headers).response()
+    return RequestError(status, _ROUTER_MESSAGES.get(status, str(error.detail)), headers=headers).response()
 
 
-_ROUTER: dict[int, Any] = {404: "there is nothing under this address", 405: "this address has another method"}
+_ROUTER_MESSAGES: dict[int, Any] = {
+    404: "there is nothing under this path",
+    405: "this path does not have that method",
+}

@@ -1,4 +1,4 @@
-"""Keeps answers for a moment where making them costs something: reading must not slow the calls that are metered."""
+"""Keeps expensive answers for a short time, so that reading figures does not slow the metered program."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-__all__ = ["Fresh"]
+__all__ = ["AnswerCache"]
 
 T = TypeVar("T")
 
 _CHEAP = 0.001
-"""Seconds of work that are not worth an old answer, even two hundred times a second."""
+"""Seconds of processor time. An answer that takes less is made anew each time."""
 _SHARE = 0.05
-"""The part of a processor's time that making one answer again and again may take."""
-_KEPT = 64
+"""The part of one processor that making the same answer again and again may take."""
+_MAX_ENTRIES = 64
 
 
-class _Slot:
+class _Entry:
     __slots__ = ("lock", "until", "value")
 
     def __init__(self) -> None:
@@ -28,10 +28,10 @@ class _Slot:
         self.value: Any = None
 
 
-class Fresh:
-    """Answers that are kept for as long as their making is worth, and no longer than ``max_age``. Thread-safe.
+class AnswerCache:
+    """Keeps each answer in proportion to the time it took to make, at most ``max_age`` seconds. Thread-safe.
 
-    While an answer is being made, whoever asks for the same one waits for it instead of making it as well.
+    While one thread makes an answer, other threads that want the same answer wait for it.
 
     Args:
         max_age: seconds; 0 keeps nothing.
@@ -40,36 +40,36 @@ class Fresh:
     def __init__(self, max_age: float) -> None:
         self.max_age = max_age
         self._lock = threading.Lock()
-        self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 
-    def get(self, key: Hashable, make: Callable[[], T], times: float = 1.0) -> T:
+    def get(self, key: Hashable, make: Callable[[], T], factor: float = 1.0) -> T:
         """The answer under a key.
 
         Args:
-            key: what it depends on.
-            make: makes it; what it raises is raised.
-            times: how much longer than ``max_age`` it may be kept.
+            key: all that the answer depends on.
+            make: makes the answer. What it raises is raised to the caller, and nothing is kept.
+            factor: multiplies ``max_age`` for this answer.
         """
         if not self.max_age:
             return make()
         with self._lock:
-            slot = self._slots.setdefault(key, _Slot())
-            self._slots.move_to_end(key)
-            if len(self._slots) > _KEPT:
-                self._slots.popitem(last=False)
-        with slot.lock:
-            if time.monotonic() < slot.until:
-                kept: T = slot.value
+            entry = self._entries.setdefault(key, _Entry())
+            self._entries.move_to_end(key)
+            if len(self._entries) > _MAX_ENTRIES:
+                self._entries.popitem(last=False)
+        with entry.lock:
+            if time.monotonic() < entry.until:
+                kept: T = entry.value
                 return kept
             began, worked = time.monotonic(), time.thread_time()
-            made = make()
-            # The work of this thread, not the time that passed: a machine that is busy elsewhere is no reason.
+            value = make()
+            # Processor time of this thread: on a busy machine a cheap answer may take long, and is still cheap.
             cost = time.thread_time() - worked
-            hold = min(cost / _SHARE, self.max_age * times) if cost > _CHEAP else 0.0
-            slot.value, slot.until = (made, began + hold) if hold else (None, 0.0)
-            return made
+            hold = min(cost / _SHARE, self.max_age * factor) if cost > _CHEAP else 0.0
+            entry.value, entry.until = (value, began + hold) if hold else (None, 0.0)
+            return value
 
     def clear(self) -> None:
-        """Forgets everything."""
+        """Removes all answers."""
         with self._lock:
-            self._slots.clear()
+            self._entries.clear()

@@ -1,6 +1,6 @@
-"""The dashboard: one page, its own scripts and styles, and the script of the installed ``plotly`` package.
+"""The dashboard: one page, its scripts and styles, and the script of the installed ``plotly`` package.
 
-The page holds no figures: its scripts ask the API for them. To add a script or a style, put it into ``static/``.
+The page holds no figures: its scripts read them from the API. To add a script or a style, put it into ``static/``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import gzip
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import version as distribution_version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,35 +28,34 @@ if TYPE_CHECKING:
 __all__ = ["AREAS", "GROUPS", "routes"]
 
 GROUPS: tuple[str, ...] = ("model", "agent", "operation", "user", "session", "endpoint", "provider", "tag")
-"""What the page groups by, in the order in which it offers it."""
+"""The dimensions that the page groups by, in the order of its menu."""
 
 _HERE = Path(__file__).parent
 AREAS = ("page", "row", "dimension", "by", "column", "table", "unit", "bill", "reason", "prices", "calls", "separator")
-"""The areas of the messages that the scripts of the page speak from."""
+"""The areas of the message catalog that the page's scripts use."""
 _TYPES: Mapping[str, str] = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
 _CHARTS = "plotly.min.js"
-_FOR_EVER = "public, max-age=31536000, immutable"
-_ASK_AGAIN = "no-cache"
+_IMMUTABLE = "public, max-age=31536000, immutable"
+_REVALIDATE = "no-cache"
 
 
 class _File(NamedTuple):
     body: bytes
-    packed: bytes
-    """The same, compressed by gzip."""
-    kind: str
+    gzipped: bytes
+    content_type: str
     etag: str
 
 
-def routes(speak: Callable[[str | None, str], Messages], *, token_needed: bool) -> list[Route]:
+def routes(choose_language: Callable[[str | None, str], Messages], *, token_needed: bool) -> list[Route]:
     """The routes of the page and of its files.
 
     Args:
-        speak: chooses a language by the one that the address asks for, and by ``Accept-Language``.
-        token_needed: whether the API wants a token; then the page asks for it before it asks the API.
+        choose_language: chooses a language by the ``lang`` of the query and by ``Accept-Language``.
+        token_needed: whether the API needs a token; the page then asks the reader for it first.
 
     Raises:
         MissingExtraError: Jinja2 or plotly is not installed.
@@ -65,21 +64,22 @@ def routes(speak: Callable[[str | None, str], Messages], *, token_needed: bool) 
     template = _template()
 
     def page(request: Request) -> Response:
-        asked = request.query_params.get("lang")
-        m = speak(asked if asked in languages() else None, request.headers.get("accept-language", ""))
+        lang = request.query_params.get("lang")
+        accepted = request.headers.get("accept-language", "")
+        m = choose_language(lang if lang in languages() else None, accepted)
         html = template.render(
             m=m,
             catalog=m.areas(*AREAS),
             languages=[(code, language(code)("page.name")) for code in languages()],
             periods=tuple(PERIODS),
             groups=GROUPS,
-            assets=f"static/{_edition()}",
+            assets=f"static/{_assets_version()}",
             token_needed=token_needed,
         )
         headers = {"Cache-Control": "no-store", "Content-Language": m.code, "Vary": "Accept-Language"}
         return HTMLResponse(html, headers=headers)
 
-    return [Route("/dashboard", page), Route("/static/{edition}/{name}", _static)]
+    return [Route("/dashboard", page), Route("/static/{version}/{name}", _static)]
 
 
 def _template() -> Template:
@@ -99,49 +99,51 @@ _MISSING = "the dashboard needs {}, which is not installed: pip install 'openai-
 
 
 def _static(request: Request) -> Response:
-    """One file. Under the name of this edition it never changes; under that of another one it is asked for again."""
-    name, edition = request.path_params["name"], request.path_params["edition"]
+    """One file. Under the current version of the assets it may be cached for ever; under another it is revalidated."""
+    name, version = request.path_params["name"], request.path_params["version"]
     file = _charts() if name == _CHARTS else _files().get(name)
     if file is None:
         return Response("not found", 404, media_type="text/plain")
     headers = {
         "ETag": file.etag,
-        "Cache-Control": _FOR_EVER if edition == _edition() else _ASK_AGAIN,
+        "Cache-Control": _IMMUTABLE if version == _assets_version() else _REVALIDATE,
         "Vary": "Accept-Encoding",
     }
-    known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
-    if file.etag in known or "*" in known:
+    etags = [etag.strip().removeprefix("W/") for etag in request.headers.get("if-none-match", "").split(",")]
+    if file.etag in etags or "*" in etags:
         return Response(status_code=304, headers=headers)
-    if _takes_gzip(request.headers.get("accept-encoding", "")):
-        return Response(file.packed, headers={**headers, "Content-Encoding": "gzip"}, media_type=file.kind)
-    return Response(file.body or gzip.decompress(file.packed), headers=headers, media_type=file.kind)
+    if _accepts_gzip(request.headers.get("accept-encoding", "")):
+        return Response(file.gzipped, headers={**headers, "Content-Encoding": "gzip"}, media_type=file.content_type)
+    return Response(file.body or gzip.decompress(file.gzipped), headers=headers, media_type=file.content_type)
 
 
-def _takes_gzip(accepted: str) -> bool:
-    codings = [one.replace(" ", "").lower() for one in accepted.split(",")]
-    return any(one == "gzip" or (one.startswith("gzip;q=") and one.strip("0.") != "gzip;q=") for one in codings)
+def _accepts_gzip(accepted: str) -> bool:
+    codings = [coding.replace(" ", "").lower() for coding in accepted.split(",")]
+    return any(
+        coding == "gzip" or (coding.startswith("gzip;q=") and coding.strip("0.") != "gzip;q=") for coding in codings
+    )
 
 
 @cache
 def _files() -> Mapping[str, _File]:
     """The files of the page by name."""
-    found = {}
+    files = {}
     for path in sorted((_HERE / "static").iterdir()):
-        if kind := _TYPES.get(path.suffix):
+        if content_type := _TYPES.get(path.suffix):
             body = path.read_bytes()
-            found[path.name] = _File(body, gzip.compress(body, mtime=0), kind, _etag(body))
-    return found
+            files[path.name] = _File(body, gzip.compress(body, mtime=0), content_type, _etag(body))
+    return files
 
 
 @cache
 def _charts() -> _File:
-    """The script of plotly, compressed once for all: it has some megabytes."""
+    """The script of plotly: some megabytes, compressed once."""
     body = _plotly().read_bytes()
     return _File(b"", gzip.compress(body, 6, mtime=0), _TYPES[".js"], _etag(body))
 
 
 def _plotly() -> Path:
-    spec = find_spec("plotly")  # it is not imported: all that is needed is a file beside it
+    spec = find_spec("plotly")  # not imported: only a data file of it is needed
     for place in (spec and spec.submodule_search_locations) or ():
         path = Path(place) / "package_data" / _CHARTS
         if path.is_file():
@@ -150,10 +152,10 @@ def _plotly() -> Path:
 
 
 @cache
-def _edition() -> str:
-    """A name for all files as they are: the addresses of files change with it, so that browsers may keep them."""
+def _assets_version() -> str:
+    """A hash over all files. It is part of their addresses, so that browsers may cache them for ever."""
     parts = [file.etag for file in _files().values()]
-    return hashlib.sha256("".join([*parts, version("plotly")]).encode()).hexdigest()[:12]
+    return hashlib.sha256("".join([*parts, distribution_version("plotly")]).encode()).hexdigest()[:12]
 
 
 def _etag(body: bytes) -> str:

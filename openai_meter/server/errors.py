@@ -1,4 +1,4 @@
-"""What is wrong with a request, as the API says it: ``{"error": {"code", "message", "hint"}}``."""
+"""The errors of the API. Each has the body ``{"error": {"code", "message", "hint"}}``."""
 
 from __future__ import annotations
 
@@ -11,28 +11,31 @@ from starlette.responses import Response
 __all__ = ["CODES", "RequestError", "json_response"]
 
 CODES: Mapping[int, tuple[str, str]] = {
-    400: ("bad_request", "A parameter cannot be used; the message says which, and what would do."),
+    400: ("bad_request", "A parameter is not valid; the message names it and the values that are."),
     401: ("token_needed", "The token is missing or wrong: send `Authorization: Bearer TOKEN`."),
-    403: ("refused", "The request comes from another site, or from another machine while there is no token."),
-    404: ("not_found", "There is nothing under this address."),
-    405: ("method_not_allowed", "The address has another method; the header `Allow` names it."),
-    409: ("not_possible", "What is served cannot be changed like that."),
+    403: ("refused", "The request comes from another site, or from another machine while no token is set."),
+    404: ("not_found", "There is nothing under this path."),
+    405: ("method_not_allowed", "The path does not have this method; the header `Allow` names those it has."),
+    409: ("not_possible", "The source of the figures cannot be changed in this way."),
     413: ("too_large", "The body of the request is too large."),
-    421: ("wrong_host", "The header `Host` names a host that this server is not known by."),
+    421: ("wrong_host", "The header `Host` is not one of the names of this server."),
     500: ("fault", "A fault inside openai_meter; the log of the server says more."),
-    503: ("not_available", "It cannot be had now: the ledger is away, a package is missing, or too many listen."),
+    503: (
+        "not_available",
+        "Not available now: the ledger cannot be reached, a package is missing, or too many streams are open.",
+    ),
 }
-"""The statuses that an error can have: the code in its body, and what it means."""
+"""The statuses of errors, each with the code in the body and its meaning."""
 
 
 class RequestError(Exception):
-    """A request that is answered by an error.
+    """An error to send as the answer to a request.
 
     Args:
         status: the status of the answer; one of :data:`CODES`.
-        message: what is wrong.
-        hint: what to do about it.
-        headers: more headers of the answer.
+        message: what is wrong, with the value.
+        hint: what to do; default: the meaning of the status.
+        headers: further headers of the answer.
     """
 
     def __init__(self, status: int, message: str, hint: str = "", headers: Mapping[str, str] | None = None) -> None:
@@ -49,7 +52,7 @@ class RequestError(Exception):
 
 
 def json_response(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer in JSON. What a browser could take for markup is escaped, whatever it takes the answer for."""
+    """An answer in JSON. ``<``, ``>`` and ``&`` are escaped: no browser can read the body as markup."""
     text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")

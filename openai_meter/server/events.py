@@ -1,4 +1,4 @@
-"""``/api/events``: what happens, as server-sent events, for as long as somebody listens and the server runs."""
+"""``/api/events``: the live figures as server-sent events, until the client leaves or the server stops."""
 
 from __future__ import annotations
 
@@ -20,67 +20,67 @@ from openai_meter.server.errors import RequestError
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from openai_meter.server.handlers import Inquiry
+    from openai_meter.server.handlers import ApiRequest
 
-__all__ = ["LISTENERS", "Hub"]
+__all__ = ["MAX_STREAMS", "EventStreams"]
 
-LISTENERS = 50
-"""How many may listen at once."""
+MAX_STREAMS = 50
+"""Streams that may be open at the same time."""
 _INTERVAL = 1.0
-"""Seconds between two looks at the figures."""
-_QUIET = 15.0
-"""Seconds after which a comment says that the connection still stands."""
+"""Seconds between two readings of the figures."""
+_KEEP_ALIVE = 15.0
+"""Seconds without news after which a comment is sent, so that proxies keep the connection open."""
 _STEP = 0.2
-"""Seconds in which the end of the server is noticed."""
+"""Seconds after which a stream notices at the latest that the server stops."""
 
 
-class Hub:
-    """Those who listen. Used in one event loop at a time."""
+class EventStreams:
+    """The open streams of events. Belongs to one event loop; :meth:`close` may be called from any thread."""
 
     def __init__(self) -> None:
-        self.listeners = 0
+        self.open_streams = 0
         self._closed = False
 
     def close(self) -> None:
-        """Ends all streams, within a fraction of a second. May be called in any thread."""
+        """Ends all streams within a fraction of a second."""
         self._closed = True
 
-    async def follow(self, asked: Inquiry) -> Response:
-        """The stream of one listener.
+    async def open(self, request: ApiRequest) -> Response:
+        """Answers a request with a stream of events.
 
         Raises:
-            RequestError: too many listen, or there is nothing to be told now.
+            RequestError: :data:`MAX_STREAMS` are open already, or the figures cannot be read.
         """
-        if self.listeners >= LISTENERS:
+        if self.open_streams >= MAX_STREAMS:
             raise _TOO_MANY
-        first = await _look(asked)
+        first = await _read(request)
         if isinstance(first, RequestError):
             raise first
-        return _Stream(self, self._events(asked, first))
+        return _Stream(self, self._events(request, first))
 
-    async def _events(self, asked: Inquiry, first: dict[str, Any]) -> AsyncIterator[str]:
-        began = asked.source.since
+    async def _events(self, request: ApiRequest, first: dict[str, Any]) -> AsyncIterator[str]:
+        began = request.source.since
         yield "retry: 2000\n\n" + _event("live", first)
-        told: dict[str, Any] | None = _figures(first)
-        spoke = time.monotonic()
+        sent: dict[str, Any] | None = _figures(first)
+        sent_at = time.monotonic()
         while await self._wait():
-            if (since := asked.source.since) != began:
+            if (since := request.source.since) != began:
                 began = since
-                asked.fresh.clear()
+                request.cache.clear()
                 yield _event("reset", {"since": None if since is None else since.isoformat()})
-                told = None
-            found = await _look(asked)
-            if isinstance(found, dict) and _figures(found) != told:
-                told, spoke = _figures(found), time.monotonic()
-                yield _event("live", found)
-            elif time.monotonic() - spoke >= _QUIET:
-                spoke = time.monotonic()
-                yield ": still here\n\n"
+                sent = None
+            pulse = await _read(request)
+            if isinstance(pulse, dict) and _figures(pulse) != sent:
+                sent, sent_at = _figures(pulse), time.monotonic()
+                yield _event("live", pulse)
+            elif time.monotonic() - sent_at >= _KEEP_ALIVE:
+                sent_at = time.monotonic()
+                yield ": keep-alive\n\n"
 
     async def _wait(self) -> bool:
-        """Waits for the next look; ``False`` if there is none."""
+        """Waits for the next reading; ``False`` when the stream has to end."""
         until = time.monotonic() + _INTERVAL
-        while not (self._closed or _is_ending()):
+        while not (self._closed or _server_is_stopping()):
             left = until - time.monotonic()
             if left <= 0:
                 return True
@@ -89,53 +89,56 @@ class Hub:
 
 
 class _Stream(StreamingResponse):
-    """A stream that counts as a listener for as long as it is sent, however it ends."""
+    """A stream of events. It counts as open while it is sent, however it ends."""
 
-    def __init__(self, hub: Hub, events: AsyncIterator[str]) -> None:
+    def __init__(self, streams: EventStreams, events: AsyncIterator[str]) -> None:
         super().__init__(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
-        self._hub = hub
+        self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends it."""
-        if self._hub.listeners >= LISTENERS:  # others came while the first figures were looked up
+        """Sends the events."""
+        if self._streams.open_streams >= MAX_STREAMS:  # others were opened while the first figures were read
             await _TOO_MANY.response()(scope, receive, send)
             return
-        self._hub.listeners += 1
+        self._streams.open_streams += 1
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._hub.listeners -= 1
+            self._streams.open_streams -= 1
 
 
-_TOO_MANY = RequestError(503, f"{LISTENERS} listen already", "Ask /api/live from time to time instead.")
+_TOO_MANY = RequestError(
+    503, f"{MAX_STREAMS} event streams are open already", "Request /api/live from time to time instead."
+)
 
 
-async def _look(asked: Inquiry) -> dict[str, Any] | RequestError:
+async def _read(request: ApiRequest) -> dict[str, Any] | RequestError:
     try:
-        return await run_in_threadpool(handlers.pulse, asked)
+        return await run_in_threadpool(handlers.pulse, request)
     except RequestError as error:
         return error
-    except MeterError as error:  # the ledger is away: it may come back
+    except MeterError as error:  # the ledger is unavailable; it may come back
         return RequestError(503, str(error))
     except Exception as error:
-        faults.caught(error, "looking at what happens")
+        faults.caught(error, "reading the live figures")
         return RequestError(500, f"a fault inside openai_meter ({type(error).__name__})")
 
 
-def _figures(found: dict[str, Any]) -> dict[str, Any]:
-    """What a change in is news: all but the passing of time."""
-    return {name: value for name, value in found.items() if name not in {"at", "covered"}}
+def _figures(pulse: dict[str, Any]) -> dict[str, Any]:
+    """The values whose change is news: all but those that change with the clock."""
+    return {name: value for name, value in pulse.items() if name not in {"at", "covered"}}
 
 
 def _event(name: str, data: dict[str, Any]) -> str:
-    # JSON in ASCII has no line breaks: nothing in it can end the event.
+    # JSON in ASCII has no line breaks, so no value can end the event early.
     return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
 
 
-def _is_ending() -> bool:
-    """Whether the server that this is mounted in has been told to stop.
+def _server_is_stopping() -> bool:
+    """Whether the uvicorn that runs this application was asked to stop.
 
-    uvicorn waits for all streams to end before it tells an application. Its handler of SIGTERM knows earlier.
+    uvicorn waits for all streams to end before it ends the application's lifespan. Its SIGTERM handler, a bound
+    method of the server, shows the request to stop earlier.
     """
     owner = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return getattr(owner, "should_exit", False) is True

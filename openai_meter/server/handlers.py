@@ -1,4 +1,4 @@
-"""What each route answers. Plain functions, which run in threads: reading a ledger may take its time."""
+"""The handlers of the routes. They run in worker threads, because a ledger is read with blocking calls."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from openai_meter.core.locale import Messages
 from openai_meter.errors import ConfigurationError
 from openai_meter.server import overview as overviews
 from openai_meter.server.errors import RequestError, json_response
-from openai_meter.server.params import filters_of, written
-from openai_meter.server.recent_calls import Asked
+from openai_meter.server.params import encode_cursor, filters_of
+from openai_meter.server.recent_calls import TimeRange
 
 if TYPE_CHECKING:
-    from openai_meter.server.cache import Fresh
+    from openai_meter.server.cache import AnswerCache
     from openai_meter.server.sources import Source
 
-__all__ = ["Inquiry"]
+__all__ = ["ApiRequest"]
 
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
-_ID = 200
-"""Characters of the id of a call."""
-_ADVICE = 30
-"""How many times longer than figures advice may be kept."""
+_MAX_ID = 200
+"""Characters that the id of a call has at most."""
+_ADVICE_FACTOR = 30
+"""Advice changes slowly: it may be kept so many times longer than figures."""
 _TYPES: Mapping[str, str] = {
     "json": "application/json",
     "csv": "text/csv",
@@ -34,13 +34,13 @@ _TYPES: Mapping[str, str] = {
 }
 
 
-class Inquiry(NamedTuple):
-    """A request that has been read."""
+class ApiRequest(NamedTuple):
+    """A parsed request: what its handler needs."""
 
     source: Source
-    fresh: Fresh
+    cache: AnswerCache
     values: Mapping[str, Any]
-    """The parameters, by their names, and the parts of the path."""
+    """The parameters of the query and the variables of the path, by name."""
     m: Messages
     """The language of the answer."""
 
@@ -55,26 +55,26 @@ def milliseconds(at: datetime) -> int:
     return int(at.timestamp() * 1000)
 
 
-# --- the guide's routes -----------------------------------------------------------------------------------------------
+# --- stats and reset --------------------------------------------------------------------------------------------------
 
 
-def stats(asked: Inquiry) -> Response:
-    """The stats of every model, the first threshold that is exceeded, advice and the report of a chat."""
+def stats(request: ApiRequest) -> Response:
+    """The stats of each model, the first exceeded threshold, recommendations, and the report as text for a chat."""
     return json_response(
         {"success": True, "timestamp": milliseconds(datetime.now(UTC))}
-        | asked.fresh.get(("stats", asked.lang), lambda: _stats(asked))
+        | request.cache.get(("stats", request.lang), lambda: _stats(request))
     )
 
 
-def _stats(asked: Inquiry) -> dict[str, Any]:
-    source, lang = asked.source, asked.lang
-    report = source.whole(lang)
-    exceeded = _alerts(asked)
+def _stats(request: ApiRequest) -> dict[str, Any]:
+    source, lang = request.source, request.lang
+    report = source.full_report(lang)
+    exceeded = _alerts(request)
     first = None if source.meter is None else source.meter.check_thresholds()
     return {
-        "stats": {model: one.to_dict() for model, one in source.stats().items()},
+        "stats": {model: stats.to_dict() for model, stats in source.stats().items()},
         "threshold": None if first is None else first.to_dict(lang),
-        "recommendations": _advice(asked),
+        "recommendations": _advice(request),
         "report": report.render("markdown", lang=lang),
         "scope": source.scope,
         "since": report.since.isoformat(),
@@ -83,50 +83,50 @@ def _stats(asked: Inquiry) -> dict[str, Any]:
     }
 
 
-def reset(asked: Inquiry) -> Response:
-    """Sets the meter back to zero."""
-    before = asked.source.reset()
-    asked.fresh.clear()
+def reset(request: ApiRequest) -> Response:
+    """Resets the meter to zero."""
+    before = request.source.reset()
+    request.cache.clear()
     if before is None:
         raise RequestError(
             409,
-            "what is served is a ledger, which is not forgotten",
-            "Start from a date instead (since=...), or delete the details of old calls: Ledger.prune().",
+            "the source is a ledger, and a ledger cannot be reset",
+            "Read from a later date (since=...), or delete the details of old calls with Ledger.prune().",
         )
-    said = {"success": True, "message": asked.m("server.reset"), "timestamp": milliseconds(datetime.now(UTC))}
-    return json_response(said | {"before": before.to_dict()})
+    answer = {"success": True, "message": request.m("server.reset"), "timestamp": milliseconds(datetime.now(UTC))}
+    return json_response(answer | {"before": before.to_dict()})
 
 
-# --- the dashboard's --------------------------------------------------------------------------------------------------
+# --- the dashboard ----------------------------------------------------------------------------------------------------
 
 
-def overview(asked: Inquiry) -> Response:
-    """Everything that the dashboard shows at a glance."""
-    values = asked.values
+def overview(request: ApiRequest) -> Response:
+    """The cards, the chart and the table of the dashboard."""
+    values = request.values
     period, group, zone = values["period"], values["group"], _zone(values)
-    found = asked.fresh.get(
+    figures = request.cache.get(
         ("overview", period, group, str(zone)),
-        lambda: overviews.overview(asked.source, period, group, zone, datetime.now(UTC)),
+        lambda: overviews.overview(request.source, period, group, zone, datetime.now(UTC)),
     )
-    return json_response(found | {"alerts": _alerts(asked), "recommendations": _advice(asked)})
+    return json_response(figures | {"alerts": _alerts(request), "recommendations": _advice(request)})
 
 
-def calls(asked: Inquiry) -> Response:
-    """A page of calls, the latest first."""
-    values = asked.values
-    page = asked.source.page(values["limit"], values["cursor"], filters_of(values), values["status"])
-    return json_response({"calls": [call.to_dict() for call in page.calls], "next": written(page.next)})
+def calls(request: ApiRequest) -> Response:
+    """A page of calls, the newest first."""
+    values = request.values
+    page = request.source.page(values["limit"], values["cursor"], filters_of(values), values["status"])
+    return json_response({"calls": [call.to_dict() for call in page.calls], "next": encode_cursor(page.next)})
 
 
-def explain(asked: Inquiry) -> Response:
+def explain(request: ApiRequest) -> Response:
     """The bill of one call."""
-    call_id = asked.values["id"]
-    found = None if len(call_id) > _ID or "\0" in call_id else asked.source.find(call_id)
+    call_id = request.values["id"]
+    found = None if len(call_id) > _MAX_ID or "\0" in call_id else request.source.find(call_id)
     if found is None:
         raise RequestError(
-            404, "there is no such call", "The ids are those of /api/calls; a meter keeps its recent calls."
+            404, "there is no call with this id", "Take an id from /api/calls; a meter keeps its recent calls only."
         )
-    from openai_meter.reports.bills import bill_values  # noqa: PLC0415 - rich is only loaded behind a bill
+    from openai_meter.reports.bills import bill_values  # noqa: PLC0415 - rich is loaded only for a bill
 
     call, book = found
     billable = book.billable_of(call)
@@ -141,52 +141,52 @@ def explain(asked: Inquiry) -> Response:
             "estimated": call.cost_estimated,
             "price_source": call.price_source,
             "lines": bill["lines"],
-            # The lines are made of the prices that are known now: those it was priced by may have been others.
+            # The lines use the prices of now; the call may have been priced with older ones.
             "explained": bill["cost"] == cost,
             "call": call.to_dict(),
         }
     )
 
 
-def alerts(asked: Inquiry) -> Response:
+def alerts(request: ApiRequest) -> Response:
     """The thresholds that are exceeded now."""
-    return json_response({"alerts": _alerts(asked)})
+    return json_response({"alerts": _alerts(request)})
 
 
-def _alerts(asked: Inquiry) -> list[dict[str, Any]]:
-    return [alert.to_dict(asked.lang) for alert in asked.source.alerts()]
+def _alerts(request: ApiRequest) -> list[dict[str, Any]]:
+    return [alert.to_dict(request.lang) for alert in request.source.alerts()]
 
 
-def _advice(asked: Inquiry) -> list[str]:
-    advice = asked.fresh.get("advice", asked.source.recommendations, _ADVICE)
-    return [one.message(asked.lang) for one in advice]
+def _advice(request: ApiRequest) -> list[str]:
+    advice = request.cache.get("advice", request.source.recommendations, _ADVICE_FACTOR)
+    return [recommendation.message(request.lang) for recommendation in advice]
 
 
-def live(asked: Inquiry) -> Response:
-    """What happens at this moment."""
-    return json_response(pulse(asked))
+def live(request: ApiRequest) -> Response:
+    """The live figures."""
+    return json_response(pulse(request))
 
 
-def pulse(asked: Inquiry) -> dict[str, Any]:
-    """What happens at this moment, as JSON values."""
-    group, window = asked.values["group"], asked.values["window"]
-    found: dict[str, Any] = asked.fresh.get(("live", group, window), lambda: asked.source.live(group, window))
-    return found
+def pulse(request: ApiRequest) -> dict[str, Any]:
+    """The live figures as JSON values."""
+    group, window = request.values["group"], request.values["window"]
+    figures: dict[str, Any] = request.cache.get(("live", group, window), lambda: request.source.live(group, window))
+    return figures
 
 
-def report(asked: Inquiry) -> Response:
-    """A report on a period, in one of its forms."""
-    values, source = asked.values, asked.source
+def report(request: ApiRequest) -> Response:
+    """A report for a period, in one of its formats."""
+    values, source = request.values, request.source
     form, zone = values["format"], _zone(values)
     by = _dimensions(values["by"])
     since, until = (_moment(name, values[name], zone) for name in ("since", "until"))
     if since is not None and until is not None and until <= since:
-        raise RequestError(400, "until is not after since")
-    key = ("report", by, since, until, str(zone), repr(filters_of(values)), form, asked.lang)
-    text = asked.fresh.get(
+        raise RequestError(400, "until is not after since", "Give an until that is later than since.")
+    key = ("report", by, since, until, str(zone), repr(filters_of(values)), form, request.lang)
+    text = request.cache.get(
         key,
-        lambda: source.report(by, Asked(since, until, zone), filters_of(values), asked.lang).render(
-            form, lang=asked.lang
+        lambda: source.report(by, TimeRange(since, until, zone), filters_of(values), request.lang).render(
+            form, lang=request.lang
         ),
     )
     headers = {"Content-Disposition": 'attachment; filename="report.csv"'} if form == "csv" else None
@@ -200,45 +200,45 @@ def _zone(values: Mapping[str, Any]) -> tzinfo:
 
 def _dimensions(by: str) -> tuple[str, ...]:
     from openai_meter.core import dimensions as groups  # noqa: PLC0415
-    from openai_meter.reports.report import dimensions  # noqa: PLC0415 - not before a report is asked for
+    from openai_meter.reports.report import dimensions  # noqa: PLC0415 - not before a report is request for
     from openai_meter.server.recent_calls import TIMES  # noqa: PLC0415
 
     names = dimensions(by)
     if "minute" in names:
-        raise ConfigurationError("by=minute is nothing to group by here; use hour, day, week or month")
+        raise ConfigurationError("by=minute is not available in reports; use hour, day, week or month")
     if len(names) > 4:
-        raise ConfigurationError(f"by has {len(names)} names; 4 are the most")
+        raise ConfigurationError(f"by has {len(names)} names; give at most 4")
     if plain := tuple(name for name in names if name not in TIMES):
         groups.checked(plain)
     return names
 
 
-def _moment(name: str, said: str | None, zone: tzinfo) -> datetime | None:
-    if said is None:
+def _moment(name: str, text: str | None, zone: tzinfo) -> datetime | None:
+    if text is None:
         return None
     from openai_meter.ledger.periods import parse_moment  # noqa: PLC0415 - an extra
 
-    at = parse_moment(name, said, zone, datetime.now(UTC), end=name == "until")
+    at = parse_moment(name, text, zone, datetime.now(UTC), end=name == "until")
     return None if at is None else min(max(at, _EARLIEST), _LATEST)
 
 
-# --- for machines -----------------------------------------------------------------------------------------------------
+# --- monitoring -------------------------------------------------------------------------------------------------------
 
 
-def metrics(asked: Inquiry) -> Response:
-    """The figures in the text format of Prometheus."""
+def metrics(request: ApiRequest) -> Response:
+    """The metrics in the text format of Prometheus."""
     from openai_meter.exporters.prometheus import exposition  # noqa: PLC0415 - an extra
 
-    source = asked.source.meter or asked.source.ledger
+    source = request.source.meter or request.source.ledger
     assert source is not None
-    body, kind = asked.fresh.get("metrics", lambda: exposition(source))
+    body, kind = request.cache.get("metrics", lambda: exposition(source))
     return Response(body, headers={"Content-Type": kind})
 
 
-def health(asked: Inquiry) -> Response:
-    """Whether the server answers; shows no figures."""
-    from openai_meter.core.version import __version__  # noqa: PLC0415 - the root of the package imports everything
+def health(request: ApiRequest) -> Response:
+    """Whether the server and its ledger work. Holds no figures, so it needs no token."""
+    from openai_meter.core.version import __version__  # noqa: PLC0415 - needed here only
 
-    ledger = asked.source.ledger
+    ledger = request.source.ledger
     away = ledger is not None and ledger.stats.away
     return json_response({"status": "degraded" if away else "ok", "version": __version__})

@@ -1,4 +1,4 @@
-"""The API's own description, in OpenAPI 3.1, made from the table of the routes."""
+"""The OpenAPI 3.1 document of the API, made from the table of routes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 __all__ = ["document", "response"]
 
 _ALWAYS = (400, 401, 403, 413, 421, 500, 503)
-"""The errors that every route can answer with."""
+"""Statuses of errors that every route can have."""
 
 
 def response(routes: Iterable[Endpoint], root: str, *, with_token: bool) -> Response:
-    """The description as an answer."""
+    """The document as an answer."""
     return json_response(document(routes, root, with_token=with_token))
 
 
 def document(routes: Iterable[Endpoint], root: str, *, with_token: bool) -> dict[str, Any]:
-    """The description as JSON values.
+    """The document as JSON values.
 
     Args:
         routes: the rows of the table.
-        root: what stands before the paths.
-        with_token: whether a token is asked for.
+        root: the prefix of all paths.
+        with_token: whether requests need a token.
     """
-    from openai_meter.core.version import __version__  # noqa: PLC0415 - the root of the package imports everything
+    from openai_meter.core.version import __version__  # noqa: PLC0415 - needed here only
 
     paths: dict[str, Any] = {}
     for row in routes:
@@ -43,8 +43,8 @@ def document(routes: Iterable[Endpoint], root: str, *, with_token: bool) -> dict
         "info": {
             "title": "openai_meter",
             "version": __version__,
-            "description": "What the OpenAI calls of a program, or of a fleet, used and cost. Money is in US dollars; "
-            "amounts of money are decimal strings unless a schema says otherwise. What is unknown is null, never 0.",
+            "description": "What the OpenAI calls of one or many processes used and cost. Amounts of money are US "
+            "dollars, as decimal strings unless a schema says otherwise. An unknown value is null, never 0.",
         },
         "servers": [{"url": root or "/"}],
         "paths": paths,
@@ -58,11 +58,11 @@ def document(routes: Iterable[Endpoint], root: str, *, with_token: bool) -> dict
 
 def _operation(row: Endpoint) -> dict[str, Any]:
     name = row.path.strip("/").replace("/", "_").replace("{", "").replace("}", "").removeprefix("api_")
-    parts = [one[1:-1] for one in row.path.split("/") if one.startswith("{")]
+    variables = [part[1:-1] for part in row.path.split("/") if part.startswith("{")]
     operation: dict[str, Any] = {
         "operationId": f"{row.method.lower()}_{name}",
         "summary": row.about,
-        "parameters": [*map(_part, parts), *map(_parameter, row.params)],
+        "parameters": [*map(_path_variable, variables), *map(_parameter, row.params)],
         "responses": {"200": _answer(row)}
         | {str(status): _error(status) for status in sorted({*_ALWAYS, *row.errors})},
     }
@@ -71,12 +71,12 @@ def _operation(row: Endpoint) -> dict[str, Any]:
     return operation
 
 
-def _part(name: str) -> dict[str, Any]:
+def _path_variable(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "in": "path",
         "required": True,
-        "description": "The id of a call, as /api/calls gives it.",
+        "description": "The id of a call, from /api/calls.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 200},
     }
 

@@ -1,4 +1,4 @@
-"""What the dashboard shows at a glance: today, this month, a period with its time series, and what to do."""
+"""The figures of the dashboard: today, this month, and the chosen period with its rows and its time series."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 from openai_meter.core import dimensions
 from openai_meter.core.money import Amount
-from openai_meter.server.recent_calls import Asked
+from openai_meter.server.recent_calls import TimeRange
 from openai_meter.server.time_windows import Window, label, starts, window_of
 
 if TYPE_CHECKING:
     from openai_meter.core.totals import Totals
     from openai_meter.server.sources import Source
 
-__all__ = ["named", "overview"]
+__all__ = ["overview", "row_name"]
 
-_SHOWN = 8
-"""Groups of a series; the rest is one more."""
-_YOUNG = timedelta(hours=3)
-"""A series that is no longer than this is shown by minutes."""
-_NOBODY = frozenset({dimensions.UNATTRIBUTED, dimensions.UNKNOWN_MODEL, dimensions.NO_BLOCK})
+_MAX_GROUPS = 8
+"""Groups of a series; all further groups are summed up in one more."""
+_BY_MINUTES = timedelta(hours=3)
+"""The series of a meter without a ledger has steps of a minute up to this length."""
+_WITHOUT_NAME = frozenset({dimensions.UNATTRIBUTED, dimensions.UNKNOWN_MODEL, dimensions.NO_BLOCK})
 _PICO = 1_000_000_000_000
 
 
-def named(value: str) -> dict[str, Any]:
-    """The name of a row: ``None`` for calls that have none, and for a row of others, which says so."""
-    if value in _NOBODY:
+def row_name(value: str) -> dict[str, Any]:
+    """The name of a row: ``None`` for calls without a value, and for the row of all other values (``other``)."""
+    if value in _WITHOUT_NAME:
         return {"name": None}
     if value.startswith("(other ") and value.endswith("s)"):
         return {"name": None, "other": True}
@@ -35,17 +35,17 @@ def named(value: str) -> dict[str, Any]:
 
 
 def overview(source: Source, period: str, group: str, zone: tzinfo, now: datetime) -> dict[str, Any]:
-    """The figures of an overview, without alerts and advice.
+    """The figures of the dashboard, without alerts and recommendations.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     window = window_of(period, zone, now)
-    asked = Asked(window.since, None, zone)
+    time_range = TimeRange(window.since, None, zone)
     today, month = (
-        source.sums(group, Asked(window_of(one, zone, now).since, None, zone)) for one in ("today", "month")
+        source.totals(group, TimeRange(window_of(name, zone, now).since, None, zone)) for name in ("today", "month")
     )
-    whole = source.sums(group, asked)
+    whole = source.totals(group, time_range)
     first = whole.totals.first_call_at
     since = window.since or first
     return {
@@ -55,7 +55,7 @@ def overview(source: Source, period: str, group: str, zone: tzinfo, now: datetim
         "until": now.isoformat(),
         "period": period,
         "group": group,
-        "partial": today.partial or month.partial or whole.partial or source.partial(asked),
+        "partial": today.partial or month.partial or whole.partial or source.partial(time_range),
         "cards": {
             "today": today.totals.to_dict(),
             "month": month.totals.to_dict(),
@@ -64,23 +64,23 @@ def overview(source: Source, period: str, group: str, zone: tzinfo, now: datetim
         },
         "forecast": source.forecast(zone),
         "series": _series(source, group, window._replace(since=_began(source, since, first)), zone, [*whole.rows]),
-        "rows": [named(name) | totals.to_dict() for name, totals in whole.rows.items()],
+        "rows": [row_name(name) | totals.to_dict() for name, totals in whole.rows.items()],
     }
 
 
 def _previous(source: Source, window: Window, group: str, zone: tzinfo) -> dict[str, Any] | None:
-    """The totals of the period before, up to the same point; ``None`` if the meter was not there then."""
+    """The totals of the previous period up to the same point; ``None`` if the meter did not exist or has forgotten."""
     if window.previous is None:
         return None
     began, ended = window.previous
     if source.ledger is None and source.since is not None and source.since > began:
         return None
-    found = source.sums(group, Asked(began, ended, zone))
-    return None if found.partial else found.totals.to_dict()
+    previous = source.totals(group, TimeRange(began, ended, zone))
+    return None if previous.partial else previous.totals.to_dict()
 
 
 def _began(source: Source, since: datetime | None, first: datetime | None) -> datetime | None:
-    """Where a series begins: of a meter alone, not before there was anything."""
+    """Where a series starts. That of a meter without a ledger does not start before its first call."""
     if since is None or source.ledger is not None or source.since is None:
         return since
     return max(since, min(source.since, first or source.since))
@@ -90,25 +90,25 @@ def _series(source: Source, group: str, window: Window, zone: tzinfo, names: lis
     if window.since is None:
         return {"step": window.step, "starts": [], "groups": []}
     step = window.step
-    if source.ledger is None and window.until - window.since <= _YOUNG:
+    if source.ledger is None and window.until - window.since <= _BY_MINUTES:
         step = "minute"
     at = starts(step, window.since, window.until, zone)
-    places = {label(step, moment, zone): place for place, moment in enumerate(at)}
-    rows = source.series(group, step, Asked(window.since, None, zone))
-    shown = [name for name in names if not named(name).get("other")][:_SHOWN]
-    lines: dict[str | None, _Line] = {}
+    positions = {label(step, moment, zone): position for position, moment in enumerate(at)}
+    rows = source.series(group, step, TimeRange(window.since, None, zone))
+    shown = [name for name in names if not row_name(name).get("other")][:_MAX_GROUPS]
+    groups: dict[str | None, _SeriesGroup] = {}
     for (time, name), totals in rows.items():
-        if (place := places.get(time)) is not None:
-            line = lines.setdefault(name if name in shown else None, _Line(len(at)))
-            line.add(place, totals)
-    found = [named(name) | lines[name].to_dict() for name in shown if name in lines]
-    if None in lines:
-        found.append({"name": None, "other": True} | lines[None].to_dict())
-    return {"step": step, "starts": [moment.isoformat() for moment in at], "groups": found}
+        if (position := positions.get(time)) is not None:
+            series_group = groups.setdefault(name if name in shown else None, _SeriesGroup(len(at)))
+            series_group.add(position, totals)
+    rendered = [row_name(name) | groups[name].to_dict() for name in shown if name in groups]
+    if None in groups:
+        rendered.append({"name": None, "other": True} | groups[None].to_dict())
+    return {"step": step, "starts": [moment.isoformat() for moment in at], "groups": rendered}
 
 
-class _Line:
-    """One group of a series: a value for each step. What is unknown is ``None``, where there is nothing else."""
+class _SeriesGroup:
+    """One group of a series, with a value per step. A step whose whole cost is unknown has the cost ``None``."""
 
     def __init__(self, steps: int) -> None:
         self._cost: list[Amount | None] = [0] * steps
@@ -116,17 +116,17 @@ class _Line:
         self._tokens = [0] * steps
         self._unknown: set[int] = set()
 
-    def add(self, place: int, totals: Totals) -> None:
-        self._calls[place] += totals.calls
-        self._tokens[place] += totals.usage.total_tokens or 0
+    def add(self, position: int, totals: Totals) -> None:
+        self._calls[position] += totals.calls
+        self._tokens[position] += totals.usage.total_tokens or 0
         if totals.cost_pico is None:
-            self._unknown.add(place)
+            self._unknown.add(position)
         else:
-            self._cost[place] = (self._cost[place] or 0) + totals.cost_pico
+            self._cost[position] = (self._cost[position] or 0) + totals.cost_pico
 
     def to_dict(self) -> dict[str, Any]:
         cost = [
-            None if place in self._unknown and not amount else float(Fraction(amount or 0) / _PICO)
-            for place, amount in enumerate(self._cost)
+            None if position in self._unknown and not amount else float(Fraction(amount or 0) / _PICO)
+            for position, amount in enumerate(self._cost)
         ]
         return {"cost": cost, "calls": self._calls, "tokens": self._tokens}

@@ -1,4 +1,4 @@
-"""The parameters of the routes: one row each says how it is read, and stands in the API's document."""
+"""The query parameters of the routes. Each is one value that parses it and describes it in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from openai_meter.core.call import Status, current_status
 from openai_meter.core.locale import languages
 from openai_meter.errors import ConfigurationError
 from openai_meter.server.errors import RequestError
-from openai_meter.server.recent_calls import Place
+from openai_meter.server.recent_calls import Cursor
 from openai_meter.server.time_windows import PERIODS, zone_named
 
 __all__ = [
-    "FILTERS", "GROUP", "LANG", "PERIOD", "STATUS", "ZONE", "Param", "choice", "cursor", "filters_of", "number", "read",
-    "text", "written",
+    "FILTERS", "GROUP", "LANG", "PERIOD", "STATUS", "ZONE", "Param", "choice", "decode_cursor", "encode_cursor",
+    "filters_of", "number", "read_query", "text",
 ]  # fmt: skip
 
-QUERY = 4_096
-"""Bytes of a query string at most."""
-_FIELDS = 64
-_TEXT = 1_000
-_NOBODY = frozenset({"", dimensions.UNATTRIBUTED, dimensions.UNKNOWN_MODEL, dimensions.NO_BLOCK})
+_MAX_QUERY = 4_096
+"""Bytes of a query string."""
+_MAX_FIELDS = 64
+_MAX_TEXT = 1_000
+"""Characters of one value."""
+_WITHOUT_NAME = frozenset({"", dimensions.UNATTRIBUTED, dimensions.UNKNOWN_MODEL, dimensions.NO_BLOCK})
 
 
 class Param(NamedTuple):
@@ -35,155 +36,166 @@ class Param(NamedTuple):
     name: str
     about: str
     schema: Mapping[str, Any]
-    """What a single value may be, in JSON Schema."""
+    """The JSON Schema of one value."""
     read: Callable[[str], Any]
-    """Reads one value; raises ``ValueError`` with what would do."""
+    """Parses one value; raises ``ValueError`` with the values that are valid."""
     default: Any = None
     many: bool = False
-    """Whether it may be given several times; what is read is a tuple then."""
+    """Whether it may be given several times; the parsed value is then a tuple."""
 
 
 def choice(name: str, about: str, values: tuple[str, ...], default: str | None, *, many: bool = False) -> Param:
-    """A parameter that is one of some words."""
+    """A parameter with a fixed set of values."""
 
-    def one(said: str) -> str:
-        if said not in values:
+    def parse(value: str) -> str:
+        if value not in values:
             raise ValueError(f"use one of {', '.join(values)}")
-        return said
+        return value
 
     schema = {"type": "string", "enum": [*values]} | ({} if default is None else {"default": default})
-    return Param(name, about, schema, one, () if many else default, many)
+    return Param(name, about, schema, parse, () if many else default, many)
 
 
 def number(name: str, about: str, least: int, most: int, default: int) -> Param:
     """A parameter that is a whole number."""
 
-    def one(said: str) -> int:
-        if not said.isascii() or not said.isdigit() or len(said) > 9 or not least <= int(said) <= most:
+    def parse(value: str) -> int:
+        if not value.isascii() or not value.isdigit() or len(value) > 9 or not least <= int(value) <= most:
             raise ValueError(f"use a whole number from {least} to {most}")
-        return int(said)
+        return int(value)
 
-    return Param(name, about, {"type": "integer", "minimum": least, "maximum": most, "default": default}, one, default)
+    return Param(
+        name, about, {"type": "integer", "minimum": least, "maximum": most, "default": default}, parse, default
+    )
 
 
 def text(
     name: str, about: str, default: str | None = None, *, many: bool = False, read: Callable[[str], Any] = str
 ) -> Param:
-    """A parameter that is a text."""
-    schema: dict[str, Any] = {"type": "string", "maxLength": _TEXT}
+    """A parameter with any text."""
+    schema: dict[str, Any] = {"type": "string", "maxLength": _MAX_TEXT}
     if default is not None:
         schema["default"] = default
     return Param(name, about, schema, read, () if many else default, many)
 
 
-# --- what several routes have in common -------------------------------------------------------------------------------
+# --- parameters of several routes -------------------------------------------------------------------------------------
 
 
-def _somebody(said: str) -> str | None:
-    return None if said in _NOBODY else said
+def _name_or_none(value: str) -> str | None:
+    return None if value in _WITHOUT_NAME else value
 
 
-def _tag(said: str) -> tuple[str, str | None]:
-    name, equals, value = said.partition("=")
+def _tag(text: str) -> tuple[str, str | None]:
+    name, equals, value = text.partition("=")
     if not name or not equals:
         raise ValueError("write NAME=VALUE")
     return name, value or None
 
 
-def _zone(said: str) -> Any:
+def _zone(name: str) -> Any:
     try:
-        return zone_named(said)
+        return zone_named(name)
     except ConfigurationError as error:
         raise ValueError(str(error)) from None
 
 
-LANG = choice("lang", "The language of sentences; by default that of `Accept-Language`.", languages(), None)
+LANG = choice("lang", "The language of messages. Default: the one of `Accept-Language`.", languages(), None)
 GROUP = choice("group", "What to group by.", dimensions.DIMENSIONS, "model")
-PERIOD = choice("period", "Which period, up to now.", tuple(PERIODS), "7d")
-ZONE = text("timezone", "Whose days: a name such as `Europe/Paris`; UTC by default.", read=_zone)
+PERIOD = choice("period", "The period, which ends now.", tuple(PERIODS), "7d")
+ZONE = text("timezone", "The timezone of days, such as `Europe/Paris`. Default: UTC.", read=_zone)
 FILTERS: tuple[Param, ...] = (
     *(
-        text(name, f"Only calls of this {name}; several are alternatives, empty is nobody.", many=True, read=_somebody)
+        text(
+            name,
+            f"Only calls with this {name}. Several values are alternatives; an empty value selects calls without one.",
+            many=True,
+            read=_name_or_none,
+        )
         for name in dimensions.DIMENSIONS
         if name != "tag"
     ),
-    text("tag", "Only calls with this tag, as `NAME=VALUE`.", many=True, read=_tag),
+    text("tag", "Only calls with this tag, written as `NAME=VALUE`.", many=True, read=_tag),
 )
-_STATUSES = choice("status", "Only calls that ended so; several are alternatives.", get_args(Status), None, many=True)
+_STATUSES = choice(
+    "status", "Only calls with this status. Several values are alternatives.", get_args(Status), None, many=True
+)
 STATUS = _STATUSES._replace(read=lambda status: _STATUSES.read(current_status(status)))
 
 
 def filters_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The filters among what was read, as ``Ledger.report`` takes them."""
-    found: dict[str, Any] = {one.name: values[one.name] for one in FILTERS if one.name != "tag" and values[one.name]}
+    """The filters among the parsed values, in the form that ``Ledger.report`` takes."""
+    filters: dict[str, Any] = {
+        param.name: values[param.name] for param in FILTERS if param.name != "tag" and values[param.name]
+    }
     tags: dict[str, list[str | None]] = {}
     for name, value in values["tag"]:
         tags.setdefault(name, []).append(value)
-    return found | ({"tag": tags} if tags else {})
+    return filters | ({"tag": tags} if tags else {})
 
 
 # --- cursors ----------------------------------------------------------------------------------------------------------
 
 
-def written(place: Place | None) -> str | None:
-    """Where the next page begins, as a text to be sent back as it is."""
-    if place is None:
+def encode_cursor(cursor: Cursor | None) -> str | None:
+    """A cursor as an opaque text; ``None`` if there is no next page."""
+    if cursor is None:
         return None
-    return base64.urlsafe_b64encode(json.dumps([*place]).encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(json.dumps([*cursor]).encode()).decode().rstrip("=")
 
 
-def cursor(said: str) -> Place:
-    """The inverse of :func:`written`.
+def decode_cursor(text: str) -> Cursor:
+    """The inverse of :func:`encode_cursor`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a cursor.
     """
     try:
-        at, call_id = json.loads(base64.b64decode(said + "=" * (-len(said) % 4), altchars=b"-_", validate=True))
+        at, call_id = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
     except (ValueError, TypeError, RecursionError, binascii.Error):
-        raise ValueError("use the `next` of the page before, as it is") from None
+        raise ValueError("pass the `next` of the previous page unchanged") from None
     if type(at) is not int or not isinstance(call_id, str) or abs(at) >= 2**63 or "\0" in call_id:
-        raise ValueError("use the `next` of the page before, as it is")
+        raise ValueError("pass the `next` of the previous page unchanged")
     try:
         call_id.encode()
     except UnicodeEncodeError:  # half a character
-        raise ValueError("use the `next` of the page before, as it is") from None
-    return Place(at, call_id)
+        raise ValueError("pass the `next` of the previous page unchanged") from None
+    return Cursor(at, call_id)
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
+# --- parsing ----------------------------------------------------------------------------------------------------------
 
 
-def read(query: bytes, params: tuple[Param, ...]) -> dict[str, Any]:
-    """The values of a query string, those that are not given included.
+def read_query(query: bytes, params: tuple[Param, ...]) -> dict[str, Any]:
+    """The values of a query string by the names of the parameters, with defaults for those that are not given.
 
     Raises:
-        RequestError: it cannot be read, or has something that the route does not know.
+        RequestError: the query string is not valid, or has a parameter that the route does not have.
     """
-    if len(query) > QUERY:
-        raise RequestError(400, f"the query string has {len(query)} bytes; {QUERY} are the most")
+    if len(query) > _MAX_QUERY:
+        raise RequestError(400, f"the query string has {len(query)} bytes; send at most {_MAX_QUERY}")
     try:
-        said = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_FIELDS)
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
     except ValueError:
-        raise RequestError(400, "the query string is no text in UTF-8, or has too many parameters") from None
+        raise RequestError(400, f"the query string is not UTF-8, or has more than {_MAX_FIELDS} parameters") from None
     known = {param.name: param for param in params}
-    found: dict[str, list[Any]] = {}
-    for name, value in said:
+    given: dict[str, list[Any]] = {}
+    for name, value in pairs:
         param = known.get(name)
         if param is None:
             names = ", ".join(known) or "none"
-            raise RequestError(400, f"there is no parameter {_shown(name)} here", f"There are: {names}.")
-        if len(value) > _TEXT or "\0" in value:
-            raise RequestError(400, f"{name} is too long, or has a NUL in it", f"{_TEXT} characters are the most.")
+            raise RequestError(400, f"this route has no parameter {_shown(name)}", f"Its parameters: {names}.")
+        if len(value) > _MAX_TEXT or "\0" in value:
+            raise RequestError(400, f"{name} is too long, or contains a NUL", f"Send at most {_MAX_TEXT} characters.")
         try:
-            found.setdefault(name, []).append(param.read(value))
+            given.setdefault(name, []).append(param.read(value))
         except ValueError as error:
-            raise RequestError(400, f"{name}={_shown(value)} cannot be used: {error}") from None
-        if len(found[name]) > 1 and not param.many:
-            raise RequestError(400, f"{name} is given more than once")
+            raise RequestError(400, f"{name}={_shown(value)} is not valid: {error}") from None
+        if len(given[name]) > 1 and not param.many:
+            raise RequestError(400, f"{name} is given more than once; give it once")
     return {
         param.name: (
-            tuple(found.get(param.name, param.default)) if param.many else found.get(param.name, [param.default])[0]
+            tuple(given.get(param.name, param.default)) if param.many else given.get(param.name, [param.default])[0]
         )
         for param in params
     }

@@ -1,4 +1,4 @@
-"""Questions to the calls that a meter remembers: sums over a period, and pages of calls. Pure."""
+"""Queries over the recent calls of a meter: sums over a period, and pages of calls. Functions without state."""
 
 from __future__ import annotations
 
@@ -15,73 +15,75 @@ from openai_meter.server.time_windows import label
 if TYPE_CHECKING:
     from openai_meter.core.call import Call
 
-__all__ = ["TIMES", "Asked", "Filters", "Place", "page", "place", "sums"]
+__all__ = ["TIMES", "Cursor", "Filters", "TimeRange", "cursor_of", "page_of", "sum_calls"]
 
 TIMES = frozenset({"minute", "hour", "day", "week", "month"})
-"""What reports can group by besides dimensions."""
+"""The units of time that reports group by, besides dimensions."""
 
 Filters = Mapping[str, Any]
-"""Filters by dimensions, as ``Ledger.report`` takes them: several values, or tags as a mapping of several."""
+"""Filters in the form that ``Ledger.report`` takes: values by dimension; tags as a mapping of names to values."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class Asked(NamedTuple):
-    """A question about a period: from ``since`` until before ``until``; ``None`` is open."""
+class TimeRange(NamedTuple):
+    """A period from ``since`` up to, not including, ``until``; ``None`` is open. ``zone``: the timezone of its days."""
 
     since: datetime | None = None
     until: datetime | None = None
     zone: tzinfo = UTC
 
 
-class Place(NamedTuple):
-    """Where a page ends: calls are in the order of the time when they began, and then of their ids."""
+class Cursor(NamedTuple):
+    """The position where a page ends. Calls are sorted by the time when they started, then by id."""
 
     started_at: int
-    """In microseconds since 1970."""
+    """Microseconds since 1970."""
     id: str
 
 
-def place(call: Call) -> Place:
-    """The place of a call."""
-    return Place((call.started_at - _EPOCH) // _MICROSECOND, call.id)
+def cursor_of(call: Call) -> Cursor:
+    """The position of a call."""
+    return Cursor((call.started_at - _EPOCH) // _MICROSECOND, call.id)
 
 
-def sums(calls: Iterable[Call], by: tuple[str, ...], asked: Asked, filters: Filters) -> dict[tuple[str, ...], Sum]:
-    """The sums over the calls of a period, by times and dimensions.
+def sum_calls(
+    calls: Iterable[Call], by: tuple[str, ...], time_range: TimeRange, filters: Filters
+) -> dict[tuple[str, ...], Sum]:
+    """The sums over the calls of a period, by units of time and dimensions.
 
     Raises:
         ConfigurationError: there is no such dimension.
     """
-    namers = [_namer(name, asked.zone) for name in by]
-    found: dict[tuple[str, ...], Sum] = {}
+    namers = [_namer(name, time_range.zone) for name in by]
+    sums: dict[tuple[str, ...], Sum] = {}
     for call in calls:
         at = call.started_at
-        if (asked.since is None or at >= asked.since) and (asked.until is None or at < asked.until):
+        if (time_range.since is None or at >= time_range.since) and (time_range.until is None or at < time_range.until):
             if not _matches(call, filters):
                 continue
             key = tuple([namer(call) for namer in namers])
-            found[key] = found.get(key, NOTHING).plus(call)
-    return found
+            sums[key] = sums.get(key, NOTHING).plus(call)
+    return sums
 
 
-def page(
-    calls: Iterable[Call], limit: int, before: Place | None, filters: Filters, statuses: Collection[str]
-) -> tuple[list[Call], Place | None]:
-    """The latest calls before a place, and where the next page goes on."""
-    placed = sorted(((place(call), call) for call in calls), key=lambda pair: pair[0], reverse=True)
-    found: list[Call] = []
+def page_of(
+    calls: Iterable[Call], limit: int, before: Cursor | None, filters: Filters, statuses: Collection[str]
+) -> tuple[list[Call], Cursor | None]:
+    """The newest calls before a position, and the position of the next page, if there is one."""
+    newest = sorted(((cursor_of(call), call) for call in calls), key=lambda pair: pair[0], reverse=True)
+    page: list[Call] = []
     last = before
-    for at, call in placed:
+    for at, call in newest:
         if (before is not None and at >= before) or (statuses and call.status not in statuses):
             continue
         if _matches(call, filters):
-            if len(found) == limit:
-                return found, last
-            found.append(call)
+            if len(page) == limit:
+                return page, last
+            page.append(call)
             last = at
-    return found, None
+    return page, None
 
 
 def _namer(name: str, zone: tzinfo) -> Callable[[Call], str]:
@@ -96,7 +98,7 @@ def _time(name: str, zone: tzinfo, call: Call) -> str:
 
 
 def _matches(call: Call, filters: Filters) -> bool:
-    """Whether a call counts; as in reports from a ledger, a model has its dated snapshots with it."""
+    """Whether a call passes the filters. As in the reports of a ledger, a model includes its dated snapshots."""
     for name, wanted in filters.items():
         if name == "tag":
             if not all((call.tags.get(tag) or None) in values for tag, values in wanted.items()):

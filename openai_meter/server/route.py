@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from starlette.responses import Response
 
-from openai_meter.server.handlers import Inquiry
+from openai_meter.server.handlers import ApiRequest
 from openai_meter.server.params import Param
 
 __all__ = ["Endpoint"]
@@ -19,10 +19,12 @@ class Endpoint(NamedTuple):
     method: str
     path: str
     about: str
-    answer: Callable[[Inquiry], Response]
+    """One sentence for the OpenAPI document."""
+    answer: Callable[[ApiRequest], Response]
     params: tuple[Param, ...] = ()
     schema: str | None = None
-    """The name of its answer's schema in ``schemas.py``; ``None`` if it is no JSON."""
+    """The name of the answer's schema in ``schemas.py``; ``None`` if the answer is not JSON."""
     types: tuple[str, ...] = ("application/json",)
+    """The content types of the answer."""
     errors: tuple[int, ...] = ()
-    """The statuses of its own errors; those that every route can have are added."""
+    """Statuses of errors that only this route has; those of every route are added."""

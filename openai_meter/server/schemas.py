@@ -38,7 +38,7 @@ def _maybe(schema: Schema) -> Schema:
 
 
 def _object(properties: Mapping[str, Schema], *optional: str) -> Schema:
-    """An object that has all of these, but for some that it may lack; and others beside, in later versions."""
+    """An object with these properties, all required but the optional ones. Later versions may add others."""
     required = [name for name in properties if name not in optional]
     return {"type": "object", "properties": dict(properties), "required": required}
 
@@ -47,7 +47,7 @@ _COUNTS: dict[str, Schema] = {name: _NUMBER if name == "seconds" else _COUNT for
 _TOTALS: dict[str, Schema] = {
     "calls": _COUNT,
     "errors": _COUNT,
-    "unmeasured_calls": {**_COUNT, "description": "Calls whose tokens are unknown: they are in no count of tokens."},
+    "unmeasured_calls": {**_COUNT, "description": "Calls whose tokens are unknown; no token count includes them."},
     "estimated_calls": _COUNT,
     "input_tokens": _COUNT,
     "output_tokens": _COUNT,
@@ -60,7 +60,10 @@ _TOTALS: dict[str, Schema] = {
     "last_call_at": _TIME_OR_NULL,
 }
 _NAME: dict[str, Schema] = {
-    "name": {"type": ["string", "null"], "description": "null: nobody was named, or the rest (`other`)."},
+    "name": {
+        "type": ["string", "null"],
+        "description": "null: calls without a value, or all other values together (`other`).",
+    },
     "other": _FLAG,
 }
 _CALL: dict[str, Schema] = {
@@ -180,7 +183,10 @@ SCHEMAS: Mapping[str, Schema] = {
             "until": _TIME,
             "period": _TEXT,
             "group": _TEXT,
-            "partial": {**_FLAG, "description": "Whether calls are missing that the meter has forgotten."},
+            "partial": {
+                **_FLAG,
+                "description": "Whether calls are missing because the meter keeps its recent calls only.",
+            },
             "cards": _object(
                 {
                     "today": _ref("Totals"),
@@ -208,7 +214,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "lines": _list(_object(_LINE)),
             "explained": {
                 **_FLAG,
-                "description": "Whether the lines sum up to the cost: prices may have changed since.",
+                "description": "Whether the lines add up to the cost. They do not if prices have changed since.",
             },
             "call": _ref("Call"),
         }
@@ -226,7 +232,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "alerts": _COUNT,
         }
     ),
-    "Report": {"type": "object", "description": "As `Report.to_dict()` gives it."},
+    "Report": {"type": "object", "description": "The same values as `Report.to_dict()`."},
     "Health": _object({"status": {"enum": ["ok", "degraded"]}, "version": _TEXT}),
 }
-"""By the names that the table of the routes gives them."""
+"""The schemas by name; the table of routes refers to them."""

@@ -1,7 +1,8 @@
-"""Who may ask: hosts, tokens, other sites. And what every answer says to a browser.
+"""The checks of each request (host, client address, token, origin), and the security headers of each answer.
 
-Without a token, only this machine is answered, and only under its own names: a page elsewhere whose name has been
-pointed at this machine (DNS rebinding) is a stranger. With one, whoever has it may ask from anywhere.
+Without a token, a request is answered only if it comes from this machine and names this machine as its host. The second
+condition stops DNS rebinding: a page of another site whose name resolves to 127.0.0.1. With a token, a request may come
+from anywhere.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["PAGE_POLICY", "TOKEN", "Guard", "checked_token", "is_loopback"]
 
 TOKEN = "OPENAI_METER_TOKEN"  # noqa: S105 - the name of a variable
-_SHORTEST = 8
+_MIN_TOKEN = 8
 
-# The hash is that of an empty style element, which the chart library makes to fill it by script.
+# The hash is that of an empty <style> element: the chart library adds one and fills it by script.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; "
     "style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The Content-Security-Policy of pages: everything from this server, nothing inline."""
+"""The Content-Security-Policy of pages: only files of this server, no inline script or style."""
 _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 _HEADERS: Mapping[str, str] = {
@@ -44,33 +45,37 @@ _HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_OPEN = frozenset({"/", "/dashboard", "/healthz"})
-"""Where no token is needed, as there are no figures: pages that ask for one, and whether the server lives."""
+_WITHOUT_TOKEN = frozenset({"/", "/dashboard", "/healthz"})
+"""Paths that need no token because they show no figures: the page (which asks for the token) and the health check."""
 _FILES = "/static/"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_BODY = 16_384
-"""Bytes of a body at most; no route needs one."""
+_MAX_BODY = 16_384
+"""Bytes of a request body. No route needs one."""
 
 
 def checked_token(token: str | Literal[False] | None) -> str | None:
-    """A token from a setting; ``None`` is that of ``OPENAI_METER_TOKEN``, if there is one.
+    """The token of a setting; ``None`` stands for ``OPENAI_METER_TOKEN``, if that is set.
 
     Raises:
-        ConfigurationError: it is no text, too short, or cannot stand in a header.
+        ConfigurationError: the token is not a text, is too short, or has characters that a header cannot hold.
     """
-    said = os.environ.get(TOKEN) or None if token is None else token
-    if said is None or said is False:
+    secret = os.environ.get(TOKEN) or None if token is None else token
+    if secret is None or secret is False:
         return None
-    if not isinstance(said, str) or len(said) < _SHORTEST or not all("!" <= character <= "~" for character in said):
+    if (
+        not isinstance(secret, str)
+        or len(secret) < _MIN_TOKEN
+        or not all("!" <= character <= "~" for character in secret)
+    ):
         raise ConfigurationError(
-            f"the token ({TOKEN}) has to be at least {_SHORTEST} ASCII characters without spaces; make one with: "
+            f"the token ({TOKEN}) must be at least {_MIN_TOKEN} ASCII characters without spaces; make one with: "
             'python -c "import secrets; print(secrets.token_urlsafe())"'
         )
-    return said
+    return secret
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself, by its name or its address."""
+    """Whether a host name or address is this machine: ``localhost`` or a loopback address."""
     if host.lower() == "localhost":
         return True
     try:
@@ -82,24 +87,24 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """Lets a request through to an application, or answers it with an error.
+    """Middleware that passes a request to the application, or answers it with an error.
 
     Args:
         app: the application.
-        token: what has to be sent as ``Authorization: Bearer``; ``None`` for no token; ``False`` if something around
-            this has looked at the request already.
-        allowed_hosts: the names that the server is known by besides those of this machine; ``*`` is any. By default
-            any with a token, none without.
+        token: the token that requests send as ``Authorization: Bearer``; ``None`` for no token; ``False`` if an
+            application around this one has checked the request already.
+        allowed_hosts: the host names that are answered besides those of this machine; ``*`` allows all. Default: all
+            with a token, none without.
     """
 
     def __init__(self, app: ASGIApp, token: str | Literal[False] | None, allowed_hosts: Iterable[str] | None) -> None:
         self._app = app
-        self._open = token is False
+        self._unchecked = token is False
         self._token = _digest(token) if token else None
         self._hosts = None if allowed_hosts is None else frozenset(host.lower() for host in allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Checks and passes on one request."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
@@ -111,63 +116,65 @@ class Guard:
             await send(message)
 
         try:
-            self._look(scope)
+            self._check(scope)
         except RequestError as error:
             await error.response()(scope, receive, send_safely)
             return
         await self._app(scope, receive, send_safely)
 
-    def _look(self, scope: Scope) -> None:
+    def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        self._look_at_host(headers)
-        self._look_at_peer(scope)
-        self._look_at_token(headers, scope)
+        self._check_host(headers)
+        self._check_client(scope)
+        self._check_token(headers, scope)
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length[:20]) > _BODY:
-            raise RequestError(413, f"the body has {length[:20]} bytes; {_BODY} are the most")
+        if not length.isdigit() or int(length[:20]) > _MAX_BODY:
+            raise RequestError(413, f"the body has {length[:20]} bytes; send at most {_MAX_BODY}")
         if scope["method"] not in _SAFE:
-            _look_at_site(headers)
+            _check_origin(headers)
 
-    def _look_at_host(self, headers: Headers) -> None:
+    def _check_host(self, headers: Headers) -> None:
         values = headers.getlist("host")
         host = _hostname(values[0]) if len(values) == 1 else None
         if host is None:
-            raise RequestError(421, "the request has no usable Host header")
+            raise RequestError(421, "the request needs one valid Host header")
         known = self._hosts
         if known is None:
-            known = frozenset({"*"}) if self._token or self._open else frozenset()
+            known = frozenset({"*"}) if self._token or self._unchecked else frozenset()
         if "*" in known or host in known or is_loopback(host):
             return
         raise RequestError(
             421,
-            "this server is not known by that host",
-            "Ask for localhost, or name the host: create_app(allowed_hosts=[...]), openai-meter serve --allow-host.",
+            "the Host header is not one of the names of this server",
+            "Use localhost, or allow the name: create_app(allowed_hosts=[...]), openai-meter serve --allow-host.",
         )
 
-    def _look_at_peer(self, scope: Scope) -> None:
+    def _check_client(self, scope: Scope) -> None:
         client = scope.get("client")
-        if self._token or self._open or not client:
+        if self._token or self._unchecked or not client:
             return
         try:
             ipaddress.ip_address(client[0])
-        except ValueError:  # no network: a socket file, a test
+        except ValueError:  # not a network address: a Unix socket, a test client
             return
         if not is_loopback(client[0]):
             raise RequestError(
-                403, "without a token, only this machine is answered", f"Set {TOKEN} where the server runs."
+                403,
+                "without a token, only requests from this machine are answered",
+                f"Set {TOKEN} where the server runs.",
             )
 
-    def _look_at_token(self, headers: Headers, scope: Scope) -> None:
+    def _check_token(self, headers: Headers, scope: Scope) -> None:
         path = _below_root(scope)
-        if self._token is None or path in _OPEN or path.startswith(_FILES):
+        if self._token is None or path in _WITHOUT_TOKEN or path.startswith(_FILES):
             return
-        scheme, _, said = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(said.strip()), self._token):
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(token.strip()), self._token):
             raise RequestError(401, "the token is missing or wrong", headers={"WWW-Authenticate": "Bearer"})
 
 
 def _digest(token: str) -> bytes:
-    # Of one length whatever is sent, so that the comparison tells nothing of the token's.
+    # Digests have one length, so the time of the comparison does not depend on the length of the token.
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
@@ -189,15 +196,15 @@ def _hostname(value: str) -> str | None:
 
 
 def _netloc(origin: str) -> str | None:
-    """The host and port of an origin, in lower case; ``None`` if it is none."""
+    """The host and port of an origin in lower case; ``None`` if it is not a valid origin."""
     try:
         return urlsplit(origin).netloc.lower() or None
     except ValueError:
         return None
 
 
-def _look_at_site(headers: Headers) -> None:
-    """Refuses what a page of another site has sent, as browsers tell: by Sec-Fetch-Site, Origin and the type."""
+def _check_origin(headers: Headers) -> None:
+    """Refuses a request that a page of another site sent, by the headers Sec-Fetch-Site, Origin and Content-Type."""
     if headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
         raise RequestError(403, "the request comes from another site")
     origin = headers.get("origin")
@@ -205,7 +212,9 @@ def _look_at_site(headers: Headers) -> None:
         raise RequestError(403, "the request comes from another site")
     kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise RequestError(403, "the body is that of a form", "Send no body, or Content-Type: application/json.")
+        raise RequestError(
+            403, f"the Content-Type {kind[:60]!r} is that of a form", "Send no body, or Content-Type: application/json."
+        )
 
 
 def _add_headers(headers: MutableHeaders) -> None:

@@ -1,4 +1,4 @@
-"""Runs the application on uvicorn, in a thread beside whatever the process does."""
+"""Runs the application on uvicorn in a background thread."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["PORT", "Server", "start"]
 
 PORT = 3000
-_START = 10.0
-"""Seconds in which it has to come up."""
+_START_TIMEOUT = 10.0
+"""Seconds in which the server has to start."""
 
 
 def start(
@@ -39,41 +39,43 @@ def start(
     allowed_hosts: Iterable[str] | None = None,
     max_age: float = 1.0,
 ) -> Server:
-    """Starts the API and the dashboard in a thread, and returns when they can be reached. It ends with the process.
+    """Starts the API and the dashboard in a background thread, and returns when they answer. Ends with the process.
 
     Args:
         meter: as for :func:`create_app`.
-        host: the address to listen on. Others than those of this machine alone need a token.
-        port: the port; 0 is any that is free.
+        host: the address to listen on. An address that other machines can reach needs a token.
+        port: the port; 0 takes any free port.
         ledger: as for :func:`create_app`.
         token: as for :func:`create_app`.
         allowed_hosts: as for :func:`create_app`.
         max_age: as for :func:`create_app`.
 
     Raises:
-        ConfigurationError: a setting cannot be used, the port is taken, or there is no token where it is needed.
-        MissingExtraError: a package is missing.
+        ConfigurationError: a setting is not valid, the port is taken, or a token is needed and missing.
+        MissingExtraError: a package is not installed.
     """
     if find_spec("uvicorn") is None:
         raise MissingExtraError('the server needs uvicorn; install it with: pip install "openai-meter[server]"')
     if not isinstance(host, str) or not host:
-        raise ConfigurationError(f"host={host!r} is no address; use 127.0.0.1, or 0.0.0.0 for all")
+        raise ConfigurationError(
+            f"host={host!r} is not an address; use 127.0.0.1, or 0.0.0.0 for all addresses of this machine"
+        )
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65_535:
-        raise ConfigurationError(f"port={port!r} is no port; use a number from 0 to 65535")
+        raise ConfigurationError(f"port={port!r} is not a port; use a number from 0 to 65535")
     if not is_loopback(host) and checked_token(token) is None:
         raise ConfigurationError(
-            f"host={host!r} can be reached from other machines, and anybody could read what this program spends: "
+            f"host={host!r} can be reached from other machines, which could read the figures without a token: "
             f"set a token ({TOKEN}, or --token), or use 127.0.0.1"
         )
     app = create_app(meter, ledger, token, allowed_hosts, max_age=max_age)
-    import uvicorn  # noqa: PLC0415 - takes time to load
+    import uvicorn  # noqa: PLC0415 - slow to import
 
     listening = _bind(host, port)
     config = uvicorn.Config(
         app, loop="asyncio", ws="none", lifespan="on", log_config=None, access_log=False, server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=3, limit_concurrency=200,
     )  # fmt: skip
-    return Server(uvicorn.Server(config), listening, host, app.state.hub.close)
+    return Server(uvicorn.Server(config), listening, host, app.state.event_streams.close)
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -82,19 +84,17 @@ def _bind(host: str, port: int) -> socket.socket:
         listening = socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise ConfigurationError(
-                f"port {port} of {host} is taken; use another, or 0 for any that is free"
-            ) from None
-        raise ConfigurationError(f"{host}:{port} cannot be listened on: {error.strerror or error}") from None
-    # asyncio does it only for sockets that name their protocol. Without it, an answer in two parts takes 40 ms more.
+            raise ConfigurationError(f"port {port} of {host} is taken; use another, or 0 for any free port") from None
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    # asyncio sets this only on sockets made with IPPROTO_TCP. Without it, an answer in two parts takes 40 ms more.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
 
 class Server:
-    """The API and the dashboard at work; made by :func:`start`. A context manager that stops it at its end.
+    """The running API and dashboard; made by :func:`start`. As a context manager it stops at the end of the block.
 
-    Safe to use from any thread. A forked child has no server; it lets go of the port.
+    Thread-safe. A forked child has no server: it closes its copy of the listening socket.
     """
 
     def __init__(self, server: uvicorn.Server, listening: socket.socket, host: str, close: Callable[[], None]) -> None:
@@ -103,31 +103,35 @@ class Server:
         self._close = close
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{listening.getsockname()[1]}"
-        """Where it is, without a slash at the end; the dashboard is below it at ``/dashboard``."""
+        """The address of the server, without a slash at the end. The dashboard is at ``/dashboard`` below it."""
         self._thread = threading.Thread(target=server.run, args=([listening],), name="openai_meter server", daemon=True)
         _running.add(self)
         self._thread.start()
-        deadline = time.monotonic() + _START
+        deadline = time.monotonic() + _START_TIMEOUT
         while not server.started and self._thread.is_alive() and time.monotonic() < deadline:
             time.sleep(0.005)
         if not server.started:
             self.stop()
-            raise ConfigurationError("the server did not start; the log (uvicorn.error) says why")
+            raise ConfigurationError(
+                f"the server did not start within {_START_TIMEOUT:g} seconds; the logger uvicorn.error has the reason"
+            )
 
     @property
     def running(self) -> bool:
-        """Whether it still answers."""
+        """Whether the server still runs."""
         return self._thread.is_alive()
 
     def wait(self) -> None:
-        """Waits until it has stopped."""
+        """Waits until the server has stopped."""
         self._thread.join()
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Stops it: lets go of the port, ends the streams of events, and lets requests end that have begun.
+        """Stops the server: closes the port, ends the event streams, and waits for open requests.
+
+        Harmless if the server has stopped already.
 
         Args:
-            timeout: seconds after which what has not ended is left to itself. Harmless if it has stopped already.
+            timeout: seconds to wait for open requests.
         """
         self._close()
         self._server.should_exit = True
@@ -145,17 +149,17 @@ class Server:
     def __repr__(self) -> str:
         return f"<Server {self.url}{'' if self.running else ', stopped'}>"
 
-    def leave_to_parent(self) -> None:
-        """Lets go of the port in a forked child, or it would stay taken for as long as the child lives."""
+    def close_in_child(self) -> None:
+        """Closes the listening socket in a forked child; otherwise the port stays taken as long as the child lives."""
         self._listening.close()
 
 
 _running: weakref.WeakSet[Server] = weakref.WeakSet()
 
 
-def _in_child(_: object) -> None:
+def _close_in_child(_: object) -> None:
     for server in list(_running):
-        server.leave_to_parent()
+        server.close_in_child()
 
 
-fork_safety.on_fork("server", after_in_child=_in_child)
+fork_safety.on_fork("server", after_in_child=_close_in_child)

@@ -1,7 +1,7 @@
-"""Where the figures come from: a meter of this process, a ledger that many processes write to, or both.
+"""The sources of figures: a meter of this process, a ledger that many processes write to, or both.
 
-A meter without a ledger knows its totals since it began, and its most recent calls: what it is asked of a period that
-began later is summed over those. Where some are forgotten by now, the answer is marked as ``partial``.
+A meter without a ledger has totals since it started, and a limited number of recent calls. Figures of a later period
+are summed over the recent calls. If calls of the period are no longer among them, they are marked ``partial``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from openai_meter.core.totals import NOTHING, Totals, summed
 from openai_meter.metering import pulse
 from openai_meter.reports.model_stats import ModelStats
 from openai_meter.server import recent_calls
-from openai_meter.server.recent_calls import Asked, Filters, Place
+from openai_meter.server.recent_calls import Cursor, Filters, TimeRange
 from openai_meter.server.time_windows import Step
 
 if TYPE_CHECKING:
@@ -26,38 +26,38 @@ if TYPE_CHECKING:
     from openai_meter.reports.advice import Recommendation
     from openai_meter.reports.report import Report
 
-__all__ = ["LedgerSource", "MeterSource", "Page", "Source", "Sums"]
+__all__ = ["LedgerSource", "MeterSource", "Page", "PeriodTotals", "Source"]
 
 Scope = Literal["process", "fleet"]
-_PATIENCE = 2.0
-"""Seconds that an answer waits for calls on their way into the ledger; then it goes without them."""
-_ADVISED = 2_000
-"""How many of the latest calls of a ledger advice is made from."""
+_FLUSH_TIMEOUT = 2.0
+"""Seconds that an answer waits for pending writes to the ledger."""
+_ADVICE_CALLS = 2_000
+"""Recommendations about a ledger are made from so many of its newest calls."""
 
 
-class Sums(NamedTuple):
+class PeriodTotals(NamedTuple):
     """The totals of a period."""
 
     totals: Totals
     rows: Mapping[str, Totals]
-    """By the values of a dimension, what costs most first."""
+    """The totals by the values of a dimension, the highest cost first."""
     partial: bool = False
-    """Whether calls are missing that the meter has forgotten."""
+    """Whether calls of the period are missing, because they are no longer among the recent calls."""
 
 
 class Page(NamedTuple):
-    """Some calls, the latest first."""
+    """A page of calls, the newest first."""
 
     calls: list[Call]
-    next: Place | None
-    """Where the next page goes on; ``None`` if there is none."""
+    next: Cursor | None
+    """The position of the next page; ``None`` if there is none."""
 
 
 class Source(Protocol):
-    """What the routes read. Every method may block, and may be called in any thread."""
+    """What the handlers read from. Methods may block, and may be called from any thread."""
 
     scope: Scope
-    """Whether the totals are those of this process or of all that write to a ledger."""
+    """``process``: the totals of this process; ``fleet``: those of all processes that write to the ledger."""
 
     @property
     def meter(self) -> Meter | None:
@@ -69,50 +69,50 @@ class Source(Protocol):
 
     @property
     def since(self) -> datetime | None:
-        """Since when is counted; ``None`` if that is not said."""
+        """When counting started; ``None`` for a ledger, whose reports have it."""
 
     def stats(self) -> Mapping[str, ModelStats]:
-        """The stats of every model, as far back as it counts."""
+        """The stats of each model since counting started."""
 
-    def whole(self, lang: str) -> Report:
-        """The report by model on all that :meth:`stats` counts."""
+    def full_report(self, lang: str) -> Report:
+        """The report by model on the calls of :meth:`stats`."""
 
-    def report(self, by: tuple[str, ...], asked: Asked, filters: Filters, lang: str) -> Report:
-        """A report on a period."""
+    def report(self, by: tuple[str, ...], time_range: TimeRange, filters: Filters, lang: str) -> Report:
+        """A report for a period."""
 
-    def sums(self, group: str, asked: Asked) -> Sums:
+    def totals(self, group: str, time_range: TimeRange) -> PeriodTotals:
         """The totals of a period by a dimension."""
 
-    def series(self, group: str, step: Step, asked: Asked) -> Mapping[tuple[str, str], Totals]:
-        """The totals of a period by the names of its steps and a dimension."""
+    def series(self, group: str, step: Step, time_range: TimeRange) -> Mapping[tuple[str, str], Totals]:
+        """The totals of a period by the names of its steps and by a dimension."""
 
-    def page(self, limit: int, before: Place | None, filters: Filters, statuses: Iterable[str]) -> Page:
-        """The latest calls before a place."""
+    def page(self, limit: int, before: Cursor | None, filters: Filters, statuses: Iterable[str]) -> Page:
+        """The newest calls before a position."""
 
     def find(self, call_id: str) -> tuple[Call, PriceBook] | None:
-        """A call, and the prices that it is to be explained by."""
+        """A call, and the price book that explains its cost."""
 
-    def partial(self, asked: Asked) -> bool:
-        """Whether a series or a page lacks calls of a period, because they are forgotten."""
+    def partial(self, time_range: TimeRange) -> bool:
+        """Whether calls of a period are missing, because they are no longer among the recent calls."""
 
     def forecast(self, zone: tzinfo) -> Mapping[str, Any] | None:
-        """What the month will cost; ``None`` if nobody can tell."""
+        """The forecast for the current month; ``None`` if there is none."""
 
     def live(self, group: str, window: float) -> dict[str, Any]:
-        """What happens now, as the JSON values of a pulse."""
+        """The live figures as JSON values."""
 
     def alerts(self) -> tuple[Alert, ...]:
         """The thresholds that are exceeded now."""
 
     def recommendations(self) -> tuple[Recommendation, ...]:
-        """What would save tokens or money."""
+        """Recommendations to save tokens or money."""
 
     def reset(self) -> Totals | None:
-        """Starts again from zero; ``None`` if that cannot be done."""
+        """Resets to zero and returns the totals before; ``None`` if the source cannot be reset."""
 
 
 class LedgerSource:
-    """The history of all processes. Cannot be reset, and has no thresholds of its own."""
+    """A ledger: the history of all processes that write to it. It has no thresholds and cannot be reset."""
 
     scope: Scope = "fleet"
     meter: Meter | None = None
@@ -128,45 +128,47 @@ class LedgerSource:
 
     @property
     def since(self) -> datetime | None:
-        """The ledger's first call says it; its reports tell."""
+        """``None``: the reports of a ledger have the time of its first call."""
         return None
 
     def stats(self) -> Mapping[str, ModelStats]:
-        """The stats of every model, over all that the ledger holds."""
+        """The stats of each model over the whole ledger."""
         return self._ledger.model_stats()
 
-    def whole(self, lang: str) -> Report:
-        """The report by model on all that the ledger holds."""
-        return self.report(("model",), Asked(), {}, lang)
+    def full_report(self, lang: str) -> Report:
+        """The report by model on the whole ledger."""
+        return self.report(("model",), TimeRange(), {}, lang)
 
-    def report(self, by: tuple[str, ...], asked: Asked, filters: Filters, lang: str) -> Report:  # noqa: ARG002 - it has no alerts
-        """A report on a period."""
-        return self._ledger.report(by, since=asked.since, until=asked.until, timezone=asked.zone, **filters)
+    def report(self, by: tuple[str, ...], time_range: TimeRange, filters: Filters, lang: str) -> Report:  # noqa: ARG002 - a ledger has no alerts to translate
+        """A report for a period."""
+        return self._ledger.report(
+            by, since=time_range.since, until=time_range.until, timezone=time_range.zone, **filters
+        )
 
-    def sums(self, group: str, asked: Asked) -> Sums:
+    def totals(self, group: str, time_range: TimeRange) -> PeriodTotals:
         """The totals of a period by a dimension."""
-        report = self.report((group,), asked, {}, "en")
-        return Sums(report.totals, {row.key[0]: row.totals for row in report.rows})
+        report = self.report((group,), time_range, {}, "en")
+        return PeriodTotals(report.totals, {row.key[0]: row.totals for row in report.rows})
 
-    def series(self, group: str, step: Step, asked: Asked) -> Mapping[tuple[str, str], Totals]:
-        """The totals of a period by the names of its steps and a dimension."""
-        report = self.report((step, group), asked, {}, "en")
+    def series(self, group: str, step: Step, time_range: TimeRange) -> Mapping[tuple[str, str], Totals]:
+        """The totals of a period by the names of its steps and by a dimension."""
+        report = self.report((step, group), time_range, {}, "en")
         return {(row.key[0], row.key[1]): row.totals for row in report.rows}
 
-    def partial(self, asked: Asked) -> bool:  # noqa: ARG002
-        """Nothing is forgotten; what was pruned is said by the reports that need it."""
+    def partial(self, time_range: TimeRange) -> bool:  # noqa: ARG002
+        """``False``: a ledger keeps all sums; a report that needs pruned details raises an error."""
         return False
 
-    def page(self, limit: int, before: Place | None, filters: Filters, statuses: Iterable[str]) -> Page:
-        """The latest calls before a place."""
+    def page(self, limit: int, before: Cursor | None, filters: Filters, statuses: Iterable[str]) -> Page:
+        """The newest calls before a position."""
         from openai_meter.ledger.filters import make_filters  # noqa: PLC0415 - an extra
         from openai_meter.ledger.recent_calls import latest  # noqa: PLC0415
 
-        calls, after = latest(self._ledger, limit, before, make_filters(filters), statuses)
-        return Page(calls, None if after is None else Place(*after))
+        calls, next_position = latest(self._ledger, limit, before, make_filters(filters), statuses)
+        return Page(calls, None if next_position is None else Cursor(*next_position))
 
     def find(self, call_id: str) -> tuple[Call, PriceBook] | None:
-        """A call, and the prices that it is to be explained by: those of its day."""
+        """A call, and the price book, which has the prices of its day."""
         from openai_meter.ledger.recent_calls import find  # noqa: PLC0415 - an extra
 
         call = find(self._ledger, call_id)
@@ -174,45 +176,45 @@ class LedgerSource:
 
     def _book(self) -> PriceBook:
         if self._prices is None:
-            from openai_meter.pricing import PriceBook  # noqa: PLC0415 - not before something is to be explained
+            from openai_meter.pricing import PriceBook  # noqa: PLC0415 - loaded with the first bill
 
             self._prices = PriceBook()
         return self._prices
 
     def forecast(self, zone: tzinfo) -> Mapping[str, Any] | None:
-        """What the month will cost."""
-        found = self._ledger.forecast("month", timezone=zone).to_dict()
-        return None if found["expected"] is None else {**found, "cost": found["expected"]}
+        """The forecast for the current month."""
+        forecast = self._ledger.forecast("month", timezone=zone).to_dict()
+        return None if forecast["expected"] is None else {**forecast, "cost": forecast["expected"]}
 
     def live(self, group: str, window: float) -> dict[str, Any]:
-        """What happens now in all processes."""
+        """The live figures of all processes."""
         return pulse.of_ledger(self._ledger, group, window=window).to_dict()
 
     def alerts(self) -> tuple[Alert, ...]:
-        """None: nobody has set limits."""
+        """Empty: a ledger has no thresholds."""
         return ()
 
     def recommendations(self) -> tuple[Recommendation, ...]:
-        """What the latest calls show."""
-        from openai_meter.reports.advice import recommendations  # noqa: PLC0415 - only who asks for advice pays for it
+        """Recommendations from the newest calls."""
+        from openai_meter.reports.advice import recommendations  # noqa: PLC0415 - loaded with the first advice
 
-        calls = self.page(_ADVISED, None, {}, ()).calls[::-1]
-        whole = NOTHING
+        calls = self.page(_ADVICE_CALLS, None, {}, ()).calls[::-1]
+        total = NOTHING
         for call in calls:
-            whole = whole.plus(call)
-        return recommendations(calls, whole.totals(), self._book())
+            total = total.plus(call)
+        return recommendations(calls, total.totals(), self._book())
 
     def reset(self) -> Totals | None:
-        """History is not to be forgotten."""
+        """``None``: a ledger cannot be reset."""
         return None
 
 
 class MeterSource:
-    """A meter of this process; history is that of its ledger, if it has one.
+    """A meter of this process. If it has a ledger, figures of periods come from the ledger.
 
     Args:
-        meter: gives the meter: which one is the process-wide may change.
-        ledger: another ledger than the meter's own.
+        meter: returns the meter. A function, because the process-wide meter may be replaced.
+        ledger: a ledger to read in place of the meter's own.
     """
 
     scope: Scope = "process"
@@ -233,84 +235,86 @@ class MeterSource:
 
     @property
     def since(self) -> datetime | None:
-        """When the meter began, or was reset."""
+        """When the meter started, or was reset."""
         return self.meter.started_at
 
     def stats(self) -> Mapping[str, ModelStats]:
-        """The stats of every model since the meter began."""
+        """The stats of each model since the meter started."""
         return self.meter.get_all_stats()
 
-    def whole(self, lang: str) -> Report:
-        """The report by model on all since the meter began."""
+    def full_report(self, lang: str) -> Report:
+        """The report by model on all calls since the meter started."""
         return self.meter.report("model", lang=lang)
 
     def _history(self) -> LedgerSource | None:
         ledger = self.ledger
         if ledger is None:
             return None
-        self.meter.flush(_PATIENCE)
+        self.meter.flush(_FLUSH_TIMEOUT)
         return LedgerSource(ledger, self.meter.prices)
 
-    def report(self, by: tuple[str, ...], asked: Asked, filters: Filters, lang: str) -> Report:
-        """A report on a period; on all that the meter knows, if nothing narrows it down."""
+    def report(self, by: tuple[str, ...], time_range: TimeRange, filters: Filters, lang: str) -> Report:
+        """A report for a period; without a period and filters, on all calls since the meter started."""
         if history := self._history():
-            return history.report(by, asked, filters, lang)
-        if not filters and asked[:2] == (None, None) and recent_calls.TIMES.isdisjoint(by):
+            return history.report(by, time_range, filters, lang)
+        if not filters and time_range[:2] == (None, None) and recent_calls.TIMES.isdisjoint(by):
             return self.meter.report(by, lang=lang)
-        from openai_meter.reports import report as values  # noqa: PLC0415 - not before a report is asked for
+        from openai_meter.reports import report as reports  # noqa: PLC0415 - loaded with the first report
 
-        sums = recent_calls.sums(self.meter.calls, by, asked, filters)
-        return values.Report(
+        sums = recent_calls.sum_calls(self.meter.calls, by, time_range, filters)
+        return reports.Report(
             dimensions=by,
-            rows=values.arranged({key: one.totals() for key, one in sums.items()}, by),
+            rows=reports.arranged({key: summed_up.totals() for key, summed_up in sums.items()}, by),
             totals=summed(sums.values()).totals(),
-            since=asked.since or self.meter.started_at,
-            until=asked.until or datetime.now(UTC),
+            since=time_range.since or self.meter.started_at,
+            until=time_range.until or datetime.now(UTC),
         )
 
-    def sums(self, group: str, asked: Asked) -> Sums:
+    def totals(self, group: str, time_range: TimeRange) -> PeriodTotals:
         """The totals of a period by a dimension."""
         if history := self._history():
-            return history.sums(group, asked)
+            return history.totals(group, time_range)
         report = self.meter.report(group, lang="en")
         first = report.totals.first_call_at
-        if asked.until is None and (asked.since is None or first is None or first >= asked.since):
-            return Sums(report.totals, {row.key[0]: row.totals for row in report.rows})
-        from openai_meter.reports import report as values  # noqa: PLC0415 - not before a report is asked for
+        if time_range.until is None and (time_range.since is None or first is None or first >= time_range.since):
+            return PeriodTotals(report.totals, {row.key[0]: row.totals for row in report.rows})
+        from openai_meter.reports import report as reports  # noqa: PLC0415 - loaded with the first report
 
         calls = self.meter.calls
-        sums = recent_calls.sums(calls, (group,), asked, {})
-        ordered = values.arranged({key: one.totals() for key, one in sums.items()}, (group,))
-        whole = summed(sums.values()).totals()
-        return Sums(whole, {row.key[0]: row.totals for row in ordered}, self._forgot(calls, asked))
+        sums = recent_calls.sum_calls(calls, (group,), time_range, {})
+        ordered = reports.arranged({key: summed_up.totals() for key, summed_up in sums.items()}, (group,))
+        total = summed(sums.values()).totals()
+        return PeriodTotals(total, {row.key[0]: row.totals for row in ordered}, self._has_dropped(calls, time_range))
 
-    def series(self, group: str, step: Step, asked: Asked) -> Mapping[tuple[str, str], Totals]:
-        """The totals of a period by the names of its steps and a dimension; without what the meter has forgotten."""
+    def series(self, group: str, step: Step, time_range: TimeRange) -> Mapping[tuple[str, str], Totals]:
+        """The totals of a period by the names of its steps and by a dimension, over the recent calls."""
         if history := self._history():
-            return history.series(group, step, asked)
-        sums = recent_calls.sums(self.meter.calls, (step, group), asked, {})
-        return {(key[0], key[1]): one.totals() for key, one in sums.items()}
+            return history.series(group, step, time_range)
+        sums = recent_calls.sum_calls(self.meter.calls, (step, group), time_range, {})
+        return {(key[0], key[1]): summed_up.totals() for key, summed_up in sums.items()}
 
-    def partial(self, asked: Asked) -> bool:
-        """Whether calls of a period are no longer among the recent ones."""
-        return self.ledger is None and self._forgot(self.meter.calls, asked)
+    def partial(self, time_range: TimeRange) -> bool:
+        """Whether calls of a period are no longer among the recent calls."""
+        return self.ledger is None and self._has_dropped(self.meter.calls, time_range)
 
-    def _forgot(self, calls: tuple[Call, ...], asked: Asked) -> bool:
+    def _has_dropped(self, calls: tuple[Call, ...], time_range: TimeRange) -> bool:
         if len(calls) >= self.meter.totals.calls:
             return False
-        # What is forgotten ended before the oldest that is known did.
+        # Calls leave the ring in the order of their ends: all that left ended before the oldest of the ring.
         return (
-            not calls or asked.since is None or calls[0].started_at + timedelta(seconds=calls[0].duration) > asked.since
+            not calls
+            or time_range.since is None
+            or calls[0].started_at + timedelta(seconds=calls[0].duration) > time_range.since
         )
 
-    def page(self, limit: int, before: Place | None, filters: Filters, statuses: Iterable[str]) -> Page:
-        """The latest calls before a place: of the ledger, else of the recent ones."""
+    def page(self, limit: int, before: Cursor | None, filters: Filters, statuses: Iterable[str]) -> Page:
+        """The newest calls before a position: of the ledger, else of the recent calls."""
         if history := self._history():
             return history.page(limit, before, filters, statuses)
-        return Page(*recent_calls.page(self.meter.calls, limit, before, filters, frozenset(statuses)))
+        return Page(*recent_calls.page_of(self.meter.calls, limit, before, filters, frozenset(statuses)))
 
     def find(self, call_id: str) -> tuple[Call, PriceBook] | None:
-        """A call, and the prices that it was priced by."""
+        """A call, and the price book that it was priced with."""
         meter = self.meter
         call = next((call for call in meter.calls if call.id == call_id), None)
         if call is not None:
@@ -319,12 +323,12 @@ class MeterSource:
         return None if history is None else history.find(call_id)
 
     def forecast(self, zone: tzinfo) -> Mapping[str, Any] | None:
-        """What the month will cost; a meter alone cannot tell."""
+        """The forecast for the current month; ``None`` without a ledger."""
         history = self._history()
         return None if history is None else history.forecast(zone)
 
     def live(self, group: str, window: float) -> dict[str, Any]:
-        """What happens now in this process."""
+        """The live figures of this process."""
         return pulse.of_meter(self.meter, group, window=window).to_dict()
 
     def alerts(self) -> tuple[Alert, ...]:
@@ -332,9 +336,9 @@ class MeterSource:
         return self.meter.alerts
 
     def recommendations(self) -> tuple[Recommendation, ...]:
-        """What the recent calls show."""
+        """Recommendations from the recent calls."""
         return self.meter.recommendations()
 
     def reset(self) -> Totals | None:
-        """Starts again from zero; the ledger stays as it is."""
+        """Resets the meter to zero; its ledger is unchanged."""
         return self.meter.reset()

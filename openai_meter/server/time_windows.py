@@ -1,4 +1,4 @@
-"""The periods that the dashboard asks for, and the steps of its time series, in whatever timezone."""
+"""The periods of the dashboard, and the steps of its time series, in any timezone."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ __all__ = ["PERIODS", "Step", "Window", "label", "starts", "window_of", "zone_na
 
 Step = Literal["minute", "hour", "day"]
 
-_LONGEST = 64
-"""Characters of the name of a timezone; the longest that there is has half of that."""
+_MAX_NAME = 64
+"""Characters of the name of a timezone; the longest real one has 32."""
 _LENGTHS: Mapping[Step, timedelta] = {
     "minute": timedelta(minutes=1),
     "hour": timedelta(hours=1),
     "day": timedelta(days=1),
 }
-_MOST = 1_830
-"""Steps of a series: five years of days. Of what is longer, the last."""
+_MAX_STEPS = 1_830
+"""Steps of a series: five years of days. A longer period shows its last steps."""
 
 
 class _Period(NamedTuple):
     days: int | None
-    """How many days up to and with today; ``None``: it is something else."""
+    """How many days, today included; ``None`` for a period of another kind."""
     step: Step
 
 
@@ -39,14 +39,14 @@ PERIODS: Mapping[str, _Period] = {
     "90d": _Period(90, "day"),
     "all": _Period(None, "day"),
 }
-"""What can be asked for. To add one, add a row; if it is no number of days, also to :func:`window_of`."""
+"""The periods by name. To add one, add a row; a period that is not a number of days also needs :func:`window_of`."""
 
 
 class Window(NamedTuple):
-    """A period of time, and the one before it up to the same point, to be compared with."""
+    """A period, and the previous period up to the same point, for comparison."""
 
     since: datetime | None
-    """``None`` is the beginning of all."""
+    """``None``: the first call."""
     until: datetime
     previous: tuple[datetime, datetime] | None
     step: Step
@@ -56,17 +56,17 @@ def zone_named(name: str | None) -> tzinfo:
     """A timezone by its name in the IANA database; ``None`` is UTC.
 
     Raises:
-        ConfigurationError: there is none of that name on this machine.
+        ConfigurationError: this machine does not have a timezone of that name.
     """
     if name is None or name.upper() in {"UTC", "Z"}:
         return UTC
     try:
-        if len(name) > _LONGEST:
+        if len(name) > _MAX_NAME:
             raise ValueError(name)
         return ZoneInfo(name)
     except (KeyError, ValueError, TypeError, OSError):
         raise ConfigurationError(
-            f'timezone={name[:_LONGEST]!r} is not known here; use UTC, or a name such as "Europe/Paris"'
+            f'timezone={name[:_MAX_NAME]!r} is not known on this machine; use UTC, or a name such as "Europe/Paris"'
         ) from None
 
 
@@ -90,15 +90,15 @@ def _midnight(day: date, zone: tzinfo) -> datetime:
 
 
 def starts(step: Step, since: datetime, until: datetime, zone: tzinfo) -> list[datetime]:
-    """The moments at which the steps from ``since`` to ``until`` begin, in UTC, oldest first."""
+    """The moments at which the steps from ``since`` to ``until`` start, in UTC, oldest first."""
     length = _LENGTHS[step]
-    at = _floor(step, max(since, until - _MOST * length), zone)
-    found: dict[str, datetime] = {}
+    at = _floor(step, max(since, until - _MAX_STEPS * length), zone)
+    by_label: dict[str, datetime] = {}
     while at < until:
-        found.setdefault(label(step, at, zone), at)
-        # From the middle of the next one: days have 23 to 25 hours, and some hours have 30 minutes.
+        by_label.setdefault(label(step, at, zone), at)
+        # Aim at the middle of the next day: a day has 23 to 25 hours.
         at = _floor(step, at + (length * 1.5 if step == "day" else length), zone)
-    return [*found.values()]
+    return [*by_label.values()]
 
 
 def _floor(step: Step, at: datetime, zone: tzinfo) -> datetime:
@@ -110,7 +110,7 @@ def _floor(step: Step, at: datetime, zone: tzinfo) -> datetime:
 
 
 def label(step: str, at: datetime, zone: tzinfo) -> str:
-    """The name of the minute, hour, day, week or month that a moment falls into, as reports from a ledger name it."""
+    """The name of the minute, hour, day, week or month of a moment; the same names as in the reports of a ledger."""
     local = at.astimezone(zone)
     if step == "day":
         return local.date().isoformat()

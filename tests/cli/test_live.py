@@ -24,11 +24,11 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from openai_meter import ConfigurationError, Threshold
-from openai_meter.cli.live import words
-from openai_meter.cli.live.commands import seconds_of
-from openai_meter.cli.live.feeds import AwayError, Source, feed_of, limits_of
+from openai_meter.cli.live import marks
+from openai_meter.cli.live.feeds import AwayError, Source, feed_of, parsed_limits
 from openai_meter.cli.live.frames import Page, frame
 from openai_meter.cli.live.line import FIELDS, checked_form
+from openai_meter.cli.live.options import parsed_duration
 from openai_meter.core.locale import language
 from openai_meter.metering.pulse import Pulse
 
@@ -138,17 +138,17 @@ def test_ascii_places_get_ascii() -> None:
 )  # fmt: skip
 def test_short_numbers(number: float, text: str) -> None:
     """Numbers in few characters."""
-    assert words.short(number) == text
+    assert marks.short(number) == text
 
 
 def test_sparks_and_bars() -> None:
     """Nothing is low, what is unknown is said, the largest is full; what is more than nothing is seen."""
-    assert words.spark([0, 0.001, 5, None, 10], 5) == "▁▂▅?█"
-    assert words.spark([0, 1, None, None, 0, 2], 3) == "▅?█"
-    assert words.spark([0, 0], 2) == "▁▁"
-    assert words.spark([0, 1], 2, plain=True) == "_@"
-    assert [words.bar(share, 4) for share in (0, 0.001, 0.5, 1, 7)] == ["    ", "▏   ", "██  ", "████", "████"]
-    assert words.bar(0.5, 4, plain=True) == "##.."
+    assert marks.spark([0, 0.001, 5, None, 10], 5) == "▁▂▅?█"
+    assert marks.spark([0, 1, None, None, 0, 2], 3) == "▅?█"
+    assert marks.spark([0, 0], 2) == "▁▁"
+    assert marks.spark([0, 1], 2, plain=True) == "_@"
+    assert [marks.bar(share, 4) for share in (0, 0.001, 0.5, 1, 7)] == ["    ", "▏   ", "██  ", "████", "████"]
+    assert marks.bar(0.5, 4, plain=True) == "##.."
 
 
 # --- a server to look at ----------------------------------------------------------------------------------------------
@@ -216,10 +216,10 @@ def test_a_server_is_asked_for_a_pulse(server: Server, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("status", "body", "said"),
-    [(401, b"", "wants a token"), (500, b"oops", "answered 500"), (200, b"<html>", "not answer in JSON"),
-     (200, b"[]", "no JSON object"), (200, b'{"at": 1}', "no server of openai_meter"),
+    [(401, b"", "needs a token"), (500, b"oops", "answered 500"), (200, b"<html>", "its answer is not JSON"),
+     (200, b"[]", "not a JSON object"), (200, b'{"at": 1}', "not a server of openai_meter"),
      (400, b'{"error": {"message": "no such group"}}', "answered 400: no such group"),
-     (503, b'{"error": "no"}', "answered 503"), (200, b" " * 4_000_001, "no server")],
+     (503, b'{"error": "no"}', "answered 503"), (200, b" " * 4_000_001, "not a server")],
 )  # fmt: skip
 def test_what_is_no_answer(server: Server, status: int, body: bytes, said: str) -> None:
     """Whatever a server says that is no pulse is told in a sentence."""
@@ -252,14 +252,20 @@ def test_sources_that_cannot_be(source: Source, monkeypatch: pytest.MonkeyPatch)
 
 def test_limits_and_lengths_are_read() -> None:
     """As people write them; nonsense is an error."""
-    assert limits_of(["cost=5", "calls = 10"]) == (Threshold("cost", 5), Threshold("calls", 10))
-    assert [seconds_of(text) for text in ("30", "0.5s", "5m", "2 min", "1h")] == [30, 0.5, 300, 120, 3600]
+    assert parsed_limits(["cost=5", "calls = 10"]) == (Threshold("cost", 5), Threshold("calls", 10))
+    assert [parsed_duration(text, "--window") for text in ("30", "0.5s", "5m", "2 min", "1h")] == [
+        30,
+        0.5,
+        300,
+        120,
+        3600,
+    ]
     for text in ("", "0", "-1", "5 days", "1e9", "inf"):
         with pytest.raises(ConfigurationError):
-            seconds_of(text)
+            parsed_duration(text, "--window")
     for limit in ("cost", "colour=3", "cost=much", "cost=0"):
         with pytest.raises(ConfigurationError):
-            limits_of([limit])
+            parsed_limits([limit])
 
 
 # --- top --------------------------------------------------------------------------------------------------------------
@@ -491,7 +497,7 @@ def test_a_line_of_a_ledger(run: Run, tmp_path: Path) -> None:
     ledger.close()
     assert run("statusline", "--ledger", url).startswith("$1.00 today · 1 call · 100 tokens · ")
     assert run("statusline", "--ledger", url, "--since", "7d").startswith("$2.00 since 7d · 2 calls · 200 tokens")
-    assert "no moment" in run("statusline", "--ledger", url, "--since", "whenever", code=2)
+    assert "is not a time" in run("statusline", "--ledger", url, "--since", "whenever", code=2)
     shown = run("top", "--ledger", url, "--once", "--limit", "calls=4", "--limit", "cost=0.5")
     assert "25%  1 of 4" in shown
     assert "200%  $1.00 of $0.500" in shown

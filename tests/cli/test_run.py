@@ -226,12 +226,12 @@ def test_no_bytecode(tmp_path):
 
 
 def test_stack(tmp_path):
-    """Nothing of the command line lies under a running program but our own two modules."""
+    """Nothing of the command line lies under a running program but the modules that start it."""
     script = tmp_path / "script.py"
     script.write_text("import inspect\nfor frame in inspect.stack(): print(frame.filename)", encoding="utf-8")
     _, output, _ = execute([*RUN, "-q", script])
     files = [Path(line).name for line in output.decode().splitlines() if not line.startswith("<frozen")]
-    assert files == ["script.py", "runner.py", "runner.py", "cli.py", "__main__.py"]
+    assert files == ["script.py", "run.py", "run.py", "app.py", "__main__.py"]
 
 
 def test_metering_that_cannot_start(tmp_path):

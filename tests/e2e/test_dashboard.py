@@ -34,6 +34,7 @@ from openai_meter.server import dashboard
 from openai_meter.testing.fake_api import workflow
 from openai_meter.testing.fake_api.server import DemoServer
 
+pytestmark = pytest.mark.e2e
 STATIC = Path(dashboard.__file__).parent / "static"
 NASTY = "<img src=x onerror=alert(1)>"
 TOKEN = "a-token-for-tests"
@@ -87,7 +88,7 @@ def open_page(browser) -> Iterator[Any]:
     yield open_page
     for one, complains in watched:
         one.page.context.close()
-        assert [said for said in one.complaints if not re.search(complains, said)] == []
+        assert [text for text in one.complaints if not re.search(complains, text)] == []
         assert one.strangers() == []
 
 
@@ -153,7 +154,7 @@ def column(page: Any, place: int, table: str = "table") -> list[str]:
 
 
 def point_at_the_last_bar(page: Any, wanted: str) -> None:
-    """Points at the last bar of the chart, and waits until that is said of it."""
+    """Points at the last bar of the chart, and waits until its tip has a text."""
     page.locator("#plot").scroll_into_view_if_needed()
     box = page.locator("#plot").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -172,7 +173,7 @@ def shown_cost(totals: dict[str, Any]) -> str:
 # --- a metered program ------------------------------------------------------------------------------------------------
 
 
-def test_the_figures_are_those_of_the_api(open_page, serve, meter) -> None:
+def test_page_shows_the_figures_of_the_api(open_page, serve, meter) -> None:
     """After a program has run, the page shows what the API says: cards, rows, calls."""
     with DemoServer() as demo:
         # In a thread of its own: this one has the event loop of the browser.
@@ -188,25 +189,25 @@ def test_the_figures_are_those_of_the_api(open_page, serve, meter) -> None:
         program.join()
     url = serve(meter)
     page = open_page(f"{url}/dashboard")
-    said = api(url, "/api/overview?period=7d&group=model&timezone=Europe/Paris")
-    period = said["cards"]["period"]
+    answer = api(url, "/api/overview?period=7d&group=model&timezone=Europe/Paris")
+    period = answer["cards"]["period"]
     assert period["calls"] == len(meter.calls) > 8
     shown = cards(page)
     assert shown["Cost today"] == shown["Cost this month"] == shown["Cost · 7 days"] == shown_cost(period)
     assert shown["Calls"] == str(period["calls"])
     assert shown["Errors"] == str(period["errors"]) == "1"
     assert shown["From the cache"] == f"{period['cached_input_tokens'] / period['input_tokens']:.1%}"
-    rows = sorted(said["rows"], key=lambda row: (row["cost"] is None, -Decimal(row["cost"] or 0)))
+    rows = sorted(answer["rows"], key=lambda row: (row["cost"] is None, -Decimal(row["cost"] or 0)))
     assert sorted(column(page, 0)) == sorted(row["name"] for row in rows)
     assert dict(zip(column(page, 0), column(page, 7), strict=True)) == {row["name"]: shown_cost(row) for row in rows}
     assert dict(zip(column(page, 0), column(page, 1), strict=True)) == {row["name"]: str(row["calls"]) for row in rows}
-    until_drawn(page, len(said["series"]["groups"]))
+    until_drawn(page, len(answer["series"]["groups"]))
     latest = api(url, "/api/calls?limit=12")["calls"]
     calls = page.eval_on_selector_all("#calls tbody tr:not(.detail) th .name", "all => all.map(e => e.innerText)")
     assert calls == [one["model"] for one in latest]
 
 
-def test_a_new_call_appears_by_itself(open_page, serve) -> None:
+def test_new_call_appears_without_a_reload(open_page, serve) -> None:
     """What is counted while the page is open is shown without a reload, in cards, rows and calls."""
     meter = filled(call())
     page = open_page(f"{serve(meter)}/dashboard")
@@ -219,7 +220,7 @@ def test_a_new_call_appears_by_itself(open_page, serve) -> None:
     until_drawn(page, 2)
 
 
-def test_an_empty_meter_says_how_to_begin(open_page, serve) -> None:
+def test_empty_meter_shows_how_to_begin(open_page, serve) -> None:
     """Without a call there are no zeros but the way to begin; the first call takes its place."""
     meter = filled()
     page = open_page(f"{serve(meter)}/dashboard")
@@ -235,7 +236,7 @@ def test_an_empty_meter_says_how_to_begin(open_page, serve) -> None:
 # --- what may be chosen -----------------------------------------------------------------------------------------------
 
 
-def test_period_and_grouping_change_chart_and_table(open_page, serve, ledger) -> None:
+def test_period_and_grouping_change_cards_chart_and_table(open_page, serve, ledger) -> None:
     """Cards, chart and table follow the choice, and a reload keeps it."""
     page = open_page(f"{serve(ledger=ledger)}/dashboard")
     assert sorted(column(page, 0)) == ["gpt-4o", "gpt-5-mini"]
@@ -264,28 +265,28 @@ def test_period_and_grouping_change_chart_and_table(open_page, serve, ledger) ->
     assert page.locator("#period input[value='30d']").is_checked()
 
 
-def test_the_chart_shows_what_the_table_below_it_says(open_page, serve, ledger) -> None:
+def test_chart_equals_its_table_and_groups_can_be_hidden(open_page, serve, ledger) -> None:
     """The chart has its figures as a table, a group can be left out of it, and pointing at a bar tells its parts."""
     url = serve(ledger=ledger)
     page = open_page(f"{url}/dashboard?period=30d&metric=tokens")
     until_drawn(page, 3)
     page.click("#chart-figures summary")
-    said = api(url, "/api/overview?period=30d&group=model&timezone=Europe/Paris")["series"]
+    answer = api(url, "/api/overview?period=30d&group=model&timezone=Europe/Paris")["series"]
     cells = page.eval_on_selector_all(
         "#chart-figures tbody tr", "rows => rows.map(r => [...r.querySelectorAll('td')].map(c => c.innerText))"
     )
-    wanted = [[group["tokens"][place] for group in said["groups"]] for place in range(len(said["starts"]))]
+    wanted = [[group["tokens"][place] for group in answer["groups"]] for place in range(len(answer["starts"]))]
     short = {0: "0", 2_100: "2.1K", 3_150: "3.2K", 4_200: "4.2K"}
     assert cells == [[short[number] for number in row] for row in wanted]
     heights = page.evaluate("document.getElementById('plot').data.map(trace => trace.y)")
-    assert heights == [group["tokens"] for group in said["groups"]]
+    assert heights == [group["tokens"] for group in answer["groups"]]
     page.locator("#legend button").first.click()
     until_drawn(page, 2)
     assert page.locator("#legend button").first.get_attribute("aria-pressed") == "false"
     point_at_the_last_bar(page, "gpt-5-mini")
 
 
-def test_the_table_can_be_sorted_and_searched(open_page, serve) -> None:
+def test_table_sorts_and_searches(open_page, serve) -> None:
     """A heading sorts, a second time the other way round, and says so; the search leaves what has it in its name."""
     calls = [call(user=f"user-{n}", cost_pico=n * 10**10, usage=Usage(100 - n, 1, 101 - n)) for n in range(1, 13)]
     page = open_page(f"{serve(filled(*calls))}/dashboard?group=user")
@@ -308,7 +309,7 @@ def test_the_table_can_be_sorted_and_searched(open_page, serve) -> None:
     assert page.input_value("#search") == "nobody"
 
 
-def test_many_rows_are_shown_on_demand(open_page, serve) -> None:
+def test_long_table_shows_the_rest_on_demand(open_page, serve) -> None:
     """Of many rows the first are shown, and a button shows all."""
     page = open_page(f"{serve(filled(*(call(user=f'u{n}') for n in range(70))))}/dashboard?group=user")
     assert len(column(page, 0)) == 20
@@ -317,7 +318,7 @@ def test_many_rows_are_shown_on_demand(open_page, serve) -> None:
     assert not page.locator("#table-more").is_visible()
 
 
-def test_the_table_is_downloaded_as_csv(open_page, serve) -> None:
+def test_table_downloads_as_csv(open_page, serve) -> None:
     """The file has the rows that are shown, exact, and no name in it is a formula."""
     names = ("=1+1", "plain", 'with "quotes", and commas')
     page = open_page(f"{serve(filled(*(call(agent=name) for name in names)))}/dashboard?group=agent&sort=name")
@@ -333,7 +334,7 @@ def test_the_table_is_downloaded_as_csv(open_page, serve) -> None:
 # --- calls, alerts, reset ---------------------------------------------------------------------------------------------
 
 
-def test_a_price_is_explained_on_demand(open_page, serve, meter) -> None:
+def test_call_row_opens_to_its_bill(open_page, serve, meter) -> None:
     """A call's row opens to its bill, as the API gives it; the row stays open when new calls arrive."""
     meter.track_call("gpt-4o-mini", 3_245, 1_892)
     url = serve(meter)
@@ -352,7 +353,7 @@ def test_a_price_is_explained_on_demand(open_page, serve, meter) -> None:
     assert page.locator(".bill").is_visible()
 
 
-def test_older_calls_and_errors_only(open_page, serve) -> None:
+def test_calls_page_back_and_filter_errors(open_page, serve) -> None:
     """Older calls are read page by page, and those that failed can be looked at alone."""
     started = datetime.now(UTC) - timedelta(hours=1)
     calls = [call(started + timedelta(seconds=n), model=f"model-{n}") for n in range(30)]
@@ -380,7 +381,7 @@ def test_alerts_and_limits_are_shown(open_page, serve) -> None:
     assert sorted(used) == ["$0.700 of $0.500 (140%)", "0 of 5 (0%)", "2 of 10 (20%)"]
 
 
-def test_reset_asks_first(open_page, serve) -> None:
+def test_reset_is_confirmed_first(open_page, serve) -> None:
     """Cancel and Escape keep all; only the confirmation forgets the calls."""
     meter = filled(call())
     page = open_page(f"{serve(meter)}/dashboard")
@@ -396,14 +397,14 @@ def test_reset_asks_first(open_page, serve) -> None:
     assert meter.totals.calls == 0
 
 
-def test_a_ledger_is_not_reset(open_page, serve, ledger) -> None:
+def test_ledger_cannot_be_reset(open_page, serve, ledger) -> None:
     """Where the figures are those of a ledger there is no button to forget them."""
     page = open_page(f"{serve(ledger=ledger)}/dashboard")
     assert not page.locator("#reset").is_visible()
     assert page.inner_text("#scope").startswith("All processes of the ledger")
 
 
-def test_what_is_estimated_or_unknown_is_marked(open_page, serve) -> None:
+def test_estimates_and_unknowns_are_marked(open_page, serve) -> None:
     """An estimate has its mark, what is unknown is no zero, and what is known in part says so."""
     unknown = {"cost_pico": None, "cost_status": "unpriced", "cost_reason": "unknown model"}
     meter = filled(
@@ -421,7 +422,7 @@ def test_what_is_estimated_or_unknown_is_marked(open_page, serve) -> None:
 
 
 @pytest.mark.parametrize("group", ["model", "agent", "user", "tag"])
-def test_names_are_text(open_page, serve, group) -> None:
+def test_names_with_markup_are_shown_as_text(open_page, serve, group) -> None:
     """A name that is markup is shown as it is written: in table, legend, tip, calls and advice."""
     names = {
         "model": NASTY,
@@ -452,7 +453,7 @@ def test_names_are_text(open_page, serve, group) -> None:
     assert dialogs == []
 
 
-def test_the_address_is_data(open_page, serve) -> None:
+def test_markup_in_the_address_is_ignored(open_page, serve) -> None:
     """What stands in the address is no markup, and what cannot be chosen is passed over."""
     page = open_page(
         f"{serve(filled(call()))}/dashboard?q={NASTY}&period=%22%5D&group=__proto__&metric=x&sort=-no&lang=xx"
@@ -465,7 +466,7 @@ def test_the_address_is_data(open_page, serve) -> None:
 # --- languages, colours, sizes ----------------------------------------------------------------------------------------
 
 
-def test_french(open_page, serve) -> None:
+def test_page_in_french(open_page, serve) -> None:
     """A French browser reads French, with its numbers; the other language is a click away and keeps the choice."""
     page = open_page(f"{serve(filled(call(), call()))}/dashboard?group=agent", locale="fr-FR")
     assert page.locator("html").get_attribute("lang") == "fr"
@@ -479,7 +480,7 @@ def test_french(open_page, serve) -> None:
     assert "group=agent" in page.url
 
 
-def test_times_are_those_of_the_viewer(open_page, serve) -> None:
+def test_times_are_in_the_timezone_of_the_browser(open_page, serve) -> None:
     """A call's time is that of the clock on the viewer's wall."""
     meter = filled(call(datetime(2026, 1, 15, 12, 30, 5, tzinfo=UTC)))
     page = open_page(f"{serve(meter)}/dashboard?period=all", timezone_id="Asia/Kolkata", locale="en-GB")
@@ -487,7 +488,7 @@ def test_times_are_those_of_the_viewer(open_page, serve) -> None:
     assert "18:00" in page.inner_text("#calls tbody time")
 
 
-def test_dark_and_light(open_page, serve) -> None:
+def test_theme_follows_the_system_and_the_button(open_page, serve) -> None:
     """The system chooses, a switch chooses otherwise, and that is remembered; the chart follows."""
     page = open_page(f"{serve(filled(call()))}/dashboard", color_scheme="dark")
     until_drawn(page, 1)
@@ -504,7 +505,7 @@ def test_dark_and_light(open_page, serve) -> None:
 
 
 @pytest.mark.parametrize("lang", messages.languages())
-def test_a_phone_need_not_scroll_sideways(open_page, serve, lang) -> None:
+def test_phone_does_not_scroll_sideways(open_page, serve, lang) -> None:
     """At 360 pixels nothing is wider than the page, whatever is open, however long a name is."""
     meter = filled(call(model="m" * 200, agent="a" * 200, user="u" * 90), call(), thresholds={"cost": "0.1"})
     size = {"width": 360, "height": 740}
@@ -521,7 +522,7 @@ def test_a_phone_need_not_scroll_sideways(open_page, serve, lang) -> None:
     assert wide == []
 
 
-def test_the_keyboard_reaches_all(open_page, serve) -> None:
+def test_keyboard_reaches_the_controls(open_page, serve) -> None:
     """The first stop leads to the figures, a period is chosen by arrows, and the focus can be seen."""
     page = open_page(f"{serve(filled(call()))}/dashboard")
     page.keyboard.press("Tab")
@@ -545,7 +546,7 @@ def test_the_keyboard_reaches_all(open_page, serve) -> None:
     ],
     ids=["light", "dark", "phone", "French"],
 )
-def test_nobody_is_kept_out(open_page, serve, settings) -> None:
+def test_axe_finds_no_serious_problem(open_page, serve, settings) -> None:
     """axe-core has no serious finding: with all open that can be opened, and in the dialog."""
     try:
         from axe_playwright_python.sync_playwright import Axe
@@ -577,7 +578,7 @@ def test_nobody_is_kept_out(open_page, serve, settings) -> None:
 # --- the way to the server --------------------------------------------------------------------------------------------
 
 
-def test_a_token_is_asked_for(open_page, serve) -> None:
+def test_page_asks_for_the_token(open_page, serve) -> None:
     """Where the API wants a token the page asks for it, says when it is wrong, and keeps it for the tab."""
     url = serve(filled(call()), token=TOKEN)
     page = open_page(f"{url}/dashboard", ready=False, complains="status of 401")
@@ -596,7 +597,7 @@ def test_a_token_is_asked_for(open_page, serve) -> None:
     assert not page.locator("#token-dialog").is_visible()
 
 
-def test_a_lost_server_is_told_and_found_again(open_page, serve) -> None:
+def test_lost_server_is_shown_and_found_again(open_page, serve) -> None:
     """The page says that it is not live, keeps its figures, and goes on by itself when the server is back."""
     meter = filled(call())
     url = serve(meter)
@@ -612,7 +613,7 @@ def test_a_lost_server_is_told_and_found_again(open_page, serve) -> None:
     page.wait_for_selector("#failure", state="hidden")
 
 
-def test_mounted_at_a_prefix(open_page) -> None:
+def test_page_works_below_a_prefix(open_page) -> None:
     """The page works below any prefix of another application."""
     import uvicorn
 
@@ -648,7 +649,7 @@ def fetch(url: str, **headers: str) -> tuple[int, Any, bytes]:
             return error.code, error.headers, error.read()
 
 
-def test_files_may_be_kept_for_ever(serve) -> None:
+def test_files_are_cached_by_version(serve) -> None:
     """A file has its edition in its address and is never asked for again; under another edition it is checked."""
     url = serve(filled())
     page = fetch(f"{url}/dashboard")[2].decode()
@@ -669,8 +670,8 @@ def test_files_may_be_kept_for_ever(serve) -> None:
         assert fetch(f"{url}/{assets}/{name}")[0] == 404
 
 
-def test_the_page_allows_nothing_inline(serve) -> None:
-    """The policy of the page lets nothing in but the server's own files, and nothing is said about the machine."""
+def test_page_policy_allows_nothing_inline(serve) -> None:
+    """The policy of the page lets nothing in but the server's own files, and the page holds no figures."""
     _, headers, body = fetch(f"{serve(filled(call(agent='secret agent')))}/dashboard")
     policy = headers["content-security-policy"]
     assert "unsafe" not in policy
@@ -680,7 +681,7 @@ def test_the_page_allows_nothing_inline(serve) -> None:
     assert not re.search(rb"<script(?![^>]*(?:src=|application/json))|\son\w+=|\sstyle=", body)
 
 
-def test_a_missing_extra_is_said(monkeypatch) -> None:
+def test_missing_extra_is_named(monkeypatch) -> None:
     """Without plotly the server says what to install."""
     monkeypatch.setattr(dashboard, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r"plotly.*pip install"):
@@ -688,7 +689,7 @@ def test_a_missing_extra_is_said(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(STATIC.glob("*.js")), ids=lambda path: path.name)
-def test_every_sentence_of_a_script_is_there(path) -> None:
+def test_every_message_of_a_script_is_in_the_catalog(path) -> None:
     """What a script says is in the catalog that the page gets."""
     catalog = messages.language("en").areas(*dashboard.AREAS)
     source = path.read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ import contract
 import openai
 import pytest
 from contract import MODEL, chat
-from otel_calls import call
+from metric_calls import call
 
 import openai_meter
 from openai_meter import ConfigurationError, Meter, Usage
@@ -100,7 +100,7 @@ def sums(found: Mapping[str, list[Any]], name: str, *labels: str) -> dict[tuple[
 # --- metrics ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_call_is_recorded_by_the_conventions(api, metered, reader):
+def test_call_has_names_units_and_buckets_of_the_conventions(api, metered, reader):
     """Names, units, attributes and buckets are those of the conventions; the values are those of the call."""
     otel.attach(metered, reader.provider)
     with contract.sync_client(api) as client:
@@ -129,7 +129,7 @@ def test_a_call_is_recorded_by_the_conventions(api, metered, reader):
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_streams_errors_and_others_are_recorded(api, metered, reader, kind):
+def test_streams_errors_and_embeddings_are_recorded_once(api, metered, reader, kind):
     """Streams have a time to the first chunk, errors their type, endpoints their operation; nothing counts twice."""
     otel.attach(metered, reader.provider)
 
@@ -175,7 +175,7 @@ def test_streams_errors_and_others_are_recorded(api, metered, reader, kind):
     assert "gen_ai.response.model" not in failed.attributes
 
 
-def test_what_is_estimated_says_so(api, metered, reader):
+def test_estimated_values_have_the_estimated_attribute(api, metered, reader):
     """Tokens that the API did not say carry a mark, and so does their cost; others do not."""
     otel.attach(metered, reader.provider)
     with contract.sync_client(api) as client:
@@ -183,9 +183,9 @@ def test_what_is_estimated_says_so(api, metered, reader):
         chat(client)
     found = points(reader)
     (mine,) = [one for one in metered.calls if one.estimated]
-    said = sums(found, "gen_ai.client.token.usage", "gen_ai.token.type", "openai_meter.estimated")
-    assert said["input", True] == mine.usage.input_tokens
-    assert ("input", None) in said
+    answer = sums(found, "gen_ai.client.token.usage", "gen_ai.token.type", "openai_meter.estimated")
+    assert answer["input", True] == mine.usage.input_tokens
+    assert ("input", None) in answer
     assert (True,) in sums(found, "gen_ai.client.operation.cost", "openai_meter.estimated")
 
 
@@ -203,7 +203,7 @@ def test_unknown_is_not_zero(metered, reader):
     assert "server.address" not in duration.attributes
 
 
-def test_the_newest_conventions_are_an_option(metered, reader, monkeypatch):
+def test_latest_conventions_by_environment_use_counters_by_modality(metered, reader, monkeypatch):
     """The standard variable asks for them: counters by modality, whose parts of one counter never overlap."""
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", f"http, {LATEST}")
     otel.attach(metered, reader.provider)
@@ -222,7 +222,7 @@ def test_the_newest_conventions_are_an_option(metered, reader, monkeypatch):
     assert sums(found, name("reasoning.output_tokens"), by) == {("text",): 9}
 
 
-def test_providers_have_the_names_of_the_conventions(metered, reader):
+def test_provider_names_follow_the_conventions(metered, reader):
     """Azure and well-known hosts are called as the conventions call them; a price that a host states is its own."""
     otel.attach(metered, reader.provider)
     metered.take(call(provider="azure"))
@@ -236,22 +236,22 @@ def test_providers_have_the_names_of_the_conventions(metered, reader):
     }
 
 
-def test_what_a_program_says_is_told_only_if_named(metered, reader):
+def test_attribution_is_sent_only_for_named_attributes(metered, reader):
     """Agents, users and tags are no attributes unless they are asked for."""
     otel.attach(metered, reader.provider)
-    said = {"agent": "writer", "user": "ann@example.com", "tags": {"team": "forms", "secret": "x"}, "session": "s"}
-    metered.take(call(**said))
+    answer = {"agent": "writer", "user": "ann@example.com", "tags": {"team": "forms", "secret": "x"}, "session": "s"}
+    metered.take(call(**answer))
     for many in points(reader).values():
         assert all({*point.attributes} <= {*MINE, "gen_ai.token.type", "gen_ai.usage.cost.currency",
             "gen_ai.usage.cost.source"} for point in many)  # fmt: skip
     otel.attach(metered, reader.provider, attributes=("agent", "tag:team"))
-    metered.take(call(**said))
+    metered.take(call(**answer))
     found = points(reader)
     rows = sums(found, "gen_ai.client.operation.duration", "gen_ai.agent.name", "openai_meter.tag.team", "user.id")
     assert {*rows} == {(None, None, None), ("writer", "forms", None)}
 
 
-def test_attributes_are_bounded(metered, reader):
+def test_attribute_values_beyond_the_limit_become_other(metered, reader):
     """Values without end are one value beyond the bound, in sums that lose nothing."""
     otel.attach(metered, reader.provider, attributes="user", values=3)
     for n in range(20):
@@ -275,12 +275,12 @@ def test_settings_are_checked(metered, wrong):
     """A setting that cannot be used is an error with a sentence, and nothing is attached."""
     with pytest.raises(ConfigurationError):
         otel.attach(metered, **wrong)
-    with pytest.raises(ConfigurationError, match="no meter"):
+    with pytest.raises(ConfigurationError, match="not a meter"):
         otel.attach(object())  # type: ignore[arg-type]
     assert otel.attached(metered) is None
 
 
-def test_install_attaches_and_ends(reader, monkeypatch):
+def test_install_otel_attaches_and_detaches(reader, monkeypatch):
     """``install(otel=True)`` goes to the program's provider; again it changes nothing, and False ends it."""
     monkeypatch.setattr("opentelemetry.metrics._internal.get_meter_provider", lambda: reader.provider)
     meter = openai_meter.install(otel_spans=False)
@@ -303,7 +303,7 @@ def test_install_attaches_and_ends(reader, monkeypatch):
             openai_meter.install(**wrong)
 
 
-def test_calls_wait_in_a_queue_and_no_more(metered, reader, monkeypatch):
+def test_queue_records_in_batches_and_counts_drops(metered, reader, monkeypatch):
     """A call is only put into a queue; a long queue is emptied beside the program, a full one counts its drops."""
     made = otel.attach(metered, reader.provider)
     recorded = []
@@ -314,13 +314,13 @@ def test_calls_wait_in_a_queue_and_no_more(metered, reader, monkeypatch):
     made.put(call())
     assert made.flush()
     assert len(recorded) == 1000
-    monkeypatch.setattr(telemetry, "_LIMIT", 5)
+    monkeypatch.setattr(telemetry, "_MAX_QUEUE", 5)
     for _ in range(7):
         made.put(call())
     assert (made.dropped, len(made._queue)) == (2, 5)
 
 
-def test_two_meters_share_a_provider(reader):
+def test_two_meters_on_one_provider_record_each_call_once(reader):
     """Each call is recorded once, whichever meter counted it; one that is gone has told its last."""
     one, other = Meter(), Meter()
     for meter in (one, other):
@@ -334,7 +334,7 @@ def test_two_meters_share_a_provider(reader):
     assert len(telemetry._attached) == 1
 
 
-def test_a_fault_in_an_instrument_costs_a_record(metered, reader, monkeypatch):
+def test_instrument_that_raises_loses_one_record_only(metered, reader, monkeypatch):
     """What the SDK raises is caught and counted; the calls after it are recorded."""
     faults.reraise = False
     made = otel.attach(metered, reader.provider)
@@ -345,7 +345,7 @@ def test_a_fault_in_an_instrument_costs_a_record(metered, reader, monkeypatch):
     assert faults.kinds() == {"recording a call for OpenTelemetry: ZeroDivisionError": 2}
 
 
-def test_without_the_api_a_sentence_says_what_to_install():
+def test_otel_without_its_api_names_the_extra():
     """A missing extra is one sentence with the line that installs it, also from install()."""
     code, output, errors = contract.python("""
 import sys
@@ -395,7 +395,7 @@ def otlp_reader(receiver: Receiver, **settings: Any) -> PeriodicExportingMetricR
     return PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000, **settings)
 
 
-def test_metrics_arrive_over_otlp(api, metered):
+def test_metrics_reach_an_otlp_receiver(api, metered):
     """The real exporter sends what was counted; the exporter's own HTTP calls are none of ours."""
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="no OTLP exporter: the protocol is NOT tested")
     with Receiver() as receiver:
@@ -405,17 +405,17 @@ def test_metrics_arrive_over_otlp(api, metered):
             for _ in range(3):
                 chat(client)
         assert provider.force_flush()
-        said = metered.totals
-        assert receiver.counts["gen_ai.client.token.usage"] == said.usage.total_tokens
-        assert receiver.counts["gen_ai.client.operation.cost"] == pytest.approx(float(said.cost or 0))
+        answer = metered.totals
+        assert receiver.counts["gen_ai.client.token.usage"] == answer.usage.total_tokens
+        assert receiver.counts["gen_ai.client.operation.cost"] == pytest.approx(float(answer.cost or 0))
         assert receiver.counts["openai_meter.open_calls"] == 0
         provider.shutdown()
         assert not receiver.faults
-    assert said.calls == 3
+    assert answer.calls == 3
 
 
 EXIT = """
-import openai_meter, rules
+import contract, openai_meter
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, PeriodicExportingMetricReader
@@ -450,7 +450,7 @@ contract.chat(client)
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_the_end_of_a_process_loses_nothing(first):
+def test_process_exit_exports_queued_calls_and_open_streams(first):
     """Calls that were never collected, and a stream still open, are in the last export, whoever was set up first."""
     program = EXIT.replace("FIRST", "provide()" if first else "").replace("THEN", "" if first else "provide()")
     code, output, errors = contract.python(program)
@@ -459,13 +459,13 @@ def test_the_end_of_a_process_loses_nothing(first):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here: a child's metrics are NOT tested")
-def test_a_forked_child_records_its_own():
+def test_forked_child_records_its_own_calls_only():
     """What waited at the fork is the parent's; the child's calls are its own."""
     code, output, errors = contract.python("""
 import os
 import openai_meter
 from openai_meter import otel
-from otel_calls import call
+from metric_calls import call
 meter = openai_meter.Meter()
 made = otel.attach(meter, spans=True)
 meter.take(call())
@@ -485,7 +485,7 @@ print(len(made._queue))
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_current_span_has_usage_and_cost(api, metered, tracer, stream):
+def test_current_span_has_usage_and_cost(api, metered, tracer, stream):
     """They are those of the calls that were made while the span was current, wherever they ended."""
     metered.prices.warm()
     metered._price_loader.load()
@@ -515,7 +515,7 @@ def test_the_current_span_has_usage_and_cost(api, metered, tracer, stream):
     )
 
 
-def test_async_calls_find_their_spans(api, metered, tracer):
+def test_async_calls_set_their_own_spans(api, metered, tracer):
     """Of tasks that run at once, each has the span that was current in it."""
     otel.attach(metered, spans=True)
     spans = {}
@@ -534,7 +534,7 @@ def test_async_calls_find_their_spans(api, metered, tracer):
     assert {n: span.attributes["openai_meter.calls"] for n, span in spans.items()} == {1: 1, 2: 2, 3: 3, 4: 4}
 
 
-def test_a_span_that_has_ended_gets_nothing(api, metered, tracer, caplog):
+def test_ended_span_is_not_changed(api, metered, tracer, caplog):
     """A stream that is read after its span has ended leaves it alone, and no warning in the log."""
     otel.attach(metered, spans=True)
     with contract.sync_client(api) as client:
@@ -546,7 +546,7 @@ def test_a_span_that_has_ended_gets_nothing(api, metered, tracer, caplog):
     assert not caplog.records
 
 
-def test_no_span_is_held_alive(api, metered, tracer):
+def test_spans_are_not_kept_alive(api, metered, tracer):
     """A call that is open, or was counted, keeps no span in memory."""
     otel.attach(metered, spans=True)
     with contract.sync_client(api) as client:
@@ -561,7 +561,7 @@ def test_no_span_is_held_alive(api, metered, tracer):
     assert metered.totals.calls == 2
 
 
-def test_no_span_or_one_that_records_nothing(api, metered):
+def test_missing_or_non_recording_span_is_ignored(api, metered):
     """Without a recording span there is nothing to do, and calls are counted as ever."""
     otel.attach(metered, spans=True)
     with contract.sync_client(api) as client:
@@ -571,7 +571,7 @@ def test_no_span_or_one_that_records_nothing(api, metered):
     assert metered.totals.calls == 2
 
 
-def test_an_error_is_on_its_span_too(api, metered, tracer):
+def test_failed_call_is_set_on_its_span(api, metered, tracer):
     """A call that raised is one of the span's calls, and has neither tokens nor a cost."""
     metered._price_loader.load()
     otel.attach(metered, spans=True)
@@ -582,7 +582,7 @@ def test_an_error_is_on_its_span_too(api, metered, tracer):
     assert "gen_ai.usage.input_tokens" not in span.attributes
 
 
-def test_a_finalizer_or_a_handler_in_the_middle_of_a_span_does_not_hang(metered, tracer):
+def test_span_set_inside_the_span_lock_does_not_hang(metered, tracer):
     """Where the SDK's own lock is held by whom we interrupt, attributes are set beside the program."""
     otel.attach(metered, spans=True)
     with tracer.start_as_current_span("busy") as span:
@@ -598,7 +598,7 @@ def test_a_finalizer_or_a_handler_in_the_middle_of_a_span_does_not_hang(metered,
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here: interrupted spans are NOT tested")
-def test_signal_handlers_that_call_lose_nothing(api, metered, tracer):
+def test_calls_in_signal_handlers_are_all_set_on_spans(api, metered, tracer):
     """Calls from a handler that interrupts the main thread anywhere, the setting of attributes included, all count."""
     otel.attach(metered, spans=True)
     made = 0
@@ -626,7 +626,7 @@ def test_signal_handlers_that_call_lose_nothing(api, metered, tracer):
         signal.signal(signal.SIGALRM, before)
 
 
-def test_unused_it_costs_nothing(api, metered):
+def test_spans_switched_off_observe_nothing(api, metered):
     """Where no span is wanted, nobody looks for one."""
     assert Watched.beside is None
     with contract.sync_client(api) as client:

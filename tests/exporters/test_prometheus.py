@@ -6,66 +6,33 @@ import gc
 import json
 import os
 import re
-import shutil
-import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-import urllib.parse
-import urllib.request
 import weakref
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 
 import contract
 import pytest
 from contract import MODEL, chat
+from prometheus_text import call, samples, shown
 
 import openai_meter
-from openai_meter import Call, ConfigurationError, Meter, Price, Usage
-from openai_meter.core.call import new_call_id
+from openai_meter import ConfigurationError, Meter, Price, Usage
 from openai_meter.core.locale import languages
 from openai_meter.exporters import grafana
 
 client = pytest.importorskip("prometheus_client", reason="without the extra [prometheus], its metrics are NOT tested")
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics  # noqa: E402
-from prometheus_client.parser import text_string_to_metric_families as read_text  # noqa: E402
 
 from openai_meter.exporters.prometheus.sources import SERIES  # noqa: E402
 from openai_meter.prometheus import COUNTERS, Collector, exposition  # noqa: E402
 
-NEEDED = os.environ.get("CI") == "true"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; q=0.5, text/plain; version=0.0.4; q=0.1"
-
-
-def call(**more: Any) -> Call:
-    values: dict[str, Any] = {
-        "id": new_call_id(), "started_at": datetime(2026, 3, 1, tzinfo=UTC), "duration": 0.5,
-        "endpoint": "responses", "provider": "openai", "model": "gpt-5-mini", "requested_model": "gpt-5-mini",
-        "status": "ok", "usage": Usage(100, 20, 120, cached_input_tokens=40, reasoning_tokens=5),
-        "usage_source": "api", "cost_pico": 250_000_000, "cost_status": "priced",
-    }  # fmt: skip
-    return Call(**values | more)
-
-
-def samples(body: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """The value of every sample."""
-    return {
-        (sample.name.removeprefix("openai_meter_"), tuple(sorted(sample.labels.items()))): sample.value
-        for family in read_text(body.decode())
-        for sample in family.samples
-    }
-
-
-def shown(source: Any, name: str, **more: Any) -> dict[tuple[str, ...], float]:
-    """The values of one metric, by the values of its labels in the order of their names."""
-    found = samples(exposition(source, **more)[0])
-    return {tuple(value for _, value in labels): number for (one, labels), number in found.items() if one == name}
 
 
 @pytest.fixture
@@ -78,7 +45,7 @@ def api():
 # --- what is shown ----------------------------------------------------------------------------------------------------
 
 
-def test_totals_are_shown_exactly(meter):
+def test_counters_equal_the_totals(meter):
     """Each counter is the meter's total, in parts that no call's amount is in twice."""
     meter.take(call())
     meter.take(call(status="error", usage=Usage(), usage_source="none", cost_pico=0, cost_status="free"))
@@ -99,7 +66,7 @@ def test_totals_are_shown_exactly(meter):
     assert one == 1
 
 
-def test_what_is_unknown_is_not_zero(meter):
+def test_unknown_cost_has_no_sample(meter):
     """Where nothing has a price, there is no cost to show; and no call is no cost."""
     meter.take(call(cost_pico=None, cost_status="unpriced"))
     assert shown(meter, "cost_usd_total") == {}
@@ -107,7 +74,7 @@ def test_what_is_unknown_is_not_zero(meter):
     assert sum(shown(meter, "cost_usd_total").values()) == 0.00025
 
 
-def test_what_is_billed_otherwise_is_shown(meter):
+def test_media_and_tool_counts_have_counters(meter):
     """Seconds, characters, images and the fees of tools have counters of their own, once there are any."""
     empty = samples(exposition(meter)[0])
     assert not [name for name, _ in empty if name.startswith(("media", "speech", "images", "tool"))]
@@ -118,7 +85,7 @@ def test_what_is_billed_otherwise_is_shown(meter):
     assert shown(meter, "tool_uses_total", labels=()) == {("web_search",): 2, ("container",): 1}
 
 
-def test_labels_are_chosen(meter):
+def test_labels_follow_the_setting(meter):
     """Any dimension can be a label, tags among them; whatever stands in a value."""
     odd = 'a"b\\c\nd'
     meter.take(call(agent=odd, tags={"team-x": "forms"}))
@@ -133,7 +100,7 @@ def test_labels_are_chosen(meter):
         Collector(object())  # type: ignore[arg-type]
 
 
-def test_both_formats_are_spoken(meter):
+def test_exposition_answers_in_both_formats(meter):
     """The Accept header chooses: OpenMetrics where it is asked for, else the text format."""
     meter.take(call())
     body, kind = exposition(meter, OPENMETRICS)
@@ -148,7 +115,7 @@ def test_both_formats_are_spoken(meter):
         assert samples(body)
 
 
-def test_a_block_has_metrics_of_its_own(api, meter):
+def test_block_exposes_its_own_calls(api, meter):
     """A block is a source like a meter."""
     with contract.sync_client(api) as one, openai_meter.track("part") as block:
         chat(one)
@@ -156,7 +123,7 @@ def test_a_block_has_metrics_of_its_own(api, meter):
     assert "threshold_use_ratio" not in dict(samples(exposition(block)[0]))
 
 
-def test_open_calls_and_limits_are_gauges(api):
+def test_calls_in_flight_and_limits_are_gauges(api):
     """Streams that are being read are shown, and how much of each limit is used up."""
     meter = openai_meter.install(
         thresholds=[openai_meter.Threshold("calls", 4), openai_meter.Threshold("calls", 1, per="model", window=60)]
@@ -171,7 +138,7 @@ def test_open_calls_and_limits_are_gauges(api):
     assert shown(meter, "thresholds_passed") == {("calls", "model", "60s"): 1}
 
 
-def test_a_window_forgets(meter):
+def test_rolling_window_limit_decreases_with_time(meter):
     """The use of a rolling limit is that of its window, which has passed over old calls."""
     meter.configure(thresholds=[openai_meter.Threshold("cost", 1, window=3600)])
     meter.take(call(started_at=datetime.now(UTC)))
@@ -184,7 +151,7 @@ def test_a_window_forgets(meter):
 # --- counters never go down -------------------------------------------------------------------------------------------
 
 
-def test_a_reset_keeps_the_counters(meter):
+def test_counters_continue_after_a_reset(meter):
     """meter.reset() is of no concern to Prometheus: counters go on, gauges follow."""
     assert shown(meter, "calls_total") == {}
     for round_ in range(1, 4):
@@ -201,7 +168,7 @@ def test_a_reset_keeps_the_counters(meter):
     assert shown(meter, "tokens_total", labels=("model",))["gpt-5-mini", "input"] == 300
 
 
-def test_a_lower_price_does_not_lower_a_counter(meter):
+def test_counter_stays_when_a_price_goes_down(meter):
     """A call that had half a price, and gets a lower one, leaves the cost where it was: a drop would be a restart."""
     meter.take(call(model="mine", requested_model="mine", cost_pico=5 * 10**12, cost_status="partial"))
     assert sum(shown(meter, "cost_usd_total").values()) == 5
@@ -215,7 +182,7 @@ def test_a_lower_price_does_not_lower_a_counter(meter):
     assert Decimal(str(sum(shown(meter, "cost_usd_total").values()))) == meter.cost
 
 
-def test_series_are_bounded(meter):
+def test_series_beyond_the_limit_share_a_row(meter):
     """Values without end share a series; those that are known keep theirs, whatever is reset."""
     assert shown(meter, "calls_total", labels=("model", "user")) == {}
     for round_ in range(3):
@@ -231,7 +198,7 @@ def test_series_are_bounded(meter):
     assert shown(meter, "calls_total", labels=("model", "user"))["gpt-5-mini", "0-1"] == 2
 
 
-def test_resets_and_scrapes_do_not_lose_a_call(meter):
+def test_concurrent_resets_and_scrapes_lose_no_call(meter):
     """Threads call, reset and scrape at once: no scrape goes down, and at the end every call is there."""
     seen: list[float] = []
     done = threading.Event()
@@ -263,7 +230,7 @@ def test_resets_and_scrapes_do_not_lose_a_call(meter):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here: a child's counters are NOT tested")
-def test_a_forked_child_counts_from_zero():
+def test_forked_child_exposes_its_own_calls_only():
     """What is inherited is the parent's, and the locks are usable, whoever held them."""
     code, output, errors = contract.python(
         textwrap.dedent("""
@@ -271,15 +238,15 @@ def test_a_forked_child_counts_from_zero():
         import openai_meter
         from openai_meter.prometheus import Collector, exposition
         from openai_meter.exporters.prometheus import sources
-        from test_prometheus import call, shown
+        from prometheus_text import call, shown
         meter = openai_meter.Meter()
         for _ in range(3):
             meter.take(call())
         assert sum(shown(meter, "calls_total").values()) == 3
-        face, = sources._faces[meter].values()
+        reader, = sources._readers[meter].values()
         held, go_on = threading.Event(), threading.Event()
         def hold():
-            with face.lock:
+            with reader.lock:
                 held.set()
                 go_on.wait(20)
         thread = threading.Thread(target=hold)
@@ -300,7 +267,7 @@ def test_a_forked_child_counts_from_zero():
     assert (code, output.splitlines()) == (0, [str({row: 1.0}), str({row: 3.0})]), errors
 
 
-def test_a_source_is_not_kept_by_what_was_shown(meter):
+def test_exposition_does_not_keep_its_source_alive(meter):
     """What was exposed once can go; a collector keeps what it shows."""
     short = Meter()
     exposition(short)
@@ -316,7 +283,7 @@ def test_a_source_is_not_kept_by_what_was_shown(meter):
 # --- registries -------------------------------------------------------------------------------------------------------
 
 
-def test_registries_tell_collectors_apart(meter):
+def test_registry_refuses_a_second_collector_of_the_same_names(meter):
     """The default registry takes a collector, refuses a second of the same names, and takes one of others."""
     registry = client.CollectorRegistry(auto_describe=True)
     meter.take(call())
@@ -335,7 +302,7 @@ def test_registries_tell_collectors_apart(meter):
     assert {f"openai_meter_{counter.name}" for counter in COUNTERS} <= described
 
 
-def test_a_fault_does_not_reach_a_scrape(meter, monkeypatch):
+def test_collector_fault_leaves_the_other_metrics_of_a_scrape(meter, monkeypatch):
     """If totals cannot be made into metrics, there are none, and the registry's other metrics are shown."""
     openai_meter.core.faults.reraise = False
     registry = client.CollectorRegistry()
@@ -346,7 +313,7 @@ def test_a_fault_does_not_reach_a_scrape(meter, monkeypatch):
     assert openai_meter.core.faults.kinds() == {"making metrics for Prometheus: ZeroDivisionError": 1}
 
 
-def test_without_the_client_a_sentence_says_what_to_install():
+def test_prometheus_without_its_client_names_the_extra():
     """A missing extra is one sentence with the line that installs it; the package itself does not need it."""
     code, output, _ = contract.python(
         textwrap.dedent("""
@@ -374,7 +341,7 @@ def ledger(tmp_path):
     made.close()
 
 
-def test_a_ledger_shows_the_fleet(ledger, tmp_path):
+def test_ledger_exposes_the_totals_of_all_processes(ledger, tmp_path):
     """The totals of all processes, those that are gone included; asked for again after some seconds only."""
     from openai_meter.ledger import Ledger
 
@@ -398,7 +365,7 @@ def test_a_ledger_shows_the_fleet(ledger, tmp_path):
     other.close()
 
 
-def test_a_ledger_that_is_away_shows_what_it_was(ledger, monkeypatch):
+def test_unreachable_ledger_exposes_its_last_totals(ledger, monkeypatch):
     """While the database cannot be read, its last totals go on being shown, and a gauge says so."""
     ledger.add(call())
     assert sum(shown(ledger, "calls_total", cache=0).values()) == 1
@@ -411,7 +378,7 @@ def test_a_ledger_that_is_away_shows_what_it_was(ledger, monkeypatch):
     assert shown(ledger, "ledger_reached", cache=0) == {(): 0}
 
 
-def test_a_meter_shows_its_ledger(ledger, meter):
+def test_meter_exposes_the_counts_of_its_ledger(ledger, meter):
     """What became of the calls that a meter gave to its ledger is shown with them."""
     meter.keep(ledger)
     meter.take(call())
@@ -422,13 +389,6 @@ def test_a_meter_shows_its_ledger(ledger, meter):
 
 
 # --- dashboards and rules ---------------------------------------------------------------------------------------------
-
-
-def tool(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        (pytest.fail if NEEDED else pytest.skip)(f"no {name} here (Debian: prometheus): what it says is NOT tested")
-    return path
 
 
 def names_in(text: str) -> set[str]:
@@ -451,7 +411,7 @@ def known_names(meter: Meter) -> set[str]:
 
 
 @pytest.mark.parametrize("lang", languages())
-def test_dashboard_and_rules_ask_for_what_is_there(meter, lang):
+def test_dashboard_and_rules_use_existing_metrics(meter, lang):
     """Every metric in a query exists; panels do not overlap, and say what they are in each language."""
     board = grafana.grafana(lang)
     assert json.loads(json.dumps(board)) == board
@@ -480,7 +440,7 @@ def export(*args: str, lang: str = "en") -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_the_command_line_writes_both(tmp_path):
+def test_export_command_writes_dashboard_and_rules(tmp_path):
     """``openai-meter export grafana`` and ``prometheus-rules`` need no ledger; what else is asked for is an error."""
     assert json.loads(export("grafana")[1]) == grafana.grafana("en")
     assert export("prometheus-rules", "--lang", "fr")[1] == grafana.rules("fr")
@@ -493,126 +453,3 @@ def test_the_command_line_writes_both(tmp_path):
     assert export("grafana", "-o", str(tmp_path))[0] == 2
     assert export("grafana", "-o", str(tmp_path / "no" / "file"))[0] == 1
     assert export("grafana", "--lang", "xx")[0] == 2
-
-
-@pytest.mark.parametrize("lang", languages())
-def test_promtool_takes_the_rules(tmp_path, lang):
-    """Prometheus' own tool finds nothing wrong with the rules."""
-    file = tmp_path / "rules.yml"
-    file.write_text(grafana.rules(lang), encoding="utf-8")
-    done = subprocess.run([tool("promtool"), "check", "rules", file], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"{len(grafana.ALERTS)} rules found" in done.stdout
-
-
-def test_promtool_takes_the_metrics(ledger, meter):
-    """Prometheus' own tool finds nothing wrong with names and types, not even in style."""
-    meter.keep(ledger)
-    meter.take(call(usage=Usage(1, 2, 3, 1, seconds=1, images=1, characters=1, web_searches=1)))
-    for source in (meter, ledger):
-        body = exposition(source)[0]
-        done = subprocess.run([tool("promtool"), "check", "metrics"], input=body, capture_output=True, check=False)
-        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-
-
-# --- a real Prometheus ------------------------------------------------------------------------------------------------
-
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-class Prometheus:
-    """A server that scrapes one address, with a folder of its own."""
-
-    def __init__(self, folder: Path, target: str) -> None:
-        self.port = free_port()
-        (folder / "rules.yml").write_text(grafana.rules("en"), encoding="utf-8")
-        (folder / "prometheus.yml").write_text(
-            "global: {scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}\n"
-            "rule_files: [contract.yml]\n"
-            f"scrape_configs: [{{job_name: program, static_configs: [{{targets: ['{target}']}}]}}]\n",
-            encoding="utf-8",
-        )
-        with (folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    tool("prometheus"), f"--config.file={folder / 'prometheus.yml'}",
-                    f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{self.port}",
-                ],
-                stdout=log, stderr=subprocess.STDOUT, cwd=folder,
-            )  # fmt: skip
-
-    def get(self, path: str, **query: str) -> Any:
-        url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
-        with OPENER.open(url, timeout=10) as answer:
-            return json.load(answer)["data"]
-
-    def ask(self, query: str) -> dict[str, float]:
-        """The values of an expression now, by the values of its labels."""
-        found = self.get("query", query=query)["result"]
-        return {",".join(row["metric"].values()): float(row["value"][1]) for row in found}
-
-    def until(self, query: str, expected: dict[str, float]) -> None:
-        """Waits until an expression has these values."""
-        end, found = time.monotonic() + 60, None
-        while time.monotonic() < end:
-            assert self.process.poll() is None
-            try:
-                if (found := self.ask(query)) == expected:
-                    return
-            except OSError:  # it has still to begin, or to read what it has
-                pass
-            time.sleep(0.05)
-        pytest.fail(f"{query} is {found}, not {expected}")
-
-    def end(self) -> None:
-        self.process.terminate()
-        self.process.wait(20)
-
-
-def test_a_real_prometheus_reads_it(api, tmp_path):
-    """Prometheus scrapes a program over HTTP; what it answers are the meter's totals, also after a reset."""
-    meter = openai_meter.install(thresholds={"calls": 2, "tokens_per_call": None}, hosts={"127.0.0.1": "openai"})
-    registry = client.CollectorRegistry()
-    registry.register(Collector(meter))
-    server, thread = client.start_http_server(0, addr="127.0.0.1", registry=registry)
-    prometheus = Prometheus(tmp_path, f"127.0.0.1:{server.server_port}")
-    try:
-        with contract.sync_client(api) as one:
-            for _ in range(3):
-                chat(one)
-            prometheus.until("sum by (model) (openai_meter_calls_total)", {MODEL: 3})
-            said = meter.totals
-            prometheus.until(
-                "sum by (type) (openai_meter_tokens_total)",
-                {"input": said.usage.input_tokens or 0, "output": said.usage.output_tokens or 0},
-            )
-            prometheus.until("sum(openai_meter_cost_usd_total)", {"": float(said.cost or 0)})
-            firing = 'ALERTS{alertname="OpenaiMeterThresholdPassed", alertstate="firing"}'
-            prometheus.until(f"count({firing})", {"": 1})
-            meter.reset()
-            chat(one)
-            prometheus.until("sum(openai_meter_calls_total)", {"": 4})
-            prometheus.until("sum(resets(openai_meter_calls_total[5m]))", {"": 0})
-        groups = prometheus.get("rules")["groups"]
-        assert [rule["health"] for group in groups for rule in group["rules"]] == ["ok"] * len(grafana.ALERTS)
-        for panel in grafana.grafana("en")["panels"]:
-            for target in panel["targets"]:
-                query = (
-                    target["expr"]
-                    .replace("$__rate_interval", "1m")
-                    .replace("$__range", "1h")
-                    .replace("$job", "program")
-                )
-                prometheus.get("query", query=query)  # an expression that is wrong is an error of HTTP
-        assert prometheus.get("targets")["activeTargets"][0]["health"] == "up"
-    finally:
-        prometheus.end()
-        server.shutdown()
-        server.server_close()
-        thread.join(20)

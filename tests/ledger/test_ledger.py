@@ -509,7 +509,8 @@ def test_ledger_package_is_not_loaded_without_a_ledger():
         meter = openai_meter.install()
         meter.track_call("gpt-4o", 1, 1)
         print(meter.ledger, meter.flush(), "sqlalchemy" in sys.modules, "openai_meter.ledger" in sys.modules)
-        """
+        """,
+        fresh=True,
     )
     assert out == "None True False False"
 

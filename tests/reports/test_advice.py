@@ -352,7 +352,7 @@ def test_repeated_after_errors() -> None:
 
 
 @pytest.mark.parametrize("status", ["incomplete", "error"])
-def test_nothing_was_asked_again(status: str) -> None:
+def test_nothing_was_repeated(status: str) -> None:
     """Without the same prompt soon after, or without knowing it, there is no advice."""
     kind = "truncated_answers" if status == "incomplete" else "repeated_after_error"
     assert kind in advise(pairs(status))

@@ -421,22 +421,22 @@ TOTALS = st.builds(
 
 
 @st.composite
-def reports(random_half: st.DrawFn) -> Report:
-    by = random_half(st.lists(st.sampled_from([*DIMENSIONS, "tag:team"]), min_size=1, max_size=3, unique=True))
+def reports(draw: st.DrawFn) -> Report:
+    by = draw(st.lists(st.sampled_from([*DIMENSIONS, "tag:team"]), min_size=1, max_size=3, unique=True))
     key = st.tuples(*[NAMES] * len(by))
     return Report(
         tuple(by),
-        tuple(Row(*row) for row in random_half(st.lists(st.tuples(key, TOTALS), max_size=3))),
-        random_half(TOTALS),
-        random_half(MOMENTS),
-        random_half(MOMENTS),
-        name=random_half(st.none() | NAMES),
-        pending=random_half(COUNTS),
-        internal_errors=random_half(COUNTS),
-        overflow_calls=random_half(COUNTS),
-        unpriced=tuple(random_half(st.lists(st.builds(Unpriced, NAMES, NAMES, COUNTS, COUNTS), max_size=2))),
-        alerts=tuple(random_half(st.lists(NAMES, max_size=2))),
-        recommendations=tuple(random_half(st.lists(NAMES, max_size=2))),
+        tuple(Row(*row) for row in draw(st.lists(st.tuples(key, TOTALS), max_size=3))),
+        draw(TOTALS),
+        draw(MOMENTS),
+        draw(MOMENTS),
+        name=draw(st.none() | NAMES),
+        pending=draw(COUNTS),
+        internal_errors=draw(COUNTS),
+        overflow_calls=draw(COUNTS),
+        unpriced=tuple(draw(st.lists(st.builds(Unpriced, NAMES, NAMES, COUNTS, COUNTS), max_size=2))),
+        alerts=tuple(draw(st.lists(NAMES, max_size=2))),
+        recommendations=tuple(draw(st.lists(NAMES, max_size=2))),
     )
 
 
@@ -469,7 +469,7 @@ def test_what_is_no_report_is_refused(spoil) -> None:
     """A dict that is no report is refused with a sentence."""
     data = GUIDE.to_dict()
     spoil(data)
-    with pytest.raises(ConfigurationError, match=r"this is no report|names no dimension|is no dimension"):
+    with pytest.raises(ConfigurationError, match=r"this is not a report|names no dimension|is not a dimension"):
         Report.from_dict(data)
 
 

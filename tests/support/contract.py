@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import openai
 from openai import AsyncOpenAI, AzureOpenAI, OpenAI
 from pydantic import BaseModel
-from warm import AVAILABLE, Warm
+from warm import AVAILABLE, WARM
 
 import openai_meter
 from openai_meter.testing.fake_api.loopback import Answer, Hangup, LoopbackServer, Request
@@ -681,7 +681,6 @@ def outcomes(
 # --- other processes --------------------------------------------------------------------------------------------------
 
 _ROOTS = (str(Path(openai_meter.__file__).parents[1]), str(Path(__file__).parent))
-_warm = Warm()
 
 
 def python(
@@ -693,7 +692,8 @@ def python(
     """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(_ROOTS), "OPENAI_METER_RERAISE_FAULTS": str(int(reraise))}
     if AVAILABLE and not fresh:
-        return _warm.run(program, *arguments, environment=environment, timeout=timeout)
+        warm = WARM.run(program, *arguments, environment=environment, timeout=timeout)
+        return warm.code, warm.output.decode(), warm.errors.decode()
     done = subprocess.run(
         [sys.executable, "-W", "error", "-X", "faulthandler", "-c", program, *arguments],
         env=environment, capture_output=True, text=True, timeout=timeout, check=False,

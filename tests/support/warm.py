@@ -32,8 +32,8 @@ class Done(NamedTuple):
     """How a program has ended: as ``subprocess`` says it, a negative code is the signal that ended it."""
 
     code: int
-    output: str
-    errors: str
+    output: bytes
+    errors: bytes
 
 
 class Warm:
@@ -50,7 +50,7 @@ class Warm:
         *arguments: str,
         environment: Mapping[str, str],
         folder: str | Path | None = None,
-        stdin: str = "",
+        stdin: bytes = b"",
         timeout: float = 60.0,
     ) -> Done:
         """Runs a program to its end, as ``python -W error -c program`` would.
@@ -66,7 +66,7 @@ class Warm:
         }  # fmt: skip
         with contextlib.ExitStack() as stack:
             streams = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
-            streams[0].write(stdin.encode())
+            streams[0].write(stdin)
             streams[0].seek(0)
             message = json.dumps(order).encode()
             head = len(message).to_bytes(8, "big")
@@ -84,7 +84,7 @@ class Warm:
                 status = b"0"
             finally:
                 self._socket.settimeout(None)
-            output, errors = (_text(stream) for stream in streams[1:])
+            output, errors = (_content(stream) for stream in streams[1:])
         if late:
             raise subprocess.TimeoutExpired([sys.executable, "-c", program], timeout, output, errors)
         return Done(os.waitstatus_to_exitcode(int(status)), output, errors)
@@ -109,9 +109,13 @@ class Warm:
         self._process = None
 
 
-def _text(stream: IO[bytes]) -> str:
+def _content(stream: IO[bytes]) -> bytes:
     stream.seek(0)
-    return stream.read().decode()
+    return stream.read()
+
+
+WARM = Warm()
+"""The one of this process."""
 
 
 # --- the warm interpreter ---------------------------------------------------------------------------------------------
@@ -124,8 +128,12 @@ def _import_all() -> None:
 
     import openai
 
-    for name in ("contract", "openai_meter.api", "openai_meter.pricing.loading", "openai_meter.reports.report"):
-        with contextlib.suppress(ImportError):
+    for name in (
+        "contract", "genai_prices.data", "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite",
+        "openai_meter.api", "openai_meter.pricing.catalog", "openai_meter.reports.renderers",
+        "openai_meter.reports.report",
+    ):  # fmt: skip
+        with contextlib.suppress(ImportError):  # an extra that is not installed
             importlib.import_module(name)
     client = openai.OpenAI(api_key="none", base_url="http://localhost")
     for resource in ("chat", "responses", "completions", "embeddings"):

@@ -1,4 +1,4 @@
-"""Examines an installation: is every call counted here, by whom else, and with what.
+"""Examines an installation: which calls are counted, which other libraries patch the SDK, and what is missing.
 
 ``openai-meter doctor`` on the command line; in a program::
 
@@ -9,15 +9,15 @@
 
 Parts, top first:
 
-    values     what an examination finds
-    patchers   who else has patched the SDK
-    trials     every shape of call, tried on the installed SDK (in a process of its own)
-    child      starts that process
-    checks     Python, the SDK, extras, vocabularies, prices, threads, the environment
-    keeping    the ledger, and the clock beside that of its database
-    examining  all of it
-    tables     the diagnosis as a person reads it
-    command    ``openai-meter doctor``
+    diagnosis      what an examination finds
+    patchers       which other libraries have patched the SDK
+    trials         every shape of call, tried on the installed SDK (in a process of its own)
+    child          starts that process
+    checks         Python, the SDK, extras, vocabularies, prices, threads, the environment
+    ledger_checks  the ledger, and the difference of its clock
+    examination    all of it
+    tables         the diagnosis as a table for people
+    command        ``openai-meter doctor``
 """
 
 from importlib import import_module

@@ -155,7 +155,7 @@ def _threads() -> Iterator[Finding]:
     if followed:
         yield Finding("threads", "followed")
     else:
-        # Nobody knows what a program will do; one that is running with the meter has made its choice.
+        # Only a program that has installed the meter has made its choice.
         yield Finding("threads", "not_followed", "ok" if listening.installed is None else "warning")
 
 

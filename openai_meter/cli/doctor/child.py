@@ -1,4 +1,4 @@
-"""Has the shapes of call tried in a process of its own, and hears how it goes."""
+"""Starts the process that tries the shapes of call, and reads its results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from openai_meter.cli.doctor.trials import read_trial
 __all__ = ["Progress", "TrialResults", "try_in_child"]
 
 Progress = Callable[[int, int], None]
-"""Is told how many steps are done, and how many there are."""
+"""Receives the number of steps that are done, and of all steps."""
 
 _START = """
 import json, sys
@@ -29,7 +29,7 @@ main()
 
 
 class TrialResults(NamedTuple):
-    """What the other process told."""
+    """What the other process wrote."""
 
     trials: tuple[Trial, ...]
     patches: tuple[Patch, ...]
@@ -88,14 +88,14 @@ def _stop(process: subprocess.Popen[bytes], late: threading.Event) -> None:
 
 
 def _lines(stream: IO[bytes] | None) -> Iterator[tuple[str, Any]]:
-    """What the other process says; other libraries may print in between."""
+    """The lines of the other process; other libraries may print in between."""
     for line in stream or ():
         try:
-            said = json.loads(line)
+            message = json.loads(line)
         except ValueError:
             continue
-        if isinstance(said, Mapping) and "doctor" in said:
-            yield said["doctor"], said["value"]
+        if isinstance(message, Mapping) and "doctor" in message:
+            yield message["doctor"], message["value"]
 
 
 def _failure(errors: IO[bytes], patience: float, *, late: bool, tried: int) -> Finding:

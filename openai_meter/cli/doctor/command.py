@@ -3,7 +3,6 @@
 Exit codes: 1 where there is a problem (with ``--strict``, also where there is a warning), else 0.
 """
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,42 +10,42 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from openai_meter.cli.doctor.diagnosis import PATIENCE
-from openai_meter.core.locale import Messages, language
+from openai_meter.cli.output import write_json
+from openai_meter.core.locale import Messages
 
 if TYPE_CHECKING:
     import typer
 
     from openai_meter.cli.doctor.child import Progress
 
-__all__ = ["add_command", "run"]
+__all__ = ["add_commands", "run"]
 
 
-def add_command(app: "typer.Typer") -> None:
+def add_commands(app: "typer.Typer") -> None:
     """Adds the command to the command line."""
     import typer  # noqa: PLC0415 - not for `run`
 
-    from openai_meter.errors import MeterError  # noqa: PLC0415
+    from openai_meter.cli.help import Command, example, texts  # noqa: PLC0415
+    from openai_meter.cli.options import Options  # noqa: PLC0415
 
-    @app.command()
+    t, options = texts(), Options()
+    patience_option = typer.Option("--patience", metavar="SECONDS", min=1, help=t("doctor.patience"))
+
+    @app.command(
+        "doctor",
+        cls=Command,
+        help=t("doctor"),
+        epilog=example("openai-meter doctor", "openai-meter doctor --strict --ledger sqlite:///usage.db"),
+    )
     def doctor(
         ctx: typer.Context,
         *,
-        ledger: Annotated[
-            str | None,
-            typer.Option("--ledger", metavar="URL", help="The ledger to look at; by default that of the environment."),
-        ] = None,
-        strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")] = False,
-        patience: Annotated[
-            float, typer.Option(metavar="SECONDS", min=1, help="How long trying all calls may take together.")
-        ] = PATIENCE,
-        as_json: Annotated[bool, typer.Option("--json", help="Write what was found as JSON.")] = False,
-        lang: Annotated[str | None, typer.Option("--lang", help="en or fr; by default that of the locale.")] = None,
+        ledger: Annotated[str | None, options.ledger] = None,
+        strict: Annotated[bool, typer.Option("--strict", help=t("doctor.strict"))] = False,
+        patience: Annotated[float, patience_option] = PATIENCE,
+        as_json: Annotated[bool, options.as_json] = False,
+        lang: Annotated[str | None, options.lang] = None,
     ) -> None:
-        """Examine this installation: which calls are counted here, who else patches openai, and what is missing."""
-        try:
-            language(lang)
-        except MeterError as error:
-            raise typer.BadParameter(str(error), param_hint="--lang") from None
         ctx.obj.append(partial(run, as_json=as_json, strict=strict, ledger=ledger, patience=patience, lang=lang))
 
 
@@ -59,8 +58,7 @@ def run(*, as_json: bool, strict: bool, ledger: str | None, patience: float, lan
     with _progress(m) as on_progress:
         diagnosis = examine(ledger=ledger, patience=patience, on_progress=on_progress)
     if as_json:
-        json.dump(diagnosis.to_dict(m.code), sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        write_json(diagnosis.to_dict(m.code))
     else:
         from openai_meter.cli.doctor.tables import print_diagnosis  # noqa: PLC0415 - loads rich
 

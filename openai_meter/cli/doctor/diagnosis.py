@@ -19,7 +19,7 @@ Outcome = Literal[
 ]  # fmt: skip
 
 PATIENCE = 18.0
-"""Seconds that all trials may take together, if nothing is said; a machine with nothing else to do needs about 7."""
+"""The default of the seconds that all trials may take together; an idle machine needs about 7."""
 
 BAD: frozenset[Outcome] = frozenset({"missed", "twice", "changed", "request_changed", "raised", "no_usage", "fault"})
 """The outcomes that must not be."""
@@ -27,7 +27,7 @@ _UNSURE: frozenset[Outcome] = frozenset({"not_covered", "untried"})
 
 
 class Mode(NamedTuple):
-    """What came of one shape of call with one kind of client."""
+    """The result of one shape of call with one kind of client."""
 
     outcome: Outcome
     records: int | None = None
@@ -35,7 +35,7 @@ class Mode(NamedTuple):
     usage: str | None = None
     """Where the tokens came from: ``api``, ``estimate``, ``none``."""
     detail: str = ""
-    """What an exception said."""
+    """The message of an exception."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Trial:
 
     @property
     def level(self) -> Level:
-        """What it means for whoever relies on the counts."""
+        """Whether the counts of this shape can be relied on."""
         outcome = self.outcome
         return "problem" if outcome in BAD else "warning" if outcome in _UNSURE else "ok"
 
@@ -150,7 +150,7 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
-        """Whether there is no problem; warnings are none."""
+        """Whether there is no problem; warnings are not problems."""
         return self.level != "problem"
 
     def count(self, level: Level) -> int:

@@ -30,28 +30,28 @@ def examine(
     """Looks at this installation: what of the SDK is metered, who else patches it, and what the meter works with.
 
     Every shape of call is tried with the installed SDK in a process of its own, against a server on this machine:
-    nothing is installed, counted or written in the program that asks, and no request leaves the machine. Connects to
+    nothing is installed, counted or written in the calling program, and no request leaves the machine. Connects to
     the ledger's database, reads, and changes nothing. Thread-safe; takes some seconds.
 
     Args:
         ledger: the ledger to look at; by default that of the installed meter, or of ``OPENAI_METER_LEDGER``.
         trials: whether calls are tried at all.
-        patience: seconds that all trials may take together; what was not tried then is a problem.
+        patience: seconds that all trials may take together; shapes that were not tried by then are a problem.
         on_progress: is called with the steps that are done and their number.
 
     Raises:
-        ConfigurationError: ``patience`` is no number of seconds above 0.
+        ConfigurationError: ``patience`` is not a number of seconds above 0.
     """
     if isinstance(patience, bool) or not isinstance(patience, int | float) or not patience > 0:
-        raise ConfigurationError(f"patience={patience!r} is no number of seconds above 0")
+        raise ConfigurationError(f"patience={patience!r} is not a number of seconds above 0")
     from openai_meter.core.version import __version__  # noqa: PLC0415 - it stands above all modules
 
     sdk = sdk_version()
-    heard = try_in_child(patience, on_progress) if trials and sdk is not None else TrialResults((), (), ())
-    findings = [*heard.findings]
-    for check in (*CHECKS, lambda: who_patched(heard.patches), lambda: look_at_ledger(ledger)):
+    results = try_in_child(patience, on_progress) if trials and sdk is not None else TrialResults((), (), ())
+    findings = [*results.findings]
+    for check in (*CHECKS, lambda: who_patched(results.patches), lambda: look_at_ledger(ledger)):
         findings += _done(check)
-    return Diagnosis(heard.trials, tuple(findings), sdk, __version__, platform.python_version())
+    return Diagnosis(results.trials, tuple(findings), sdk, __version__, platform.python_version())
 
 
 def _done(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

@@ -126,21 +126,21 @@ def _tables(connection: Connection, where: dict[str, Any]) -> Iterator[Finding]:
     if schema.MIGRATIONS in there:
         found = connection.exec_driver_sql(f"SELECT max(version) FROM {schema.MIGRATIONS}").scalar()  # noqa: S608
         yield _judged(where, int(found or 0))
-        asked = f"SELECT has_table_privilege('{schema.calls.name}', 'INSERT')"
+        query = f"SELECT has_table_privilege('{schema.calls.name}', 'INSERT')"
     elif there & {schema.calls.name, schema.daily.name}:
         raise LedgerError(f"{where['url']} has a table that openai_meter has not made; name another database")
     else:
         yield _judged(where, None)
-        asked = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
+        query = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
     standby = connection.exec_driver_sql("SELECT current_setting('transaction_read_only') = 'on'").scalar()
-    if standby or not connection.exec_driver_sql(asked).scalar():
+    if standby or not connection.exec_driver_sql(query).scalar():
         yield Finding("ledger", "read_only", "problem", where)
 
 
 def _skew(connection: Connection) -> Finding:
-    asked = time.time()
+    before = time.time()
     theirs = float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar() or 0)
-    ours = (asked + time.time()) / 2
+    ours = (before + time.time()) / 2
     values = {"seconds": f"{ours - theirs:+.1f}"}
     if abs(ours - theirs) > _SKEW:
         return Finding("clock", "skewed", "warning", values)

@@ -1,7 +1,7 @@
-"""Who else has put functions of their own round those of the SDK, and whether the same call is then told twice.
+"""Which other libraries have wrapped functions of the SDK, and whether they emit the same tokens a second time.
 
-What is patched is seen in the classes of the SDK that are loaded; what is installed, in the metadata of packages, which
-are not imported for it. To add a library, add a row to :data:`LIBRARIES`.
+Patches are found in the classes of the SDK that are loaded; installed libraries in the metadata of packages, which are
+not imported. To add a library, add a row to :data:`LIBRARIES`.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ _HARMLESS = (
 
 
 class Patch(NamedTuple):
-    """A function of the SDK that somebody else stands round."""
+    """A function of the SDK that another library has wrapped."""
 
     place: str
     """``Completions.create``."""
     owner: str
-    """The module that the function round it comes from."""
+    """The module of the wrapper."""
 
 
 def find_patches() -> tuple[Patch, ...]:
@@ -86,7 +86,7 @@ def _classes() -> set[type[Any]]:
 
 
 def _foreign(function: Any) -> str | None:
-    """The module of the outermost function round a method that is neither the SDK's nor ours."""
+    """The module of the outermost wrapper of a method that is neither the SDK's nor ours."""
     for _ in range(100):
         owner = _owner(function)
         if owner is not None and not f"{owner}.".startswith(_HARMLESS):
@@ -99,7 +99,7 @@ def _foreign(function: Any) -> str | None:
 
 def _owner(function: Any) -> str | None:
     """Where a function was written; ``functools.wraps`` changes its name and module, but not its globals."""
-    wrapper = getattr(function, "_self_wrapper", None)  # a wrapper of wrapt, which says to be what it wraps
+    wrapper = getattr(function, "_self_wrapper", None)  # a wrapper of wrapt, which has the attributes of what it wraps
     if wrapper is not None:
         function = getattr(wrapper, "__func__", wrapper)
     names = getattr(function, "__globals__", None)
@@ -110,9 +110,9 @@ def _owner(function: Any) -> str | None:
 
 
 def bypassed() -> tuple[str, ...]:
-    """The methods of clients that somebody has put in place of ours since the meter was installed.
+    """The methods of clients that have been replaced since the meter was installed.
 
-    Some libraries, when they are taken off, put back the function that they once found, whatever came later.
+    Some libraries, when they are uninstalled, restore the function that they found when they were installed.
     """
     base = sys.modules.get(BASE_CLIENT)
     if listening.installed is None or base is None:
@@ -121,25 +121,25 @@ def bypassed() -> tuple[str, ...]:
     return tuple(
         f"{kind.__qualname__}.request"
         for kind in kinds
-        if "request" in vars(kind) and not _passes_by_us(vars(kind)["request"])
+        if "request" in vars(kind) and not _calls_ours(vars(kind)["request"])
     )
 
 
-def _passes_by_us(function: Any) -> bool:
+def _calls_ours(function: Any) -> bool:
     for _ in range(100):
         wrapper = getattr(function, "_self_wrapper", None)
         if str(getattr(wrapper, "__module__", "")).startswith("openai_meter."):
             return True
         below = getattr(function, "__wrapped__", None)
         if below is None:
-            # A plain function that says nothing of what is below it may still hold ours inside.
+            # A plain function without __wrapped__ may still call ours.
             return _owner(function) is None or not f"{_owner(function)}.".startswith("openai.")
         function = below
     return True
 
 
 def library_of(module: str) -> Library | None:
-    """The library that a module belongs to, if it is one that is known."""
+    """The library of a module; ``None`` if it is not in the table."""
     return next((row for row in LIBRARIES if f"{module}.".startswith((f"{row.module}.",))), None)
 
 

@@ -1,4 +1,4 @@
-"""The diagnosis as a person reads it: a table of the calls that were tried, and what was found beside them."""
+"""The diagnosis as a person reads it: a table of the calls that were tried, and and the other findings."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _records(trial: Trial, mode: Mode | None) -> str:
 
 
 def _beside(diagnosis: Diagnosis, page: _Page) -> Iterator[RenderableType]:
-    """What the table has no room for: what this SDK lacks, and what exceptions said."""
+    """What the table has no room for: what this SDK lacks, and the messages of exceptions."""
     absent = [trial.name for trial in diagnosis.trials if trial.outcome == "absent"]
     if absent:
         yield page.text(page.m("absent", version=diagnosis.sdk, names="; ".join(absent)), "dim")
@@ -109,7 +109,7 @@ def _beside(diagnosis: Diagnosis, page: _Page) -> Iterator[RenderableType]:
         yield page.text(page.m("miscounted"), "red")
 
 
-# --- what was found beside them ---------------------------------------------------------------------------------------
+# --- and the other findings ---------------------------------------------------------------------------------------
 
 
 def _findings(diagnosis: Diagnosis, page: _Page) -> Table:
@@ -121,13 +121,13 @@ def _findings(diagnosis: Diagnosis, page: _Page) -> Table:
     for finding in diagnosis.findings:
         area = "" if finding.area == before else page.m(f"area.{finding.area}")
         table.add_row(
-            page.sign(finding.level), Text(fitting(area, page.console.encoding), "bold"), _said(finding, page)
+            page.sign(finding.level), Text(fitting(area, page.console.encoding), "bold"), _sentences(finding, page)
         )
         before = finding.area
     return table
 
 
-def _said(finding: Finding, page: _Page) -> Group:
+def _sentences(finding: Finding, page: _Page) -> Group:
     advice = finding.advice(page.m)
     lines = [page.text(finding.message(page.m), "" if finding.level == "ok" else _STYLES[finding.level])]
     if advice is not None:
@@ -138,8 +138,8 @@ def _said(finding: Finding, page: _Page) -> Group:
 def _sum(diagnosis: Diagnosis, page: _Page) -> Text:
     m = page.m
     problems, warnings = diagnosis.count("problem"), diagnosis.count("warning")
-    said = m("problems", n=problems) + ", " + m("warnings", n=warnings)
+    text = m("problems", n=problems) + ", " + m("warnings", n=warnings)
     tried = sum(trial.outcome in ("metered", "free") for trial in diagnosis.trials)
     if tried:
-        said = m("tried", n=tried) + ", " + said
-    return page.text(said + ".", f"bold {_STYLES[diagnosis.level]}")
+        text = m("tried", n=tried) + ", " + text
+    return page.text(text + ".", f"bold {_STYLES[diagnosis.level]}")

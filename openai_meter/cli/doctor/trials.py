@@ -1,7 +1,7 @@
-"""Tries every shape of call on the installed SDK: first bare, then metered, and compares what came of it.
+"""Tries every shape of call on the installed SDK: first bare, then metered, and compares the results.
 
 This runs in a process of its own, which :mod:`openai_meter.cli.doctor.child` starts, so that it can install and
-uninstall without a trace in the program that asks. It writes one JSON object per line to standard output.
+uninstall without a trace in the calling program. It writes one JSON object per line to standard output.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CONNECTIONS = {
     "responses, WebSocket": ("openai.resources.responses.responses", "responses"),
     "live, WebSocket": ("openai.resources.live.live", "live"),
 }
-"""The calls that are no HTTP requests: the module whose connections have to be watched."""
+"""The calls that are not HTTP requests: the module whose connections have to be watched."""
 _SOURCES = {"api": "api", "tiktoken": "estimate", "chars": "estimate", "none": "none"}
 
 
@@ -40,21 +40,21 @@ def main() -> None:
     from openai_meter.testing.fake_api.shape_player import Cast  # noqa: PLC0415 - loads openai
 
     faults.reraise = False
-    _say("patches", [patch._asdict() for patch in find_patches()])
-    _say("total", len(SHAPES) * 2)
+    _write("patches", [patch._asdict() for patch in find_patches()])
+    _write("total", len(SHAPES) * 2)
     with Cast() as cast:
         for trial in try_all(cast, SHAPES):
-            _say("trial", None if trial is None else trial.to_dict())
-    _say("done", value=True)
+            _write("trial", None if trial is None else trial.to_dict())
+    _write("done", value=True)
 
 
-def _say(kind: str, value: object) -> None:
+def _write(kind: str, value: object) -> None:
     sys.stdout.write(json.dumps({"doctor": kind, "value": value}) + "\n")
     sys.stdout.flush()
 
 
 def try_all(cast: Cast, shapes: tuple[Shape, ...]) -> Iterator[Trial | None]:
-    """Plays all shapes bare, yielding ``None`` for each, then metered, yielding what came of each."""
+    """Plays all shapes bare, yielding ``None`` for each, then metered, yielding the result of each."""
     bare: dict[tuple[str, bool], Performance] = {}
     for shape in shapes:
         for player in cast.players:
@@ -79,7 +79,7 @@ def _plays(player: Player, shape: Shape) -> bool:
 
 
 def _compared(cast: Cast, shape: Shape, player: Player, bare: Performance | None, meter: Meter) -> Mode:
-    """Plays a shape under the meter, and says how that differs from what it was without."""
+    """Plays a shape under the meter, and compares the result with that without it."""
     if bare is None:
         return Mode("absent")
     if bare.error is not None:
@@ -110,7 +110,7 @@ def _usage(calls: tuple[Call, ...]) -> str | None:
 
 
 def _connections() -> Iterator[Trial]:
-    """Whether the messages of WebSockets pass by us. They are not tried: the server here speaks HTTP."""
+    """Whether the messages of WebSockets are recorded. They are not tried: the server here speaks HTTP."""
     with suppress(ImportError):  # connections are watched as soon as there can be one
         import_module("websockets")
     for name, (module, _) in _CONNECTIONS.items():
@@ -134,7 +134,7 @@ def _worst(modes: list[Mode]) -> Mode:
     return min(modes, key=lambda mode: mode.outcome != "not_covered", default=Mode("absent"))
 
 
-def read_trial(said: Mapping[str, Any]) -> Trial:
+def read_trial(data: Mapping[str, Any]) -> Trial:
     """A trial as the other process wrote it."""
-    modes = [None if said[kind] is None else Mode(**said[kind]) for kind in ("sync", "async")]
-    return Trial(said["name"], said["expected_records"], *modes)
+    modes = [None if data[kind] is None else Mode(**data[kind]) for kind in ("sync", "async")]
+    return Trial(data["name"], data["expected_records"], *modes)

@@ -1,12 +1,12 @@
-"""The live view of the command line: ``openai-meter top``, and ``statusline`` for prompts and status bars.
+"""The parts of the commands ``top`` and ``statusline``.
 
 ::
 
-    feeds       where pulses come from: a ledger, or a server
-    words       numbers of a pulse in few characters
+    options     what both commands share on the command line
+    feeds       the sources of pulses: a ledger, or a server
+    marks       numbers of a pulse in few characters
     frames      a pulse as a page for the terminal
     keyboard    keys and signals, and the terminal as it was before
-    top         what `top` does
-    line        what `statusline` does
-    commands    how both are asked
+    screen      the page of `top`, drawn anew each second
+    line        the line of `statusline`
 """

@@ -1,4 +1,4 @@
-"""Where a live view gets its pulses from: a ledger, or a server of openai_meter."""
+"""The sources of a live view: a ledger, or a server of openai_meter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from openai_meter.ledger import Ledger
 
-__all__ = ["AwayError", "Feed", "LedgerFeed", "Source", "UrlFeed", "feed_of", "limits_of"]
+__all__ = ["AwayError", "Feed", "LedgerFeed", "Source", "UrlFeed", "feed_of", "parsed_limits"]
 
 _LEDGER = "OPENAI_METER_LEDGER"
 _TOKEN = "OPENAI_METER_TOKEN"  # noqa: S105 - the name of a variable
@@ -29,11 +29,11 @@ _LARGEST = 4_000_000
 
 
 class AwayError(Exception):
-    """The source gives no answer now; the message says why. Later it may."""
+    """The source cannot be read now; the message contains the reason. A later try may succeed."""
 
 
 class Source(NamedTuple):
-    """What the command line says of the source."""
+    """The options of a source."""
 
     ledger: str | None = None
     url: str | None = None
@@ -44,13 +44,13 @@ class Source(NamedTuple):
 
 
 class Feed(Protocol):
-    """Gives a pulse whenever it is asked; for one thread at a time."""
+    """Reads pulses from a source; for one thread at a time."""
 
     name: str
     """The source as it is shown."""
 
     def pulse(self) -> Pulse:
-        """What is going on now.
+        """The pulse of now.
 
         Raises:
             AwayError: the source cannot be read now.
@@ -58,28 +58,28 @@ class Feed(Protocol):
         raise NotImplementedError
 
     def totals(self, since: str) -> Totals:
-        """The sums since a moment, as people say it.
+        """The sums since a moment such as ``7d`` or ``2026-10``.
 
         Raises:
             AwayError: the source cannot be read now.
-            ConfigurationError: that is not a time.
+            ConfigurationError: the moment cannot be read.
         """
         raise NotImplementedError
 
     def close(self) -> None:
-        """Lets go of the source."""
+        """Closes the source."""
         raise NotImplementedError
 
 
 def feed_of(source: Source, timeout: float = 5.0) -> Feed:
-    """The feed that the command line names; nothing is connected yet.
+    """The feed of a source. Does not connect yet.
 
     Args:
-        source: what it says.
+        source: the options of the source.
         timeout: seconds that a server may take for each part of its answer.
 
     Raises:
-        ConfigurationError: there is no such source, or it cannot be asked that.
+        ConfigurationError: there is no such source, or an option does not go with it.
         MissingExtraError: the ledger needs a package that is not installed.
     """
     from openai_meter.core.dimensions import checked  # noqa: PLC0415
@@ -102,25 +102,25 @@ def feed_of(source: Source, timeout: float = 5.0) -> Feed:
     return LedgerFeed(source._replace(ledger=url))
 
 
-def limits_of(said: Sequence[str] | None) -> tuple[Threshold, ...]:
+def parsed_limits(texts: Sequence[str] | None) -> tuple[Threshold, ...]:
     """Limits from the command line, each such as ``cost=5``.
 
     Raises:
         ConfigurationError: one cannot be read.
     """
     found = []
-    for one in said or ():
-        metric, equals, limit = one.partition("=")
+    for text in texts or ():
+        metric, equals, limit = text.partition("=")
         if not equals:
             raise ConfigurationError(
-                f"--limit {one!r} is no limit; write METRIC=NUMBER, with one of {', '.join(METRICS)}"
+                f"--limit {text!r} is not a limit; write METRIC=NUMBER, with one of {', '.join(METRICS)}"
             )
         found.append(Threshold(metric.strip(), limit.strip()))
     return tuple(found)
 
 
 class LedgerFeed:
-    """Pulses of a ledger: of all processes that write to it. It is opened when it is there: who looks makes none."""
+    """Pulses of a ledger: of all processes that write to it. Reading never makes the file of a ledger."""
 
     def __init__(self, source: Source) -> None:
         from openai_meter.ledger.database import checked_url  # noqa: PLC0415 - SQLAlchemy takes time to load
@@ -136,10 +136,10 @@ class LedgerFeed:
         self.name = url.render_as_string(hide_password=True)
 
     def pulse(self) -> Pulse:
-        """What is going on now."""
-        one = self._source
+        """The pulse of now."""
+        source = self._source
         try:
-            return of_ledger(self._opened(), one.by, window=one.window, zone=self._zone, thresholds=one.limits)
+            return of_ledger(self._opened(), source.by, window=source.window, zone=self._zone, thresholds=source.limits)
         except LedgerError as error:
             raise AwayError(str(error)) from error
 
@@ -174,21 +174,23 @@ class UrlFeed:
             parts = urlsplit(source.url)
             self._host, self._port = parts.hostname, parts.port
         except ValueError:
-            raise ConfigurationError(f"url={source.url!r} cannot be read; use such as http://127.0.0.1:3000") from None
+            raise ConfigurationError(
+                f"url={source.url!r} cannot be read; use one such as http://127.0.0.1:3000"
+            ) from None
         if parts.scheme not in {"http", "https"} or not self._host or parts.query or parts.username:
-            raise ConfigurationError(f"url={source.url!r} is no server; use such as http://127.0.0.1:3000")
+            raise ConfigurationError(f"url={source.url!r} is not a server; use one such as http://127.0.0.1:3000")
         self._secure = parts.scheme == "https"
         self._path = quote(parts.path.rstrip("/"), safe="/%")
         self._timeout = timeout
-        self._question = {"group": source.by, "window": f"{source.window:g}"}
+        self._query = {"group": source.by, "window": f"{source.window:g}"}
         self.name = f"{parts.scheme}://{parts.netloc}{self._path}"
 
     def pulse(self) -> Pulse:
-        """What is going on now."""
+        """The pulse of now."""
         try:
-            return Pulse.from_dict(self._get("/api/live", self._question))
+            return Pulse.from_dict(self._get("/api/live", self._query))
         except ValueError as error:
-            raise AwayError(f"{self.name} is no server of openai_meter, or of another version: {error}") from error
+            raise AwayError(f"{self.name} is not a server of openai_meter of this version: {error}") from error
 
     def totals(self, since: str) -> Totals:
         """The sums since a moment."""
@@ -196,9 +198,9 @@ class UrlFeed:
         try:
             return Totals.from_dict(data["totals"])
         except (KeyError, TypeError, ValueError) as error:
-            raise AwayError(f"{self.name} is no server of openai_meter, or of another version: {error!r}") from error
+            raise AwayError(f"{self.name} is not a server of openai_meter of this version: {error!r}") from error
 
-    def _get(self, path: str, question: Mapping[str, str]) -> dict[str, Any]:
+    def _get(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
         headers = {"Accept": "application/json"}
         if token := os.environ.get(_TOKEN):
             headers["Authorization"] = f"Bearer {token}"
@@ -206,7 +208,7 @@ class UrlFeed:
 
         try:
             with closing(self._connection()) as connection:
-                connection.request("GET", f"{self._path}{path}?{urlencode(question)}", headers=headers)
+                connection.request("GET", f"{self._path}{path}?{urlencode(query)}", headers=headers)
                 answer = connection.getresponse()
                 body = answer.read(_LARGEST + 1)
             if answer.status != 200:
@@ -215,9 +217,9 @@ class UrlFeed:
         except (OSError, HTTPException) as error:
             raise AwayError(f"{self.name} does not answer: {error or type(error).__name__}") from error
         except ValueError as error:
-            raise AwayError(f"{self.name} is no server of openai_meter: it does not answer in JSON") from error
+            raise AwayError(f"{self.name} is not a server of openai_meter: its answer is not JSON") from error
         if not isinstance(data, dict):
-            raise AwayError(f"{self.name} is no server of openai_meter: its answer is no JSON object")
+            raise AwayError(f"{self.name} is not a server of openai_meter: its answer is not a JSON object")
         return data
 
     def _connection(self) -> HTTPConnection:
@@ -230,12 +232,12 @@ class UrlFeed:
 
     def _refused(self, status: int, body: bytes) -> str:
         if status in {401, 403}:
-            return f"{self.name} wants a token ({status}): put that of the server into {_TOKEN}"
+            return f"{self.name} needs a token ({status}): set {_TOKEN} to the token of the server"
         try:
-            said = f": {json.loads(body)['error']['message']}"
+            message = f": {json.loads(body)['error']['message']}"
         except (ValueError, KeyError, TypeError):
-            said = ""
-        return f"{self.name} answered {status}{said}"
+            message = ""
+        return f"{self.name} answered {status}{message}"
 
     def close(self) -> None:
-        """Does nothing: each question has a connection of its own."""
+        """Does nothing: each request has a connection of its own."""

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from openai_meter.alerts import METRICS, ThresholdUsage
-from openai_meter.cli.live import words
+from openai_meter.cli.live import marks
 from openai_meter.core.locale import Messages
 from openai_meter.core.money import exact
 from openai_meter.core.totals import Totals
@@ -29,13 +29,13 @@ _BETWEEN = 2
 _NARROW_SPARK, _WIDE_SPARK = 10, 30
 _BAR = 20
 _LEAST_ROWS = 3
-"""Where the place is so low that there is no room for these, the limits go, and what can be pressed."""
+"""On a screen with room for fewer rows, the limits and the line of keys are left out."""
 _NEAR = 0.8
 """From this part of a limit on it is shown as a warning."""
 
 
 class Page(NamedTuple):
-    """The place that a pulse is shown in, and what is said around it."""
+    """The screen of a pulse, and the texts around the pulse."""
 
     m: Messages
     source: str
@@ -50,7 +50,7 @@ class Page(NamedTuple):
 
     @property
     def plain(self) -> bool:
-        """Whether there are no characters but ASCII for bars."""
+        """Whether bars can have ASCII characters only."""
         return fitting("█", self.encoding) != "█"
 
     def fit(self, text: str) -> str:
@@ -70,16 +70,16 @@ class _Column(NamedTuple):
 
 def _share(group: Group, page: Page) -> str:
     part = "?" if group.share is None else f"{group.share:.0%}"
-    return f"{words.bar(group.share or 0.0, 6, plain=page.plain)} {part:>4}"
+    return f"{marks.bar(group.share or 0.0, 6, plain=page.plain)} {part:>4}"
 
 
 def _trend(group: Group, page: Page) -> str:
-    return words.spark(group.spark, _NARROW_SPARK, plain=page.plain)
+    return marks.spark(group.spark, _NARROW_SPARK, plain=page.plain)
 
 
 _COLUMNS = (
-    _Column("rate", 0, lambda one, _: words.cost_rate(one.minute, one.totals)),
-    _Column("tokens", 1, lambda one, _: words.tokens_rate(one.minute, one.totals)),
+    _Column("rate", 0, lambda one, _: marks.cost_rate(one.minute, one.totals)),
+    _Column("tokens", 1, lambda one, _: marks.tokens_rate(one.minute, one.totals)),
     _Column("calls", 0, lambda one, _: f"{one.totals.calls:,}"),
     _Column("errors", 2, lambda one, _: f"{one.totals.errors:,}" if one.totals.errors else "-"),
     _Column("cost", 4, lambda one, _: cost(one.totals, dollars)),
@@ -135,7 +135,7 @@ def _head(pulse: Pulse, page: Page) -> list[Text]:
     width = max(cell_len(name) for name, _ in rows)
     left = page.width - width - cell_len(rows[-1][1]) - 2 * _BETWEEN
     if left >= _NARROW_SPARK:
-        trend = words.spark(pulse.spark, min(left, _WIDE_SPARK), plain=page.plain)
+        trend = marks.spark(pulse.spark, min(left, _WIDE_SPARK), plain=page.plain)
         rows[-1] = (rows[-1][0], f"{rows[-1][1]}  {trend}")
     lines = []
     for place, (name, text) in enumerate(rows):
@@ -151,7 +151,7 @@ def _head(pulse: Pulse, page: Page) -> list[Text]:
 
 def _sums(totals: Totals, m: Messages) -> str:
     parts = [cost(totals, dollars), m("calls", n=totals.calls)]
-    parts.append(m("tokens", n=totals.usage.total_tokens or 0, text=words.tokens(totals)))
+    parts.append(m("tokens", n=totals.usage.total_tokens or 0, text=marks.tokens(totals)))
     if totals.errors:
         parts.append(m("errors", n=totals.errors))
     return "  ".join(parts)
@@ -159,14 +159,14 @@ def _sums(totals: Totals, m: Messages) -> str:
 
 def _now(pulse: Pulse, page: Page) -> str:
     m, minute = page.m, pulse.minute
-    calls = "?" if minute.calls is None else words.short(minute.calls)
+    calls = "?" if minute.calls is None else marks.short(minute.calls)
     parts = [
-        words.cost_rate(minute, pulse.recent),
+        marks.cost_rate(minute, pulse.recent),
         f"{calls} {m('live.metric.calls')}",
-        f"{words.tokens_rate(minute, pulse.recent)} {m('live.metric.tokens')}",
+        f"{marks.tokens_rate(minute, pulse.recent)} {m('live.metric.tokens')}",
     ]
     if minute.errors:
-        parts.append(f"{words.short(minute.errors)} {m('live.metric.errors')}")
+        parts.append(f"{marks.short(minute.errors)} {m('live.metric.errors')}")
     return "  ".join(parts)
 
 
@@ -179,7 +179,7 @@ def _table(pulse: Pulse, page: Page, room: int | None) -> Lines:
     hidden: tuple[Group, ...] = ()
     if room is not None and len(groups) > room:
         groups, hidden = groups[: room - 1], groups[room - 1 :]
-    names = [page.fit(words.name_of(one, pulse.by, m)) for one in groups]
+    names = [page.fit(marks.name_of(one, pulse.by, m)) for one in groups]
     head = page.fit(heading(pulse.by, m))
     columns, cells, width = _fitted(groups, page, max(map(cell_len, [head, *names])))
     table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, _BETWEEN, 0, 0), header_style="bold")
@@ -232,7 +232,7 @@ def _fitted(groups: tuple[Group, ...], page: Page, longest: int) -> tuple[list[_
         if column.name == "trend":
             grown = min(column.width + max(left() - name, 0), _WIDE_SPARK)
             columns[place] = column._replace(width=grown)
-            cells["trend"] = [words.spark(one.spark, grown, plain=page.plain) for one in groups]
+            cells["trend"] = [marks.spark(one.spark, grown, plain=page.plain) for one in groups]
     return columns, cells, name
 
 
@@ -247,7 +247,7 @@ def _usages(pulse: Pulse, page: Page) -> list[Text]:
     lines = [Text()]
     for title, spent, usage in rows:
         start = f"{set_cell_size(page.fit(title), name)}  "
-        gauge = words.bar(usage.share, _BAR, plain=page.plain)
+        gauge = marks.bar(usage.share, _BAR, plain=page.plain)
         line = Text(start + gauge + page.fit(f" {_percent(usage.share):>5}  {spent}"), no_wrap=True)
         style = "red" if usage.passed else "yellow" if usage.share >= _NEAR else "green"
         line.stylize(style, len(start), len(start) + len(gauge) + 6)

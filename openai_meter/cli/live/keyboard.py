@@ -1,7 +1,7 @@
 """Keys and signals of a terminal program, and the terminal as it was before.
 
-Signals do nothing but wake the program up: whoever waits is told what came, so that the terminal is always put back by
-the same few lines, whichever way the program ends.
+A signal only wakes the waiting main thread, which then reads which signal it was. So the same few lines restore the
+terminal, whichever way the program ends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STOP = "SIGTSTP"
 
 
 class Keyboard:
-    """What the user and the system want. :meth:`wait` is for the main thread, :meth:`wake` for any."""
+    """Keys and signals. :meth:`wait` is for the main thread, :meth:`wake` for any."""
 
     def __init__(self, *, keys: bool) -> None:
         self._keys = keys
@@ -34,9 +34,9 @@ class Keyboard:
         self.signal: int | None = None
         """The signal that is to end the program."""
         self.stopped = False
-        """Whether the program is to be suspended (Ctrl-Z); whoever suspends it sets this back."""
+        """Whether the program is to be suspended (Ctrl-Z); the code that suspends it sets this back."""
 
-    def heard(self, number: int, _: FrameType | None) -> None:
+    def on_signal(self, number: int, _: FrameType | None) -> None:
         """Handles a signal."""
         if signal.Signals(number).name in _ENDS:
             self.signal = number
@@ -53,7 +53,7 @@ class Keyboard:
         """Waits for keys, for :meth:`wake`, for a signal, or until the time is over; the keys that were pressed."""
         if self.signal is not None or self.stopped:
             return ""
-        if sys.platform == "win32":  # no files to select from: signals and other threads are heard a moment later
+        if sys.platform == "win32":  # no files to select from: signals and other threads are noticed a moment later
             time.sleep(min(seconds, 0.2))
             return ""
         watched: list[Any] = [self._reader, *([sys.stdin.fileno()] if self._keys else [])]
@@ -88,7 +88,7 @@ def keyboard(*, keys: bool) -> Iterator[Keyboard]:
             number = getattr(signal, name, None)
             # What the program was started to ignore (nohup) stays ignored.
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, board.heard)
+                before[number] = signal.signal(number, board.on_signal)
         with _one_by_one() if keys else contextlib.nullcontext():
             yield board
     finally:

@@ -1,7 +1,7 @@
-"""``openai-meter statusline``: one line for prompts, tmux and status bars, in time or not at all.
+"""The line of ``openai-meter statusline``, for prompts, tmux and status bars.
 
-It never fails because of its source, and never keeps a prompt waiting: where there is no answer in time, it is a short
-line that says so, and the exit code is 0 all the same.
+It never fails because of its source, and never holds up a prompt: without an answer in time it is a short line, and the
+exit code is still 0.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from openai_meter.cli.live import words
+from openai_meter.cli.live import marks
 from openai_meter.cli.live.feeds import AwayError, Feed, Source, feed_of
 from openai_meter.core.locale import Messages
 from openai_meter.core.totals import Totals
@@ -46,7 +46,7 @@ class Line(NamedTuple):
 class _Found(NamedTuple):
     pulse: Pulse
     totals: Totals | None
-    """Since the moment that was asked for; ``None``: the source does not remember."""
+    """The sums since the wanted moment; ``None`` if the source does not have them."""
 
 
 def _sum(found: _Found, write: Callable[[Totals], str]) -> str:
@@ -56,10 +56,10 @@ def _sum(found: _Found, write: Callable[[Totals], str]) -> str:
 FIELDS: dict[str, Callable[[_Found], str]] = {
     "cost": lambda found: _sum(found, lambda totals: cost(totals, decimals(2))),
     "calls": lambda found: _sum(found, lambda totals: f"{totals.calls:,}"),
-    "tokens": lambda found: _sum(found, words.tokens),
+    "tokens": lambda found: _sum(found, marks.tokens),
     "errors": lambda found: _sum(found, lambda totals: f"{totals.errors:,}"),
-    "rate": lambda found: words.cost_rate(found.pulse.minute, found.pulse.recent),
-    "spark": lambda found: words.spark(found.pulse.spark, _SPARK, plain=_plain()),
+    "rate": lambda found: marks.cost_rate(found.pulse.minute, found.pulse.recent),
+    "spark": lambda found: marks.spark(found.pulse.spark, _SPARK, plain=_plain()),
     "alerts": lambda found: f"{found.pulse.alerts:,}",
     "total": lambda found: cost(found.pulse.totals, decimals(2)),
     "first": lambda found: shown(found.pulse.groups[0].name or "?", 40) if found.pulse.groups else "-",
@@ -73,10 +73,10 @@ def _plain() -> bool:
 
 
 def checked_form(form: str | None) -> str | None:
-    """A form of the line, as it can be used.
+    """The form of the line, unchanged.
 
     Raises:
-        ConfigurationError: it names something that there is not.
+        ConfigurationError: it contains an unknown field.
     """
     if form is not None:
         try:
@@ -106,7 +106,7 @@ def statusline(source: Source, line: Line) -> None:
 
 
 def _in_time(source: Source, line: Line) -> tuple[_Found | None, Exception | None]:
-    """What the source says, or why it does not."""
+    """The answer of the source, or the error instead of one."""
     answer: list[tuple[_Found | None, Exception | None]] = []
 
     def ask() -> None:
@@ -170,7 +170,7 @@ def _usual(found: _Found, line: Line) -> str:
     ]
     if totals is not None:
         parts.append(m("calls", n=totals.calls))
-        parts.append(m("tokens", n=totals.usage.total_tokens or 0, text=words.tokens(totals)))
+        parts.append(m("tokens", n=totals.usage.total_tokens or 0, text=marks.tokens(totals)))
         if totals.errors:
             parts.append(_painted("errors", m("errors", n=totals.errors), line))
     if pulse.recent.calls:

@@ -1,4 +1,4 @@
-"""English: the language of all keys, and of whoever has none of the others.
+"""English: the language of all keys, and the default.
 
 A value in braces is filled in. A tuple has the singular and the plural, and is chosen by ``n``. To add a sentence, add
 its key here and in the other languages, in the area where it belongs.
@@ -29,7 +29,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "minutes": ("{n:,} minute", "{n:,} minutes"),
     "hours": ("{n:,} hour", "{n:,} hours"),
     "days": ("{n:,} day", "{n:,} days"),
-    # Rows that are no names, by the constants of the store.
+    # Rows without a name, by the constants of the store.
     "row.unattributed": "(unattributed)",
     "row.unknown_model": "(unknown model)",
     "row.no_block": "(no block)",
@@ -235,7 +235,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "repeat them: OpenAI(max_retries=5) waits longer each time, and only repeats what can succeed."
     ),
     "advice.repeated_prompts.answers": (
-        "Repeated prompts{where}: {calls} calls asked again what had been asked before ({prompts} different prompts)."
+        "Repeated prompts{where}: {calls} calls repeated an earlier prompt ({prompts} different prompts)."
         " Keep the answers, if they may be used again."
     ),
     "advice.repeated_prompts.embeddings": (
@@ -244,11 +244,11 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     ),
     "advice.repeated_prompts.sampled": "Long inputs were compared by samples and by their number of tokens.",
     "advice.background_work.batch": (
-        "Work in the background{where}: {calls} calls in a steady row, none of them streamed. If nobody waits for the"
+        "Work in the background{where}: {calls} calls in a steady row, none of them streamed. If no one waits for the"
         " answers, the Batch API gives them within 24 hours for less."
     ),
     "advice.background_work.flex": (
-        "Work in the background{where}: {calls} calls in a steady row, none of them streamed. If nobody waits for the"
+        "Work in the background{where}: {calls} calls in a steady row, none of them streamed. If no one waits for the"
         ' answers, service_tier="flex" gives them more slowly for less.'
     ),
     "advice.background_work.also_flex": (
@@ -290,6 +290,23 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "metering could not start ({error}); the program ran unmetered",
     "cli.no_price": "there is no price for {model}; openai-meter prices lists the models that have one",
     "cli.not_fetched": "the catalog could not be fetched: {error}",
+    "cli.ledger_missing": "name the ledger: --ledger sqlite:///usage.db, or {variable} in the environment",
+    "cli.ledger_not_found": "there is no ledger {file}; openai-meter run --ledger {url} PROGRAM makes one",
+    "cli.near": "Did you mean {names}?",
+    "cli.docs.choose": "openai-meter docs TOPIC shows one of these pages.",
+    "cli.docs.missing": "there is no page {topic}; there are {topics}.",
+    "cli.estimate.tokens": "input tokens: {tokens}",
+    "cli.estimate.cost": "input cost: {cost}",
+    "cli.estimate.no_model": "input cost: unknown; name the model with --model",
+    "cli.estimate.unknown": "unknown",
+    "cli.estimate.about": "about ",
+    "cli.estimate.at_least": "at least ",
+    "cli.estimate.not_counted": "not counted: {parts}",
+    "cli.estimate.sampled": "the text is long: it was sampled",
+    "cli.estimate.by_characters": (
+        "counted by characters, which is rough: the vocabulary is not on this machine; "
+        'pip install "openai-meter[offline]" brings it'
+    ),
     # The server.
     "server.reset": "Statistics reset successfully",
     "server.at": "the dashboard is at {url}/dashboard",

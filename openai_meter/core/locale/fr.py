@@ -295,6 +295,23 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme a tourné sans mesure",
     "cli.no_price": "il n'y a pas de prix pour {model} ; openai-meter prices liste les modèles qui en ont un",
     "cli.not_fetched": "le catalogue n'a pas pu être téléchargé : {error}",
+    "cli.ledger_missing": "indiquez le registre : --ledger sqlite:///usage.db, ou {variable} dans l'environnement",
+    "cli.ledger_not_found": "il n'y a pas de registre {file} ; openai-meter run --ledger {url} PROGRAM en crée un",
+    "cli.near": "Vouliez-vous dire {names} ?",
+    "cli.docs.choose": "openai-meter docs PAGE montre une de ces pages.",
+    "cli.docs.missing": "il n'y a pas de page {topic} ; il y a {topics}.",
+    "cli.estimate.tokens": "tokens en entrée : {tokens}",
+    "cli.estimate.cost": "coût en entrée : {cost}",
+    "cli.estimate.no_model": "coût en entrée : inconnu ; indiquez le modèle avec --model",
+    "cli.estimate.unknown": "inconnu",
+    "cli.estimate.about": "environ ",
+    "cli.estimate.at_least": "au moins ",
+    "cli.estimate.not_counted": "non compté : {parts}",
+    "cli.estimate.sampled": "le texte est long : il a été compté par échantillons",
+    "cli.estimate.by_characters": (
+        "compté par caractères, ce qui est approximatif : le vocabulaire n'est pas sur cette machine ; "
+        'pip install "openai-meter[offline]" l\'apporte'
+    ),
     # The server.
     "server.reset": "Statistiques réinitialisées avec succès",
     "server.at": "le tableau de bord est sur {url}/dashboard",

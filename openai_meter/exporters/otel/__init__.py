@@ -1,41 +1,43 @@
-"""Metrics for OpenTelemetry by its conventions for GenAI. Needs ``openai-meter[otel]``, which is the API package alone.
+"""Metrics for OpenTelemetry by its GenAI conventions. Needs ``openai-meter[otel]`` (OpenTelemetry's API package).
 
 ::
 
-    openai_meter.install(otel=True)                        # to the program's own MeterProvider, now or later
-    openai_meter.exporters.otel.attach(meter, attributes=("agent", "tag:team"), spans=True)   # or by hand
+    openai_meter.install(otel=True)             # to the program's own MeterProvider, set up before or after this line
+    openai_meter.otel.attach(meter, attributes=("agent", "tag:team"), spans=True)          # with more settings
 
-Metrics, by default those that backends take today:
+The metrics, by default those that backends understand today:
 
 - ``gen_ai.client.token.usage``, a histogram of the tokens of each call, by ``gen_ai.token.type`` (input, output)
 - ``gen_ai.client.operation.duration`` and, of streams, ``gen_ai.client.operation.time_to_first_chunk``, in seconds
-- ``gen_ai.client.operation.cost``, a histogram of the US dollars of each call, as far as its price is known
-- ``openai_meter.unpriced_calls``, how many have no full price, and ``openai_meter.open_calls``, how many are open now
+- ``gen_ai.client.operation.cost``, a histogram of the cost of each call in US dollars; without calls of unknown price
+- ``openai_meter.unpriced_calls``, the number of calls without a full price, and ``openai_meter.open_calls``, the number
+  of calls in flight
 
-With ``OTEL_SEMCONV_STABILITY_OPT_IN=gen_ai_latest_experimental`` the first is replaced by the counters
+With ``OTEL_SEMCONV_STABILITY_OPT_IN=gen_ai_latest_experimental`` the first one is replaced by the counters
 ``gen_ai.client.inference.usage.*`` (input, output, and as parts of them cache reads, cache writes, reasoning), by
-``gen_ai.token.modality``. Input tokens include cached ones, output tokens include reasoning. What rests on an estimate
-says ``openai_meter.estimated=true``.
+``gen_ai.token.modality``. Input tokens include cached ones, output tokens include reasoning. Values that contain an
+estimate have the attribute ``openai_meter.estimated=true``.
 
-Attributes are operation, provider, models, host and error type, and of what the program says of its calls only what is
-named. Each has a bounded number of values; what comes later is ``other``.
+The attributes are operation, provider, models, host and error type. Attribution (agent, user, tags, ...) is added only
+where ``attributes`` names it. Each attribute has a limited number of values; further values are sent as ``other``.
 
-A call's path costs one put into a queue, which is emptied whenever the metrics are collected: by the reader's own
-thread, and by the last collection of a provider that shuts down at exit, whoever's exit handler comes first.
+A call puts one item into a queue. The queue is emptied whenever metrics are collected, in the thread of the metric
+reader. A provider that shuts down at exit collects once more, so the last calls are sent whatever the order of the exit
+handlers.
 
-**Spans.** With ``spans=True`` a call's usage and cost are set on the span that was current when it was made, summed up
-over its calls; also in OpenTelemetry's own openai instrumentation, whose span that is then. It happens where the call
-ends, as the span may end right after it; a span that has ended gets nothing. A call whose tokens have to be estimated
-may come too late, and one that ends before the prices are read has no cost there.
+**Spans.** With ``spans=True``, usage and cost are set on the span that was current when the call started, summed over
+the calls of the span. With OpenTelemetry's own openai instrumentation, that is the span of that instrumentation. They
+are set when the call ends; a span that has ended already is not changed. A call whose tokens are estimated may be too
+late, and a call that ends while the price files are being read has no cost on its span.
 
-**Counted twice?** OpenTelemetry's own openai instrumentation sends ``gen_ai.client.token.usage`` and ``...duration``
-too, in a scope of its own: with both, ask for those of the scope ``openai_meter``, or switch one of them off.
+**Counted twice?** OpenTelemetry's own openai instrumentation also sends ``gen_ai.client.token.usage`` and
+``...duration``, in another scope. With both, select the scope ``openai_meter`` in queries, or switch one of them off.
 """
 
 from openai_meter.errors import MissingExtraError
 
 try:
-    import opentelemetry.metrics  # noqa: F401 - only to know whether it is there
+    import opentelemetry.metrics  # noqa: F401 - checks that it is installed
 except ImportError:
     raise MissingExtraError(
         'metrics for OpenTelemetry need its API; install it with: pip install "openai-meter[otel]"'

@@ -1,4 +1,4 @@
-"""What OpenTelemetry calls the things that we know, with a bounded number of values for each."""
+"""The attributes of metrics under the names of OpenTelemetry's conventions, each with a limited number of values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from openai_meter.core.call import Call
 from openai_meter.core.usage import Usage
 
-__all__ = ["SAID", "Namer"]
+__all__ = ["ATTRIBUTION", "AttributeMaker"]
 
 _OPERATIONS = {
     "chat.completions": "chat",
@@ -16,7 +16,7 @@ _OPERATIONS = {
     "completions": "text_completion",
     "embeddings": "embeddings",
 }
-"""Names of the conventions; other endpoints have none, and are named as they are."""
+"""Names of the conventions by endpoint; other endpoints keep their own names."""
 
 _PROVIDERS = {
     "azure": "azure.ai.openai",
@@ -26,29 +26,29 @@ _PROVIDERS = {
     "api.perplexity.ai": "perplexity",
     "api.x.ai": "x_ai",
 }
-"""Names of the conventions; other hosts are named as they are."""
+"""Names of the conventions by provider; other hosts keep their own names."""
 
-SAID: Mapping[str, str] = {
+ATTRIBUTION: Mapping[str, str] = {
     "agent": "gen_ai.agent.name",
     "user": "user.id",
     "session": "session.id",
     "operation": "openai_meter.operation",
     "block": "openai_meter.block",
 }
-"""What a program says of its calls, in the words of the conventions where they have one."""
+"""The fields of attribution, under the names of the conventions where those have one."""
 
 _OTHER = "other"
 
 Read = Callable[[Call], str | None]
 
 
-class Namer:
+class AttributeMaker:
     """Makes the attributes of calls.
 
     Args:
-        names: what is said of calls besides; checked.
-        values: how many values each attribute can have.
-        latest: whether the newest conventions are asked for.
+        names: the fields of attribution to add; already checked.
+        values: the number of values that each attribute can have.
+        latest: whether to follow the newest conventions.
     """
 
     PARTS = (
@@ -67,31 +67,31 @@ class Namer:
             ("gen_ai.request.model", lambda call: call.requested_model),
             ("gen_ai.response.model", lambda call: None if call.failed else call.model),
             ("server.address", lambda call: call.host),
-            *((SAID.get(name, f"openai_meter.tag.{name[4:]}"), _reader(name)) for name in names),
+            *((ATTRIBUTION.get(name, f"openai_meter.tag.{name[4:]}"), _reader(name)) for name in names),
         )
 
     def attributes(self, call: Call) -> dict[str, Any]:
-        """What every metric of a call says of it; what is not known is left out."""
-        return {name: self._within(name, value) for name, read in self._rows if (value := read(call))}
+        """The attributes of all metrics of a call, without those that are unknown."""
+        return {name: self._bounded(name, value) for name, read in self._rows if (value := read(call))}
 
     def error(self, call: Call) -> str | None:
-        """What went wrong, if the call counts as an error."""
-        return self._within("error.type", call.error_type or "_OTHER") if call.failed else None
+        """The error type, if the call counts as an error."""
+        return self._bounded("error.type", call.error_type or "_OTHER") if call.failed else None
 
     @staticmethod
     def cost(call: Call) -> dict[str, Any]:
-        """What a cost is, and who says so."""
+        """The attributes of a cost: its currency and its source."""
         stated = call.price_source == "provider"
         return {"gen_ai.usage.cost.currency": "USD", "gen_ai.usage.cost.source": "provider" if stated else "local"}
 
     @staticmethod
     def marked(attributes: dict[str, Any], *, estimated: bool) -> dict[str, Any]:
-        """The attributes, with a mark on what rests on an estimate."""
+        """The attributes, with a mark if the value contains an estimate."""
         return {**attributes, "openai_meter.estimated": True} if estimated else attributes
 
     @staticmethod
     def parts(usage: Usage) -> Iterator[tuple[str, str, int]]:
-        """What was used, by counter and modality; of one counter, no token is in two modalities."""
+        """The used tokens by counter and modality. Within one counter, each token is in one modality."""
         audio, image = (usage.input_audio_tokens, usage.output_audio_tokens), (
             usage.input_image_tokens, usage.output_image_tokens,
         )  # fmt: skip
@@ -109,8 +109,8 @@ class Namer:
                 if number > 0:
                     yield name, modality, number
 
-    def _within(self, name: str, value: str) -> str:
-        """The value, or ``other`` where there are too many."""
+    def _bounded(self, name: str, value: str) -> str:
+        """The value, or ``other`` if the attribute has its maximum of values already."""
         known = self._known.setdefault(name, set())
         if value not in known:
             if len(known) >= self._values:

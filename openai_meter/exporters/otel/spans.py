@@ -1,4 +1,4 @@
-"""Usage and cost on the span that was current when a call was made."""
+"""Sets usage and cost on the span that was current when a call started."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Spans"]
 
 
 class _Sums(NamedTuple):
-    """What the calls of one span used."""
+    """The sums over the calls of one span."""
 
     calls: int = 0
     input: int | None = None
@@ -29,7 +29,7 @@ class _Sums(NamedTuple):
     cost: Amount | None = None
     estimated: bool = False
     stated: bool = False
-    """Whether a host named the price itself."""
+    """Whether a provider stated the cost of a call."""
 
     def plus(self, call: Call) -> _Sums:
         return _Sums(
@@ -42,27 +42,27 @@ class _Sums(NamedTuple):
         )
 
     def attributes(self) -> dict[str, Any]:
-        """What is known of the calls; unknown is not 0."""
-        found: dict[str, Any] = {"openai_meter.calls": self.calls}
+        """The attributes of the span; unknown values are left out."""
+        attributes: dict[str, Any] = {"openai_meter.calls": self.calls}
         if self.input is not None:
-            found["gen_ai.usage.input_tokens"] = self.input
+            attributes["gen_ai.usage.input_tokens"] = self.input
         if self.output is not None:
-            found["gen_ai.usage.output_tokens"] = self.output
+            attributes["gen_ai.usage.output_tokens"] = self.output
         if self.cost is not None:
-            found["gen_ai.usage.cost.amount"] = float(usd(self.cost))
-            found["gen_ai.usage.cost.currency"] = "USD"
-            found["gen_ai.usage.cost.source"] = "provider" if self.stated else "local"
+            attributes["gen_ai.usage.cost.amount"] = float(usd(self.cost))
+            attributes["gen_ai.usage.cost.currency"] = "USD"
+            attributes["gen_ai.usage.cost.source"] = "provider" if self.stated else "local"
         if self.estimated:
-            found["openai_meter.estimated"] = True
-        return found
+            attributes["openai_meter.estimated"] = True
+        return attributes
 
 
-def _plus(one: Any, other: Any) -> Any:
-    return other if one is None else one if other is None else one + other
+def _plus(first: Any, second: Any) -> Any:
+    return second if first is None else first if second is None else first + second
 
 
 class Spans:
-    """Stands beside the calls of some meters. Holds no span alive; never waits for one, never raises."""
+    """Observes the calls of some meters. Keeps no span alive, never waits for the lock of a span, never raises."""
 
     def __init__(self) -> None:
         self._meters: weakref.WeakSet[Meter] = weakref.WeakSet()
@@ -71,7 +71,7 @@ class Spans:
         self._lock = Lock()
 
     def watch(self, meter: Meter, *, wanted: bool) -> None:
-        """Begins to watch a meter, or ends it; where no meter is watched, calls cost nothing."""
+        """Starts or stops observing a meter. While no meter is observed, calls have no extra cost."""
         (self._meters.add if wanted else self._meters.discard)(meter)
         if len(self._meters):
             Watched.beside = self
@@ -79,18 +79,18 @@ class Spans:
             Watched.beside = None
 
     def look(self) -> weakref.ref[Any] | None:
-        """The span that is current, if it records."""
+        """A weak reference to the current span, if it is recording."""
         try:
             span = trace.get_current_span()
             return weakref.ref(span) if span.is_recording() else None
         except Exception as error:
-            faults.caught(error, "looking at the current span")
+            faults.caught(error, "reading the current span")
             return None
 
-    def ended(self, seen: object, meter: Meter, call: Call) -> None:
-        """Sets what a call used on its span. What interrupts another setting leaves its call to that."""
-        if meter in self._meters and isinstance(seen, weakref.ref):
-            self._inbox.append((seen, call))
+    def ended(self, span: object, meter: Meter, call: Call) -> None:
+        """Adds a call to its span. May run in a finalizer or a signal handler: then the interrupted thread sets it."""
+        if meter in self._meters and isinstance(span, weakref.ref):
+            self._inbox.append((span, call))
             self._empty_inbox()
 
     def _empty_inbox(self) -> None:
@@ -103,24 +103,24 @@ class Spans:
             finally:
                 self._lock.release()
 
-    def _set(self, seen: weakref.ref[Any], call: Call) -> None:
-        span = seen()
+    def _set(self, reference: weakref.ref[Any], call: Call) -> None:
+        span = reference()
         if span is None or not span.is_recording():
             return
         sums = self._sums[span] = self._sums.get(span, _Sums()).plus(call)
-        # The SDK sets attributes under a lock. This may be a finalizer, or a signal handler, in the middle of that.
+        # The SDK sets attributes under the span's lock. This thread may hold it: a finalizer can run at any point.
         lock = getattr(span, "_lock", None)
         if lock is not None and getattr(lock, "locked", bool)():
-            worker.submit(partial(self._set_later, seen))
+            worker.submit(partial(self._set_later, reference))
         else:
             span.set_attributes(sums.attributes())
 
-    def _set_later(self, seen: weakref.ref[Any]) -> None:
-        span = seen()
+    def _set_later(self, reference: weakref.ref[Any]) -> None:
+        span = reference()
         if span is not None and span.is_recording():
             span.set_attributes(self._sums[span].attributes())
 
     def start_over_in_child(self) -> None:
-        """A thread of the parent may have held the lock."""
+        """Replaces the lock in a forked child: a thread of the parent may hold it."""
         self._lock = Lock()
         self._inbox.clear()

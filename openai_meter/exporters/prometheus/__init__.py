@@ -1,27 +1,27 @@
-"""Metrics for Prometheus, made of a meter's exact totals when it scrapes. Needs ``openai-meter[prometheus]``.
+"""Metrics for Prometheus, made of a meter's exact totals at each scrape. Needs ``openai-meter[prometheus]``.
 
 ::
 
     from prometheus_client import REGISTRY, start_http_server
 
-    REGISTRY.register(openai_meter.exporters.prometheus.Collector(openai_meter.install()))
+    REGISTRY.register(openai_meter.prometheus.Collector(openai_meter.install()))
     start_http_server(9464)
 
-or, in a web application of one's own, ``body, content_type = exposition(meter, request.headers.get("accept"))``.
+or, in a web application, ``body, content_type = exposition(meter, request.headers.get("accept"))``.
 
-A call costs nothing more for it: families are made of the totals that are there. Counters never go down. They go on
-through ``meter.reset()`` (which the gauges follow), and where a call gets a lower price than it had, the counter of
-the cost stays until others have made up for it. A forked child counts from zero, as a new process does.
+Calls have no extra cost: the metrics are made of totals that exist anyway. Counters never go down. ``meter.reset()``
+resets the gauges, not the counters. If a call gets a lower price than it had, the counter of the cost stays where it is
+until further calls have made up for the difference. A forked child counts from zero, like a new process.
 
-**Labels** are dimensions of the totals (:data:`LABELS` if nothing is said). The meter remembers a thousand values of
-each, a collector :data:`SERIES` combinations of them; what comes later is in all sums, under ``(other models)`` and so
-on. A tag is named as ``tag:team``, and its label is ``tag_team``.
+**Labels** are dimensions of the totals; the default is :data:`LABELS`. A meter keeps a thousand values of each
+dimension, a collector keeps :data:`SERIES` combinations. Further values share a series, such as ``(other models)``, so
+that sums stay complete. The label of ``tag:team`` is ``tag_team``.
 
-**Several processes.** The multiprocess mode of ``prometheus_client`` shares the metrics that it makes itself; it knows
-no collectors, this one included. Either each worker is scraped, or all have a ledger and one process exposes that:
-``Collector(ledger)`` has the totals of the whole fleet, for ever, from its roll-ups.
+**Several processes.** The multiprocess mode of ``prometheus_client`` does not support collectors. Either scrape each
+worker, or give all workers a ledger and expose that in one process: ``Collector(ledger)`` has the totals of all
+processes, from the roll-ups of the ledger.
 
-To add a counter, add a row to :data:`COUNTERS`. ``sources.py`` knows where totals come from.
+To add a counter, add a row to :data:`COUNTERS`. ``sources.py`` reads the totals.
 """
 
 from importlib.util import find_spec

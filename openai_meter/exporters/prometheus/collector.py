@@ -1,4 +1,4 @@
-"""The families that Prometheus is given, made of totals."""
+"""The metric families, made of totals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from openai_meter.core.dimensions import checked
 from openai_meter.core.money import usd
 from openai_meter.core.totals import Totals
 from openai_meter.errors import ConfigurationError
-from openai_meter.exporters.prometheus.sources import SERIES, Other, face_of
+from openai_meter.exporters.prometheus.sources import SERIES, ExtraFamily, reader_of
 
 if TYPE_CHECKING:
     from openai_meter.exporters.prometheus.sources import Source
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 __all__ = ["COUNTERS", "LABELS", "SERIES", "Collector", "exposition"]
 
 LABELS = ("model", "endpoint", "provider")
-"""The dimensions that are labels if nothing is said."""
+"""The dimensions that are labels by default."""
 NAMESPACE = "openai_meter"
-"""What all names begin with."""
+"""The prefix of all names."""
 CACHE = 5.0
-"""Seconds for which the totals of a ledger are shown again before it is asked anew."""
+"""Seconds for which the totals of a ledger are reused before they are read again."""
 
 Parts = Iterable[tuple[str, float]]
-"""The values of one counter, by the value of its own label (``""`` if it has none)."""
+"""The values of one counter, each with the value of the counter's own label (``""`` without one)."""
 
 
 class _Counter(NamedTuple):
     name: str
-    """Without ``_total``."""
+    """The name without prefix and ``_total``."""
     help: str
     label: str | None
-    """What tells its parts from each other; no call's amount is in two of them."""
+    """A label of the counter's own, which divides its amounts into disjoint parts."""
     parts: Callable[[Totals], Parts]
 
 
@@ -50,7 +50,7 @@ def _cost(totals: Totals) -> Parts:
 
 
 def _counts(**names: str) -> Callable[[Totals], Parts]:
-    """Counts of the usage, where there are any."""
+    """Counts of the usage that are not zero."""
     return lambda totals: ((part, count) for part, name in names.items() if (count := getattr(totals.usage, name)))
 
 
@@ -65,7 +65,7 @@ COUNTERS = (
     ),
     _Counter(
         "token_parts",
-        "What kinds of tokens were among the input and output tokens: parts of them, none beside them.",
+        "Kinds of tokens that are included in the input and output tokens.",
         "part",
         _counts(
             cached_input="cached_input_tokens", cache_write="cache_write_tokens", reasoning="reasoning_tokens",
@@ -73,16 +73,16 @@ COUNTERS = (
             output_image="output_image_tokens",
         ),
     ),
-    _Counter("cost_usd", "Cost in US dollars of calls whose price is known, by what it rests on.", "basis", _cost),
+    _Counter("cost_usd", "Cost in US dollars of calls with a known price, by its basis.", "basis", _cost),
     _Counter(
         "estimated_calls",
-        "Calls whose tokens are estimates, as the API did not say them.",
+        "Calls whose tokens are estimates, because the API did not report them.",
         None,
         lambda totals: [("", totals.estimated_calls)],
     ),
     _Counter(
         "unmeasured_calls",
-        "Calls that may be billed, and of which nobody knows what they used.",
+        "Calls that may be billed and whose usage is unknown.",
         None,
         lambda totals: [("", totals.unmeasured_calls)],
     ),
@@ -96,21 +96,21 @@ COUNTERS = (
         _counts(web_search="web_searches", file_search="file_searches", container="container_sessions"),
     ),
 )  # fmt: skip
-"""The counters of calls; each has the labels of the collector, and its own."""
+"""The counters of calls; each has the labels of the collector and its own label."""
 
 
 class Collector:
-    """What a ``prometheus_client`` registry asks for metrics. Thread-safe; never raises when it is scraped.
+    """A collector for a ``prometheus_client`` registry. Thread-safe; a scrape never raises.
 
     Args:
-        source: a meter, a block, or a ledger (then the totals are those of all processes that have written to it).
-        labels: the dimensions that are labels (see ``Meter.by``). A ledger is asked for its roll-ups, which know
-            neither sessions nor tags.
-        namespace: what all names begin with. Two collectors in one registry need two.
-        cache: seconds for which the totals of a ledger are shown again before it is asked anew.
+        source: a meter, a block, or a ledger (the totals of all processes that have written to it).
+        labels: the dimensions that are labels (see ``Meter.by``). The roll-ups of a ledger have neither sessions nor
+            tags.
+        namespace: the prefix of all names. Two collectors in one registry need different ones.
+        cache: seconds for which the totals of a ledger are reused before they are read again.
 
     Raises:
-        ConfigurationError: that is no source, there is no such dimension, or two labels would have the same name.
+        ConfigurationError: the source or a dimension is not valid, or two labels would have the same name.
     """
 
     def __init__(
@@ -124,21 +124,21 @@ class Collector:
         names = (labels,) if isinstance(labels, str) else tuple(labels)
         if not isinstance(namespace, str) or not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", namespace):
             raise ConfigurationError(
-                f"namespace={namespace!r} cannot begin the names of metrics; use letters, digits, _"
+                f"namespace={namespace!r} is not a valid prefix of a metric; use letters, digits and _"
             )
         self._labels = _label_names(names)
         self._namespace = namespace
-        self._source = source  # whoever counts stays for as long as it is shown
-        self._face = face_of(source, names, cache)
+        self._source = source  # keeps the source alive as long as the collector
+        self._reader = reader_of(source, names, cache)
 
     def describe(self) -> Iterator[Metric]:
-        """The families, without samples: a registry finds out by this whether two collectors collide."""
+        """The families without samples. A registry uses them to detect collectors with the same names."""
         for counter in COUNTERS:
             yield self._family(counter)
         yield from self._gauges({}, ())
 
     def collect(self) -> Iterator[Metric]:
-        """The families as they are now."""
+        """The families with their current values."""
         try:
             families = [*self._collect()]
         except Exception as error:
@@ -147,35 +147,35 @@ class Collector:
         yield from families
 
     def _collect(self) -> Iterator[Metric]:
-        face = self._face
-        with face.lock:
-            ever, now = face.read()
+        reader = self._reader
+        with reader.lock:
+            since_start, now = reader.read()
             for counter in COUNTERS:
                 family = self._family(counter)
-                for row, totals in ever.items():
+                for row, totals in since_start.items():
                     for part, value in counter.parts(totals):
                         own = () if counter.label is None else (part,)
                         family.add_metric(
-                            [*map(_written, row), *own], face.past.rising((counter.name, part, *row), value)
+                            [*map(_utf8, row), *own], reader.past.rising((counter.name, part, *row), value)
                         )
                 yield family
-            yield from self._gauges(now, face.others())
+            yield from self._gauges(now, reader.extra_families())
 
     def _family(self, counter: _Counter) -> CounterMetricFamily:
         own = () if counter.label is None else (counter.label,)
         return CounterMetricFamily(f"{self._namespace}_{counter.name}", counter.help, labels=[*self._labels, *own])
 
-    def _gauges(self, now: Mapping[tuple[str, ...], Totals], others: Iterable[Other]) -> Iterator[Metric]:
+    def _gauges(self, now: Mapping[tuple[str, ...], Totals], extra_families: Iterable[ExtraFamily]) -> Iterator[Metric]:
         unpriced = GaugeMetricFamily(
             f"{self._namespace}_unpriced_calls",
-            "Calls whose cost is unknown now, or known only in part; fewer when a price is set.",
+            "Calls whose cost is unknown or known only in part; goes down when a missing price is set.",
             labels=self._labels,
         )
         for row, totals in now.items():
-            unpriced.add_metric([*map(_written, row)], totals.unpriced_calls)
+            unpriced.add_metric([*map(_utf8, row)], totals.unpriced_calls)
         yield unpriced
-        latest = max((one.last_call_at for one in now.values() if one.last_call_at), default=None)
-        last = GaugeMetricFamily(f"{self._namespace}_last_call_timestamp_seconds", "When the latest call began.")
+        latest = max((totals.last_call_at for totals in now.values() if totals.last_call_at), default=None)
+        last = GaugeMetricFamily(f"{self._namespace}_last_call_timestamp_seconds", "When the newest call started.")
         if latest is not None:
             last.add_metric((), latest.timestamp())
         yield last
@@ -184,10 +184,10 @@ class Collector:
             "The version of openai_meter.",
             {"version": _version(), "python_version": platform.python_version()},
         )
-        for other in others:
-            family: Any = CounterMetricFamily if other.counter else GaugeMetricFamily
-            metric = family(f"{self._namespace}_{other.name}", other.help, labels=other.labels)
-            for values, value in other.samples:
+        for extra in extra_families:
+            family: Any = CounterMetricFamily if extra.counter else GaugeMetricFamily
+            metric = family(f"{self._namespace}_{extra.name}", extra.help, labels=extra.labels)
+            for values, value in extra.samples:
                 metric.add_metric(values, value)
             yield metric
 
@@ -200,11 +200,11 @@ def exposition(
     namespace: str = NAMESPACE,
     cache: float = CACHE,
 ) -> tuple[bytes, str]:
-    """The metrics as Prometheus reads them, for a ``/metrics`` route: the body, and its content type.
+    """The body and the content type of a ``/metrics`` route.
 
     Args:
         source: as for :class:`Collector`.
-        accept: the ``Accept`` header of the request: OpenMetrics where it asks for that, else the text format 0.0.4.
+        accept: the ``Accept`` header of the request. It selects OpenMetrics or the text format 0.0.4.
         labels: as for :class:`Collector`.
         namespace: as for :class:`Collector`.
         cache: as for :class:`Collector`.
@@ -218,8 +218,8 @@ def exposition(
     return encode(registry), content_type
 
 
-def _written(value: str) -> str:
-    """A label as UTF-8 can hold it: a program may name something by half a character."""
+def _utf8(value: str) -> str:
+    """A label that UTF-8 can encode: names may contain lone surrogates."""
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -228,11 +228,11 @@ def _label_names(dimensions: tuple[str, ...]) -> tuple[str, ...]:
         checked(dimensions)
     names = tuple(re.sub(r"[^a-zA-Z0-9_]", "_", dimension) for dimension in dimensions)
     if len({*names}) < len(names):
-        raise ConfigurationError(f"labels={dimensions!r} would be two labels of one name")
+        raise ConfigurationError(f"labels={dimensions!r} would make two labels of the same name; leave one out")
     return names
 
 
 def _version() -> str:
-    from openai_meter.core.version import __version__  # noqa: PLC0415 - the package is complete by now
+    from openai_meter.core.version import __version__  # noqa: PLC0415 - needed here only
 
     return __version__

@@ -1,4 +1,4 @@
-"""Where the totals come from that Prometheus is shown: a meter or a block of this process, or the ledger of many."""
+"""Reads the totals for Prometheus: of a meter or a block of this process, or of a ledger."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
     Source = Readable | Ledger
 
-__all__ = ["SERIES", "Other", "face_of"]
+__all__ = ["SERIES", "ExtraFamily", "reader_of"]
 
 SERIES = 2_000
-"""The combinations of labels that a collector remembers."""
+"""The combinations of label values that a collector keeps."""
 
 _Rows = Mapping[tuple[str, ...], Totals]
 
 
-class Other(NamedTuple):
-    """A family beside those of calls."""
+class ExtraFamily(NamedTuple):
+    """A metric family besides the counters of calls."""
 
     name: str
     help: str
@@ -38,47 +38,55 @@ class Other(NamedTuple):
     samples: Sequence[tuple[tuple[str, ...], float]]
 
 
-class _OfReadings:
-    """The totals of a meter or a block. Does not keep it alive."""
+class _MeterReader:
+    """Reads the totals of a meter or a block, without keeping it alive."""
 
-    def __init__(self, readings: Readable, past: Past) -> None:
+    def __init__(self, source: Readable, past: Past) -> None:
         self.past = past
         self.lock = RLock()
-        self._readings = weakref.ref(readings)
-        readings.ever(past)  # from now on nothing is forgotten
+        self._source = weakref.ref(source)
+        source.ever(past)  # from now on a reset is added to the past
 
     def read(self) -> tuple[_Rows, _Rows]:
-        readings = self._readings()
-        return ({}, {}) if readings is None else readings.ever(self.past)
+        source = self._source()
+        return ({}, {}) if source is None else source.ever(self.past)
 
-    def others(self) -> Iterator[Other]:
-        readings = self._readings()
-        if readings is None:
+    def extra_families(self) -> Iterator[ExtraFamily]:
+        source = self._source()
+        if source is None:
             return
-        pending = readings.pending
+        pending = source.pending
         streams = sum(call.stream for call in pending)
         kinds = [(("answer",), streams), (("work",), len(pending) - streams)]
-        yield Other("open_calls", "Calls that have begun and not ended, and wait for this.", False, ("kind",), kinds)
-        yield Other("faults", "Faults of openai_meter itself in this process.", True, (), [((), faults.count())])
-        yield from _thresholds(readings)
-        if isinstance(readings, Meter) and readings.ledger is not None:
-            yield from _writing(readings.ledger)
+        yield ExtraFamily(
+            "open_calls", "Calls in flight: answers being received, and work on the server.", False, ("kind",), kinds
+        )
+        yield ExtraFamily(
+            "faults", "Internal errors of openai_meter in this process.", True, (), [((), faults.count())]
+        )
+        yield from _thresholds(source)
+        if isinstance(source, Meter) and source.ledger is not None:
+            yield from _ledger_families(source.ledger)
 
 
-def _thresholds(readings: Readable) -> Iterator[Other]:
-    dispatcher = readings._store.dispatcher  # noqa: SLF001 - alerts alone do not say how near the other limits are
+def _thresholds(source: Readable) -> Iterator[ExtraFamily]:
+    dispatcher = source._store.dispatcher  # noqa: SLF001 - alerts do not show how much of the other limits is used
     values = () if dispatcher is None else dispatcher.watch.values()
-    uses = [((one.metric, _window(one.window)), float(value) / float(one.limit)) for one, value in values]
+    uses = [((limit.metric, _window(limit.window)), float(value) / float(limit.limit)) for limit, value in values]
     passed: dict[tuple[str, ...], float] = {}
-    for alert in readings.alerts:
+    for alert in source.alerts:
         key = (alert.kind, alert.threshold.per or "", _window(alert.window))
         passed[key] = passed.get(key, 0) + 1
-    yield Other(
-        "threshold_use_ratio", "The part of a limit on all calls that is used up.", False, ("metric", "window"), uses
+    yield ExtraFamily(
+        "threshold_use_ratio",
+        "The used part of each limit on all calls; 1 is the limit.",
+        False,
+        ("metric", "window"),
+        uses,
     )
-    yield Other(
+    yield ExtraFamily(
         "thresholds_passed",
-        "Limits that are passed now; of those per agent, user and so on, how many have passed theirs.",
+        "Limits that are exceeded now; a limit per agent, user and so on counts once for each that exceeds it.",
         False,
         ("metric", "per", "window"),
         [*passed.items()],
@@ -90,8 +98,8 @@ def _window(window: Any) -> str:
     return "total" if window is None else f"{window.total_seconds():g}s"
 
 
-class _OfLedger:
-    """The totals of all processes."""
+class _LedgerReader:
+    """Reads the totals of a ledger, without keeping it alive."""
 
     def __init__(self, ledger: Ledger, past: Past) -> None:
         self.past = past
@@ -102,7 +110,7 @@ class _OfLedger:
         self._read_at: float | None = None
         self._reached = False
 
-    def within(self, cache: float) -> _OfLedger:
+    def with_cache(self, cache: float) -> _LedgerReader:
         self._cache = cache
         return self
 
@@ -110,73 +118,79 @@ class _OfLedger:
         ledger = self._ledger()
         fresh = self._read_at is not None and time.monotonic() - self._read_at < self._cache
         if ledger is not None and not fresh:
-            from openai_meter.ledger.queries import Query, run_query  # noqa: PLC0415 - SQLAlchemy is behind a ledger only
+            from openai_meter.ledger.queries import Query, run_query  # noqa: PLC0415 - SQLAlchemy, for a ledger only
 
             self._read_at, self._reached = time.monotonic(), False
             try:
-                with ledger._reading() as connection:  # noqa: SLF001 - the sums of a report, before they are rounded off
+                with ledger._reading() as connection:  # noqa: SLF001 - the sums of a report before rounding
                     sums = run_query(connection, Query(self.past.dimensions))
-            except LedgerError:  # what was known goes on being shown
+            except LedgerError:  # go on showing the last totals
                 return self._read, self._read
-            self._read = {row: one.totals() for row, one in self.past.within(sums.items()).items()}
+            self._read = {row: total.totals() for row, total in self.past.within(sums.items()).items()}
             self._reached = True
         return self._read, self._read
 
-    def others(self) -> Iterator[Other]:
+    def extra_families(self) -> Iterator[ExtraFamily]:
         reached: list[tuple[tuple[str, ...], float]] = [((), self._reached)]
-        yield Other(
-            "ledger_reached", "Whether the ledger could be read; else its last totals are shown.", False, (), reached
+        yield ExtraFamily(
+            "ledger_reached", "1 if the ledger could be read; 0 while its last totals are shown.", False, (), reached
         )
         if (ledger := self._ledger()) is not None:
-            yield from _writing(ledger)
+            yield from _ledger_families(ledger)
 
 
-def _writing(ledger: Ledger) -> Iterator[Other]:
-    """What became of the calls that this process gave to its ledger."""
+def _ledger_families(ledger: Ledger) -> Iterator[ExtraFamily]:
+    """The counts of the calls that this process has added to a ledger."""
     stats = ledger.stats
     fates = ("written", "spooled", "replayed", "dropped", "refused", "damaged")
     counts = [((fate,), getattr(stats, fate)) for fate in fates]
-    yield Other(
-        "ledger_calls", "What became of the calls that this process gave to the ledger.", True, ("fate",), counts
+    yield ExtraFamily(
+        "ledger_calls",
+        "Calls that this process has added to the ledger, by what happened to them.",
+        True,
+        ("fate",),
+        counts,
     )
-    yield Other("ledger_waiting_calls", "Calls in memory, for the ledger.", False, (), [((), stats.waiting)])
-    yield Other("ledger_away", "Whether the ledger's database is away.", False, (), [((), stats.away)])
+    yield ExtraFamily(
+        "ledger_waiting_calls", "Calls in memory that are not yet in the ledger.", False, (), [((), stats.waiting)]
+    )
+    yield ExtraFamily("ledger_away", "1 while the ledger's database cannot be reached.", False, (), [((), stats.away)])
 
 
-_Face = _OfReadings | _OfLedger
-_faces: weakref.WeakKeyDictionary[Any, dict[tuple[str, ...], _Face]] = weakref.WeakKeyDictionary()
-"""One for each source and its labels: what is exposed twice has the same counters."""
+_Reader = _MeterReader | _LedgerReader
+_readers: weakref.WeakKeyDictionary[Any, dict[tuple[str, ...], _Reader]] = weakref.WeakKeyDictionary()
+"""One reader per source and labels, so that two collectors of one source show the same counters."""
 _making = Lock()
 
 
 def _start_over_in_child(_: object) -> None:
-    """A thread of the parent may have held a lock."""
-    global _making  # noqa: PLW0603 - a child has one of its own
+    """Replaces the locks in a forked child: threads of the parent may hold them."""
+    global _making  # noqa: PLW0603 - replaced in a forked child only
     _making = Lock()
-    for faces in list(_faces.values()):
-        for face in faces.values():
-            face.lock = RLock()
+    for readers in list(_readers.values()):
+        for reader in readers.values():
+            reader.lock = RLock()
 
 
 fork_safety.on_fork("prometheus", after_in_child=_start_over_in_child)
 
 
-def face_of(source: Any, names: tuple[str, ...], cache: float) -> _Face:
-    """What shows the totals of a source by some dimensions; the same one whenever it is asked for.
+def reader_of(source: Any, names: tuple[str, ...], cache: float) -> _Reader:
+    """The reader of a source by some dimensions; the same object each time.
 
     Raises:
-        ConfigurationError: that is no source, or it does not know one of the dimensions.
+        ConfigurationError: the source is not valid, or does not have one of the dimensions.
     """
     ledgers = sys.modules.get("openai_meter.ledger")
     of_ledger = ledgers is not None and isinstance(source, ledgers.Ledger)
     if not of_ledger and not isinstance(source, Readable):
-        raise ConfigurationError(f"{source!r} has no totals; use a meter, a block of track(), or a Ledger")
+        raise ConfigurationError(f"{source!r} has no totals; pass a meter, a block of track(), or a Ledger")
     if of_ledger and (detail := [name for name in names if name == "session" or name.startswith("tag")]):
-        raise ConfigurationError(f"the roll-ups of a ledger know no {detail[0]!r}; leave that label out")
+        raise ConfigurationError(f"the roll-ups of a ledger do not have {detail[0]!r}; leave that label out")
     with _making:
-        faces = _faces.setdefault(source, {})
-        if names not in faces:
+        readers = _readers.setdefault(source, {})
+        if names not in readers:
             past = Past(names, SERIES)
-            faces[names] = _OfLedger(source, past) if of_ledger else _OfReadings(source, past)
-        face = faces[names]
-    return face.within(cache) if isinstance(face, _OfLedger) else face
+            readers[names] = _LedgerReader(source, past) if of_ledger else _MeterReader(source, past)
+        reader = readers[names]
+    return reader.with_cache(cache) if isinstance(reader, _LedgerReader) else reader

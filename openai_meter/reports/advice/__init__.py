@@ -1,15 +1,15 @@
-"""What could be done better, by the records of what was done.
+"""Recommendations: what could be done at a lower cost, judged by the records of calls.
 
 ::
 
-    values     Recommendation
-    families   which model is the next smaller one
-    case       the calls, grouped, and what they would have cost otherwise
-    rules      RULES: one function for each kind of advice
-    engine     recommendations()
+    recommendation  Recommendation
+    families        which model is the next smaller one
+    call_history    the calls, grouped, and what they would have cost otherwise
+    rules           RULES: one function for each kind of advice
+    engine          recommendations()
 
-Every rule needs its evidence in the records and is silent without it. A saving is what the calls cost less what they
-would have cost, both by the same price book, at each call's own date and tier.
+A recommendation is one function in ``rules``. A rule without its evidence in the records recommends nothing. A saving
+is the cost of the calls less what they would have cost, by the same price book, at the date and tier of each call.
 """
 
 from openai_meter.reports.advice.engine import recommendations

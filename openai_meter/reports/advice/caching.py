@@ -1,4 +1,4 @@
-"""The rule of missed prompt caching, which has the most to reckon."""
+"""The rule of missed prompt caching, the largest of the rules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from openai_meter.core.call import Call
 from openai_meter.core.evidence import Evidence
 from openai_meter.core.money import Amount
-from openai_meter.reports.advice.case import Case, recommend, usage_with
+from openai_meter.reports.advice.call_history import CallHistory, recommend, usage_with
 from openai_meter.reports.advice.recommendation import Recommendation
 
 __all__ = ["prompt_caching"]
@@ -20,11 +20,11 @@ _LEAST, _STEP = 1_024, 128
 _CHARS_PER_TOKEN = 4
 _LIFETIMES = {"30m": timedelta(minutes=30), "12h": timedelta(hours=12), "24h": timedelta(hours=24)}
 _LIFETIME = timedelta(minutes=10)
-"""How long a prefix is taken to stay in the cache where the request does not say."""
+"""The assumed lifetime of a prefix in the cache where the request does not set one."""
 
 
-class _Seen(NamedTuple):
-    """The calls of one beginning, as they would have been with a working cache."""
+class _PrefixGroup(NamedTuple):
+    """The calls that begin with one prefix, as they would have been with a working cache."""
 
     hits: list[Call]
     """Those that could have read it from the cache."""
@@ -34,11 +34,11 @@ class _Seen(NamedTuple):
     """The tokens of those that they did read."""
     saving: Amount
     late: int
-    """Calls that came after the cache had forgotten."""
+    """Calls that came after the end of the lifetime."""
 
 
-def prompt_caching(case: Case) -> Iterator[Recommendation]:
-    """Missed prompt caching: tokens that the cache has cost a half to a twentieth.
+def prompt_caching(history: CallHistory) -> Iterator[Recommendation]:
+    """Missed prompt caching: tokens that are read from the cache cost a half to a twentieth.
 
     Evidence: calls of a model and agent that begin with the same text of 1,024 tokens or more, each after one of the
     others had ended and not more than ten minutes after the last one (or as long as the requests asked the cache to
@@ -48,28 +48,28 @@ def prompt_caching(case: Case) -> Iterator[Recommendation]:
     The saving is the price of the same tokens with that text read from the cache, less what a model charges for writing
     it at the first call and after each pause.
     """
-    for calls in case.answers.values():
+    for calls in history.answers.values():
         beginnings: dict[int, list[Call]] = {}
         for call in calls:
             evidence = call.evidence
             if evidence is not None and evidence.prefix_key is not None and _cacheable(call, evidence) >= _LEAST:
                 beginnings.setdefault(evidence.prefix_key, []).append(call)
-        found = [_look(case, some) for some in beginnings.values() if len(some) > 1]
-        found = [one for one in found if 2 * one.cached < one.cacheable and one.saving > 0]
-        hits = sorted((call for one in found for call in one.hits), key=lambda call: call.started_at)
+        found = [_examine(history, some) for some in beginnings.values() if len(some) > 1]
+        found = [group for group in found if 2 * group.cached < group.cacheable and group.saving > 0]
+        hits = sorted((call for group in found for call in group.hits), key=lambda call: call.started_at)
         if len(hits) >= _ENOUGH:
             yield _recommend(hits, found)
 
 
-def _recommend(hits: Sequence[Call], found: Sequence[_Seen]) -> Recommendation:
-    cacheable = sum(one.cacheable for one in found)
-    late = sum(one.late for one in found)
+def _recommend(hits: Sequence[Call], found: Sequence[_PrefixGroup]) -> Recommendation:
+    cacheable = sum(group.cacheable for group in found)
+    late = sum(group.late for group in found)
     keyless = any(call.evidence is not None and not call.evidence.cache_key_set for call in hits)
     more = (["prompt_caching.key"] if keyless else []) + (["prompt_caching.late"] if late else [])
     return recommend(
-        "prompt_caching", hits, sum(one.saving for one in found), *more,
+        "prompt_caching", hits, sum(group.saving for group in found), *more,
         tokens=cacheable // len(hits),
-        percent=100 * sum(one.cached for one in found) // cacheable,
+        percent=100 * sum(group.cached for group in found) // cacheable,
         late=late,
     )  # fmt: skip
 
@@ -83,8 +83,8 @@ def _cacheable(call: Call, evidence: Evidence) -> int:
     return held - held % _STEP
 
 
-def _look(case: Case, calls: Sequence[Call]) -> _Seen:
-    """Goes through the calls of one beginning, oldest first."""
+def _examine(history: CallHistory, calls: Sequence[Call]) -> _PrefixGroup:
+    """Compares the calls that begin with one prefix, oldest first, with what they would have cost."""
     hits: list[Call] = []
     cacheable = cached = late = 0
     saving: Amount = 0
@@ -98,23 +98,23 @@ def _look(case: Case, calls: Sequence[Call]) -> _Seen:
             late += 1
         tokens = _cacheable(call, call.evidence)
         usage = call.usage
-        price = case.price(call)
+        price = history.price(call)
         if price is not None and lives and warm_from is not None and call.started_at >= warm_from:
             read = max(tokens, usage.cached_input_tokens)
             # What is read need not be written again.
             written = max(usage.cache_write_tokens - (read - usage.cached_input_tokens), 0)
-            other = case.what_if(call, usage_with(usage, cached=read, written=written))
+            other = history.cost_with(call, usage_with(usage, cached=read, written=written))
             hits.append(call)
             cacheable += tokens
             cached += min(tokens, usage.cached_input_tokens)
         elif price is not None and not lives and usage.cached_input_tokens < tokens:
-            other = case.what_if(call, usage_with(usage, written=max(usage.cache_write_tokens, tokens)))
+            other = history.cost_with(call, usage_with(usage, written=max(usage.cache_write_tokens, tokens)))
         else:
             other = price
         saving += (price or 0) - (other if other is not None else price or 0)
         warm_from = end if not lives or warm_from is None else min(warm_from, end)
         last = call
-    return _Seen(hits, cacheable, cached, saving, late)
+    return _PrefixGroup(hits, cacheable, cached, saving, late)
 
 
 def _lifetime(call: Call) -> timedelta:

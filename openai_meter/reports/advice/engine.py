@@ -1,4 +1,4 @@
-"""Runs the rules and puts what they found in order."""
+"""Runs the rules, and sorts the recommendations by their saving."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from openai_meter.core.call import Call
 from openai_meter.core.totals import Totals
-from openai_meter.reports.advice.case import Case
+from openai_meter.reports.advice.call_history import CallHistory
 from openai_meter.reports.advice.recommendation import Recommendation
 from openai_meter.reports.advice.rules import RULES
 
@@ -36,10 +36,10 @@ def recommendations(
         now: when that is; without a zone it is UTC. Models that have been shut down by then are not recommended.
     """
     now = now or datetime.now(UTC)
-    case = Case(calls, totals, prices, now if now.tzinfo is not None else now.replace(tzinfo=UTC))
+    history = CallHistory(calls, totals, prices, now if now.tzinfo is not None else now.replace(tzinfo=UTC))
     found: list[Recommendation] = []
     for rule in RULES.values():
-        found += islice(sorted(rule(case), key=_weight), _MOST)
+        found += islice(sorted(rule(history), key=_weight), _MOST)
     return tuple(sorted(found, key=_weight))
 
 

@@ -1,4 +1,4 @@
-"""A recommendation as a value, and how it is told."""
+"""A recommendation as a value, and its message."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Recommendation:
     kind: str
     """What it is about: the name of a rule, such as ``prompt_caching``."""
     saving: Decimal | None
-    """US dollars less, over the calls that were seen; ``None`` where that cannot be told from the records.
+    """The saving in US dollars over the recorded calls; ``None`` where the records do not show it.
 
     Savings of several recommendations are alternatives, or overlap: they do not add up.
     """
@@ -54,10 +54,10 @@ class Recommendation:
         about = "~" if self.estimated else ""
         values = {name: _shown(value, about) for name, value in self.facts.items()}
         values |= {"calls": f"{self.calls:,}", "where": where}
-        said = [m(f"advice.{part}", **values) for part in self.parts]
+        sentences = [m(f"advice.{part}", **values) for part in self.parts]
         if self.saving is not None:
-            said.append(m("advice.saving", saving=_shown(self.saving, about)))
-        return " ".join(said)
+            sentences.append(m("advice.saving", saving=_shown(self.saving, about)))
+        return " ".join(sentences)
 
     def to_dict(self, lang: str | None = None) -> dict[str, Any]:
         """The recommendation as plain JSON values; dollars are decimal strings.

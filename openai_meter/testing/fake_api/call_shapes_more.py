@@ -24,7 +24,7 @@ async def _decide(player: Player) -> None:
     await player.get(decisions.create(model="gpt-5-mini", input="It rains.", questions=_QUESTIONS))
 
 
-async def _random_halves(player: Player) -> None:
+async def _draw(player: Player) -> None:
     await player.get(player.client.images.generate(model="gpt-image-1", prompt="A desk.", quality="low"))
 
 
@@ -130,7 +130,7 @@ SHAPES: tuple[Shape, ...] = (
     Shape("embeddings.create", _embed),
     Shape("moderations.create", _moderate, usage="none"),
     Shape("decisions.create", _decide, needs="decisions.create"),
-    Shape("images.generate", _random_halves),
+    Shape("images.generate", _draw),
     Shape("images.generate, stream=True", _draw_stream),
     Shape("images.edit (upload)", _edit),
     Shape("images.create_variation", _vary, usage="none"),

@@ -1,4 +1,4 @@
-"""What dashboards, rules, the live view, the upkeep of a ledger and webhooks' tests say, in English."""
+"""The texts of dashboards, rules, the live view, the commands of a ledger and the test of webhooks, in English."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "rule.errors": "More than a tenth of the calls of a model fail",
     "rule.errors.do": "Look at the exceptions in the program's log, and at status.openai.com.",
     "rule.threshold": "A threshold of openai_meter is passed",
-    "rule.threshold.do": "meter.alerts says which one, and by how much.",
+    "rule.threshold.do": "meter.alerts has the threshold and the value.",
     "rule.unpriced": "Calls of a model have no full price: the cost that is shown is too low",
     "rule.unpriced.do": "Set the price: install(prices=...), or openai-meter prices update.",
-    "rule.unmeasured": "Nobody knows what some calls of a model used",
+    "rule.unmeasured": "The usage of some calls of a model is unknown",
     "rule.unmeasured.do": "Ask for the usage of streams, or install openai-meter[offline] so that it is estimated.",
     "rule.faults": "openai_meter has failed at its own work; records may be missing",
-    "rule.faults.do": "The program's log says where, under openai_meter.",
+    "rule.faults.do": "Look at the program's log, under openai_meter.",
     "rule.away": "The database of the ledger is away; calls wait in the spool",
     "rule.away.do": "Look at the database; what waits is stored when it is back.",
     "rule.lost": "Calls could not be kept in the ledger",
-    "rule.lost.do": "The program's log says why, under openai_meter.",
+    "rule.lost.do": "The reason is in the program's log, under openai_meter.",
     # The live view.
     "live.of.process": "this process",
     "live.of.fleet": "all processes",
@@ -89,15 +89,15 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "upkeep.expected": "Expected at the end",
     "upkeep.range": "Range",
     "upkeep.range_of": "{low} .. {high} (four times out of five)",
-    "upkeep.days": ("Judged from {n:,} day.", "Judged from {n:,} days."),
-    "upkeep.no_days": "There is no whole day of the past to judge from yet.",
+    "upkeep.days": ("Based on {n:,} day.", "Based on {n:,} days."),
+    "upkeep.no_days": "There is not yet a whole day of history to base it on.",
     "upkeep.unpriced": (
-        "{n:,} call has no full price: it will be more.",
-        "{n:,} calls have no full price: it will be more.",
+        "{n:,} call has no full price: the cost will be higher.",
+        "{n:,} calls have no full price: the cost will be higher.",
     ),
     "upkeep.not_compared": (
-        "{n:,} call has no full price: what it cost is not in it.",
-        "{n:,} calls have no full price: what they cost is not in it.",
+        "{n:,} call has no full price: its cost is not included.",
+        "{n:,} calls have no full price: their cost is not included.",
     ),
     "upkeep.difference": "Difference",
     "upkeep.calls": "Calls",
@@ -124,8 +124,8 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
         "Delete the details of {n:,} calls before {text} (UTC)? The sums per day stay. [y/N] ",
     ),
     "upkeep.say_yes": (
-        "{n:,} call before {text} (UTC) would lose its details; say --yes where nobody can be asked",
-        "{n:,} calls before {text} (UTC) would lose their details; say --yes where nobody can be asked",
+        "{n:,} call before {text} (UTC) would lose its details; add --yes to delete them without a question",
+        "{n:,} calls before {text} (UTC) would lose their details; add --yes to delete them without a question",
     ),
     "upkeep.kept": "Nothing was deleted.",
     "upkeep.pruned": (

@@ -34,10 +34,10 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "rule.errors": "Plus d'un dixième des appels d'un modèle échouent",
     "rule.errors.do": "Regardez les exceptions dans le journal du programme, et status.openai.com.",
     "rule.threshold": "Un seuil d'openai_meter est dépassé",
-    "rule.threshold.do": "meter.alerts dit lequel, et de combien.",
+    "rule.threshold.do": "meter.alerts contient le seuil et la valeur.",
     "rule.unpriced": "Des appels d'un modèle n'ont pas de prix complet : le coût affiché est trop bas",
     "rule.unpriced.do": "Donnez le prix : install(prices=...), ou openai-meter prices update.",
-    "rule.unmeasured": "Personne ne sait ce que certains appels d'un modèle ont utilisé",
+    "rule.unmeasured": "La consommation de certains appels d'un modèle est inconnue",
     "rule.unmeasured.do": "Demandez l'usage des flux, ou installez openai-meter[offline] pour qu'il soit estimé.",
     "rule.faults": "openai_meter a échoué dans son propre travail ; il peut manquer des enregistrements",
     "rule.faults.do": "Le journal du programme dit où, sous openai_meter.",
@@ -124,8 +124,8 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
         "Supprimer les détails de {n:,} appels d'avant le {text} (UTC) ? Les sommes par jour restent. [o/N] ",
     ),
     "upkeep.say_yes": (
-        "{n:,} appel d'avant le {text} (UTC) perdrait ses détails ; dites --yes là où personne ne peut répondre",
-        "{n:,} appels d'avant le {text} (UTC) perdraient leurs détails ; dites --yes là où personne ne peut répondre",
+        "{n:,} appel d'avant le {text} (UTC) perdrait ses détails ; avec --yes, ils sont supprimés sans question",
+        "{n:,} appels d'avant le {text} (UTC) perdraient leurs détails ; avec --yes, ils sont supprimés sans question",
     ),
     "upkeep.kept": "Rien n'a été supprimé.",
     "upkeep.pruned": (

@@ -22,7 +22,7 @@ NOTHING_TO_BE_WRONG = {"/metrics", "/healthz"}
 """Routes without a parameter: everything fits their description."""
 
 
-def test_the_document_is_complete() -> None:
+def test_openapi_document_lists_every_route() -> None:
     """Every route is in it with its parameters, its errors and what it answers; nothing in it hangs in the air."""
     document = client(filled()).get("/openapi.json").json()
     assert document["openapi"].startswith("3.1")
@@ -40,7 +40,7 @@ def test_the_document_is_complete() -> None:
     assert document["security"] == []
 
 
-def test_the_document_is_valid() -> None:
+def test_openapi_schemas_are_valid() -> None:
     """All schemas are JSON Schema, and every reference leads somewhere."""
     jsonschema = pytest.importorskip("jsonschema", reason="comes with schemathesis")
     document = client(filled()).get("/openapi.json").json()
@@ -58,7 +58,7 @@ def test_the_document_is_valid() -> None:
     assert {one.rpartition("/")[2] for one in references(document)} <= SCHEMAS.keys()
 
 
-def test_a_token_is_in_the_document() -> None:
+def test_openapi_document_requires_the_token() -> None:
     """Where a token is needed, the description says so; it is itself read with the token."""
     api = client(filled(), token="long-enough-token")
     assert api.get("/openapi.json").status_code == 401
@@ -69,7 +69,7 @@ def test_a_token_is_in_the_document() -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("kind", ["meter", "ledger"])
-def test_it_does_what_it_says(kind: str, tmp_path) -> None:
+def test_answers_conform_to_the_openapi_document(kind: str, tmp_path) -> None:
     """Whatever is asked, fitting the description or not, no answer is a fault, and every one is described."""
     calls = [call(agent="a", tags={"env": "prod"}), call(None, status="error"), call("no-such-model")]
     source = (

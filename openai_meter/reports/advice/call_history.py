@@ -1,4 +1,4 @@
-"""The calls that advice is about, grouped, and what they would have cost otherwise."""
+"""The calls that advice is based on, grouped, and what they would have cost otherwise."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from openai_meter.core.usage import COUNTS, Usage
 from openai_meter.pricing import Billable, PriceBook
 from openai_meter.reports.advice.recommendation import Recommendation
 
-__all__ = ["ANSWERS", "Case", "Group"]
+__all__ = ["ANSWERS", "CallHistory", "Group", "by_group", "recommend", "usage_with"]
 
 ANSWERS = frozenset({"chat.completions", "responses", "completions"})
 """The endpoints whose calls are a prompt and an answer."""
 _LONG = 200_000
-"""Input tokens above which nothing is supposed: long requests have other prices, or none, in other tiers and models."""
+"""Input tokens above which no other cost is computed: long requests have other prices in other tiers and models."""
 _HARMLESS = frozenset({"web_search_tool", "container_memory", "image_model", "status"})
 """Facts that change no price where the usage counts no use of the tool."""
 _PLAIN = {"cached_input_tokens", "cache_write_tokens", "cache_write_12h_tokens", "reasoning_tokens"}
@@ -35,12 +35,12 @@ Group = tuple[str | None, str | None]
 """A model and an agent."""
 
 
-class Case:
+class CallHistory:
     """Calls, oldest first, and one state of the prices.
 
     Args:
-        calls: the calls that are known one by one.
-        totals: the sums over all calls, those included that are not known one by one any more.
+        calls: the calls whose records are there.
+        totals: the sums over all calls, also of those whose records are no longer there.
         prices: what calls cost.
         now: when the advice is given, in UTC.
     """
@@ -56,9 +56,9 @@ class Case:
         """The calls that have a prompt and an answer, by model and agent."""
 
     def price(self, call: Call) -> Amount | None:
-        """What a plain call costs by the prices of now; ``None`` for one that nothing is to be supposed of.
+        """What a plain call costs by the prices of now; ``None`` for a call that is not plain.
 
-        Plain is text that was wholly priced, without tools that are charged, and not long.
+        A plain call is text, fully priced, without tools that are charged, and not long.
         """
         known = self._known.get(id(call), _NOT_YET)
         if known is _NOT_YET:
@@ -67,11 +67,11 @@ class Case:
             elif call.price_book is self._prices:
                 known = call.cost_pico
             else:
-                known = self.what_if(call)
+                known = self.cost_with(call)
             self._known[id(call)] = known
         return cast("Amount | None", known)
 
-    def what_if(
+    def cost_with(
         self, call: Call, usage: Usage | None = None, *, model: str | None = None, tier: str | None = None
     ) -> Amount | None:
         """What a plain call would have cost with another usage, model or tier; ``None`` if that has no price."""
@@ -89,8 +89,8 @@ class Case:
             )
         return cost.amount_pico if cost.status == "priced" else None
 
-    def sold(self, model: str, tier: str, at: datetime) -> bool:
-        """Whether a model has a price in a tier on a day; asking the price itself would log that there is none."""
+    def has_price(self, model: str, tier: str, at: datetime) -> bool:
+        """Whether a model has a price in a tier on a day. Pricing a call instead would log each missing price."""
         place = (model, at.toordinal())
         tiers = self._tiers.get(place)
         if tiers is None:
@@ -124,7 +124,7 @@ def by_group(calls: Iterable[Call]) -> Mapping[Group, list[Call]]:
 def usage_with(usage: Usage, *, less: int = 0, cached: int | None = None, written: int | None = None) -> Usage:
     """A plain usage with fewer input tokens, or with other parts of it cached or written.
 
-    The parts stay within the whole; what is cut off goes from the beginning, where the cached part is.
+    The parts are never larger than the whole. Tokens are removed from the beginning, where the cached part is.
     """
     tokens = max((usage.input_tokens or 0) - less, 0)
     output = usage.output_tokens or 0
@@ -142,7 +142,7 @@ def usage_with(usage: Usage, *, less: int = 0, cached: int | None = None, writte
 
 
 def dollars(amount: Amount | None) -> Decimal | None:
-    """US dollars, unless nothing is known or nothing is saved."""
+    """US dollars; ``None`` if the amount is unknown or not above 0."""
     return usd(amount) if amount is not None and amount > 0 else None
 
 

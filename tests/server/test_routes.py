@@ -41,7 +41,7 @@ def api(request, tmp_path, made_now):
     return client(filled(*CALLS), ledger)
 
 
-def test_every_row_is_a_route(api) -> None:
+def test_every_row_of_the_table_answers(api) -> None:
     """Every row of the table answers, and says what it is."""
     for row in ROUTES:
         path = row.path.replace("{id}", CALLS[0].id)
@@ -54,14 +54,14 @@ def test_every_row_is_a_route(api) -> None:
 # --- the document's routes --------------------------------------------------------------------------------------------
 
 
-def test_stats_are_those_of_the_document() -> None:
+def test_stats_have_the_documented_keys_and_values() -> None:
     """``/api/stats`` has exactly the keys of the document, the right values, and our fields beside them."""
     one = documented()
-    said = client(filled(one)).get("/api/stats?lang=fr").json()
-    assert [*said][:6] == ["success", "timestamp", "stats", "threshold", "recommendations", "report"]
-    assert said["success"] is True
-    assert abs(said["timestamp"] / 1000 - datetime.now(UTC).timestamp()) < 60
-    assert said["stats"] == {
+    answer = client(filled(one)).get("/api/stats?lang=fr").json()
+    assert [*answer][:6] == ["success", "timestamp", "stats", "threshold", "recommendations", "report"]
+    assert answer["success"] is True
+    assert abs(answer["timestamp"] / 1000 - datetime.now(UTC).timestamp()) < 60
+    assert answer["stats"] == {
         "gpt-4o-mini": {
             "totalCalls": 1,
             "totalPromptTokens": 3245,
@@ -72,12 +72,12 @@ def test_stats_are_those_of_the_document() -> None:
             "errorCount": 0,
         }
     }
-    assert said["threshold"] is None
-    assert said["recommendations"] == []
-    assert said["report"].replace("  \n", "\n").splitlines() == [
+    assert answer["threshold"] is None
+    assert answer["recommendations"] == []
+    assert answer["report"].replace("  \n", "\n").splitlines() == [
         "📊 **Statistiques d'utilisation OpenAI**",
         "",
-        said["report"].replace("  \n", "\n").splitlines()[2],
+        answer["report"].replace("  \n", "\n").splitlines()[2],
         "",
         "**gpt-4o-mini**",
         "├─ Appels : 1",
@@ -87,28 +87,28 @@ def test_stats_are_those_of_the_document() -> None:
         "**📈 Totaux**",
         "└─ Coût total : $0.001622",
     ]
-    assert said["report"].splitlines()[2].startswith("⏱️ Durée : ")
-    assert (said["scope"], said["totals"]["cost"], said["alerts"]) == ("process", "0.00162195", [])
+    assert answer["report"].splitlines()[2].startswith("⏱️ Durée : ")
+    assert (answer["scope"], answer["totals"]["cost"], answer["alerts"]) == ("process", "0.00162195", [])
 
 
-def test_reset_is_that_of_the_document() -> None:
+def test_reset_answers_and_forgets() -> None:
     """``POST /api/stats/reset`` says what the document says, forgets everything, and starts the session again."""
     meter = filled(documented())
     began = meter.started_at
     api = client(meter)
-    said = api.post("/api/stats/reset?lang=fr").json()
-    assert [*said][:3] == ["success", "message", "timestamp"]
-    assert said["success"] is True
-    assert said["message"] == "Statistiques réinitialisées avec succès"
-    assert isinstance(said["timestamp"], int)
-    assert said["before"]["cost"] == "0.00162195"
+    answer = api.post("/api/stats/reset?lang=fr").json()
+    assert [*answer][:3] == ["success", "message", "timestamp"]
+    assert answer["success"] is True
+    assert answer["message"] == "Statistiques réinitialisées avec succès"
+    assert isinstance(answer["timestamp"], int)
+    assert answer["before"]["cost"] == "0.00162195"
     after = api.get("/api/stats").json()
     assert (after["stats"], after["totals"]["calls"]) == ({}, 0)
     assert meter.started_at > began
     assert api.get("/api/calls").json() == {"calls": [], "next": None}
 
 
-def test_a_ledger_is_not_reset(tmp_path) -> None:
+def test_ledger_cannot_be_reset(tmp_path) -> None:
     """History stays: resetting a ledger is refused, and a meter's reset leaves its ledger alone."""
     ledger = kept(tmp_path, *CALLS)
     refused = client(ledger=ledger).post("/api/stats/reset")
@@ -119,45 +119,45 @@ def test_a_ledger_is_not_reset(tmp_path) -> None:
     assert api.get("/api/overview").json()["cards"]["period"]["calls"] == 4
 
 
-def test_a_threshold_that_is_exceeded_is_told() -> None:
+def test_exceeded_threshold_is_in_stats_and_alerts() -> None:
     """``threshold`` is the alert that goes first, in the language that is asked for; ``alerts`` are all."""
     meter = filled(*(call(agent="a") for _ in range(3)), thresholds={"calls": 2, "errors": None})
     api = client(meter)
-    said = api.get("/api/stats?lang=fr").json()
-    assert said["threshold"]["alert"] is True
-    assert said["threshold"]["message"].startswith("⚠️ Alerte : 3 appels API")
-    assert said["threshold"]["kind"] == "calls"
-    assert api.get("/api/alerts?lang=fr").json()["alerts"] == said["alerts"]
-    assert len(said["alerts"]) == 1
+    answer = api.get("/api/stats?lang=fr").json()
+    assert answer["threshold"]["alert"] is True
+    assert answer["threshold"]["message"].startswith("⚠️ Alerte : 3 appels API")
+    assert answer["threshold"]["kind"] == "calls"
+    assert api.get("/api/alerts?lang=fr").json()["alerts"] == answer["alerts"]
+    assert len(answer["alerts"]) == 1
 
 
 # --- the dashboard's --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("group", ["model", "agent", "user", "tag", "endpoint"])
-def test_an_overview_adds_up(api, group: str) -> None:
+def test_overview_rows_and_series_add_up_to_the_card(api, group: str) -> None:
     """The rows of an overview sum up to its card, and so do its series."""
-    said = api.get(f"/api/overview?period=24h&group={group}&timezone=Europe/Paris").json()
-    card = said["cards"]["period"]
+    answer = api.get(f"/api/overview?period=24h&group={group}&timezone=Europe/Paris").json()
+    card = answer["cards"]["period"]
     assert card["calls"] == 4
-    assert sum(row["calls"] for row in said["rows"]) == 4
-    assert sum(Decimal(row["cost"]) for row in said["rows"] if row["cost"]) == Decimal(card["cost"])
-    assert said["partial"] is False
-    series = said["series"]
+    assert sum(row["calls"] for row in answer["rows"]) == 4
+    assert sum(Decimal(row["cost"]) for row in answer["rows"] if row["cost"]) == Decimal(card["cost"])
+    assert answer["partial"] is False
+    series = answer["series"]
     assert all(len(one["cost"]) == len(series["starts"]) == len(one["calls"]) for one in series["groups"])
     assert sum(sum(one["calls"]) for one in series["groups"]) == 4
-    assert said["cards"]["month"]["calls"] >= said["cards"]["today"]["calls"]
+    assert answer["cards"]["month"]["calls"] >= answer["cards"]["today"]["calls"]
 
 
-def test_an_overview_of_a_ledger(tmp_path) -> None:
+def test_overview_of_a_ledger_has_its_periods(tmp_path) -> None:
     """Its figures are those of the calls, period by period, in the timezone that is asked for."""
     noon = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
     calls = [call(started_at=noon - timedelta(days=days)) for days in (1, 2, 2, 9, 40)]
-    said = client(ledger=kept(tmp_path, *calls)).get("/api/overview?period=7d&lang=fr").json()
-    cards = said["cards"]
+    answer = client(ledger=kept(tmp_path, *calls)).get("/api/overview?period=7d&lang=fr").json()
+    cards = answer["cards"]
     assert (cards["today"]["calls"], cards["period"]["calls"]) == (0, 3)
     assert cards["previous"]["calls"] == 1
-    series = said["series"]
+    series = answer["series"]
     assert series["step"] == "day"
     assert len(series["starts"]) == 7
     assert series["groups"] == [
@@ -168,38 +168,40 @@ def test_an_overview_of_a_ledger(tmp_path) -> None:
             "tokens": [0, 0, 0, 0, 2200, 1100, 0],
         }
     ]
-    assert said["forecast"]["period"] == "month"
-    assert Decimal(said["forecast"]["low"]) <= Decimal(said["forecast"]["cost"]) <= Decimal(said["forecast"]["high"])
+    assert answer["forecast"]["period"] == "month"
+    assert (
+        Decimal(answer["forecast"]["low"]) <= Decimal(answer["forecast"]["cost"]) <= Decimal(answer["forecast"]["high"])
+    )
     everything = client(ledger=kept(tmp_path)).get("/api/overview?period=all").json()
     assert everything["cards"]["period"]["calls"] == 5
     assert len(everything["series"]["starts"]) == 41
     assert everything["cards"]["previous"] is None
 
 
-def test_what_is_unknown_is_null(tmp_path) -> None:
+def test_unknown_cost_is_null(tmp_path) -> None:
     """A cost that nobody knows is null in cards, rows and series, and not 0."""
     one = call("no-such-model")
     for api in (client(filled(one)), client(ledger=kept(tmp_path, one))):
-        said = api.get("/api/overview?period=today").json()
-        assert said["cards"]["period"]["cost"] is None
-        assert said["rows"][0]["cost"] is None
-        assert None in said["series"]["groups"][0]["cost"]
+        answer = api.get("/api/overview?period=today").json()
+        assert answer["cards"]["period"]["cost"] is None
+        assert answer["rows"][0]["cost"] is None
+        assert None in answer["series"]["groups"][0]["cost"]
         assert api.get("/api/stats").json()["stats"]["no-such-model"]["estimatedCost"] is None
 
 
-def test_a_series_folds_all_but_eight() -> None:
+def test_series_shows_eight_groups_and_the_rest() -> None:
     """The eight largest groups have their own line; the rest is one, which says that it is."""
     meter = filled(*(call(agent=f"agent {n}", tokens=(1000 * n, 10)) for n in range(1, 13)))
     meter.started_at -= timedelta(minutes=5)
-    said = client(meter).get("/api/overview?group=agent&period=all").json()
-    groups = said["series"]["groups"]
+    answer = client(meter).get("/api/overview?group=agent&period=all").json()
+    groups = answer["series"]["groups"]
     assert [one["name"] for one in groups] == [*(f"agent {n}" for n in range(12, 4, -1)), None]
     assert groups[-1]["other"] is True
     assert sum(groups[-1]["calls"]) == 4
-    assert len(said["rows"]) == 12
+    assert len(answer["rows"]) == 12
 
 
-def test_a_meter_says_what_it_has_forgotten() -> None:
+def test_overview_is_partial_when_calls_have_left_the_ring() -> None:
     """A period for which the recent calls do not suffice is marked; totals since the start are exact."""
     meter = filled(call(started_at=datetime.now(UTC) - timedelta(days=2)), *(call() for _ in range(9)), recent=4)
     api = client(meter)
@@ -211,13 +213,13 @@ def test_a_meter_says_what_it_has_forgotten() -> None:
     assert client(filled(*(call() for _ in range(10)))).get("/api/overview?period=all").json()["partial"] is False
 
 
-def test_calls_come_in_pages(api) -> None:
+def test_calls_are_paged_newest_first(api) -> None:
     """Each call is on one page, the latest first, and the last page says that it is."""
     seen, cursor = [], None
     for _ in range(5):
-        said = api.get("/api/calls", params={"limit": 1} | ({"cursor": cursor} if cursor else {})).json()
-        seen += said["calls"]
-        cursor = said["next"]
+        answer = api.get("/api/calls", params={"limit": 1} | ({"cursor": cursor} if cursor else {})).json()
+        seen += answer["calls"]
+        cursor = answer["next"]
         if cursor is None:
             break
     assert [one["id"] for one in seen] == sorted((one.id for one in CALLS), reverse=True)
@@ -242,31 +244,31 @@ def test_calls_come_in_pages(api) -> None:
         ("user=nobody", 0),
     ],
 )
-def test_calls_are_filtered(api, query: str, expected: int) -> None:
+def test_filters_apply_to_calls_and_reports(api, query: str, expected: int) -> None:
     """Filters hold for calls and for reports alike."""
     assert len(api.get(f"/api/calls?{query}").json()["calls"]) == expected
     if "status" not in query:
         assert api.get(f"/api/report?{query}").json()["totals"]["calls"] == expected
 
 
-def test_a_bill_adds_up(api) -> None:
+def test_explain_lines_add_up_to_the_cost(api) -> None:
     """The lines of a bill sum up to the cost; an id that there is none of is not found."""
-    said = api.get(f"/api/explain/{CALLS[0].id}").json()
-    assert said["id"] == CALLS[0].id
-    assert sum(Decimal(line["usd"]) for line in said["lines"]) == Decimal(said["cost"]) == CALLS[0].cost
-    assert said["explained"] is True
-    assert {line["item"] for line in said["lines"]} == {"input", "output"}
+    answer = api.get(f"/api/explain/{CALLS[0].id}").json()
+    assert answer["id"] == CALLS[0].id
+    assert sum(Decimal(line["usd"]) for line in answer["lines"]) == Decimal(answer["cost"]) == CALLS[0].cost
+    assert answer["explained"] is True
+    assert {line["item"] for line in answer["lines"]} == {"input", "output"}
     for unknown in ("nothing", "%00", "a" * 300, "<script>"):
         response = api.get(f"/api/explain/{unknown}")
         assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
 
 
-def test_live_figures(api) -> None:
+def test_live_has_the_calls_of_the_window(api) -> None:
     """A pulse has the calls of the window, by what is asked for."""
-    said = api.get("/api/live?group=agent&window=600").json()
-    assert {one["name"]: one["calls"] for one in said["groups"]} == {"planner": 2, "writer": 1, None: 1}
-    assert said["window"] == 600
-    assert said["totals"]["calls"] == 4
+    answer = api.get("/api/live?group=agent&window=600").json()
+    assert {one["name"]: one["calls"] for one in answer["groups"]} == {"planner": 2, "writer": 1, None: 1}
+    assert answer["window"] == 600
+    assert answer["totals"]["calls"] == 4
 
 
 FORMS = {"json": "application/json", "csv": "text/csv", "markdown": "text/markdown", "table": "text/plain"}
@@ -274,7 +276,7 @@ FORMS = {"json": "application/json", "csv": "text/csv", "markdown": "text/markdo
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("by", ["model", "day,model", "month", "week,agent", "hour", "tag:env"])
-def test_reports(api, form: str, by: str) -> None:
+def test_report_formats_add_up(api, form: str, by: str) -> None:
     """Every form of a report, by times and dimensions, is served as what it is, and adds up."""
     response = api.get("/api/report", params={"by": by, "format": form, "since": "7d", "timezone": "Asia/Kolkata"})
     assert response.status_code == 200, response.text
@@ -287,7 +289,7 @@ def test_reports(api, form: str, by: str) -> None:
         assert response.headers["content-disposition"] == 'attachment; filename="report.csv"'
 
 
-def test_reports_speak_french(api) -> None:
+def test_report_language_follows_the_request(api) -> None:
     """A report that people read is in the language that is asked for."""
     assert "Coût total" in api.get("/api/report?format=markdown&lang=fr").text
     assert "Coût total" in api.get("/api/report?format=markdown", headers={"Accept-Language": "fr-CA, en;q=0.5"}).text
@@ -295,7 +297,7 @@ def test_reports_speak_french(api) -> None:
     assert "Total cost" in api.get("/api/report?format=markdown&lang=en", headers={"Accept-Language": "fr"}).text
 
 
-def test_metrics(api) -> None:
+def test_metrics_route_has_exact_totals(api) -> None:
     """Prometheus reads the exact totals."""
     response = api.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=")
@@ -303,7 +305,7 @@ def test_metrics(api) -> None:
     assert sum(float(line.rpartition(" ")[2]) for line in lines) == 4
 
 
-def test_health_and_home(api) -> None:
+def test_health_and_home_answer(api) -> None:
     """The server says that it lives, and sends a browser to the dashboard."""
     assert api.get("/healthz").json() == {"status": "ok", "version": openai_meter.__version__}
     home = api.get("/", follow_redirects=False)
@@ -311,7 +313,7 @@ def test_health_and_home(api) -> None:
     assert api.get("/dashboard").headers["content-type"].startswith("text/html")
 
 
-def test_the_process_wide_meter_is_served() -> None:
+def test_app_without_a_meter_serves_the_installed_one() -> None:
     """Without a meter, it is the one that is installed at the moment of the question."""
     api = client()
     own = Meter(thresholds=False)
@@ -340,7 +342,7 @@ def test_the_process_wide_meter_is_served() -> None:
         "/api/report?format=pdf", "/api/calls?" + "&".join(["agent=a"] * 100), "/api/calls?agent=" + "a" * 5000,
     ],
 )  # fmt: skip
-def test_bad_questions(api, path: str) -> None:
+def test_invalid_parameters_are_refused(api, path: str) -> None:
     """What cannot be used is told in JSON, with what would do."""
     response = api.get(path)
     error = response.json()["error"]
@@ -350,7 +352,7 @@ def test_bad_questions(api, path: str) -> None:
     assert len(response.text) < 1_500
 
 
-def test_extreme_times(api) -> None:
+def test_extreme_times_are_clamped(api) -> None:
     """No moment is too early or too late to be asked for."""
     for since in ("0001-01-01", "0001-01-01T00:00:00+23:59", "9999-12-31", "1969-12-31T23:59:59Z", "99999d", "99999w"):
         for zone in ("Pacific/Kiritimati", "UTC", "America/New_York"):
@@ -358,7 +360,7 @@ def test_extreme_times(api) -> None:
             assert response.status_code in {200, 400}, response.text
 
 
-def test_other_methods_and_addresses(api) -> None:
+def test_unknown_paths_and_methods_are_refused(api) -> None:
     """Another method names the right one; another address is not found. Both in JSON."""
     response = api.post("/api/stats", headers={"Content-Type": "application/json"})
     assert (response.status_code, response.json()["error"]["code"]) == (405, "method_not_allowed")
@@ -382,7 +384,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("name", ODD, ids=range(len(ODD)))
-def test_odd_names_are_data(name: str, tmp_path) -> None:
+def test_odd_names_are_escaped_in_every_answer(name: str, tmp_path) -> None:
     """Nothing that a caller names is ever markup, a header or a formula, whatever it is and however long."""
     one = call(agent=name, user=name, tags={"tag": name})
     meter = filled(one)
@@ -405,7 +407,7 @@ def test_odd_names_are_data(name: str, tmp_path) -> None:
                 assert not cell.startswith(("=", "+", "-", "@"))
 
 
-def test_a_name_comes_back_whole() -> None:
+def test_long_name_is_returned_whole() -> None:
     """JSON gives names as they are."""
     for name in ODD[:5]:
         rows = client(filled(call(agent=name))).get("/api/overview?group=agent&period=all").json()["rows"]

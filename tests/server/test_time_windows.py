@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from server_client import call, kept
 
-from openai_meter.server.cache import Fresh
+from openai_meter.server.cache import AnswerCache
 from openai_meter.server.time_windows import PERIODS, label, starts, window_of
 
 ZONES = st.sampled_from(["UTC", "Europe/Paris", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
@@ -20,7 +20,7 @@ MOMENTS = st.integers(0, 3_650 * 86_400).map(lambda seconds: FIRST + timedelta(s
 
 
 @given(st.sampled_from(sorted(PERIODS)), ZONES, MOMENTS)
-def test_a_window_ends_now(period: str, zone: str, now: datetime) -> None:
+def test_window_ends_now_and_compares_with_the_one_before(period: str, zone: str, now: datetime) -> None:
     """A window ends now, and the one before it ends where it begins, or earlier, and is no longer."""
     window = window_of(period, ZoneInfo(zone), now)
     assert window.until == now
@@ -33,19 +33,19 @@ def test_a_window_ends_now(period: str, zone: str, now: datetime) -> None:
 
 
 @given(st.sampled_from(["minute", "hour", "day"]), ZONES, MOMENTS, st.floats(0, 90), st.data())
-def test_every_moment_has_its_step(step, zone: str, until: datetime, span: float, data) -> None:
+def test_every_moment_belongs_to_a_step(step, zone: str, until: datetime, span: float, data) -> None:
     """The steps are in order, and each moment of the span is in one of them, whatever the clocks do."""
     since = until - timedelta(days=span if step == "day" else span / 10 if step == "hour" else span / 100)
     found = starts(step, since, until, ZoneInfo(zone))
     assert found == sorted(set(found))
     labels = {label(step, at, ZoneInfo(zone)) for at in found}
-    at = data.random_half(st.datetimes(since.replace(tzinfo=None), until.replace(tzinfo=None))).replace(tzinfo=UTC)
+    at = data.draw(st.datetimes(since.replace(tzinfo=None), until.replace(tzinfo=None))).replace(tzinfo=UTC)
     assert at >= until or label(step, at, ZoneInfo(zone)) in labels
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Paris", "Asia/Kolkata", "Australia/Lord_Howe"])
 @pytest.mark.parametrize("step", ["hour", "day", "week", "month"])
-def test_steps_are_named_as_a_ledger_names_them(step: str, zone: str, tmp_path) -> None:
+def test_step_labels_equal_those_of_a_ledger(step: str, zone: str, tmp_path) -> None:
     """A series finds the rows of a ledger's report: both name times alike, when clocks change too."""
     changes = [
         datetime(2026, 10, 24, 22, tzinfo=UTC),
@@ -65,9 +65,9 @@ def busy(seconds: float) -> object:
     return object()
 
 
-def test_what_costs_something_is_kept() -> None:
+def test_expensive_answers_are_kept_and_cheap_ones_are_not() -> None:
     """An answer whose making takes time is given again for a moment; one that takes none is made anew."""
-    fresh = Fresh(60)
+    fresh = AnswerCache(60)
     first = fresh.get("dear", lambda: busy(0.2))
     assert fresh.get("dear", lambda: busy(0)) is first
     assert fresh.get("other", lambda: busy(0)) is not fresh.get("other", lambda: busy(0))
@@ -75,11 +75,11 @@ def test_what_costs_something_is_kept() -> None:
     assert fresh.get("dear", lambda: busy(0)) is not first
 
 
-def test_nothing_is_kept_where_nothing_may_be_old() -> None:
+def test_max_age_zero_keeps_nothing() -> None:
     """With a greatest age of 0 everything is made anew, and what fails is raised each time."""
-    fresh = Fresh(0)
+    fresh = AnswerCache(0)
     assert fresh.get("dear", lambda: busy(0.01)) is not fresh.get("dear", lambda: busy(0.01))
-    for keeper in (fresh, Fresh(1)):
+    for keeper in (fresh, AnswerCache(1)):
         for _ in range(2):
             with pytest.raises(ZeroDivisionError):
                 keeper.get("broken", lambda: 1 / 0)

@@ -1,4 +1,4 @@
-"""Who is answered: hosts, machines, tokens, other sites; what every answer says to a browser; what is too large."""
+"""Checks of requests: host names, client addresses, tokens, other sites, sizes; and the security headers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def refusal(response) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:3000", "127.0.0.1:80", "127.8.8.8", "[::1]:3000", "[::1]"])
-def test_this_machine_by_its_names(host: str) -> None:
+def test_local_host_names_are_answered(host: str) -> None:
     """Without a token the server answers under the names of this machine."""
     assert client(filled()).get("/api/stats", headers={"Host": host}).status_code == 200
 
@@ -35,7 +35,7 @@ def test_this_machine_by_its_names(host: str) -> None:
      "localhost@evil.example", "a/localhost", "localhost:port", "[::2]", "loc\u00e4lhost".encode().decode("latin-1"),
      "x" * 500, "localhost, evil.example", "", "[::1", "localhost:99999"],
 )  # fmt: skip
-def test_another_name_is_a_stranger(host: str) -> None:
+def test_foreign_host_names_are_refused(host: str) -> None:
     """A name that has been pointed at this machine (DNS rebinding) is refused, on every route, pages included."""
     api = client(filled())
     for path in ("/api/stats", "/dashboard", "/healthz", "/openapi.json", "/api/events"):
@@ -44,7 +44,7 @@ def test_another_name_is_a_stranger(host: str) -> None:
         assert host not in response.text or not host
 
 
-def test_hosts_that_are_named() -> None:
+def test_allowed_hosts_are_answered() -> None:
     """The names that the application was given are its own, besides those of this machine."""
     api = client(filled(), allowed_hosts=["Meter.example.com"])
     assert api.get("/api/stats", headers={"Host": "meter.example.com:8443"}).status_code == 200
@@ -56,7 +56,7 @@ def test_hosts_that_are_named() -> None:
 # --- machines and tokens ----------------------------------------------------------------------------------------------
 
 
-def test_without_a_token_only_this_machine() -> None:
+def test_without_a_token_other_machines_are_refused() -> None:
     """Another machine is refused without a token, whatever it writes into its headers."""
     response = client(filled(), peer=ELSEWHERE).get("/api/stats", headers={"X-Forwarded-For": "127.0.0.1"})
     assert refusal(response) == (403, "refused")
@@ -65,7 +65,7 @@ def test_without_a_token_only_this_machine() -> None:
 
 
 @pytest.mark.parametrize("path", FIGURES)
-def test_figures_need_the_token(path: str) -> None:
+def test_figures_without_the_token_are_refused(path: str) -> None:
     """With a token, every route that shows figures wants it, from this machine too."""
     api = client(filled(), token=TOKEN)
     method = "POST" if path.endswith("reset") else "GET"
@@ -86,7 +86,7 @@ def test_figures_need_the_token(path: str) -> None:
         assert api.request(method, wrong).status_code in {401, 404}
 
 
-def test_the_token_opens() -> None:
+def test_token_is_accepted_from_anywhere() -> None:
     """Whoever has the token may ask from anywhere, under any name."""
     api = client(filled(), token=TOKEN, peer=ELSEWHERE, host="meter.example.com")
     for scheme in ("Bearer", "bearer"):
@@ -98,7 +98,7 @@ def test_the_token_opens() -> None:
     assert api.get("/", follow_redirects=False).status_code == 307
 
 
-def test_the_token_of_the_environment(monkeypatch) -> None:
+def test_token_of_the_environment_is_the_default(monkeypatch) -> None:
     """The token is that of the environment where none is given; ``False`` is none in either case."""
     monkeypatch.setenv("OPENAI_METER_TOKEN", TOKEN)
     assert client(filled()).get("/api/stats").status_code == 401
@@ -109,14 +109,14 @@ def test_the_token_of_the_environment(monkeypatch) -> None:
 @pytest.mark.parametrize(
     "token", ["", "short", "with space in it", "tabs\tand\nlines", "\u00fcml\u00e4ut-token", 12345678]
 )
-def test_a_token_that_cannot_be_used(token) -> None:
+def test_invalid_token_is_refused(token) -> None:
     """A token that can be guessed, or that no header can hold, is refused with what would do."""
     with pytest.raises(ConfigurationError, match="token_urlsafe"):
         create_app(filled(), token=token)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "meter.example.com"])
-def test_another_address_needs_a_token(host: str, monkeypatch) -> None:
+def test_public_address_without_a_token_is_refused(host: str, monkeypatch) -> None:
     """The server does not start where other machines could reach it without a token, and says why."""
     monkeypatch.delenv("OPENAI_METER_TOKEN", raising=False)
     with pytest.raises(ConfigurationError, match="OPENAI_METER_TOKEN"):
@@ -124,7 +124,7 @@ def test_another_address_needs_a_token(host: str, monkeypatch) -> None:
 
 
 @given(st.text(max_size=40))
-def test_no_text_is_this_machine_by_accident(host: str) -> None:
+def test_only_loopback_addresses_are_this_machine(host: str) -> None:
     """Only addresses that are looped back, and ``localhost``, are this machine."""
     bare = host.strip("[]")
     assert not is_loopback(host) or host.lower() == "localhost" or bare.startswith("127.") or "::" in bare
@@ -150,7 +150,7 @@ def test_no_text_is_this_machine_by_accident(host: str) -> None:
         {"Content-Type": "text/plain; application/json"},
     ],
 )
-def test_other_sites_change_nothing(headers) -> None:
+def test_reset_from_another_site_is_refused(headers) -> None:
     """A page of another site cannot reset anything, by a script or a form."""
     meter = filled(call())
     assert refusal(client(meter).post("/api/stats/reset", headers=headers)) == (403, "refused")
@@ -166,14 +166,14 @@ def test_other_sites_change_nothing(headers) -> None:
         {"Content-Type": "application/json; charset=utf-8"},
     ],
 )
-def test_the_own_page_and_commands_may(headers) -> None:
+def test_reset_from_the_page_or_a_command_is_accepted(headers) -> None:
     """The dashboard itself and a command line may reset."""
     meter = filled(call())
     assert client(meter).post("/api/stats/reset", headers=headers).status_code == 200
     assert meter.totals.calls == 0
 
 
-def test_reading_changes_nothing() -> None:
+def test_only_post_resets() -> None:
     """No other method than POST resets."""
     meter = filled(call())
     api = client(meter)
@@ -186,7 +186,7 @@ def test_reading_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("path", [*FIGURES[:-1], "/dashboard", "/healthz", "/nothing", "/openapi.json", "/"])
-def test_every_answer_has_the_headers(path: str) -> None:
+def test_every_answer_has_the_security_headers(path: str) -> None:
     """Errors included, every answer says what a browser may do with it; no other site may read it."""
     response = client(filled()).get(path, follow_redirects=False)
     headers = response.headers
@@ -203,7 +203,7 @@ def test_every_answer_has_the_headers(path: str) -> None:
     assert not [name for name in headers if name.startswith("access-control")]
 
 
-def test_sizes_are_bounded() -> None:
+def test_oversized_requests_are_refused() -> None:
     """Bodies, query strings and paths have a limit."""
     api = client(filled())
     large = {"Content-Type": "application/json"}
@@ -219,7 +219,7 @@ def test_sizes_are_bounded() -> None:
     [{"meter": 1}, {"ledger": 1}, {"ledger": "usage.db"}, {"allowed_hosts": "a"}, {"allowed_hosts": []},
      {"allowed_hosts": ["http://a"]}, {"max_age": -1}, {"max_age": True}, {"max_age": 61}],
 )  # fmt: skip
-def test_settings_that_cannot_be_used(settings) -> None:
-    """A wrong setting is said when the application is made."""
+def test_invalid_app_settings_are_refused(settings) -> None:
+    """A setting that is not valid raises when the application is made."""
     with pytest.raises(ConfigurationError):
         create_app(**settings)

@@ -32,7 +32,7 @@ def mounted(request):
     return TestClient(request.param(inner, "/deep/meter"), base_url="http://localhost", client=HERE)
 
 
-def test_everything_is_below_the_prefix(mounted) -> None:
+def test_mounted_routes_are_below_the_prefix(mounted) -> None:
     """All routes are below the prefix, and nothing of ours is outside it."""
     assert mounted.get("/deep/meter/api/stats").json()["totals"]["calls"] == 1
     assert mounted.get("/api/stats").status_code == 404
@@ -42,7 +42,7 @@ def test_everything_is_below_the_prefix(mounted) -> None:
     assert mounted.post("/deep/meter/api/stats/reset").status_code == 200
 
 
-def test_the_page_finds_its_files(mounted) -> None:
+def test_mounted_page_finds_its_files(mounted) -> None:
     """The page names its files and the API by relative addresses."""
     page = mounted.get("/deep/meter/dashboard").text
     files = re.findall(r'(?:src|href)="([^"#]+)"', page)
@@ -52,7 +52,7 @@ def test_the_page_finds_its_files(mounted) -> None:
         assert mounted.get(urljoin("/deep/meter/dashboard", file)).status_code == 200, file
 
 
-def test_a_proxy_that_knows_the_prefix() -> None:
+def test_root_path_of_a_proxy_is_the_prefix() -> None:
     """The prefix can be that of a proxy, which takes it off before it asks."""
     app = create_app(filled(call()), max_age=0)
     api = TestClient(app, base_url="http://localhost", client=HERE, root_path="/behind")
@@ -60,7 +60,7 @@ def test_a_proxy_that_knows_the_prefix() -> None:
     assert api.get("/openapi.json").json()["servers"] == [{"url": "/behind"}]
 
 
-def test_pages_below_a_prefix_need_no_token() -> None:
+def test_mounted_page_needs_no_token() -> None:
     """What needs no token is told by the path below the prefix."""
     app = in_starlette(create_app(filled(call()), token="long-enough-token"), "/dashboard")
     api = TestClient(app, base_url="http://localhost", client=HERE)

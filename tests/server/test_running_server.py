@@ -74,7 +74,7 @@ def following(url: str, path: str = "/api/events") -> Iterator[Iterator[tuple[st
 # --- the thread -------------------------------------------------------------------------------------------------------
 
 
-def test_start_and_stop() -> None:
+def test_start_answers_and_stop_frees_the_port() -> None:
     """A server answers when it has started, and its port is free when it has stopped."""
     with start(filled(call()), port=0, max_age=0) as server:
         assert server.running
@@ -86,13 +86,13 @@ def test_start_and_stop() -> None:
     server.stop()
 
 
-def test_answers_are_not_held_back() -> None:
+def test_sockets_have_tcp_nodelay() -> None:
     """Connections send what they have at once: an answer in two parts would wait 40 ms for its second one."""
     with start(filled(), port=0) as server:
         assert server._listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def test_a_taken_port_is_said() -> None:
+def test_taken_port_is_an_error_before_the_start() -> None:
     """A port that is taken is an error with what to do, before anything is started."""
     threads = threading.active_count()
     taken = socket.create_server(("127.0.0.1", 0))
@@ -105,13 +105,13 @@ def test_a_taken_port_is_said() -> None:
     "settings", [{"port": -1}, {"port": 65_536}, {"port": "80"}, {"port": True}, {"host": ""}, {"host": 1},
                  {"host": "127.0.0.1 ", "token": "long-enough-token"}],
 )  # fmt: skip
-def test_addresses_that_cannot_be_used(settings) -> None:
+def test_invalid_host_or_port_is_refused(settings) -> None:
     """An address or a port that is none is a wrong setting."""
     with pytest.raises(ConfigurationError):
         start(filled(), **settings)
 
 
-def test_the_log_of_the_program_is_left_alone() -> None:
+def test_start_leaves_logging_and_signals_alone() -> None:
     """Starting a server changes nothing of how the program logs, and keeps no signal."""
     import logging
 
@@ -125,7 +125,7 @@ def test_the_log_of_the_program_is_left_alone() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here: a forked child is NOT tested")
-def test_a_forked_child_lets_go_of_the_port() -> None:
+def test_forked_child_closes_the_port() -> None:
     """A child that lives on does not keep the port of a server that has stopped."""
     server = start(filled(), port=0)
     reader, writer = os.pipe()
@@ -149,7 +149,7 @@ def test_a_forked_child_lets_go_of_the_port() -> None:
 # --- events -----------------------------------------------------------------------------------------------------------
 
 
-def test_events_tell_what_happens() -> None:
+def test_events_have_each_change_and_resets() -> None:
     """A listener is told the figures at once, each change within about a second, and of a reset."""
     meter = filled(call(agent="first"))
     with start(meter, port=0, max_age=0) as server, following(server.url, "/api/events?group=agent") as told:
@@ -164,7 +164,7 @@ def test_events_tell_what_happens() -> None:
         assert next(told)[1]["totals"]["calls"] == 0
 
 
-def test_events_of_a_ledger(tmp_path) -> None:
+def test_events_of_a_ledger_have_calls_of_other_processes(tmp_path) -> None:
     """What another process writes to the ledger is told."""
     ledger = kept(tmp_path, call())
     with start(ledger=ledger.url, port=0, max_age=0) as server, following(server.url) as told:
@@ -173,9 +173,9 @@ def test_events_of_a_ledger(tmp_path) -> None:
         assert next(told)[1]["recent"]["calls"] == 2
 
 
-def test_a_listener_that_leaves_is_forgotten(monkeypatch) -> None:
+def test_event_streams_are_limited_and_closed_ones_freed(monkeypatch) -> None:
     """Only so many may listen; the place of one who has left is free again."""
-    monkeypatch.setattr(events, "LISTENERS", 2)
+    monkeypatch.setattr(events, "MAX_STREAMS", 2)
     meter = filled()
     with start(meter, port=0) as server:
         with following(server.url) as one, following(server.url) as other:
@@ -199,7 +199,7 @@ def test_a_listener_that_leaves_is_forgotten(monkeypatch) -> None:
         until(free)
 
 
-def test_stopping_ends_the_streams() -> None:
+def test_stop_ends_open_event_streams() -> None:
     """A server that stops ends its streams, and does not wait for those who listen."""
     server = start(filled(), port=0)
     with following(server.url) as told:
@@ -238,7 +238,7 @@ def running(*args: str, **more: Any) -> Iterator[tuple[subprocess.Popen[str], st
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serve(number: int, tmp_path) -> None:
+def test_serve_shows_a_ledger_until_a_signal(number: int, tmp_path) -> None:
     """``serve`` shows a ledger until Ctrl-C or SIGTERM, and ends without complaint, listeners or not."""
     ledger = kept(tmp_path, call(), call())
     with running("serve", "--ledger", ledger.url, "--port", "0", "--lang", "fr") as (process, url):
@@ -252,14 +252,14 @@ def test_serve(number: int, tmp_path) -> None:
         assert process.stderr.read() == ""
 
 
-def test_serve_takes_the_ledger_of_the_environment(tmp_path) -> None:
+def test_serve_uses_the_ledger_of_the_environment(tmp_path) -> None:
     """Without ``--ledger`` it is that of ``OPENAI_METER_LEDGER``."""
     ledger = kept(tmp_path, call())
     with running("serve", "-p", "0", env={"OPENAI_METER_LEDGER": ledger.url}) as (_, url):
         assert get(f"{url}/api/stats")["scope"] == "fleet"
 
 
-def test_serve_without_a_ledger() -> None:
+def test_serve_without_a_ledger_names_the_remedy() -> None:
     """Without any ledger it says so, and how there can be figures."""
     with running("serve", "-p", "0") as (process, url):
         assert process.stderr is not None
@@ -275,11 +275,11 @@ def test_serve_without_a_ledger() -> None:
         (("--ledger", "usage.db"), 2, "sqlite:///usage.db"),
         (("--port", "70000"), 2, "65535"),
         (("--lang", "xx"), 2, "xx"),
-        (("--allow-host", "http://x"), 2, "names no hosts"),
+        (("--allow-host", "http://x"), 2, "not a list of host names"),
     ],
 )
-def test_serve_refuses(args: tuple[str, ...], code: int, words: str) -> None:
-    """What cannot be served is said in a sentence."""
+def test_serve_refuses_invalid_settings(args: tuple[str, ...], code: int, words: str) -> None:
+    """A setting that is not valid ends the command with one sentence and code 2."""
     command = [sys.executable, "-m", "openai_meter", "serve", *args]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (code, "")
@@ -287,8 +287,8 @@ def test_serve_refuses(args: tuple[str, ...], code: int, words: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_serve_says_that_a_port_is_taken() -> None:
-    """A port that is taken is said in a sentence."""
+def test_serve_on_a_taken_port_is_an_error() -> None:
+    """A taken port ends the command with one sentence."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = [sys.executable, "-m", "openai_meter", "serve", "-p", str(taken.getsockname()[1])]
         done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
@@ -310,7 +310,7 @@ input()
 """
 
 
-def test_a_program_and_its_dashboard(tmp_path: Path) -> None:
+def test_run_serve_shows_figures_without_prompt_or_key(tmp_path: Path) -> None:
     """``run --serve`` shows a program's figures while it runs: all routes, and neither prompt nor key in any."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
@@ -338,8 +338,8 @@ def test_a_program_and_its_dashboard(tmp_path: Path) -> None:
             assert "3 calls" in errors
 
 
-def test_a_program_runs_though_its_dashboard_cannot_start(tmp_path: Path) -> None:
-    """A port that is taken is said, and the program runs all the same."""
+def test_run_serve_on_a_taken_port_still_runs_the_program(tmp_path: Path) -> None:
+    """On a taken port the dashboard is left out with a message, and the program runs."""
     program = tmp_path / "program.py"
     program.write_text("print('done')")
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -350,17 +350,17 @@ def test_a_program_runs_though_its_dashboard_cannot_start(tmp_path: Path) -> Non
     assert "is taken" in done.stderr
 
 
-def test_a_port_that_is_none(tmp_path: Path) -> None:
+def test_run_serve_with_an_invalid_port_runs_nothing(tmp_path: Path) -> None:
     """``--serve`` with something else than a port is a wrong argument, and nothing is run."""
     program = tmp_path / "program.py"
     program.write_text("print('done')")
     command = [sys.executable, "-m", "openai_meter", "run", "--serve", "http", str(program)]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "is no port" in done.stderr
+    assert "--serve" in done.stderr
 
 
-def test_mounted_streams_end_with_the_server_around(tmp_path: Path) -> None:
+def test_mounted_event_streams_end_with_the_outer_server(tmp_path: Path) -> None:
     """Mounted in somebody else's uvicorn, streams end when it is told to stop, and do not keep it."""
     program = tmp_path / "outer.py"
     program.write_text(

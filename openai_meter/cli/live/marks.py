@@ -64,8 +64,8 @@ def name_of(group: Group, by: str, m: Messages) -> str:
     """The name of a group, fit to be shown."""
     if group.others:
         return m("live.others", n=group.others)
-    nobody = {"model": UNKNOWN_MODEL, "block": NO_BLOCK}.get(by, UNATTRIBUTED)
-    return words.label(group.name or nobody, m)
+    no_name = {"model": UNKNOWN_MODEL, "block": NO_BLOCK}.get(by, UNATTRIBUTED)
+    return words.label(group.name or no_name, m)
 
 
 def spark(values: Sequence[float | None], width: int, *, plain: bool = False) -> str:
@@ -92,7 +92,7 @@ def _added(values: Sequence[float | None]) -> float | None:
 
 
 def bar(share: float, width: int, *, plain: bool = False) -> str:
-    """A bar that is full at 1; what is more than nothing is seen."""
+    """A bar that is full at 1; at least a sliver for a share above 0."""
     part = min(max(share, 0.0), 1.0)
     if plain:
         full = max(round(part * width), int(share > 0))

@@ -1,0 +1,83 @@
+"""The command ``demo``: a metered workflow of four agents against the local stand-in for the OpenAI API."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+from openai_meter.cli.exit_summary import Summary, SummaryOptions
+from openai_meter.metering.attribution import Scoped, tag
+
+if TYPE_CHECKING:
+    import typer
+
+    from openai_meter.testing.fake_api.workflow import Step
+
+__all__ = ["add_commands", "demo"]
+
+
+def demo(summary: Summary, *, quiet: bool, ledger: str | None) -> None:
+    """Runs the workflow, metered, and writes what it would have cost."""
+    import openai_meter  # noqa: PLC0415
+    from openai_meter.testing.fake_api import workflow  # noqa: PLC0415 - loads openai
+    from openai_meter.testing.fake_api.server import DemoServer  # noqa: PLC0415
+
+    def scope(agent: str, operation: str) -> Scoped:
+        return tag(agent=agent, operation=operation)
+
+    meter = openai_meter.install(hosts={"127.0.0.1": "openai"}, ledger=ledger)
+    try:
+        with DemoServer() as server, _progress(len(workflow.STEPS), quiet=quiet) as on_step:
+            workflow.run(server.base_url, on_step, scope)
+    finally:
+        openai_meter.uninstall()
+    summary.write(meter, sys.stdout)
+
+
+@contextmanager
+def _progress(steps: int, *, quiet: bool) -> Iterator[Callable[["Step"], None]]:
+    """Shows on standard error which step is being done: live on a terminal, line by line elsewhere."""
+    if quiet:
+        yield lambda _: None
+    elif not sys.stderr.isatty():
+        yield lambda step: print(f"{step.agent}: {step.description}", file=sys.stderr)  # noqa: T201
+    else:
+        from rich.console import Console  # noqa: PLC0415
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn  # noqa: PLC0415
+
+        columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("", total=steps)
+            done = iter(range(steps))
+            yield lambda step: progress.update(
+                task, description=f"[bold]{step.agent}[/bold] {step.description}", completed=next(done, steps)
+            )
+
+
+def add_commands(app: "typer.Typer") -> None:
+    """Adds the command to the command line."""
+    import typer  # noqa: PLC0415 - not for `run`
+
+    from openai_meter.cli.exit_summary import ledger_from_url  # noqa: PLC0415
+    from openai_meter.cli.help import Command, example, texts  # noqa: PLC0415
+    from openai_meter.cli.options import Options, checked  # noqa: PLC0415
+
+    t, options = texts(), Options()
+    ledger_option = typer.Option("--ledger", metavar="URL", callback=checked(ledger_from_url), help=t("run.ledger"))
+
+    @app.command(
+        "demo", cls=Command, help=t("demo"), epilog=example("openai-meter demo", "openai-meter demo --by agent")
+    )
+    def show_demo(
+        ctx: typer.Context,
+        *,
+        as_json: Annotated[bool, options.as_json] = False,
+        quiet: Annotated[bool, options.quiet] = False,
+        format: Annotated[str | None, options.format] = None,  # noqa: A002 - the name of the option
+        by: Annotated[str | None, options.by] = None,
+        lang: Annotated[str | None, options.lang] = None,
+        ledger: Annotated[str | None, ledger_option] = None,
+    ) -> None:
+        summary = SummaryOptions(as_json, quiet, format, by, lang).summary()
+        ctx.obj.append(partial(demo, summary, quiet=quiet, ledger=ledger))

@@ -1,0 +1,97 @@
+"""The command ``export``: the calls of a ledger for other programs, or a Grafana dashboard, or Prometheus rules."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from openai_meter.cli.ledger import Selection, open_ledger, with_progress
+from openai_meter.cli.output import fail
+from openai_meter.exporters.grafana import FILES
+
+if TYPE_CHECKING:
+    import typer
+
+__all__ = ["add_commands", "export_calls", "export_monitoring"]
+
+
+def export_calls(selection: Selection, form: str, output: str | None) -> None:
+    """Writes calls to a file, or to standard output."""
+    with open_ledger(selection.ledger) as ledger:
+        from openai_meter.ledger import exports  # noqa: PLC0415 - not for `run`
+        from openai_meter.reports import saving  # noqa: PLC0415
+
+        exports.check(form)
+        if output is None and form == "parquet" and sys.stdout.isatty():
+            fail("Parquet is not for a terminal; name a file with --output", 2)
+        if output is not None and Path(output).is_dir():
+            fail(f"{output!r} is a folder; add the name of a file, such as calls.{form}", 2)
+        total = ledger.totals(**selection.keywords()).calls if sys.stderr.isatty() else 0
+        calls = with_progress(ledger.calls(**selection.keywords()), total)
+        if output is None:
+            number = exports.export(calls, form, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        else:
+            with saving.opened(Path(output)) as file:
+                number = exports.export(calls, form, file)
+            sys.stderr.write(f"openai-meter: {number:,} calls written to {output}\n")
+
+
+def export_monitoring(what: str, output: str | None, lang: str | None) -> None:
+    """Writes a dashboard for Grafana or rules for Prometheus to a file, or to standard output."""
+    text = FILES[what](lang)
+    if output is None:
+        sys.stdout.write(text)
+    elif Path(output).is_dir():
+        fail(f"{output!r} is a folder; add the name of a file", 2)
+    else:
+        try:
+            Path(output).write_text(text, encoding="utf-8")
+        except OSError as error:
+            fail(str(error), 1)
+        sys.stderr.write(f"openai-meter: {what} written to {output}\n")
+
+
+def add_commands(app: "typer.Typer") -> None:
+    """Adds the command to the command line."""
+    import typer  # noqa: PLC0415 - not for `run`
+
+    from openai_meter.cli.help import Command, example, texts  # noqa: PLC0415
+    from openai_meter.cli.options import Options, filters  # noqa: PLC0415
+
+    t, options = texts(), Options()
+    what_argument = typer.Argument(metavar="calls | grafana | prometheus-rules", help=t("export.what"))
+
+    @app.command(
+        "export",
+        cls=Command,
+        help=t("export"),
+        epilog=example(
+            "openai-meter export --format csv --since 2026-10 -o calls.csv",
+            "openai-meter export grafana -o dashboard.json",
+        ),
+    )
+    def export(
+        ctx: typer.Context,
+        what: Annotated[str, what_argument] = "calls",
+        *,
+        form: Annotated[str, typer.Option("--format", metavar="FORM", help=t("export.format"))] = "jsonl",
+        output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help=t("export.output"))] = None,
+        ledger: Annotated[str | None, options.ledger] = None,
+        since: Annotated[str | None, options.since] = None,
+        until: Annotated[str | None, options.until] = None,
+        timezone: Annotated[str | None, options.timezone] = None,
+        model: Annotated[list[str] | None, options.filter("model")] = None,
+        agent: Annotated[list[str] | None, options.filter("agent")] = None,
+        user: Annotated[list[str] | None, options.filter("user")] = None,
+        session: Annotated[list[str] | None, options.filter("session")] = None,
+        tag: Annotated[list[str] | None, options.tag] = None,
+        lang: Annotated[str | None, options.lang] = None,
+    ) -> None:
+        if what in FILES:
+            ctx.obj.append(partial(export_monitoring, what, output, lang))
+            return
+        if what != "calls":
+            raise typer.BadParameter(f"{what!r} cannot be written; use calls, {', '.join(FILES)}")
+        kept = filters(tag, model=model, agent=agent, user=user, session=session)
+        ctx.obj.append(partial(export_calls, Selection(ledger, since, until, timezone, kept), form, output))

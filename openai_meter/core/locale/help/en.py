@@ -1,0 +1,134 @@
+"""The texts of ``--help`` in English.
+
+The key of a command is its name, that of its option ``COMMAND.OPTION``, of an option of several commands
+``option.OPTION``. The first sentence of a command is its line in the list of commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["HELP"]
+
+HELP: Mapping[str, str] = {
+    # The page itself.
+    "usage": "Usage: ",
+    "options": "Options:",
+    "arguments": "Arguments:",
+    "commands": "Commands:",
+    "examples": "Examples:",
+    "show_help": "Show this page and exit.",
+    "install_completion": "Install the completion of the tab key for this shell.",
+    "show_completion": "Show the script of that completion.",
+    "required": "[required]",
+    "default": "default:",
+    "app": "Count and price the OpenAI calls of a Python program, without a change to the program.",
+    "version": "Show the version and exit.",
+    # Options of several commands.
+    "option.ledger": "The URL of the ledger. By default the value of OPENAI_METER_LEDGER.",
+    "option.since": "The first moment: 7d, 12h, today, 2026-10, 2026-10-31, or an ISO time.",
+    "option.until": "The last moment; a date is included. By default now.",
+    "option.timezone": "The time zone of days and dates: Europe/Paris, local. By default UTC, as OpenAI bills.",
+    "option.tag": "Only calls with this tag.",
+    "option.filter": "Only calls with this {dimension}. May be given several times.",
+    "option.json": "Write JSON.",
+    "option.lang": "The language: en or fr. By default that of the locale.",
+    "option.quiet": "Write the summary as one line.",
+    "option.format": "The form: table (the default), tree, markdown, line, json or csv.",
+    "option.by": "What to group by: model (the default), agent, operation, user, session, endpoint, provider, block, "
+    "tag:NAME. Several are separated by commas: agent,model.",
+    "option.report": "Save a report in this file as well. The suffix is the form: .json, .csv, .md or .txt.",
+    "option.output": "Write the summary to this file instead of standard error.",
+    # Commands.
+    "run": "Run a program as python does, and write at its end what its calls cost. Options of openai-meter come "
+    "before PROGRAM. Everything after it belongs to the program.",
+    "run.program": "A script, a directory or zip archive with a __main__.py, or the name of a Python command; then "
+    "its arguments.",
+    "run.module": "PROGRAM is a module, as for python -m.",
+    "run.ledger": "Keep every call in this database: sqlite:///usage.db, or postgresql+psycopg://...",
+    "run.serve": "Show the dashboard on this port while the program runs; 0 is any free port.",
+    "demo": "Show what the meter does, with a workflow of four agents. The workflow calls a local stand-in for the "
+    "OpenAI API: no key, no network.",
+    "report": "Show what a ledger holds: by default the last 30 days, day by day.",
+    "report.by": "What to group by: hour, day, week, month, model, agent ... Several: day,agent.",
+    "report.breakdown": "Show the models of each row below it.",
+    "report.compact": "Show calls, tokens and cost only.",
+    "report.chart": "Draw bars instead of a table.",
+    "report.csv": "Write CSV.",
+    "top": "Watch what is spent, live, in the terminal. It shows dollars and tokens per minute by model, agent ..., "
+    "and limits. The key q or Ctrl-C ends it. Without a terminal it writes plain text, page after page.",
+    "top.by": "What to group by: model, agent, operation, user, session, endpoint, provider, tag:NAME.",
+    "top.interval": "The time between two pages.",
+    "top.limit": "A limit for today: cost=5, calls=1000, errors=10. May be given several times.",
+    "top.once": "Show one page and end.",
+    "top.json": "Write JSON, one line for each page.",
+    "live.url": "A server of openai-meter serve as the source, instead of a ledger.",
+    "live.window": "The length of the window of the last calls: 10s to 1h.",
+    "live.timezone": "The time zone whose midnight is the beginning of today. By default UTC.",
+    "statusline": "Write one line for a shell prompt, tmux or a status bar. The line has the cost of today and the "
+    "last minutes. If the source does not answer in time, the line is short, and the exit code is still 0.",
+    "statusline.format": 'The form of the line, such as "{{cost}} {{calls}} {{tokens}} {{errors}} {{rate}} {{spark}}".',
+    "statusline.since": "The beginning of the sums: today, or as for report: 7d, 12h, 2026-10.",
+    "statusline.timeout": "The time that the source may take.",
+    "statusline.color": "Use colours, also where the output is not a terminal.",
+    "serve": "Serve the dashboard and the HTTP API of a ledger, on this machine.",
+    "serve.host": "The address to listen on. Addresses outside this machine need a token.",
+    "serve.port": "The port; 0 is any free port.",
+    "serve.token": "The bearer token of requests. Other users can read it in the list of processes: better set "
+    "OPENAI_METER_TOKEN.",
+    "serve.allow_host": "A host name of the server, beside localhost. May be given several times.",
+    "forecast": "Forecast the cost of this day, week or month at its end.",
+    "forecast.period": "The period; by default the month.",
+    "compare": "Compare two parts of history. The result shows what a call takes in each of them, and where the "
+    "difference in cost comes from.",
+    "compare.a": "A part of history: 2026-10, 7d, 2026-10-01..2026-10-15, agent=planner, tag:prompt=v2.",
+    "compare.b": "The other part. Differences are B less A.",
+    "export": "Write the calls of a ledger for other programs, or a dashboard, or alert rules. Grafana gets a "
+    "dashboard, Prometheus alert rules; both read the metrics of openai_meter.prometheus.",
+    "export.what": "What to write; by default calls.",
+    "export.format": "The form of calls: csv, jsonl, parquet or litellm.",
+    "export.output": "Write to this file instead of standard output.",
+    "import": "Store calls from files in a ledger. It reads exported JSON lines, reports of TokenTracker, and outputs "
+    "of the Batch API. A file can be imported again: no call counts twice. Batch outputs are priced as batch; do not "
+    "import the output of a batch that a metered program has polled to its end, because that program has counted it.",
+    "import.files": "The files to read.",
+    "import.timezone": "The time zone of times that do not name theirs. By default local.",
+    "reprice": "Price again the calls that have no full price, each at the price of its day.",
+    "reprice.prices": "Your own prices, as a TOML file.",
+    "prune": "Delete the details of old calls. Their sums per day stay, with model, agent, user and more; sessions and "
+    "tags of those days are lost. Only whole days in UTC are deleted. It asks first.",
+    "prune.before": "The day before which details are deleted: 90d, 2026-08, 2026-08-01.",
+    "prune.yes": "Do not ask.",
+    "prices": "Show the prices that calls are priced by, or fetch the newest catalog. After an update it shows which "
+    "prices have changed.",
+    "prices.model": "One model; by default all. The word update fetches the newest catalog.",
+    "explain": "Explain the cost of one call. It reads JSON from standard input: a usage object, or a whole answer of "
+    "the API.",
+    "explain.model": "The model, if the JSON does not name it.",
+    "explain.endpoint": "The endpoint: chat.completions, responses, embeddings ...",
+    "explain.tier": "The service tier that served the call.",
+    "explain.batch": "The call was a line of a batch.",
+    "explain.at": "When the call was made (ISO 8601, UTC). By default now.",
+    "explain.host": "The host that answered.",
+    "estimate": "Estimate the tokens of a text or a request, and what they would cost as input.",
+    "estimate.file": "The file to read; - is standard input.",
+    "estimate.model": "The model that it is for.",
+    "estimate.request": "The file is the body of a request, as JSON.",
+    "estimate.endpoint": "The endpoint of the request: chat.completions, responses, embeddings ...",
+    "webhook": "Test the webhooks that alerts are posted to.",
+    "webhook.test": "Post one test alert to a webhook, and write whether it was accepted.",
+    "webhook.url": "The webhook; by default that of OPENAI_METER_WEBHOOK.",
+    "webhook.secret": "The secret that signs the request (whsec_...). Other users can read it in the list of "
+    "processes: better set OPENAI_METER_WEBHOOK_SECRET.",
+    "webhook.format": "standard, slack or discord. By default that of the host.",
+    "webhook.timeout": "The seconds that the request may take; 10 by default.",
+    "webhook.allow_private": "Allow a host with a private address.",
+    "webhook.json": "Write what was sent and received as JSON.",
+    "webhook.verbose": "Show what was sent and received.",
+    "doctor": "Examine this installation. It tries which calls are counted here, and finds who else patches openai, "
+    "and what is missing.",
+    "doctor.strict": "Exit with code 1 for warnings too.",
+    "doctor.patience": "The seconds that trying all calls may take together.",
+    "docs": "Show the pages of the documentation in the terminal.",
+    "docs.topic": "The page. Without it, the list of pages.",
+}

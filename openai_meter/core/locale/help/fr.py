@@ -1,0 +1,138 @@
+"""The texts of ``--help`` in French."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["HELP"]
+
+HELP: Mapping[str, str] = {
+    # The page itself.
+    "usage": "Usage : ",
+    "options": "Options :",
+    "arguments": "Arguments :",
+    "commands": "Commandes :",
+    "examples": "Exemples :",
+    "show_help": "Afficher cette page et quitter.",
+    "install_completion": "Installer la complétion par la touche tab pour ce shell.",
+    "show_completion": "Afficher le script de cette complétion.",
+    "required": "[obligatoire]",
+    "default": "par défaut :",
+    "app": "Compter et chiffrer les appels OpenAI d'un programme Python, sans modifier le programme.",
+    "version": "Afficher la version et quitter.",
+    # Options of several commands.
+    "option.ledger": "L'URL du registre. Par défaut, la valeur de OPENAI_METER_LEDGER.",
+    "option.since": "Le premier moment : 7d, 12h, today, 2026-10, 2026-10-31, ou une date ISO avec heure.",
+    "option.until": "Le dernier moment ; une date est comprise. Par défaut, maintenant.",
+    "option.timezone": "Le fuseau des jours et des dates : Europe/Paris, local. Par défaut UTC, comme la facture "
+    "d'OpenAI.",
+    "option.tag": "Seulement les appels avec cette étiquette.",
+    "option.filter": "Seulement les appels avec cette valeur de {dimension}. Peut être donné plusieurs fois.",
+    "option.json": "Écrire du JSON.",
+    "option.lang": "La langue : en ou fr. Par défaut, celle de la locale.",
+    "option.quiet": "Écrire le résumé sur une seule ligne.",
+    "option.format": "La forme : table (par défaut), tree, markdown, line, json ou csv.",
+    "option.by": "Le regroupement : model (par défaut), agent, operation, user, session, endpoint, provider, block, "
+    "tag:NOM. Plusieurs sont séparés par des virgules : agent,model.",
+    "option.report": "Enregistrer aussi un rapport dans ce fichier. Le suffixe est la forme : .json, .csv, .md ou "
+    ".txt.",
+    "option.output": "Écrire le résumé dans ce fichier au lieu de l'erreur standard.",
+    # Commands.
+    "run": "Exécuter un programme comme le fait python, et écrire à la fin ce que ses appels ont coûté. Les options "
+    "d'openai-meter viennent avant PROGRAM. Tout ce qui suit appartient au programme.",
+    "run.program": "Un script, un dossier ou une archive zip avec un __main__.py, ou le nom d'une commande Python ; "
+    "puis ses arguments.",
+    "run.module": "PROGRAM est un module, comme pour python -m.",
+    "run.ledger": "Garder chaque appel dans cette base : sqlite:///usage.db, ou postgresql+psycopg://...",
+    "run.serve": "Montrer le tableau de bord sur ce port pendant l'exécution ; 0 est un port libre.",
+    "demo": "Montrer ce que fait le compteur, avec un travail de quatre agents. Les agents appellent une imitation "
+    "locale de l'API OpenAI : sans clé, sans réseau.",
+    "report": "Montrer ce que contient un registre : par défaut les 30 derniers jours, jour par jour.",
+    "report.by": "Le regroupement : hour, day, week, month, model, agent ... Plusieurs : day,agent.",
+    "report.breakdown": "Montrer les modèles de chaque ligne en dessous d'elle.",
+    "report.compact": "Montrer seulement les appels, les tokens et le coût.",
+    "report.chart": "Dessiner des barres au lieu d'un tableau.",
+    "report.csv": "Écrire du CSV.",
+    "top": "Suivre les dépenses en direct dans le terminal. Il montre les dollars et les tokens par minute selon le "
+    "modèle, l'agent ..., et les limites. La touche q ou Ctrl-C l'arrête. Sans terminal, il écrit du texte simple, "
+    "page après page.",
+    "top.by": "Le regroupement : model, agent, operation, user, session, endpoint, provider, tag:NOM.",
+    "top.interval": "Le temps entre deux pages.",
+    "top.limit": "Une limite pour aujourd'hui : cost=5, calls=1000, errors=10. Peut être donné plusieurs fois.",
+    "top.once": "Montrer une page et finir.",
+    "top.json": "Écrire du JSON, une ligne par page.",
+    "live.url": "Un serveur d'openai-meter serve comme source, au lieu d'un registre.",
+    "live.window": "La durée de la fenêtre des derniers appels : 10s à 1h.",
+    "live.timezone": "Le fuseau dont minuit est le début d'aujourd'hui. Par défaut UTC.",
+    "statusline": "Écrire une ligne pour une invite de commande, tmux ou une barre d'état. La ligne contient le coût "
+    "d'aujourd'hui et les dernières minutes. Si la source ne répond pas à temps, la ligne est courte, et le code de "
+    "sortie est quand même 0.",
+    "statusline.format": 'La forme de la ligne, par exemple "{{cost}} {{calls}} {{tokens}} {{errors}} {{rate}} '
+    '{{spark}}".',
+    "statusline.since": "Le début des sommes : today, ou comme pour report : 7d, 12h, 2026-10.",
+    "statusline.timeout": "Le temps que la source peut prendre.",
+    "statusline.color": "Utiliser des couleurs, même hors d'un terminal.",
+    "serve": "Servir le tableau de bord et l'API HTTP d'un registre, sur cette machine.",
+    "serve.host": "L'adresse d'écoute. Les adresses hors de cette machine demandent un jeton.",
+    "serve.port": "Le port ; 0 est un port libre.",
+    "serve.token": "Le jeton « bearer » des requêtes. D'autres utilisateurs peuvent le lire dans la liste des "
+    "processus : mieux vaut définir OPENAI_METER_TOKEN.",
+    "serve.allow_host": "Un nom d'hôte du serveur, en plus de localhost. Peut être donné plusieurs fois.",
+    "forecast": "Prévoir ce que ce jour, cette semaine ou ce mois aura coûté à la fin.",
+    "forecast.period": "La période ; par défaut, le mois.",
+    "compare": "Comparer deux parties de l'historique. Le résultat montre ce que prend un appel dans chacune, et d'où "
+    "vient la différence de coût.",
+    "compare.a": "Une partie de l'historique : 2026-10, 7d, 2026-10-01..2026-10-15, agent=planner, tag:prompt=v2.",
+    "compare.b": "L'autre partie. Les différences sont B moins A.",
+    "export": "Écrire les appels d'un registre pour d'autres programmes, ou un tableau de bord, ou des règles "
+    "d'alerte. Grafana reçoit un tableau de bord, Prometheus des règles d'alerte ; les deux lisent les métriques "
+    "d'openai_meter.prometheus.",
+    "export.what": "Ce qui est écrit ; par défaut, calls.",
+    "export.format": "La forme des appels : csv, jsonl, parquet ou litellm.",
+    "export.output": "Écrire dans ce fichier au lieu de la sortie standard.",
+    "import": "Enregistrer dans un registre les appels de fichiers. Il lit les lignes JSON exportées, les rapports de "
+    "TokenTracker et les sorties de l'API Batch. Un fichier peut être importé de nouveau : aucun appel ne compte deux "
+    "fois. Les sorties de l'API Batch ont le prix des lots ; n'importez pas celle d'un lot qu'un programme mesuré a "
+    "suivi jusqu'à sa fin, car ce programme l'a compté.",
+    "import.files": "Les fichiers à lire.",
+    "import.timezone": "Le fuseau des heures qui n'indiquent pas le leur. Par défaut, local.",
+    "reprice": "Chiffrer de nouveau les appels sans prix complet, chacun au prix de son jour.",
+    "reprice.prices": "Vos propres prix, dans un fichier TOML.",
+    "prune": "Supprimer les détails des anciens appels. Leurs sommes par jour restent, avec le modèle, l'agent, "
+    "l'utilisateur et plus ; les sessions et les étiquettes de ces jours sont perdues. Seuls des jours entiers en UTC "
+    "sont supprimés. La commande demande d'abord.",
+    "prune.before": "Le jour avant lequel les détails sont supprimés : 90d, 2026-08, 2026-08-01.",
+    "prune.yes": "Ne pas demander.",
+    "prices": "Montrer les prix des appels, ou télécharger le catalogue le plus récent. Après une mise à jour, la "
+    "commande montre les prix qui ont changé.",
+    "prices.model": "Un modèle ; par défaut, tous. Le mot update télécharge le catalogue le plus récent.",
+    "explain": "Expliquer le coût d'un appel. La commande lit du JSON sur l'entrée standard : un objet usage, ou une "
+    "réponse entière de l'API.",
+    "explain.model": "Le modèle, si le JSON ne l'indique pas.",
+    "explain.endpoint": "Le point d'accès : chat.completions, responses, embeddings ...",
+    "explain.tier": "Le niveau de service qui a servi l'appel.",
+    "explain.batch": "L'appel était une ligne d'un lot.",
+    "explain.at": "Quand l'appel a été fait (ISO 8601, UTC). Par défaut, maintenant.",
+    "explain.host": "L'hôte qui a répondu.",
+    "estimate": "Estimer les tokens d'un texte ou d'une requête, et ce qu'ils coûteraient en entrée.",
+    "estimate.file": "Le fichier à lire ; - est l'entrée standard.",
+    "estimate.model": "Le modèle auquel il est destiné.",
+    "estimate.request": "Le fichier est le corps d'une requête, en JSON.",
+    "estimate.endpoint": "Le point d'accès de la requête : chat.completions, responses, embeddings ...",
+    "webhook": "Essayer les webhooks qui reçoivent les alertes.",
+    "webhook.test": "Envoyer une alerte d'essai à un webhook, et écrire s'il l'a acceptée.",
+    "webhook.url": "Le webhook ; par défaut, celui de OPENAI_METER_WEBHOOK.",
+    "webhook.secret": "Le secret qui signe la requête (whsec_...). D'autres utilisateurs peuvent le lire dans la liste "
+    "des processus : mieux vaut définir OPENAI_METER_WEBHOOK_SECRET.",
+    "webhook.format": "standard, slack ou discord. Par défaut, celle de l'hôte.",
+    "webhook.timeout": "Les secondes que la requête peut prendre ; 10 par défaut.",
+    "webhook.allow_private": "Permettre un hôte avec une adresse privée.",
+    "webhook.json": "Écrire en JSON ce qui a été envoyé et reçu.",
+    "webhook.verbose": "Montrer ce qui a été envoyé et reçu.",
+    "doctor": "Examiner cette installation. La commande essaie quels appels sont comptés ici, et trouve qui d'autre "
+    "modifie openai, et ce qui manque.",
+    "doctor.strict": "Finir avec le code 1 pour des avertissements aussi.",
+    "doctor.patience": "Les secondes que tous les essais peuvent prendre ensemble.",
+    "docs": "Montrer les pages de la documentation dans le terminal.",
+    "docs.topic": "La page. Sans elle, la liste des pages.",
+}
