@@ -9,7 +9,6 @@ httpx's own interface: unlike an attribute on the response, it does not get in t
 from __future__ import annotations
 
 import sys
-import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from functools import lru_cache
 from types import ModuleType
@@ -19,24 +18,22 @@ from openai_meter.core import faults
 from openai_meter.instrumentation.include_usage import strip_usage
 from openai_meter.metering.call_in_flight import CallInFlight
 from openai_meter.usage.bodies import Body, body_reader
+from openai_meter.usage.decompression import Decoder, DecompressionError, decoder
 from openai_meter.usage.responses import ResponseState
 
 __all__ = ["read_response", "watch_body", "watch_events"]
-
-_PIECE = 64 * 1024
-"""How much of a compressed body is unpacked at a time: a small one may hold gigabytes."""
 
 
 class Watch:
     """What is known of one answer that is being read; shared by those who see its events, its bytes and its close."""
 
-    __slots__ = ("body", "busy", "hears_close", "packed", "pending", "turn")
+    __slots__ = ("body", "busy", "decoder", "hears_close", "pending", "turn")
 
     def __init__(self, pending: CallInFlight) -> None:
         self.pending = pending
         self.body: Body | None = None
-        self.packed: Any = None
-        """What unpacks a compressed body."""
+        self.decoder: Decoder | None = None
+        """What decompresses a compressed body."""
         self.busy = False
         """Whether somebody is waiting for the next event: a close that happens meanwhile is not the program's."""
         self.hears_close = False
@@ -49,13 +46,14 @@ class Watch:
         if self.busy or self.body is None:  # what a tap waits for, it will see as events
             return
         try:
-            if self.packed is None:
+            if self.decoder is None:
                 self.body.feed(data)
                 return
-            while data:
-                self.body.feed(self.packed.decompress(data, _PIECE))
-                data = self.packed.unconsumed_tail
-        except zlib.error:  # not what its header says it is; the program will hear of that from its own reader
+            for piece in self.decoder.feed(data):
+                self.body.feed(piece)
+        except DecompressionError:  # a broken body raises in the program's own reader
+            self.pending.response.unreadable = True
+            self.body.end()
             self.body = None
         except Exception as error:
             faults.caught(error, "reading a body")
@@ -91,7 +89,7 @@ class _Tap:
         self._watch = watch
         self._asked = injected
         self._fold: Callable[[ResponseState, Any], bool | None] | None = None
-        """What reads an event, after the first one, which tells the time as well."""
+        """What reads an event once the first token has arrived; until then the call does, which records that moment."""
         self._reading = watch.pending.response
         self._inner = inner
         self._next = step
@@ -102,8 +100,9 @@ class _Tap:
         """Shows an event to the meter; whether the program is to see it too."""
         if (fold := self._fold) is None:
             pending = self._watch.pending
-            self._fold = pending.row.fold
             pending.read_event(item)
+            if pending.token_arrived:
+                self._fold = pending.row.fold
         else:
             try:
                 ordinary = fold(self._reading, item)
@@ -228,11 +227,12 @@ def _watch(response: Any, pending: CallInFlight, *, is_async: bool) -> Watch:
     if library is None:
         return watch  # an answer of neither httpx nor httpx2: it can be read, but not watched
     watch.body = body_reader(pending, response.headers.get("content-type", ""))
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding in ("gzip", "x-gzip", "deflate"):
-        watch.packed = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    elif encoding not in ("", "identity"):
-        watch.body = None  # brotli and the like only come to programs that have installed a library for them
+    encoding = response.headers.get("content-encoding")
+    if encoding is not None:
+        watch.decoder = decoder(encoding)
+        if watch.decoder is None:
+            watch.body = None
+            pending.response.unreadable = True
     response.stream = _watched_type(library, is_async=is_async)(stream, watch)
     watch.hears_close = True
     return watch

@@ -65,7 +65,17 @@ def _rename_status_cut_to_aborted(connection: Connection) -> None:
     connection.exec_driver_sql("UPDATE calls SET status = 'aborted' WHERE status = 'cut'")
 
 
-MIGRATIONS: list[Callable[[Connection], None]] = [_create_calls_and_daily, _rename_status_cut_to_aborted]
+def _add_prediction_tokens(connection: Connection) -> None:
+    for table in ("calls", "daily"):
+        for column in ("accepted_prediction_tokens", "rejected_prediction_tokens"):
+            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} BIGINT NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: list[Callable[[Connection], None]] = [
+    _create_calls_and_daily,
+    _rename_status_cut_to_aborted,
+    _add_prediction_tokens,
+]
 
 
 def migrate(engine: Engine) -> None:

@@ -19,6 +19,7 @@ from openai_meter.core.background import worker
 from openai_meter.core.call import ESTIMATED, Status, UsageSource, new_call, random_half
 from openai_meter.core.usage import Usage, fields_of
 from openai_meter.metering.attribution import Attribution, Surroundings, current, surroundings
+from openai_meter.metering.container_sessions import begin_sessions
 from openai_meter.metering.meter import Meter, Readable, finish
 from openai_meter.metering.open_calls import OPEN, WORK
 from openai_meter.metering.sinks import Watched
@@ -59,8 +60,8 @@ class CallInFlight:
     """
 
     __slots__ = (
-        "_answer", "_body", "_claim", "_clock", "_evidence", "_first", "_listed", "_seen", "_who", "block", "collected",
-        "host", "listeners", "provider", "requested_model", "response", "row", "started", "stream",
+        "_answer", "_answered", "_body", "_claim", "_clock", "_evidence", "_first", "_listed", "_seen", "_who", "block",
+        "collected", "host", "listeners", "provider", "requested_model", "response", "row", "started", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -96,6 +97,7 @@ class CallInFlight:
         """Whether the call ends because its stream is collected: a finalizer must start no thread."""
         self._who: Attribution = current(here)
         self.block: str | None = blocks[-1].name if blocks else None
+        self._answered = False
         self._first: float | None = None
         self._listed = False
         beside = Watched.beside
@@ -121,12 +123,18 @@ class CallInFlight:
 
     def read_event(self, item: Any) -> None:
         """Reads one event of a stream."""
-        if self._first is None:
-            self._first = time.perf_counter()
+        self._answered = True
         try:
             self.row.fold(self.response, item)  # type: ignore[misc] # taps are only made where there is a folder
         except Exception as error:
             faults.caught(error, f"reading an event of {self.row.name}")
+        if self._first is None and self.response.has_token:
+            self._first = time.perf_counter()
+
+    @property
+    def token_arrived(self) -> bool:
+        """Whether the moment of the first token is known. Until then, events have to come by :meth:`read_event`."""
+        return self._first is not None
 
     def finish(self, error: BaseException | None = None, *, whole: bool = True) -> None:
         """Ends the call; only the first time counts.
@@ -216,18 +224,24 @@ class CallInFlight:
         error_type = response.error_type
         if error is not None:
             error_type = type(error).__name__
-            response.extra = {}  # what was asked for was not delivered
+            if response.state is None:
+                response.extra = {}  # what was asked for was not delivered
         if self.provider not in _STATES_NO_COST and (stated := provider_cost(response.usage)) is not None:
             response.facts = {**response.facts, "provider_cost": stated}
-        if status == "error" and response.state is None and self._first is None:
+        if status == "error" and response.state is None and not (self._answered or self._first):
             response.facts = {**response.facts, "status": "error"}  # there was no answer at all
+        if response.containers:
+            sessions = begin_sessions(response.containers, self.started)
+            response.extra = {**response.extra, "container_sessions": sessions}
         end = _new(_End, (status, error_type, duration))
         usage = response.total()
         body = self._body
         if body is not None:
             answer = self._answer
             self._body = self._answer = None
-            if (usage is None or not usage.total_tokens) and self._leave_to_estimate(end, usage, body, answer):
+            if (
+                usage is None or not usage.total_tokens or usage.input_tokens is None or usage.output_tokens is None
+            ) and self._leave_to_estimate(end, usage, body, answer):
                 return
         self._write(end, response.split or ((response.model, usage),))
 
@@ -238,8 +252,8 @@ class CallInFlight:
         transcript = self.response.transcript
         # Without an answer nothing says that the call is billed; unless the program left before it came.
         said = () if answer is None else output_of_answer(self.row.name, answer)
-        there = said or transcript.started or (answer is not None and answer.get("data"))
-        if not (there or (end.status == "aborted" and usage is None)):
+        answered = said or transcript.started or self.response.unreadable or (answer is not None and answer.get("data"))
+        if not (answered or (end.status == "aborted" and usage is None)):
             return False
         if not worker.submit(partial(self._estimate, end, usage, body, said)):
             return False
@@ -252,18 +266,19 @@ class CallInFlight:
         from openai_meter.usage.estimation import estimate_call  # noqa: PLC0415 - most programs never need it
 
         response = self.response
-        found: tuple[Usage | None, UsageSource, tuple[str, ...]] = (usage, "none", ())
+        found: tuple[Usage | None, UsageSource, tuple[str, ...], str | None] = (usage, "api", (), None)
         try:
-            for event in response.transcript.events():
-                self.row.fold(response, event)  # type: ignore[misc] # only where there is a folder are events heard
-            spoken = said or response.transcript.outputs()
-            answered = bool(spoken) or self._first is not None
+            if self.row.fold is not None:
+                response.replay(self.row.fold)
+            outputs = said or response.transcript.outputs()
+            answered = bool(outputs) or self._answered or self._first is not None
             model = response.model or self.requested_model
-            estimate = estimate_call(self.row.name, body, spoken if answered else None, model, wait=True)
+            estimate = estimate_call(self.row.name, body, outputs if answered else None, model, wait=True)
             unknown = estimate.unknown if answered else tuple(sorted({*estimate.unknown, "answer"}))
-            found = (estimate.enlarged(response.transcript.ratio), estimate.source, unknown)
+            complete = estimate.complete(response.reported(), response.transcript.ratio)
             if response.extra:
-                found = (found[0] + Usage(**response.extra), *found[1:])
+                complete += Usage(**response.extra)
+            found = (complete, estimate.source, unknown, estimate.rule)
         except Exception as error:
             faults.caught(error, f"estimating a call of {self.row.name}")
         finally:
@@ -276,6 +291,7 @@ class CallInFlight:
         split: Iterable[tuple[str | None, Usage | None]],
         source: UsageSource = "api",
         unknown: tuple[str, ...] = (),
+        rule: str | None = None,
     ) -> None:
         """Makes the record (or several, where an answer reports several models) and hands it to the listeners."""
         response, who = self.response, self._who
@@ -319,6 +335,7 @@ class CallInFlight:
                     response.facts,
                     self._evidence,
                     book,
+                    rule,
                 )
                 for listener in hearing:
                     listener.take(call)

@@ -16,7 +16,7 @@ from openai_meter.usage.endpoints import ENDPOINTS
 from openai_meter.usage.estimation import encodings
 from openai_meter.usage.estimation.calls import INPUTS, estimate_call
 from openai_meter.usage.estimation.counter import Counter
-from openai_meter.usage.estimation.estimate import Estimate
+from openai_meter.usage.estimation.estimate import Estimate, Source
 from openai_meter.usage.estimation.families import traits
 from openai_meter.usage.estimation.request_values import fields, text_of
 
@@ -111,7 +111,8 @@ def _estimate_text(text: str, model: str | None) -> Estimate:
     encoding = encodings.load(kind.encoding)
     counter = Counter(encoding, kind.encoding)
     tokens = counter.tok(text)
-    return Estimate(Usage(input_tokens=tokens), "chars" if encoding is None else "tiktoken", (), counter.sampled)
+    source: Source = "chars" if encoding is None else "tiktoken"
+    return Estimate(Usage(input_tokens=tokens), source, (), counter.sampled, counter.rule)
 
 
 def _body(what: object) -> Mapping[str, Any]:

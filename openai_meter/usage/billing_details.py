@@ -10,6 +10,7 @@ key                       stated by                    what it is
 ``image_model``           request, answer              the model of the image tool
 ``image_usage``           answer                       what the image tool used, as a ``Usage``
 ``svg_usage``             answer                       what authors of SVGs used: pairs of model and ``Usage``
+``unreported_images``     answer                       images of the image tool, where the answer has no usage for them
 ``size``                  answer, request              the size of a video
 ``window``                request                      the completion window of a background response
 ``status``                answer                       ``failed`` makes a video free, ``error`` a call without usage

@@ -72,9 +72,10 @@ class _Stretch(Turn):
         split: Iterable[tuple[str | None, Usage | None]],
         source: UsageSource = "api",
         unknown: tuple[str, ...] = (),
+        rule: str | None = None,
     ) -> None:
-        # Translations do not say what is billed.
-        super()._write(end, split, "elapsed" if self.row is TRANSLATION else source, unknown)
+        # Translations do not report what is billed.
+        super()._write(end, split, "elapsed" if self.row is TRANSLATION else source, unknown, rule)
 
 
 class Stretches:

@@ -100,7 +100,7 @@ def estimate_call(
         counter.unknown.add("unreadable input")
         faults.caught(error, "estimating tokens")
     source: Source = "chars" if encoding is None else "tiktoken"
-    return Estimate(usage, source, tuple(sorted(counter.unknown)), counter.sampled)
+    return Estimate(usage, source, tuple(sorted(counter.unknown)), counter.sampled, counter.rule)
 
 
 def _input(endpoint: str, body: Mapping[str, Any], model: Traits, counter: Counter) -> int | None:

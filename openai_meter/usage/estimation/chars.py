@@ -7,7 +7,28 @@ from bisect import bisect_right
 
 from openai_meter.errors import ConfigurationError
 
-__all__ = ["estimate_tokens", "ratio_tokens"]
+__all__ = ["RULES", "estimate_tokens", "ratio_tokens", "rule", "set_rule"]
+
+RULES = ("script", "plain")
+"""The rules for a count by characters: ``script`` (:func:`ratio_tokens`) and ``plain`` (:func:`estimate_tokens`)."""
+_rule = ["script"]
+
+
+def rule() -> str:
+    """The rule by which tokens are counted where no vocabulary is on this machine."""
+    return _rule[0]
+
+
+def set_rule(name: str) -> None:
+    """Sets that rule for the process.
+
+    Raises:
+        ConfigurationError: there is no such rule.
+    """
+    if name not in RULES:
+        raise ConfigurationError(f"char_rule {name!r} is not a rule; rules are {', '.join(RULES)}")
+    _rule[0] = name
+
 
 _FRENCH = re.compile("[àâäéèêëïîôùûüÿæœç]", re.IGNORECASE)
 
