@@ -69,7 +69,7 @@ def meter_for(meter: Meter, seconds: float) -> list[float]:
         while time.perf_counter() < end:
             call = make(number)
             began = time.perf_counter()
-            meter.take(call)
+            meter._take(call)
             took.append((time.perf_counter() - began) * 1e6)
             number += THREADS
             time.sleep(PACE)
@@ -91,7 +91,7 @@ def main() -> None:
     seconds = options.seconds / options.rounds
     meter = Meter(thresholds=False)
     for n in range(10_000):
-        meter.take(make(n))
+        meter._take(make(n))
     took: dict[str, list[float]] = {way: [] for way in WAYS}
     served: dict[str, list[list[float]]] = {way: [] for way in WAYS}
     with start(meter, port=0) as server:

@@ -61,7 +61,7 @@ def add(calls: list[Call], threads: int, *, watched: bool = False) -> tuple[floa
     def work(mine: list[Call]) -> None:
         together.wait()
         for call in mine:
-            meter.take(call)
+            meter._take(call)
 
     def read() -> None:
         while not done.wait(0.01):
@@ -82,7 +82,8 @@ def add(calls: list[Call], threads: int, *, watched: bool = False) -> tuple[floa
     done.set()
     reader.join()
     seen = (door.open, door.waits) if watched else (0, 0)
-    totals, rows = meter.snapshot("model", "agent")
+    snapshot = meter.snapshot()
+    totals, rows = snapshot.totals, snapshot.by("model", "agent")
     assert totals.calls == len(calls) == sum(row.calls for row in rows.values())
     assert totals.input_tokens == sum(range(len(calls)))
     assert totals.cost_pico == sum(call.cost_pico for call in calls)

@@ -16,6 +16,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from openai_meter.core import old_names
+
 if TYPE_CHECKING:
     from openai_meter.alerts import Alert, Threshold
     from openai_meter.alerts.webhook import Webhook, WebhookStats
@@ -115,6 +117,9 @@ _RENAMED = {"Deliveries": "WebhookStats", "LedgerAwayError": "LedgerUnavailableE
 
 _MODULES = frozenset({"actions", "doctor", "otel", "prometheus", "server", "testing"})
 """What is there as ``openai_meter.server`` and the like without an import of its own."""
+
+
+old_names.install()
 
 
 def __getattr__(name: str) -> object:

@@ -17,7 +17,7 @@ from typing import Any
 from openai_meter.api import get_meter
 from openai_meter.core.locale import languages
 from openai_meter.errors import ConfigurationError
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 from openai_meter.metering.meter import Meter
 
 __all__ = ["SHOW_API_STATS", "ShowApiStats"]
@@ -122,7 +122,7 @@ class ShowApiStats:
             ConfigurationError: there is no such language.
         """
         if meter is None:
-            meter = listening.installed or get_meter()
+            meter = registry.installed or get_meter()
         lang = lang or _language(text)
         report = replace(
             meter.report(by="model", lang=lang),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, webhook_setting
+from openai_meter.core import settings
 from openai_meter.errors import ConfigurationError, UnsupportedClientError
 from openai_meter.instrumentation import include_usage
-from openai_meter.instrumentation.http import BASE_CLIENT
-from openai_meter.instrumentation.listening import MARK, Mark, listening
-from openai_meter.metering.attribution import read_attribution
+from openai_meter.instrumentation.listening import MARK, ClientMark, registry
+from openai_meter.instrumentation.patching import is_client
+from openai_meter.metering.attribution import as_text, read_attribution
 from openai_meter.metering.ledger_link import opened
 from openai_meter.metering.meter import Block, Limits, Meter
 from openai_meter.metering.thread_context import threads as followed
@@ -32,10 +32,10 @@ C = TypeVar("C")
 
 def get_meter() -> Meter:
     """The process-wide meter; it is made the first time it is asked for, and stays the same. Thread-safe."""
-    with listening.lock:
-        if listening.meter is None:
-            listening.meter = Meter()
-        return listening.meter
+    with registry.lock:
+        if registry.meter is None:
+            registry.meter = Meter()
+        return registry.meter
 
 
 def install(
@@ -105,25 +105,25 @@ def install(
     if threads is not None and not isinstance(threads, bool):
         raise ConfigurationError(f"threads={threads!r} is neither True nor False; say whether threads are followed")
     behind = hosts_from_environment() if hosts is None else _checked_hosts(hosts)
-    current = meter or listening.installed or listening.meter
+    current = meter or registry.installed or registry.meter
     kept = opened(ledger, None if current is None else current.ledger)
-    with listening.lock:
-        if stream_usage is not None or listening.installed is None:
-            include_usage.configure(stream_usage or os.environ.get("OPENAI_METER_STREAM_USAGE") or "auto")
-        chosen = meter or listening.installed or get_meter()
-        chosen.configure(
+    with registry.lock:
+        if stream_usage is not None or registry.installed is None:
+            include_usage.configure(stream_usage or settings.get("stream_usage"))
+        chosen = meter or registry.installed or get_meter()
+        chosen._configure(
             recent=recent, thresholds=thresholds, on_alert=on_alert, prices=prices, models=models, discount=discount,
-            webhook=webhook_setting(webhook, chosen._store.dispatcher),  # noqa: SLF001
+            webhook=webhook_setting(webhook, chosen._store.dispatcher),
         )  # fmt: skip
         if kept is not None:
-            chosen.keep(kept)
+            chosen._keep(kept)
         telemetry(chosen)
         if behind or hosts is not None:
             set_hosts(behind)
-        listening.installed = chosen
-        listening.settle()
+        registry.installed = chosen
+        registry.update()
         if threads is not None:
-            followed.follow() if threads else followed.leave()
+            followed.follow() if threads else followed.unfollow()
         return chosen
 
 
@@ -153,10 +153,7 @@ def hosts_from_environment() -> Mapping[str, str]:
     Raises:
         ConfigurationError: what it says cannot be used.
     """
-    pairs = os.environ.get("OPENAI_METER_HOSTS", "").split(",")
-    return _checked_hosts(
-        {name.strip(): who.strip() for name, _, who in (pair.partition("=") for pair in pairs) if name}
-    )
+    return _checked_hosts(settings.get("hosts"))
 
 
 def _checked_hosts(hosts: Mapping[str, str]) -> Mapping[str, str]:
@@ -173,14 +170,14 @@ def uninstall() -> None:
     everything through. The same holds for the functions of threads, where those were followed. Streams that are being
     read are still counted. Thread-safe; harmless if nothing is installed.
     """
-    with listening.lock:
+    with registry.lock:
         set_hosts({})
         include_usage.configure("auto")
-        listening.installed = None
-        listening.wrapping = False
-        listening.epoch += 1
-        listening.settle()
-        followed.leave()
+        registry.installed = None
+        registry.has_wrapped = False
+        registry.epoch += 1
+        registry.update()
+        followed.unfollow()
 
 
 def wrap(client: C, meter: Meter | None = None) -> C:
@@ -196,39 +193,38 @@ def wrap(client: C, meter: Meter | None = None) -> C:
     Raises:
         UnsupportedClientError: that is no client of the openai package.
     """
-    with listening.lock:
-        base = sys.modules.get(BASE_CLIENT)
-        if base is None or not isinstance(client, base.SyncAPIClient | base.AsyncAPIClient):
+    with registry.lock:
+        if not is_client(client):
             raise UnsupportedClientError(
                 f"wrap() takes a client of the openai package, such as openai.OpenAI(), not {type(client).__name__!r}"
             )
         if meter is not None and not isinstance(meter, Meter):
             raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
-        listening.wrapping = True
-        listening.settle()
-        vars(client)[MARK] = Mark(meter or get_meter(), listening.epoch)
+        registry.has_wrapped = True
+        registry.update()
+        vars(client)[MARK] = ClientMark(meter or get_meter(), registry.epoch)
     return client
 
 
 class _Tracked(Block):
-    """A block that holds the seam open while it is run."""
+    """A block that keeps ``request`` patched while it is run."""
 
     def enter(self) -> None:
         """Begins the block; counts by itself where nothing is installed."""
-        with listening.lock:
-            listening.tracking += 1
-            if listening.tracking == 1:
-                listening.settle()
+        with registry.lock:
+            registry.running_blocks += 1
+            if registry.running_blocks == 1:
+                registry.update()
         super().enter()
 
-    def leave(self) -> bool:
+    def leave(self, *, noted: bool = False) -> bool:
         """Ends the block."""
-        left = super().leave()
+        left = super().leave(noted=noted)
         if left:
-            with listening.lock:
-                listening.tracking -= 1
-                if not listening.tracking:
-                    listening.settle()
+            with registry.lock:
+                registry.running_blocks -= 1
+                if not registry.running_blocks:
+                    registry.update()
         return left
 
 
@@ -239,7 +235,7 @@ def track(
     thresholds: Limits = False,
     on_alert: OnAlert | None = None,
     webhook: Hooks = None,
-    **attribution: str | None,
+    **attribution: object,
 ) -> Block:
     """A block with totals of its own: all calls that are made in it, from whatever client.
 
@@ -253,14 +249,16 @@ def track(
         on_alert: is called with each ``Alert`` of the block.
         webhook: where the alerts of the block are posted, as for :func:`install`; by default where the meter's are.
         attribution: ``agent``, ``operation``, ``user``, ``session``; any other name is a tag. The calls carry these.
+            Values are text or have a plain text form, as for :func:`tag`.
 
     Raises:
-        ConfigurationError: a name or a value is not text, or a setting cannot be used.
+        ConfigurationError: a setting cannot be used, or a function is given for a name.
         MissingExtraError: a webhook's secret needs ``pip install "openai-meter[webhook]"``.
     """
-    if name is not None and not isinstance(name, str):
-        raise ConfigurationError(f"track({name!r}) has no text for a name; as a decorator, write @track()")
-    who = read_attribution(attribution)
-    chosen = meter or listening.installed or get_meter()
-    dispatcher = AlertDispatcher(thresholds, on_alert, webhook_setting(webhook, chosen._store.dispatcher), name)  # noqa: SLF001
-    return _Tracked(name, who, chosen, dispatcher if dispatcher.watch.thresholds else None)
+    given: object = name
+    if callable(given):
+        raise ConfigurationError(f"track({name!r}) needs a name, not a function; as a decorator, write @track()")
+    chosen = meter or registry.installed or get_meter()
+    text = as_text("name", name)
+    dispatcher = AlertDispatcher(thresholds, on_alert, webhook_setting(webhook, chosen._store.dispatcher), text)
+    return _Tracked(text, read_attribution(attribution), chosen, dispatcher if dispatcher.watch.thresholds else None)

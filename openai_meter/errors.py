@@ -25,22 +25,40 @@ __all__ = [
 class MeterError(Exception):
     """The root of everything that openai_meter raises."""
 
+    __module__ = "openai_meter"
+
 
 class ConfigurationError(MeterError, ValueError):
     """A setting has a value that cannot be used; the message names the setting, the value and what would do."""
+
+    __module__ = "openai_meter"
 
 
 class LedgerError(MeterError):
     """The tables of a ledger cannot be used: they are of a newer version, or of something else."""
 
+    __module__ = "openai_meter"
+
 
 class LedgerUnavailableError(LedgerError):
     """The database of a ledger cannot be reached, or does not take anything now; later it may."""
+
+    __module__ = "openai_meter"
+
+
+def __getattr__(name: str) -> object:
+    if name == "LedgerAwayError":  # the name of version 0.1, which its pickles have
+        return LedgerUnavailableError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class MissingExtraError(MeterError, ImportError):
     """A package that is not installed is needed; the message is the line that installs it."""
 
+    __module__ = "openai_meter"
+
 
 class UnsupportedClientError(MeterError, TypeError):
     """The object given to ``wrap()`` is not a client of the openai package."""
+
+    __module__ = "openai_meter"

@@ -1,12 +1,12 @@
-"""The extension for IPython and Jupyter: what a cell has cost, and what the session has.
+"""The extension for IPython and Jupyter: the cost of a cell, and of the session.
 
 ::
 
     %load_ext openai_meter
 
-    %%meter                   # at the head of a cell: shows what its calls have cost, also where the cell fails
+    %%meter                   # in the first line of a cell: shows the cost of its calls, also where the cell fails
     %%meter agent,model       # the same, by other dimensions
-    %meter                    # what the session has cost since the extension was loaded
+    %meter                    # the cost of the session since the extension was loaded
     %meter agent,model        # by other dimensions
     %meter reset              # counts from zero again
 
@@ -25,7 +25,7 @@ from weakref import WeakKeyDictionary
 from openai_meter.api import install, uninstall
 from openai_meter.core.locale import language
 from openai_meter.errors import ConfigurationError
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 from openai_meter.testing.capture import Capture, capture
 
 __all__ = ["load_ipython_extension", "unload_ipython_extension"]
@@ -35,7 +35,7 @@ _BEGIN = "--begin"
 
 
 class _Magics:
-    """What is registered with one shell."""
+    """The magics of one shell."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
@@ -43,7 +43,7 @@ class _Magics:
         self._cell: Capture | None = None
         self._begun: str | None = None
         self._counted: str | None = None
-        self._was_installed = listening.installed is not None
+        self._was_installed = registry.installed is not None
         self.meter = install()
 
     def register(self) -> None:
@@ -65,21 +65,21 @@ class _Magics:
             uninstall()
 
     def transform(self, lines: list[str]) -> list[str]:
-        """Lets a cell that begins with ``%%meter`` run as any cell does, with one line of ours in that one's place.
+        """Replaces the line ``%%meter`` of a cell by a line that calls the line magic.
 
-        So ``await``, the value of the last line, errors and their line numbers are what they are in other cells.
+        The cell then runs as any other: ``await``, the value of the last line and line numbers of errors do not change.
         """
         words = lines[0].split(maxsplit=1) if lines else []
         if not words or words[0] != _HEAD or lines[0].rstrip().endswith("?"):
             return lines
-        asked = " ".join([_BEGIN, *words[1:]]).strip()
+        arguments = " ".join([_BEGIN, *words[1:]]).strip()
         rest = lines[1:]
-        if rest and rest[0].startswith("%%"):  # another magic, which would not be seen in the second line
+        if rest and rest[0].startswith("%%"):  # another magic, which IPython only finds in the first line
             rest = import_module("IPython.core.inputtransformer2").cell_magic(rest)
-        return [f"get_ipython().run_line_magic('meter', {asked!r})\n", *rest]
+        return [f"get_ipython().run_line_magic('meter', {arguments!r})\n", *rest]
 
     def line(self, line: str) -> Any:
-        """Shows what the session has cost: ``%meter``, ``%meter agent,model``; ``%meter reset`` begins from zero."""
+        """Shows the cost of the session: ``%meter``, ``%meter agent,model``; ``%meter reset`` starts from zero."""
         if line.startswith(_BEGIN):
             self._begin(line.removeprefix(_BEGIN))
             return None
@@ -89,25 +89,25 @@ class _Magics:
         return self.meter.report(_dimensions(line))
 
     def cell(self, line: str, cell: str) -> None:
-        """Shows what the calls of the cell have cost: ``%%meter [DIMENSIONS]``, such as ``%%meter agent,model``."""
-        # For those who call the magic by its name; cells never come here.
+        """Shows the cost of the calls of the cell: ``%%meter [DIMENSIONS]``, such as ``%%meter agent,model``."""
+        # For code that calls the magic by its name; cells are handled by transform().
         self._shell.run_cell(f"{_HEAD} {line}\n{cell}").raise_error()
 
     def _begin(self, line: str) -> None:
         self._by = _dimensions(line)
-        if self._cell is not None:  # a cell whose end was not told
+        if self._cell is not None:  # the end of the last cell was not reported
             self._cell.stop()
         self._cell, self._counted = capture(), self._begun
         self._cell.start()
 
     def begun(self, info: Any) -> None:
-        """Hears that a cell begins."""
+        """A cell begins."""
         self._begun = info.raw_cell
 
     def finish(self, result: Any) -> None:
-        """Hears that a cell has ended, and shows what it has cost if it is the one that is counted.
+        """A cell has ended: shows its cost, if it is the cell that is counted.
 
-        Other magics, such as ``%%capture``, run what stands below them as a cell of its own.
+        Other magics, such as ``%%capture``, run the lines below them as a cell of their own.
         """
         if self._cell is None or result.info.raw_cell != self._counted:
             return
@@ -122,7 +122,7 @@ class _Magics:
 
 
 def _dimensions(line: str) -> tuple[str, ...]:
-    """The dimensions that a magic is given: by model, if there are none."""
+    """The dimensions that a magic is given; ``model``, if there are none."""
     from openai_meter.core import dimensions  # noqa: PLC0415 - not to load the extension
     from openai_meter.reports import report as values  # noqa: PLC0415
 
@@ -138,7 +138,7 @@ _loaded: WeakKeyDictionary[Any, _Magics] = WeakKeyDictionary()
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Installs the meter and registers the magics; what ``%load_ext openai_meter`` calls.
+    """Installs the meter and registers the magics. ``%load_ext openai_meter`` calls it.
 
     Raises:
         ConfigurationError: a setting of the environment cannot be used.
@@ -150,7 +150,7 @@ def load_ipython_extension(shell: Any) -> None:
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Takes the magics away, and uninstalls the meter if loading has installed it."""
+    """Removes the magics, and uninstalls the meter if loading has installed it."""
     magics = _loaded.pop(shell, None)
     if magics is not None:
         magics.unregister()

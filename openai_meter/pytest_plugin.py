@@ -1,4 +1,4 @@
-"""The pytest plugin: what tests spend, limits of it, and a summary of the run.
+"""The pytest plugin: what tests spend, limits for it, and a summary of the run.
 
 ::
 
@@ -7,10 +7,11 @@
         answer("How do we get rid of the paper forms?")
         assert metered[0].model == "gpt-5-mini"
 
-A test that spends more fails, and says what was spent on which model; so does one whose cost is not known. A test's
-calls are those of its body and of its own fixtures, not those of fixtures that tests share. ``pytest --openai-meter``
-(or ``openai_meter = true`` in the configuration) ends a run with what it has spent, by model and test, over all workers
-of pytest-xdist. Where none of these is used, nothing is loaded but this file, and nothing is patched.
+A test that spends more fails, with a message of what was spent on which model; so does a test whose cost is not known.
+The calls of a test are those of its body and of its own fixtures, not those of fixtures that tests share.
+``pytest --openai-meter`` (or ``openai_meter = true`` in the configuration) ends a run with what it has spent, by model
+and test, over all workers of pytest-xdist. Where none of these is used, only this file is loaded, and nothing is
+patched.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ _DEAREST = 5
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the option and the setting for the summary."""
-    said = "Show at the end of the run what the OpenAI calls of the tests have cost."
-    parser.getgroup("openai-meter").addoption("--openai-meter", action="store_true", dest="openai_meter", help=said)
-    parser.addini("openai_meter", said, type="bool", default=False)
+    text = "Show at the end of the run what the OpenAI calls of the tests have cost."
+    parser.getgroup("openai-meter").addoption("--openai-meter", action="store_true", dest="openai_meter", help=text)
+    parser.addini("openai_meter", text, type="bool", default=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Registers the marker, and what makes the summary where it is wanted."""
+    """Registers the marker, and the summary where it is wanted."""
     config.addinivalue_line(
         "markers",
         f"{_MARKER}(usd=None, tokens=None, calls=None): fail the test if its OpenAI calls exceed one of these limits.",
@@ -61,25 +62,25 @@ class _Limits(NamedTuple):
         """These limits with others in place of those that are given.
 
         Raises:
-            ConfigurationError: one is no limit.
+            ConfigurationError: a value is not a limit.
         """
         from openai_meter.core.money import exact  # noqa: PLC0415
         from openai_meter.errors import ConfigurationError  # noqa: PLC0415 - a run without limits loads nothing
 
         for name, value in (("tokens", tokens), ("calls", calls)):
             if value is not None and (type(value) is not int or value < 0):
-                raise ConfigurationError(f"cost_limit({name}={value!r}) is no limit; pass a whole number from 0 up")
-        said = {"usd": usd if usd is None else exact(usd, "cost_limit(usd=...)"), "tokens": tokens, "calls": calls}
-        return self._replace(**{name: value for name, value in said.items() if value is not None})  # type: ignore[arg-type]
+                raise ConfigurationError(f"cost_limit({name}={value!r}) is not a limit; pass a whole number from 0 up")
+        limits = {"usd": usd if usd is None else exact(usd, "cost_limit(usd=...)"), "tokens": tokens, "calls": calls}
+        return self._replace(**{name: value for name, value in limits.items() if value is not None})  # type: ignore[arg-type]
 
 
 class _Test:
-    """What is metered of one test."""
+    """The calls and the limits of one test."""
 
     def __init__(self, item: pytest.Item) -> None:
         self._limits = _Limits()
         self._calls: Capture | None = None
-        for marker in reversed(list(item.iter_markers(_MARKER))):  # what stands nearer to the test goes before
+        for marker in reversed(list(item.iter_markers(_MARKER))):  # the marker nearest to the test counts
             try:
                 self.limit(*marker.args, **marker.kwargs)
             except (TypeError, ValueError) as error:
@@ -103,18 +104,18 @@ class _Test:
             self._calls.stop()
 
     def complaint(self) -> str | None:
-        """What is to be said about this test; ``None`` if it kept to its limits."""
+        """The message of this test's failure; ``None`` if it kept to its limits."""
         if self._calls is None or self._limits == _Limits():
             return None
         from openai_meter.core.locale import language  # noqa: PLC0415
 
         m = language()
-        said = list(_exceeded(self._limits, self._calls, m))
-        return "\n".join([m("pytest.exceeded"), *said, "", self._calls.report().render()]) if said else None
+        lines = list(_exceeded(self._limits, self._calls, m))
+        return "\n".join([m("pytest.exceeded"), *lines, "", self._calls.report().render()]) if lines else None
 
 
 def _exceeded(limits: _Limits, calls: Capture, m: Messages) -> Generator[str]:
-    """A line for each limit that was passed, or of which nobody knows whether it was: unknown is not zero."""
+    """A line for each limit that was passed, or may have been: unknown is not zero."""
     from openai_meter.reports import words  # noqa: PLC0415
 
     totals, pending = calls.totals, len(calls.pending)
@@ -135,7 +136,7 @@ def _exceeded(limits: _Limits, calls: Capture, m: Messages) -> Generator[str]:
 
 
 def _exact_dollars(amount: Decimal) -> str:
-    """US dollars with every digit: a limit may be passed by the last one."""
+    """US dollars with every digit: a limit may be passed by the last digit."""
     return f"${amount:f}"
 
 
@@ -150,7 +151,7 @@ def _test_of(item: pytest.Item) -> _Test:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Finds out whether the test is metered."""
+    """Checks whether the test is metered."""
     if not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) or item.get_closest_marker(_MARKER) is not None:
         item.stash[_TEST] = _Test(item)
 
@@ -164,11 +165,11 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.Fix
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any]:
-    """Counts the calls of the test, and lets it fail if they were too many."""
+    """Counts the calls of the test, and lets it fail if it spent too much."""
     if (test := item.stash.get(_TEST, None)) is not None:
         test.begin()
     outcome = yield
-    test = item.stash.get(_TEST, None)  # the test may have asked for a fixture by itself
+    test = item.stash.get(_TEST, None)  # the test may have requested a fixture itself
     if test is not None and outcome.excinfo is None and (complaint := test.complaint()) is not None:
         outcome.force_exception(pytest.fail.Exception(complaint, pytrace=False))
 
@@ -208,7 +209,7 @@ class _Phase(NamedTuple):
 
 
 class _Summary:
-    """Adds up what all tests spend. The calls travel with the tests' reports: workers of xdist send them as well."""
+    """Adds up what all tests spend. The calls are part of the tests' reports, which workers of xdist send too."""
 
     def __init__(self) -> None:
         self._phase: _Phase | None = None
@@ -218,7 +219,7 @@ class _Summary:
         self._by_test: dict[str, Meter] = {}
 
     def pytest_sessionstart(self) -> None:
-        from openai_meter.testing.capture import capture  # noqa: PLC0415 - asked for
+        from openai_meter.testing.capture import capture  # noqa: PLC0415 - the summary is wanted
 
         self._phase = _Phase("", capture(), 0)
         self._phase.calls.start()
@@ -248,11 +249,11 @@ class _Summary:
             phases.pop()
         found: list[list[Any]] = []
         self._waiting = []
-        for one in phases:
-            calls = one.calls.calls
-            found += ([one.test, call.to_dict()] for call in calls[one.taken :])
-            if one.calls.pending:  # a stream that is read later, or never
-                self._waiting.append(one._replace(taken=len(calls)))
+        for phase in phases:
+            calls = phase.calls.calls
+            found += ([phase.test, call.to_dict()] for call in calls[phase.taken :])
+            if phase.calls.pending:  # a stream that is read later, or never
+                self._waiting.append(phase._replace(taken=len(calls)))
         return found
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -263,14 +264,14 @@ class _Summary:
         from openai_meter.core.call import Call  # noqa: PLC0415
         from openai_meter.metering.meter import Meter  # noqa: PLC0415
 
-        # Meters that hear nobody: what they are given keeps the price that it had in its test.
+        # Meters that listen to no client. A call that is added keeps the price that it had in its test.
         if self._all is None:
             self._all = Meter(thresholds=False)
         if test not in self._by_test:
             self._by_test[test] = Meter(recent=0, thresholds=False)
         call = Call.from_dict(plain)
-        self._all.take(call)
-        self._by_test[test].take(call)
+        self._all._take(call)
+        self._by_test[test]._take(call)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self._all is None:

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 from openai_meter.core.bounded import Bounded
 from openai_meter.core.call import Call, new_call_id
 from openai_meter.core.native import RLock
+from openai_meter.core.public import public
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
-from openai_meter.instrumentation.listening import listening
-from openai_meter.metering.attribution import Attribution, current, surroundings
+from openai_meter.instrumentation.listening import registry
+from openai_meter.metering.attribution import Attribution, as_text, current_attribution, current_surroundings
 from openai_meter.metering.meter import Meter
 from openai_meter.pricing.loading import prepare
 from openai_meter.reports.model_stats import undated
@@ -54,6 +55,7 @@ _SNAPSHOTS = 1_000
 _NO_USAGE = Usage()
 
 
+@public
 class TokenTracker:
     """Counts the responses that it is given. Thread-safe.
 
@@ -77,10 +79,10 @@ class TokenTracker:
     ) -> None:
         self.output_dir = Path(output_dir)
         self.PRICING: dict[str, Mapping[str, Number] | Price] = dict(pricing or {})
-        model = listening.installed or listening.meter
-        self.meter = Meter(recent=recent, thresholds=False) if model is None else model.alike()
+        model = registry.installed or registry.meter
+        self.meter = Meter(recent=recent, thresholds=False) if model is None else model._alike()
         """What counts: a meter of the tracker's own, with all that a meter can show."""
-        self.meter.configure(recent=recent)
+        self.meter._configure(recent=recent)
         self._seen: Bounded[int | str, bool] = Bounded(_REMEMBERED)
         self._snapshots: set[str] = set()
         self._applied: dict[str, Mapping[str, Number] | Price] = {}
@@ -93,8 +95,8 @@ class TokenTracker:
     def track_response(
         self,
         response: object,
-        agent_name: str | None = NOBODY,
-        operation: str | None = NOBODY,
+        agent_name: object = NOBODY,
+        operation: object = NOBODY,
         model: str | None = None,
     ) -> Call | None:
         """Counts a response. Never waits, and what the response is never makes it raise.
@@ -115,11 +117,10 @@ class TokenTracker:
             work that the server has not finished: track it again when it is.
 
         Raises:
-            ConfigurationError: a name is not text, or a row of ``PRICING`` cannot be used; nothing is counted then.
+            ConfigurationError: the model is not text, or a row of ``PRICING`` cannot be used; nothing is counted then.
         """
-        for name, value in (("agent_name", agent_name), ("operation", operation), ("model", model)):
-            if value is not None and not isinstance(value, str):
-                raise ConfigurationError(f"{name}={value!r} is not text; pass a string")
+        if model is not None and not isinstance(model, str):
+            raise ConfigurationError(f"model={model!r} is not text; pass a model's name, such as 'gpt-5.4-mini'")
         endpoint, created, state, usage = read_external(response)
         own = self._apply_pricing(state.model)
         if state.state == "open" or self._knows(state.response_id, created, usage):
@@ -128,8 +129,8 @@ class TokenTracker:
         call = _call(endpoint, state, usage, model)
         if measured is not None:
             call = _taken_over(measured, call, own)
-        who = Attribution(_named(agent_name), _named(operation)).within(
-            Attribution(call.agent, call.operation, call.user, call.session, call.tags).within(current())
+        who = Attribution(_named("agent_name", agent_name), _named("operation", operation)).within(
+            Attribution(call.agent, call.operation, call.user, call.session, call.tags).within(current_attribution())
         )
         call = replace(
             call,
@@ -140,7 +141,7 @@ class TokenTracker:
             tags=who.tags,
         )
         self._seen.put(call.id, True)
-        return self.meter.record(call)
+        return self.meter._record(call)
 
     def _knows(self, response_id: str | None, created: float | None, usage: Usage | None) -> bool:
         """Whether a response was counted before; remembers it. Some hosts give many responses the same id."""
@@ -148,7 +149,7 @@ class TokenTracker:
             return False
         if not self._seen.claim(hash((response_id, created, usage)), True):
             return True
-        if listening.installed is not self.meter and not listening.wrapping:
+        if registry.installed is not self.meter and not registry.has_wrapped:
             return False
         # The program may let this tracker's own meter listen to its clients: then the call is in it already.
         mine = self.meter.find(response_id)
@@ -167,7 +168,7 @@ class TokenTracker:
         # A lock of each process: the parent's may be held for ever by a thread that a fork has left behind.
         with self._locks.setdefault(os.getpid(), RLock()):
             prices = {name: _price(name, row) for name, row in table.items()}
-            self.meter.settle()  # what had to wait for the price files has the prices of its own time
+            self.meter._settle()  # what had to wait for the price files has the prices of its own time
             for name in self._applied.keys() - prices.keys():
                 self.meter.prices.set(name, None)
             for name, price in prices.items():
@@ -201,8 +202,8 @@ class TokenTracker:
         What is unknown is ``None``. Sums are over what is known: ``unmeasured_calls`` and ``unpriced_calls`` say how
         many calls are missing in them, ``cost`` is ``total_cost`` as an exact decimal number.
         """
-        totals, agents = self.meter.snapshot("agent")
-        calls = self.meter.calls
+        snapshot = self.meter.snapshot()
+        totals, agents, calls = snapshot.totals, snapshot.by("agent"), snapshot.calls
         return {
             "session_start": self.session_start,
             "total_calls": totals.calls,
@@ -264,13 +265,14 @@ _global: dict[str, TokenTracker] = {}
 # --- from a response to a record --------------------------------------------------------------------------------------
 
 
-def _named(name: str | None) -> str | None:
-    return None if name == NOBODY or not name else name
+def _named(name: str, value: object) -> str | None:
+    text = as_text(name, value)
+    return None if text == NOBODY or not text else text
 
 
 def _measured(response_id: str) -> Call | None:
     """The record of a response that a meter has counted: the installed one, the process-wide one, or a block around."""
-    for readings in (listening.installed, listening.meter, *reversed(surroundings.get().blocks)):
+    for readings in (registry.installed, registry.meter, *reversed(current_surroundings().blocks)):
         call: Call | None = None if readings is None else readings.find(response_id)
         if call is not None:
             return call

@@ -14,7 +14,7 @@ from paths import TESTS
 
 import openai_meter
 from openai_meter.core import faults
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 from openai_meter.metering import call_in_flight
 
 # What is printed must not depend on the machine's locale; test modules copy the environment as they are imported.
@@ -100,7 +100,7 @@ def clean_meter() -> Iterator[None]:
     openai_meter.uninstall()
     if call_in_flight.OPEN:
         gc.collect()  # streams that a test has abandoned end here, not in the middle of the next test
-    listening.meter = None  # the next test makes its own, with settings of its own
+    registry.meter = None  # the next test makes its own, with settings of its own
     faults.reraise = True
     faults.forget()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -95,14 +96,16 @@ class Said:
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """No threshold is exceeded, and there is nothing to recommend."""
-    monkeypatch.setattr(Meter, "alerts", ())
+    taken = Meter.snapshot
+    monkeypatch.setattr(Meter, "snapshot", lambda self: replace(taken(self), alerts=()))
     monkeypatch.setattr(Meter, "recommendations", lambda self: ())
 
 
 @pytest.fixture
 def loud(monkeypatch: pytest.MonkeyPatch) -> None:
     """A threshold is exceeded, and there is something to recommend."""
-    monkeypatch.setattr(Meter, "alerts", (Said("alert"),))
+    taken = Meter.snapshot
+    monkeypatch.setattr(Meter, "snapshot", lambda self: replace(taken(self), alerts=(Said("alert"),)))
     monkeypatch.setattr(Meter, "recommendations", lambda self: (Said("advice"), Said("more")))
 
 

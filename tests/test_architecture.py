@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import tomllib
 from pathlib import Path
 
 import pytest
-from paths import PACKAGE
+from paths import PACKAGE, ROOT
 
 import openai_meter
+from openai_meter.core.version import DISTRIBUTION
 
-ASYNC = {"instrumentation", "server", "testing"}
+ASYNC = {"examples", "instrumentation", "server", "testing"}
 """The packages with coroutines. Elsewhere only :data:`DECORATORS` have some, which wrap coroutines of the program."""
 DECORATORS = {"metering/attribution.py"}
 LIGHT = {"core", "usage", "pricing", "alerts", "metering", "instrumentation", "errors.py", "api.py", "__init__.py"}
@@ -108,3 +110,9 @@ def test_an_old_public_name_still_works_and_warns(old: str, new: str) -> None:
     with pytest.warns(DeprecationWarning, match=rf"openai_meter\.{old} is now called openai_meter\.{new}"):
         found = getattr(openai_meter, old)
     assert found is getattr(openai_meter, new)
+
+
+def test_the_distribution_has_one_name() -> None:
+    """The name that messages tell people to install is the one in pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["name"] == DISTRIBUTION

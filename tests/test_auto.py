@@ -15,7 +15,8 @@ import pytest
 
 import openai_meter
 from openai_meter import ConfigurationError, auto
-from openai_meter.instrumentation.listening import listening
+from openai_meter.core import settings
+from openai_meter.instrumentation.listening import registry
 from openai_meter.testing.fake_api.server import DemoServer
 
 PROGRAM = str(Path(__file__).parent / "data" / "programs" / "asks_openai.py")
@@ -87,10 +88,11 @@ def test_on_without_more_is_silent(python, server):
 
 
 def test_programs_without_openai_pay_almost_nothing(python):
-    """Before openai is imported nothing of the meter is loaded but two modules, and such a program ends in silence."""
+    """Before openai is imported, only what reads the switch is loaded, and such a program ends in silence."""
     program = "import sys; print(sorted(name for name in sys.modules if name.startswith(('openai', 'wrapt', 'rich'))))"
     settings = {"OPENAI_METER": "1", "OPENAI_METER_SUMMARY": "table", "OPENAI_METER_LEDGER": "nonsense"}
-    assert python("-c", program, **settings) == (0, "['openai_meter', 'openai_meter.auto']\n", "")
+    loaded = ["openai_meter", *(f"openai_meter.{name}" for name in ("auto", "core", "core.settings", "errors"))]
+    assert python("-c", program, **settings) == (0, f"{loaded}\n", "")
     program = "import openai, sys; print([one for one in sys.meta_path if 'auto' in type(one).__module__])"
     assert python("-c", program, OPENAI_METER="1", OPENAI_METER_SUMMARY="table") == (0, "[]\n", "")
 
@@ -145,24 +147,26 @@ def test_settings_that_are_wrong(python, server, name, value, said):
 def test_each_setting_is_checked(name, value, said, monkeypatch):
     """Every variable is looked at before anything is started."""
     monkeypatch.setattr("openai_meter.cli.exit_summary.ExitSummary.registered", False)
+    monkeypatch.setenv(f"OPENAI_METER_{name}", value)
     with pytest.raises(ConfigurationError, match=said):
-        auto._start({f"OPENAI_METER_{name}": value})
-    assert listening.installed is None
+        auto._start()
+    assert registry.installed is None
 
 
 @pytest.mark.parametrize(
     ("said", "limits"),
     [
-        (None, None),
+        ("", None),
         ("off", False),
         ("cost=2.50", {"cost": Decimal("2.50")}),
         (" calls = 7 , errors=OFF", {"calls": 7, "errors": None}),
         ("tokens=0", {"tokens": 0}),
     ],
 )
-def test_thresholds_as_text(said, limits):
+def test_thresholds_as_text(said, limits, monkeypatch):
     """Limits are written as in a shell, and mean what they mean in ``install``."""
-    assert auto._thresholds(said) == limits
+    monkeypatch.setenv("OPENAI_METER_THRESHOLDS", said)
+    assert settings.get("thresholds") == limits
 
 
 def test_all_settings_hold(python, server, tmp_path):

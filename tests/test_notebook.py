@@ -12,7 +12,7 @@ import pytest
 
 import openai_meter
 from openai_meter.core.locale import language
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 from openai_meter.reports.html import as_html
 from openai_meter.testing import fake_client
 
@@ -116,7 +116,7 @@ def test_a_cell_that_is_no_python(shell):
     assert SHOWN == []
     shell.run_cell("%%meter\nask()")
     assert "1,200" in Page(SHOWN[0]["text/html"]).texts
-    assert listening.captures == ()
+    assert registry.captures == ()
 
 
 def test_a_cell_without_calls(shell, capsys):
@@ -166,12 +166,12 @@ def test_unloading_leaves_nothing(shell):
     transformers = len(shell.input_transformers_cleanup)
     shell.run_cell("%unload_ext openai_meter")
     assert len(shell.input_transformers_cleanup) == transformers - 1
-    assert listening.installed is None
+    assert registry.installed is None
     assert "meter" not in shell.magics_manager.magics["line"] | shell.magics_manager.magics["cell"]
     openai_meter.install()
     shell.run_cell("%load_ext openai_meter")
     shell.run_cell("%unload_ext openai_meter")
-    assert listening.installed is not None
+    assert registry.installed is not None
 
 
 def test_meters_blocks_and_reports_show_themselves(meter):

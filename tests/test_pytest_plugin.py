@@ -15,7 +15,7 @@ import openai_meter.pricing
 import openai_meter.reports.tables
 import openai_meter.testing
 from openai_meter.core.locale import language
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 
 pytest_plugins = ["pytester"]
 
@@ -49,7 +49,7 @@ def run(pytester, monkeypatch):
     def run(tests, *options):
         pytester.makepyfile(test_it=HEAD + tests)
         result = pytester.runpytest_inprocess(*OPTIONS, *options)
-        assert (listening.installed, listening.captures) == (None, ())
+        assert (registry.installed, registry.captures) == (None, ())
         return result
 
     return run

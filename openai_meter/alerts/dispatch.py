@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from openai_meter.alerts import Alert, ThresholdMonitor, read_thresholds
-from openai_meter.core import faults
+from openai_meter.core import faults, settings
 from openai_meter.core.background import worker
 from openai_meter.core.call import Call
 from openai_meter.errors import ConfigurationError
@@ -106,6 +105,7 @@ class AlertDispatcher:
             faults.caught(error, "handing an alert to a webhook")
         # Where there are a thousand jobs before it, it is not told; it still stands in the reports.
         worker.submit(partial(self._tell, alerts))
+        worker.start()
 
     def _tell(self, alerts: Sequence[Alert]) -> None:
         for target in self.targets or ():
@@ -125,7 +125,7 @@ def webhook_setting(said: Any, current: AlertDispatcher | None) -> Any:
         return said
     if current is not None and current.targets is not None:
         return current.targets
-    return os.environ.get("OPENAI_METER_WEBHOOK", "").strip() or None
+    return settings.get("webhook")
 
 
 def _targets_of(webhook: Any) -> tuple[Target, ...] | None:

@@ -14,9 +14,9 @@ from heapq import nlargest
 
 from openai_meter.alerts.threshold import DEFAULTS, METRICS, Alert, Per, Threshold, ThresholdUsage
 from openai_meter.core import faults
-from openai_meter.core.call import FAILURES, Call, new_call_id
+from openai_meter.core.call import Call, new_call_id
 from openai_meter.core.money import Amount, exact, pico, simplest, usd
-from openai_meter.core.totals import Sum
+from openai_meter.core.totals import NOT_PRICED, Sum, counted
 
 __all__ = ["ThresholdMonitor", "threshold_usage"]
 
@@ -26,7 +26,6 @@ _BUCKETS = 60
 """Into how many parts a window is cut: a call is forgotten up to one part before the window has passed over it."""
 _CANDIDATES = 20
 """Of how many keys of a window it is reckoned exactly how much they have used: sixty sums are added up for each."""
-_NOT_PRICED = frozenset({"unpriced", "partial"})
 
 
 class ThresholdMonitor:
@@ -112,35 +111,37 @@ class _Sums:
         self.cost: Amount = 0
 
     def add(self, call: Call) -> None:
+        usage, cost = call.usage, call.cost_pico
+        tokens = usage.total_tokens
+        failed, unmeasured, _, unpriced, _ = counted(
+            call.status, call.usage_source, call.cost_status, cost, tokens,
+            tokens is None and (usage.seconds or usage.characters or usage.images),
+        )  # fmt: skip
         self.calls += 1
-        if call.status in FAILURES:
-            self.errors += 1
-        tokens = call.usage.total_tokens
+        self.errors += failed
+        self.unmeasured += unmeasured
+        self.unpriced += unpriced
         if tokens is not None:
             self.tokens += tokens
             self.measured += 1
-        elif call.cost_status != "free":
-            self.unmeasured += 1
-        if call.cost_pico:
-            self.cost += call.cost_pico
-        if call.cost_status in _NOT_PRICED:
-            self.unpriced += 1
+        if cost:
+            self.cost += cost
 
     def reprice(self, before: Call, after: Call) -> None:
         self.cost += (after.cost_pico or 0) - (before.cost_pico or 0)
-        self.unpriced += (after.cost_status in _NOT_PRICED) - (before.cost_status in _NOT_PRICED)
+        self.unpriced += (after.cost_status in NOT_PRICED) - (before.cost_status in NOT_PRICED)
 
     def add_sums(self, other: _Sums, sign: int = 1) -> None:
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + sign * getattr(other, name))
 
 
-def threshold_usage(thresholds: Iterable[Threshold], counted: Sum) -> tuple[ThresholdUsage, ...]:
-    """How far limits on all calls would be used up by what a sum has counted; those per something are passed over."""
+def threshold_usage(thresholds: Iterable[Threshold], total: Sum) -> tuple[ThresholdUsage, ...]:
+    """How far limits on all calls would be used up by a sum of calls; limits per agent, user, ... are left out."""
     sums = _Sums()
-    sums.calls, sums.errors, sums.tokens, sums.cost = counted.calls, counted.errors, counted.total, counted.cost
-    sums.unmeasured, sums.unpriced = counted.unmeasured, counted.unpriced
-    sums.measured = counted.calls - counted.unmeasured
+    sums.calls, sums.errors, sums.tokens, sums.cost = total.calls, total.errors, total.total, total.cost
+    sums.unmeasured, sums.unpriced = total.unmeasured, total.unpriced
+    sums.measured = total.calls - total.unmeasured
     return tuple(_Rule(one).usage(sums, None) for one in thresholds if one.per is None)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from openai_meter.core.locale import Messages, language
 from openai_meter.core.money import Number, exact
+from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
 
 __all__ = ["DEFAULTS", "METRICS", "Alert", "Metric", "Per", "Threshold", "ThresholdUsage", "read_thresholds"]
@@ -51,6 +52,7 @@ METRICS: Mapping[str, Metric] = {
 """What can be limited. To add one, add a row, what it reads to ``_Sums``, and a sentence to each language."""
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """A limit, and on what. Immutable.
@@ -149,6 +151,7 @@ def _known(metric: object) -> bool:
     return True
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Alert:
     """A limit that was passed. Immutable; holds no prompt and no answer."""

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from openai_meter.cli.exit_summary import Summary, SummaryOptions
-from openai_meter.metering.attribution import Scoped, tag
+from openai_meter.metering.attribution import Scope, tag
 
 if TYPE_CHECKING:
     import typer
@@ -23,7 +23,7 @@ def demo(summary: Summary, *, quiet: bool, ledger: str | None) -> None:
     from openai_meter.testing.fake_api import workflow  # noqa: PLC0415 - loads openai
     from openai_meter.testing.fake_api.server import DemoServer  # noqa: PLC0415
 
-    def scope(agent: str, operation: str) -> Scoped:
+    def scope(agent: str, operation: str) -> Scope:
         return tag(agent=agent, operation=operation)
 
     meter = openai_meter.install(hosts={"127.0.0.1": "openai"}, ledger=ledger)

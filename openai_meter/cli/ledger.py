@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.cli.output import fail
+from openai_meter.core import settings
 from openai_meter.core.locale import language
 from openai_meter.errors import ConfigurationError, MeterError
 
@@ -53,7 +54,7 @@ def open_ledger(url: str | None, *, create: bool = False, lang: str | None = Non
         lang: the language of the sentence.
     """
     m = language(lang)
-    url = url or os.environ.get(LEDGER_VARIABLE)
+    url = url or settings.get("ledger")
     if not url:
         fail(m("cli.ledger_missing", variable=LEDGER_VARIABLE), 2)
     try:
@@ -62,7 +63,7 @@ def open_ledger(url: str | None, *, create: bool = False, lang: str | None = Non
         ledger = Ledger(url)
         file = ledger.engine.url.database if ledger.engine.dialect.name == "sqlite" else None
         if file is not None and not create and not Path(file).exists():
-            fail(m("cli.ledger_not_found", file=file, url=url), 1)
+            fail(m("cli.ledger_not_found", file=file, url=ledger.url), 1)
         try:
             yield ledger
         finally:

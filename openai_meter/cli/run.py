@@ -18,7 +18,8 @@ from openai_meter.cli.exit_summary import (
     report_file,
     summary_language,
 )
-from openai_meter.errors import MeterError
+from openai_meter.core import settings
+from openai_meter.errors import ConfigurationError, MeterError
 
 if TYPE_CHECKING:
     import typer
@@ -56,12 +57,20 @@ def prepare(program: list[str], summary: SummaryOptions, options: RunOptions) ->
         )
     name, *args = program
     found = programs.find_module(name, args) if options.module else programs.find_program(name, args)
+    settings.read_project(settings.project_folder(None if options.module else name))
+    form = settings.get("summary")
+    chosen = summary._replace(
+        format=summary.format or (form if isinstance(form, str) else None),
+        by=summary.by or settings.get("by"),
+        lang=summary_language(summary.lang),
+    )
     exit_summary = ExitSummary(
-        summary._replace(lang=summary_language(summary.lang)).summary(),
+        chosen.summary(),
         path,
-        report_file(options.report),
+        report_file(options.report or settings.get("report")),
         ledger_from_url(options.ledger),
         parsed_port(options.serve),
+        settings={"thresholds": settings.get("thresholds"), "threads": settings.get("threads")},
     )
     return partial(programs.run, found, exit_summary)
 
@@ -97,6 +106,7 @@ def add_commands(app: "typer.Typer") -> None:
 
     from openai_meter.cli.help import Command, example, texts  # noqa: PLC0415
     from openai_meter.cli.options import Options, checked  # noqa: PLC0415
+    from openai_meter.cli.output import fail  # noqa: PLC0415
 
     t, options = texts(), Options()
     program_argument = typer.Argument(metavar="PROGRAM", help=t("run.program"), show_default=False)
@@ -139,4 +149,6 @@ def add_commands(app: "typer.Typer") -> None:
             raise typer.BadParameter(str(error), param_hint="PROGRAM") from None
         except NotADirectoryError as error:
             raise typer.BadParameter(str(error), param_hint="--output") from None
+        except ConfigurationError as error:  # in a variable, or in the file next to the program
+            fail(str(error), 2)
         ctx.obj.append(job)

@@ -3,15 +3,14 @@
 Exit codes of ``serve``: 0 after Ctrl-C or SIGTERM, 1 where the server cannot start, 2 where a setting cannot be used.
 """
 
-import os
 import signal
 import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from openai_meter.cli.ledger import LEDGER_VARIABLE
 from openai_meter.cli.output import fail
+from openai_meter.core import settings
 from openai_meter.core.locale import language
 from openai_meter.errors import ConfigurationError, MeterError, MissingExtraError
 
@@ -36,7 +35,7 @@ class ServerOptions(NamedTuple):
 def serve(url: str | None, options: ServerOptions, lang: str | None) -> None:
     """Serves a ledger, or this process's own meter, until Ctrl-C or SIGTERM."""
     m = language(lang)
-    url = url or os.environ.get(LEDGER_VARIABLE) or None
+    url = url or settings.get("ledger")
     allowed_hosts = options.hosts or None
     try:
         from openai_meter import server  # noqa: PLC0415 - an extra

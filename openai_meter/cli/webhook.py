@@ -3,7 +3,6 @@
 Exit codes: 1 where the alert was not accepted, 2 where the webhook cannot be used.
 """
 
-import os
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from openai_meter.cli.output import fail, write_json, write_lines
+from openai_meter.core import settings
 from openai_meter.core.locale import Messages, language
 from openai_meter.errors import MeterError
 
@@ -101,7 +101,7 @@ def _webhook(request: WebhookTest) -> "Webhook":
 
     url = request.url
     if url is None:
-        configured = read_webhooks(os.environ.get("OPENAI_METER_WEBHOOK") or None)
+        configured = read_webhooks(settings.get("webhook"))
         if len(configured) != 1:
             fail("name the webhook: openai-meter webhook test URL, or one in OPENAI_METER_WEBHOOK", 2)
         url = configured[0].url

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 
 from openai_meter.core import fork_safety
 from openai_meter.core.deprecation import warn_renamed
 from openai_meter.core.fast_init import maker
 from openai_meter.core.money import CostStatus, exact, pico, simplest, usd
+from openai_meter.core.public import get_state, public, set_state
 from openai_meter.core.usage import Usage
 
 if TYPE_CHECKING:
@@ -66,6 +67,16 @@ class Priced(Protocol):
         """The bill of the call."""
 
 
+class StoredBill(NamedTuple):
+    """The bill of a call that was pickled: it stands for the price book, which is not pickled."""
+
+    lines: tuple[CostLine, ...]
+
+    def lines_of(self, _: Call, /) -> tuple[CostLine, ...]:
+        """The bill."""
+        return self.lines
+
+
 class _Drawn:
     """What the id of a call is made of when it is asked for: most calls of a program are only summed up."""
 
@@ -73,6 +84,7 @@ class _Drawn:
     _chance: str
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Call(_Drawn):
     """One finished call. Immutable, safe to share between threads; holds no prompt, no completion and no key."""
@@ -147,7 +159,8 @@ class Call(_Drawn):
     def cost_lines(self) -> tuple[CostLine, ...]:
         """The bill: quantities at prices, fees and adjustments, which sum up exactly to :attr:`cost`.
 
-        Made when asked for, from the prices that the call was priced by. Empty if it was not priced, or was read back.
+        Made when it is read, from the prices that the call was priced by; a pickled call keeps its bill. Empty if the
+        call was not priced, or was read from JSON or a ledger.
         """
         return () if self.price_book is None else self.price_book.lines_of(self)
 
@@ -172,6 +185,16 @@ class Call(_Drawn):
     def failed(self) -> bool:
         """Whether the call counts as an error."""
         return self.status in FAILURES
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = get_state(self)
+        if self.price_book is not None:  # it has locks, and all prices: its bill is what belongs to the call
+            state["price_book"] = StoredBill(self.cost_lines)
+        return state
+
+    def __setstate__(self, state: Mapping[str, Any] | Sequence[Any]) -> None:
+        set_state(self, state, _FIRST_FIELDS)
+        object.__setattr__(self, "status", current_status(self.status))
 
     def to_dict(self) -> dict[str, Any]:
         """The call as plain JSON values: times in ISO 8601, money as a decimal string."""
@@ -224,6 +247,13 @@ make_call = maker(Call)
 """``Call(...)``, faster."""
 new_call = maker(Call, later={"id": "_chance"})
 """The same, with what :func:`draw` gives in the place of an id."""
+_FIRST_FIELDS = (
+    "id", "started_at", "duration", "endpoint", "provider", "model", "requested_model", "status", "usage",
+    "usage_source", "usage_unknown", "response_id", "service_tier", "stream", "time_to_first_token", "error_type",
+    "cost_pico", "cost_status", "cost_reason", "cost_estimated", "price_source", "agent", "operation", "user",
+    "session", "tags", "block", "host", "price_facts", "evidence", "price_book",
+)  # fmt: skip
+"""The fields of version 0.1, in their order: its pickles have no names."""
 _NAMES = tuple(one.name for one in fields(Call))
 _NOT_WRITTEN = frozenset({"evidence", "price_book", "price_facts"})
 _WRITTEN_AS = {"cost_pico": "cost"}  # in dollars

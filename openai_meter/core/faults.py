@@ -13,8 +13,9 @@ A fault costs at most a record, never a call. The project's own tests set :data:
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
+
+from openai_meter.core import settings
 
 __all__ = ["caught", "count", "kinds", "reraise"]
 
@@ -22,7 +23,7 @@ logger = logging.getLogger("openai_meter")
 # Without a handler anywhere, logging would write warnings to the program's standard error.
 logger.addHandler(logging.NullHandler())
 
-reraise: bool = os.environ.get("OPENAI_METER_RERAISE_FAULTS", "") not in ("", "0")
+reraise: bool = settings.get("reraise_faults")
 """Whether a fault is raised where it happens instead of being swallowed (for this project's tests)."""
 
 _kinds: Counter[str] = Counter()

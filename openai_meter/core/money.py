@@ -12,6 +12,7 @@ from decimal import Context, Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
+from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
 
 __all__ = ["PICO", "Amount", "Cost", "CostLine", "CostStatus", "Number", "exact", "pico", "simplest", "usd"]
@@ -90,6 +91,7 @@ class Cost(NamedTuple):
         return None if self.amount_pico is None else usd(self.amount_pico)
 
 
+@public
 class CostLine(NamedTuple):
     """One line of the bill: a quantity at a price, or an adjustment of the lines above it."""
 

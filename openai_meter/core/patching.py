@@ -1,13 +1,14 @@
-"""Puts wrappers round methods of classes, and takes every one of them back: from one list, in any order.
+"""Wraps methods of classes, and removes every wrapper again: from one list, in any order.
 
-Knows wrapt, and nothing of what is patched.
+It uses wrapt, and does not depend on what is patched.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import ref
 
 __all__ = ["Patches", "Wrapper", "tree"]
 
@@ -16,43 +17,65 @@ logger = logging.getLogger("openai_meter")
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
-class Patches:
-    """All that is patched at the moment. Not thread-safe: whoever uses it holds a lock.
+class _Place(NamedTuple):
+    """A method that is wrapped. It holds no class: one that the program lets go of is collected."""
 
-    A wrapper of ours is known by the function that it calls, wherever it turns up: another library may have built upon
-    it, moved it to a derived class, or put it back after we took it away.
+    owner: Callable[[], type[Any] | None]
+    name: str
+    wrapper: Callable[[], Wrapper | None]
+    original: Callable[[], Any]
+
+
+class Patches:
+    """All that is patched at the moment. Not thread-safe: callers hold a lock.
+
+    A wrapper of ours is known by the function that it calls, wherever it is found: another library may have built upon
+    it, moved it to a derived class, or put it back after it was removed.
     """
 
     def __init__(self) -> None:
-        self._places: dict[tuple[type[Any], str], tuple[Wrapper, Any]] = {}
+        self._places: dict[tuple[int, str], _Place] = {}
 
     def add(self, owner: type[Any], name: str, wrapper: Wrapper) -> None:
-        """Wraps a method that the class itself defines, unless that has been done, also under somebody's wrapper."""
+        """Wraps a method that the class itself defines, unless that has been done, also under another wrapper."""
         found = vars(owner).get(name)
         if found is None or any(_calls(link, wrapper) for link in _chain(found)):
             return
         import wrapt  # noqa: PLC0415 - takes longer to import than all of openai_meter
 
         setattr(owner, name, wrapt.FunctionWrapper(found, wrapper))
-        self._places[owner, name] = wrapper, found
+        self._places = {key: place for key, place in self._places.items() if place.owner() is not None}
+        self._places[id(owner), name] = _Place(_weak(owner), name, _weak(wrapper), _weak(found))
 
     def undo(self) -> None:
-        """Restores the identical originals. What somebody else has built upon stays, and is tried again next time."""
+        """Restores the identical originals. What others have built upon stays, and is tried again next time."""
         left = {}
-        for (owner, name), (wrapper, original) in self._places.items():
+        for key, place in self._places.items():
+            owner, wrapper, original = place.owner(), place.wrapper(), place.original()
+            if owner is None or wrapper is None or original is None:  # collected: there is nothing to restore
+                continue
             for heir in tree(owner):
-                _take_out(heir, name, wrapper)
-            # Somebody's own function may hold ours inside, where nobody can see it.
-            if vars(owner).get(name) is not original and not _says_what_it_wraps(vars(owner).get(name), original):
-                left[owner, name] = wrapper, original
+                _take_out(heir, place.name, wrapper)
+            # A function of another library may hold ours inside, where it cannot be found.
+            found = vars(owner).get(place.name)
+            if found is not original and not _leads_to(found, original):
+                left[key] = place
         if left:
-            names = ", ".join(f"{owner.__name__}.{name}" for owner, name in left)
-            logger.info("openai_meter is off; its inert wrapper stays under somebody else's patch of %s", names)
+            names = ", ".join(f"{getattr(place.owner(), '__name__', '?')}.{place.name}" for place in left.values())
+            logger.info("openai_meter is off; its inert wrapper stays under another library's patch of %s", names)
         self._places = left
 
 
-def _says_what_it_wraps(found: Any, original: Any) -> bool:
-    """Whether a chain can be followed, link by link, through wrapt wrappers to the original."""
+def _weak(value: Any) -> Callable[[], Any]:
+    """A reference that does not keep a value alive, where its type allows one."""
+    try:
+        return ref(value)
+    except TypeError:
+        return lambda: value
+
+
+def _leads_to(found: Any, original: Any) -> bool:
+    """Whether a chain of wrapt wrappers can be followed, link by link, to the original."""
     import wrapt  # noqa: PLC0415
 
     while isinstance(found, wrapt.FunctionWrapper):
@@ -68,7 +91,7 @@ def _calls(link: Any, wrapper: Wrapper) -> bool:
 
 
 def _chain(found: Any) -> Iterator[Any]:
-    """An attribute and all that it says it wraps, outermost first."""
+    """An attribute and all that it wraps, by its own word, outermost first."""
     for _ in range(100):
         yield found
         found = getattr(found, "__wrapped__", None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from openai_meter.core.call import ESTIMATED, FAILURES, Call
 from openai_meter.core.money import exact, pico, simplest, usd
+from openai_meter.core.public import get_state, public, set_state
 from openai_meter.core.usage import COUNTS, Usage
 
-__all__ = ["NOTHING", "NOT_PRICED", "Sum", "Totals", "Unpriced", "summed"]
+__all__ = ["NOTHING", "NOT_PRICED", "Sum", "Totals", "Unpriced", "counted", "summed"]
 
 NOT_PRICED = frozenset({"unpriced", "partial"})
 """The statuses of a cost that is unknown, or known only in part."""
@@ -21,6 +22,7 @@ NOT_PRICED = frozenset({"unpriced", "partial"})
 _NO_USAGE = Usage(0, 0, 0)
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Totals:
     """The sum over a number of calls, as it was at one moment.
@@ -60,6 +62,12 @@ class Totals:
         if name in _USAGE_NAMES:
             return getattr(self.usage, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return get_state(self)
+
+    def __setstate__(self, state: Mapping[str, Any] | Sequence[Any]) -> None:
+        set_state(self, state, _FIRST_FIELDS)
 
     def to_dict(self) -> dict[str, Any]:
         """The totals as plain JSON values."""
@@ -104,6 +112,13 @@ class Totals:
         )
 
 
+_FIRST_FIELDS = (
+    "calls", "errors", "unmeasured_calls", "estimated_calls", "usage", "cost_pico", "estimated_cost_pico",
+    "unpriced_calls", "first_call_at", "last_call_at",
+)  # fmt: skip
+"""The fields of version 0.1, in their order: its pickles have no names."""
+
+
 def _amount(data: Mapping[str, Any], name: str) -> int | Fraction | None:
     if (fraction := data.get(f"{name}_pico")) is not None:
         return simplest(Fraction(fraction))
@@ -140,6 +155,32 @@ _plus_counts = _adder()
 _NO_COUNTS: tuple[Any, ...] = (0,) * len(COUNTS)
 
 
+def counted(  # noqa: PLR0917 - by position: every call comes here
+    status: str, usage_source: str, cost_status: str, cost: object, tokens: int | None, other_use: object
+) -> tuple[bool, bool, bool, bool, bool]:
+    """What one call adds to the five counts of calls, in every sum of the package.
+
+    Args:
+        status: the status of the call.
+        usage_source: the source of its usage.
+        cost_status: the status of its cost.
+        cost: its cost; ``None`` is unknown.
+        tokens: its total tokens; ``None`` is unknown.
+        other_use: what the API bills instead of tokens (seconds, characters, images), if there is any.
+
+    Returns:
+        Whether it is an error; whether the API may have billed it without a known amount; whether its tokens are an
+        estimate; whether its cost is unknown, or known only in part; whether its cost is unknown.
+    """
+    return (
+        status in FAILURES,
+        tokens is None and not other_use and cost_status != "free",
+        usage_source in ESTIMATED,
+        cost_status in NOT_PRICED,
+        cost is None,
+    )
+
+
 class Sum(NamedTuple):
     """Totals in the making. A new one takes the place of the old in one step, whatever interrupts the adding."""
 
@@ -170,14 +211,12 @@ class Sum(NamedTuple):
         ) = self  # fmt: skip
         usage = call.usage
         tokens = usage.total_tokens
-        if tokens is None:
-            unmeasured += not (usage.seconds or usage.characters or usage.images or call.cost_status == "free")
-        else:
-            total += tokens
         amount = call.cost_pico
-        if amount is None:
-            unknown += 1
-        else:
+        failed, no_measure, guess, no_price, no_cost = counted(
+            call.status, call.usage_source, call.cost_status, amount, tokens,
+            tokens is None and (usage.seconds or usage.characters or usage.images),
+        )  # fmt: skip
+        if amount is not None:
             cost += amount
             if call.cost_estimated:
                 estimated += amount
@@ -185,17 +224,17 @@ class Sum(NamedTuple):
         # Calls arrive as they end: the first to begin need not be the first to arrive.
         return _new(Sum, (
             calls + 1,
-            errors + (call.status in FAILURES),
-            unmeasured,
-            guessed + (call.usage_source in ESTIMATED),
+            errors + failed,
+            unmeasured + no_measure,
+            guessed + guess,
             input_ + (usage.input_tokens or 0),
             output + (usage.output_tokens or 0),
-            total,
+            total + (tokens or 0),
             _plus_counts(counts, usage),
             cost,
             estimated,
-            unpriced + (call.cost_status in NOT_PRICED),
-            unknown,
+            unpriced + no_price,
+            unknown + no_cost,
             at if first is None or at < first else first,
             at if last is None or at > last else last,
         ))  # fmt: skip

@@ -6,11 +6,12 @@ endpoints and hosts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from openai_meter.core.fast_init import maker
+from openai_meter.core.public import get_state, public, set_state
 
 __all__ = ["COUNTS", "LARGEST", "Usage", "count", "fields_of", "new_usage", "seconds"]
 
@@ -19,6 +20,7 @@ LARGEST = 2**53
 """The largest count that is believed. No request comes near it, and JSON readers of all languages take it exactly."""
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What one call, or a sum of calls, consumed.
@@ -85,6 +87,12 @@ class Usage:
         """Whether any token count is known."""
         return self.total_tokens is not None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return get_state(self)
+
+    def __setstate__(self, state: Mapping[str, Any] | Sequence[Any]) -> None:
+        set_state(self, state, _FIRST_FIELDS)
+
     def to_dict(self) -> dict[str, Any]:
         """A dict for JSON: the three totals (``None`` if unknown) and every part that is not zero."""
         data: dict[str, Any] = {
@@ -103,6 +111,13 @@ class Usage:
         return cls(**{name: data[name] for name in _NAMES if name in data})
 
 
+_FIRST_FIELDS = (
+    "input_tokens", "output_tokens", "total_tokens", "cached_input_tokens", "cache_write_tokens",
+    "cache_write_12h_tokens", "reasoning_tokens", "input_audio_tokens", "output_audio_tokens", "input_image_tokens",
+    "output_image_tokens", "cached_audio_tokens", "cached_image_tokens", "seconds", "characters", "images",
+    "web_searches", "file_searches", "container_sessions", "inconsistent",
+)  # fmt: skip
+"""The fields of version 0.1, in their order: its pickles have no names."""
 new_usage = maker(Usage)
 """``Usage(...)``, faster."""
 _NAMES = tuple(field.name for field in fields(Usage))

@@ -33,48 +33,108 @@ def _stat(key: str, unit: str, query: str) -> _Panel:
     return _Panel(key, "stat", unit, 4, ((query, ""),))
 
 
-def _lines(key: str, unit: str, *queries: tuple[str, str], width: int = 12) -> _Panel:
-    return _Panel(key, "timeseries", unit, width, queries)
+def _lines(key: str, unit: str, *queries: tuple[str, str]) -> _Panel:
+    return _Panel(key, "timeseries", unit, 12, queries)
 
 
-_JOB = '{job=~"$job"}'
-_RANGE = f"{_JOB}[$__range]"
-_RATE = f"{_JOB}[$__rate_interval]"
-_INPUT = '{type="input",job=~"$job"}[$__rate_interval]'
-_CACHED = '{part="cached_input",job=~"$job"}[$__rate_interval]'
+_JOB = 'job=~"$job"'
+_RANGE = "$__range"
+_RATE = "$__rate_interval"
+_UNITS = {"m": 60, "h": 3_600, "d": 86_400}
+
+
+def _seconds(window: str) -> str:
+    """The length of a window in seconds. PromQL cannot say that of a variable of Grafana: count steps of a second."""
+    if window.startswith("$"):
+        return f"scalar(count_over_time(vector(1)[{window}:1s]))"
+    return str(int(window[:-1]) * _UNITS[window[-1]])
+
+
+def _increase(metric: str, window: str, label: str, selector: str, start: str) -> str:
+    """What was added to a counter in a window, by series.
+
+    ``increase()`` alone takes the first value that Prometheus sees of a series for its starting point. The series of a
+    model starts with its first call, so that call would never be shown. So of a series that starts in the window the
+    whole value counts. It starts in the window if Prometheus has no sample from before, and if ``start`` is in the
+    window: a process that Prometheus scrapes for the first time may have run for weeks.
+
+    If the process was restarted in between, the value before (the maximum) and the last one count. After several
+    restarts in one window that is a lower bound, and ``increase()`` plus the minimum may be a better one.
+
+    Args:
+        metric: the counter, without its namespace.
+        window: a duration, or a variable of Grafana.
+        label: the counter's own label, which ``start`` does not have.
+        selector: label matchers of the counter, besides that of the job.
+        start: the gauge with the time when the series started, without its namespace.
+    """
+    job = _JOB if window.startswith("$") else ""
+    matchers = ",".join(filter(None, (selector, job)))
+    series = f"M_{metric}{{{matchers}}}" if matchers else f"M_{metric}"
+    started = f"M_{start}{{{job}}}[{window}]" if job else f"M_{start}[{window}]"
+    over = f"{series}[{window}]"
+    ignoring = f"ignoring ({label}) " if label else ""
+    return (
+        f"((max_over_time({over}) > last_over_time({over})) + last_over_time({over})"
+        f" or (increase({over}) + min_over_time({over})) and resets({over}) > 0"
+        f" or last_over_time({over}))"
+        f" unless {series} offset {window}"
+        f" and {ignoring}last_over_time({started}) > time() - {_seconds(window)}"
+        f" or increase({over})"
+    )
+
+
+def _sum(metric: str, window: str, by: str = "", label: str = "", selector: str = "") -> str:
+    """The sum over a counter of calls."""
+    increase = _increase(metric, window, label, selector, "series_start_timestamp_seconds")
+    return f"sum by ({by}) ({increase})" if by else f"sum ({increase})"
+
+
+def _process_sum(metric: str, window: str, by: str = "", label: str = "", selector: str = "") -> str:
+    """The sum over a counter of the process itself."""
+    increase = _increase(metric, window, label, selector, "start_timestamp_seconds")
+    return f"sum by ({by}) ({increase})" if by else f"sum ({increase})"
+
+
+def _per(seconds: int, metric: str, by: str, label: str = "") -> str:
+    """A sum as a rate: what was added in so many seconds."""
+    return f"{_sum(metric, _RATE, by, label)} / {_seconds(_RATE)} * {seconds}"
+
 
 PANELS: tuple[_Panel, ...] = (
-    _stat("cost", "currencyUSD", f"sum(increase(M_cost_usd_total{_RANGE}))"),
-    _stat("calls", "short", f"sum(increase(M_calls_total{_RANGE}))"),
-    _stat("tokens", "short", f"sum(increase(M_tokens_total{_RANGE}))"),
-    _stat("errors", "percentunit", f"sum(increase(M_errors_total{_RANGE})) / sum(increase(M_calls_total{_RANGE}))"),
-    _stat("unpriced", "short", f"sum(M_unpriced_calls{_JOB})"),
-    _stat("open", "short", f"sum(M_open_calls{_JOB})"),
-    _lines("cost_by_model", "currencyUSD", (f"sum by (model) (rate(M_cost_usd_total{_RATE})) * 3600", "{{model}}")),
-    _lines("cost_by_basis", "currencyUSD", (f"sum by (basis) (rate(M_cost_usd_total{_RATE})) * 3600", "{{basis}}")),
-    _lines("calls_by_model", "reqpm", (f"sum by (model) (rate(M_calls_total{_RATE})) * 60", "{{model}}")),
+    _stat("cost", "currencyUSD", _sum("cost_usd_total", _RANGE, label="basis")),
+    _stat("calls", "short", _sum("calls_total", _RANGE)),
+    _stat("tokens", "short", _sum("tokens_total", _RANGE, label="type")),
+    _stat("errors", "percentunit", f"{_sum('errors_total', _RANGE)} / {_sum('calls_total', _RANGE)}"),
+    _stat("unpriced", "short", f"sum(M_unpriced_calls{{{_JOB}}})"),
+    _stat("open", "short", f"sum(M_open_calls{{{_JOB}}})"),
+    _lines("cost_by_model", "currencyUSD", (_per(3_600, "cost_usd_total", "model", "basis"), "{{model}}")),
+    _lines("cost_by_basis", "currencyUSD", (_per(3_600, "cost_usd_total", "basis", "basis"), "{{basis}}")),
+    _lines("calls_by_model", "reqpm", (_per(60, "calls_total", "model"), "{{model}}")),
     _lines(
         "errors_by_model",
         "percentunit",
-        (f"sum by (model) (rate(M_errors_total{_RATE})) / sum by (model) (rate(M_calls_total{_RATE}))", "{{model}}"),
+        (f"{_sum('errors_total', _RATE, 'model')} / {_sum('calls_total', _RATE, 'model')}", "{{model}}"),
     ),
-    _lines("tokens_by_type", "short", (f"sum by (type) (rate(M_tokens_total{_RATE})) * 60", "{{type}}")),
-    _lines("token_parts", "short", (f"sum by (part) (rate(M_token_parts_total{_RATE})) * 60", "{{part}}")),
+    _lines("tokens_by_type", "short", (_per(60, "tokens_total", "type", "type"), "{{type}}")),
+    _lines("token_parts", "short", (_per(60, "token_parts_total", "part", "part"), "{{part}}")),
     _lines(
         "cached_share",
         "percentunit",
         (
-            f"sum by (model) (rate(M_token_parts_total{_CACHED})) / sum by (model) (rate(M_tokens_total{_INPUT}))",
+            _sum("token_parts_total", _RATE, "model", "part", 'part="cached_input"')
+            + " / "
+            + _sum("tokens_total", _RATE, "model", "type", 'type="input"'),
             "{{model}}",
         ),
     ),
     _lines(
         "thresholds",
         "percentunit",
-        (f"max by (metric, window) (M_threshold_use_ratio{_JOB})", "{{metric}} ({{window}})"),
+        (f"max by (metric, window) (M_threshold_use_ratio{{{_JOB}}})", "{{metric}} ({{window}})"),
     ),
-    _lines("faults", "short", (f"sum(increase(M_faults_total{_RATE}))", "openai_meter"), width=12),
-    _lines("ledger", "short", (f"sum by (fate) (increase(M_ledger_calls_total{_RATE}))", "{{fate}}"), width=12),
+    _lines("faults", "short", (_process_sum("faults_total", _RATE), "openai_meter")),
+    _lines("ledger", "short", (_process_sum("ledger_calls_total", _RATE, "fate", "fate"), "{{fate}}")),
 )
 """The panels of the dashboard, row by row."""
 
@@ -89,36 +149,26 @@ class _Alert(NamedTuple):
     """For how long the expression must hold before the alert fires."""
 
 
+_HOUR, _WEEK = (_sum("cost_usd_total", window, label="basis") for window in ("1h", "7d"))
+_ERRORS, _CALLS = (_sum(metric, "10m", "model") for metric in ("errors_total", "calls_total"))
+_LOST = _process_sum("ledger_calls_total", "1h", "fate", "fate", 'fate=~"dropped|refused|damaged"')
+
 ALERTS = (
-    _Alert("CostPerHour", "cost", "warning", "sum(increase(M_cost_usd_total[1h])) > 10", "0m"),
-    _Alert(
-        "CostJump",
-        "jump",
-        "warning",
-        "sum(increase(M_cost_usd_total[1h])) > 3 * sum(increase(M_cost_usd_total[7d])) / 168"
-        " and sum(increase(M_cost_usd_total[1h])) > 1",
-        "15m",
-    ),
-    _Alert(
-        "Errors",
-        "errors",
-        "warning",
-        "sum by (model) (increase(M_errors_total[10m])) / sum by (model) (increase(M_calls_total[10m])) > 0.1"
-        " and sum by (model) (increase(M_errors_total[10m])) >= 5",
-        "5m",
-    ),
+    _Alert("CostPerHour", "cost", "warning", f"{_HOUR} > 10", "0m"),
+    _Alert("CostJump", "jump", "warning", f"{_HOUR} > 3 * {_WEEK} / 168 and {_HOUR} > 1", "15m"),
+    _Alert("Errors", "errors", "warning", f"{_ERRORS} / {_CALLS} > 0.1 and {_ERRORS} >= 5", "5m"),
     _Alert(
         "ThresholdPassed", "threshold", "warning", "max by (metric, per, window) (M_thresholds_passed) > 0", "0m"
     ),
     _Alert("UnpricedCalls", "unpriced", "info", "sum by (model) (M_unpriced_calls) > 0", "15m"),
-    _Alert("Unmeasured", "unmeasured", "info", "sum by (model) (increase(M_unmeasured_calls_total[1h])) > 0", "0m"),
-    _Alert("Faults", "faults", "warning", "sum by (job) (increase(M_faults_total[1h])) > 0", "0m"),
+    _Alert("Unmeasured", "unmeasured", "info", f"{_sum('unmeasured_calls_total', '1h', 'model')} > 0", "0m"),
+    _Alert("Faults", "faults", "warning", f"{_process_sum('faults_total', '1h', 'job')} > 0", "0m"),
     _Alert("LedgerAway", "away", "warning", "max by (job) (M_ledger_away) > 0", "5m"),
     _Alert(
         "CallsLost",
         "lost",
         "critical",
-        'sum by (fate) (increase(M_ledger_calls_total{fate=~"dropped|refused|damaged"}[1h])) > 0',
+        f"{_LOST} > 0",
         "0m",
     ),
 )  # fmt: skip

@@ -1,155 +1,83 @@
-"""The HTTP seam: sees every request of every openai client at the one place where all of them come by.
+"""What the wrapper of ``request`` does: the way of one call from its request to its answer.
 
-Patched is ``request`` of each class in the two client trees that defines it: methods of resources hold a bound
-``post`` from before, but that looks ``request`` up when it is called. The answer is seen through the options'
-``post_parser``, on a copy of the options: the caller's own are never written to.
+Every call of every openai client passes ``request``. The answer is read through the options' ``post_parser``, on a copy
+of the options: the caller's own are never written to. What is patched, and when, is in
+:mod:`~openai_meter.instrumentation.patching`.
 """
 
 from __future__ import annotations
 
-import atexit
-import sys
 from collections.abc import Callable, Mapping
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openai_meter.core import faults
 from openai_meter.core.background import worker
-from openai_meter.core.patching import tree
 from openai_meter.instrumentation import include_usage, streams
-from openai_meter.instrumentation.listening import MARK, listeners, listening
-from openai_meter.instrumentation.sdk import Sdk
-from openai_meter.metering.attribution import surroundings
-from openai_meter.metering.call_in_flight import CallInFlight, finish_open_streams
+from openai_meter.instrumentation.listening import MARK, listeners
+from openai_meter.metering.attribution import current_surroundings
+from openai_meter.metering.call_in_flight import CallInFlight
 from openai_meter.pricing.loading import prepare
 from openai_meter.usage import providers
 from openai_meter.usage.bodies import read_text
 from openai_meter.usage.endpoints import find
 
-__all__ = ["BASE_CLIENT"]
+if TYPE_CHECKING:
+    from openai_meter.core.patching import Wrapper
+    from openai_meter.instrumentation.sdk import Sdk
 
-BASE_CLIENT = "openai._base_client"
-CONNECTIONS = (
-    "openai.resources.realtime.realtime",
-    "openai.resources.realtime.translations.translations",
-    "openai.resources.live.live",
-    "openai.resources.live.forks",
-    "openai.resources.live.sideband",
-    "openai.resources.responses.responses",
-    "openai.resources.beta.realtime.realtime",
-    "openai.resources.beta.responses.responses",
-    "openai.lib.responses_websocket._session",
-)
-"""Where the SDK's WebSocket connections are. To add one, add its module; no version has all of them."""
-_TRANSPORT = "websockets"
-"""The library that connections are made with: the SDK imports it when the first one is opened, and not before."""
+__all__ = ["RequestContext", "copy_mark", "request_wrappers"]
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""The positional and the named arguments of ``request``."""
 
 
-class _Patcher:
-    """Patches what is there, and what will be imported, in line with who listens."""
-
-    def apply(self) -> None:
-        """Brings the patches in line with who listens."""
-        if not listening.global_listeners and not listening.wrapping and not listening.tracking:
-            listening.patches.undo()
-            return
-        if not listening.waiting:
-            # Also where openai seems to be there: another thread may be in the middle of importing it.
-            listening.waiting = True
-            # Not before: what the program has registered so far, such as a report, runs after it.
-            atexit.register(finish_open_streams)
-            import wrapt  # noqa: PLC0415 - takes longer to import than all of openai_meter
-
-            wrapt.register_post_import_hook(self.imported, BASE_CLIENT)
-            for name in (*CONNECTIONS, _TRANSPORT):
-                wrapt.register_post_import_hook(self.connecting, name)
-        base = sys.modules.get(BASE_CLIENT)
-        if base is not None and hasattr(base, "AsyncAPIClient"):
-            self.patch(base)
-        self.patch_connections()
-
-    def imported(self, base: ModuleType) -> None:
-        """Hears that openai was imported. An import hook cannot be taken back, so this asks whether it is wanted."""
-        with listening.lock:
-            if listening.global_listeners or listening.wrapping or listening.tracking:
-                try:
-                    self.patch(base)
-                except Exception as error:
-                    faults.caught(error, "patching openai")
-
-    def connecting(self, _: ModuleType) -> None:
-        """Hears that something was imported that WebSockets are made of."""
-        with listening.lock:
-            if listening.installed is not None or listening.wrapping or listening.tracking:
-                try:
-                    self.patch_connections()
-                except Exception as error:
-                    faults.caught(error, "patching connections")
-
-    def patch_connections(self) -> None:
-        """Patches every WebSocket connection that is there by now; a program that opens none has nothing patched."""
-        managers = listening.installed is not None or listening.wrapping
-        found = [module for name in CONNECTIONS if (module := sys.modules.get(name)) is not None]
-        if found and (managers or _TRANSPORT in sys.modules):
-            from openai_meter.instrumentation.websockets import patch as websockets  # noqa: PLC0415 - it knows the seam, not the other way round
-
-            websockets.patch(found, listening.patches, managers=managers, connections=_TRANSPORT in sys.modules)
-
-    def patch(self, base: ModuleType) -> None:
-        """Patches every class that is there by now."""
-        sdk = listening.sdk = listening.sdk or Sdk.of(base)
-        for root, request in ((sdk.sync_client, _request), (sdk.async_client, _request_async)):
-            for owner in tree(root):
-                listening.patches.add(owner, "request", request)
-                if listening.wrapping:
-                    listening.patches.add(owner, "copy", _copied)
-                    listening.patches.add(owner, "with_options", _copied)
+def request_wrappers(sdk: Sdk) -> tuple[Wrapper, Wrapper]:
+    """Makes the wrappers of ``request`` for the sync and the async clients of one openai package."""
+    return _sync_wrapper(sdk), _async_wrapper(sdk)
 
 
-patcher = _Patcher()
-listening.apply = patcher.apply
+def _sync_wrapper(sdk: Sdk) -> Wrapper:
+    def request(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        begun = _begin(wrapped, client, args, kwargs, sdk)
+        if begun is None:
+            return wrapped(*args, **kwargs)
+        context, args, kwargs = begun
+        while True:
+            try:
+                answer = wrapped(*args, **kwargs)
+            except BaseException as error:
+                if (uninjected := context.on_error(error)) is None:
+                    raise
+                args, kwargs = uninjected
+            else:
+                context.on_return(answer)
+                return answer
+
+    return request
 
 
-# --- what happens at a request ----------------------------------------------------------------------------------------
+def _async_wrapper(sdk: Sdk) -> Wrapper:
+    async def request(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        begun = _begin(wrapped, client, args, kwargs, sdk)
+        if begun is None:
+            return await wrapped(*args, **kwargs)
+        context, args, kwargs = begun
+        while True:
+            try:
+                answer = await wrapped(*args, **kwargs)
+            except BaseException as error:
+                if (uninjected := context.on_error(error)) is None:
+                    raise
+                args, kwargs = uninjected
+            else:
+                context.on_return(answer)
+                return answer
+
+    return request
 
 
-def _request(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    seen = _begin(wrapped, client, args, kwargs)
-    if seen is None:
-        return wrapped(*args, **kwargs)
-    parser, args, kwargs = seen
-    while True:
-        try:
-            answer = wrapped(*args, **kwargs)
-        except BaseException as error:
-            if (unasked := parser.failed(error)) is None:
-                raise
-            args, kwargs = unasked
-        else:
-            parser.answered(answer)
-            return answer
-
-
-async def _request_async(
-    wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    seen = _begin(wrapped, client, args, kwargs)
-    if seen is None:
-        return await wrapped(*args, **kwargs)
-    parser, args, kwargs = seen
-    while True:
-        try:
-            answer = await wrapped(*args, **kwargs)
-        except BaseException as error:
-            if (unasked := parser.failed(error)) is None:
-                raise
-            args, kwargs = unasked
-        else:
-            parser.answered(answer)
-            return answer
-
-
-def _copied(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def copy_mark(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The wrapper of ``copy`` and ``with_options``: the copy of a wrapped client is wrapped too."""
     copy = wrapped(*args, **kwargs)
     mark = vars(client).get(MARK)
     if mark is not None:
@@ -158,34 +86,38 @@ def _copied(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwa
 
 
 class RequestContext:
-    """Stands before the parser that the SDK runs on every answer, and shows the answer to the meter.
+    """The call that belongs to one request. It is called with the answer, before the parser of the SDK's own.
 
-    It is also the mark of a request that is being metered: where another class of the tree calls its parent's
-    ``request``, or another wrapper stands in between, the inner seam finds it and stays out. Where there is neither,
-    and no parser of the SDK's, ``request`` returns what a parser would be given, and no options need be copied.
+    In the options of a request it also marks that the request is metered: where another class of the tree calls its
+    parent's ``request``, or another wrapper stands in between, the inner wrapper of ours finds it and does nothing.
+    Where there is neither, and no parser of the SDK's, ``request`` returns what a parser would be given, and no options
+    need be copied.
     """
 
-    __slots__ = ("beside", "injected", "inner", "pending", "sdk", "unasked")
+    __slots__ = ("injected", "inner", "parses_itself", "pending", "sdk", "shape", "uninjected")
 
     def __init__(self, inner: object, pending: CallInFlight, sdk: Sdk) -> None:
         self.inner = inner if callable(inner) else None
         self.pending = pending
         self.sdk = sdk
-        self.beside = False
-        """Whether the SDK does not know of it: it is shown the answer when ``request`` returns that."""
+        self.parses_itself = False
+        """Whether the SDK parses the answer without this context, which then reads what ``request`` returns."""
         self.injected: bool | None = None
-        """Whether usage is injected for in the caller's stead; ``False`` where that was tried and taken back."""
-        self.unasked: tuple[tuple[Any, ...], dict[str, Any]] | None = None
-        """The arguments for a second try without asking."""
+        """Whether ``include_usage`` was injected; ``False`` where it was, and was taken back; else ``None``."""
+        self.shape: include_usage.RequestShape | None = None
+        """What the request looks like, where ``include_usage`` was injected."""
+        self.uninjected: Arguments | None = None
+        """The arguments for a second try without ``include_usage``."""
 
     def __call__(self, parsed: Any) -> Any:
+        """Reads an answer, and runs the parser that the options had; what that one raises is raised."""
         pending = self.pending
         watched = False
         if not pending.finished:
             try:
-                watched = self._show(parsed)
+                watched = self._read_answer(parsed)
             except Exception as error:
-                faults.caught(error, "seeing an answer")
+                faults.caught(error, "reading an answer")
         if self.inner is not None:
             try:
                 parsed = self.inner(parsed)
@@ -197,7 +129,7 @@ class RequestContext:
             pending.finish()
         return parsed
 
-    def _show(self, parsed: Any) -> bool:
+    def _read_answer(self, parsed: Any) -> bool:
         """Reads an answer; ``True`` if it will be read as it streams."""
         if isinstance(parsed, self.sdk.streams):
             is_async = isinstance(parsed, self.sdk.streams[1])
@@ -213,27 +145,36 @@ class RequestContext:
             self.pending.read_response(parsed)
         return False
 
-    def failed(self, error: BaseException) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Hears what ``request`` raised: the arguments for another try if our asking may be the cause, else the end."""
+    def on_error(self, error: BaseException) -> Arguments | None:
+        """Handles what ``request`` raised.
+
+        Returns:
+            The arguments for another try, where ``include_usage`` may be the cause; else ``None``: the call has ended.
+        """
         try:
             pending = self.pending
-            unasked, self.unasked = self.unasked, None
-            if unasked is not None and not pending.finished and include_usage.refused(error, pending.host):
+            uninjected, self.uninjected = self.uninjected, None
+            if (
+                uninjected is not None
+                and self.shape is not None
+                and not pending.finished
+                and include_usage.is_refusal(error, self.shape)
+            ):
                 self.injected = False
-                return unasked
+                return uninjected
         except Exception as fault:
-            faults.caught(fault, "looking at a refusal")
+            faults.caught(fault, "checking for a refusal")
         self.pending.finish(error)
         return None
 
-    def answered(self, answer: Any) -> None:
-        """Sees what ``request`` returned: all there is to see of a raw response that was not parsed."""
-        if self.beside and not isinstance(answer, self.sdk.unread):
+    def on_return(self, answer: Any) -> None:
+        """Reads what ``request`` returned, where no parser was run: a raw response has only its bytes to read."""
+        if self.parses_itself and not isinstance(answer, self.sdk.unread):
             self(answer)
             return
         pending = self.pending
-        if self.injected is not None:
-            include_usage.accepted(pending.host, injected=self.injected)
+        if self.injected is not None and self.shape is not None:
+            include_usage.remember(self.shape, injected=self.injected)
         if pending.finished or isinstance(answer, self.sdk.streams):
             return
         try:
@@ -247,56 +188,58 @@ class RequestContext:
             else:
                 client = getattr(answer, "_client", None)
                 is_async = isinstance(client, self.sdk.async_client) or hasattr(response.stream, "__aiter__")
-                streams.watch_body(response, pending, is_async=is_async)
+                streams.watch_body(response, pending, is_async=is_async, injected=self.injected is True)
         except Exception as error:
-            faults.caught(error, "seeing a raw answer")
+            faults.caught(error, "reading a raw answer")
             pending.finish()
 
 
 def _begin(
-    wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], sdk: Sdk
 ) -> tuple[RequestContext, tuple[Any, ...], dict[str, Any]] | None:
-    """Begins to meter a request: who sees its answer, and the arguments to go on with; ``None`` to leave it alone."""
+    """Begins to meter a request.
+
+    Returns:
+        The context that reads the answer, and the arguments to go on with; ``None`` where the call is not metered.
+    """
     try:
-        here = surroundings.get()
-        hear = listeners(client, here.blocks)  # first: where nobody listens, nothing else is looked at
-        if not hear:
+        around = current_surroundings()
+        listening = listeners(client, around.blocks)
+        if not listening:  # first: without listeners, nothing else is read
             return None
         options = args[1] if len(args) > 1 else kwargs["options"]
-        said = options.__dict__  # to ask a model of pydantic for five attributes takes longer than all that follows
-        url, inner = said["url"], said["post_parser"]
-        row = find(said["method"], url)
-        sdk = listening.sdk
-        if row is None or type(inner) is RequestContext or sdk is None:
+        fields = options.__dict__  # five attributes of a pydantic model take longer to read than all that follows
+        url, inner = fields["url"], fields["post_parser"]
+        row = find(fields["method"], url)
+        if row is None or type(inner) is RequestContext:
             return None
         prepare()
-        worker.start()  # for what came from finalizers, which cannot do it
-        body = _body(said["json_data"], said["extra_json"])
+        worker.start()  # for jobs of finalizers, which must not start a thread
+        body = _body(fields["json_data"], fields["extra_json"])
         provider, host = providers.provider(client, url)
-        pending = CallInFlight(row, hear, provider, host, body, here=here, stream=kwargs.get("stream") is True)
+        pending = CallInFlight(row, listening, provider, host, body, around=around, stream=kwargs.get("stream") is True)
         if pending.requested_model is None:
             pending.requested_model = providers.deployment(client, url)
-        parser = RequestContext(inner, pending, sdk)
-        headers = said["headers"]
-        asks = pending.stream and include_usage.should_inject(row, body, headers, provider, host)
-        if not asks and parser.inner is None and sdk.answers_with(wrapped, headers):
-            parser.beside = True
-            return parser, args, kwargs
-        copy = sdk.copy_options(options, parser)
-        if asks:
-            parser.unasked = _with_options(args, kwargs, copy)
-            copy = sdk.copy_options(copy, parser)
+        context = RequestContext(inner, pending, sdk)
+        headers = fields["headers"]
+        injects = pending.stream and include_usage.should_inject(row, body, headers, provider, host)
+        if not injects and context.inner is None and sdk.parses_itself(wrapped, headers):
+            context.parses_itself = True
+            return context, args, kwargs
+        copy = sdk.copy_options(options, context)
+        if injects:
+            context.shape = include_usage.shape_of(row, body, host)
+            context.uninjected = _with_options(args, kwargs, copy)
+            copy = sdk.copy_options(copy, context)
             include_usage.inject(copy)
-            parser.injected = True
-        return parser, *_with_options(args, kwargs, copy)
+            context.injected = True
+        return context, *_with_options(args, kwargs, copy)
     except Exception as error:
         faults.caught(error, "beginning a call")
         return None
 
 
-def _with_options(
-    args: tuple[Any, ...], kwargs: dict[str, Any], options: Any
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _with_options(args: tuple[Any, ...], kwargs: dict[str, Any], options: Any) -> Arguments:
     """The arguments of ``request`` with other options."""
     if len(args) > 1:
         return (args[0], options, *args[2:]), kwargs
@@ -307,6 +250,6 @@ _NO_BODY: Mapping[str, Any] = {}
 
 
 def _body(body: object, extra: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """The request's JSON body, as the SDK will send it. Looked at here and nowhere else; never the caller's values."""
+    """The request's JSON body, as the SDK will send it. It is read here and nowhere else: never the caller's values."""
     known = body if type(body) is dict or isinstance(body, Mapping) else _NO_BODY
     return {**known, **extra} if extra else known

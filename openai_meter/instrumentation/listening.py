@@ -1,80 +1,87 @@
-"""Who listens to which client: the meter of the process, wrapped clients, blocks, captures."""
+"""Who listens to which client: the installed meter, wrapped clients, blocks, captures.
+
+Nothing is patched here. Each change of who listens ends with :meth:`ListenerRegistry.update`, which calls
+:mod:`~openai_meter.instrumentation.patching`. A request calls :func:`listeners`, once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from openai_meter.core import fork_safety
 from openai_meter.core.native import RLock
-from openai_meter.core.patching import Patches
 from openai_meter.metering.attribution import surroundings
 from openai_meter.metering.meter import Block, Meter, Readable
 
-if TYPE_CHECKING:
-    from openai_meter.instrumentation.sdk import Sdk
-
-__all__ = ["MARK", "Listening", "Mark", "listeners", "listening"]
+__all__ = ["MARK", "ClientMark", "ListenerRegistry", "listeners", "registry"]
 
 MARK = "_openai_meter"
+"""The key in a wrapped client's ``__dict__`` that holds its :class:`ClientMark`."""
 
 
-class Mark(NamedTuple):
+class ClientMark(NamedTuple):
     """What a wrapped client, and every copy of it, carries in its ``__dict__``."""
 
     meter: Meter
     epoch: int
 
 
-class Listening:
-    """Who listens, and what is patched for them. One for the process."""
+class ListenerRegistry:
+    """Who listens in this process. To change it, hold :attr:`lock`, and call :meth:`update` afterwards."""
 
     def __init__(self) -> None:
         self.lock = RLock()
         self.meter: Meter | None = None
         """The process-wide meter, made on demand."""
         self.installed: Meter | None = None
-        """The meter that hears every client, or ``None``."""
-        self.wrapping = False
-        """Whether some client was wrapped since the last uninstall."""
-        self.tracking = 0
-        """How many ``track()`` blocks are being run."""
+        """The meter that listens to every client, or ``None``."""
+        self.has_wrapped = False
+        """Whether a client was wrapped since the last uninstall."""
+        self.running_blocks = 0
+        """The number of ``track()`` blocks that are being run."""
         self.captures: tuple[Readable, ...] = ()
-        """Who hears every client for a while, beside the installed meter."""
+        """What listens to every client for a while, in addition to the installed meter."""
         self.global_listeners: tuple[Readable, ...] = ()
-        """All who hear every client: made by :meth:`settle`, so that a call has nothing to put together."""
+        """All that listen to every client. Made by :meth:`update`, so that a request has nothing to put together."""
         self.epoch = 0
-        """Counts the uninstalls: a mark from an earlier epoch is void."""
-        self.sdk: Sdk | None = None
-        self.patches = Patches()
-        self.waiting = False
+        """The number of uninstalls: the mark of a client that was wrapped in an earlier epoch is void."""
+        self.apply_patches: Callable[[], None] = lambda: None
+        """Patches openai as it is needed now; set by :mod:`~openai_meter.instrumentation.patching`."""
 
-        self.apply: Callable[[], None] = lambda: None
-        """Brings the patches in line with who listens; set by whoever patches."""
+    @property
+    def wants_requests(self) -> bool:
+        """Whether anything listens to requests."""
+        return bool(self.global_listeners or self.has_wrapped or self.running_blocks)
 
-    def settle(self) -> None:
-        """Brings everything in line with who listens."""
+    @property
+    def wants_connections(self) -> bool:
+        """Whether anything listens to WebSocket connections from the moment they are opened."""
+        return self.installed is not None or self.has_wrapped
+
+    def update(self) -> None:
+        """Brings the listeners and the patches in line with what was changed."""
         self.global_listeners = self.captures if self.installed is None else (self.installed, *self.captures)
-        self.apply()
+        self.apply_patches()
 
     def start_over_in_child(self) -> None:
-        """Opens the lock in a forked child: who held it may be gone. Of the blocks, those of this thread go on."""
+        """Replaces the lock in a forked child, where its owner may be gone. Only this thread's blocks go on."""
         self.lock = RLock()
-        self.tracking = len(surroundings.get().blocks)
+        self.running_blocks = len(surroundings.get().blocks)
 
 
-listening = Listening()
-fork_safety.on_fork("listeners", after_in_child=lambda _: listening.start_over_in_child())
+registry = ListenerRegistry()
+fork_safety.on_fork("listeners", after_in_child=lambda _: registry.start_over_in_child())
 
 
 def listeners(client: Any, blocks: tuple[Block, ...]) -> tuple[Readable, ...]:
-    """Who hears a request of this client: who hears all, the client's own meter, and the blocks around; each once."""
-    global_listeners = listening.global_listeners
+    """What listens to a request of this client, each once: global listeners, the client's own meter, the blocks."""
+    global_listeners = registry.global_listeners
     mark = client.__dict__.get(MARK)
     if mark is None and not blocks:
         return global_listeners
     found: dict[Readable, None] = dict.fromkeys(global_listeners)
-    if mark is not None and mark.epoch == listening.epoch:
+    if mark is not None and mark.epoch == registry.epoch:
         found[mark.meter] = None
     for block in blocks:
         found[block] = None

@@ -1,74 +1,88 @@
-"""What is needed of the openai package, whichever version is there: its classes, and a way to copy its options."""
+"""The names of the openai package that the meter uses, whichever version is there, and a way to copy its options."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple, cast
 
-__all__ = ["Parser", "Sdk", "copier"]
+__all__ = ["RAW_HEADER", "Parser", "Sdk", "copier"]
 
 Parser = Callable[[Any], Any]
 """What the SDK calls with an answer."""
+RAW_HEADER = "x-stainless-raw-response"
+"""The header by which the SDK's raw variants say that they parse the answer later, if at all. Its value is ``true``
+for ``with_raw_response`` and ``stream`` for ``with_streaming_response``."""
 _BASE_CLIENT_FILE = os.path.join("openai", "_base_client.py")
-_RAW = "x-stainless-raw-response"
-"""The header by which the SDK's raw variants say that they parse the answer later, if at all."""
 
 
 class Sdk(NamedTuple):
-    """What is needed of the openai package, of whichever version is there."""
+    """The classes and functions of one openai package. A package that is loaded anew has others."""
 
     sync_client: type[Any]
     async_client: type[Any]
-    streams: tuple[type[Any], ...]
+    streams: tuple[type[Any], type[Any]]
+    """``Stream`` and ``AsyncStream``."""
     raw: tuple[type[Any], ...]
     binary: type[Any]
     unread: tuple[type[Any], ...]
     """What ``request`` may return without having run a parser: raw answers, and those of the HTTP library."""
     copy_options: Callable[[Any, Parser], Any]
     own: tuple[object, ...]
-    """The SDK's own ``request`` functions, where they stood untouched when the SDK was first seen."""
+    """The SDK's own ``request`` functions, where they were not patched when the package was first seen."""
+    wrappers: tuple[Any, Any] = (None, None)
+    """The wrappers of ``request`` for the two client trees."""
 
     @classmethod
-    def of(cls, base: ModuleType) -> Sdk:
-        """What there is in the package of this base client."""
-        # openai is being imported or has been: its base client was seen, and that has imported all of these.
-        from openai._compat import model_copy  # noqa: PLC0415
-        from openai._legacy_response import HttpxBinaryResponseContent, LegacyAPIResponse  # noqa: PLC0415
-        from openai._models import FinalRequestOptions  # noqa: PLC0415
-        from openai._response import BaseAPIResponse  # noqa: PLC0415
-        from openai._streaming import AsyncStream, Stream  # noqa: PLC0415
+    def of(cls, base: ModuleType) -> Sdk | None:
+        """Finds the names in a base client module; ``None`` for a stub in its place, and for a module half loaded."""
+        names = getattr(base, "__dict__", {})
+        try:
+            legacy = names["LegacyAPIResponse"]
+            raw = (legacy, names["BaseAPIResponse"])
+            http = names.get("httpx2") or names["httpx"]
+            sync_client, async_client = names["SyncAPIClient"], names["AsyncAPIClient"]
+            return cls(
+                sync_client=sync_client,
+                async_client=async_client,
+                streams=(names["Stream"], names["AsyncStream"]),
+                raw=raw,
+                binary=_globals(legacy.parse)["HttpxBinaryResponseContent"],
+                unread=(*raw, http.Response),
+                copy_options=copier(names["FinalRequestOptions"], names["model_copy"]),
+                own=tuple(filter(_is_own, (vars(sync_client)["request"], vars(async_client)["request"]))),
+            )
+        except (KeyError, AttributeError, TypeError):
+            return None
 
-        raw = (LegacyAPIResponse, BaseAPIResponse)
-        http = getattr(base, "httpx2", None) or base.httpx
-        return cls(
-            sync_client=base.SyncAPIClient,
-            async_client=base.AsyncAPIClient,
-            streams=(Stream, AsyncStream),
-            raw=raw,
-            binary=HttpxBinaryResponseContent,
-            unread=(*raw, http.Response),
-            copy_options=copier(FinalRequestOptions, model_copy),
-            own=tuple(filter(_is_own, (vars(base.SyncAPIClient)["request"], vars(base.AsyncAPIClient)["request"]))),
-        )
+    def is_of(self, base: ModuleType) -> bool:
+        """Whether these are the names of a base client module."""
+        return vars(base).get("SyncAPIClient") is self.sync_client
 
-    def answers_with(self, wrapped: Callable[..., Any], headers: object) -> bool:
-        """Whether ``wrapped`` is the SDK's own function, and will return the answer as a parser would be given it."""
-        # Somebody's wrapper gives out the attributes of what it wraps: only a method itself says whose it is.
+    def parses_itself(self, wrapped: Callable[..., Any], headers: object) -> bool:
+        """Whether ``wrapped`` is the SDK's own ``request``, and returns what a parser would be given."""
+        # Somebody's wrapper shows the attributes of what it wraps: only a method itself says whose it is.
         if type(wrapped) is not MethodType or wrapped.__func__ not in self.own:
             return False
-        return not headers or _RAW not in map(str.lower, cast("Mapping[str, str]", headers))
+        return not headers or RAW_HEADER not in map(str.lower, cast("Mapping[str, str]", headers))
+
+
+def _globals(function: Any) -> dict[str, Any]:
+    """The names of the module that a function was defined in, also after that module was loaded anew."""
+    found: dict[str, Any] = getattr(function, "__globals__", None) or vars(sys.modules[function.__module__])
+    return found
 
 
 def _is_own(request: object) -> bool:
-    """Whether a function is the SDK's, and not somebody's wrapper, which may say that it is."""
+    """Whether a function is the SDK's, and not a wrapper, which may copy its name and module."""
     code = getattr(request, "__code__", None) if type(request) is FunctionType else None
     return code is not None and code.co_filename.endswith(_BASE_CLIENT_FILE)
 
 
 def copier(kind: type[Any], model_copy: Callable[[Any], Any]) -> Callable[[Any, Parser], Any]:
-    """What copies request options and puts a parser into the copy: one of pydantic 2 in the quickest way."""
+    """Makes a function that copies request options and puts a parser into the copy; quickly for pydantic 2."""
     slots = ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
     has_fields_only = all(hasattr(kind, name) for name in slots) and not getattr(kind, "__private_attributes__", None)
     put = object.__setattr__

@@ -1,9 +1,9 @@
-"""Watches answers while the program reads them, without changing what the program holds.
+"""Reads answers while the program reads them, without changing what the program holds.
 
-A ``Stream`` stays the SDK's own object: its ``_iterator`` is put behind one of ours, which looks at each event on its
-way. The end of reading is seen there; leaving early (``break``, ``close()``, a helper's exit, garbage collection) is
-seen where all of these end, at the close of the HTTP response's byte stream. That one is replaced by a subclass of
-httpx's own interface: unlike an attribute on the response, it does not get in the way of pickling it.
+A ``Stream`` stays the SDK's own object: its ``_iterator`` is put behind one of ours, which reads each event on its way.
+The end of reading is seen there. Leaving early (``break``, ``close()``, a helper's exit, garbage collection) is seen
+where all of these end, at the close of the HTTP response's byte stream. That one is replaced by a subclass of httpx's
+own interface: unlike an attribute on the response, it does not get in the way of pickling it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from openai_meter.core import faults
-from openai_meter.instrumentation.include_usage import strip_usage
+from openai_meter.instrumentation.include_usage import UsageFilter, strip_usage
 from openai_meter.metering.call_in_flight import CallInFlight
 from openai_meter.usage.bodies import Body, body_reader
 from openai_meter.usage.decompression import Decoder, DecompressionError, decoder
@@ -24,26 +24,28 @@ from openai_meter.usage.responses import ResponseState
 __all__ = ["read_response", "watch_body", "watch_events"]
 
 
-class Watch:
-    """What is known of one answer that is being read; shared by those who see its events, its bytes and its close."""
+class AnswerWatcher:
+    """The state of one answer that is being read; shared by the wrappers of its events and of its bytes."""
 
-    __slots__ = ("body", "busy", "decoder", "hears_close", "pending", "turn")
+    __slots__ = ("body", "decoder", "filter", "pending", "sees_close", "streams", "waiting")
 
     def __init__(self, pending: CallInFlight) -> None:
         self.pending = pending
         self.body: Body | None = None
         self.decoder: Decoder | None = None
         """What decompresses a compressed body."""
-        self.busy = False
-        """Whether somebody is waiting for the next event: a close that happens meanwhile is not the program's."""
-        self.hears_close = False
+        self.filter: UsageFilter | None = None
+        """Takes the answer to an injected option out of the bytes, where the program reads bytes."""
+        self.waiting = False
+        """Whether a wrapped iterator waits for the next event. A close that happens meanwhile is not the program's."""
+        self.sees_close = False
         """Whether the end of the response's byte stream is seen, however it comes."""
-        self.turn = 0
-        """Counts the streams made of this answer: a raw response may be parsed again, and only the last one counts."""
+        self.streams = 0
+        """The number of streams made of this answer: a raw response may be parsed again, and only the last counts."""
 
     def feed(self, data: bytes) -> None:
-        """Takes the bytes that pass, as they came over the wire."""
-        if self.busy or self.body is None:  # what a tap waits for, it will see as events
+        """Reads bytes on their way, as they came over the wire."""
+        if self.waiting or self.body is None:  # what an iterator waits for, it will read as events
             return
         try:
             if self.decoder is None:
@@ -58,10 +60,25 @@ class Watch:
         except Exception as error:
             faults.caught(error, "reading a body")
 
-    def through(self, error: BaseException | None) -> None:
-        """Hears that the bytes have ended, or broken off; where an event is waited for, its tap tells that better."""
-        if not self.busy:
+    def visible(self, data: bytes) -> bytes:
+        """What the program is to see of some bytes; nothing, where an event is not complete."""
+        if self.filter is None or self.waiting:  # from events, the SDK's wrapped iterator removes it
+            return data
+        return self.filter.feed(data)
+
+    def rest(self) -> bytes:
+        """What is left for the program to see at the end of the bytes."""
+        return b"" if self.filter is None else self.filter.end()
+
+    def bytes_ended(self, error: BaseException | None) -> None:
+        """The bytes have ended, or broken off. An iterator that waits for an event handles that itself."""
+        if not self.waiting:
             self._end(None if isinstance(error, GeneratorExit) else error, whole=error is None)
+
+    def closed(self) -> None:
+        """The response was closed."""
+        if not self.waiting:
+            self._end(None, whole=False)
 
     def _end(self, error: BaseException | None, *, whole: bool) -> None:
         pending = self.pending
@@ -74,82 +91,76 @@ class Watch:
             faults.caught(fault, "reading a body")
         pending.finish(error, whole=whole)
 
-    def closed(self) -> None:
-        """Hears that the response was closed."""
-        if not self.busy:
-            self._end(None, whole=False)
 
+class _WatchedEvents:
+    """Stands in front of a stream's iterator, and reads each event."""
 
-class _Tap:
-    """Stands before a stream's iterator and shows each event to the meter."""
+    __slots__ = ("_fold", "_injected", "_inner", "_next", "_number", "_response", "_watcher")
 
-    __slots__ = ("_asked", "_fold", "_inner", "_next", "_reading", "_turn", "_watch")
-
-    def __init__(self, inner: Any, step: Callable[[], Any], watch: Watch, *, injected: bool) -> None:
-        self._watch = watch
-        self._asked = injected
+    def __init__(self, inner: Any, step: Callable[[], Any], watcher: AnswerWatcher, *, injected: bool) -> None:
+        self._watcher = watcher
+        self._injected = injected
         self._fold: Callable[[ResponseState, Any], bool | None] | None = None
         """What reads an event once the first token has arrived; until then the call does, which records that moment."""
-        self._reading = watch.pending.response
+        self._response = watcher.pending.response
         self._inner = inner
         self._next = step
-        watch.turn += 1
-        self._turn = watch.turn
+        watcher.streams += 1
+        self._number = watcher.streams
 
-    def _shows(self, item: Any) -> bool:
-        """Shows an event to the meter; whether the program is to see it too."""
+    def _read(self, item: Any) -> bool:
+        """Reads an event; whether the program is to see it."""
         if (fold := self._fold) is None:
-            pending = self._watch.pending
+            pending = self._watcher.pending
             pending.read_event(item)
             if pending.token_arrived:
                 self._fold = pending.row.fold
         else:
             try:
-                ordinary = fold(self._reading, item)
-                if not self._asked:
+                ordinary = fold(self._response, item)
+                if not self._injected:
                     return True
-                if ordinary:  # what follows would look at it once more
+                if ordinary:  # strip_usage would look at the same fields once more
                     item.__pydantic_fields_set__.discard("usage")
                     return True
             except Exception as error:
-                faults.caught(error, f"reading an event of {self._watch.pending.row.name}")
-        return not (self._asked and strip_usage(item))
+                faults.caught(error, f"reading an event of {self._watcher.pending.row.name}")
+        return not (self._injected and strip_usage(item))
 
     def _end(self, error: BaseException | None) -> None:
-        self._watch.busy = False
-        if self._turn == self._watch.turn:
-            self._watch.pending.finish(error)
+        self._watcher.waiting = False
+        if self._number == self._watcher.streams:
+            self._watcher.pending.finish(error)
 
     def __getattr__(self, name: str) -> Any:
-        # Whoever looks for what a generator has (close, gi_frame, ...) finds it.
-        if name in _Tap.__slots__:
+        # What a generator has (close, gi_frame, ...) is found here too.
+        if name in _WatchedEvents.__slots__:
             raise AttributeError(name)
         return getattr(self._inner, name)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # Neither can it be copied, nor pickled: it says so in a generator's own words.
+        # A generator cannot be copied or pickled; the error is the generator's own.
         return self._inner.__reduce_ex__(protocol)
 
     def __del__(self) -> None:
-        watch = self._watch  # set first of all: there is no tap without
+        watcher = self._watcher  # set first in __init__: there is no object without it
         # The program may have kept the response, to read on past the stream: then its end is the end.
-        if not watch.hears_close and self._turn == watch.turn and not watch.pending.finished:
-            watch.pending.collected = True
-            watch.pending.finish(whole=False)
+        if not watcher.sees_close and self._number == watcher.streams and not watcher.pending.finished:
+            watcher.pending.finish(whole=False)
 
 
-class EventTap(_Tap):
-    """The tap of a ``Stream``. A class and not a generator: it costs half as much per event, and has no frame."""
+class WatchedEvents(_WatchedEvents):
+    """For a ``Stream``. A class and not a generator: it costs half as much per event, and has no frame."""
 
     __slots__ = ()
 
-    def __iter__(self) -> EventTap:
+    def __iter__(self) -> WatchedEvents:
         return self
 
     def __next__(self) -> Any:
-        watch = self._watch
+        watcher = self._watcher
         while True:
-            watch.busy = True
+            watcher.waiting = True
             try:
                 item = self._next()
             except StopIteration:
@@ -158,23 +169,23 @@ class EventTap(_Tap):
             except BaseException as error:
                 self._end(error)
                 raise
-            watch.busy = False
-            if self._shows(item):
+            watcher.waiting = False
+            if self._read(item):
                 return item
 
 
-class AsyncEventTap(_Tap):
-    """The tap of an ``AsyncStream``."""
+class WatchedAsyncEvents(_WatchedEvents):
+    """For an ``AsyncStream``."""
 
     __slots__ = ()
 
-    def __aiter__(self) -> AsyncEventTap:
+    def __aiter__(self) -> WatchedAsyncEvents:
         return self
 
     async def __anext__(self) -> Any:
-        watch = self._watch
+        watcher = self._watcher
         while True:
-            watch.busy = True
+            watcher.waiting = True
             try:
                 item = await self._next()
             except StopAsyncIteration:
@@ -183,29 +194,35 @@ class AsyncEventTap(_Tap):
             except BaseException as error:
                 self._end(error)
                 raise
-            watch.busy = False
-            if self._shows(item):
+            watcher.waiting = False
+            if self._read(item):
                 return item
 
 
 def watch_events(stream: Any, pending: CallInFlight, *, is_async: bool, injected: bool) -> None:
-    """Watches the events of a ``Stream`` or ``AsyncStream`` of the SDK.
+    """Reads the events of a ``Stream`` or ``AsyncStream`` of the SDK as the program reads them.
 
-    ``injected`` says whether the request for usage was added by the meter.
+    Args:
+        stream: the stream.
+        pending: the call that it answers.
+        is_async: whether it is an ``AsyncStream``.
+        injected: whether the meter asked for usage, and has to hide what came of that.
     """
-    watch = _watch(stream.response, pending, is_async=is_async)
-    inner = stream._iterator  # noqa: SLF001 - the one place where every way of reading a stream comes by
+    watcher = _watch(stream.response, pending, is_async=is_async)
+    inner = stream._iterator  # noqa: SLF001 - the one place that every way of reading a stream passes
     stream._iterator = (  # noqa: SLF001
-        AsyncEventTap(inner, inner.__anext__, watch, injected=injected)
+        WatchedAsyncEvents(inner, inner.__anext__, watcher, injected=injected)
         if is_async
-        else EventTap(inner, inner.__next__, watch, injected=injected)
+        else WatchedEvents(inner, inner.__next__, watcher, injected=injected)
     )
     pending.open()
 
 
-def watch_body(response: Any, pending: CallInFlight, *, is_async: bool) -> None:
-    """Watches the bytes of a response that the program has yet to read; nothing is read before it does."""
-    _watch(response, pending, is_async=is_async)
+def watch_body(response: Any, pending: CallInFlight, *, is_async: bool, injected: bool) -> None:
+    """Reads the bytes of a response as the program reads them; nothing is read before it does."""
+    watcher = _watch(response, pending, is_async=is_async)
+    if injected and watcher.sees_close and not _encoding(response):
+        watcher.filter = UsageFilter()
     pending.open()
 
 
@@ -217,86 +234,131 @@ def read_response(response: Any, pending: CallInFlight) -> None:
         body.end()
 
 
-def _watch(response: Any, pending: CallInFlight, *, is_async: bool) -> Watch:
-    """The watch of a response: there is one, whoever looks first."""
+def _watch(response: Any, pending: CallInFlight, *, is_async: bool) -> AnswerWatcher:
+    """The watcher of a response. There is one, for its bytes and for its events."""
     stream = response.stream
-    if isinstance(stream, _Watched) and stream.watch.pending is pending:
-        return stream.watch
-    watch = Watch(pending)
+    if isinstance(stream, _WatchedBytes) and stream.watcher.pending is pending:
+        return stream.watcher
+    watcher = AnswerWatcher(pending)
     library = _library(response.__class__)
     if library is None:
-        return watch  # an answer of neither httpx nor httpx2: it can be read, but not watched
-    watch.body = body_reader(pending, response.headers.get("content-type", ""))
-    encoding = response.headers.get("content-encoding")
-    if encoding is not None:
-        watch.decoder = decoder(encoding)
-        if watch.decoder is None:
-            watch.body = None
+        return watcher  # an answer of neither httpx nor httpx2: it can be read, but not watched
+    watcher.body = body_reader(pending, response.headers.get("content-type", ""))
+    encoding = _encoding(response)
+    if encoding:
+        watcher.decoder = decoder(encoding)
+        if watcher.decoder is None:
+            watcher.body = None
             pending.response.unreadable = True
-    response.stream = _watched_type(library, is_async=is_async)(stream, watch)
-    watch.hears_close = True
-    return watch
+    response.stream = _watched_type(library, is_async=is_async)(stream, watcher)
+    watcher.sees_close = True
+    return watcher
 
 
-class _Watched:
-    """A response's byte stream, watched."""
+def _encoding(response: Any) -> str:
+    """How a body is compressed; empty, if it is not."""
+    encoding: str = response.headers.get("content-encoding", "").strip().lower()
+    return "" if encoding == "identity" else encoding
 
-    def __init__(self, inner: Any, watch: Watch) -> None:
+
+class _WatchedBytes:
+    """A response's byte stream, and its watcher."""
+
+    def __init__(self, inner: Any, watcher: AnswerWatcher) -> None:
         self.inner = inner
-        self.watch = watch
+        self.watcher = watcher
 
     def __getattr__(self, name: str) -> Any:
-        if name == "inner":  # of a copy in the making
+        if name == "inner":  # while a copy is being made
             raise AttributeError(name)
         return getattr(self.inner, name)
 
     def __del__(self) -> None:
         # The program has let go of an answer that it has neither read to the end nor closed.
-        watch = self.__dict__.get("watch")
-        if watch is not None:
-            watch.pending.collected = True
-            watch.closed()
+        watcher = self.__dict__.get("watcher")
+        if watcher is not None:
+            watcher.closed()
 
 
-def _iterate(self: _Watched) -> Iterator[bytes]:
+def _iterate(self: _WatchedBytes) -> Iterator[bytes]:
+    watcher = self.watcher
     try:
         for data in self.inner:
-            self.watch.feed(data)
-            yield data
+            watcher.feed(data)
+            if visible := watcher.visible(data):
+                yield visible
+        if rest := watcher.rest():
+            yield rest
     except BaseException as error:
-        self.watch.through(error)
+        watcher.bytes_ended(error)
         raise
-    self.watch.through(None)
+    watcher.bytes_ended(None)
 
 
-def _close(self: _Watched) -> None:
+def _close(self: _WatchedBytes) -> None:
     try:
         self.inner.close()
     finally:
-        self.watch.closed()
+        self.watcher.closed()
 
 
-async def _aiterate(self: _Watched) -> AsyncIterator[bytes]:
-    inner = self.inner.__aiter__()
-    try:
-        async for data in inner:
-            self.watch.feed(data)
-            yield data
-    except BaseException as error:
-        self.watch.through(error)
-        raise
-    finally:
-        # httpx2 closes each of its generators from the one around it, and would not get past this one.
-        if isinstance(inner, AsyncGenerator):
-            await inner.aclose()
-    self.watch.through(None)
+class _AsyncBytes(AsyncGenerator[bytes, None]):
+    """Iterates over watched bytes.
+
+    A class and not an async generator: an event loop that ends lists each generator that was left open, and closes it
+    in a task of its own. To httpx2 it has to look like a generator, or it would not close what is inside.
+    """
+
+    def __init__(self, inner: AsyncIterator[bytes], watcher: AnswerWatcher) -> None:
+        self._inner = inner
+        self._watcher = watcher
+        self._ended = False
+
+    async def __anext__(self) -> bytes:
+        watcher = self._watcher
+        while not self._ended:
+            try:
+                data = await self._inner.__anext__()
+            except StopAsyncIteration:
+                self._ended = True
+                rest = watcher.rest()
+                watcher.bytes_ended(None)
+                if rest:
+                    return rest
+                break
+            except BaseException as error:
+                self._ended = True
+                watcher.bytes_ended(error)
+                raise
+            watcher.feed(data)
+            if visible := watcher.visible(data):
+                return visible
+        raise StopAsyncIteration
+
+    async def asend(self, _: None) -> bytes:
+        return await self.__anext__()
+
+    async def athrow(self, *error: Any) -> bytes:
+        await self.aclose()
+        raise error[0]
+
+    async def aclose(self) -> None:
+        if isinstance(self._inner, AsyncGenerator):
+            await self._inner.aclose()
+        if not self._ended:
+            self._ended = True
+            self._watcher.closed()
 
 
-async def _aclose(self: _Watched) -> None:
+def _aiterate(self: _WatchedBytes) -> AsyncIterator[bytes]:
+    return _AsyncBytes(self.inner.__aiter__(), self.watcher)
+
+
+async def _aclose(self: _WatchedBytes) -> None:
     try:
         await self.inner.aclose()
     finally:
-        self.watch.closed()
+        self.watcher.closed()
 
 
 @lru_cache(maxsize=4)
@@ -304,8 +366,8 @@ def _watched_type(library: ModuleType, *, is_async: bool) -> type[Any]:
     """The watched byte stream for httpx or httpx2."""
     if is_async:
         members = {"__aiter__": _aiterate, "aclose": _aclose}
-        return type("WatchedAsyncStream", (_Watched, library.AsyncByteStream), members)
-    return type("WatchedStream", (_Watched, library.SyncByteStream), {"__iter__": _iterate, "close": _close})
+        return type("WatchedAsyncBytes", (_WatchedBytes, library.AsyncByteStream), members)
+    return type("WatchedBytes", (_WatchedBytes, library.SyncByteStream), {"__iter__": _iterate, "close": _close})
 
 
 @lru_cache(maxsize=16)

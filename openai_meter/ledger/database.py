@@ -6,19 +6,34 @@ import hashlib
 import os
 import re
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
+from openai_meter.core.secrets import is_secret, mask
+from openai_meter.core.version import install_command
 from openai_meter.errors import ConfigurationError, LedgerError, LedgerUnavailableError, MissingExtraError
 
-__all__ = ["checked_url", "driver_message", "open_engine", "reachable", "spool_folder", "writing"]
+__all__ = [
+    "checked_url", "driver_message", "is_row_fault", "masked", "open_engine", "reachable", "shown_url", "spool_folder",
+    "writing",
+]  # fmt: skip
 
 _WAIT = 2
 """Seconds that a statement waits for a lock; after that, calls go to the spool."""
@@ -45,17 +60,17 @@ def checked_url(url: object) -> URL:
         MissingExtraError: the driver is not installed.
     """
     if not isinstance(url, str):
-        raise ConfigurationError(f"ledger={url!r} is not a URL; pass text such as 'sqlite:///usage.db'")
+        raise ConfigurationError(f"ledger={mask(repr(url))} is not a URL; pass text such as 'sqlite:///usage.db'")
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        hint = f"; for a file of SQLite, write 'sqlite:///{url}'" if "://" not in url else ""
+        hint = f"; for a file of SQLite, write 'sqlite:///{mask(url)}'" if "://" not in url else ""
         raise ConfigurationError(f"the ledger's URL cannot be read{hint}") from None
     if parsed.drivername in {"sqlite", "sqlite+pysqlite"}:
         return _checked_file(parsed)
     if parsed.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
         if find_spec("psycopg") is None:
-            raise MissingExtraError('PostgreSQL needs a driver; install it with: pip install "openai-meter[postgres]"')
+            raise MissingExtraError(f"PostgreSQL needs a driver; install it with: {install_command('postgres')}")
         return parsed.set(drivername="postgresql+psycopg")
     raise ConfigurationError(
         f"a ledger cannot be kept in {parsed.drivername!r}; "
@@ -75,6 +90,19 @@ def _checked_file(url: URL) -> URL:
     return url.set(drivername="sqlite", database=str(path))
 
 
+def shown_url(url: URL) -> str:
+    """The URL for people to read: without a password, and without the secrets among its parameters."""
+    query = {name: "***" if is_secret(name) else value for name, value in url.query.items()}
+    return mask(url.set(query=query).render_as_string(hide_password=True).replace("%2A%2A%2A", "***"))
+
+
+def masked(text: str, url: URL) -> str:
+    """A text without the secrets of a URL: drivers quote parts of it in their messages."""
+    values = [value for name, value in url.query.items() if is_secret(name)]
+    known = [one for value in values for one in ([value] if isinstance(value, str) else value)]
+    return mask(text, [*known, *([str(url.password)] if url.password else [])])
+
+
 def spool_folder(url: URL, *, make: bool = True) -> Path:
     """The default spool folder of a database: next to a file, else in the user's state folder.
 
@@ -82,16 +110,52 @@ def spool_folder(url: URL, *, make: bool = True) -> Path:
     """
     if url.get_backend_name() == "sqlite":
         return Path(f"{url.database}.spool")
-    place = hashlib.sha256(f"{url.host}:{url.port}/{url.database}".encode()).hexdigest()[:16]
-    state = os.environ.get("XDG_STATE_HOME")
-    home = Path(state) if state else Path("~/.local/state").expanduser()
-    base = home / "openai-meter"
+    place = hashlib.sha256(_address(url).encode()).hexdigest()[:16]
     try:
+        state = os.environ.get("XDG_STATE_HOME")
+        base = (Path(state) if state else Path("~/.local/state").expanduser()) / "openai-meter"
         if make:
             base.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError:  # a user without a home
-        base = Path(tempfile.gettempdir()) / f"openai-meter-{os.getuid() if hasattr(os, 'getuid') else 'spool'}"
+    except (OSError, RuntimeError):  # a user without a home
+        base = _private_temporary_folder(make=make)
     return base / f"spool-{place}"
+
+
+_PLACES = ("host", "hostaddr", "port", "dbname", "user", "service", "options")
+"""The parameters of libpq that say which tables are meant. The search path stands in ``options``."""
+
+
+def _address(url: URL) -> str:
+    """Which tables a URL of PostgreSQL names: the server, the database, the user and the search path."""
+    parts = [str(url.host), str(url.port), str(url.database), str(url.username)]
+    for name in _PLACES:
+        value = url.query.get(name)
+        if value is None and name == "options":
+            value = os.environ.get("PGOPTIONS")
+        parts.append(f"{name}={value}")
+    return "\n".join(parts)
+
+
+def _private_temporary_folder(*, make: bool) -> Path:
+    """A folder in the temporary directory that other users can neither read nor have prepared."""
+    name = f"openai-meter-{os.getuid() if hasattr(os, 'getuid') else 'spool'}"
+    folder = Path(tempfile.gettempdir()) / name
+    if make and not _is_private(folder):
+        return Path(tempfile.mkdtemp(prefix=f"{name}-"))
+    return folder
+
+
+def _is_private(folder: Path) -> bool:
+    """Makes a folder where there is none; whether it is a folder of this user that is closed to others."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        pass
+    except OSError:
+        return False
+    found = folder.lstat()
+    owned = not hasattr(os, "getuid") or found.st_uid == os.getuid()
+    return stat.S_ISDIR(found.st_mode) and owned and (os.name == "nt" or not found.st_mode & 0o077)
 
 
 def open_engine(url: URL, *, durable: bool = False) -> Engine:
@@ -104,6 +168,12 @@ def open_engine(url: URL, *, durable: bool = False) -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, connect_args={"timeout": _WAIT}, hide_parameters=True)
         synchronous = "FULL" if durable else "NORMAL"
+
+        @event.listens_for(engine, "do_connect")
+        def make_file(*_: object) -> None:
+            # SQLite would make it readable for everybody; its log and its index take the mode of the file.
+            with suppress(OSError):
+                os.close(os.open(str(url.database), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
         @event.listens_for(engine, "connect")
         def set_up(connection: sqlite3.Connection, _: object) -> None:
@@ -125,10 +195,12 @@ def open_engine(url: URL, *, durable: bool = False) -> Engine:
 
         return engine
     settings = {name: value for name, value in _CONNECT.items() if name not in url.query}
+    # Secrets among the parameters go to the driver only: the engine shows its URL.
+    secrets = {name: value for name, value in url.query.items() if is_secret(name)}
     return create_engine(
-        url,
+        url.difference_update_query(secrets),
         # Prepared statements do not work behind a connection pooler.
-        connect_args={**settings, "prepare_threshold": None},
+        connect_args={**settings, **secrets, "prepare_threshold": None},
         pool_pre_ping=True,
         hide_parameters=True,
     )
@@ -156,14 +228,31 @@ def reachable(url: URL) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        where = url.render_as_string(hide_password=True)
-        why = driver_message(error)
+        where = shown_url(url)
+        why = masked(driver_message(error), url)
         if isinstance(error, OperationalError) and not _REFUSED.search(str(error.orig)):
             raise LedgerUnavailableError(f"the ledger {where} cannot be reached now: {why}") from None
         hint = "; name another file" if isinstance(error.orig, sqlite3.DatabaseError) else "; check its URL and rights"
         raise LedgerError(f"the ledger {where} cannot be used: {why}{hint}") from None
 
 
-def driver_message(error: DatabaseError | DBAPIError) -> str:
+def is_row_fault(error: Exception) -> bool:
+    """Whether the fault lies in a row, and not in the database or the way to it: without the row it would work."""
+    if isinstance(error, DataError | IntegrityError):
+        return True
+    if isinstance(error, DBAPIError):
+        code = getattr(error.orig, "sqlstate", None)
+        if isinstance(error, ProgrammingError | InterfaceError):  # a value that the driver cannot pass on
+            return code is None and not error.connection_invalidated and "closed" not in str(error.orig)
+        return str(code).startswith(_LIMIT_EXCEEDED)
+    return not isinstance(error, SQLAlchemyError | LedgerError | OSError | MemoryError)
+
+
+_LIMIT_EXCEEDED = "54"
+"""The class of errors of PostgreSQL for rows that are too large."""
+
+
+def driver_message(error: Exception) -> str:
     """The first line of a database's message. The values of the row stand in later lines only, and are left out."""
-    return str(error.orig).strip().partition("\n")[0]
+    lines = str(getattr(error, "orig", None) or error).strip().partition("\n")
+    return mask(lines[0]) or type(error).__name__

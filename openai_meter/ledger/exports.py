@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 from openai_meter.core.call import Call
 from openai_meter.core.usage import COUNTS
+from openai_meter.core.version import install_command
 from openai_meter.errors import ConfigurationError, MissingExtraError
 
 __all__ = ["COLUMNS", "FORMS", "check", "export"]
@@ -202,7 +203,7 @@ def _pyarrow() -> Any:
     try:
         import_module("pyarrow.parquet")
     except ImportError:
-        raise MissingExtraError('Parquet needs pyarrow; install it with: pip install "openai-meter[parquet]"') from None
+        raise MissingExtraError(f"Parquet needs pyarrow; install it with: {install_command('parquet')}") from None
     return import_module("pyarrow")
 
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from sqlalchemy import Boolean, Connection, Double, Table, Text
 
-from openai_meter.core.call import ESTIMATED, FAILURES
-from openai_meter.core.totals import NOT_PRICED
+from openai_meter.core.totals import counted
 from openai_meter.core.usage import COUNTS
 from openai_meter.ledger import schema
 from openai_meter.ledger.rows import COLUMNS, Row
@@ -108,18 +107,14 @@ def rolled(rows: Iterable[Row], sign: int = 1) -> dict[Group, Sums]:
 
 
 def _summands(row: Row) -> tuple[int, ...]:
-    """What a call adds to each of ``SUMS``: ``core.totals.Sum`` counts in the same way."""
+    """What a call adds to each of ``SUMS``."""
     (
         tokens_in, tokens_out, total, status, source, cost_status, pico, rest, estimated, seconds, duration,
         characters, images,
     ) = _rest(row)  # fmt: skip
     return (
         1,
-        status in FAILURES,
-        total is None and not (seconds or characters or images or cost_status == "free"),
-        source in ESTIMATED,
-        cost_status in NOT_PRICED,
-        pico is None,
+        *counted(status, source, cost_status, pico, total, seconds or characters or images),
         tokens_in or 0,
         tokens_out or 0,
         total or 0,

@@ -13,8 +13,9 @@ from sqlalchemy import Engine
 
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.call import Call
+from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
-from openai_meter.ledger.database import checked_url, spool_folder
+from openai_meter.ledger.database import checked_url, shown_url, spool_folder
 from openai_meter.ledger.reader import Reader
 from openai_meter.ledger.spool import Spool
 from openai_meter.ledger.stats import Stats
@@ -28,6 +29,7 @@ _EXIT_PATIENCE = 5.0
 """Seconds that the end of a process waits for the database at most."""
 
 
+@public
 class Ledger(Reader):
     """A permanent record of every call, in SQLite or PostgreSQL. Needs ``pip install "openai-meter[ledger]"``.
 
@@ -72,8 +74,8 @@ class Ledger(Reader):
 
     @property
     def url(self) -> str:
-        """The URL, without the password."""
-        return self._writer.url.render_as_string(hide_password=True)
+        """The URL, without secrets."""
+        return shown_url(self._writer.url)
 
     @property
     def durable(self) -> bool:

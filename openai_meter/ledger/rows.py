@@ -6,7 +6,8 @@ The same rows, as JSON without what is NULL, are the lines of a spool.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -14,6 +15,8 @@ from functools import lru_cache
 from math import isfinite
 from operator import attrgetter
 from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Double, Text
 
 from openai_meter.core.call import Call, current_status, make_call
 from openai_meter.core.money import Amount
@@ -29,7 +32,12 @@ Row = tuple[Any, ...]
 COLUMNS = tuple(column.name for column in schema.calls.columns)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_LARGEST = 2**63 - 1
+_LARGEST_COST = 2**63 - 1
+"""Pico-dollars of a call at most, 9.2 million dollars: what a column holds."""
+_LARGEST = 2**43
+"""Of each count of a call: no call has so many tokens, and a roll-up holds the sums of a million such calls."""
+_LONGEST = 2**33
+"""Seconds of a call at most, for the same reason."""
 _LONGEST_ID = 200
 """Of an id, in characters: PostgreSQL limits the length of an index entry."""
 _counts = attrgetter(*(name for name in COUNTS if name != "seconds"))
@@ -70,10 +78,15 @@ def to_row(call: Call) -> Row:
     counts = _counts(usage)
     tokens_in, tokens_out, total = usage.input_tokens, usage.output_tokens, usage.total_tokens
     duration, first, seconds = float(call.duration), call.time_to_first_token, float(usage.seconds)
-    if max(tokens_in or 0, tokens_out or 0, total or 0, pico or 0, *counts) > _LARGEST:
-        raise ValueError("a number is larger than a column can hold")
+    numbers = tokens_in or 0, tokens_out or 0, total or 0, *counts
+    if max(numbers) > _LARGEST or min(numbers) < -_LARGEST:
+        raise ValueError(f"a count is {float(max(numbers, key=abs)):g}, which is beyond {_LARGEST}")
+    if not -_LARGEST_COST <= (pico or 0) <= _LARGEST_COST:
+        raise ValueError("a cost is larger than a column can hold")
     if not isfinite(duration + seconds + (first or 0)):
         raise ValueError("a number is not finite")
+    if not max(abs(duration), abs(seconds)) <= _LONGEST:
+        raise ValueError(f"{max(duration, seconds):g} seconds are beyond {_LONGEST}")
     if len(call.id) > _LONGEST_ID:
         raise ValueError(f"an id of {len(call.id)} characters is too long")
     return (
@@ -150,15 +163,71 @@ def encode_line(row: Row) -> bytes:
 
 
 def decode_line(line: bytes) -> Row:
-    """The row of a line of a spool.
+    """The row of a line of a spool. Every value is checked, as whatever is in the line goes to the database.
 
     Raises:
         ValueError: the line is damaged.
     """
-    fields = json.loads(line)
-    if not isinstance(fields, dict):
-        raise ValueError("a line of a spool is a JSON object")  # noqa: TRY004 - a line is data, not a caller's mistake
-    return to_row(from_row(fields))
+    try:
+        fields = json.loads(line)
+        if not isinstance(fields, dict):
+            raise ValueError("a line of a spool is a JSON object")  # noqa: TRY004 - data, not a caller's mistake
+        for column in schema.calls.columns:
+            _check_value(column, fields.get(column.name))
+        for name, check in _CHECKS.items():
+            if (text := fields.get(name)) is not None and not check(text):
+                raise ValueError(f"{name} is {text[:_FACT]!r}")
+        return to_row(from_row(fields))
+    except (RecursionError, AttributeError, TypeError, ArithmeticError) as error:
+        raise ValueError(f"a line of the spool is damaged: {error!r}") from error
+
+
+_REQUIRED = frozenset({"id", "started_at", "endpoint", "provider", "status", "usage_source", "cost_status"})
+"""The columns that every line states; the others are left out where they are NULL, 0 or false."""
+
+
+def _check_value(column: Any, value: object) -> None:
+    """Checks the type of a value of a line.
+
+    Raises:
+        ValueError: the column does not take it.
+    """
+    if value is None and column.name not in _REQUIRED:
+        return
+    kinds: tuple[type, ...] = _KINDS[type(column.type)]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise ValueError(f"{column.name} is {str(value)[:_FACT]!r}, which is not of type {column.type!r}")
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"{column.name} is not finite")
+
+
+_KINDS: Mapping[type, tuple[type, ...]] = {Text: (str,), BigInteger: (int,), Double: (int, float), Boolean: (bool,)}
+
+
+def _is_list_of_texts(text: str) -> bool:
+    values = json.loads(text)
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+def _is_table_of_texts(text: str) -> bool:
+    values = json.loads(text)
+    return isinstance(values, dict) and all(isinstance(value, str) for value in values.values())
+
+
+def _are_facts(text: str) -> bool:
+    return isinstance(json.loads(text), dict) and _DECIMALS.search(text) is None
+
+
+_DECIMALS = re.compile(r'"decimal": *"[^"]*[eE][+-]?\d{4,}')
+"""A decimal number whose digits would fill the memory once it is written out."""
+
+_CHECKS: Mapping[str, Callable[[str], object]] = {
+    "usage_unknown": _is_list_of_texts,
+    "tags": _is_table_of_texts,
+    "price_facts": _are_facts,
+    "cost_exact": re.compile(r"-?\d{1,400}/[1-9]\d{0,400}").fullmatch,
+}
+"""The columns whose text has a form of its own."""
 
 
 def _text(value: str | None) -> str | None:

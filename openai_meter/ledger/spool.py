@@ -1,18 +1,23 @@
-"""Files where calls wait for the database: lines of JSON, in a folder that all programs with this ledger share.
+"""Files in which calls wait for the database: lines of JSON, in a folder that all programs with this ledger share.
 
-Each process writes to a segment of its own, and holds a lock on it as long as it lives. A segment that nobody holds
-is ready to be replayed, by whoever comes first: so those of a process that died are taken over. A segment is deleted
-when all of its calls are in the database. Segments are named by the time they began, so that they sort by age.
+Each process appends to a segment of its own and holds a lock on it. A segment without a lock is ready to be replayed,
+by any process: so the segments of a process that died are adopted. A segment is deleted when all of its calls are in
+the database. The name of a segment begins with the time when it was made, so segments sort by age.
 
-Where the system has no ``fcntl`` (Windows), a file that is open cannot be renamed, which serves as the lock.
+Some file systems have no working locks (network folders). There a segment belongs to the process that its name states,
+for as long as that process lives. On Windows, a file that is open cannot be renamed, which serves as the lock.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
+import socket
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +33,17 @@ __all__ = ["Segment", "Spool"]
 
 _SUFFIX = ".jsonl"
 _SEGMENT = 8_000_000
-"""Bytes from which on another segment is begun: what has been replayed then makes room early."""
+"""Bytes from which on a segment is full: several smaller ones free their space earlier."""
+_HELD = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES})
+"""Error numbers of a lock that another process holds; any other one means that there are no locks."""
+_HIDDEN_AGE = 60.0
+"""Seconds after which an unfinished file of another process is removed."""
+_FOREIGN_AGE = 900.0
+"""Seconds without a change after which, without locks, a segment of another machine is adopted."""
 
 
 class Segment(NamedTuple):
-    """A file with calls that nobody else may touch now."""
+    """A file with calls that no other process touches now."""
 
     path: Path
     descriptor: int
@@ -49,16 +60,16 @@ class Segment(NamedTuple):
         self.release()
 
     def release(self) -> None:
-        """Leaves the segment to whoever replays it."""
+        """Leaves the segment to be replayed, by this process or another."""
         with contextlib.suppress(OSError):
             os.close(self.descriptor)
 
 
 class Spool:
-    """The segments of a folder. Not thread-safe: a writer holds its lock round each use.
+    """The segments of a folder. Not thread-safe: a writer holds its lock around each use.
 
     Args:
-        folder: where the segments are; it is made when the first one is.
+        folder: where the segments are; it is made with the first one.
         limit: the bytes that all segments may have together.
     """
 
@@ -70,29 +81,43 @@ class Spool:
         self._others = 0
         """The bytes of the other segments when this one was begun."""
         self._last = 0
+        self._sealed: dict[Path, Segment] = {}
+        """Segments that were sealed or taken, without locks: these files carry no other sign of being in use."""
 
     def append(self, lines: Sequence[bytes], *, sync: bool = False) -> bool:
-        """Keeps lines, all or none.
+        """Appends lines, all or none.
 
         Args:
             lines: the lines, each with its line break.
             sync: whether they must survive a power cut.
 
         Returns:
-            Whether they are kept; if not, the disk or the spool is full, or there is no such place.
+            Whether they are in the spool; if not, the disk or the spool is full, or the folder cannot be written.
         """
         data = b"".join(lines)
         try:
-            segment = self._current or self._begin()
+            segment = self._writable()
             if self._others + self._size + len(data) > self._limit:
+                if not self._size:
+                    self._current = None
+                    segment.delete()
                 return False
             self._write(segment, data, sync=sync)
         except OSError:
             self.seal_and_release()
             return False
-        if self._size >= _SEGMENT:
-            self.seal_and_release()
         return True
+
+    @property
+    def full(self) -> bool:
+        """Whether the current segment is large enough to be ended."""
+        return self._current is not None and self._size >= _SEGMENT
+
+    def _writable(self) -> Segment:
+        """The current segment, or a new one where its file was removed."""
+        if self._current is not None and not _is_at(self._current.descriptor, self._current.path):
+            self.seal_and_release()
+        return self._current or self._begin()
 
     def _write(self, segment: Segment, data: bytes, *, sync: bool) -> None:
         rest = memoryview(data)
@@ -113,69 +138,175 @@ class Spool:
         self._size = 0
         # Should the clock go back, the segments of a process still sort as they were begun.
         self._last = max(time.time_ns(), self._last + 1)
-        name = f"{self._last:020d}-{os.getpid()}-{os.urandom(3).hex()}"
+        name = f"{self._last:020d}-{os.getpid()}-{_machine()}{os.urandom(3).hex()}"
         hidden = self.folder / f".{name}"
-        descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         path = self.folder / f"{name}{_SUFFIX}"
+        descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         try:
             _lock(descriptor)
-            # It gets its name with the lock on it: nobody can find it empty and unlocked, and delete it.
+            # The file gets its name with the lock on it: no process can find it unlocked and empty, and delete it.
             hidden.rename(path)
             _sync_folder(self.folder)
         except OSError:
             os.close(descriptor)
+            for left in (hidden, path):
+                with contextlib.suppress(OSError):
+                    left.unlink()
             raise
         self._current = Segment(path, descriptor)
         return self._current
 
     def seal(self) -> Segment | None:
-        """Ends the segment that is being written to, and returns it, locked; the next line begins another."""
-        segment, self._current = self._current, None
+        """Ends the current segment and returns it, locked; the next line begins another."""
+        segment = self._current
+        if segment is not None:
+            self._sealed[segment.path] = segment  # first: it is never without an owner
+        self._current = None
         return segment
 
     def seal_and_release(self) -> None:
-        """Ends the segment that is being written to, and leaves it to be replayed."""
+        """Ends the current segment, and leaves it to be replayed."""
         if (segment := self.seal()) is not None:
-            segment.release()
+            self.release(segment)
+
+    def release(self, segment: Segment) -> None:
+        """Leaves a segment to be replayed, by this process or another."""
+        self._sealed.pop(segment.path, None)
+        segment.release()
+
+    def delete(self, segment: Segment) -> None:
+        """Deletes a segment whose calls are in the database."""
+        self._sealed.pop(segment.path, None)
+        segment.delete()
 
     def take(self) -> Iterator[Segment]:
-        """The segments that nobody holds, oldest first, each locked. Whoever takes one deletes or releases it."""
+        """The segments that no process holds, oldest first, each locked. The caller deletes or releases each one."""
+        self._remove_unfinished()
         for path in self._paths():
-            if (segment := _taken(path)) is not None:
+            if (segment := self._taken(path)) is not None:
+                self._sealed[segment.path] = segment
                 yield segment
 
+    def oldest(self) -> float | None:
+        """When the oldest segment was begun, in seconds since 1970; ``None`` if there is none."""
+        paths = self._paths()
+        return None if not paths else _begun(paths[0])
+
     def _paths(self) -> list[Path]:
+        return [self.folder / name for name in _names(self.folder) if name.endswith(_SUFFIX) and name[0] != "."]
+
+    def _taken(self, path: Path) -> Segment | None:
+        if path in self._sealed or (self._current is not None and path == self._current.path):
+            return None
         try:
-            names = os.listdir(self.folder)
+            if fcntl is None:
+                path.rename(path)  # Windows refuses to rename an open file
+            descriptor = os.open(path, os.O_RDWR)
         except OSError:
-            return []
-        return [self.folder / name for name in sorted(names) if name.endswith(_SUFFIX) and not name.startswith(".")]
+            return None
+        try:
+            free = _lock(descriptor) or _abandoned(path)
+            if free and _is_at(descriptor, path):
+                return Segment(path, descriptor)
+        except OSError:  # another process holds it
+            pass
+        os.close(descriptor)
+        return None
+
+    def _remove_unfinished(self) -> None:
+        """Removes files that never got their name: they are empty, as their process died or had no lock."""
+        for name in _names(self.folder):
+            path = self.folder / name
+            if not name.startswith(".") or name.count("-") < 2 or (alive := _owner_lives(path)) is None:
+                continue
+            with contextlib.suppress(OSError):
+                if not alive or time.time() - path.stat().st_mtime > _HIDDEN_AGE:
+                    # What is not empty was written by another version: it becomes a segment.
+                    path.rename(self.folder / f"{name[1:]}{_SUFFIX}") if _size(path) else path.unlink()
 
     def leave_to_parent(self) -> None:
-        """Forgets the segment in a forked child. Closing it there does not unlock it, as the parent has it open."""
-        self.seal_and_release()
+        """Forgets the segments in a forked child. To close a file there does not unlock it: the parent has it open."""
+        segments, self._sealed = [*self._sealed.values()], {}
+        if self._current is not None:
+            segments.append(self._current)
+            self._current = None
+        for segment in segments:
+            segment.release()
 
 
-def _taken(path: Path) -> Segment | None:
-    try:
-        if fcntl is None:
-            path.rename(path)  # Windows refuses to rename what is open somewhere
-        descriptor = os.open(path, os.O_RDWR)
-    except OSError:
+# --- the owner of a file --------------------------------------------------------------------------------------------
+
+
+@cache
+def _machine() -> str:
+    """This machine, in a few digits: the process numbers of other machines mean nothing here."""
+    return hashlib.sha256(socket.gethostname().encode("utf-8", "replace")).hexdigest()[:8]
+
+
+def _begun(path: Path) -> float | None:
+    digits = path.name.lstrip(".").partition("-")[0]
+    return int(digits) / 1e9 if digits.isascii() and digits.isdigit() and len(digits) <= 20 else None
+
+
+def _owner_lives(path: Path) -> bool | None:
+    """Whether the process that a file name states is alive; ``None`` if the name states no process."""
+    _, _, rest = path.name.lstrip(".").partition("-")
+    number = rest.partition("-")[0]
+    if not (number.isascii() and number.isdigit() and 0 < len(number) < 10):
         return None
+    if int(number) == os.getpid() or os.name == "nt":  # there, os.kill would end the process
+        return True
     try:
-        _lock(descriptor)
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            return Segment(path, descriptor)
-    except OSError:  # somebody holds it, or has just deleted it
-        pass
-    os.close(descriptor)
-    return None
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is alive, and belongs to another user
+        return True
+    return True
 
 
-def _lock(descriptor: int) -> None:
-    if fcntl is not None:
+def _abandoned(path: Path) -> bool:
+    """Whether a segment on a file system without locks may be adopted: its process has ended."""
+    last = path.stem.rpartition("-")[2]
+    if len(last) == len(_machine()) + 6 and not last.startswith(_machine()):  # of another machine
+        return time.time() - path.stat().st_mtime > _FOREIGN_AGE
+    own = f"-{os.getpid()}-" in path.name  # and neither current nor sealed: it was released
+    return own or _owner_lives(path) is not True
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def _lock(descriptor: int) -> bool:
+    """Locks a file; ``False`` if the file system has no locks.
+
+    Raises:
+        OSError: another process holds the lock.
+    """
+    if fcntl is None:
+        return True
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD:
+            raise
+        return False
+    return True
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file still stands under its name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
 
 
 def _sync_folder(folder: Path) -> None:
@@ -183,7 +314,8 @@ def _sync_folder(folder: Path) -> None:
     if fcntl is not None:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            with contextlib.suppress(OSError):  # some network folders cannot
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
 

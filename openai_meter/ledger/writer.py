@@ -1,12 +1,11 @@
-"""Writes calls to the database beside the program: nobody who makes a call waits for it.
+"""Stores batches of calls in the database, in the background.
 
-A call is put into a queue (one operation of the interpreter). A thread takes what has come in within an interval,
-and stores it in one transaction. While the database is away, calls go to the spool; when it is back, the spool is
-replayed first. What is stored twice counts once, so after an unclear failure everything is simply stored again.
+A batch is one transaction. While the database is away, calls wait in the spool; when it is back, the spool is replayed
+first. A call that is stored twice counts once, so after an unclear failure everything is simply stored again. A row
+that the database refuses is found by halving the batch, and set aside; all others are stored.
 
-The thread is started for work and ends when there is none, so a process that is idle can be forked without a second
-thought. A fork waits for the transaction that is under way, a forked child begins with an empty queue, and at the end
-of the process what the thread cannot store in time goes to the spool.
+The threads are started for work and end when there is none, so an idle process can be forked safely. A fork waits for
+the transaction that is under way, and a forked child begins with an empty queue.
 """
 
 from __future__ import annotations
@@ -15,60 +14,47 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import NamedTuple
 
 from sqlalchemy import URL, Engine
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from openai_meter.core import faults
 from openai_meter.core.background import IDLE, IdleThread
 from openai_meter.core.call import Call
-from openai_meter.core.native import Empty, Event, RLock, SimpleQueue
-from openai_meter.errors import LedgerError
-from openai_meter.ledger.database import driver_message, open_engine, reachable, writing
+from openai_meter.core.native import Empty, Event, RLock, SimpleQueue, acquire
+from openai_meter.errors import LedgerError, LedgerUnavailableError
+from openai_meter.ledger.database import driver_message, is_row_fault, masked, open_engine, reachable, writing
 from openai_meter.ledger.inserting import store
+from openai_meter.ledger.intake import BATCH, Batch, Intake
 from openai_meter.ledger.migrations import migrate
-from openai_meter.ledger.rows import Row, decode_line, encode_line, to_row
+from openai_meter.ledger.rows import Row, decode_line, encode_line
 from openai_meter.ledger.spool import Segment, Spool
+from openai_meter.ledger.sqlite_file import SqliteFile
 from openai_meter.ledger.stats import Counts, Stats
 
 __all__ = ["Writer"]
 
 logger = logging.getLogger("openai_meter")
 
-LIMIT = 50_000
-"""How many calls wait in memory at most."""
-_BATCH = 5_000
-"""Calls from which on a batch does not wait for its interval to end; at most twice as many are one transaction."""
 _SOONEST, _LATEST = 0.2, 15.0
 """Seconds until a database that is away is tried again: at first, and at most."""
 _SEARCH = 30.0
-"""Seconds after which segments are looked for that another process has left."""
+"""Seconds after which the spool is searched for segments that another process has left."""
 _FORK_PATIENCE = {"sqlite": 5.0}
 """Seconds that a fork waits for a transaction at most, by the kind of database. A child that is forked in the middle
 of a transaction of SQLite could never open the file again: its library has one state of locks for each file."""
 _SHORT_FORK_PATIENCE = 0.1
 """The same for databases on a network: the child leaves the connection to its parent, so nothing depends on it."""
-
-
-class _Safe(NamedTuple):
-    """A call that is in the spool already (``durable``)."""
-
-    call: Call
-
-
-class _Mark(NamedTuple):
-    """Is set when everything before it in the queue is stored or spooled."""
-
-    passed: Event
+_REOPENINGS = 3
+"""How often a batch is stored again because its file was replaced meanwhile."""
 
 
 class Writer:
-    """The queue and the thread of a ledger. Thread-safe; :meth:`put` may be called from anywhere.
+    """The thread of a ledger that stores calls. Thread-safe; :meth:`put` may be called from anywhere.
 
     Args:
         url: a checked URL.
-        spool: where calls wait while the database is away.
+        spool: where calls wait until they are in the database.
         flush_interval: seconds within which a call is stored.
         durable: whether a call is in the spool, on the disk, before :meth:`put` returns.
     """
@@ -79,95 +65,104 @@ class Writer:
         self.durable = durable
         self._interval = flush_interval
         self.engine: Engine = open_engine(url, durable=durable)
+        self._file = SqliteFile(url.database if url.get_backend_name() == "sqlite" else None)
         self._migrated = False
         self._start_over()
 
     def _start_over(self) -> None:
-        self._queue: SimpleQueue[Call | _Safe | _Mark] = SimpleQueue()
-        self._kick: SimpleQueue[None] = SimpleQueue()
+        self._counts = Counts()
+        self._kick: SimpleQueue[bool] = SimpleQueue()
+        """``True`` is work for now; ``False`` only ends a wait, as there is something to wait for."""
+        self.intake = Intake(
+            self.spool, self._counts, durable=self.durable, wake=self._kick.put, begin=self._start_thread
+        )
         self._thread = IdleThread("openai_meter ledger", self._turn, self._pending, self.close_unused)
         self._doing = RLock()
-        """Held round each batch: by the thread, or by whoever does its work at the end."""
-        self._keeping = RLock()
-        """Held round each use of the spool."""
-        self._batch: dict[str, Row] = {}
-        """What is being stored."""
+        """Held around each round: by the thread, or by a flush that does its work."""
+        self._marks: SimpleQueue[Event] = SimpleQueue()
+        """Are set at the end of the round that begins after they were put here."""
         self._left: dict[str, Row] = {}
-        """What neither the database nor the spool took; tried again, up to ``LIMIT``."""
-        self._counts = Counts()
+        """Rows that neither the database nor the spool took; tried again."""
+        self._storing = 0
         self._away = False
         self._retry_at = self._search_at = 0.0
         self._delay = _SOONEST
-        self._spooling = False
+        self._drops_reported = 0
+        self._stored_at: float | None = None
 
     # --- the side of the program --------------------------------------------------------------------------------------
 
     def put(self, call: Call) -> None:
-        """Puts a call into the queue. Never waits; ``durable`` waits for the disk. May be called in a finalizer."""
-        if self._queue.qsize() >= LIMIT:
-            self._counts.add("dropped", 1)
-            return
-        if self.durable:
-            self._put_durably(call)
-        else:
-            self._queue.put(call)
-        if not self._thread.running:
-            self._thread.start()
-        elif self._queue.qsize() == _BATCH:
-            self._kick.put(None)
-
-    def _put_durably(self, call: Call) -> None:
-        if (row := self._row(call)) is None:
-            return
-        with self._keeping:
-            kept = self.spool.append([encode_line(row)], sync=True)
-            self._queue.put(_Safe(call) if kept else call)
+        """Takes a call. Never waits; ``durable`` waits for the disk. May be called in a finalizer."""
+        self.intake.put(call)
+        self.start()
 
     def start(self) -> None:
-        """Starts the thread, if there is something to store. Never waits; may be called in a finalizer."""
-        self._thread.start()
+        """Starts the threads that there is work for. Never waits; may be called in a finalizer."""
+        if self.durable:
+            self._thread.start()
+        else:
+            self.intake.start()
 
     @property
     def running(self) -> bool:
         """Whether there is a thread that stores what comes in."""
-        return self._thread.running
+        return self.intake.running or self._thread.running
+
+    def _start_thread(self) -> None:
+        self._thread.start()
 
     def flush(self, timeout: float) -> bool:
-        """Waits until all calls that were added before are in the database, or in the spool.
+        """Waits until all calls that were added before are in the database or, while it is away, in the spool.
 
         Returns:
-            Whether they are; ``False`` if that took longer than ``timeout`` seconds.
+            Whether they are; ``False`` if that took longer than ``timeout`` seconds, if calls are in memory only, or if
+            calls were dropped since the last flush.
         """
-        mark = _Mark(Event())
-        self._queue.put(mark)
-        self._kick.put(None)
-        self.start()
-        while not self._thread.running and not mark.passed.is_set():  # no thread could be started
+        end = time.monotonic() + timeout
+        if not acquire(self.intake.lock, timeout):
+            return False
+        try:
+            self.intake.drain()
+        finally:
+            self.intake.lock.release()
+        mark = Event()
+        self._marks.put(mark)
+        self._kick.put(True)
+        self._thread.start()
+        while not self._thread.running and not mark.is_set():  # no thread could be started
             self._work()
-        return mark.passed.wait(timeout) and not self._left
+        done = mark.wait(max(end - time.monotonic(), 0.0))
+        dropped = self._counts.get("dropped")
+        lost, self._drops_reported = dropped - self._drops_reported, dropped
+        return done and not self._left and not lost
 
     def finish(self, timeout: float) -> None:
-        """Flushes at the end of the process or of the ledger; what cannot be stored in time goes to the spool."""
+        """Flushes at the end of the process or of the ledger; what cannot be stored in time stays in the spool."""
         if self.flush(timeout):
             return
-        rows = {**self._left, **self._batch}  # the thread may hang with these: storing them twice counts once
-        for item in self._gather():
-            if isinstance(item, Call) and (row := self._row(item)) is not None:
-                rows[row[0]] = row
+        with self.intake.lock:
+            while (batch := self.intake.take()) is not None:
+                self._left |= self.intake.leave(batch)
+        if self._left and not self.intake.keep(self._left):
+            self.intake.drop(len(self._left), "there is neither a database nor room in the spool")
+            self.intake.loose -= len(self._left)
         self._left = {}
-        if rows and not self._keep(rows):
-            self._drop(len(rows), "there is neither a database nor room in the spool")
 
     def close_connections(self) -> None:
         """Closes what is open and not in use; it opens again when it is needed."""
+        self._file.forget_log()
         self.engine.dispose()
 
     def stats(self) -> Stats:
         """What became of the calls of this process."""
-        waiting = self._queue.qsize() + len(self._batch) + len(self._left)
-        return self._counts.stats(waiting=waiting, away=self._away)
+        waiting = self.intake.waiting + self._storing + len(self._left)
+        oldest = self.intake.oldest()
+        times = [self.spool.oldest(), None if oldest is None else oldest.since]
+        since = min((at for at in times if at is not None), default=None)
+        return self._counts.stats(waiting=waiting, away=self._away, waiting_since=since, stored_at=self._stored_at)
 
-    # --- the side of the thread ---------------------------------------------------------------------------------------
+    # --- the thread ---------------------------------------------------------------------------------------------------
 
     def _turn(self) -> bool:
         if not self._wait():
@@ -176,7 +171,7 @@ class Writer:
         return True
 
     def _pending(self) -> bool:
-        return not self._queue.empty()
+        return self.intake.oldest() is not None or not self._marks.empty()
 
     def close_unused(self) -> None:
         """Closes the connections when no transaction is under way."""
@@ -184,114 +179,166 @@ class Writer:
             self.close_connections()
 
     def _wait(self) -> bool:
-        """Waits until an interval is over and something has come in; ``False`` if there is nothing to do any more.
-
-        Calls do not wake the thread: that would cost them more than all the rest.
-        """
+        """Waits until there is work; ``False`` if there is none any more."""
         patience = max(self._retry_at - time.monotonic(), _SOONEST) if self._away or self._left else IDLE
-        deadline = time.monotonic() + patience
-        kicked = False
-        while not kicked:
-            left = deadline - time.monotonic()
-            if left <= 0 and self._queue.empty():
-                return self._away or bool(self._left)
+        end = time.monotonic() + patience
+        while True:
+            now = time.monotonic()
+            batch = self.intake.oldest()
+            due = end if batch is None or self._away else batch.since_monotonic + self._interval
+            if now >= due:
+                return batch is not None or self._away or bool(self._left)
             with suppress(Empty):
-                self._kick.get(timeout=min(self._interval, left) if self._queue.empty() else self._interval)
-                kicked = True
-            if not self._queue.empty():
-                break
-        with suppress(Empty):
-            while True:  # one that is left over would only end the next interval too soon
-                self._kick.get_nowait()
-        return True
+                if self._kick.get(timeout=due - now):
+                    return True
 
     def _work(self) -> None:
-        """Stores or spools what is in the queue now."""
+        """One round: stores what is there now, or leaves it in the spool."""
         with self._doing:
-            segment = None
-            if self.durable:
-                with self._keeping:
-                    segment = self.spool.seal()
-                    items = self._gather()
-            else:
-                items = self._gather(2 * _BATCH)
+            with suppress(Empty):
+                while True:  # one that is left over would only begin the next round too soon
+                    self._kick.get_nowait()
+            marks = []
+            with suppress(Empty):
+                while True:
+                    marks.append(self._marks.get_nowait())
             try:
-                self._store_items(items, segment)
+                self._store_all()
             except Exception as error:
                 faults.caught(error, "writing to the ledger")
             finally:
-                for item in items:
-                    if isinstance(item, _Mark):
-                        item.passed.set()
-        if len(items) == 2 * _BATCH:  # there is more, and somebody may be waiting for the last of it
-            self._kick.put(None)
+                for mark in marks:
+                    mark.set()
 
-    def _gather(self, limit: int = 2 * LIMIT) -> list[Call | _Safe | _Mark]:
-        items: list[Call | _Safe | _Mark] = []
-        with suppress(Empty):
-            while len(items) < limit:
-                items.append(self._queue.get_nowait())
-        return items
+    def _store_all(self) -> None:
+        self.intake.drain()
+        if not self._replayed():
+            self._wait_in_spool()
+            return
+        while (batch := self.intake.take()) is not None:
+            if not self._store_batch(batch):
+                self._wait_in_spool()
+                return
+        if self._left:
+            self._store_batch(Batch())
+        if self.intake.left_behind:
+            self._replayed()
 
-    def _store_items(self, items: list[Call | _Safe | _Mark], segment: Segment | None) -> None:
-        rows, safe = self._left, set()
-        for item in items:
-            if isinstance(item, _Mark):
-                continue
-            call = item.call if isinstance(item, _Safe) else item
-            if (row := self._row(call)) is not None:
-                rows[row[0]] = row
-                if isinstance(item, _Safe):
-                    safe.add(row[0])
-        self._batch, self._left = rows, {}
+    def _replayed(self) -> bool:
+        """Replays the spool where there may be something in it; ``False`` if the database is away."""
+        now = time.monotonic()
+        if now < self._retry_at:
+            return False
+        if not (self.intake.left_behind or self._away or now >= self._search_at):
+            return True
+        try:
+            self._open()
+            self._replay()
+        except (SQLAlchemyError, LedgerError, OSError) as error:
+            self._is_away(error)
+            return False
+        self._search_at = now + _SEARCH
+        self._is_back()
+        return True
+
+    def _wait_in_spool(self) -> None:
+        self.intake.wait_in_spool()
+        if self._left and self.intake.keep(self._left):
+            self._left = {}
+
+    def _store_batch(self, batch: Batch) -> bool:
+        """Stores a batch, and what is left in memory; if that fails, they wait in the spool or in memory."""
+        left, self._left = self._left, {}
+        rows = {**left, **batch.rows}
+        self._storing = len(rows)
         stored = False
         try:
             stored = self._store(rows)
         finally:
-            if segment is not None and stored:
-                segment.delete()
-            elif segment is not None:
-                self._spooling = True
-                self._counts.add("spooled", len(safe))
-                segment.release()
-            if not stored and (rest := {one: row for one, row in rows.items() if one not in safe}):
-                self._keep_or_leave(rest)
-            self._batch = {}
-
-    def _row(self, call: Call) -> Row | None:
-        try:
-            return to_row(call)
-        except ValueError as error:
-            self._refuse(str(error))
-        except Exception as error:
-            self._refuse(type(error).__name__)
-            faults.caught(error, "reading a call for the ledger")
-        return None
-
-    def _refuse(self, why: str) -> None:
-        self._counts.add("refused", 1)
-        logger.warning("a call cannot be kept in the ledger: %s", why)
+            self._storing = 0
+            if stored:
+                self.intake.done(batch)
+                self.intake.loose -= len(left)
+            else:
+                self._left = {**left, **self.intake.leave(batch)}
+        return stored
 
     def _store(self, rows: Mapping[str, Row]) -> bool:
-        """Stores rows, and what is in the spool before them; ``False`` if the database is away."""
-        now = time.monotonic()
-        if now < self._retry_at:
-            return False
+        """Stores rows; ``False`` if the database is away."""
         try:
-            if not self._migrated:
-                self.prepare()
-            if self._spooling or self._away or now >= self._search_at:
-                self._search_at = now + _SEARCH
-                self._replay()
-            self._store_now(rows)
-        except (DBAPIError, LedgerError, OSError) as error:
+            self._store_surely(rows)
+        except (SQLAlchemyError, LedgerError, OSError) as error:
             self._is_away(error)
             return False
-        if self._away:
-            self._away = False
-            logger.warning("the ledger is back, and what had waited for it is in it")
-        self._retry_at, self._delay = 0.0, _SOONEST
+        self._is_back()
         return True
+
+    def _store_surely(self, rows: Mapping[str, Row]) -> None:
+        """Stores rows in the file that stands under the ledger's name, also if it is replaced meanwhile."""
+        for _ in range(_REOPENINGS):
+            self._open()
+            refused: dict[str, str] = {}
+            written = self._store_now(rows, refused)
+            if not self._file.is_replaced():
+                self._file.remember_log()
+                self._counts.add("written", written)
+                for call_id, why in refused.items():
+                    self.intake.refuse([encode_line(rows[call_id])], why)
+                return
+        raise LedgerUnavailableError(f"the file {self._file.path} is replaced again and again")
+
+    def _store_now(self, rows: Mapping[str, Row], refused: dict[str, str]) -> int:
+        """Stores rows in one transaction, or in several smaller ones where the database refuses a row."""
+        if not rows:
+            return 0
+        try:
+            with writing(self.engine) as connection:
+                return store(connection, rows)
+        except Exception as error:
+            if not is_row_fault(error):
+                raise
+            if len(rows) == 1:
+                refused[next(iter(rows))] = driver_message(error)
+                return 0
+        pairs = [*rows.items()]
+        middle = len(pairs) // 2
+        return self._store_now(dict(pairs[:middle]), refused) + self._store_now(dict(pairs[middle:]), refused)
+
+    def _replay(self) -> None:
+        """Stores what is in the spool, oldest first."""
+        self.intake.left_behind = False
+        for segment in self.spool.take():
+            done = False
+            try:
+                self._replay_segment(segment)
+                done = True
+            finally:
+                self.spool.delete(segment) if done else self.spool.release(segment)
+                self.intake.left_behind |= not done
+
+    def _replay_segment(self, segment: Segment) -> None:
+        rows: dict[str, Row] = {}
+        damaged: list[bytes] = []
+        number = 0
+        for line in segment.lines():
+            try:
+                row = decode_line(line)
+            except Exception:  # whatever is wrong with a line must not stop the lines after it
+                damaged.append(line)
+                continue
+            rows[row[0]] = row
+            number += 1
+            if len(rows) >= BATCH:
+                self._store_surely(rows)
+                rows = {}
+        self._store_surely(rows)
+        self._counts.add("replayed", number)
+        if damaged:
+            self._counts.add("damaged", len(damaged))
+            with self.intake.lock:
+                self.intake.set_aside.add(damaged, "their lines in the spool are damaged")
+
+    # --- the database -------------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
         """Connects, and brings the tables up to date.
@@ -299,96 +346,47 @@ class Writer:
         Raises:
             LedgerError: that cannot be done; of the kind :class:`LedgerUnavailableError` if it may be done later.
         """
-        with self._doing, reachable(self.url):
-            try:
-                migrate(self.engine)
-            finally:
+        with self._doing:
+            self._open(check=True)
+            if not self._thread.running:
                 self.close_connections()  # it may be long until there is something to store
-            self._migrated = True
 
-    def _store_now(self, rows: Mapping[str, Row]) -> int:
-        if not rows:
-            return 0
+    def _open(self, *, check: bool = False) -> None:
+        """Makes sure that the tables are there; ``check``: also where they were a moment ago."""
+        if self._migrated and self._file.is_replaced():
+            path = self._file.path
+            logger.warning("the file of the ledger was replaced or deleted; calls go to %s as it is now", path)
+            self._migrated = False
+            self._file.remove_old_log()
+            self.close_connections()
+        if self._migrated and not check:
+            return
         try:
-            with writing(self.engine) as connection:
-                done = store(connection, rows)
-        except (DataError, IntegrityError) as error:
-            if len(rows) == 1:
-                self._refuse(driver_message(error))
-                return 0
-            return sum(self._store_now({one: row}) for one, row in rows.items())
-        self._counts.add("written", done)
-        return done
-
-    def _replay(self) -> None:
-        """Stores what is in the spool, oldest first."""
-        self._spooling = False
-        with self._keeping:
-            self.spool.seal_and_release()
-        for segment in self.spool.take():
-            self._spooling = True
-            done = False
-            try:
-                self._replay_segment(segment)
-                done = True
-            finally:
-                segment.delete() if done else segment.release()
-            self._spooling = False
-
-    def _replay_segment(self, segment: Segment) -> None:
-        rows: dict[str, Row] = {}
-        seen = damaged = 0
-        for line in segment.lines():
-            try:
-                row = decode_line(line)
-            except ValueError:
-                damaged += 1
-                continue
-            rows[row[0]] = row
-            seen += 1
-            if len(rows) >= _BATCH:
-                self._store_now(rows)
-                rows = {}
-        self._store_now(rows)
-        self._counts.add("replayed", seen)
-        if damaged:
-            self._counts.add("damaged", damaged)
-            logger.warning("%d lines of the ledger's spool were damaged, and are lost", damaged)
-
-    # --- when the database is away ------------------------------------------------------------------------------------
+            with reachable(self.url):
+                migrate(self.engine)
+        except Exception:
+            self._migrated = False
+            self.close_connections()
+            raise
+        self._file.remember()
+        self._migrated = True
 
     def _is_away(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + self._delay
         self._delay = min(self._delay * 2, _LATEST)
+        self._migrated = False  # it may be another database when it is back
         if not self._away:
             self._away = True
-            why = driver_message(error) if isinstance(error, DBAPIError) else str(error)
+            why = masked(driver_message(error) if isinstance(error, DBAPIError) else str(error), self.url)
             logger.warning("the ledger is away (%s); calls wait for it in %s", why, self.spool.folder)
-        self.engine.dispose()  # what has failed is not used again
+        self.close_connections()  # what has failed is not used again
 
-    def _keep(self, rows: Mapping[str, Row]) -> bool:
-        """Puts rows into the spool."""
-        with self._keeping:
-            kept = self.spool.append([*map(encode_line, rows.values())], sync=self.durable)
-        if kept:
-            self._spooling = True
-            self._counts.add("spooled", len(rows))
-        return kept
-
-    def _keep_or_leave(self, rows: dict[str, Row]) -> None:
-        """Puts rows into the spool, or keeps them in memory as long as there is room."""
-        if self._keep(rows):
-            return
-        room = LIMIT - self._queue.qsize()
-        if len(rows) > room:
-            kept = [*rows.items()][: max(room, 0)]
-            self._drop(len(rows) - len(kept), "the database is away, and the spool takes nothing")
-            rows = dict(kept)
-        self._left = rows
-
-    def _drop(self, n: int, why: str) -> None:
-        self._counts.add("dropped", n)
-        logger.warning("%d calls are not in the ledger: %s", n, why)
+    def _is_back(self) -> None:
+        self._stored_at = time.time()
+        self._retry_at, self._delay = 0.0, _SOONEST
+        if self._away:
+            self._away = False
+            logger.warning("the ledger is back, and the calls that waited for it are stored")
 
     # --- forks --------------------------------------------------------------------------------------------------------
 
@@ -398,18 +396,24 @@ class Writer:
         Returns:
             Whether :meth:`after_fork` has to be called in the parent.
         """
-        held = self._doing.acquire(timeout=_FORK_PATIENCE.get(self.url.get_backend_name(), _SHORT_FORK_PATIENCE))
-        if held:
-            with suppress(Exception):
-                self.close_connections()
-        return held
+        patience = _FORK_PATIENCE.get(self.url.get_backend_name(), _SHORT_FORK_PATIENCE)
+        if not self._doing.acquire(timeout=patience):
+            return False
+        if not self.intake.lock.acquire(timeout=_SHORT_FORK_PATIENCE):
+            self._doing.release()
+            return False
+        with suppress(Exception):
+            self.close_connections()
+        return True
 
     def after_fork(self) -> None:
         """Goes on in the parent. For the thread that forked only."""
+        self.intake.lock.release()
         self._doing.release()
 
     def start_over_in_child(self) -> None:
         """Makes the writer of a forked child empty and usable: what was queued belongs to its parent."""
-        self.spool.leave_to_parent()
+        self.intake.leave_to_parent()
         self.engine.dispose(close=False)  # the parent's connections go on being used by the parent
+        self._file.forget_log()
         self._start_over()

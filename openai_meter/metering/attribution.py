@@ -1,13 +1,16 @@
-"""Who is calling: what the surrounding code says of the calls made in it.
+"""Attribution: which agent, operation, user and session a call is made for, as the surrounding code names them.
 
-Held in one context variable, which asyncio tasks inherit. A scope is left by putting back what was there, without
-tokens: a token is only valid in the context that made it, and generators and cancelled tasks end in others.
+It is held in one context variable, which asyncio tasks inherit. A scope is left by putting back what was there before,
+without tokens: a token is only valid in the context that made it, and generators and cancelled tasks end in others.
 """
 
 from __future__ import annotations
 
+import enum
 import functools
 import inspect
+import logging
+import numbers
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -16,19 +19,21 @@ from types import TracebackType
 from typing import Any, NamedTuple, Never, Self, TypeVar, cast
 
 from openai_meter.errors import ConfigurationError
-from openai_meter.metering import openai_agents
+from openai_meter.metering import generator_scopes, openai_agents
 
 __all__ = [
-    "NOWHERE", "Attribution", "Scoped", "Surroundings", "bind", "current", "read_attribution", "run_in", "surroundings",
-    "tag",
+    "OUTERMOST", "Attribution", "Scope", "Surroundings", "as_text", "bind", "current_attribution",
+    "current_surroundings", "read_attribution", "run_in", "surroundings", "tag",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+logger = logging.getLogger("openai_meter")
+
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Who a call is made by and for. Every part may be unknown (``None``)."""
+    """By and for whom a call is made. Every part may be unknown (``None``)."""
 
     agent: str | None = None
     operation: str | None = None
@@ -37,7 +42,7 @@ class Attribution:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def within(self, outer: Attribution) -> Attribution:
-        """This attribution inside another: what this one says wins, tags are merged."""
+        """This attribution inside another one: its own values go first, tags are merged."""
         return Attribution(
             self.agent if self.agent is not None else outer.agent,
             self.operation if self.operation is not None else outer.operation,
@@ -47,64 +52,119 @@ class Attribution:
         )
 
 
-NOBODY = Attribution()
+_NO_ATTRIBUTION = Attribution()
 
 
 class Surroundings(NamedTuple):
-    """What stands around some code. A value: entering or leaving a scope puts another in its place, in one step."""
+    """The scopes around some code. A value: entering or leaving a scope replaces it by another, in one step."""
 
-    who: Attribution = NOBODY
+    attribution: Attribution = _NO_ATTRIBUTION
     blocks: tuple[Any, ...] = ()
     """The ``track()`` blocks, outermost first."""
-    scope: Scoped | None = None
+    scope: Scope | None = None
     """The scope that was entered last, which made these surroundings of the outer ones; ``None`` at the outermost."""
     outer: Surroundings | None = None
     depth: int = 0
 
 
-NOWHERE = Surroundings()
-surroundings: ContextVar[Surroundings] = ContextVar("openai_meter.surroundings", default=NOWHERE)
+OUTERMOST = Surroundings()
+surroundings: ContextVar[Surroundings] = ContextVar("openai_meter.surroundings", default=OUTERMOST)
 
 _DEPTH = 10_000
-"""How many scopes can be left again. A task that is begun in a scope and begins the next one in a scope of its own, and
-so on for ever, would else remember all the scopes of its ancestors."""
+"""How many scopes can be left again. Tasks that are each begun in the scope of the one before would else remember the
+scopes of all their ancestors."""
 
 
-def current(here: Surroundings | None = None) -> Attribution:
-    """What the surrounding code says of a call made now; the agent is openai-agents' own, where nobody else says it.
+def current_surroundings() -> Surroundings:
+    """The scopes around the caller, those of generators whose step runs in another context included."""
+    found = surroundings.get()
+    for scope in generator_scopes.scopes_of_callers():
+        if not _is_inside(found, scope):
+            found = scope.around(found)
+    return found
+
+
+def _is_inside(found: Surroundings | None, scope: Scope) -> bool:
+    while found is not None:
+        if found.scope is scope:
+            return True
+        found = found.outer
+    return False
+
+
+def current_attribution(around: Surroundings | None = None) -> Attribution:
+    """The attribution of a call that is made now; the agent is that of openai-agents where the program names none.
 
     Args:
-        here: the surroundings of now, from those who have looked already.
+        around: the surroundings of now, if they are known already.
     """
-    who = (surroundings.get() if here is None else here).who
+    found = (current_surroundings() if around is None else around).attribution
     if (
-        who.agent is None
+        found.agent is None
         and openai_agents.MODULE in sys.modules
         and (agent := openai_agents.current_agent()) is not None
     ):
-        return Attribution(agent, who.operation, who.user, who.session, who.tags)
-    return who
+        return Attribution(agent, found.operation, found.user, found.session, found.tags)
+    return found
 
 
 _NAMES = ("agent", "operation", "user", "session")
+_NO_TEXT = (bytes, bytearray, memoryview, type, BaseException)
+"""Types whose ``str`` is not a name; that of an exception may quote a prompt."""
+_reported: set[tuple[str, type]] = set()
+_REPORTS = 1_000
 
 
 def read_attribution(values: Mapping[str, Any]) -> Attribution:
-    """An attribution from keyword arguments: agent, operation, user, session, and any other name as a tag.
+    """An attribution from keyword arguments: agent, operation, user, session; any other name is a tag.
 
-    Raises:
-        ConfigurationError: a value is not text.
+    Values are taken by :func:`as_text`. It never raises: a request handler must not fail because of a name.
     """
-    for name, value in values.items():
-        if value is not None and not isinstance(value, str):
-            raise ConfigurationError(f"{name}={value!r} is not text; pass a string, such as {name}={str(value)!r}")
-    known = {name: values[name] for name in _NAMES if name in values}
-    tags = {name: value for name, value in values.items() if name not in _NAMES and value is not None}
-    return Attribution(**known, tags=tags)
+    texts = {name: text for name, value in values.items() if (text := as_text(name, value)) is not None}
+    known = {name: texts.pop(name) for name in _NAMES if name in texts}
+    return Attribution(**known, tags=texts)
 
 
-class Scoped:
-    """A context manager and decorator, for sync and async code alike, from one pair of ``enter`` and ``leave``.
+def as_text(name: str, value: object) -> str | None:
+    """A value as text: text itself, numbers, UUIDs, paths, dates, and whatever else has a ``__str__`` of its own.
+
+    Of an ``Enum`` it is the value. For anything else, such as a list, one line is logged, and the value is left out.
+
+    Args:
+        name: what the value is given for, for the log.
+        value: the value; ``None`` is no value.
+
+    Returns:
+        The text, or ``None`` if there is none.
+    """
+    if value is None or type(value) is str:
+        return value
+    try:
+        if isinstance(value, enum.Enum):
+            return as_text(name, value.value)
+        if isinstance(value, str):
+            return str.__str__(value)
+        if isinstance(value, numbers.Number) or (
+            type(value).__str__ is not object.__str__ and not isinstance(value, _NO_TEXT)
+        ):
+            return str.__str__(str(value))
+    except Exception:  # noqa: S110 - a __str__ of the program's own; it is reported as a value without one
+        pass
+    _report(name, type(value))
+    return None
+
+
+def _report(name: str, kind: type) -> None:
+    if (name, kind) not in _reported and len(_reported) < _REPORTS:
+        _reported.add((name, kind))
+        logger.warning(
+            "openai_meter: %s is a %s, which has no plain text form; it is left out. Pass text, such as %s=str(...)",
+            name, kind.__qualname__, name,
+        )  # fmt: skip
+
+
+class Scope:
+    """A context manager and decorator for sync and async code, made of one pair of ``enter`` and ``leave``.
 
     One object may be entered many times, by many threads and tasks at once: it keeps nothing of an entry itself.
     As a decorator it surrounds each call of a function, and each step of a generator (between two steps of a
@@ -119,22 +179,27 @@ class Scoped:
         """Begins the scope in the current context."""
         outer = surroundings.get()
         if outer.depth >= _DEPTH:
-            outer = Surroundings(outer.who, outer.blocks)
-        surroundings.set(self.around(outer))
+            outer = Surroundings(outer.attribution, outer.blocks)
+        # Left again, it puts back what the context had, without the scopes of generators.
+        surroundings.set(self.around(current_surroundings())._replace(outer=outer, depth=outer.depth + 1))
 
-    def leave(self) -> bool:
-        """Ends the scope in the current context; ``False`` where it was not begun, and then nothing is done.
+    def leave(self, *, noted: bool = False) -> bool:
+        """Ends the scope in the current context. Scopes that were entered after it go on, as generators allow.
 
-        Scopes that were entered after it go on, as generators let it happen.
+        Args:
+            noted: whether it is known to have been entered by the generator that leaves it, in whatever context.
+
+        Returns:
+            Whether it was begun; if it was not, nothing is done.
         """
-        here = surroundings.get()
+        found = surroundings.get()
         inner = []
-        while here.scope is not self:
-            if here.scope is None or here.outer is None:
-                return False
-            inner.append(here.scope)
-            here = here.outer
-        left = here.outer or NOWHERE
+        while found.scope is not self:
+            if found.scope is None or found.outer is None:
+                return noted
+            inner.append(found.scope)
+            found = found.outer
+        left = found.outer or OUTERMOST
         for scope in reversed(inner):
             left = scope.around(left)
         surroundings.set(left)
@@ -142,32 +207,34 @@ class Scoped:
 
     def __enter__(self) -> Self:
         self.enter()
+        generator_scopes.add(sys._getframe(1), self)  # noqa: SLF001 - the code that has the `with`
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.leave()
+        self.leave(noted=generator_scopes.discard(sys._getframe(1), self))  # noqa: SLF001
 
     async def __aenter__(self) -> Self:
         self.enter()
+        generator_scopes.add(sys._getframe(1), self)  # noqa: SLF001
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.leave()
+        self.leave(noted=generator_scopes.discard(sys._getframe(1), self))  # noqa: SLF001
 
     def __call__(self, function: F) -> F:
         """Decorates a function: plain, ``async``, a generator, or an async generator; and methods of all these kinds.
 
         Raises:
-            ConfigurationError: that is no function.
+            ConfigurationError: that is not a function.
         """
         if isinstance(function, staticmethod | classmethod):
             return cast("F", type(function)(self(function.__func__)))
         if not callable(function):
-            raise ConfigurationError(f"{function!r} is no function; this goes around functions only")
+            raise ConfigurationError(f"{function!r} is not a function; tag() and track() decorate functions only")
         if inspect.isasyncgenfunction(function):
             wrapper = self._around_async_generator(function)
         elif _is_coroutine_function(function):
@@ -198,11 +265,13 @@ class Scoped:
             step, value = generator.send, None
             try:
                 while True:
-                    with self:
-                        try:
-                            item = step(value)
-                        except StopIteration as end:
-                            return end.value
+                    self.enter()
+                    try:
+                        item = step(value)
+                    except StopIteration as end:
+                        return end.value
+                    finally:
+                        self.leave()
                     try:
                         value = yield item
                         step = generator.send
@@ -211,8 +280,11 @@ class Scoped:
                     except BaseException as error:
                         step, value = generator.throw, error
             finally:
-                with self:
+                self.enter()
+                try:
                     generator.close()
+                finally:
+                    self.leave()
 
         return wrapper
 
@@ -222,11 +294,13 @@ class Scoped:
             step, value = generator.asend, None
             try:
                 while True:
-                    with self:
-                        try:
-                            item = await step(value)
-                        except StopAsyncIteration:
-                            return
+                    self.enter()
+                    try:
+                        item = await step(value)
+                    except StopAsyncIteration:
+                        return
+                    finally:
+                        self.leave()
                     try:
                         value = yield item
                         step = generator.asend
@@ -235,8 +309,11 @@ class Scoped:
                     except BaseException as error:
                         step, value = generator.athrow, error
             finally:
-                with self:
+                self.enter()
+                try:
                     await generator.aclose()
+                finally:
+                    self.leave()
 
         return wrapper
 
@@ -248,83 +325,86 @@ def _is_coroutine_function(function: Callable[..., Any]) -> bool:
     return code is not None and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)  # types.coroutine
 
 
-class _Tag(Scoped):
-    """Says who makes the calls; made by :func:`tag`."""
+class _Tag(Scope):
+    """A scope that adds an attribution; made by :func:`tag`."""
 
-    def __init__(self, who: Attribution) -> None:
-        self._who = who
+    def __init__(self, attribution: Attribution) -> None:
+        self._attribution = attribution
 
     def around(self, outer: Surroundings) -> Surroundings:
-        return Surroundings(self._who.within(outer.who), outer.blocks, self, outer, outer.depth + 1)
+        return Surroundings(self._attribution.within(outer.attribution), outer.blocks, self, outer, outer.depth + 1)
 
     def __repr__(self) -> str:
-        return f"<tag {self._who!r}>"
+        return f"<tag {self._attribution!r}>"
 
 
 def tag(
     *misplaced: Never,
-    agent: str | None = None,
-    operation: str | None = None,
-    user: str | None = None,
-    session: str | None = None,
-    **tags: str | None,
-) -> Scoped:
-    """Says who the calls of a stretch of code are made by and for; totals can then be had by each of these.
+    agent: object = None,
+    operation: object = None,
+    user: object = None,
+    session: object = None,
+    **tags: object,
+) -> Scope:
+    """Attributes the calls of a part of a program; totals are then available by each of these values.
 
     Use it as ``with tag(agent="need_analysis"):``, ``async with``, or as a decorator of functions, coroutine functions,
-    generators and async generators. Inside another, what this one says wins, tags are merged, and what it does not say
-    stays. It follows asyncio tasks; into threads it is taken by :func:`bind` or ``install(threads=True)``. The result
-    may be used again and again, by many threads and tasks at once.
+    generators and async generators. Inside another one, its own values go first, tags are merged, and the other values
+    stay. It follows asyncio tasks, and generators that a web framework runs in threads; into other threads it is taken
+    by :func:`bind` or ``install(threads=True)``. The result may be used again, by many threads and tasks at once.
+
+    Values may be text or anything with a plain text form (a number, a UUID, a path, an ``Enum``). A value without one,
+    such as a list, is left out, and logged once: attribution raises nothing in a running program.
 
     Args:
         misplaced: nothing; names are needed for everything.
         agent: which agent, or part of the program, calls.
-        operation: what for.
-        user: on whose behalf.
+        operation: what the call is made for.
+        user: on whose behalf it is made.
         session: in which session or conversation.
         tags: anything else, under names of your own.
 
     Raises:
-        ConfigurationError: a value is not text, or has no name.
+        ConfigurationError: a value has no name.
     """
     if misplaced:
-        raise ConfigurationError('tag() needs a name for what it is given, such as @tag(agent="need_analysis")')
-    said = {"agent": agent, "operation": operation, "user": user, "session": session, **tags}
-    return _Tag(read_attribution(said))
+        raise ConfigurationError('tag() needs a name for each value, such as @tag(agent="need_analysis")')
+    values = {"agent": agent, "operation": operation, "user": user, "session": session, **tags}
+    return _Tag(read_attribution(values))
 
 
 # --- other threads ----------------------------------------------------------------------------------------------------
 
 
-class _Elsewhere(Scoped):
-    """The surroundings of another place: those of here do not count inside."""
+class _BoundScope(Scope):
+    """The surroundings of another place: those of the caller do not count inside."""
 
-    def __init__(self, there: Surroundings) -> None:
-        self._there = there
+    def __init__(self, bound: Surroundings) -> None:
+        self._bound = bound
 
     def around(self, outer: Surroundings) -> Surroundings:
-        return Surroundings(self._there.who, self._there.blocks, self, outer, outer.depth + 1)
+        return Surroundings(self._bound.attribution, self._bound.blocks, self, outer, outer.depth + 1)
 
 
 def bind(function: F) -> F:
     """The same function, with the attribution and the ``track()`` blocks of here, wherever and whenever it is called.
 
-    For what runs in another thread: ``pool.submit(bind(work), ...)``, ``Thread(target=bind(work))``, callbacks. Works
-    for plain functions, coroutine functions, generators and async generators. Only these two are taken along, no
-    context variable of anybody else. A block that was left meanwhile still counts these calls, as long as calls are
+    For functions that run in another thread: ``pool.submit(bind(work), ...)``, ``Thread(target=bind(work))``,
+    callbacks. It takes plain functions, coroutine functions, generators and async generators. Only these two are taken
+    along, no other context variable. A block that was left meanwhile still counts these calls, as long as calls are
     counted at all: by ``install()``, or while some block is running.
 
     Raises:
-        ConfigurationError: that is no function.
+        ConfigurationError: that is not a function.
     """
-    return _Elsewhere(surroundings.get())(function)
+    return _BoundScope(current_surroundings())(function)
 
 
-def run_in(there: Surroundings, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+def run_in(around: Surroundings, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Calls a function in the surroundings of another place, as :func:`bind` would."""
-    here = surroundings.get()
-    surroundings.set(there)
+    before = surroundings.get()
+    surroundings.set(around)
     try:
         return function(*args, **kwargs)
     finally:
-        surroundings.set(here)
+        surroundings.set(before)

@@ -18,11 +18,12 @@ from openai_meter.core import faults, fork_safety
 from openai_meter.core.background import worker
 from openai_meter.core.call import ESTIMATED, Status, UsageSource, new_call, random_half
 from openai_meter.core.usage import Usage, fields_of
-from openai_meter.metering.attribution import Attribution, Surroundings, current, surroundings
+from openai_meter.metering.attribution import Attribution, Surroundings, current_attribution, current_surroundings
 from openai_meter.metering.container_sessions import begin_sessions
-from openai_meter.metering.meter import Meter, Readable, finish
+from openai_meter.metering.meter import MeterCore, Readable, finish
 from openai_meter.metering.open_calls import OPEN, WORK
-from openai_meter.metering.sinks import Watched
+from openai_meter.metering.seen_jobs import JobKey, SeenJobs
+from openai_meter.metering.sinks import ObserverSlot
 from openai_meter.usage.billing_details import provider_cost, request_facts
 from openai_meter.usage.endpoints import LASTING, Endpoint
 from openai_meter.usage.fingerprint import evidence_of
@@ -51,17 +52,18 @@ class CallInFlight:
 
     Args:
         row: the endpoint.
-        listeners: who takes the record.
+        listeners: the meters and blocks that take the record.
         provider: ``openai``, ``azure`` or a host.
         host: the host that is asked.
         body: the request's JSON body; kept until the call ends, and only where its tokens may have to be counted.
         stream: whether the answer was asked for as a stream.
-        here: what stands around the call; by default, what stands around this.
+        around: the surroundings of the call; by default, those of now.
     """
 
     __slots__ = (
-        "_answer", "_answered", "_body", "_claim", "_clock", "_evidence", "_first", "_listed", "_seen", "_who", "block",
-        "collected", "host", "listeners", "provider", "requested_model", "response", "row", "started", "stream",
+        "_answer", "_answered", "_attribution", "_body", "_claim", "_clock", "_evidence", "_first", "_listed",
+        "_observed", "block", "host", "listeners", "provider", "requested_model", "response", "row", "started",
+        "stream",
     )  # fmt: skip
 
     def __init__(
@@ -73,10 +75,10 @@ class CallInFlight:
         body: Mapping[str, Any],
         *,
         stream: bool,
-        here: Surroundings | None = None,
+        around: Surroundings | None = None,
     ) -> None:
-        here = surroundings.get() if here is None else here
-        blocks = here.blocks
+        around = current_surroundings() if around is None else around
+        blocks = around.blocks
         self.row = row
         self.listeners = listeners
         self.provider = provider
@@ -93,16 +95,14 @@ class CallInFlight:
         self._body: Mapping[str, Any] | None = (_held(body) if stream else body) if row.estimate else None
         self._answer: Mapping[str, Any] | None = None
         self._evidence = evidence_of(row.name, body)
-        self.collected = False
-        """Whether the call ends because its stream is collected: a finalizer must start no thread."""
-        self._who: Attribution = current(here)
+        self._attribution: Attribution = current_attribution(around)
         self.block: str | None = blocks[-1].name if blocks else None
         self._answered = False
         self._first: float | None = None
         self._listed = False
-        beside = Watched.beside
-        self._seen = None if beside is None else beside.look()
-        self._claim = [True]  # list.pop() is atomic: of all who want to finish the call, one does
+        observer = ObserverSlot.observer
+        self._observed = None if observer is None else observer.call_started()
+        self._claim = [True]  # list.pop() is atomic: of several threads that finish the call, one does
         self.started = time.time()
         self._clock = time.perf_counter()
 
@@ -112,7 +112,7 @@ class CallInFlight:
         OPEN.put(id(self), self)
 
     def read_response(self, answer: object) -> None:
-        """Reads a whole answer: an SDK object, a dict, or anything else (then it says nothing)."""
+        """Reads a whole answer: an SDK object, a dict, or anything else (then it is ignored)."""
         try:
             fields = fields_of(answer)
             if self._body is not None:
@@ -181,12 +181,12 @@ class CallInFlight:
             self._begin_work(response.response_id)  # a stream was left, the server works on
         else:
             if response.response_id is not None:
-                self.listeners[0].meter.first_sight((row.name, response.response_id), None)
+                self.listeners[0].meter._seen_jobs.claim((row.name, response.response_id))
             self._record(_status(response, error, whole=whole), error)
 
     def _begin_work(self, identity: str) -> None:
         key = (self.row.name, identity)
-        self.listeners[0].meter.forget_sight(key)
+        self.listeners[0].meter._seen_jobs.forget(key)
         self._body = self._answer = None
         WORK.put(key, self)
 
@@ -202,11 +202,11 @@ class CallInFlight:
                 WORK.put(key, self)  # an agent session has been given more to do
             return
         pending = begun if begun is not None else self
-        meter = pending.listeners[0].meter
+        seen = pending.listeners[0].meter._seen_jobs
         if row.cumulative:
-            if not _keep_growth(meter, key, response, known=begun is not None):
+            if not _keep_growth(seen, key, response, known=begun is not None):
                 return
-        elif not (begun is not None or row.adopt(response)) or not meter.first_sight(key, None):
+        elif not (begun is not None or row.adopt(response)) or not seen.claim(key):
             return
         WORK.pop(key)
         response.model = response.model or pending.response.model
@@ -216,7 +216,7 @@ class CallInFlight:
             **response.facts,
         }  # a completion window is only in the first request
         pending.response = response
-        pending._record(_status(response, None, whole=True), None)  # noqa: SLF001 - its own class
+        pending._record(_status(response, None, whole=True), None)
 
     def _record(self, status: Status, error: BaseException | None) -> None:
         duration = time.perf_counter() - self._clock
@@ -257,8 +257,7 @@ class CallInFlight:
             return False
         if not worker.submit(partial(self._estimate, end, usage, body, said)):
             return False
-        if not self.collected:
-            worker.start()
+        worker.start()
         return True
 
     def _estimate(self, end: _End, usage: Usage | None, body: Mapping[str, Any], said: tuple[Output, ...]) -> None:
@@ -294,14 +293,14 @@ class CallInFlight:
         rule: str | None = None,
     ) -> None:
         """Makes the record (or several, where an answer reports several models) and hands it to the listeners."""
-        response, who = self.response, self._who
+        response, attribution = self.response, self._attribution
         started_at = datetime.fromtimestamp(self.started, UTC)
         listeners = self.listeners
         by_meter = ((listeners[0].meter, listeners),) if len(listeners) == 1 else self._by_meter()
         for answered_model, usage in split:
             model = answered_model or self.requested_model
-            for meter, hearing in by_meter:
-                cost, book = meter.price(usage, model, self, started_at)
+            for meter, group in by_meter:
+                cost, book = meter._price_loader.price(usage, model, self, started_at)
                 # In the order of Call's fields: to match 31 keywords takes as long as to set 31 attributes.
                 call = new_call(
                     random_half(),
@@ -325,11 +324,11 @@ class CallInFlight:
                     cost.reason,
                     cost.estimated or source in ESTIMATED,
                     cost.source,
-                    who.agent,
-                    who.operation,
-                    who.user,
-                    who.session,
-                    who.tags,
+                    attribution.agent,
+                    attribution.operation,
+                    attribution.user,
+                    attribution.session,
+                    attribution.tags,
                     self.block,
                     self.host,
                     response.facts,
@@ -337,17 +336,16 @@ class CallInFlight:
                     book,
                     rule,
                 )
-                for listener in hearing:
-                    listener.take(call)
-                meter.note_cost(cost)
-                if self._seen is not None and (beside := Watched.beside) is not None:
-                    beside.ended(self._seen, meter, call)
-        if not self.collected:
-            worker.start()
+                for listener in group:
+                    listener._take(call)
+                meter._price_loader.note_recorded(cost)
+                if self._observed is not None and (observer := ObserverSlot.observer) is not None:
+                    observer.call_ended(self._observed, meter, call)
+        worker.start()
 
-    def _by_meter(self) -> Collection[tuple[Meter, tuple[Readable, ...]]]:
+    def _by_meter(self) -> Collection[tuple[MeterCore, tuple[Readable, ...]]]:
         """The listeners of each meter: each prices by its own book. Nearly always there is one."""
-        found: dict[Meter, tuple[Readable, ...]] = {}
+        found: dict[MeterCore, tuple[Readable, ...]] = {}
         for listener in self.listeners:
             found[listener.meter] = (*found.get(listener.meter, ()), listener)
         return found.items()
@@ -367,12 +365,12 @@ def _status(response: ResponseState, error: BaseException | None, *, whole: bool
     return "ok" if whole else "aborted"
 
 
-def _keep_growth(meter: Meter, key: tuple[str, str], response: ResponseState, *, known: bool) -> bool:
+def _keep_growth(seen: SeenJobs, key: JobKey, response: ResponseState, *, known: bool) -> bool:
     """Reduces a cumulative usage to what came since it was last counted; ``False`` if that is nothing."""
     now = response.total()
-    before = meter.usage_counted(key)
-    meter.forget_sight(key)
-    meter.first_sight(key, now or before)
+    before = seen.usage(key)
+    seen.forget(key)
+    seen.claim(key, now or before)
     if now is None or before is None:
         return known or now is not None
     response.extra = {}
@@ -386,7 +384,7 @@ def _keep_growth(meter: Meter, key: tuple[str, str], response: ResponseState, *,
 
 
 def finish_open_streams() -> None:
-    """Records what is still being read as cut, so that nothing is lost at exit. Work on the server stays open."""
+    """Records what is still being read as aborted, so that nothing is lost at exit. Work on the server stays open."""
     for pending in OPEN.values():
         pending.finish(whole=False)
     worker.drain()

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from typing import TYPE_CHECKING, Literal
 
 from openai_meter.alerts.dispatch import flush_webhooks
+from openai_meter.core import settings
 from openai_meter.core.deprecation import renamed
 from openai_meter.errors import ConfigurationError, LedgerUnavailableError
-from openai_meter.metering.sinks import Feed
+from openai_meter.metering.readable import MeterCore
+from openai_meter.metering.sinks import Sinks
+from openai_meter.reports.model_stats import stats_by_model
 
 if TYPE_CHECKING:
+    from openai_meter.core.call import Call
     from openai_meter.ledger import Ledger
     from openai_meter.metering.sinks import Sink
-    from openai_meter.pricing.loading import PriceLoader
     from openai_meter.reports.model_stats import ModelStats
 
-__all__ = ["Kept", "opened"]
+__all__ = ["LedgerLink", "opened"]
 
 logger = logging.getLogger("openai_meter")
 
@@ -31,13 +33,13 @@ def opened(ledger: Ledger | str | None, current: Ledger | None) -> Ledger | None
         current: the ledger that the meter has; it stays if its URL is named again.
 
     Raises:
-        ConfigurationError: that is no ledger.
+        ConfigurationError: that is not a ledger.
         LedgerError: the database refuses us, or has a newer schema.
         MissingExtraError: a package is missing.
     """
     named = ledger
     if named is None:
-        named = current or os.environ.get("OPENAI_METER_LEDGER") or None
+        named = current or settings.get("ledger")
     if named is None or named is current:
         return current
     from openai_meter.ledger import Ledger  # noqa: PLC0415 - SQLAlchemy takes time to load
@@ -47,7 +49,7 @@ def opened(ledger: Ledger | str | None, current: Ledger | None) -> Ledger | None
         if current is not None and current.url == named.url:
             return current
     if not isinstance(named, Ledger):
-        raise ConfigurationError(f"ledger={named!r} is no ledger; pass a URL such as 'sqlite:///usage.db'")
+        raise ConfigurationError(f"ledger={named!r} is not a ledger; pass a URL such as 'sqlite:///usage.db'")
     try:
         named.prepare()
     except LedgerUnavailableError as error:  # no reason for a program not to start
@@ -55,28 +57,71 @@ def opened(ledger: Ledger | str | None, current: Ledger | None) -> Ledger | None
     return named
 
 
-class Kept:
-    """The part of a :class:`Meter` that has to do with where its calls go: its ledger, and other sinks."""
+class LedgerLink(MeterCore):
+    """The part of a ``Meter`` that passes its calls on: to its ledger, and to other sinks."""
 
-    _feed: Feed | None = None
+    _sinks: Sinks | None = None
     _ledger: Ledger | None = None
-    _price_loader: PriceLoader
-
-    if TYPE_CHECKING:
-
-        def settle(self) -> None:
-            """What :class:`Meter` does."""
-
-        def get_all_stats(self) -> dict[str, ModelStats]:
-            """What :class:`Services` does."""
-            raise NotImplementedError
 
     @property
     def ledger(self) -> Ledger | None:
-        """Where the calls are kept for ever, if anywhere."""
+        """The ledger where the calls are kept for ever, if there is one."""
         return self._ledger
 
-    def keep(self, ledger: Ledger) -> None:
+    def add_sink(self, sink: Sink) -> None:
+        """Gives a sink the calls from now on: those of the meter itself, each once it has its price. Thread-safe."""
+        self._own_sinks().replace(None, sink)
+
+    def remove_sink(self, sink: Sink) -> None:
+        """Gives a sink no more calls, after those so far. Thread-safe."""
+        if self._sinks is not None:
+            self._sinks.replace(sink, None)
+
+    feed = renamed("Meter", "feed", "add_sink")
+    leave = renamed("Meter", "leave", "remove_sink")
+
+    def stats(
+        self, scope: Literal["process", "fleet"] = "process", *, fold_snapshots: bool = False
+    ) -> dict[str, ModelStats]:
+        """The stats of every model: of this meter, or of all processes that have ever written to its ledger.
+
+        The summary of all processes is ``meter.ledger.print_summary()``, and ``meter.ledger.report(...)`` any other.
+
+        Args:
+            scope: ``process`` or ``fleet``.
+            fold_snapshots: whether the calls of a model's dated snapshots are in the row of the model.
+
+        Raises:
+            ConfigurationError: there is no such scope, or the meter has no ledger.
+            LedgerError: the ledger cannot be read.
+        """
+        if scope == "process":
+            return stats_by_model(self.by("model"), fold_snapshots=fold_snapshots)
+        if scope != "fleet":
+            raise ConfigurationError(f'scope={scope!r} is not known; use "process" or "fleet"')
+        if self.ledger is None:
+            raise ConfigurationError('scope="fleet" needs a ledger: install(ledger="sqlite:///usage.db")')
+        self._flush_sinks(10.0)
+        rows = {row.key[0]: row.totals for row in self.ledger.report("model").rows}
+        return stats_by_model(rows, fold_snapshots=fold_snapshots)
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Waits until all calls so far are in the ledger (or in its spool while the database is away), and elsewhere.
+
+        Alerts that wait for webhooks are tried again at once, and waited for too; not for a webhook that does not take
+        them now.
+
+        Args:
+            timeout: seconds to wait at most.
+
+        Returns:
+            Whether all calls are there, and all alerts delivered; ``True`` if they go nowhere.
+        """
+        end = time.monotonic() + timeout
+        stored = self._flush_sinks(timeout)
+        return flush_webhooks(end, self._settle) and stored
+
+    def _keep(self, ledger: Ledger) -> None:
         """Keeps the calls from now on in a ledger: those of the meter itself, each once it has its price.
 
         A ledger that is ``durable`` is given no chance to lose a call whose price is not read yet: the price files are
@@ -85,60 +130,34 @@ class Kept:
         if ledger is not self._ledger:
             if ledger.durable:
                 self._price_loader.load()
-            self._own_feed().change(self._ledger, ledger)
+            self._own_sinks().replace(self._ledger, ledger)
             self._ledger = ledger
 
-    def add_sink(self, sink: Sink) -> None:
-        """Gives a sink the calls from now on: those of the meter itself, each once it has its price. Thread-safe."""
-        self._own_feed().change(None, sink)
+    def _take(self, call: Call) -> None:
+        """Adds a finished call, and passes it on to the sinks. Never waits."""
+        self._store.add(call)
+        if self._sinks is not None:
+            self._sinks.record(call)
 
-    def remove_sink(self, sink: Sink) -> None:
-        """Gives a sink no more calls, after those so far. Thread-safe."""
-        if self._feed is not None:
-            self._feed.change(sink, None)
+    def _reprice(self) -> int:
+        repriced = super()._reprice()
+        if self._sinks is not None:
+            self._sinks.deliver_waiting()
+        return repriced
 
-    feed = renamed("Meter", "feed", "add_sink")
-    leave = renamed("Meter", "leave", "remove_sink")
+    def _own_sinks(self) -> Sinks:
+        # setdefault is atomic: of two threads, one makes it.
+        sinks: Sinks = vars(self).setdefault("_sinks", Sinks(self._price_loader, self._settle))
+        return sinks
 
-    def _own_feed(self) -> Feed:
-        feed: Feed = vars(self).setdefault(
-            "_feed", Feed(self._price_loader, self.settle)
-        )  # of two threads, one makes it
-        return feed
+    def _flush_sinks(self, timeout: float) -> bool:
+        return self._sinks is None or self._sinks.flush(timeout)
 
-    def stats(self, scope: Literal["process", "fleet"] = "process") -> dict[str, ModelStats]:
-        """The stats of every model: of this meter, or of all processes that have ever written to its ledger.
+    def _finish_sinks(self) -> None:
+        if self._sinks is not None:
+            self._sinks.finish()
 
-        The summary of all processes is ``meter.ledger.print_summary()``, and ``meter.ledger.report(...)`` any other.
-
-        Args:
-            scope: ``process`` or ``fleet``.
-
-        Raises:
-            ConfigurationError: there is no such scope, or the meter has no ledger.
-            LedgerError: the ledger cannot be read.
-        """
-        if scope == "process":
-            return self.get_all_stats()
-        if scope != "fleet":
-            raise ConfigurationError(f'scope={scope!r} is not known; use "process" or "fleet"')
-        if self.ledger is None:
-            raise ConfigurationError('scope="fleet" needs a ledger: install(ledger="sqlite:///usage.db")')
-        self._flush_feed(10.0)
-        return self.ledger.model_stats()
-
-    def flush(self, timeout: float = 10.0) -> bool:
-        """Waits until all calls so far are in the ledger (or in its spool while the database is away), and elsewhere.
-
-        Alerts that wait for webhooks are tried again at once, and waited for too; not for a webhook that does not take
-        them now.
-
-        Returns:
-            Whether all calls are there, and all alerts delivered; ``True`` if they go nowhere.
-        """
-        end = time.monotonic() + timeout
-        kept = self._flush_feed(timeout)
-        return flush_webhooks(end, self.settle) and kept
-
-    def _flush_feed(self, timeout: float) -> bool:
-        return self._feed is None or self._feed.flush(timeout)
+    def _start_over_in_child(self) -> None:
+        super()._start_over_in_child()
+        if self._sinks is not None:
+            self._sinks.start_over_in_child()

@@ -7,7 +7,7 @@ Calls of the openai package are counted without any of this. These methods are f
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,20 +16,18 @@ from openai_meter.core.background import worker
 from openai_meter.core.call import Call, Status, UsageSource, make_call, new_call_id
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
-from openai_meter.metering.attribution import current, read_attribution, surroundings
+from openai_meter.metering.attribution import current_attribution, current_surroundings, read_attribution
+from openai_meter.metering.readable import MeterCore
 from openai_meter.pricing.loading import prepare
-from openai_meter.reports.model_stats import ModelStats, stats_of, undated
+from openai_meter.reports.model_stats import ModelStats, stats_by_model, stats_of, undated
 from openai_meter.usage.endpoints import Endpoint
 from openai_meter.usage.external import MANUAL
 from openai_meter.usage.responses import ResponseState, read_object
 
 if TYPE_CHECKING:
     from openai_meter.alerts import Alert
-    from openai_meter.metering.readings import Counted as _Readings
-else:
-    _Readings = object
 
-__all__ = ["ModelStats", "Services", "stats_of", "undated"]
+__all__ = ["ManualTracking", "ModelStats", "most_urgent", "stats_of", "undated"]
 
 ActualTokens = Mapping[str, int | None] | tuple[int | None, int | None]
 
@@ -40,8 +38,8 @@ _LONGEST = 10 * 365 * 86_400
 """No call takes longer, in seconds; a larger number is in another unit."""
 
 
-class Services(_Readings):
-    """The part of a :class:`Meter` that a program talks to. All methods are safe to call from any thread."""
+class ManualTracking(MeterCore):
+    """The part of a ``Meter`` for calls that a program reports itself. All methods are safe in any thread."""
 
     # --- what the program tells ---------------------------------------------------------------------------------------
 
@@ -55,7 +53,7 @@ class Services(_Readings):
         reasoning_tokens: int = 0,
         service_tier: str | None = None,
         duration: float = 0.0,
-        **attribution: str | None,
+        **attribution: object,
     ) -> Call:
         """Counts a call that something else made, at the meter's prices, for whoever the surrounding code names.
 
@@ -93,7 +91,7 @@ class Services(_Readings):
         call = _manual(
             model, usage, "api" if usage.known else "none", attribution, service_tier=service_tier, duration=duration
         )
-        return self.record(call)
+        return self._record(call)
 
     def track_generation(
         self,
@@ -101,7 +99,7 @@ class Services(_Readings):
         prompt: str,
         response: str,
         actual_tokens: ActualTokens | None = None,
-        **attribution: str | None,
+        **attribution: object,
     ) -> Call:
         """Counts a generation from its texts, which are measured and forgotten.
 
@@ -122,9 +120,9 @@ class Services(_Readings):
         estimated = told_in is None or told_out is None
         usage = Usage(tokens_in, tokens_out, tokens_in + tokens_out)
         call = _manual(model, usage, "chars" if estimated else "api", attribution)
-        return self.record(replace(call, cost_estimated=estimated))
+        return self._record(replace(call, cost_estimated=estimated))
 
-    def track_error(self, model: str | None, error: object, **attribution: str | None) -> Call:
+    def track_error(self, model: str | None, error: object, **attribution: object) -> Call:
         """Counts a call that failed. Of the error only the class's name is kept: a message may quote the prompt.
 
         Args:
@@ -133,14 +131,14 @@ class Services(_Readings):
             attribution: as for :meth:`track_call`.
 
         Raises:
-            ConfigurationError: the model or an attribution is not text; nothing is counted then.
+            ConfigurationError: the model is not text; nothing is counted then.
         """
         kind = error if isinstance(error, type) else type(error)
         name = kind.__name__ if issubclass(kind, BaseException) else "unknown_error"
         call = _manual(model, _UNKNOWN, "none", attribution, status="error", error_type=name)
-        return self.record(replace(call, price_facts={"status": "error"}))  # there was no answer, and so no charge
+        return self._record(replace(call, price_facts={"status": "error"}))  # there was no answer, and so no charge
 
-    def record(self, call: Call) -> Call:
+    def _record(self, call: Call) -> Call:
         """Counts a finished call, in this meter and in its blocks around. Never raises, never waits.
 
         A call that has a price keeps it; one without gets the meter's, at once or when the price files have been read.
@@ -155,16 +153,16 @@ class Services(_Readings):
             row = Endpoint(call.endpoint, "", "", read_object)
             response = ResponseState()
             response.service_tier, response.facts = call.service_tier, dict(call.price_facts)
-            pending = _Told(row, response, call.provider, call.host or "", call.requested_model)
+            context = _ManualContext(row, response, call.provider, call.host or "", call.requested_model)
             usage = None if call.usage == _UNKNOWN else call.usage
-            cost, book = meter.price(usage, call.model, pending, call.started_at)
+            cost, book = meter._price_loader.price(usage, call.model, context, call.started_at)
             call = call.charged(cost, book)
-        blocks = dict.fromkeys(block for block in surroundings.get().blocks if block.meter is meter)
+        blocks = dict.fromkeys(block for block in current_surroundings().blocks if block.meter is meter)
         for listener in (meter, *blocks):
-            listener.take(call)
+            listener._take(call)
         worker.start()
         if cost is not None:
-            meter.note_cost(cost)
+            meter._price_loader.note_recorded(cost)
         return call
 
     def estimate_tokens(self, text: str) -> int:
@@ -181,9 +179,13 @@ class Services(_Readings):
 
     # --- what the meter tells -----------------------------------------------------------------------------------------
 
-    def get_all_stats(self) -> dict[str, ModelStats]:
-        """The stats of every model, by the name that the API answered with."""
-        return {model: stats_of(totals) for model, totals in self.by("model").items()}
+    def get_all_stats(self, *, fold_snapshots: bool = False) -> dict[str, ModelStats]:
+        """The stats of every model, by the name that the API answered with. Plain data for ``json.dumps``.
+
+        Args:
+            fold_snapshots: whether the calls of a model's dated snapshots are in the row of the model.
+        """
+        return stats_by_model(self.by("model"), fold_snapshots=fold_snapshots)
 
     def get_model_stats(self, model: str) -> ModelStats:
         """The stats of one model, with those of its dated snapshots; zeros for a model without calls.
@@ -193,17 +195,20 @@ class Services(_Readings):
         """
         return stats_of(*(row for name, row in self.by("model").items() if model in {name, undated(name)}))
 
-    def generate_report(self, lang: str | None = None) -> str:
+    def generate_report(self, lang: str | None = None, *, fold_snapshots: bool = False) -> str:
         """The report per model in Markdown, as a chat shows it.
 
         Args:
             lang: ``"en"`` or ``"fr"``; by default the environment's.
+            fold_snapshots: as for :meth:`get_all_stats`.
 
         Raises:
             ConfigurationError: there is no such language.
         """
         # Alerts and advice are for the chat action (``actions.py``) to put before and after it.
-        return replace(self.report(by="model", lang=lang), alerts=()).render("markdown", lang=lang)
+        return replace(self.report(by="model", lang=lang, fold_snapshots=fold_snapshots), alerts=()).render(
+            "markdown", lang=lang
+        )
 
     def generate_compact_summary(self, lang: str | None = None) -> str:
         """A rule and one line with calls, tokens and cost, to be put at the end of a chat message.
@@ -224,7 +229,7 @@ class Services(_Readings):
 
         The one on calls goes first, then that on cost, then whichever was exceeded first.
         """
-        return min(self.alerts, key=lambda alert: (*_URGENT, alert.kind).index(alert.kind), default=None)
+        return most_urgent(self.alerts)
 
     def generate_optimization_recommendations(self, lang: str | None = None) -> list[str]:
         """What would save tokens or money, as sentences, the largest saving first; empty if nothing is known.
@@ -239,8 +244,13 @@ class Services(_Readings):
         self.reset()
 
 
-class _Told(NamedTuple):
-    """What the price of a call depends on that a program tells of."""
+def most_urgent(alerts: Iterable[Alert]) -> Alert | None:
+    """The alert to show where there is room for one: that on calls, then that on cost, then the oldest."""
+    return min(alerts, key=lambda alert: (*_URGENT, alert.kind).index(alert.kind), default=None)
+
+
+class _ManualContext(NamedTuple):
+    """What the price of a call depends on that a program reports itself."""
 
     row: Endpoint
     response: ResponseState
@@ -253,7 +263,7 @@ def _manual(
     model: str | None,
     usage: Usage,
     source: UsageSource,
-    attribution: Mapping[str, str | None],
+    attribution: Mapping[str, object],
     *,
     status: Status = "ok",
     error_type: str | None = None,
@@ -263,7 +273,7 @@ def _manual(
     """A call that ends now, for whoever is named, or the surrounding code names."""
     if model is not None or status != "error":
         _checked_model(model)
-    who = read_attribution(attribution).within(current())
+    named = read_attribution(attribution).within(current_attribution())
     now = time.time()
     return make_call(
         id=new_call_id(now - duration),
@@ -278,11 +288,11 @@ def _manual(
         usage_source=source,
         service_tier=service_tier,
         error_type=error_type,
-        agent=who.agent,
-        operation=who.operation,
-        user=who.user,
-        session=who.session,
-        tags=who.tags,
+        agent=named.agent,
+        operation=named.operation,
+        user=named.user,
+        session=named.session,
+        tags=named.tags,
     )
 
 

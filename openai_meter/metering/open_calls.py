@@ -24,13 +24,13 @@ class OpenCall:
 
 
 OPEN: Bounded[int, Any] = Bounded(10_000)
-"""Calls whose answer is being read."""
+"""Calls whose answer is being read, by the ``id()`` of the call in flight."""
 WORK: Bounded[tuple[str, str], Any] = Bounded(10_000)
 """Work on the server that is not finished, by endpoint and id."""
 
 
-def open_calls(readings: object) -> tuple[OpenCall, ...]:
-    """The calls that a meter or a block is waiting for."""
+def open_calls(readable: object) -> tuple[OpenCall, ...]:
+    """The calls that a meter or a block listens to, and that have not ended."""
     return tuple(
         OpenCall(
             endpoint=pending.row.name,
@@ -40,5 +40,5 @@ def open_calls(readings: object) -> tuple[OpenCall, ...]:
             stream=pending.stream,
         )
         for pending in (*OPEN.values(), *WORK.values())
-        if any(listener is readings for listener in pending.listeners)
+        if any(listener is readable for listener in pending.listeners)
     )

@@ -1,7 +1,7 @@
-"""Where calls go once they are counted: to a ledger, to OpenTelemetry, to whatever takes them in the same way.
+"""Sinks: the places that calls go to once they are counted, such as a ledger or OpenTelemetry.
 
-A sink is anything with the methods of :class:`Sink`. A meter feeds its sinks in the order in which they came, each
-call once it has its price: ``meter.add_sink(sink)``, and ``meter.remove_sink(sink)``.
+A sink is anything with the methods of :class:`Sink`. A meter passes each call to its sinks once, in the order in which
+they were added, as soon as the call has its price: ``meter.add_sink(sink)``, and ``meter.remove_sink(sink)``.
 """
 
 from __future__ import annotations
@@ -16,91 +16,91 @@ from openai_meter.pricing.loading import WAITING, PriceLoader
 if TYPE_CHECKING:
     from openai_meter.core.call import Call
 
-__all__ = ["Beside", "Feed", "Sink", "Watched"]
+__all__ = ["CallObserver", "ObserverSlot", "Sink", "Sinks"]
 
 
 class Sink(Protocol):
-    """What takes the calls of a meter."""
+    """Takes the calls of a meter."""
 
     def put(self, call: Call) -> None:
-        """Takes a call. Never waits, never raises; may run in a finalizer, and must not start a thread then."""
+        """Takes a call. Must not wait or raise. May run in a finalizer, and must not start a thread then."""
 
     def before_finish(self, do: Callable[[], None]) -> None:
-        """Is given a method to be called before the end, which puts what has waited for its price; holds no object."""
+        """Takes a function to call before :meth:`finish`: it puts the calls that have waited for their price."""
 
     def flush(self, timeout: float) -> bool:
-        """Waits until what was put is where it goes; says whether it is."""
+        """Waits at most ``timeout`` seconds until all calls so far are stored; returns whether they are."""
 
     def finish(self) -> None:
         """Brings what was put to where it goes, at the end of the process. Never raises."""
 
 
-class Feed:
-    """Passes the calls of one meter on to its sinks. Thread-safe; never waits.
+class Sinks:
+    """The sinks of one meter. Thread-safe; recording a call never waits.
 
-    A call that ended while the price files were being read has no price yet: it is passed on when it has.
+    A call that ended while the price files were being read has no price yet: it is delivered when it has one.
 
     Args:
-        tariff: prices what had to wait.
-        settle: does what has to be done before the last call can be passed on.
+        price_loader: prices the calls that had to wait.
+        settle: does what has to be done before the last call can be delivered.
     """
 
-    def __init__(self, tariff: PriceLoader, settle: Callable[[], None]) -> None:
+    def __init__(self, price_loader: PriceLoader, settle: Callable[[], None]) -> None:
         self.sinks: tuple[Sink, ...] = ()
-        self._price_loader = tariff
+        self._price_loader = price_loader
         self._waiting: deque[Call] = deque()
         self._settle = settle
 
-    def change(self, old: Sink | None, new: Sink | None) -> None:
-        """Takes a sink out, after all calls so far have gone to it, and another one in."""
+    def replace(self, old: Sink | None, new: Sink | None) -> None:
+        """Removes a sink, after all calls so far were delivered to it, and adds another one."""
         if old is not None:
-            self.pass_on_all()
+            self.deliver_all()
         sinks = tuple(sink for sink in self.sinks if sink is not old and sink is not new)
         if new is not None:
-            new.before_finish(self.pass_on_all)
+            new.before_finish(self.deliver_all)
             sinks = (*sinks, new)
         self.sinks = sinks
 
     def record(self, call: Call) -> None:
-        """Takes a call. ``worker.start()`` has to follow, where a thread may be started."""
+        """Delivers a call, or keeps it until it has a price. Call ``worker.start()`` next where threads may start."""
         if call.cost_reason is not WAITING:
             self._put(call)
             return
         self._waiting.append(call)
-        if not self._price_loader.reading:  # it came after all others had been priced
-            self.pass_on()
+        if not self._price_loader.reading:  # it came after all others were priced
+            self.deliver_waiting()
 
     def _put(self, call: Call) -> None:
         for sink in self.sinks:
             try:
                 sink.put(call)
             except Exception as error:
-                faults.caught(error, f"passing a call on to {type(sink).__name__}")
+                faults.caught(error, f"passing a call to {type(sink).__name__}")
 
-    def pass_on(self) -> None:
-        """Passes on what had to wait for prices; without one, if they cannot be read."""
+    def deliver_waiting(self) -> None:
+        """Delivers the calls that waited for prices; without a price, if the price files cannot be read."""
         while self._waiting:
             try:
                 call = self._waiting.popleft()
-            except IndexError:  # somebody else was quicker
+            except IndexError:  # another thread was quicker
                 return
             self._put(self._priced(call))
 
     def _priced(self, call: Call) -> Call:
         try:
-            return call if self._price_loader.reading or self._price_loader.failed else self._price_loader.again(call)
+            return call if self._price_loader.reading else self._price_loader.again(call)
         except Exception as error:
             faults.caught(error, "pricing a call for the sinks")
             return call
 
-    def pass_on_all(self) -> None:
-        """Passes on everything; waits for the price files. Runs before a sink is finished."""
+    def deliver_all(self) -> None:
+        """Delivers everything; waits for the price files. Runs before a sink is finished."""
         self._settle()
-        self.pass_on()
+        self.deliver_waiting()
 
     def flush(self, timeout: float) -> bool:
-        """Waits until all calls so far are where they go; says whether they are."""
-        self.pass_on_all()
+        """Waits until all sinks have stored all calls so far; returns whether they have."""
+        self.deliver_all()
         done = [sink.flush(timeout) for sink in self.sinks]
         return all(done)
 
@@ -113,21 +113,21 @@ class Feed:
                 faults.caught(error, f"finishing {type(sink).__name__}")
 
     def start_over_in_child(self) -> None:
-        """Forgets what belongs to the parent; the sinks see to themselves."""
+        """Forgets the calls of the parent process. Sinks have fork hooks of their own."""
         self._waiting.clear()
 
 
-class Beside(Protocol):
-    """Who looks at what stands around a call when it begins, and hears of its end where it ends. Neither may raise."""
+class CallObserver(Protocol):
+    """Is notified when a call begins, where it begins, and when it has ended. Its methods must not raise."""
 
-    def look(self) -> object | None:
-        """What is to be remembered of the beginning, if anything."""
+    def call_started(self) -> object | None:
+        """Returns what :meth:`call_ended` needs to know of the beginning, such as the current span."""
 
-    def ended(self, seen: object, meter: Any, call: Call) -> None:
-        """Hears that the call has ended; may run in a finalizer."""
+    def call_ended(self, started: object, meter: Any, call: Call) -> None:
+        """Takes the finished call, and what :meth:`call_started` returned. May run in a finalizer."""
 
 
-class Watched:
-    """The place of the one who stands beside the calls of this process, if there is one."""
+class ObserverSlot:
+    """Holds the observer of the calls of this process, if there is one."""
 
-    beside: Beside | None = None
+    observer: CallObserver | None = None

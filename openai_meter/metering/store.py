@@ -11,19 +11,68 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from openai_meter.alerts import ThresholdMonitor
+from openai_meter.alerts import Alert, ThresholdUsage
 from openai_meter.alerts.dispatch import AlertDispatcher
-from openai_meter.core import dimensions as groups
-from openai_meter.core import faults
+from openai_meter.core import dimensions, faults
 from openai_meter.core.call import Call
-from openai_meter.core.dimensions import DIMENSIONS, OTHER_MODELS, UNATTRIBUTED, UNKNOWN_MODEL, Past, Table, combination
+from openai_meter.core.dimensions import DIMENSIONS, OTHER_MODELS, UNATTRIBUTED, UNKNOWN_MODEL, Key, Past, Table
 from openai_meter.core.native import RLock
 from openai_meter.core.totals import NOT_PRICED, NOTHING, Sum, Totals, Unpriced, summed
+from openai_meter.reports.model_stats import undated
 
-__all__ = ["DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Store", "Totals", "Unpriced"]
+__all__ = [
+    "DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Store", "StoreSnapshot", "Totals", "Unpriced",
+]  # fmt: skip
 
 _REASONS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSnapshot:
+    """What a meter or a block has counted, as it was at one moment. Immutable; its figures agree with each other."""
+
+    started_at: datetime
+    """Since when calls are counted, in UTC."""
+    sums: Mapping[Key, Sum]
+    """The sum of every combination of dimensions; :meth:`by` groups them."""
+    calls: tuple[Call, ...]
+    """The most recent calls, oldest first."""
+    unpriced: tuple[Unpriced, ...]
+    """What has no full price, per model and reason."""
+    alerts: tuple[Alert, ...]
+    """The thresholds that were exceeded, in the order in which that happened."""
+    threshold_usage: tuple[ThresholdUsage, ...]
+    """How far each threshold was used up."""
+
+    @property
+    def totals(self) -> Totals:
+        """The totals over all calls."""
+        return summed(self.sums.values()).totals()
+
+    @property
+    def overflow_calls(self) -> int:
+        """How many calls share a row of others in some dimension."""
+        return dimensions.overflow_calls(self.sums)
+
+    def by(self, *names: str, fold_snapshots: bool = False) -> Mapping[tuple[str, ...], Totals]:
+        """The totals by tuples of values of some dimensions; they sum up to :attr:`totals`.
+
+        Args:
+            names: the dimensions.
+            fold_snapshots: whether the calls of a model's dated snapshots are in the row of the model.
+
+        Raises:
+            ConfigurationError: there is no such dimension.
+        """
+        labels = dimensions.checked(names)
+        if fold_snapshots:
+            labels = tuple(
+                _undated_label(label) if name == "model" else label for name, label in zip(names, labels, strict=True)
+            )
+        return dimensions.breakdown(self.sums, labels)
 
 
 class Store:
@@ -44,6 +93,8 @@ class Store:
         self._reasons: dict[tuple[str, str], Unpriced] = {}
         self._pasts: weakref.WeakSet[Past] = weakref.WeakSet()
         self.dispatcher = dispatcher
+        self.started_at = datetime.now(UTC)
+        """Since when calls are counted: the making, or the last reset."""
 
     def add(self, call: Call) -> None:
         """Adds a finished call. Never waits, and may be called from anywhere, a finalizer included."""
@@ -80,7 +131,7 @@ class Store:
         looks at no signal: an exception that a signal handler raises finds the call in the inbox, or counted.
         """
         table = self._table
-        key = combination(call)
+        key = dimensions.combination(call)
         before = table.sums.get(key)
         if before is None:  # a new combination, or one that is folded
             key, before = table.find(call)
@@ -101,20 +152,9 @@ class Store:
         with self._lock:
             self._empty_inbox()
 
-    def watched(self) -> ThresholdMonitor | None:
-        """The thresholds, when all that has come in is counted; ``None`` if there are none."""
-        self.catch_up()
-        return None if self.dispatcher is None else self.dispatcher.watch
-
     def held_here(self) -> bool:
         """Whether this thread is in the middle of counting or reading, and is interrupted by what asks."""
         return bool(self._lock._is_owned())  # type: ignore[attr-defined] # noqa: SLF001 - as threading.Condition asks
-
-    def unpriced(self) -> tuple[Unpriced, ...]:
-        """What has no price, or half of one: per model and reason."""
-        with self._lock:
-            self._empty_inbox()
-            return tuple(self._reasons.values())
 
     def reprice(self, price: Callable[[Call], Call]) -> int:
         """Prices again the calls that have no full price: the latest of them, as many as the ring holds; in all sums.
@@ -164,28 +204,32 @@ class Store:
                     self.dispatcher.repriced(before, again)
         return done
 
+    def read(self) -> StoreSnapshot:
+        """Everything that is counted, of one moment: it is read under one lock."""
+        with self._lock:
+            self._empty_inbox()
+            watch = None if self.dispatcher is None else self.dispatcher.watch
+            return StoreSnapshot(
+                started_at=self.started_at,
+                sums=self._table.sums.copy(),
+                calls=tuple(self._ring),
+                unpriced=tuple(self._reasons.values()),
+                alerts=() if watch is None else watch.current(),
+                threshold_usage=() if watch is None else watch.usage(),
+            )
+
     def totals(self) -> Totals:
         """The totals over all calls so far."""
         return summed(self._sums().values()).totals()
 
-    def by(self, *dimensions: str) -> Mapping[tuple[str, ...], Totals]:
+    def by(self, *names: str) -> Mapping[tuple[str, ...], Totals]:
         """The totals per combination of the values of some dimensions, in the order in which they were first seen.
 
         Raises:
             ConfigurationError: there is no such dimension.
         """
-        labels = groups.checked(dimensions)
-        return groups.breakdown(self._sums(), labels)
-
-    def snapshot(self, *dimensions: str) -> tuple[Totals, Mapping[tuple[str, ...], Totals]]:
-        """The overall totals and those by some dimensions, of the same moment: the second always sum up to the first.
-
-        Raises:
-            ConfigurationError: there is no such dimension.
-        """
-        labels = groups.checked(dimensions)
-        sums = self._sums()
-        return summed(sums.values()).totals(), groups.breakdown(sums, labels)
+        labels = dimensions.checked(names)
+        return dimensions.breakdown(self._sums(), labels)
 
     def ever(self, past: Past) -> tuple[Mapping[tuple[str, ...], Totals], Mapping[tuple[str, ...], Totals]]:
         """The totals by the dimensions of a past, through all resets since it was first asked for; and those of now."""
@@ -198,9 +242,9 @@ class Store:
 
     def overflow_calls(self) -> int:
         """How many calls are in a row of others, because their dimension has too many values."""
-        return groups.overflow_calls(self._sums())
+        return dimensions.overflow_calls(self._sums())
 
-    def _sums(self) -> Mapping[groups.Key, Sum]:
+    def _sums(self) -> Mapping[Key, Sum]:
         with self._lock:
             self._empty_inbox()
             return self._table.sums.copy()
@@ -224,6 +268,7 @@ class Store:
             self._reasons.clear()
             if self.dispatcher is not None:
                 self.dispatcher.watch.reset()
+            self.started_at = datetime.now(UTC)
         return summed(before.sums.values()).totals()
 
     def resize(self, recent: int) -> None:
@@ -251,6 +296,11 @@ class Store:
             past.start_over()
         if self.dispatcher is not None:
             self.dispatcher.watch.reset()
+        self.started_at = datetime.now(UTC)
+
+
+def _undated_label(label: dimensions.Label) -> dimensions.Label:
+    return lambda key: undated(label(key))
 
 
 def _read(sums: Mapping[tuple[str, ...], Sum]) -> Mapping[tuple[str, ...], Totals]:

@@ -1,7 +1,7 @@
-"""Lets attribution and blocks follow into threads, where the program asks for it: ``install(threads=True)``.
+"""Makes attribution and blocks follow into threads, where the program asks for it: ``install(threads=True)``.
 
-Patched are ``ThreadPoolExecutor.submit`` (which ``loop.run_in_executor`` calls) and ``Thread.start``. Each sets our own
-context variable in the other thread for the time of the job, and nobody else's.
+It patches ``ThreadPoolExecutor.submit`` (which ``loop.run_in_executor`` calls) and ``Thread.start``. In the other
+thread only our own context variable is set, for the time of the job.
 """
 
 from __future__ import annotations
@@ -13,56 +13,56 @@ from typing import Any
 
 from openai_meter.core import faults
 from openai_meter.core.patching import Patches
-from openai_meter.metering.attribution import NOWHERE, Surroundings, run_in, surroundings
+from openai_meter.metering.attribution import OUTERMOST, Surroundings, current_surroundings, run_in
 
 __all__ = ["threads"]
 
 
-class _Threads:
-    """Whether threads are followed. One for the process."""
+class _FollowedThreads:
+    """Whether attribution follows into threads. One for the process."""
 
     def __init__(self) -> None:
         self.followed = False
         self._patches = Patches()
 
     def follow(self) -> None:
-        """Begins to follow; harmless if that was done. Not thread-safe: whoever calls this holds a lock."""
-        from concurrent.futures.thread import ThreadPoolExecutor  # noqa: PLC0415 - most programs do without
+        """Begins to follow; harmless if that was done. Not thread-safe: the caller must hold a lock."""
+        from concurrent.futures.thread import ThreadPoolExecutor  # noqa: PLC0415 - most programs do not use it
 
         self._patches.add(ThreadPoolExecutor, "submit", _submit)
         self._patches.add(threading.Thread, "start", _start)
         self.followed = True
 
-    def leave(self) -> None:
-        """Ends it, and restores the identical functions. Under somebody else's patch, an inert wrapper stays."""
+    def unfollow(self) -> None:
+        """Ends it, and restores the identical functions. Under a patch of another library, an inert wrapper stays."""
         self.followed = False
         self._patches.undo()
 
 
-threads = _Threads()
+threads = _FollowedThreads()
 
 
 def _detached() -> Surroundings | None:
-    """What is around here, without the way out of it, which is this thread's; ``None`` if that is nothing."""
-    here = surroundings.get()
-    if not threads.followed or (here.who is NOWHERE.who and not here.blocks):
+    """The surroundings of now, without the outer ones, which are this thread's; ``None`` if they are empty."""
+    around = current_surroundings()
+    if not threads.followed or (around.attribution is OUTERMOST.attribution and not around.blocks):
         return None
-    return Surroundings(here.who, here.blocks)
+    return Surroundings(around.attribution, around.blocks)
 
 
 def _submit(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    there = _detached()
-    if there is None or not args:
+    around = _detached()
+    if around is None or not args:
         return wrapped(*args, **kwargs)
-    # The pool may start a thread now, which will serve others too: it must not inherit what is around this job.
-    return run_in(NOWHERE, wrapped, partial(run_in, there, args[0]), *args[1:], **kwargs)
+    # The pool may start a thread now, which will run other jobs too: it must not inherit the surroundings of this one.
+    return run_in(OUTERMOST, wrapped, partial(run_in, around, args[0]), *args[1:], **kwargs)
 
 
 def _start(wrapped: Callable[..., Any], thread: threading.Thread, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     run = None
     try:
-        if (there := _detached()) is not None:
-            run = _Run(thread, there)
+        if (around := _detached()) is not None:
+            run = _Run(thread, around)
     except Exception as error:
         faults.caught(error, "following a thread")
     try:
@@ -74,16 +74,16 @@ def _start(wrapped: Callable[..., Any], thread: threading.Thread, args: tuple[An
 
 
 class _Run:
-    """Stands in for a thread's ``run`` until the thread begins, so that it does not matter what class overrides it."""
+    """Replaces ``run`` of a thread until the thread begins, so that it does not matter which class overrides it."""
 
-    def __init__(self, thread: threading.Thread, there: Surroundings) -> None:
-        self._thread, self._there = thread, there
+    def __init__(self, thread: threading.Thread, around: Surroundings) -> None:
+        self._thread, self._around = thread, around
         self._run = thread.run
         self._own = vars(thread).get("run")
         vars(thread)["run"] = self
 
     def put_back(self) -> None:
-        """Makes the thread what it was."""
+        """Restores ``run`` of the thread."""
         attributes = vars(self._thread)
         if attributes.get("run") is self:
             if self._own is None:
@@ -92,6 +92,6 @@ class _Run:
                 attributes["run"] = self._own
 
     def __call__(self, *_: object) -> Any:
-        """Runs the thread. Whoever has wrapped this as he would a function of a class passes the thread along."""
+        """Runs the thread. A wrapper that takes this for a function of a class passes the thread as an argument."""
         self.put_back()
-        return run_in(self._there, self._run)
+        return run_in(self._around, self._run)

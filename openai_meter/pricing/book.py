@@ -14,6 +14,7 @@ from types import MappingProxyType
 from openai_meter.core.call import Call
 from openai_meter.core.money import Amount, CostStatus, Number, exact, pico, simplest, usd
 from openai_meter.core.native import RLock
+from openai_meter.core.public import public
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
 from openai_meter.pricing.bill import SPECIAL, Bill, make_bill
@@ -54,6 +55,7 @@ class _State:
         self.plans: dict[Key | tuple[object, ...], Plan] = {}
 
 
+@public
 class PriceBook:
     """Knows what calls cost. Thread-safe; a call is priced by one state of the book, even while prices change.
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from openai_meter.core import faults, fork_safety
+from openai_meter.core.background import worker
 from openai_meter.core.call import Call
 from openai_meter.core.money import Cost
 from openai_meter.core.native import Lock, RLock, Thread
@@ -30,6 +31,8 @@ _PLAIN = frozenset({"chat.completions", "completions", "responses", "responses.c
 _FREE = frozenset(row.name for row in ENDPOINTS if row.free)
 WAITING = "prices are being read"
 """Why a call has no price yet, if it will have one in a moment; compared by identity."""
+UNREADABLE = "the prices cannot be read"
+"""Why a call has no price, where the price files are missing or damaged."""
 _PATIENCE = 60.0
 """Seconds that a fork waits for the price files at most."""
 
@@ -56,11 +59,25 @@ def prepare() -> None:
 class PriceContext(Protocol):
     """What a price depends on besides the usage and the model."""
 
-    row: Endpoint
-    response: ResponseState
-    provider: str
-    host: str
-    requested_model: str | None
+    @property
+    def row(self) -> Endpoint:
+        """The endpoint."""
+
+    @property
+    def response(self) -> ResponseState:
+        """The state that the answer was read into."""
+
+    @property
+    def provider(self) -> str:
+        """``openai``, ``azure`` or a host."""
+
+    @property
+    def host(self) -> str:
+        """The host that answered."""
+
+    @property
+    def requested_model(self) -> str | None:
+        """The model of the request."""
 
 
 class PriceLoader:
@@ -75,6 +92,9 @@ class PriceLoader:
         self._book: PriceBook | None = None
         self._ready = False
         self._waiting = False
+        """Whether there may be recorded calls that wait for their price."""
+        self._repricing = 0
+        """How many threads, or signal handlers within one, are pricing calls that had to wait."""
         self._failed = False
         # Held by whoever reads, or imports what reads: a fork waits for it, and leaves no half library to the child.
         self._reading = RLock()
@@ -122,11 +142,15 @@ class PriceLoader:
             with self._reading:
                 if not self._ready:
                     self.book.warm()
-                    self._ready = True
+                    self._ready, self._failed = True, False
 
     def settle(self, *, patient: bool = True) -> None:
-        """Prices what had to wait; waits for whoever is about it already, if ``patient``."""
-        if self._waiting and self._settling.acquire(blocking=patient):
+        """Prices the calls that had to wait.
+
+        Args:
+            patient: whether to wait for another thread that is doing so.
+        """
+        if (self._waiting or self._repricing) and self._settling.acquire(blocking=patient):
             try:
                 if self._waiting:
                     self._load_and_reprice()
@@ -134,17 +158,23 @@ class PriceLoader:
                 self._settling.release()
 
     def _load_and_reprice(self) -> None:
+        self._repricing += 1
+        # Cleared before the calls are looked through: one that is recorded meanwhile sets it again, and is not lost.
+        self._waiting = False
         try:
-            if self._failed:
-                return
-            self.load()
+            try:
+                if not self._failed:
+                    self.load()
+            except Exception as error:
+                self._failed = True
+                faults.caught(error, "reading the prices")
             if (reprice := self._reprice()) is not None:
                 reprice()
-        except Exception as error:
-            self._failed = True
-            faults.caught(error, "reading the prices")
+        except BaseException:  # also of a signal handler that raises in the middle
+            self._waiting = True
+            raise
         finally:
-            self._waiting = False
+            self._repricing -= 1
 
     def price(
         self, usage: Usage | None, model: str | None, call: PriceContext, at: datetime
@@ -188,7 +218,7 @@ class PriceLoader:
         if usage is None and facts.get("status") == "error":
             return Cost(0, "free", "errors are not charged"), None
         if self._failed:
-            return Cost(None, "unpriced", "the prices cannot be read"), None
+            return Cost(None, "unpriced", UNREADABLE), None
         if not self._ready:
             self._start_loading()
             return Cost(None, "unpriced", WAITING), None
@@ -206,13 +236,18 @@ class PriceLoader:
 
     def again(self, call: Call) -> Call:
         """The same call, priced by the prices of now."""
+        if self._failed:
+            waits = call.cost_reason == WAITING
+            return call.charged(Cost(None, "unpriced", UNREADABLE), None) if waits else call
         book = self.book.view()
         return call.charged(book.cost(book.billable_of(call)), book)
 
-    def note_cost(self, cost: Cost) -> None:
-        """Hears that a call was recorded: one that had to wait may come after all others have been priced."""
+    def note_recorded(self, cost: Cost) -> None:
+        """Notes that a call was recorded: one that had to wait may come after all others were priced."""
         if cost.reason is WAITING:
             self._waiting = True
+            if not self.reading:  # the thread that reads them may have looked through the calls already
+                worker.submit(self.settle)
 
     def _start_loading(self) -> None:
         self._waiting = True
@@ -236,6 +271,7 @@ class PriceLoader:
         self._settling = RLock()
         self._loader = None
         self._waiting = False
+        self._repricing = 0
         if self._book is not None:
             self._book.start_over_in_child()
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from openai_meter.core.money import Cost
+from openai_meter.core.public import public
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
 from openai_meter.usage.endpoints import ENDPOINTS
@@ -28,6 +29,7 @@ __all__ = ["Quote", "estimate", "load_encodings"]
 _NO_MODEL = "no model was named"
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Quote:
     """What the input of a call is estimated to cost; its output is not known before it is sent."""

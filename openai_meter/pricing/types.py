@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from openai_meter.core.money import Cost, CostLine, Number, exact, pico
+from openai_meter.core.public import public
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
 
@@ -95,6 +96,7 @@ _TOKEN_PRICES = tuple(name for name, (unit, _) in SLOTS.items() if unit in {"tok
 _UNIT_PRICES = ("second", "image", "call")
 
 
+@public
 @dataclass(frozen=True)
 class Price:
     """What a model costs, in US dollars per ``per`` tokens (or characters); exact, and checked when it is made.
@@ -168,6 +170,7 @@ def _own_sheet(price: Price, model: str, tier: str) -> Sheet:
     return Sheet(model, tier, _pico_prices(price), long, threshold, "override", "the caller")
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """What stands behind a name of the caller's: a model, and how Azure deploys it.

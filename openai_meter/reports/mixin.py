@@ -29,19 +29,22 @@ class Reporting:
 
         return lines.compact(self.report(), language(lang))
 
-    def report(self, by: str | Iterable[str] = "model", *, lang: str | None = None) -> Report:
+    def report(
+        self, by: str | Iterable[str] = "model", *, lang: str | None = None, fold_snapshots: bool = False
+    ) -> Report:
         """What was counted until now, as a value: to be rendered, printed, saved, or sent as JSON.
 
         Args:
             by: a dimension, or several (``"agent,model"`` or ``("agent", "model")``).
             lang: the language of the alerts in it; the rest is put into words when it is rendered.
+            fold_snapshots: whether the calls of a model's dated snapshots are in the row of the model.
 
         Raises:
             ConfigurationError: there is no such dimension or language.
         """
         from openai_meter.reports import report as values  # noqa: PLC0415
 
-        return values.make(cast("ReportSource", self), by, lang)
+        return values.make(cast("ReportSource", self), by, lang, fold_snapshots=fold_snapshots)
 
     def print_summary(
         self,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from openai_meter.core.money import usd
+from openai_meter.core.public import public
 from openai_meter.core.totals import Totals
 
-__all__ = ["ModelStats", "stats_of", "undated"]
+__all__ = ["ModelStats", "stats_by_model", "stats_of", "undated"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SNAPSHOT = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{4})$")
@@ -23,9 +25,13 @@ def undated(model: str) -> str:
     return _SNAPSHOT.sub("", model)
 
 
+@public
 @dataclass(frozen=True, slots=True)
-class ModelStats:
-    """What was used of one model. The last two fields count the calls whose tokens or cost are not in it."""
+class ModelStats(dict[str, Any]):
+    """What was used of one model. The last two fields count the calls whose tokens or cost are not in it.
+
+    The values are attributes, and as a dict it has the plain JSON values of :meth:`to_dict`: ``json.dumps`` takes it.
+    """
 
     total_calls: int = 0
     """All calls, those that ended in an error included."""
@@ -41,6 +47,9 @@ class ModelStats:
     """Calls whose tokens are unknown: they are not in the token counts."""
     unpriced_calls: int = 0
     """Calls whose cost is unknown, or known only in part."""
+
+    def __post_init__(self) -> None:
+        self.update(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """The stats as plain JSON values: ``estimatedCost`` in US dollars, ``lastCallTimestamp`` in Unix milliseconds.
@@ -62,6 +71,19 @@ class ModelStats:
         if self.unpriced_calls:
             data["unpricedCalls"] = self.unpriced_calls
         return data
+
+
+def stats_by_model(rows: Mapping[str, Totals], *, fold_snapshots: bool = False) -> dict[str, ModelStats]:
+    """The stats of each model.
+
+    Args:
+        rows: the totals by the name that the API answered with.
+        fold_snapshots: whether the calls of a model's dated snapshots are in the row of the model.
+    """
+    groups: dict[str, list[Totals]] = {}
+    for name, totals in rows.items():
+        groups.setdefault(undated(name) if fold_snapshots else name, []).append(totals)
+    return {name: stats_of(*group) for name, group in groups.items()}
 
 
 def stats_of(*rows: Totals) -> ModelStats:

@@ -8,28 +8,67 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from openai_meter.core.public import public
 from openai_meter.core.totals import Totals, Unpriced
 from openai_meter.reports.data import PERIODS, REPORTS, ReportData, Row, arranged, dimensions
 
-__all__ = ["PERIODS", "REPORTS", "Report", "ReportSource", "Row", "arranged", "dimensions", "make"]
+__all__ = [
+    "PERIODS",
+    "REPORTS",
+    "Report",
+    "ReportSnapshot",
+    "ReportSource",
+    "Row",
+    "arranged",
+    "dimensions",
+    "make",
+    "of_snapshot",
+]
+
+
+class ReportSnapshot(Protocol):
+    """All figures of one moment, as a meter or a block gives them."""
+
+    @property
+    def started_at(self) -> datetime:
+        """Since when calls are counted."""
+
+    @property
+    def totals(self) -> Totals:
+        """The totals over all calls."""
+
+    @property
+    def overflow_calls(self) -> int:
+        """How many calls share a row of others."""
+
+    @property
+    def unpriced(self) -> tuple[Unpriced, ...]:
+        """What has no full price."""
+
+    @property
+    def alerts(self) -> tuple[Any, ...]:
+        """The thresholds that are exceeded."""
+
+    def by(self, *names: str, fold_snapshots: bool = False) -> Mapping[tuple[str, ...], Totals]:
+        """The totals by tuples of values of some dimensions, snapshots in the row of their model if they are folded."""
 
 
 class ReportSource(Protocol):
     """What a report is made of: a meter or a block."""
 
-    started_at: datetime
-    pending: tuple[Any, ...]
-    meter: Any
-    overflow_calls: int
-    alerts: tuple[Any, ...]
+    @property
+    def pending(self) -> tuple[Any, ...]:
+        """Calls that have begun and not ended."""
 
-    def snapshot(self, *dimensions: str) -> tuple[Totals, Mapping[tuple[str, ...], Totals]]:
-        """The totals and the groups of one moment."""
+    @property
+    def meter(self) -> Any:
+        """The meter."""
 
-    def unpriced(self) -> tuple[Unpriced, ...]:
-        """What has no full price."""
+    def snapshot(self) -> ReportSnapshot:
+        """All figures of one moment."""
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Report(ReportData):
     """Totals by some dimensions, as they were at one moment; the rows sum up to ``totals``. Immutable."""
@@ -94,29 +133,46 @@ class Report(ReportData):
         return {"text/plain": self.render().strip("\n"), "text/html": html.as_html(self, language())}
 
 
-def make(readings: ReportSource, by: str | Iterable[str] = "model", lang: str | None = None) -> Report:
+def make(
+    source: ReportSource, by: str | Iterable[str] = "model", lang: str | None = None, *, fold_snapshots: bool = False
+) -> Report:
     """The report on what a meter or a block has counted until now.
 
     Args:
-        readings: the meter or the block.
+        source: the meter or the block.
         by: what to group by; see :func:`dimensions`.
         lang: the language of the alerts.
+        fold_snapshots: whether the calls of a model's dated snapshots are in the row of the model.
 
     Raises:
         ConfigurationError: there is no such dimension or language.
     """
-    names = dimensions(by)
-    totals, groups = readings.snapshot(*names)
+    return of_snapshot(source, source.snapshot(), dimensions(by), lang, fold_snapshots=fold_snapshots)
+
+
+def of_snapshot(
+    source: ReportSource,
+    snapshot: ReportSnapshot,
+    names: tuple[str, ...],
+    lang: str | None,
+    *,
+    fold_snapshots: bool = False,
+) -> Report:
+    """The report on a snapshot that was taken before, so that it agrees with other figures of the same moment.
+
+    Raises:
+        ConfigurationError: there is no such dimension or language.
+    """
     return Report(
         dimensions=names,
-        rows=arranged(groups, names),
-        totals=totals,
-        since=readings.started_at,
+        rows=arranged(snapshot.by(*names, fold_snapshots=fold_snapshots), names),
+        totals=snapshot.totals,
+        since=snapshot.started_at,
         until=datetime.now(UTC),
-        name=getattr(readings, "name", None),
-        pending=len(readings.pending),
-        internal_errors=readings.meter.internal_errors,
-        overflow_calls=readings.overflow_calls,
-        unpriced=readings.unpriced(),
-        alerts=tuple(alert.message(lang) for alert in readings.alerts),
+        name=getattr(source, "name", None),
+        pending=len(source.pending),
+        internal_errors=source.meter.internal_errors,
+        overflow_calls=snapshot.overflow_calls,
+        unpriced=snapshot.unpriced,
+        alerts=tuple(alert.message(lang) for alert in snapshot.alerts),
     )

@@ -11,10 +11,11 @@ a ledger), ``security.py`` the checks of each request, ``dashboard.py`` the page
 
 from importlib.util import find_spec
 
+from openai_meter.core.version import install_command
 from openai_meter.errors import MissingExtraError
 
 if find_spec("starlette") is None:
-    raise MissingExtraError('the server needs Starlette; install it with: pip install "openai-meter[server]"')
+    raise MissingExtraError(f"the server needs Starlette; install it with: {install_command('server')}")
 
 from openai_meter.server.app import create_app
 from openai_meter.server.serve import Server, start

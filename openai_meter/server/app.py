@@ -28,6 +28,7 @@ from openai_meter.server.errors import CODES, RequestError
 from openai_meter.server.handlers import ApiRequest
 from openai_meter.server.params import (
     FILTERS,
+    FOLD_SNAPSHOTS,
     GROUP,
     LANG,
     PERIOD,
@@ -40,7 +41,7 @@ from openai_meter.server.params import (
     text,
 )
 from openai_meter.server.route import Endpoint
-from openai_meter.server.security import Guard, checked_token
+from openai_meter.server.security import Guard, checked_token, parse_host
 from openai_meter.server.sources import LedgerSource, MeterSource, Source
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ _UNTIL = text("until", "Where the period ends, written as `since`; a date is inc
 _BY = text("by", "What to group by: `day`, `model`, `agent`, `tag:NAME`, ...; separate several by commas.", "model")
 
 ROUTES: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/api/stats", "The stats of each model.", handlers.stats, (LANG,), "Stats"),
+    Endpoint("GET", "/api/stats", "The stats of each model.", handlers.stats, (FOLD_SNAPSHOTS, LANG), "Stats"),
     Endpoint("POST", "/api/stats/reset", "Resets the meter to zero.", handlers.reset, (LANG,), "Reset", errors=(409,)),
     Endpoint(
         "GET", "/api/overview", "The cards, the chart and the table of the dashboard.", handlers.overview,
@@ -178,9 +179,9 @@ def _source(meter: Meter | None, ledger: Ledger | str | None) -> Source:
 
 def _process_wide() -> Meter:
     from openai_meter.api import get_meter  # noqa: PLC0415
-    from openai_meter.instrumentation.listening import listening  # noqa: PLC0415
+    from openai_meter.instrumentation.listening import registry  # noqa: PLC0415
 
-    return listening.installed or get_meter()
+    return registry.installed or get_meter()
 
 
 def _ledger(ledger: Ledger | str | None) -> Ledger | None:
@@ -199,12 +200,16 @@ def _ledger(ledger: Ledger | str | None) -> Ledger | None:
 
 def _checked_hosts(hosts: Iterable[str]) -> tuple[str, ...]:
     names = () if isinstance(hosts, str) else tuple(hosts)
-    if not names or not all(isinstance(name, str) and name and ":" not in name.strip("[]:") for name in names):
+    if not names or not all(isinstance(name, str) and (name == "*" or _is_host(name)) for name in names):
         raise ConfigurationError(
             f"allowed_hosts={hosts!r} is not a list of host names; "
             'pass names without a port, such as ["meter.example.com"]'
         )
     return names
+
+
+def _is_host(name: str) -> bool:
+    return parse_host(name) is not None and not name.rpartition(":")[2].isdigit()
 
 
 # --- answering a request ----------------------------------------------------------------------------------------------

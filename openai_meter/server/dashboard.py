@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from openai_meter.core.locale import Messages, language, languages
+from openai_meter.core.version import install_command
 from openai_meter.errors import MissingExtraError
 from openai_meter.server.time_windows import PERIODS
 
@@ -92,7 +93,7 @@ def _template() -> Template:
     return environment.get_template("dashboard.html")
 
 
-_MISSING = "the dashboard needs {}, which is not installed: pip install 'openai-meter[server]'"
+_MISSING = "the dashboard needs {}, which is not installed: " + install_command("server")
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

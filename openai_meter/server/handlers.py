@@ -10,6 +10,8 @@ from starlette.responses import Response
 
 from openai_meter.core.locale import Messages
 from openai_meter.errors import ConfigurationError
+from openai_meter.metering.manual import most_urgent
+from openai_meter.reports.model_stats import stats_by_model
 from openai_meter.server import overview as overviews
 from openai_meter.server.errors import RequestError, json_response
 from openai_meter.server.params import encode_cursor, filters_of
@@ -62,24 +64,26 @@ def stats(request: ApiRequest) -> Response:
     """The stats of each model, the first exceeded threshold, recommendations, and the report as text for a chat."""
     return json_response(
         {"success": True, "timestamp": milliseconds(datetime.now(UTC))}
-        | request.cache.get(("stats", request.lang), lambda: _stats(request))
+        | request.cache.get(("stats", request.lang, request.values["fold_snapshots"]), lambda: _stats(request))
     )
 
 
 def _stats(request: ApiRequest) -> dict[str, Any]:
     source, lang = request.source, request.lang
-    report = source.full_report(lang)
-    exceeded = _alerts(request)
-    first = None if source.meter is None else source.meter.check_thresholds()
+    moment = source.moment(lang)
+    report, first = moment.report, most_urgent(moment.alerts)
+    rows = {row.key[0]: row.totals for row in report.rows}
+    by_model = stats_by_model(rows, fold_snapshots=request.values["fold_snapshots"] == "true")
+    advice = request.cache.get("advice", moment.recommendations, _ADVICE_FACTOR)
     return {
-        "stats": {model: stats.to_dict() for model, stats in source.stats().items()},
+        "stats": {model: stats.to_dict() for model, stats in by_model.items()},
         "threshold": None if first is None else first.to_dict(lang),
-        "recommendations": _advice(request),
+        "recommendations": [recommendation.message(lang) for recommendation in advice],
         "report": report.render("markdown", lang=lang),
         "scope": source.scope,
         "since": report.since.isoformat(),
         "totals": report.totals.to_dict(),
-        "alerts": exceeded,
+        "alerts": [alert.to_dict(lang) for alert in moment.alerts],
     }
 
 

@@ -18,7 +18,8 @@ from openai_meter.server.recent_calls import Cursor
 from openai_meter.server.time_windows import PERIODS, zone_named
 
 __all__ = [
-    "FILTERS", "GROUP", "LANG", "PERIOD", "STATUS", "ZONE", "Param", "choice", "decode_cursor", "encode_cursor",
+    "FILTERS", "FOLD_SNAPSHOTS", "GROUP", "LANG", "PERIOD", "STATUS", "ZONE", "Param", "choice", "decode_cursor",
+    "encode_cursor",
     "filters_of", "number", "read_query", "text",
 ]  # fmt: skip
 
@@ -101,6 +102,9 @@ def _zone(name: str) -> Any:
 
 
 LANG = choice("lang", "The language of messages. Default: the one of `Accept-Language`.", languages(), None)
+FOLD_SNAPSHOTS = choice(
+    "fold_snapshots", "`true` adds the dated snapshots of a model to the row of the model.", ("true", "false"), "false"
+)
 GROUP = choice("group", "What to group by.", dimensions.DIMENSIONS, "model")
 PERIOD = choice("period", "The period, which ends now.", tuple(PERIODS), "7d")
 ZONE = text("timezone", "The timezone of days, such as `Europe/Paris`. Default: UTC.", read=_zone)

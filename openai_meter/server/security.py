@@ -10,22 +10,23 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 
+from openai_meter.core import settings
 from openai_meter.errors import ConfigurationError
 from openai_meter.server.errors import RequestError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["PAGE_POLICY", "TOKEN", "Guard", "checked_token", "is_loopback"]
+__all__ = ["PAGE_POLICY", "TOKEN", "Guard", "checked_token", "is_loopback", "parse_host"]
 
-TOKEN = "OPENAI_METER_TOKEN"  # noqa: S105 - the name of a variable
+TOKEN = settings.variable("token")
 _MIN_TOKEN = 8
 
 # The hash is that of an empty <style> element: the chart library adds one and fills it by script.
@@ -59,7 +60,7 @@ def checked_token(token: str | Literal[False] | None) -> str | None:
     Raises:
         ConfigurationError: the token is not a text, is too short, or has characters that a header cannot hold.
     """
-    secret = os.environ.get(TOKEN) or None if token is None else token
+    secret = settings.get("token") if token is None else token
     if secret is None or secret is False:
         return None
     if (
@@ -75,12 +76,14 @@ def checked_token(token: str | Literal[False] | None) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine: ``localhost`` or a loopback address."""
+    """Whether a host name or address, without brackets, is this machine: ``localhost`` or a loopback address."""
     if host.lower() == "localhost":
         return True
     try:
-        address = ipaddress.ip_address(host.strip("[]"))
+        address = ipaddress.ip_address(host)
     except ValueError:
+        return False
+    if "%" in host:  # a zone may be any text: "::1%evil" is not an address of this machine
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
@@ -101,7 +104,7 @@ class Guard:
         self._app = app
         self._unchecked = token is False
         self._token = _digest(token) if token else None
-        self._hosts = None if allowed_hosts is None else frozenset(host.lower() for host in allowed_hosts)
+        self._hosts = None if allowed_hosts is None else frozenset(parse_host(host) or host for host in allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Checks and passes on one request."""
@@ -135,7 +138,7 @@ class Guard:
 
     def _check_host(self, headers: Headers) -> None:
         values = headers.getlist("host")
-        host = _hostname(values[0]) if len(values) == 1 else None
+        host = parse_host(values[0]) if len(values) == 1 else None
         if host is None:
             raise RequestError(421, "the request needs one valid Host header")
         known = self._hosts
@@ -183,16 +186,30 @@ def _below_root(scope: Scope) -> str:
     return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
 
 
-def _hostname(value: str) -> str | None:
-    """The host of a Host header without its port, in lower case; ``None`` if it is none."""
-    if not value or len(value) > 300 or not value.isascii() or any(one in value for one in "/\\@?# \t,"):
+def parse_host(value: str) -> str | None:
+    """The host of a Host header in lower case, without port and brackets; ``None`` if the header is not valid.
+
+    The grammar is a strict part of RFC 3986 (3.2.2): a DNS name or an IPv4 address, or an IPv6 address in brackets
+    without a zone; then, optionally, a port. ``urlsplit`` is not used: it takes ``[::1].evil`` for ``::1``.
+    """
+    match = _HOST.fullmatch(value) if len(value) <= _MAX_HOST else None
+    if match is None or int(match["port"] or 0) > _MAX_PORT:
         return None
+    if match["ipv6"] is None:
+        return match["name"].lower()
     try:
-        parts = urlsplit(f"//{value}")
-        _ = parts.port
+        return str(ipaddress.IPv6Address(match["ipv6"]))
     except ValueError:
         return None
-    return parts.hostname
+
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
+_HOST = re.compile(
+    rf"(?:(?P<name>{_LABEL}(?:\.{_LABEL})*\.?)|\[(?P<ipv6>[0-9a-f:.]+)\])(?::(?P<port>[0-9]{{1,5}}))?",
+    re.ASCII | re.IGNORECASE,
+)
+_MAX_HOST = 300
+_MAX_PORT = 65_535
 
 
 def _netloc(origin: str) -> str | None:

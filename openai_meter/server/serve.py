@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Self
 
 from openai_meter.core import fork_safety
+from openai_meter.core.version import install_command
 from openai_meter.errors import ConfigurationError, MissingExtraError
 from openai_meter.server.app import create_app
 from openai_meter.server.security import TOKEN, checked_token, is_loopback
@@ -55,7 +56,7 @@ def start(
         MissingExtraError: a package is not installed.
     """
     if find_spec("uvicorn") is None:
-        raise MissingExtraError('the server needs uvicorn; install it with: pip install "openai-meter[server]"')
+        raise MissingExtraError(f"the server needs uvicorn; install it with: {install_command('server')}")
     if not isinstance(host, str) or not host:
         raise ConfigurationError(
             f"host={host!r} is not an address; use 127.0.0.1, or 0.0.0.0 for all addresses of this machine"
@@ -70,10 +71,15 @@ def start(
     app = create_app(meter, ledger, token, allowed_hosts, max_age=max_age)
     import uvicorn  # noqa: PLC0415 - slow to import
 
+    from openai_meter.server import connections  # noqa: PLC0415 - needs uvicorn
+
+    limits = connections.LIMITS
     listening = _bind(host, port)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer)  # accepted sockets inherit it
     config = uvicorn.Config(
-        app, loop="asyncio", ws="none", lifespan="on", log_config=None, access_log=False, server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=3, limit_concurrency=200,
+        app, loop="asyncio", http=connections.limited_protocol(limits), ws="none", lifespan="on", log_config=None,
+        access_log=False, server_header=False, proxy_headers=False, timeout_graceful_shutdown=3,
+        limit_concurrency=2 * limits.connections,
     )  # fmt: skip
     return Server(uvicorn.Server(config), listening, host, app.state.event_streams.close)
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
+from openai_meter.core.call import StoredBill
 from openai_meter.core.totals import NOTHING, Totals, summed
 from openai_meter.metering import pulse
-from openai_meter.reports.model_stats import ModelStats
 from openai_meter.server import recent_calls
 from openai_meter.server.recent_calls import Cursor, Filters, TimeRange
 from openai_meter.server.time_windows import Step
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from openai_meter.reports.advice import Recommendation
     from openai_meter.reports.report import Report
 
-__all__ = ["LedgerSource", "MeterSource", "Page", "PeriodTotals", "Source"]
+__all__ = ["LedgerSource", "MeterSource", "Moment", "Page", "PeriodTotals", "Source"]
 
 Scope = Literal["process", "fleet"]
 _FLUSH_TIMEOUT = 2.0
@@ -53,6 +53,17 @@ class Page(NamedTuple):
     """The position of the next page; ``None`` if there is none."""
 
 
+class Moment(NamedTuple):
+    """Figures of one moment: they agree with each other."""
+
+    report: Report
+    """The report by model on all calls since counting started."""
+    alerts: tuple[Alert, ...]
+    """The thresholds that are exceeded."""
+    recommendations: Callable[[], tuple[Recommendation, ...]]
+    """Makes the recommendations on the calls of the moment."""
+
+
 class Source(Protocol):
     """What the handlers read from. Methods may block, and may be called from any thread."""
 
@@ -71,11 +82,8 @@ class Source(Protocol):
     def since(self) -> datetime | None:
         """When counting started; ``None`` for a ledger, whose reports have it."""
 
-    def stats(self) -> Mapping[str, ModelStats]:
-        """The stats of each model since counting started."""
-
-    def full_report(self, lang: str) -> Report:
-        """The report by model on the calls of :meth:`stats`."""
+    def moment(self, lang: str) -> Moment:
+        """Report, alerts and recommendations of one moment, over all calls since counting started."""
 
     def report(self, by: tuple[str, ...], time_range: TimeRange, filters: Filters, lang: str) -> Report:
         """A report for a period."""
@@ -131,13 +139,9 @@ class LedgerSource:
         """``None``: the reports of a ledger have the time of its first call."""
         return None
 
-    def stats(self) -> Mapping[str, ModelStats]:
-        """The stats of each model over the whole ledger."""
-        return self._ledger.model_stats()
-
-    def full_report(self, lang: str) -> Report:
-        """The report by model on the whole ledger."""
-        return self.report(("model",), TimeRange(), {}, lang)
+    def moment(self, lang: str) -> Moment:
+        """The report by model on the whole ledger, and recommendations; a ledger has no alerts."""
+        return Moment(self.report(("model",), TimeRange(), {}, lang), (), self.recommendations)
 
     def report(self, by: tuple[str, ...], time_range: TimeRange, filters: Filters, lang: str) -> Report:  # noqa: ARG002 - a ledger has no alerts to translate
         """A report for a period."""
@@ -238,13 +242,19 @@ class MeterSource:
         """When the meter started, or was reset."""
         return self.meter.started_at
 
-    def stats(self) -> Mapping[str, ModelStats]:
-        """The stats of each model since the meter started."""
-        return self.meter.get_all_stats()
+    def moment(self, lang: str) -> Moment:
+        """Report, alerts and recommendations of one moment, over all calls since the meter started."""
+        from openai_meter.reports import report as reports  # noqa: PLC0415 - loaded with the first report
 
-    def full_report(self, lang: str) -> Report:
-        """The report by model on all calls since the meter started."""
-        return self.meter.report("model", lang=lang)
+        meter = self.meter
+        snapshot = meter.snapshot()
+
+        def recommend() -> tuple[Recommendation, ...]:
+            from openai_meter.reports.advice import recommendations  # noqa: PLC0415 - loaded when asked for
+
+            return recommendations(snapshot.calls, snapshot.totals, meter.prices)
+
+        return Moment(reports.of_snapshot(meter, snapshot, ("model",), lang), snapshot.alerts, recommend)
 
     def _history(self) -> LedgerSource | None:
         ledger = self.ledger
@@ -318,7 +328,8 @@ class MeterSource:
         meter = self.meter
         call = next((call for call in meter.calls if call.id == call_id), None)
         if call is not None:
-            return call, cast("PriceBook", call.price_book or meter.prices)
+            unpickled = isinstance(call.price_book, StoredBill)
+            return call, cast("PriceBook", (None if unpickled else call.price_book) or meter.prices)
         history = self._history()
         return None if history is None else history.find(call_id)
 

@@ -1,4 +1,4 @@
-"""For tests of programs that are metered: what they called, an API without key or network, a fixed clock and prices.
+"""For tests of metered programs: what they called, an API without key or network, a fixed clock and prices.
 
 ::
 
@@ -26,9 +26,8 @@ from typing import TYPE_CHECKING, Any
 from openai_meter import tracker
 from openai_meter.api import get_meter
 from openai_meter.errors import ConfigurationError
-from openai_meter.instrumentation.listening import listening
-from openai_meter.metering import call_in_flight, manual
-from openai_meter.metering import meter as meters
+from openai_meter.instrumentation.listening import registry
+from openai_meter.metering import call_in_flight, manual, store
 from openai_meter.reports import report
 from openai_meter.testing.capture import Capture, capture
 from openai_meter.testing.fake_api.in_process import FakeAPI, fake_async_client, fake_client
@@ -78,26 +77,26 @@ class _Time:
         return getattr(time, name)
 
 
-# Where the meter asks what time it is, and by which of its names. To add a place, add it here.
+# The modules of the meter that read the time, by the name that they use. To add a module, add it here.
 _TIMES: tuple[ModuleType, ...] = (call_in_flight, manual)
-_DATETIMES: tuple[ModuleType, ...] = (meters, report, tracker)
+_DATETIMES: tuple[ModuleType, ...] = (store, report, tracker)
 
 
 @contextmanager
 def fixed_clock(at: datetime) -> Iterator[FixedClock]:
     """Fixes the meter's clock, and no other: when calls begin, how long they take, by which day's prices they cost.
 
-    Whoever else asks for the time gets the real one. For the whole process, until the block is left; blocks may be
-    nested. Alerts with a time window are not affected in meters that were made before.
+    All other code gets the real time. It holds for the whole process, until the block is left; blocks may be nested.
+    Alerts with a time window are not affected in meters that were made before.
 
     Args:
-        at: the time; UTC where it does not say its zone. The clock that the block gives can be moved.
+        at: the time; UTC where it has no zone. The clock that the block gives can be moved.
 
     Raises:
-        ConfigurationError: that is no time.
+        ConfigurationError: ``at`` is not a datetime.
     """
     if not isinstance(at, datetime):
-        raise ConfigurationError(f"fixed_clock({at!r}) is no time; pass a datetime such as datetime(2026, 1, 1)")
+        raise ConfigurationError(f"fixed_clock({at!r}) is not a datetime; pass one such as datetime(2026, 1, 1)")
     clock = FixedClock(at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC))
 
     class FixedDatetime(datetime):
@@ -114,16 +113,16 @@ def fixed_clock(at: datetime) -> Iterator[FixedClock]:
 
 
 def _put(undo: ExitStack, place: object, name: str, value: object) -> None:
-    """Puts a value in a place, and has what was there put back."""
+    """Sets an attribute, and has its old value set again later."""
     undo.callback(setattr, place, name, getattr(place, name))
     setattr(place, name, value)
 
 
 @contextmanager
 def fixed_prices(prices: Mapping[str, Price], meter: Meter | None = None) -> Iterator[None]:
-    """Fixes what models cost, whatever the price lists of today or tomorrow say; other models have no price.
+    """Fixes what models cost, independent of the price lists of the day; other models have no price.
 
-    Calls that end in the block cost that, for ever. When the block is left the meter's own prices are back, and those
+    Calls that end in the block keep that cost. When the block is left, the meter has its own prices again, and those
     that were set in the block are gone.
 
     Args:
@@ -137,13 +136,13 @@ def fixed_prices(prices: Mapping[str, Price], meter: Meter | None = None) -> Ite
     from openai_meter.pricing import PriceBook  # noqa: PLC0415 - the fixed clock does not need them
 
     book = PriceBook.only(prices)
-    chosen = meter or listening.installed or get_meter()
-    chosen.settle()  # what has ended so far has the prices of before
-    tariff = chosen._price_loader  # noqa: SLF001 - there is no other way in, and none is wanted but for tests
+    chosen = meter or registry.installed or get_meter()
+    chosen._settle()  # calls that have ended get the prices from before
+    loader = chosen._price_loader
     with ExitStack() as undo:
-        _put(undo, chosen, "_settings", chosen._settings)  # noqa: SLF001
-        _put(undo, tariff, "_failed", value=False)
-        _put(undo, tariff, "_ready", value=True)
-        _put(undo, tariff, "_book", book)
-        undo.callback(chosen.settle)
+        _put(undo, chosen, "_settings", chosen._settings)
+        _put(undo, loader, "_failed", value=False)
+        _put(undo, loader, "_ready", value=True)
+        _put(undo, loader, "_book", book)
+        undo.callback(chosen._settle)
         yield

@@ -1,4 +1,4 @@
-"""What was called in a stretch of a test or a notebook, by whatever client, thread or task."""
+"""Records the calls of a part of a test or a notebook, of all clients, threads and tasks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Self, overload
 
 from openai_meter.api import get_meter
 from openai_meter.core.call import Call
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 from openai_meter.metering.meter import Meter, Readable
 
 __all__ = ["Capture", "capture"]
@@ -17,7 +17,7 @@ _RECENT = 100_000
 
 
 class Capture(Readable):
-    """The calls that begin in a stretch of code: a sequence of ``Call`` with all readings of a meter; see `capture`.
+    """The calls that begin in a part of the code: a sequence of ``Call`` with all figures of a meter; see `capture`.
 
     ``calls[0]``, ``len(calls)`` and loops see the calls that have ended, in the order of their ends; as a meter has
     them, there are also ``calls.totals``, ``calls.cost``, ``calls.by("model")``, ``calls.print_summary()``.
@@ -35,30 +35,30 @@ class Capture(Readable):
 
     def start(self) -> None:
         """Begins to listen, or goes on; harmless if it listens already."""
-        with listening.lock:
+        with registry.lock:
             if not self.listening:
-                listening.captures = (*listening.captures, self)
-                listening.settle()
+                registry.captures = (*registry.captures, self)
+                registry.update()
 
     def stop(self) -> None:
         """Stops listening; calls that are open count when they end. Harmless if it does not listen."""
-        with listening.lock:
+        with registry.lock:
             if self.listening:
-                listening.captures = tuple(one for one in listening.captures if one is not self)
-                listening.settle()
+                registry.captures = tuple(capture for capture in registry.captures if capture is not self)
+                registry.update()
 
     def hand_over(self) -> Capture:
-        """A new capture that hears in place of this one from now on: each call is heard by one of the two."""
+        """Returns a new capture that takes the place of this one: each call is recorded by one of the two."""
         fresh = Capture(self._meter)
-        with listening.lock:
-            listening.captures = tuple(fresh if one is self else one for one in listening.captures)
-            listening.settle()
+        with registry.lock:
+            registry.captures = tuple(fresh if capture is self else capture for capture in registry.captures)
+            registry.update()
         return fresh
 
     @property
     def listening(self) -> bool:
-        """Whether calls that begin now are heard."""
-        return any(one is self for one in listening.captures)
+        """Whether calls that begin now are recorded."""
+        return any(capture is self for capture in registry.captures)
 
     def __enter__(self) -> Self:
         self.start()
@@ -102,4 +102,4 @@ def capture() -> Capture:
     stream that is opened in the block and read after it counts. An installed meter goes on counting the same calls.
     Leaving the block restores everything. Prices are those of the installed meter. Captures may be nested.
     """
-    return Capture(listening.installed or get_meter())
+    return Capture(registry.installed or get_meter())

@@ -28,11 +28,11 @@ from openai_meter.cli.doctor import diagnosis as values
 from openai_meter.cli.doctor.diagnosis import Diagnosis, Finding, Mode, Trial
 from openai_meter.cli.doctor.locale import en, fr, sentences
 from openai_meter.cli.doctor.tables import print_diagnosis
-from openai_meter.core import faults
+from openai_meter.core import faults, settings
 from openai_meter.core.locale import languages
 from openai_meter.instrumentation import http
 from openai_meter.testing.fake_api.call_shapes import SHAPES
-from openai_meter.testing.fake_api.shape_player import Cast
+from openai_meter.testing.fake_api.shape_runner import ShapeRunner
 
 PACKAGE = Path(openai_meter.__file__).parent
 
@@ -120,7 +120,7 @@ def test_patience_is_a_number_of_seconds(patience):
 def one_trial(name, *, is_async=False):
     """Tries one shape in this process."""
     faults.reraise = False
-    with Cast() as cast:
+    with ShapeRunner() as cast:
         rows = tuple(shape for shape in SHAPES if shape.name == name)
         (trial,) = [one for one in trials.try_all(cast, rows) if one is not None and one.name == name]
     return trial
@@ -132,7 +132,7 @@ def test_a_seam_that_is_blind_is_found(tmp_path):
         "import sys\n"
         "if '-c' in sys.orig_argv:\n"
         "    from openai_meter.instrumentation import http\n"
-        "    http._begin = lambda wrapped, client, args, kwargs: None\n"
+        "    http._begin = lambda wrapped, client, args, kwargs, sdk: None\n"
     )
     ran = command(tmp_path, PYTHONPATH=str(tmp_path))
     assert ran.returncode == 1
@@ -179,7 +179,7 @@ def test_an_answer_that_is_changed_is_found(monkeypatch):
 
 def test_a_meter_that_raises_is_found(monkeypatch):
     """A call that fails because of the meter is a problem, with what the exception says."""
-    monkeypatch.setattr(http.RequestContext, "answered", lambda parser, answer: 1 / 0)
+    monkeypatch.setattr(http.RequestContext, "on_return", lambda parser, answer: 1 / 0)
     trial = one_trial("chat.completions.create")
     assert (trial.outcome, trial.unchanged) == ("raised", False)
     assert trial.sync.detail == "ZeroDivisionError: division by zero"
@@ -187,13 +187,13 @@ def test_a_meter_that_raises_is_found(monkeypatch):
 
 def test_usage_that_is_not_read_is_found(monkeypatch):
     """Tokens that stay unknown are a problem where the API tells them."""
-    monkeypatch.setattr(http.RequestContext, "_show", lambda parser, parsed: False)
+    monkeypatch.setattr(http.RequestContext, "_read_answer", lambda parser, parsed: False)
     assert one_trial("embeddings.create").outcome in ("no_usage", "fault")
 
 
 def test_a_fault_inside_the_meter_is_found(monkeypatch):
     """A fault that the meter swallowed is a problem, though the call is well."""
-    monkeypatch.setattr(http.RequestContext, "_show", lambda parser, parsed: 1 / 0)
+    monkeypatch.setattr(http.RequestContext, "_read_answer", lambda parser, parsed: 1 / 0)
     assert one_trial("chat.completions.create").outcome == "fault"
 
 
@@ -339,7 +339,7 @@ def test_a_variable_that_cannot_be_used_is_a_problem(monkeypatch, name, value):
 
 def test_known_variables_are_those_of_the_sources():
     """The variables that the README and the docstrings name are known."""
-    known = checks._known_variables()
+    known = {settings.variable(row.name) for row in settings.SETTINGS}
     assert {"OPENAI_METER_LANG", "OPENAI_METER_LEDGER", "OPENAI_METER_HOSTS", "OPENAI_METER_STREAM_USAGE"} <= known
     assert "OPENAI_METER_LEGDER" not in known
 

@@ -308,7 +308,7 @@ def listened(side: Side, player: Player, line: Line, mode: str = "plain") -> tup
 
 def show(text: str) -> None:
     """Prints one line, to be seen with ``pytest -s``."""
-    print(f"\n{text}")  # noqa: T201
+    print(f"\n{text}")
 
 
 def report(wrong: dict[str, list[str]]) -> str:

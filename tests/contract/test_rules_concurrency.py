@@ -20,6 +20,11 @@ from openai_meter.core.totals import Sum
 from openai_meter.core.usage import Usage
 
 
+def grouped(snapshot, *dimensions):
+    """The totals of a snapshot, and those by some dimensions."""
+    return snapshot.totals, snapshot.by(*dimensions)
+
+
 @pytest.fixture
 def api():
     with contract.Api() as api:
@@ -46,7 +51,7 @@ def by_model(meter):
 
 def adds_up(readings):
     """Whether a reading's parts sum up to its whole."""
-    totals, models = readings.snapshot()
+    totals, models = grouped(readings.snapshot(), "model")
     return all(
         getattr(totals, name) == sum(getattr(one, name) for one in models.values())
         for name in ("calls", "errors", "unmeasured_calls", "input_tokens", "output_tokens", "total_tokens")
@@ -211,7 +216,7 @@ def test_threads_are_counted_exactly_while_others_read(meter):
         nonlocal readings
         last = 0
         while not done.is_set():
-            totals, _ = meter.snapshot()
+            totals = meter.snapshot().totals
             if not adds_up(meter) or totals.calls < last:
                 wrong.append(totals)
             last = totals.calls
@@ -348,8 +353,8 @@ def interrupted(monkeypatch):
 def test_a_call_that_is_added_while_one_is_counted_is_not_lost(interrupted):
     """A finalizer that adds a call in the middle of another's counting is heard, without waiting for a lock."""
     meter = openai_meter.Meter()
-    interrupted(lambda: meter.take(made(tokens=5)))
-    meter.take(made(tokens=3))
+    interrupted(lambda: meter._take(made(tokens=5)))
+    meter._take(made(tokens=3))
     assert (meter.totals.calls, meter.totals.input_tokens) == (2, 8)
     assert adds_up(meter)
 
@@ -361,13 +366,13 @@ def test_a_signal_handler_that_reads_while_a_call_is_counted_sees_sums_that_add_
 
     def handler(number, frame):
         seen.append(adds_up(meter))
-        meter.take(made(tokens=5))
+        meter._take(made(tokens=5))
         contract.printed(meter)
 
     kept = signal.signal(signal.SIGUSR1, handler)
     try:
         interrupted(lambda: signal.raise_signal(signal.SIGUSR1))
-        meter.take(made(tokens=3))
+        meter._take(made(tokens=3))
     finally:
         signal.signal(signal.SIGUSR1, kept)
     assert (meter.totals.calls, meter.totals.input_tokens) == (2, 8)
@@ -379,7 +384,7 @@ def test_a_reset_while_a_call_is_counted_leaves_sums_that_add_up(interrupted):
     """A signal handler that resets in the middle of counting leaves totals and parts that agree."""
     meter = openai_meter.Meter()
     interrupted(meter.reset)
-    meter.take(made())
+    meter._take(made())
     assert adds_up(meter)
 
 
@@ -392,8 +397,8 @@ def test_an_interrupt_while_a_call_is_counted_leaves_sums_that_add_up(interrupte
 
     interrupted(interrupt)
     with pytest.raises(KeyboardInterrupt):
-        meter.take(made())
-    meter.take(made())
+        meter._take(made())
+    meter._take(made())
     assert adds_up(meter)
 
 

@@ -15,7 +15,7 @@ import faulthandler, os, signal, sys, threading, gc, json, warnings
 warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 faulthandler.dump_traceback_later(45, exit=True)
 import openai_meter, contract
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 from contract import chat
 meter = openai_meter.install()
 
@@ -62,7 +62,7 @@ with contract.Api() as api, contract.sync_client(api) as client:
     assert out.splitlines() == ["[[0, 0, 0], 2, 2, 0] 2", "3"]
 
 
-def test_an_open_stream_is_the_parents():
+def test_stream_open_at_a_fork_is_recorded_by_the_parent_only():
     """A stream that is open at the fork is recorded by the parent when it ends, and by the child never."""
     out = program("""
 with contract.Api() as api, contract.sync_client(api) as client:
@@ -83,9 +83,9 @@ with contract.Api() as api, contract.sync_client(api) as client:
 
 
 @pytest.mark.parametrize(
-    "lock", ["meter._store._lock", "listening.lock", "block._store._lock"], ids=["store", "seam", "block"]
+    "lock", ["meter._store._lock", "registry.lock", "block._store._lock"], ids=["store", "seam", "block"]
 )
-def test_a_child_does_not_wait_for_a_lock_that_nobody_will_open(lock):
+def test_child_does_not_wait_for_a_lock_held_at_the_fork(lock):
     """A lock that another thread holds at the moment of the fork does not stop the child in anything it does."""
     out = program(f"""
 block = openai_meter.track("outer")
@@ -133,7 +133,7 @@ def block():
     with openai_meter.track("x"):
         pass
 with contract.in_process(answer) as client:
-    works = [lambda: chat(client), lambda: meter.take(meter.calls[0]), lambda: meter.to_dict(), block]
+    works = [lambda: chat(client), lambda: meter._take(meter.calls[0]), lambda: meter.to_dict(), block]
     chat(client)
     # Prices, reports and sentences are loaded by now: beside threads that never rest, each file takes a second.
     meter.to_dict(), openai_meter.Threshold("calls", 1), locale.language()
@@ -274,7 +274,7 @@ reached.wait()""",
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_program_ends_as_it_does_bare(ending):
+def test_program_exits_as_without_the_meter(ending):
     """Exit code and error output are those of the same program without the meter, and it ends."""
     install = "meter = openai_meter.install()"
 

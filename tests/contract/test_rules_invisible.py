@@ -59,7 +59,7 @@ def all_on_wire(api, *, is_async):
 
 @BOTH
 @pytest.mark.parametrize("how", ["install", "track"])
-def test_every_shape_gives_what_it_gives_bare(api, is_async, how):
+def test_every_shape_gives_the_same_as_without_the_meter(api, is_async, how):
     """Values, types, fields that are set, and errors of every shape are those of the bare SDK."""
     bare = contract.outcomes(api, is_async=is_async)
     if how == "install":
@@ -159,7 +159,7 @@ def test_multipart_with_a_boundary_of_the_user_is_the_same_to_the_byte(api):
 
 
 @BOTH
-def test_what_the_caller_passes_is_not_changed(api, meter, is_async):
+def test_arguments_of_the_caller_are_not_changed(api, meter, is_async):
     """Messages, tools, extras and files are, after the call, equal to what they were."""
     given = {
         "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
@@ -196,7 +196,7 @@ def options(**more):
     return FinalRequestOptions.construct(method="post", url="/chat/completions", **more)
 
 
-def test_options_given_to_request_keep_their_parts(api, meter):
+def test_options_passed_to_request_are_not_changed(api, meter):
     """``client.request(cast_to, options)`` leaves the options' parser, body and headers the identical objects."""
     seen = []
 
@@ -292,7 +292,7 @@ def description(client):
 
 @pytest.mark.parametrize("kind", [OpenAI, AsyncOpenAI, AzureOpenAI, openai.AsyncAzureOpenAI])
 @pytest.mark.parametrize("how", ["install", "wrap"])
-def test_a_client_looks_the_same(kind, how):
+def test_client_attributes_are_the_same_as_without_the_meter(kind, how):
     """Signatures, names, sources, coroutine functions, ``dir`` and ``repr`` of a client do not change."""
     more = {"azure_endpoint": "http://127.0.0.1:9", "api_version": "1"} if "Azure" in kind.__name__ else {}
     client = kind(api_key="demo", **more)
@@ -565,7 +565,7 @@ def test_a_streamed_body_is_read_only_when_the_program_reads(meter, is_async, wh
 
 
 @BOTH
-def test_a_call_that_nobody_awaits_is_not_sent(api, meter, is_async):
+def test_coroutine_that_is_not_awaited_sends_nothing(api, meter, is_async):
     """Making the coroutine of an async call sends nothing and counts nothing; a sync call is done when it returns."""
     if is_async:
 
@@ -580,7 +580,7 @@ def test_a_call_that_nobody_awaits_is_not_sent(api, meter, is_async):
     assert len(api.requests) == meter.totals.calls == (0 if is_async else 1)
 
 
-def test_a_body_left_early_is_closed_as_soon_as_without_the_meter():
+def test_body_left_early_is_closed_as_soon_as_without_the_meter():
     """Where the HTTP library closes what it reads from at once, it still does through the meter."""
     library = contract.http_library()
     closed = []

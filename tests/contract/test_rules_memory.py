@@ -29,7 +29,7 @@ from openai_meter.usage import bodies, endpoints, providers
 def recent_again():
     """The process-wide meter has its ring of the usual size again."""
     yield
-    openai_meter.get_meter().configure(recent=10_000)
+    openai_meter.get_meter()._configure(recent=10_000)
 
 
 def collect():
@@ -69,22 +69,22 @@ def calls(number, model="model-{}", models=5):
         )  # fmt: skip
 
 
-def test_the_ring_is_all_that_grows():
+def test_memory_does_not_grow_beyond_the_ring_of_recent_calls():
     """Once the ring of 100 is full, 20,000 more calls leave less than 20 kB behind, and exact totals."""
     meter = openai_meter.Meter(recent=100)
     with Growth() as growth:
         for call in calls(1_000):
-            meter.take(call)
+            meter._take(call)
         growth.begin()
         for call in calls(20_000):
-            meter.take(call)
+            meter._take(call)
     assert growth.held < 20_000
     assert len(meter.calls) == 100
     assert meter.totals.calls == 21_000
     assert meter.totals.input_tokens == 63_000
 
 
-def test_streamed_calls_leave_nothing_but_their_record(monkeypatch):
+def test_streamed_calls_keep_no_memory_beyond_their_records(monkeypatch):
     """2,000 real streamed calls leave less than 20 kB behind once the ring is full."""
     meter, library = openai_meter.install(recent=100), contract.http_library()
     frames = b"".join(contract.chunk_bodies())
@@ -124,7 +124,7 @@ def test_streamed_calls_leave_nothing_but_their_record(monkeypatch):
     assert meter.totals.unmeasured_calls == 0
 
 
-def test_abandoned_streams_leave_nothing(meter):
+def test_abandoned_streams_keep_no_memory(meter):
     """1,000 streams that are left after one chunk are all recorded, and none stays listed as open."""
     library = contract.http_library()
 
@@ -158,7 +158,7 @@ def test_open_streams_beyond_the_limit_are_still_counted(meter, monkeypatch):
     assert meter.totals.input_tokens == 150
 
 
-def test_work_that_nobody_asks_for_is_bounded(meter, monkeypatch):
+def test_server_work_that_is_never_polled_is_bounded(meter, monkeypatch):
     """Of background responses that are never polled, only so many are remembered."""
     monkeypatch.setattr(call_in_flight.WORK, "_limit", 20)
     number = 0
@@ -193,18 +193,18 @@ def test_a_bounded_dict_holds_to_its_limit_under_threads():
     assert len(bounded) <= 50
 
 
-def test_models_that_callers_name_are_bounded():
+def test_memory_of_model_names_is_bounded():
     """Beyond the first thousand models, the rest share one row, and the sum over all rows stays exact."""
     meter = openai_meter.Meter(recent=10)
     for call in calls(5_000, models=5_000):
-        meter.take(call)
+        meter._take(call)
     models = meter.by("model")
     assert len(models) == 1_001
     assert models[store.OTHER_MODELS].calls == 4_000
     assert sum(one.calls for one in models.values()) == meter.totals.calls == 5_000
 
 
-def test_hosts_and_urls_are_bounded(meter):
+def test_memory_of_hosts_and_urls_is_bounded(meter):
     """What is remembered of hosts and of paths is bounded, however many a program calls."""
 
     def answer(request):
@@ -220,7 +220,7 @@ def test_hosts_and_urls_are_bounded(meter):
     assert meter.totals.calls == 1_200
 
 
-def test_blocks_that_are_gone_leave_nothing():
+def test_ended_blocks_keep_no_memory():
     """1,000 blocks, some with a call, leave nothing behind when the program lets them go."""
     openai_meter.install(recent=10)
 
@@ -300,7 +300,7 @@ def test_a_body_of_50_megabytes_is_not_kept(meter, kind, body, bound):
     assert call.usage.input_tokens == (None if kind == "audio/mpeg" else 3)
 
 
-def test_a_compressed_body_is_not_blown_up(meter):
+def test_compressed_body_is_unpacked_in_bounded_memory(meter):
     """A compressed body that unpacks to 50 MB, read by pieces, costs the meter no more memory than a plain one."""
     packed = gzip.compress(b"".join(body_of(50 * MEGABYTE)))
     head = {"content-type": "application/json", "content-encoding": "gzip"}
@@ -356,7 +356,7 @@ def test_a_large_event_in_small_pieces_takes_time_in_proportion(meter):
     assert large < max(small, 0.001) * 8 * 4  # eight times as much; four times that is allowed
 
 
-def test_limits_of_kept_bytes_are_what_they_say():
+def test_limits_of_kept_bytes_hold():
     """The bounds that the module names are small beside a program's own memory."""
     assert bodies._WHOLE <= MEGABYTE
     assert bodies._END <= MEGABYTE

@@ -134,12 +134,12 @@ def memory(meter):
         {name: one for name, one in vars(module).items() if name != "urlsplit" and not name.startswith("__")}
         for module in MODULES
     ]
-    return meter, call_in_flight.OPEN, call_in_flight.WORK, worker.worker, listening.listening, *modules
+    return meter, call_in_flight.OPEN, call_in_flight.WORK, worker.worker, listening.registry, *modules
 
 
 def told_beside_open_calls(meter):
     """What is told while answers are read: a call has its request at hand, in case that its tokens must be counted."""
-    meter.settle()
+    meter._settle()
     open_calls = call_in_flight.OPEN.values()
     call_in_flight.OPEN.clear()
     try:
@@ -149,7 +149,7 @@ def told_beside_open_calls(meter):
             call_in_flight.OPEN.put(id(one), one)
 
 
-def test_the_walk_finds_what_is_there(meter):
+def test_search_for_secrets_finds_a_planted_one(meter):
     """The search itself works: a secret in a tag is found."""
     with contract.Api() as api, contract.sync_client(api) as client, openai_meter.track("x", team=SECRET):
         chat(client)
@@ -158,7 +158,7 @@ def test_the_walk_finds_what_is_there(meter):
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("broken", [False, True], ids=["whole", "broken"])
-def test_no_secret_is_kept_shown_or_logged(api, meter, monkeypatch, caplog, capfd, is_async, broken):
+def test_prompts_and_keys_are_not_kept_shown_or_logged(api, meter, monkeypatch, caplog, capfd, is_async, broken):
     """After calls of every kind, with and without faults inside the meter, the secret is nowhere in what it has."""
     caplog.set_level(logging.DEBUG, "openai_meter")
     monkeypatch.setattr(faults, "reraise", False)
@@ -239,7 +239,7 @@ def test_a_prompt_is_held_no_longer_than_its_call(api, meter):
     ids=["text", "message", "code", "type"],
 )
 @pytest.mark.parametrize("responses", [False, True], ids=["chat", "responses"])
-def test_what_a_host_says_of_an_error_is_not_kept(meter, error, responses):
+def test_error_message_of_a_host_is_not_kept(meter, error, responses):
     """An error inside a 200 may quote the prompt: the record has a code of it at most, never a sentence."""
 
     def answer(request):
@@ -272,7 +272,7 @@ def test_a_key_in_a_url_is_not_kept(meter):
     assert told(*memory(meter)) == []
 
 
-def test_fields_of_a_record_are_the_ones_that_are_named(api, meter):
+def test_record_has_only_the_documented_fields(api, meter):
     """A record has exactly the documented fields: a new one has to be thought about here."""
     with secretive(api) as client:
         chat(client, messages=MESSAGES)

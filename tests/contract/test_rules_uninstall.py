@@ -121,7 +121,7 @@ def test_subclasses_with_a_request_of_their_own_are_counted_once(api, meter, kin
     assert meter.totals.calls == 2
 
 
-def test_a_class_made_after_install_is_left_as_it_is(api, meter):
+def test_class_defined_after_install_is_not_changed(api, meter):
     """A class that is defined while the meter is on is not different when it is off."""
 
     class Late(OpenAI):
@@ -195,7 +195,7 @@ ORDERS = [
 
 @pytest.mark.parametrize(("kind", "owner"), FOREIGN, ids=[f"{kind}-{owner.__name__}" for kind, owner in FOREIGN])
 @pytest.mark.parametrize("order", sorted(ORDERS), ids=" ".join)
-def test_every_order_with_somebody_else(api, kind, owner, order):
+def test_every_order_of_patching_with_another_library_counts_once_and_restores(api, kind, owner, order):
     """Calls work at every step, count once while installed and never otherwise, and a later install counts again."""
     foreign, meter = Foreign(kind, owner), openai_meter.get_meter()
     on = {"meter": False, "foreign": False}
@@ -223,7 +223,7 @@ def test_every_order_with_somebody_else(api, kind, owner, order):
 
 
 @pytest.mark.parametrize("owner", [SyncAPIClient, OpenAI])
-def test_wrapt_wrappers_on_top_leave_nothing_of_ours(api, owner):
+def test_uninstall_under_wrapt_wrappers_leaves_nothing_of_ours(api, owner):
     """Under somebody's wrapt wrapper, ours is taken out from between: what it wraps is the SDK's own function."""
     sdk = vars(SyncAPIClient)["request"]
     openai_meter.install()
@@ -237,7 +237,7 @@ def test_wrapt_wrappers_on_top_leave_nothing_of_ours(api, owner):
     assert len(chain) == 2  # theirs, and the SDK's
 
 
-def test_a_wrapper_that_has_to_stay_is_inert_and_said_so(api, caplog):
+def test_wrapper_that_cannot_be_removed_is_inert_and_logged(api, caplog):
     """Under somebody's closure ours stays, lets everything through, and the log says that it does."""
     caplog.set_level(logging.INFO, "openai_meter")
     openai_meter.install()
@@ -253,7 +253,7 @@ def test_a_wrapper_that_has_to_stay_is_inert_and_said_so(api, caplog):
     assert not isinstance(vars(SyncAPIClient)["request"], wrapt.FunctionWrapper)
 
 
-def test_an_attribute_that_somebody_leaves_behind_is_the_sdks_own(api):
+def test_attribute_left_behind_by_another_library_is_the_sdks_own(api):
     """openinference puts back ``OpenAI.request`` as it found it, ours: after our uninstall it is the SDK's function."""
     sdk = vars(SyncAPIClient)["request"]
     openai_meter.install()
@@ -263,27 +263,27 @@ def test_an_attribute_that_somebody_leaves_behind_is_the_sdks_own(api):
     assert vars(OpenAI)["request"] is sdk
 
 
-def test_patches_do_not_pile_up_under_somebody_who_stays(api):
+def test_patches_do_not_pile_up_under_another_patch_that_stays(api):
     """Fifty rounds of install and uninstall under a foreign closure add no layer and keep no list."""
     openai_meter.install()
     foreign = Foreign("closure", SyncAPIClient)
     foreign.on()
-    from openai_meter.instrumentation.listening import listening
+    from openai_meter.instrumentation.patching import patcher
 
     meter, lengths = openai_meter.get_meter(), []
     with contract.sync_client(api) as client:
         for _ in range(50):
             openai_meter.uninstall()
             openai_meter.install()
-            lengths.append(len(listening.patches._places))
+            lengths.append(len(patcher.patches._places))
         chat(client)
     assert meter.totals.calls == foreign.seen == 1
     assert lengths[-1] == lengths[0]
 
 
-def test_patches_do_not_pile_up_under_somebody_who_throws_us_out(api):
+def test_patches_do_not_pile_up_where_others_overwrite_them(api):
     """Fifty rounds in which somebody puts the SDK's own function over ours leave no list of dead patches."""
-    from openai_meter.instrumentation.listening import listening
+    from openai_meter.instrumentation.patching import patcher
 
     sdk, lengths = vars(SyncAPIClient)["request"], []
     for _ in range(50):
@@ -291,7 +291,7 @@ def test_patches_do_not_pile_up_under_somebody_who_throws_us_out(api):
         openai_meter.install()
         SyncAPIClient.request = sdk
         openai_meter.uninstall()
-        lengths.append(len(listening.patches._places))
+        lengths.append(len(patcher.patches._places))
     assert lengths[-1] == lengths[0]
 
 
@@ -337,7 +337,7 @@ def test_a_call_in_flight_outlives_uninstall(meter):
     assert meter.totals.calls == 1
 
 
-def test_install_and_uninstall_under_fire():
+def test_install_and_uninstall_during_calls_lose_and_break_nothing():
     """300 rounds of install and uninstall while 8 threads call: no call fails, none counts twice."""
     before, meter, library = attributes(), openai_meter.get_meter(), contract.http_library()
     body = json.dumps(contract.usage_body()).encode()

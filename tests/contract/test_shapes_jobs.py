@@ -18,7 +18,7 @@ from shape_player import (
 )
 
 import openai_meter
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 from openai_meter.testing.fake_api.handlers import json_answer
 from openai_meter.testing.fake_api.loopback import Answer
 
@@ -68,7 +68,7 @@ def test_background_response_polled_after_a_reset(play):
         made = await begin(api)
         for _ in range(5):
             await api.get(api.client.responses.retrieve(made.id))
-        (listening.installed or openai_meter.get_meter()).reset()  # of the bare run nothing is counted
+        (registry.installed or openai_meter.get_meter()).reset()  # of the bare run nothing is counted
         await api.get(api.client.responses.retrieve(made.id))
 
     play(scenario).counts()
@@ -511,7 +511,7 @@ def test_run_stream_read_as_lines(play):
 # --- batches, evals, fine-tuning --------------------------------------------------------------------------------------
 
 
-def test_batch(play):
+def test_batch_is_counted_when_it_has_completed(play):
     """A batch is one record with the usage of its lines, when a poll first sees it completed."""
 
     async def scenario(api):
@@ -616,7 +616,7 @@ def test_eval_of_the_demo_api(play):
     ]
 
 
-def test_fine_tuning(play):
+def test_fine_tuning_is_counted_when_it_has_succeeded(play):
     """A fine-tuning job is one record with the tokens it trained on, when a poll first sees it succeeded."""
 
     async def scenario(api):
@@ -641,7 +641,7 @@ def test_fine_tuning_that_is_cancelled(play):
     play(scenario).counts(row("fine_tuning.jobs", CHAT_MODEL, None, status="aborted"))
 
 
-def test_grader(play):
+def test_grader_is_one_record_of_its_model(play):
     """A run of a grader that asks a model is one record of that model."""
 
     async def scenario(api):

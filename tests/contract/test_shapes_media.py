@@ -131,7 +131,7 @@ def test_image_variation(play):
         pytest.param("gpt-4o-transcribe-diarize", "diarized_json", {}, marks=knows_speakers),
     ],
 )
-def test_transcription(play, model, form, expected):
+def test_transcription_has_the_usage_of_its_answer(play, model, form, expected):
     """A transcription is one record with tokens or seconds, as its answer says; as plain text it says neither."""
 
     async def scenario(api):
@@ -172,7 +172,7 @@ def test_raw_transcription(play):
     ("form", "expected"),
     [("json", {}), ("verbose_json", {"seconds": 3.0}), ("text", {}), ("srt", {}), ("vtt", {})],
 )
-def test_translation(play, form, expected):
+def test_translation_of_audio_is_counted_by_duration(play, form, expected):
     """A translation is one record; where its answer tells the duration, with the seconds."""
 
     async def scenario(api):
@@ -184,7 +184,7 @@ def test_translation(play, form, expected):
 # --- speech -----------------------------------------------------------------------------------------------------------
 
 
-def test_speech(play):
+def test_speech_is_counted_by_characters(play):
     """Speech is one record with the characters that were spoken, and the bytes are the SDK's own object."""
 
     async def scenario(api):
@@ -284,7 +284,7 @@ def test_speech_is_read_lazily(stage, is_async, reader):
 
 @needs("videos")
 @old_api
-def test_videos(play):
+def test_video_is_counted_by_seconds_when_it_is_created(play):
     """A video is one record with its seconds when it is begun, and none when it is looked at or fetched."""
 
     async def scenario(api):

@@ -141,7 +141,7 @@ BODIES = {
 
 @pytest.mark.parametrize("scenario", [chat, raw_chat])
 @pytest.mark.parametrize(("body", "expected"), BODIES.values(), ids=BODIES)
-def test_odd_answers(play, scenario, body, expected):
+def test_answers_with_odd_usage_are_one_record_each(play, scenario, body, expected):
     """An odd answer is one record of what can be known of it, and reaches the program as it would without the meter."""
     play(scenario, sends(body)).counts(expected)
 
@@ -173,36 +173,36 @@ def test_answers_that_are_no_json_object(play, body, kind):
     assert [(call.model, call.usage_source) for call in played.calls] == [("gpt-4o-mini", "none")]
 
 
-def test_no_content(play):
+def test_answer_without_content_is_one_record(play):
     """A 204 is one record with unknown tokens."""
     play(chat, lambda _: Answer(204)).counts(row(model="gpt-4o-mini", usage=None))
 
 
-def test_zeros_beside_an_answer(play):
+def test_usage_of_zeros_with_an_answer_is_estimated(play):
     """Zeros beside real output are no usage: it is estimated."""
     assert play(chat, sends(chat_answer(usage=usage(0, 0)))).counts(row(usage=None)).totals.input_tokens == 17
 
 
-def test_zeros_beside_nothing(play):
+def test_usage_of_zeros_without_an_answer_stays_zero(play):
     """Zeros where nothing was said are taken as they are said."""
     play(chat, sends(chat_answer(choices=[], usage=usage(0, 0)))).counts(row(usage=(0, 0, 0)))
 
 
-def test_json_with_another_name(play):
+def test_json_with_another_content_type_is_read(play):
     """An answer of a type that merely ends in json is read, too."""
     script = sends(json.dumps(chat_answer()).encode(), kind="application/vnd.api+json; charset=utf-8")
     play(raw_chat, script).counts(TOLD)
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/octet-stream"])
-def test_raw_json_that_does_not_say_so(play, kind):
+def test_raw_json_without_a_content_type_is_read(play, kind):
     """A raw answer is read as one that the SDK parses, whatever its content type says."""
     text = json.dumps(chat_answer()).encode()
     play(raw_chat, lambda _: Answer(200, {"content-type": kind} if kind else {}, text)).counts(TOLD)
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/octet-stream"])
-def test_json_that_does_not_say_so(play, kind):
+def test_json_without_a_content_type_is_read(play, kind):
     """An answer that the SDK parses is one record with its usage, whatever its content type says."""
     text = json.dumps(chat_answer()).encode()
     play(chat, lambda _: Answer(200, {"content-type": kind} if kind else {}, text)).counts(TOLD)
@@ -259,7 +259,7 @@ def test_large_answer_read_as_bytes(play):
     play(scenario, sends(body)).counts(TOLD)
 
 
-def test_compressed_answer(play):
+def test_compressed_answer_has_its_usage(play):
     """A compressed whole answer is one record with its usage."""
     packed = gzip.compress(json.dumps(chat_answer()).encode())
 
@@ -334,7 +334,7 @@ STREAMS = {
 
 @pytest.mark.parametrize("scenario", [read, read_lines])
 @pytest.mark.parametrize(("script", "expected"), STREAMS.values(), ids=STREAMS)
-def test_odd_streams(play, scenario, script, expected):
+def test_streams_with_odd_events_are_one_record_each(play, scenario, script, expected):
     """An odd stream is one record of what can be known of it, whether its chunks or its lines are read."""
     play(scenario, script).counts(expected)
 
@@ -391,7 +391,7 @@ FAILED = row(model="gpt-4o-mini", usage=None, status="error")
 
 
 @pytest.mark.parametrize(("status", "name"), ERRORS.items())
-def test_http_errors(play, status, name):
+def test_http_error_is_one_free_record(play, status, name):
     """A call that the API refuses raises the SDK's error and is one record with its class."""
     played = play(failing_chat, sends(error_body(), status=status)).counts(FAILED._replace(error_type=name))
     assert (played.totals.errors, played.totals.unmeasured_calls) == (1, 0)
@@ -432,7 +432,7 @@ def test_error_before_a_stream(play):
     play(scenario, sends(error_body(), status=429)).counts(FAILED._replace(error_type="RateLimitError", stream=True))
 
 
-def test_connection_refused(play):
+def test_refused_connection_is_one_free_record(play):
     """A call to a port where nobody listens is one record."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -445,7 +445,7 @@ def test_connection_refused(play):
     assert played.requests == []
 
 
-def test_connection_lost(play):
+def test_lost_connection_is_one_record(play):
     """A connection that breaks before there is an answer is one record."""
 
     def script(_):
@@ -454,7 +454,7 @@ def test_connection_lost(play):
     play(failing_chat, script, live=True).counts(FAILED._replace(error_type="APIConnectionError"))
 
 
-def test_timeout(stage, is_async):
+def test_timeout_is_one_record(stage, is_async):
     """A call that takes longer than its timeout is one record."""
     go = threading.Event()
     stage.set(lambda _: go.wait(10) and None, live=True)
@@ -495,7 +495,7 @@ def refusals(*statuses):
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("statuses", [(500,), (429,), (500, 429), (408, 409, 503)])
-def test_retries_are_no_calls(play, statuses):
+def test_retries_inside_the_sdk_are_one_record(play, statuses):
     """A call that the SDK repeats until it succeeds is one record, with the usage of the last answer."""
 
     async def scenario(api):
@@ -506,7 +506,7 @@ def test_retries_are_no_calls(play, statuses):
 
 
 @pytest.mark.usefixtures("at_once")
-def test_retries_that_do_not_help(play):
+def test_retries_that_all_fail_are_one_record(play):
     """A call that the SDK gives up after its retries is one record with the error."""
 
     async def scenario(api):
@@ -536,7 +536,7 @@ def test_retries_of_streams_and_raw_responses(play):
     assert played.log[0] == 1
 
 
-def test_odd_responses(play):
+def test_responses_with_odd_usage_are_one_record_each(play):
     """A response with text for its counts, without a status, or with nothing in it, is one record."""
     body = {
         "id": "resp_1", "object": "response", "created_at": 1, "model": RESPONSE_MODEL, "output": [],

@@ -149,7 +149,7 @@ def test_moderation_is_free_and_one_record(play):
 
 
 @needs("decisions")
-def test_decision(play):
+def test_decision_is_one_record_with_its_usage(play):
     """A decision has no id and is one record."""
 
     async def scenario(api):
@@ -352,7 +352,7 @@ def test_extra_body_that_asks_for_a_stream_gives_text(play):
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["installed", "wrapped"])
-def test_copies_of_copies(play, wrapped):
+def test_copies_of_a_wrapped_client_are_counted(play, wrapped):
     """Copies of a client, and copies of copies, are counted."""
 
     async def scenario(api):
@@ -443,7 +443,7 @@ AZURE = {"azure_endpoint": "...", "api_version": "2024-10-21", "base_url": ...}
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["installed", "wrapped"])
-def test_azure(play, wrapped):
+def test_call_of_an_azure_client_has_the_model_of_its_answer(play, wrapped):
     """A call of an Azure client is one record with the model of the answer, not the name of the deployment."""
 
     def before(api):

@@ -52,6 +52,11 @@ calls = st.builds(
 questions = st.lists(st.sampled_from(ASKED), min_size=1, max_size=4)
 
 
+def grouped(snapshot, *dimensions):
+    """The totals of a snapshot, and those by some dimensions."""
+    return snapshot.totals, snapshot.by(*dimensions)
+
+
 @pytest.fixture(params=[(1_000, 100, 10_000), (2, 2, 10_000), (1_000, 100, 3), (2, 1, 2), (0, 0, 0)], ids=str)
 def bounds(request, monkeypatch):
     """The bounds as they are, and such as the simplest program exceeds."""
@@ -72,7 +77,7 @@ def adds_up(whole, parts):
 
 def every_breakdown_adds_up(store, *more):
     for asked in (*itertools.combinations(DIMENSIONS, 1), *itertools.combinations(ASKED, 2), ASKED, *more):
-        totals, rows = store.snapshot(*asked)
+        totals, rows = grouped(store.read(), *asked)
         adds_up(totals, rows.values())
         assert all(len(row) == len(asked) and all(type(one) is str for one in row) for row in rows)
         assert all(one.calls for one in rows.values())
@@ -85,7 +90,7 @@ def filled(*said):
     """A meter with one call for each of what is said."""
     meter = openai_meter.Meter()
     for place, one in enumerate(said):
-        meter.take(replace(BASE, id=str(place), usage=Usage(1, 0, 1 + place), **one))
+        meter._take(replace(BASE, id=str(place), usage=Usage(1, 0, 1 + place), **one))
     return meter
 
 
@@ -117,9 +122,9 @@ def test_rows_are_the_values_of_a_dimension():
     assert counted(meter.by("agent", "model")) == {("a", "m"): 1, ("a", "n"): 1, (UNATTRIBUTED, "(unknown model)"): 1}
     assert meter.by("model")["n"].total_tokens == 2
     assert meter.overflow_calls == 0
-    totals, rows = meter.snapshot("agent")
+    totals, rows = grouped(meter.snapshot(), "agent")
     assert (totals, counted(rows)) == (meter.totals, {("a",): 2, (UNATTRIBUTED,): 1})
-    assert meter.snapshot() == (meter.totals, meter.by("model"))
+    assert grouped(meter.snapshot(), "model", "agent") == (meter.totals, meter.by("model", "agent"))
 
 
 def test_the_order_in_which_a_program_writes_tags_does_not_matter():
@@ -132,7 +137,7 @@ def test_the_order_in_which_a_program_writes_tags_does_not_matter():
 def test_dimensions_that_there_are_not(wrong):
     """Asked for a dimension that there is not, the meter names those that there are."""
     meter = filled()
-    for ask in (meter.by, meter.snapshot):
+    for ask in (meter.by, meter.snapshot().by):
         with pytest.raises(ConfigurationError, match=r"there are no totals by .*\"model\", \"agent\".*\"tag:NAME\""):
             ask("model", wrong)
     with pytest.raises(ConfigurationError, match="name what the totals are to be by"):
@@ -143,7 +148,7 @@ def test_an_empty_meter_has_no_rows():
     """Without calls there are no rows, by any dimension."""
     meter = filled()
     assert all(meter.by(name) == {} for name in ASKED)
-    assert meter.snapshot(*DIMENSIONS) == (openai_meter.Totals(), {})
+    assert grouped(meter.snapshot(), *DIMENSIONS) == (openai_meter.Totals(), {})
 
 
 def test_a_block_has_rows_of_its_own():
@@ -182,7 +187,7 @@ def test_every_breakdown_adds_up(bounds, made, asked):
     assert totals.estimated_cost_pico == sum(call.cost_pico for call in made if call.cost_estimated)
     assert store.overflow_calls() <= len(made)
     assert store.reset().calls == len(made)
-    assert store.snapshot(*asked) == (Store().totals(), {})
+    assert grouped(store.read(), *asked) == (Store().totals(), {})
     assert store.overflow_calls() == 0
 
 
@@ -227,8 +232,8 @@ def test_repricing_finds_the_rows_again(bounds, made):
         early.add(price(call))
     late.reprice(price)
     every_breakdown_adds_up(late)
-    assert late.snapshot(*ASKED) == early.snapshot(*ASKED)
-    assert (late.calls(), late.unpriced(), late.overflow_calls()) == (early.calls(), (), early.overflow_calls())
+    assert grouped(late.read(), *ASKED) == grouped(early.read(), *ASKED)
+    assert (late.calls(), late.read().unpriced, late.overflow_calls()) == (early.calls(), (), early.overflow_calls())
 
 
 def test_breakdowns_add_up_under_threads(bounds):
@@ -242,7 +247,7 @@ def test_breakdowns_add_up_under_threads(bounds):
                 cost_pico=None if number % 5 else 3, cost_status="unpriced" if number % 5 else "priced",
             ))  # fmt: skip
             if number % 20 == place:
-                totals, rows = store.snapshot("agent", "session", "tag:run")
+                totals, rows = grouped(store.read(), "agent", "session", "tag:run")
                 adds_up(totals, rows.values())
             if number % 50 == place:
                 store.reprice(lambda call: replace(call, cost_pico=3, cost_status="priced"))
@@ -300,12 +305,12 @@ def test_a_full_table_gives_up_sessions_first(monkeypatch):
     assert meter.by("session")["(other sessions)"].calls == meter.overflow_calls == 60
     assert counted(meter.by("user", "agent")) == {("u", "a"): 100}
     for number in range(100):
-        meter.take(replace(BASE, session=f"s{number}", user=f"u{number}", agent="a", tags={"run": "1"}))
+        meter._take(replace(BASE, session=f"s{number}", user=f"u{number}", agent="a", tags={"run": "1"}))
     assert counted(meter.by("agent", "tag:run")) == {("a", UNATTRIBUTED): 100, ("a", "1"): 100}
     assert len(meter.by("session")) == 41
     assert meter.by("user")["(other users)"].calls == 99
     assert meter.totals.calls == 200
-    meter.take(replace(BASE, session="s7", user="u", agent="a"))
+    meter._take(replace(BASE, session="s7", user="u", agent="a"))
     assert meter.by("session")["s7"].calls == 2
 
 
@@ -330,7 +335,7 @@ def test_an_interrupt_while_calls_are_priced_again_leaves_all_as_it_was():
     store = Store()
     for number in range(4):
         store.add(replace(BASE, id=str(number), session=str(number)))
-    before = store.snapshot(*ASKED)
+    before = grouped(store.read(), *ASKED)
 
     def interrupted(call):
         if call.id == "2":
@@ -339,7 +344,7 @@ def test_an_interrupt_while_calls_are_priced_again_leaves_all_as_it_was():
 
     with pytest.raises(KeyboardInterrupt):
         store.reprice(interrupted)
-    assert store.snapshot(*ASKED) == before
+    assert grouped(store.read(), *ASKED) == before
     assert store.reprice(lambda call: replace(call, cost_pico=5, cost_status="priced")) == 4
     assert store.totals().cost_pico == 20
 
@@ -366,7 +371,7 @@ def test_calls_and_resets_in_the_middle_of_pricing_again():
 
         store.reprice(price)
         every_breakdown_adds_up(store)
-        assert (store.totals().calls, store.totals().cost_pico or 0, store.unpriced()) == (calls_then, cost, ())
+        assert (store.totals().calls, store.totals().cost_pico or 0, store.read().unpriced) == (calls_then, cost, ())
         assert len(store.calls()) == calls_then
 
 

@@ -60,7 +60,7 @@ def filled(*calls: Call, **settings: Any) -> Meter:
     meter = Meter(**{"thresholds": False} | settings)
     for one in calls:
         meter.started_at = min(meter.started_at, one.started_at)
-        meter.take(one)
+        meter._take(one)
     return meter
 
 
@@ -212,7 +212,7 @@ def test_new_call_appears_without_a_reload(open_page, serve) -> None:
     meter = filled(call())
     page = open_page(f"{serve(meter)}/dashboard")
     assert cards(page)["Cost today"] == "$0.350"
-    meter.take(call(model="gpt-4o"))
+    meter._take(call(model="gpt-4o"))
     page.wait_for_selector("#table tbody th:has-text('gpt-4o')")
     page.wait_for_selector("#calls tbody th:has-text('gpt-4o')")
     assert cards(page)["Cost today"] == "$0.700"
@@ -227,7 +227,7 @@ def test_empty_meter_shows_how_to_begin(open_page, serve) -> None:
     assert page.locator("#empty").is_visible()
     assert "openai_meter.install()" in page.inner_text("#empty")
     assert not page.locator("#cards").is_visible()
-    meter.take(call())
+    meter._take(call())
     page.wait_for_selector("#cards", state="visible")
     assert not page.locator("#empty").is_visible()
     until_drawn(page, 1)
@@ -606,7 +606,7 @@ def test_lost_server_is_shown_and_found_again(open_page, serve) -> None:
     page.wait_for_selector("#connection[data-state=lost]")
     assert page.inner_text("#connection").startswith("Not live; next try in ")
     assert cards(page)["Cost today"] == "$0.350"
-    meter.take(call())
+    meter._take(call())
     serve(meter, port=int(url.rpartition(":")[2]))
     page.wait_for_selector("#connection[data-state=live]")
     until(page, "document.querySelector('.card .value').innerText", "$0.700")

@@ -31,7 +31,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 
 from openai_meter import otel
 from openai_meter.exporters.otel import telemetry
-from openai_meter.metering.sinks import Watched
+from openai_meter.metering.sinks import ObserverSlot
 
 LATEST = "gen_ai_latest_experimental"
 MINE = {
@@ -47,7 +47,7 @@ def clean_telemetry(monkeypatch):
     yield
     for meter in list(telemetry._of_meters):
         otel.detach(meter)
-    assert Watched.beside is None
+    assert ObserverSlot.observer is None
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_estimated_values_have_the_estimated_attribute(api, metered, reader):
 def test_unknown_is_not_zero(metered, reader):
     """Without usage no tokens are recorded, without a price no cost: it is counted as unpriced."""
     otel.attach(metered, reader.provider)
-    metered.take(
+    metered._take(
         call(usage=Usage(), usage_source="none", cost_pico=None, cost_status="unpriced", model=None, host=None)
     )
     found = points(reader)
@@ -207,11 +207,11 @@ def test_latest_conventions_by_environment_use_counters_by_modality(metered, rea
     """The standard variable asks for them: counters by modality, whose parts of one counter never overlap."""
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", f"http, {LATEST}")
     otel.attach(metered, reader.provider)
-    metered.take(call(usage=Usage(
+    metered._take(call(usage=Usage(
         100, 50, 150, cached_input_tokens=30, cache_write_tokens=7, reasoning_tokens=9, input_audio_tokens=20,
         output_audio_tokens=40, input_image_tokens=10, cached_audio_tokens=5,
     )))  # fmt: skip
-    metered.take(call(usage=Usage(5, 5, 10, input_audio_tokens=9, inconsistent=True)))  # never less than nothing
+    metered._take(call(usage=Usage(5, 5, 10, input_audio_tokens=9, inconsistent=True)))  # never less than nothing
     found = points(reader)
     assert "gen_ai.client.token.usage" not in found
     name, by = "gen_ai.client.inference.usage.{}".format, "gen_ai.token.modality"
@@ -225,9 +225,9 @@ def test_latest_conventions_by_environment_use_counters_by_modality(metered, rea
 def test_provider_names_follow_the_conventions(metered, reader):
     """Azure and well-known hosts are called as the conventions call them; a price that a host states is its own."""
     otel.attach(metered, reader.provider)
-    metered.take(call(provider="azure"))
-    metered.take(call(provider="api.groq.com"))
-    metered.take(call(provider="llm.example.com", price_source="provider"))
+    metered._take(call(provider="azure"))
+    metered._take(call(provider="api.groq.com"))
+    metered._take(call(provider="llm.example.com", price_source="provider"))
     found = points(reader)
     names = {one for (one,) in sums(found, "gen_ai.client.operation.duration", "gen_ai.provider.name")}
     assert names == {"azure.ai.openai", "groq", "llm.example.com"}
@@ -240,12 +240,12 @@ def test_attribution_is_sent_only_for_named_attributes(metered, reader):
     """Agents, users and tags are no attributes unless they are asked for."""
     otel.attach(metered, reader.provider)
     answer = {"agent": "writer", "user": "ann@example.com", "tags": {"team": "forms", "secret": "x"}, "session": "s"}
-    metered.take(call(**answer))
+    metered._take(call(**answer))
     for many in points(reader).values():
         assert all({*point.attributes} <= {*MINE, "gen_ai.token.type", "gen_ai.usage.cost.currency",
             "gen_ai.usage.cost.source"} for point in many)  # fmt: skip
     otel.attach(metered, reader.provider, attributes=("agent", "tag:team"))
-    metered.take(call(**answer))
+    metered._take(call(**answer))
     found = points(reader)
     rows = sums(found, "gen_ai.client.operation.duration", "gen_ai.agent.name", "openai_meter.tag.team", "user.id")
     assert {*rows} == {(None, None, None), ("writer", "forms", None)}
@@ -255,7 +255,7 @@ def test_attribute_values_beyond_the_limit_become_other(metered, reader):
     """Values without end are one value beyond the bound, in sums that lose nothing."""
     otel.attach(metered, reader.provider, attributes="user", values=3)
     for n in range(20):
-        metered.take(call(user=f"u{n}", model=f"m{n}", requested_model="one"))
+        metered._take(call(user=f"u{n}", model=f"m{n}", requested_model="one"))
     found = points(reader)
     counts = {
         (point.attributes["user.id"], point.attributes["gen_ai.response.model"]): point.count
@@ -287,15 +287,15 @@ def test_install_otel_attaches_and_detaches(reader, monkeypatch):
     assert otel.attached(meter) is None
     assert openai_meter.install(otel=True) is meter
     made = otel.attached(meter)
-    meter.take(call())
+    meter._take(call())
     assert openai_meter.install(otel=True, otel_spans=True) is meter
     assert openai_meter.install() is meter
     assert otel.attached(meter) is made
-    assert Watched.beside is not None
+    assert ObserverSlot.observer is not None
     openai_meter.install(otel_spans=False)
-    assert Watched.beside is None
+    assert ObserverSlot.observer is None
     openai_meter.install(otel=False)
-    meter.take(call())
+    meter._take(call())
     assert otel.attached(meter) is None
     assert sums(points(reader), "gen_ai.client.operation.duration") == {(): 0.5}
     for wrong in ({"otel": 1}, {"otel_spans": "yes"}, {"otel": False, "otel_spans": True}):
@@ -325,7 +325,7 @@ def test_two_meters_on_one_provider_record_each_call_once(reader):
     one, other = Meter(), Meter()
     for meter in (one, other):
         otel.attach(meter, reader.provider)
-        meter.take(call())
+        meter._take(call())
     gone = weakref.ref(other)
     del other, meter
     gc.collect()
@@ -339,8 +339,8 @@ def test_instrument_that_raises_loses_one_record_only(metered, reader, monkeypat
     faults.reraise = False
     made = otel.attach(metered, reader.provider)
     monkeypatch.setattr(made._duration, "record", lambda *_: 1 / 0)
-    metered.take(call())
-    metered.take(call())
+    metered._take(call())
+    metered._take(call())
     points(reader)
     assert faults.kinds() == {"recording a call for OpenTelemetry: ZeroDivisionError": 2}
 
@@ -468,11 +468,11 @@ from openai_meter import otel
 from metric_calls import call
 meter = openai_meter.Meter()
 made = otel.attach(meter, spans=True)
-meter.take(call())
+meter._take(call())
 child = os.fork()
 if not child:
-    meter.take(call())
-    meter.take(call())
+    meter._take(call())
+    meter._take(call())
     print(len(made._queue), flush=True)
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
@@ -586,9 +586,9 @@ def test_span_set_inside_the_span_lock_does_not_hang(metered, tracer):
     """Where the SDK's own lock is held by whom we interrupt, attributes are set beside the program."""
     otel.attach(metered, spans=True)
     with tracer.start_as_current_span("busy") as span:
-        seen = telemetry._spans.look()
+        seen = telemetry._spans.call_started()
         with span._lock:  # as if interrupted in the middle of set_attribute
-            done = threading.Thread(target=telemetry._spans.ended, args=(seen, metered, call()), daemon=True)
+            done = threading.Thread(target=telemetry._spans.call_ended, args=(seen, metered, call()), daemon=True)
             done.start()
             done.join(20)
             assert not done.is_alive()
@@ -605,7 +605,7 @@ def test_calls_in_signal_handlers_are_all_set_on_spans(api, metered, tracer):
 
     def handler(*_: Any) -> None:
         nonlocal made
-        telemetry._spans.ended(telemetry._spans.look(), metered, call())
+        telemetry._spans.call_ended(telemetry._spans.call_started(), metered, call())
         made += 1
 
     before = signal.signal(signal.SIGALRM, handler)
@@ -614,7 +614,7 @@ def test_calls_in_signal_handlers_are_all_set_on_spans(api, metered, tracer):
             signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
             plain = 0
             while made < 50:
-                telemetry._spans.ended(telemetry._spans.look(), metered, call())
+                telemetry._spans.call_ended(telemetry._spans.call_started(), metered, call())
                 span.set_attribute("own", plain)
                 plain += 1
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -628,11 +628,11 @@ def test_calls_in_signal_handlers_are_all_set_on_spans(api, metered, tracer):
 
 def test_spans_switched_off_observe_nothing(api, metered):
     """Where no span is wanted, nobody looks for one."""
-    assert Watched.beside is None
+    assert ObserverSlot.observer is None
     with contract.sync_client(api) as client:
         chat(client)
     made = otel.attach(metered, spans=True)
-    assert Watched.beside is telemetry._spans
+    assert ObserverSlot.observer is telemetry._spans
     otel.detach(metered)
-    assert Watched.beside is None
+    assert ObserverSlot.observer is None
     assert made not in telemetry._attached

@@ -212,22 +212,108 @@ def test_helpers_see_what_they_would_see(host):
     assert meter.totals.total_tokens == 23
 
 
-def test_raw_readers_see_the_same_bytes(host):
-    """Who reads raw or streaming responses is not asked for: the bytes on the wire are the same, both ways."""
+def test_readers_of_a_streaming_response_are_left_alone(host):
+    """``with_streaming_response`` is for readers of bytes: nothing is asked for, and all bytes are the same."""
 
     def ask():
         with contract.sync_client(host) as client:
             create = client.chat.completions.with_streaming_response.create
             with create(model=MODEL, messages=contract.HELLO, stream=True) as response:
-                streamed = list(response.iter_lines())
-            raw = client.chat.completions.with_raw_response.create(model=MODEL, messages=contract.HELLO, stream=True)
-            return streamed, [seen(chunk) for chunk in raw.parse()], [one.body for one in host.requests]
+                return list(response.iter_lines()), [request.body for request in host.requests]
 
     bare = ask()
     host._requests.clear()
     meter = openai_meter.install(hosts=HOSTS)
     assert ask() == bare
-    assert [(call.usage.total_tokens, call.usage_source) for call in meter.calls] == [(18, "tiktoken")] * 2
+    assert [(call.usage.total_tokens, call.usage_source) for call in meter.calls] == [(18, "tiktoken")]
+
+
+def raw_stream(client, **arguments):
+    """A stream of ``with_raw_response`` that has not been parsed; awaitable for an async client."""
+    return client.chat.completions.with_raw_response.create(
+        model=MODEL, messages=contract.HELLO, stream=True, **arguments
+    )
+
+
+async def in_one_way(host, read_sync, read_async, *, is_async):
+    """What reading a raw stream gives, by a client of one kind."""
+    if is_async:
+        async with contract.async_client(host) as client:
+            return await read_async(await raw_stream(client))
+    with contract.sync_client(host) as client:
+        return read_sync(raw_stream(client))
+
+
+@every("host", MANNERS, indirect=True)
+def test_raw_stream_that_is_parsed_is_asked_for_and_looks_as_without(host, is_async):
+    """Chunks that the SDK parses of ``with_raw_response`` are those of the bare stream; their usage is the host's."""
+
+    async def parsed(raw):
+        return [seen(chunk) async for chunk in raw.parse()]
+
+    def ask():
+        chunks = in_one_way(host, lambda raw: [seen(chunk) for chunk in raw.parse()], parsed, is_async=is_async)
+        return asyncio.run(chunks)
+
+    bare = ask()
+    meter = openai_meter.install(hosts=HOSTS)
+    assert ask() == bare
+    (call,) = meter.calls
+    assert call.usage_source == ("api" if host.manner in ("takes it", "on every chunk") else "tiktoken")
+    assert call.status == "ok"
+
+
+@every("size", [1, 7, 10_000])
+@every("name", ANSWERS)
+def test_raw_stream_whose_bytes_are_read_looks_as_without(host, name, size, is_async):
+    """Where the program reads the bytes of ``with_raw_response``, the answer to the question is taken out of them."""
+    host.answer = ANSWERS[name]
+
+    async def pieces(raw):
+        return b"".join([piece async for piece in raw.http_response.aiter_bytes(size)])
+
+    def ask():
+        read = in_one_way(host, lambda raw: b"".join(raw.http_response.iter_bytes(size)), pieces, is_async=is_async)
+        return asyncio.run(read)
+
+    bare = ask()
+    meter = openai_meter.install(hosts=HOSTS)
+    assert ask() == bare
+    (call,) = meter.calls
+    assert (call.usage.total_tokens, call.usage_source) == (23, "api")
+
+
+def test_raw_stream_of_a_caller_who_asked_is_not_touched(host):
+    """A caller who asked for usage reads its event among the bytes."""
+    openai_meter.install(hosts=HOSTS)
+    with contract.sync_client(host) as client:
+        raw = raw_stream(client, stream_options={"include_usage": True})
+        assert b'"total_tokens":23' in raw.http_response.read().replace(b" ", b"")
+
+
+@pytest.mark.parametrize(
+    ("event", "visible"),
+    [
+        (b'data: {"id":"a","choices":[{"index":0}],"usage":null}\n\n', b'data: {"id":"a","choices":[{"index":0}]}\n\n'),
+        (b'data: {"usage": null, "choices":[{"index":0}]}\r\n\r\n', b'data: {"choices":[{"index":0}]}\r\n\r\n'),
+        (b'data: {"choices":[],"usage":{"total_tokens":2}}\n\n', b""),
+        (b'data: {"choices":[],"usage":null}\n\n', b'data: {"choices":[]}\n\n'),
+        (b'data: {"choices":[{"delta":{"content":",\\"usage\\":null"}}]}\n\n', None),
+        (b'data: {"choices":[{"index":0}],"usage":{"total_tokens":2}}\n\n', None),
+        (b'data: "usage"\n\n', None),
+        (b': "usage" of a comment\n\n', None),
+        (b'data: {"usage": not JSON\n\n', None),
+        (b'data: {"choices":[],"usage":{"total_tokens":2}}', None),
+    ],
+    ids=["null", "null first", "answer", "null without choices", "text", "usage with choices", "word", "comment",
+         "malformed", "not complete"],
+)  # fmt: skip
+def test_bytes_of_an_event_lose_only_what_was_asked_for(event, visible):
+    """The event that answers is removed, and ``usage: null`` of others; all other bytes are as they were sent."""
+    for size in (1, 5, len(event)):
+        reader = include_usage.UsageFilter()
+        pieces = [reader.feed(event[start : start + size]) for start in range(0, len(event), size)]
+        assert b"".join([*pieces, reader.end()]) == (event if visible is None else visible)
 
 
 # --- what the host sees -----------------------------------------------------------------------------------------------
@@ -257,7 +343,7 @@ ASKED = {"include_usage": True}
     ],
     ids=str,
 )
-def test_what_is_asked_for(host, settings, given, expected):
+def test_include_usage_is_injected_only_where_it_may_be(host, settings, given, expected):
     """The one difference on the wire is ``include_usage``, where it may be; the caller's own dict is not touched."""
     mine = copy.deepcopy(given)
     openai_meter.install(**settings)
@@ -266,7 +352,7 @@ def test_what_is_asked_for(host, settings, given, expected):
     assert given == mine
 
 
-def test_the_rest_of_the_request_is_the_same(host, is_async):
+def test_rest_of_an_injected_request_is_the_same(host, is_async):
     """But for ``stream_options``, the body that is sent is the caller's, in its order."""
     read(host, is_async=is_async, temperature=0, user="u", extra_body={"mine": [1]})
     openai_meter.install(hosts=HOSTS)
@@ -298,7 +384,7 @@ def test_calls_that_do_not_stream_are_left_alone(host):
 
 
 @every("host", REFUSALS, indirect=True)
-def test_a_refusal_is_tried_again_once_and_remembered(host, is_async):
+def test_refused_request_is_sent_again_without_and_remembered(host, is_async):
     """A host that answers 400 or 422 is asked once more without, and from then on never."""
     meter = openai_meter.install(stream_usage="always")
     for _ in range(3):
@@ -325,7 +411,7 @@ def test_an_error_of_the_callers_own_reaches_the_caller(host, is_async):
     assert [(call.status, call.cost_status) for call in meter.calls] == [("error", "free")]
 
 
-def test_a_mistake_is_not_sent_to_openai_twice():
+def test_mistake_of_the_program_is_not_sent_to_openai_twice():
     """A 400 of OpenAI itself is the program's own mistake, and is not tried again."""
     asked = []
 
@@ -339,7 +425,7 @@ def test_a_mistake_is_not_sent_to_openai_twice():
     assert asked == [ASKED]
 
 
-def test_a_host_that_has_answered_is_not_asked_twice_for_a_mistake(host):
+def test_mistake_is_not_sent_twice_to_a_host_that_has_accepted(host):
     """A host that took it before has other reasons for a 400."""
     openai_meter.install(stream_usage="always")
     read(host, is_async=False)
@@ -349,7 +435,7 @@ def test_a_host_that_has_answered_is_not_asked_twice_for_a_mistake(host):
 
 
 @every("host", ["422"], indirect=True)
-def test_a_caller_who_asked_hears_the_refusal(host):
+def test_refusal_of_a_caller_who_asked_reaches_the_caller(host):
     """Where the caller asked, the refusal is the caller's."""
     openai_meter.install(stream_usage="always")
     with pytest.raises(UnprocessableEntityError):
@@ -374,7 +460,7 @@ def test_a_caller_who_asked_hears_the_refusal(host):
     ],
     indirect=["host"],
 )
-def test_what_is_counted(host, mode, expected, is_async):
+def test_usage_of_a_stream_is_the_hosts_or_an_estimate(host, mode, expected, is_async):
     """Told usage counts as told, the last one where there are many; what is not told is estimated and marked."""
     meter = openai_meter.install(**MODES[mode])
     read(host, is_async=is_async)
@@ -431,7 +517,7 @@ def test_settings_that_mean_nothing_are_refused(wrong):
     """A setting that is no word and no list of hosts is a configuration error, and nothing is installed."""
     with pytest.raises(ConfigurationError, match="stream_usage"):
         openai_meter.install(stream_usage=wrong)
-    assert openai_meter.instrumentation.listening.listening.installed is None
+    assert openai_meter.instrumentation.listening.registry.installed is None
 
 
 def test_the_setting_can_come_from_the_environment(host, monkeypatch):

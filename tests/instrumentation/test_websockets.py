@@ -22,7 +22,7 @@ from websocket_server import CLIENTS, HANG_UP, HEAR, REALTIME, RESPONSES, WAYS, 
 
 import openai_meter
 from openai_meter.core import faults
-from openai_meter.instrumentation import http
+from openai_meter.instrumentation import patching
 from openai_meter.instrumentation.websockets import connection as sessions
 from openai_meter.instrumentation.websockets import patch
 
@@ -140,7 +140,7 @@ def test_transcriptions_are_priced_as_their_own_model(stage: Stage, meter: opena
     assert (lost.status, lost.error_type, lost.cost) == ("failed", "audio_unintelligible", None)
 
 
-def test_turns_belong_to_who_asked_for_them(stage: Stage, meter: openai_meter.Meter) -> None:
+def test_turns_have_the_attribution_of_their_request(stage: Stage, meter: openai_meter.Meter) -> None:
     """What is received elsewhere belongs where it was asked for; what nobody asked for, where it is received."""
     stage.script = [on.session_created(), HEAR, HEAR, on.begun("a"), on.begun("b"), on.done("b"), on.done("a"),
                     on.begun("c"), on.done("c")]  # fmt: skip
@@ -163,7 +163,7 @@ def test_turns_belong_to_who_asked_for_them(stage: Stage, meter: openai_meter.Me
 
 
 @EACH
-def test_a_turn_that_is_left_is_cut(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
+def test_turn_left_by_the_program_is_aborted(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
     """Its output is estimated from what came by: words, and twenty tokens a second of audio; its input is unknown."""
     second = 48_000 * 4 // 3
     play(stage, kind, REALTIME, [on.session_created(), on.begun(), on.words("Hello there"), on.audio(second)])
@@ -179,9 +179,9 @@ def test_a_turn_that_is_left_is_cut(stage: Stage, meter: openai_meter.Meter, kin
 
 
 @EACH
-def test_a_turn_that_the_server_leaves_is_cut(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
+def test_turn_left_by_the_server_is_aborted(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
     """A broken connection ends the turn; the caller gets the library's own exception, and the record names it."""
-    from patch.exceptions import ConnectionClosedError
+    from websockets.exceptions import ConnectionClosedError
 
     with pytest.raises(ConnectionClosedError):
         play(stage, kind, REALTIME, [on.session_created(), on.begun(), on.words("Hel"), HANG_UP, *[{}] * 2])
@@ -189,7 +189,7 @@ def test_a_turn_that_the_server_leaves_is_cut(stage: Stage, meter: openai_meter.
     assert (call.status, call.error_type, call.response_id) == ("aborted", "ConnectionClosedError", "resp_1")
 
 
-def test_a_connection_that_is_let_go_ends_its_turns(stage: Stage, meter: openai_meter.Meter) -> None:
+def test_connection_that_is_collected_ends_its_turns(stage: Stage, meter: openai_meter.Meter) -> None:
     """The record comes when the connection is collected."""
     stage.script = [on.session_created(), on.begun(), on.words("Hello")]
     connection = REALTIME(stage.client(OpenAI)).enter()
@@ -262,7 +262,7 @@ def test_an_error_ends_the_response_it_answers(stage: Stage, meter: openai_meter
     ]  # fmt: skip
 
 
-def test_lanes_are_told_apart(stage: Stage, meter: openai_meter.Meter) -> None:
+def test_turns_of_several_lanes_are_counted_apart(stage: Stage, meter: openai_meter.Meter) -> None:
     """Two responses that run side by side on one connection belong to who asked for each."""
     stage.script = [
         HEAR, HEAR,
@@ -318,7 +318,7 @@ def test_live_seconds_are_counted_by_their_growth(
     assert meter.pending == ()
 
 
-def test_a_session_heard_twice_counts_once(stage: Stage, meter: openai_meter.Meter) -> None:
+def test_session_received_by_two_connections_counts_once(stage: Stage, meter: openai_meter.Meter) -> None:
     """Each second goes to one connection; a delegated response, to the first that brings its end."""
 
     def nested(event: Any) -> Any:
@@ -365,9 +365,7 @@ def test_decisions_of_a_live_session_are_records(stage: Stage, meter: openai_met
 
 
 @EACH
-def test_translations_are_counted_by_the_time_that_passed(
-    stage: Stage, meter: openai_meter.Meter, kind: type[Any]
-) -> None:
+def test_translation_is_counted_by_its_elapsed_time(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
     """The API says no usage: the time in the pieces stands for it, and is marked as an estimate."""
 
     def sound(ms: int, size: int = 4_000) -> Any:
@@ -389,7 +387,7 @@ def test_translations_are_counted_by_the_time_that_passed(
 
 @EACH
 @pytest.mark.parametrize("way", WAYS, ids=[way.name for way in WAYS])
-def test_the_caller_gets_the_same(stage: Stage, kind: type[Any], way: Way) -> None:
+def test_messages_reach_the_caller_unchanged(stage: Stage, kind: type[Any], way: Way) -> None:
     """Events, their types and the bytes are those without the meter; so is what is sent."""
     script = [on.session_created(), on.begun(), on.words("Hello"), on.audio(), on.done(), on.live("usage.updated", 3.0)]
     bare = [(type(one), one) for one in play(stage, kind, way, script)]
@@ -422,7 +420,9 @@ MALFORMED = [
 
 @EACH
 @pytest.mark.parametrize("way", WAYS, ids=[way.name for way in WAYS])
-def test_malformed_events_pass(stage: Stage, meter: openai_meter.Meter, kind: type[Any], way: Way) -> None:
+def test_malformed_events_reach_the_caller_and_are_ignored(
+    stage: Stage, meter: openai_meter.Meter, kind: type[Any], way: Way
+) -> None:
     """Whatever comes, the caller gets it, and the meter has no fault."""
     stage.script = MALFORMED
     expected = [step.encode() if isinstance(step, str) else step for step in MALFORMED]
@@ -431,7 +431,7 @@ def test_malformed_events_pass(stage: Stage, meter: openai_meter.Meter, kind: ty
     assert meter.pending == ()
 
 
-def test_the_type_may_stand_anywhere(stage: Stage, meter: openai_meter.Meter) -> None:
+def test_type_of_an_event_is_found_anywhere_in_it(stage: Stage, meter: openai_meter.Meter) -> None:
     """What is inside an event and has a type of its own, before the event's, does not hide it."""
     late = {
         "response": {
@@ -468,7 +468,7 @@ def test_a_fault_of_the_meter_costs_a_record_only(
 
 
 @pytest.mark.parametrize("moment", ["before", "after import", "after connect"])
-def test_the_meter_may_come_at_any_time(stage: Stage, moment: str) -> None:
+def test_connection_opened_before_or_after_install_is_counted(stage: Stage, moment: str) -> None:
     """Before the client, after it, or when the connection is open already."""
     stage.script = [on.session_created(), HEAR, on.begun(), on.done()]
     if moment == "before":
@@ -487,7 +487,7 @@ def test_the_meter_may_come_at_any_time(stage: Stage, moment: str) -> None:
     assert (call.model, call.usage.total_tokens) == ("gpt-realtime-2025-08-28", 253)
 
 
-def test_a_turn_in_the_middle_counts(stage: Stage) -> None:
+def test_turn_begun_before_install_is_counted(stage: Stage) -> None:
     """The meter comes between a turn's beginning and its end; the URL says the model."""
     stage.script = [on.session_created(), on.begun(), on.done()]
     with REALTIME(stage.client(OpenAI)) as connection:
@@ -518,7 +518,7 @@ def test_a_wrapped_client_alone_is_metered(stage: Stage, kind: type[Any]) -> Non
     assert [call.response_id for call in meter.calls] == ["resp_1", "resp_2"]
 
 
-def test_a_block_is_enough(stage: Stage) -> None:
+def test_block_without_install_counts_turns(stage: Stage) -> None:
     """A block counts without an installed meter, and afterwards nothing is patched."""
     before = originals()
     with openai_meter.track("talk") as block:
@@ -586,7 +586,7 @@ def test_every_connection_of_this_version_is_patched() -> None:
         is_async = one.__name__.startswith("Async")
         for name in ("recv_bytes", "send", "close"):
             assert inspect.iscoroutinefunction(getattr(one, name)) is is_async
-    assert {one.__module__ for one in patched_classes()} <= set(http.CONNECTIONS)
+    assert {one.__module__ for one in patched_classes()} <= set(patching.CONNECTION_MODULES)
     openai_meter.uninstall()
     assert originals() == before
     assert all(originals()[key] is before[key] for key in before)
@@ -604,7 +604,7 @@ def test_uninstalling_stops_an_open_connection(stage: Stage, meter: openai_meter
     assert [call.response_id for call in meter.calls] == ["resp_1"]
 
 
-def test_another_patcher_below_and_on_top(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_patches_below_and_on_top_see_each_message_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each sees each message once, and uninstalling leaves theirs in place."""
     import wrapt
 
@@ -652,7 +652,7 @@ def test_a_subclass_that_calls_its_parent_counts_once(stage: Stage) -> None:
     assert meter.totals.calls == 1
 
 
-def test_a_cancelled_recv_ends_nothing(stage: Stage, meter: openai_meter.Meter) -> None:
+def test_cancelled_recv_does_not_end_the_turn(stage: Stage, meter: openai_meter.Meter) -> None:
     """Waiting for an event with a timeout is how programs poll; the turn goes on."""
     gate = threading.Event()
     stage.script = [on.session_created(), on.begun(), lambda: gate.wait(20), on.done()]

@@ -240,7 +240,7 @@ def test_calls_with_an_old_status_get_the_new_one(database):
     ledger.close()
     database.run("UPDATE calls SET status = 'cut' WHERE status = 'aborted'")
     database.run(f"DELETE FROM {schema.MIGRATIONS} WHERE version = 2")
-    line = rows.written_line(rows.to_row(given[2])).replace(b'"aborted"', b'"cut"')
+    line = rows.encode_line(rows.to_row(given[2])).replace(b'"aborted"', b'"cut"')
     database.spool.mkdir(exist_ok=True)
     (database.spool / "00000000000000000001-1-aa.jsonl").write_bytes(line)
     ledger = database.ledger()
@@ -288,7 +288,7 @@ def test_concurrent_migrations_apply_each_step_once(database):
     for process in started:
         process.stdin.write("\n")
         process.stdin.flush()
-    said = [process.communicate(timeout=60) for process in started]
+    said = [process.communicate(timeout=300) for process in started]
     assert said == [("ready\n", "")] * 10
     assert database.query(f"SELECT count(*) FROM {schema.MIGRATIONS}") == [(len(migrations.MIGRATIONS),)]
 
@@ -396,6 +396,31 @@ def test_missing_extra_raises_with_the_install_line(missing, extra):
 
 
 # --- the meter's way to it --------------------------------------------------------------------------------------------
+
+
+def test_first_calls_of_an_idle_program_are_stored(sqlite):
+    """Calls that waited for the price files are stored, and their alert is sent, while the program does nothing."""
+    out = program(
+        """
+        import sys, threading, time, openai_meter
+        from openai_meter.ledger import Ledger
+        alerted = threading.Event()
+        ledger = Ledger(sys.argv[1], spool=sys.argv[2], flush_interval=0.01)
+        meter = openai_meter.install(ledger=ledger, thresholds={"calls": 2}, on_alert=lambda alert: alerted.set())
+        with meter._price_loader._reading:  # the files are read only when all calls have ended
+            for n in range(3):
+                meter.track_call("gpt-4o", 1000, 10)
+            assert ledger.stats.written == 0
+        end = time.monotonic() + 30
+        while ledger.stats.written < 3 and time.monotonic() < end:
+            time.sleep(0.005)
+        print(ledger.stats.written, alerted.wait(30))
+        """,
+        sqlite.url,
+        sqlite.spool,
+    )
+    assert out == "3 True"
+    assert {one.cost_status for one in read(sqlite)} == {"priced"}
 
 
 def test_calls_wait_for_the_prices(sqlite):
@@ -533,6 +558,6 @@ def test_run_with_a_wrong_ledger_url_exits_2():
     """A wrong URL is an error of the arguments."""
     command = "import sys; sys.argv[0] = 'openai-meter'; from openai_meter.cli.app import main; main()"
     process = program(command, "run", "--ledger", "usage.db", __file__, wait=False)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "write 'sqlite:///usage.db'" in errors

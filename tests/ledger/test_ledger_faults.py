@@ -23,7 +23,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DataError
 
 from openai_meter.core import faults
-from openai_meter.ledger import Ledger, writer
+from openai_meter.ledger import Ledger, intake, writer
 from openai_meter.ledger import database as databases
 from openai_meter.ledger import spool as spools
 from openai_meter.ledger.rows import decode_line, encode_line, to_row
@@ -275,7 +275,7 @@ def test_calls_of_a_garbage_collected_ledger_are_stored(sqlite):
 
 def test_dropped_calls_are_counted_and_logged(sqlite, monkeypatch, caplog):
     """With neither a database nor room elsewhere, memory is bounded, and what is lost is counted and said."""
-    monkeypatch.setattr(writer, "LIMIT", 30)
+    monkeypatch.setattr(intake, "LIMIT", 30)
     ledger = sqlite.ledger()
     given = calls(100)
     add(ledger, given[:10])
@@ -299,17 +299,48 @@ def test_dropped_calls_are_counted_and_logged(sqlite, monkeypatch, caplog):
 
 
 def test_full_queue_goes_to_the_spool(sqlite, monkeypatch):
-    """A queue that nobody empties takes no more than its limit; adding still does not wait."""
-    monkeypatch.setattr(writer, "LIMIT", 10)
+    """A burst that fills the queue while the database does not answer is written to the spool; nothing is dropped."""
+    monkeypatch.setattr(intake, "LIMIT", 10)
+    monkeypatch.setattr(intake, "_TICK", 3600.0)  # the thread of the queue does not help
     ledger = sqlite.ledger()
     ledger.prepare()
-    given = calls(25)
+    given = calls(2_500)
     with ledger._writer._doing:
         for one in given:
             ledger.put(one)
-        assert (ledger.stats.waiting, ledger.stats.dropped) == (10, 15)
+        assert (ledger.stats.waiting, ledger.stats.dropped) == (2_500, 0)
+        assert ledger._writer.intake._queue.qsize() <= 10
+    assert ledger.flush(30)
+    everything_is_there(sqlite, given)
     ledger.close()
-    everything_is_there(sqlite, given[:10])
+
+
+def test_full_queue_with_a_stuck_disk_drops_and_counts(sqlite, monkeypatch, caplog):
+    """Where the disk does not answer either, adding waits for a moment only; drops are logged once, and flush tells."""
+    monkeypatch.setattr(intake, "LIMIT", 10)
+    ledger = sqlite.ledger()
+    ledger.prepare()
+    given = calls(40)
+    locked, leave = threading.Event(), threading.Event()
+
+    def disk():
+        with ledger._writer.intake.lock:
+            locked.set()
+            assert leave.wait(30)
+
+    stuck = threading.Thread(target=disk)
+    stuck.start()
+    assert locked.wait(30)
+    for one in given:
+        ledger.put(one)
+    assert (ledger.stats.waiting, ledger.stats.dropped) == (20, 20)
+    leave.set()
+    stuck.join()
+    assert caplog.text.count("are not in the ledger") == 1
+    assert not ledger.flush(30)
+    assert ledger.flush(30)
+    assert (sqlite.count(), ledger.stats.written) == (20, 20)
+    ledger.close()
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
@@ -350,7 +381,7 @@ def test_durable_calls_survive_kill(database):
     """What a killed process had added is on the disk even if no interval has passed; the next process stores it."""
     source = f"{WRITES}\nprint(flush=True)\nos.kill(os.getpid(), 9)"
     process = program(source, database.url, database.spool, True, 0, 50, 3000, wait=False)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == -signal.SIGKILL
     assert (len(stored(database)), len(files(database))) == (0, 1)
     ledger = database.ledger()
@@ -399,7 +430,7 @@ def test_concurrent_processes_store_each_call_once(database):
     started = [
         program(WRITES, database.url, database.spool, False, start, 1000, 0.01, wait=False) for start in (0, 500, 1000)
     ]
-    assert [process.communicate(timeout=60)[1] for process in started] == ["", "", ""]
+    assert [process.communicate(timeout=300)[1] for process in started] == ["", "", ""]
     everything_is_there(database, [call(n, id=f"call-{n:06}") for n in range(2000)])
 
 
@@ -446,7 +477,7 @@ def test_forks_under_load_store_all_calls(database):
 def test_every_way_to_end_a_program_flushes(sqlite, ending, code):
     """However a program ends by itself, what it added is stored, long before its interval is over."""
     process = program(f"{WRITES}\n{ending}", sqlite.url, sqlite.spool, False, 0, 20, 3000, wait=False)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == code
     everything_is_there(sqlite, [call(n, id=f"call-{n:06}") for n in range(20)])
 
@@ -458,7 +489,7 @@ def test_end_of_program_without_the_database_spools(sqlite):
     with engine.connect() as other:
         other.execute(text("BEGIN EXCLUSIVE"))
         process = program(WRITES, sqlite.url, sqlite.spool, False, 0, 20, 0.01, wait=False)
-        assert process.communicate(timeout=60)[1] == ""
+        assert process.communicate(timeout=300)[1] == ""
         other.rollback()
     engine.dispose()
     assert (sqlite.count(), len(files(sqlite))) == (0, 1)
@@ -483,7 +514,8 @@ def test_end_of_program_with_a_hung_writer_spools(sqlite):
     ledger._writer._store = hang
     for one in given[:20]:
         ledger.add(one)
-    ledger._writer._kick.put(None)
+    ledger._writer._kick.put(True)
+    ledger._writer.start()
     assert entered.wait(30)
     for one in given[20:]:
         ledger.add(one)
@@ -586,7 +618,7 @@ def test_clock_that_goes_backwards_keeps_the_order(sqlite, monkeypatch):
 
 
 def test_a_call_from_a_finalizer_is_stored_without_another_call(sqlite):
-    """What comes from a finalizer starts the thread of the ledger, whatever the program does next."""
+    """What comes from a finalizer is stored without another call."""
     ledger = sqlite.ledger()
 
     class Dying:
@@ -595,7 +627,7 @@ def test_a_call_from_a_finalizer_is_stored_without_another_call(sqlite):
 
     Dying()
     gc.collect()
-    pause, end = threading.Event(), time.monotonic() + 30
+    pause, end = threading.Event(), time.monotonic() + 300
     while not ledger.stats.written and time.monotonic() < end:
         pause.wait(0.02)
     assert sqlite.count() == 1

@@ -37,7 +37,7 @@ def test_ledger_pulse_equals_meter_pulse(database: Database, by: str) -> None:
     ]  # fmt: skip
     meter = Meter(thresholds=False)
     for one in calls:
-        meter.take(one)
+        meter._take(one)
     ledger = database.ledger()
     ledger.import_calls(calls)
     ours, theirs = of_meter(meter, by, now=NOW), of_ledger(ledger, by, now=NOW)

@@ -417,9 +417,9 @@ def test_meter_stats_of_fleet_read_the_ledger(database: Database) -> None:
     meter = Meter()
     with pytest.raises(ConfigurationError, match="needs a ledger"):
         meter.stats(scope="fleet")
-    meter.keep(database.ledger(flush_interval=60))
+    meter._keep(database.ledger(flush_interval=60))
     assert meter.ledger is not None
-    meter.take(call(model="o3"))
+    meter._take(call(model="o3"))
     assert {model: one.total_calls for model, one in meter.stats().items()} == {"o3": 1}
     fleet = meter.stats(scope="fleet")
     assert {model: one.total_calls for model, one in fleet.items()} == {"gpt-4o-mini-2024-07-18": 3, "o3": 1}

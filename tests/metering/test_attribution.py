@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import functools
 import gc
 import threading
 import types
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from decimal import Decimal
+from pathlib import PurePosixPath
 
 import contract
 import pytest
@@ -18,20 +23,20 @@ from hypothesis import strategies as st
 import openai_meter
 from openai_meter import ConfigurationError, track
 from openai_meter.metering import attribution
-from openai_meter.metering.attribution import NOWHERE, bind, current, surroundings, tag
+from openai_meter.metering.attribution import OUTERMOST, bind, current_attribution, surroundings, tag
 
 
 @pytest.fixture(autouse=True)
 def nothing_left():
     """Whatever a test does, it leaves nothing around it."""
-    assert surroundings.get() is NOWHERE
+    assert surroundings.get() is OUTERMOST
     yield
-    assert surroundings.get() is NOWHERE
+    assert surroundings.get() is OUTERMOST
 
 
 def said():
     """What is said here, as far as anything is."""
-    who = current()
+    who = current_attribution()
     known = {name: getattr(who, name) for name in ("agent", "operation", "user", "session")}
     return {name: value for name, value in {**known, **who.tags}.items() if value is not None}
 
@@ -137,7 +142,7 @@ def test_what_is_said_is_what_was_entered_and_not_left(steps):
         assert said() == expected
     for number in reversed(open_ones):
         tags[number].leave()
-    assert surroundings.get() is NOWHERE
+    assert surroundings.get() is OUTERMOST
 
 
 def test_a_chain_of_tasks_without_end_does_not_remember_its_ancestors():
@@ -146,29 +151,82 @@ def test_a_chain_of_tasks_without_end_does_not_remember_its_ancestors():
         tag(agent="a").enter()
     assert surroundings.get().depth <= attribution._DEPTH
     assert said() == {"agent": "a"}
-    surroundings.set(NOWHERE)
+    surroundings.set(OUTERMOST)
     gc.collect()
 
 
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (lambda: tag(user=42), "user=42 is not text"),
-        (lambda: tag(team=["x"]), "team=.* is not text"),
         (lambda: tag("need_analysis"), "needs a name"),
         (lambda: tag(lambda: None), "needs a name"),
-        (lambda: tag(agent="a")(3), "3 is no function"),
-        (lambda: bind(3), "3 is no function"),
+        (lambda: tag(agent="a")(3), "3 is not a function"),
+        (lambda: bind(3), "3 is not a function"),
     ],
 )
 def test_wrong_use_is_answered_by_a_sentence(wrong, says):
-    """What is no text, has no name or is no function is refused with a sentence that says what to do."""
+    """A value without a name, and what is not a function, are refused with a sentence that says what to do."""
     with pytest.raises(ConfigurationError, match=says):
         wrong()
 
 
-def test_nothing_said_is_nothing():
-    """A tag of ``None`` says nothing, and hides nothing."""
+class Shade(enum.Enum):
+    """An enumeration of a program."""
+
+    DARK = "dark"
+    SEVENTH = 7
+
+
+class Named:
+    """An object of a program with a text form of its own."""
+
+    def __str__(self):
+        return "Ada"
+
+
+class Broken:
+    """An object whose text form raises."""
+
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+IDENTITY = uuid.UUID("018f4f6e-7d3a-7000-8000-000000000001")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (42, "42"), (0, "0"), (True, "True"), (2.5, "2.5"), (Decimal("1.50"), "1.50"), (IDENTITY, str(IDENTITY)),
+        (PurePosixPath("a/b"), "a/b"), (Shade.DARK, "dark"), (Shade.SEVENTH, "7"), (date(2026, 11, 30), "2026-11-30"),
+        (Named(), "Ada"), ("plain", "plain"),
+    ],
+)  # fmt: skip
+def test_a_value_with_a_text_form_is_taken_as_that(value, text):
+    """Numbers, UUIDs, paths, members of an ``Enum`` and the like are attributed as text, by tag() and track()."""
+    with tag(user=value, team=value):
+        assert said() == {"user": text, "team": text}
+    with openai_meter.track(value, session=value) as run:
+        assert said() == {"session": text}
+    assert run.name == text
+    assert type(current_attribution().within(attribution.read_attribution({"user": value})).user) is str
+
+
+@pytest.mark.parametrize("value", [["x"], {"a": 1}, object(), b"bytes", ValueError("a prompt"), Broken(), int])
+def test_a_value_without_a_text_form_is_logged_and_left_out(value, caplog):
+    """The block runs, the other values hold, and one line of the log says what was left out; not what it held."""
+    attribution._reported.clear()
+    for _ in range(2):
+        with tag(user=value, agent="a"):
+            assert said() == {"agent": "a"}
+    (record,) = caplog.records
+    assert "user is a" in record.getMessage()
+    assert type(value).__qualname__ in record.getMessage()
+    assert "prompt" not in record.getMessage()
+
+
+def test_an_attribution_of_none_is_ignored():
+    """A value of ``None`` adds nothing, and hides nothing."""
     with tag(agent="a"), tag(agent=None, team=None):
         assert said() == {"agent": "a"}
 

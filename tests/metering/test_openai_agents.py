@@ -13,7 +13,7 @@ import pytest
 import openai_meter
 from openai_meter.core import faults
 from openai_meter.metering import openai_agents
-from openai_meter.metering.attribution import current, tag
+from openai_meter.metering.attribution import current_attribution, tag
 from openai_meter.testing.fake_api.handlers import json_answer
 from openai_meter.testing.fake_api.server import DemoServer
 
@@ -50,11 +50,15 @@ def test_the_nearest_agent_around_is_it(spans):
     inner = Span("generation", None, Span("turn", "t", Span("agent", "inner", Span("function", "tool", outer))))
     for span, name in ((outer, "outer"), (inner, "inner"), (inner._prev_span_token.old_value, "inner")):
         spans(span)
-        assert current().agent == name
+        assert current_attribution().agent == name
     with tag(agent="mine"):
-        assert current().agent == "mine"
+        assert current_attribution().agent == "mine"
     with tag(operation="o", team="x"):
-        assert (current().agent, current().operation, current().tags) == ("inner", "o", {"team": "x"})
+        assert (current_attribution().agent, current_attribution().operation, current_attribution().tags) == (
+            "inner",
+            "o",
+            {"team": "x"},
+        )
 
 
 @pytest.mark.parametrize(
@@ -65,7 +69,7 @@ def test_the_nearest_agent_around_is_it(spans):
 def test_spans_that_name_no_agent(spans, span):
     """Where no span names an agent, there is none."""
     spans(span)
-    assert current().agent is None
+    assert current_attribution().agent is None
 
 
 def test_a_ring_of_spans_is_left(spans):
@@ -73,14 +77,14 @@ def test_a_ring_of_spans_is_left(spans):
     one = Span("custom", None, Span("custom"))
     one._prev_span_token.old_value._prev_span_token = types.SimpleNamespace(old_value=one)
     spans(one)
-    assert current().agent is None
+    assert current_attribution().agent is None
 
 
 def test_a_package_of_the_programs_own_called_agents(monkeypatch):
     """A module of the same name that is nothing like it, or is still being imported, says nothing."""
     for module in (types.ModuleType(openai_agents.MODULE), None, types.SimpleNamespace(Scope=3)):
         monkeypatch.setitem(sys.modules, openai_agents.MODULE, module)
-        assert current().agent is None
+        assert current_attribution().agent is None
 
 
 def test_a_package_that_breaks_costs_nothing(spans):

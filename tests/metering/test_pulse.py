@@ -200,7 +200,7 @@ def test_burn_in_a_window_forgets() -> None:
     meter = Meter(thresholds=[Threshold("calls", 10, window=60)])
     old, new = datetime.now(UTC) - timedelta(seconds=90), datetime.now(UTC)
     for at in (old, old, new):
-        meter.take(replace(CALL, id=new_call_id(), started_at=at))
+        meter._take(replace(CALL, id=new_call_id(), started_at=at))
     (usage,) = meter.threshold_usage
     assert (usage.used, usage.share) == (1, 0.1)
 

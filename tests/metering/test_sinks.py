@@ -78,7 +78,7 @@ def test_a_sink_gets_what_comes_while_it_is_fed(meter):
     heap = Heap()
     with contract.in_process(_answer) as client:
         chat(client)
-        meter.settle()
+        meter._settle()
         meter.add_sink(heap)
         chat(client)
         chat(client)
@@ -119,8 +119,8 @@ def test_a_broken_sink_is_alone_with_it(meter):
         assert chat(client).choices[0].message.content == "ok"
     assert meter.flush()
     assert len(heap.calls) == 1
-    assert faults.kinds() == {"passing a call on to Broken: RuntimeError": 1}
-    meter._feed.finish()
+    assert faults.kinds() == {"passing a call to Broken: RuntimeError": 1}
+    meter._finish_sinks()
     assert heap.finished == 1
     assert faults.kinds()["finishing Broken: RuntimeError"] == 1
 

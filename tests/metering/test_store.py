@@ -38,13 +38,18 @@ calls = st.builds(
 )
 
 
+def grouped(snapshot, *dimensions):
+    """The totals of a snapshot, and those by some dimensions."""
+    return snapshot.totals, snapshot.by(*dimensions)
+
+
 @given(st.lists(calls, max_size=40), st.integers(0, 10))
 def test_totals_are_the_sums_over_all_calls(made: list[Call], recent: int) -> None:
     """Totals know every call, those by model sum up to them, and the ring has the last ones."""
     store = Store(recent)
     for call in made:
         store.add(call)
-    totals, models = store.snapshot("model")
+    totals, models = grouped(store.read(), "model")
     assert totals.calls == len(made) == sum(one.calls for one in models.values())
     assert totals.errors == sum(call.failed for call in made) == sum(one.errors for one in models.values())
     for name in ("input_tokens", "output_tokens", "total_tokens", *COUNTS):
@@ -52,7 +57,7 @@ def test_totals_are_the_sums_over_all_calls(made: list[Call], recent: int) -> No
         assert getattr(totals, name) == sum(getattr(one, name) for one in models.values())
     assert totals.unmeasured_calls == sum(not call.usage.known for call in made)
     costs = [call.cost_pico for call in made if call.cost_pico is not None]
-    assert totals.unpriced_calls == len(made) - len(costs) == sum(one.calls for one in store.unpriced())
+    assert totals.unpriced_calls == len(made) - len(costs) == sum(one.calls for one in store.read().unpriced)
     assert (totals.cost_pico or 0) == sum(costs) == sum(one.cost_pico or 0 for one in models.values())
     assert (totals.cost is None) == (len(costs) < len(made) and not sum(costs))
     assert totals.first_call_at == min((call.started_at for call in made), default=None)
@@ -60,7 +65,7 @@ def test_totals_are_the_sums_over_all_calls(made: list[Call], recent: int) -> No
     assert set(models) == {(call.model or UNKNOWN_MODEL,) for call in made}
     assert store.calls() == (tuple(made)[-recent:] if recent else ())
     assert store.reset() == totals
-    assert store.snapshot("model") == (Store().totals(), {})
+    assert grouped(store.read(), "model") == (Store().totals(), {})
 
 
 def test_a_free_call_is_not_unmeasured() -> None:
@@ -76,7 +81,7 @@ def test_names_of_models_without_end_do_not_fill_the_memory() -> None:
     store = Store(10)
     for number in range(dimensions.VALUES + 50):
         store.add(replace(BASE, model=f"model-{number}"))
-    totals, models = store.snapshot("model")
+    totals, models = grouped(store.read(), "model")
     assert len(models) == dimensions.VALUES + 1
     assert models[OTHER_MODELS,].calls == 50
     assert totals.calls == sum(one.calls for one in models.values()) == dimensions.VALUES + 50
@@ -115,7 +120,7 @@ def test_a_call_that_is_added_in_the_middle_of_adding_is_counted() -> None:
             return super().__hash__()
 
     store.add(replace(BASE, model=Nosy("nosy")))
-    totals, models = store.snapshot("model")
+    totals, models = grouped(store.read(), "model")
     assert totals.calls == sum(one.calls for one in models.values()) >= 2
 
 
@@ -142,6 +147,6 @@ def test_repricing_is_as_if_the_price_had_been_there(made: list[Call], recent: i
         late.add(call)
         early.add(price(call))
     assert late.reprice(price) == sum(call.cost_pico is None for call in numbered)
-    assert late.snapshot(*DIMENSIONS) == early.snapshot(*DIMENSIONS)
+    assert grouped(late.read(), *DIMENSIONS) == grouped(early.read(), *DIMENSIONS)
     assert late.calls() == early.calls()
-    assert late.unpriced() == ()
+    assert late.read().unpriced == ()

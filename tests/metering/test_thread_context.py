@@ -14,7 +14,7 @@ import pytest
 
 import openai_meter
 from openai_meter import ConfigurationError, track
-from openai_meter.metering.attribution import NOWHERE, current, surroundings, tag
+from openai_meter.metering.attribution import OUTERMOST, current_attribution, surroundings, tag
 from openai_meter.metering.thread_context import threads
 
 SUBMIT = vars(ThreadPoolExecutor)["submit"]
@@ -28,7 +28,7 @@ def functions_again():
     yield
     openai_meter.uninstall()
     assert unpatched()
-    assert surroundings.get() is NOWHERE
+    assert surroundings.get() is OUTERMOST
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def unpatched():
 
 
 def said():
-    return current().agent, [block.name for block in surroundings.get().blocks]
+    return current_attribution().agent, [block.name for block in surroundings.get().blocks]
 
 
 def in_thread(make):
@@ -273,7 +273,7 @@ def test_nobody_elses_context_is_taken_along(followed):
     heard = []
 
     def work():
-        heard.append((theirs.get(), current().agent))
+        heard.append((theirs.get(), current_attribution().agent))
         theirs.set("there")
 
     with tag(agent="a"), ThreadPoolExecutor(1) as pool:
@@ -350,12 +350,12 @@ def test_a_forked_child_follows_too(followed):
 import os, threading
 from concurrent.futures import ThreadPoolExecutor
 import openai_meter
-from openai_meter.metering.attribution import current, tag
+from openai_meter.metering.attribution import current_attribution, tag
 openai_meter.install(threads=True)
 with tag(agent="a"):
     child = os.fork() if hasattr(os, "fork") else 0
     with ThreadPoolExecutor(1) as pool:
-        said = pool.submit(lambda: current().agent).result()
+        said = pool.submit(lambda: current_attribution().agent).result()
         os.write(1, said.encode() + bytes([10]))  # in one piece: two processes write here
     if child:
         os.waitpid(child, 0)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,11 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_meter.core import background
+from openai_meter.core.call import Call, new_call_id
 from openai_meter.core.money import Cost
 from openai_meter.core.usage import Usage
 from openai_meter.metering.meter import Meter
 from openai_meter.pricing import Billable, Price
-from openai_meter.pricing.loading import PriceLoader
+from openai_meter.pricing.loading import WAITING, PriceLoader
 from openai_meter.usage.endpoints import ENDPOINTS
 from openai_meter.usage.responses import ResponseState
 
@@ -51,7 +57,7 @@ def call_of(endpoint: str = "chat.completions", **said: Any) -> Any:
     reading.service_tier = said.pop("service_tier", None)
     reading.facts = said.pop("facts", {})
     usual = {"provider": "openai", "host": "api.openai.com", "requested_model": None}
-    return SimpleNamespace(row=ROWS[endpoint], reading=reading, **{**usual, **said})
+    return SimpleNamespace(row=ROWS[endpoint], response=reading, **{**usual, **said})
 
 
 def billed(tariff: PriceLoader, usage: Usage, model: str | None, call: Any, at: datetime) -> Cost:
@@ -160,5 +166,89 @@ def test_a_meter_prices_by_its_tariff() -> None:
     """What a meter says of a call is what its tariff says."""
     own = Meter(prices={"mine": Price(input=1, output=2)}, thresholds=False)
     own.reprice()
-    cost, book = own.price(PLAIN, "mine", call_of(), NOON)
+    cost, book = own._price_loader.price(PLAIN, "mine", call_of(), NOON)
     assert (cost.amount_pico, book) == (12 * 10**8, own.prices.view())
+
+
+# --- calls that end while the price files are being read --------------------------------------------------------------
+
+
+MINE = {"mine": Price(input=1, output=2)}
+
+
+def test_a_call_recorded_while_waiting_calls_are_priced_gets_its_price():
+    """A call that is recorded after the others were looked through, and before that has ended, is priced next."""
+    meter = Meter(prices=MINE, thresholds=False)
+    loader = meter._price_loader
+    reprice, parked, go_on = loader._reprice(), threading.Event(), threading.Event()
+
+    def parking() -> None:
+        reprice()
+        parked.set()
+        assert go_on.wait(30)
+
+    loader._reprice = lambda: parking
+    thread = threading.Thread(target=loader.settle)
+    loader._waiting = True
+    thread.start()
+    assert parked.wait(30)
+    # What the thread of a call does: it found that the files were not read yet, and records the call only now.
+    loader._ready = False
+    cost, _ = loader.price(PLAIN, "mine", call_of(), NOON)
+    loader._ready = True
+    meter._take(replace(recorded(), cost_reason=cost.reason))
+    loader.note_recorded(cost)
+    go_on.set()
+    thread.join(30)
+    loader._reprice = lambda: reprice
+    assert cost.reason is WAITING
+    assert (meter.totals.calls, meter.totals.unpriced_calls) == (1, 0)
+
+
+def test_a_call_recorded_after_the_prices_were_read_is_priced_without_a_reader():
+    """Its price comes in the background: thresholds and sinks need it, whether figures are read or not."""
+    meter = Meter(prices=MINE, thresholds=False)
+    loader = meter._price_loader
+    loader.load()
+    meter._take(replace(recorded(), cost_reason=WAITING))
+    loader.note_recorded(Cost(None, "unpriced", WAITING))
+    background.worker.start()
+    end = time.monotonic() + 30
+    while meter._store.totals().unpriced_calls and time.monotonic() < end:
+        time.sleep(0.001)
+    assert meter._store.totals().cost == Decimal("0.0012")
+
+
+def test_calls_are_told_that_prices_cannot_be_read(monkeypatch):
+    """Where the files cannot be read, no call goes on waiting for a price: its reason says what is wrong."""
+    monkeypatch.setattr("openai_meter.core.faults.reraise", False)
+    meter = Meter(prices=MINE, thresholds=False)
+    monkeypatch.setattr(type(meter.prices), "warm", lambda self: 1 / 0)
+    meter.track_call("mine", 1_000, 100)
+    assert [call.cost_reason for call in meter.calls] == ["the prices cannot be read"]
+    assert {one.reason for one in meter.unpriced()} == {"the prices cannot be read"}
+
+
+def test_an_interrupt_while_waiting_calls_are_priced_leaves_them_waiting():
+    """A signal handler that raises in the middle costs no price: the next reader has it."""
+    meter = Meter(prices=MINE, thresholds=False)
+    loader = meter._price_loader
+    reprice = loader._reprice()
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    meter._take(replace(recorded(), cost_reason=WAITING))
+    loader._waiting, loader._reprice = True, lambda: interrupted
+    with pytest.raises(KeyboardInterrupt):
+        loader.settle()
+    loader._reprice = lambda: reprice
+    assert meter.totals.cost == Decimal("0.0012")
+
+
+def recorded() -> Call:
+    """A call of a meter that has no price yet."""
+    return Call(
+        id=new_call_id(), started_at=NOON, duration=1.0, endpoint="chat.completions", provider="openai", model="mine",
+        requested_model="mine", status="ok", usage=PLAIN, usage_source="api", host="api.openai.com",
+    )  # fmt: skip

@@ -322,7 +322,7 @@ def test_a_call_that_is_recorded_after_the_others_were_priced_is_priced(api: Any
     take = meter.take
 
     def late(call: openai_meter.Call) -> None:
-        meter.settle()  # the price files are read, and all that waits is priced, between the two steps of a record
+        meter._settle()  # the price files are read, and all that waits is priced, between the two steps of a record
         take(call)
 
     meter.take = late  # type: ignore[method-assign]

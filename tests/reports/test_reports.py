@@ -27,7 +27,7 @@ BASE = Call(
 def metered(*calls: Call) -> Meter:
     meter = Meter()
     for call in calls:
-        meter.take(call)
+        meter._take(call)
     return meter
 
 

@@ -123,7 +123,7 @@ def test_readers_never_see_a_part(tmp_path: Path) -> None:
 
     def write() -> None:
         for n in range(100):
-            meter.take(replace(CALL, model=f"model {n}"))
+            meter._take(replace(CALL, model=f"model {n}"))
             meter.save_report(path)
         done.set()
 

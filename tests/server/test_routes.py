@@ -318,7 +318,7 @@ def test_app_without_a_meter_serves_the_installed_one() -> None:
     api = client()
     own = Meter(thresholds=False)
     openai_meter.install(meter=own)
-    own.take(call())
+    own._take(call())
     assert api.get("/api/stats").json()["totals"]["calls"] == 1
     openai_meter.uninstall()
     assert api.get("/api/stats").json()["totals"]["calls"] == 0
@@ -388,7 +388,7 @@ def test_odd_names_are_escaped_in_every_answer(name: str, tmp_path) -> None:
     """Nothing that a caller names is ever markup, a header or a formula, whatever it is and however long."""
     one = call(agent=name, user=name, tags={"tag": name})
     meter = filled(one)
-    meter.take(call(name))
+    meter._take(call(name))
     for api in (client(meter), client(ledger=kept(tmp_path, one))):
         for path in (
             "/api/stats", "/api/overview?group=agent", "/api/overview?group=tag", "/api/calls", "/api/alerts",

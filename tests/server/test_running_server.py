@@ -155,7 +155,7 @@ def test_events_have_each_change_and_resets() -> None:
     with start(meter, port=0, max_age=0) as server, following(server.url, "/api/events?group=agent") as told:
         name, first = next(told)
         assert (name, first["totals"]["calls"], first["groups"][0]["name"]) == ("live", 1, "first")
-        meter.take(call(agent="<img src=x>\nevent: evil\n\n"))
+        meter._take(call(agent="<img src=x>\nevent: evil\n\n"))
         name, second = next(told)
         assert (name, second["totals"]["calls"]) == ("live", 2)
         assert {one["name"] for one in second["groups"]} == {"first", "<img src=x>\nevent: evil\n\n"}
@@ -189,7 +189,7 @@ def test_event_streams_are_limited_and_closed_ones_freed(monkeypatch) -> None:
         gc.collect()
 
         def free() -> bool:
-            meter.take(call())  # what is sent to somebody who has left says so
+            meter._take(call())  # what is sent to somebody who has left says so
             connection = HTTPConnection(urlsplit(server.url).netloc, timeout=PATIENCE)
             connection.request("GET", "/api/events")
             status = connection.getresponse().status

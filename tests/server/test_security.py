@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import socket
+from contextlib import suppress
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from server_client import ELSEWHERE, call, client, filled
 
 from openai_meter import ConfigurationError
 from openai_meter.server import create_app, start
 from openai_meter.server.app import EVENTS, ROUTES
-from openai_meter.server.security import PAGE_POLICY, is_loopback
+from openai_meter.server.security import PAGE_POLICY, is_loopback, parse_host
 
 TOKEN = "correct-horse-battery"
 FIGURES = [row.path.replace("{id}", "x") for row in (*ROUTES, EVENTS) if row.path != "/healthz"]
@@ -33,7 +37,11 @@ def test_local_host_names_are_answered(host: str) -> None:
     "host",
     ["evil.example", "evil.example:3000", "localhost.evil.example", "127.0.0.1.evil.example", "192.0.2.7", "0.0.0.0",
      "localhost@evil.example", "a/localhost", "localhost:port", "[::2]", "loc\u00e4lhost".encode().decode("latin-1"),
-     "x" * 500, "localhost, evil.example", "", "[::1", "localhost:99999"],
+     "x" * 500, "localhost, evil.example", "", "[::1", "localhost:99999", "[::1]x", "[::1].example.net",
+     "[::1]:80.example", "[::1%25eth0]", "[::1%eth0]", "::1", "::1]", "[127.0.0.1]", "[localhost]", "127.0.0.1%lo",
+     "localhost%00", "127.1",
+     "0x7f.0.0.1", "2130706433", "127.0.0.1:", "localhost:-1", "localhost:+80", "localhost:8_0", "user:pw@localhost",
+     "localhost\n", "localhost;a"],
 )  # fmt: skip
 def test_foreign_host_names_are_refused(host: str) -> None:
     """A name that has been pointed at this machine (DNS rebinding) is refused, on every route, pages included."""
@@ -51,6 +59,9 @@ def test_allowed_hosts_are_answered() -> None:
     assert api.get("/api/stats", headers={"Host": "localhost"}).status_code == 200
     assert refusal(api.get("/api/stats", headers={"Host": "example.com"})) == (421, "wrong_host")
     assert client(filled(), allowed_hosts=["*"]).get("/api/stats", headers={"Host": "any.thing"}).status_code == 200
+    api = client(filled(), allowed_hosts=["[2001:DB8::0:1]"])
+    assert api.get("/api/stats", headers={"Host": "[2001:db8::1]:80"}).status_code == 200
+    assert refusal(api.get("/api/stats", headers={"Host": "[2001:db8::2]"})) == (421, "wrong_host")
 
 
 # --- machines and tokens ----------------------------------------------------------------------------------------------
@@ -125,9 +136,48 @@ def test_public_address_without_a_token_is_refused(host: str, monkeypatch) -> No
 
 @given(st.text(max_size=40))
 def test_only_loopback_addresses_are_this_machine(host: str) -> None:
-    """Only addresses that are looped back, and ``localhost``, are this machine."""
-    bare = host.strip("[]")
-    assert not is_loopback(host) or host.lower() == "localhost" or bare.startswith("127.") or "::" in bare
+    """Only loopback addresses and ``localhost`` are this machine."""
+    assert is_loopback(host) == (host.lower() == "localhost" or loops_back(host))
+
+
+def loops_back(address: str) -> bool:
+    """Whether the system's own parser reads a text as a loopback address."""
+    with suppress(OSError, ValueError, UnicodeEncodeError):
+        return socket.inet_pton(socket.AF_INET, address)[0] == 127
+    with suppress(OSError, ValueError, UnicodeEncodeError):
+        packed = socket.inet_pton(socket.AF_INET6, address)
+        return packed == b"\0" * 15 + b"\1" or packed[:13] == b"\0" * 10 + b"\xff\xff\x7f"
+    return False
+
+
+SEEDS = st.sampled_from(["localhost", "127.0.0.1", "[::1]", "127.8.9.10:3000", "[::ffff:127.0.0.1]:80", "localhost:1"])
+PIECES = st.sampled_from(
+    [*"[]:.%@/\\?#,; 019afx-_", "%25", ".evil", "::1", "localhost", "127.0.0.1", "\t", "\u00df", ":80"]
+)
+
+
+@st.composite
+def mutated_hosts(draw) -> str:
+    """A local Host header with up to three pieces put in or taken out at any place."""
+    host = draw(SEEDS)
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(host)))
+        host = host[:at] + draw(PIECES) + host[at + draw(st.integers(0, 2)) :]
+    return host
+
+
+@settings(max_examples=2_000)
+@given(mutated_hosts())
+def test_mutated_local_host_is_answered_only_if_it_is_local(value: str) -> None:
+    """A Host header is local exactly if it is a local name or address, with a port or without, and nothing else."""
+    host = parse_host(value)
+    name, port = value, ""
+    if match := re.fullmatch(r"(.*?):(\d{1,5})", value, re.DOTALL):
+        name, port = match.groups()
+    bracketed = name.startswith("[") and name.endswith("]") and ":" in name
+    address = name[1:-1] if bracketed else name
+    local = name.lower() == "localhost" or (loops_back(address) and (bracketed or ":" not in name))
+    assert (host is not None and is_loopback(host)) == (local and int(port or 0) <= 65_535)
 
 
 # --- other sites ------------------------------------------------------------------------------------------------------
@@ -217,7 +267,8 @@ def test_oversized_requests_are_refused() -> None:
 @pytest.mark.parametrize(
     "settings",
     [{"meter": 1}, {"ledger": 1}, {"ledger": "usage.db"}, {"allowed_hosts": "a"}, {"allowed_hosts": []},
-     {"allowed_hosts": ["http://a"]}, {"max_age": -1}, {"max_age": True}, {"max_age": 61}],
+     {"allowed_hosts": ["http://a"]}, {"allowed_hosts": ["a:80"]}, {"allowed_hosts": ["[::1%25lo]"]}, {"max_age": -1},
+     {"max_age": True}, {"max_age": 61}],
 )  # fmt: skip
 def test_invalid_app_settings_are_refused(settings) -> None:
     """A setting that is not valid raises when the application is made."""

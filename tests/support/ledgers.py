@@ -127,6 +127,6 @@ def program(source: str, *args: object, wait: bool = True, fresh: bool = False, 
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, **more)
     if not wait:
         return process
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=300)  # a busy machine is not a fault
     assert (process.returncode, errors) == (0, "")
     return output.strip()

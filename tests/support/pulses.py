@@ -33,7 +33,7 @@ def metered(*calls: Call, **settings: Any) -> Meter:
     meter = Meter(**settings)
     meter.started_at = NOW - timedelta(hours=1)
     for one in calls:
-        meter.take(one)
+        meter._take(one)
     return meter
 
 

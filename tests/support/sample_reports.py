@@ -48,5 +48,5 @@ def metered() -> Meter:
         ("cheap", "a", 1), ("dear", "a", 5), ("cheap", "b", 3), ("dear", "b", 500), ("dear", "c", None), (None, "a", 7),
     ):  # fmt: skip
         status = "unpriced" if cost is None else "priced"
-        meter.take(replace(CALL, agent=agent, model=model, cost_pico=cost, cost_status=status))
+        meter._take(replace(CALL, agent=agent, model=model, cost_pico=cost, cost_status=status))
     return meter

@@ -56,7 +56,7 @@ def filled(*calls: Call, **settings: Any) -> Meter:
     """A meter that has counted some calls."""
     meter = Meter(**{"thresholds": False} | settings)
     for one in calls:
-        meter.take(one)
+        meter._take(one)
     return meter
 
 

@@ -15,7 +15,7 @@ from openai import AzureOpenAI
 
 import openai_meter
 from openai_meter import ConfigurationError, Price, testing
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 from openai_meter.metering import call_in_flight
 from openai_meter.testing import (
     FakeAPI,
@@ -99,7 +99,7 @@ def test_a_capture_leaves_nothing_behind():
         raise ZeroDivisionError
     assert openai._base_client.SyncAPIClient.request is before
     assert len(calls) == 1
-    assert (listening.installed, listening.captures, listening.global_listeners) == (None, (), ())
+    assert (registry.installed, registry.captures, registry.global_listeners) == (None, (), ())
 
 
 def test_a_capture_beside_an_installed_meter(meter):
@@ -112,7 +112,7 @@ def test_a_capture_beside_an_installed_meter(meter):
             ask(client)
     ask(client)
     assert (len(outer), len(inner), block.totals.calls, meter.totals.calls) == (2, 2, 1, 4)
-    assert listening.installed is meter
+    assert registry.installed is meter
     assert [call.id for call in outer] == [call.id for call in inner]
 
 
@@ -350,7 +350,7 @@ def test_a_clock_without_a_zone_is_in_utc_and_nests():
     ask(client)
     assert [call.started_at.year for call in calls] == [2025, 2026]
     assert [call.started_at.tzinfo for call in calls] == [UTC, UTC]
-    with pytest.raises(ConfigurationError, match="no time"), fixed_clock("2026-01-01"):
+    with pytest.raises(ConfigurationError, match="not a datetime"), fixed_clock("2026-01-01"):
         pass
 
 
@@ -368,7 +368,7 @@ def test_fixed_prices_make_costs_exact():
 def test_the_prices_of_before_are_back(meter):
     """After the block the very book of before prices calls, and prices that were set in the block are gone."""
     client = fake_client(input_tokens=1_000, output_tokens=0)
-    meter.configure(prices={MODEL: Price(input=5, output=5)})
+    meter._configure(prices={MODEL: Price(input=5, output=5)})
     with fixed_prices({MODEL: Price(input=1, output=1)}):
         ask(client)
         meter.prices.set(MODEL, Price(input=2, output=2))
@@ -376,7 +376,7 @@ def test_the_prices_of_before_are_back(meter):
         openai_meter.install(prices={MODEL: Price(input=3, output=3)})
         ask(client)
     ask(client)
-    meter.configure(discount=0)
+    meter._configure(discount=0)
     ask(client)
     assert [call.cost for call in meter.calls] == [Decimal(one) / 1000 for one in (1, 2, 3, 5, 5)]
 

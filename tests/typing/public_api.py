@@ -125,7 +125,8 @@ with openai_meter.track(thresholds={"cost": 1}, on_alert=on_alert):
     pass
 with openai_meter.tag(agent="writer", user=None, env="prod"):
     pass
-openai_meter.track("nightly", user=3)  # type: ignore[arg-type]
+openai_meter.track("nightly", user=3)  # what has a plain text form is taken as text
+openai_meter.track(3)  # type: ignore[arg-type]
 openai_meter.tag("writer")  # type: ignore[arg-type]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
@@ -15,7 +14,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from openai_meter.alerts import METRICS, Alert
 from openai_meter.alerts.webhook.addresses import named_private
+from openai_meter.core import settings
 from openai_meter.core.locale import language
+from openai_meter.core.public import public
+from openai_meter.core.version import install_command
 from openai_meter.errors import ConfigurationError, MissingExtraError
 
 __all__ = ["FORMATS", "Webhook", "WebhookStats", "read_webhooks", "shown"]
@@ -50,6 +52,7 @@ _LONGEST = timedelta(days=7)
 Format = str | Callable[[Alert], Any]
 
 
+@public
 @dataclass(frozen=True, slots=True, repr=False)
 class Webhook:
     """A place that alerts are posted to. Immutable; neither ``repr`` nor any log shows more of it than its host.
@@ -128,6 +131,7 @@ class Webhook:
         return f"<Webhook {shown(self)}{secret}>"
 
 
+@public
 class WebhookStats(NamedTuple):
     """What became of the alerts for one webhook, in this process."""
 
@@ -186,7 +190,7 @@ def _read_one(said: object) -> Webhook:
             f"webhook={type(said).__name__} is no webhook; pass a URL such as 'https://example.com/alerts', a Webhook, "
             "or a list of them"
         )
-    secret = os.environ.get(_SIGNING_KEY)
+    secret = settings.get("webhook_secret")
     if said.secret is None and secret and said.format not in FORMATS[1:]:
         return replace(said, secret=secret)
     return said
@@ -224,7 +228,7 @@ def _check_secret(secret: object) -> None:
     try:
         import standardwebhooks  # noqa: F401, PLC0415 - only who signs needs it
     except ImportError:
-        raise MissingExtraError('signing webhooks needs a package: pip install "openai-meter[webhook]"') from None
+        raise MissingExtraError(f"signing webhooks needs a package: {install_command('webhook')}") from None
     wrong = ConfigurationError(
         "the secret of a webhook has to be 'whsec_' and 24 to 64 bytes in base64; to make one: "
         "python -c \"import base64, secrets; print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\""

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
+from typing import Any
 
 from openai_meter.cli.doctor.diagnosis import Finding
 from openai_meter.cli.doctor.patchers import (
@@ -26,8 +26,10 @@ from openai_meter.cli.doctor.patchers import (
     installed_libraries,
     library_of,
 )
+from openai_meter.core import settings
+from openai_meter.core.version import install_command
 from openai_meter.errors import MeterError
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 
 __all__ = ["CHECKS", "EXTRAS", "sdk_version", "who_patched"]
 
@@ -36,8 +38,6 @@ _OLDEST, _TOO_NEW = (1, 109), (4,)
 _OLDEST_PYTHON, _NEWEST_PYTHON = (3, 11), (3, 13)
 _OLD_PRICES = 60
 """Days after which prices are worth another look."""
-_PREFIX = "OPENAI_METER"
-_OURS = re.compile(rf"{_PREFIX}(?:_[A-Z]+)*")
 _LIKE_OURS = re.compile(r"OPEN_?AI_?METERS?(_|$)|OPENAI_METRE(_|$)")
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
@@ -96,7 +96,11 @@ def _extras() -> Iterator[Finding]:
     there = [name for name, modules in EXTRAS.items() if all(map(_there, modules))]
     absent = [name for name in EXTRAS if name not in there]
     if absent:
-        values = {"there": ", ".join(there) or "-", "absent": ", ".join(absent), "pip": ",".join(absent)}
+        values = {
+            "there": ", ".join(there) or "-",
+            "absent": ", ".join(absent),
+            "install": install_command(",".join(absent)),
+        }
         yield Finding("extras", "some", values=values)
     else:
         yield Finding("extras", "all", values={"there": ", ".join(there)})
@@ -148,41 +152,34 @@ def _newest_price() -> date:
 def _threads() -> Iterator[Finding]:
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
-    from openai_meter.metering.attribution import current, tag  # noqa: PLC0415
+    from openai_meter.metering.attribution import current_attribution, tag  # noqa: PLC0415
 
     with ThreadPoolExecutor(1) as pool, tag(agent="doctor"):
-        followed = pool.submit(lambda: current().agent).result() == "doctor"
+        followed = pool.submit(lambda: current_attribution().agent).result() == "doctor"
     if followed:
         yield Finding("threads", "followed")
     else:
         # Only a program that has installed the meter has made its choice.
-        yield Finding("threads", "not_followed", "ok" if listening.installed is None else "warning")
+        yield Finding("threads", "not_followed", "ok" if registry.installed is None else "warning")
 
 
 def _environment() -> Iterator[Finding]:
-    known = _known_variables()
+    known = [settings.variable(row.name) for row in settings.SETTINGS]
     found = [name for name in os.environ if _LIKE_OURS.match(name.upper())]
     wrong = [name for name in found if name not in known]
     for name in sorted(wrong):
         near = get_close_matches(name.upper(), known, 1, 0.6)
         values = {"name": name, "near": near[0] if near else ""}
         yield Finding("environment", "misspelled" if near else "unknown", "warning", values)
-    for name, check in _VALUES.items():
-        if value := os.environ.get(name):
-            try:
-                check(value)
-            except MeterError as error:
-                yield Finding("environment", "unusable", "problem", {"name": name, "error": str(error)})
+    for row in settings.SETTINGS:
+        name = settings.variable(row.name)
+        try:
+            if os.environ.get(name):
+                _VALUES.get(row.name, _no_more)(settings.get(row.name))
+        except MeterError as error:
+            yield Finding("environment", "unusable", "problem", {"name": name, "error": str(error)})
     if not wrong:
         yield Finding("environment", "known", values={"names": ", ".join(sorted(found)) or "-"})
-
-
-@cache
-def _known_variables() -> frozenset[str]:
-    """The variables that our own sources name: a list by hand would be out of date one day."""
-    package = Path(__file__).parents[2]
-    sources = (path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
-    return frozenset(name for source in sources for name in _OURS.findall(source) if name != _PREFIX) | {_PREFIX}
 
 
 def _check_language(value: str) -> None:
@@ -197,18 +194,22 @@ def _check_stream_usage(value: str) -> None:
     check(value)
 
 
-def _check_hosts(_: str) -> None:
+def _check_hosts(_: object) -> None:
     from openai_meter.api import hosts_from_environment  # noqa: PLC0415
 
     hosts_from_environment()
 
 
-_VALUES: Mapping[str, Callable[[str], None]] = {
-    f"{_PREFIX}_LANG": _check_language,
-    f"{_PREFIX}_STREAM_USAGE": _check_stream_usage,
-    f"{_PREFIX}_HOSTS": _check_hosts,
+def _no_more(_: object) -> None:
+    """Checks nothing: the parser of the setting has."""
+
+
+_VALUES: Mapping[str, Callable[[Any], None]] = {
+    "lang": _check_language,
+    "stream_usage": _check_stream_usage,
+    "hosts": _check_hosts,
 }
-"""What the values of variables have to pass; the ledger's is looked at in ``keeping``."""
+"""What the values of settings have to pass after their parser; the ledger's is checked in ``ledger_checks``."""
 
 
 def who_patched(patches: Iterable[Patch]) -> Iterator[Finding]:

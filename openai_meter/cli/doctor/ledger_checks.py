@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openai_meter.cli.doctor.diagnosis import Finding
+from openai_meter.core import settings
 from openai_meter.errors import LedgerError, MeterError
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
@@ -28,8 +29,8 @@ _SKEW = 2.0
 
 def look_at_ledger(ledger: Ledger | str | None) -> Iterator[Finding]:
     """The ledger that is named, that of the installed meter, or that of the environment. Waits some seconds at most."""
-    installed = None if listening.installed is None else listening.installed.ledger
-    named = ledger or installed or os.environ.get(_VARIABLE)
+    installed = None if registry.installed is None else registry.installed.ledger
+    named = ledger or installed or settings.get("ledger")
     if not named:
         yield Finding("ledger", "none")
         yield Finding("clock", "alone")
@@ -52,7 +53,7 @@ def look_at_ledger(ledger: Ledger | str | None) -> Iterator[Finding]:
 
 def _spool(folder: Path) -> Iterator[Finding]:
     try:
-        sizes = [path.stat().st_size for path in folder.iterdir() if not path.name.startswith(".")]
+        sizes = [path.stat().st_size for path in folder.glob("*.jsonl") if not path.name.startswith(".")]
     except OSError:
         return
     if sizes:
@@ -105,10 +106,10 @@ def _judged(where: dict[str, Any], found: int | None) -> Finding:
 
 
 def _server(url: URL) -> Iterator[Finding]:
-    from openai_meter.ledger.database import open_engine, reachable  # noqa: PLC0415
+    from openai_meter.ledger.database import open_engine, reachable, shown_url  # noqa: PLC0415
 
     engine = open_engine(url)
-    where = {"url": url.render_as_string(hide_password=True)}
+    where = {"url": shown_url(url)}
     try:
         with reachable(url), engine.connect() as connection:
             yield from _tables(connection, where)

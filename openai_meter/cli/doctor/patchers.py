@@ -12,8 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 from openai_meter.core.patching import tree
-from openai_meter.instrumentation.http import BASE_CLIENT
-from openai_meter.instrumentation.listening import listening
+from openai_meter.instrumentation.listening import registry
+from openai_meter.instrumentation.patching import BASE_CLIENT
 
 __all__ = ["LIBRARIES", "Library", "Patch", "bypassed", "find_patches", "installed_libraries", "library_of"]
 
@@ -115,7 +115,7 @@ def bypassed() -> tuple[str, ...]:
     Some libraries, when they are uninstalled, restore the function that they found when they were installed.
     """
     base = sys.modules.get(BASE_CLIENT)
-    if listening.installed is None or base is None:
+    if registry.installed is None or base is None:
         return ()
     kinds = [*tree(base.SyncAPIClient), *tree(base.AsyncAPIClient)]
     return tuple(

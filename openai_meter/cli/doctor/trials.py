@@ -21,7 +21,7 @@ from openai_meter.metering.meter import Meter
 
 if TYPE_CHECKING:
     from openai_meter.core.call import Call
-    from openai_meter.testing.fake_api.shape_player import Cast, Performance, Player, Shape
+    from openai_meter.testing.fake_api.shape_runner import Caller, Shape, ShapeResult, ShapeRunner
 
 __all__ = ["main", "read_trial", "try_all"]
 
@@ -37,13 +37,13 @@ _SOURCES = {"api": "api", "tiktoken": "estimate", "chars": "estimate", "none": "
 def main() -> None:
     """Writes what there is to try, each trial when it is done, and in the end who else has patched the SDK."""
     from openai_meter.testing.fake_api.call_shapes import SHAPES  # noqa: PLC0415
-    from openai_meter.testing.fake_api.shape_player import Cast  # noqa: PLC0415 - loads openai
+    from openai_meter.testing.fake_api.shape_runner import ShapeRunner  # noqa: PLC0415 - loads openai
 
     faults.reraise = False
     _write("patches", [patch._asdict() for patch in find_patches()])
     _write("total", len(SHAPES) * 2)
-    with Cast() as cast:
-        for trial in try_all(cast, SHAPES):
+    with ShapeRunner() as runner:
+        for trial in try_all(runner, SHAPES):
             _write("trial", None if trial is None else trial.to_dict())
     _write("done", value=True)
 
@@ -53,20 +53,20 @@ def _write(kind: str, value: object) -> None:
     sys.stdout.flush()
 
 
-def try_all(cast: Cast, shapes: tuple[Shape, ...]) -> Iterator[Trial | None]:
-    """Plays all shapes bare, yielding ``None`` for each, then metered, yielding the result of each."""
-    bare: dict[tuple[str, bool], Performance] = {}
+def try_all(runner: ShapeRunner, shapes: tuple[Shape, ...]) -> Iterator[Trial | None]:
+    """Runs all shapes bare, yielding ``None`` for each, then metered, yielding the result of each."""
+    bare: dict[tuple[str, bool], ShapeResult] = {}
     for shape in shapes:
-        for player in cast.players:
-            if _plays(player, shape):
-                bare[shape.name, player.is_async] = cast.perform(shape, player)
+        for caller in runner.callers:
+            if _can_run(caller, shape):
+                bare[shape.name, caller.is_async] = runner.run(shape, caller)
         yield None
     meter = install(meter=Meter(), hosts={"127.0.0.1": "openai"})
     try:
         for shape in shapes:
             sync, asynchronous = (
-                _compared(cast, shape, player, bare.get((shape.name, player.is_async)), meter)
-                for player in cast.players
+                _compared(runner, shape, caller, bare.get((shape.name, caller.is_async)), meter)
+                for caller in runner.callers
             )
             yield Trial(shape.name, shape.records, sync, None if shape.sync_only else asynchronous)
         yield from _connections()
@@ -74,19 +74,19 @@ def try_all(cast: Cast, shapes: tuple[Shape, ...]) -> Iterator[Trial | None]:
         uninstall()
 
 
-def _plays(player: Player, shape: Shape) -> bool:
-    return player.has(shape.needs) and not (shape.sync_only and player.is_async)
+def _can_run(caller: Caller, shape: Shape) -> bool:
+    return caller.has(shape.needs) and not (shape.sync_only and caller.is_async)
 
 
-def _compared(cast: Cast, shape: Shape, player: Player, bare: Performance | None, meter: Meter) -> Mode:
-    """Plays a shape under the meter, and compares the result with that without it."""
+def _compared(runner: ShapeRunner, shape: Shape, caller: Caller, bare: ShapeResult | None, meter: Meter) -> Mode:
+    """Runs a shape under the meter, and compares the result with that without it."""
     if bare is None:
         return Mode("absent")
     if bare.error is not None:
         return Mode("untried", detail=bare.error)
     before, failed = len(meter.calls), meter.internal_errors
-    metered = cast.perform(shape, player)
-    meter.settle()
+    metered = runner.run(shape, caller)
+    meter._settle()
     calls = meter.calls[before:]
     usage = _usage(calls)
     if metered.error is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 from openai_meter.alerts import METRICS, Threshold
+from openai_meter.core import settings
 from openai_meter.core.totals import Totals
 from openai_meter.errors import ConfigurationError, LedgerError
 from openai_meter.metering.pulse import Pulse, checked_window, of_ledger
@@ -94,7 +94,7 @@ def feed_of(source: Source, timeout: float = 5.0) -> Feed:
                 "a server has limits and a timezone of its own; --limit and --timezone need a ledger"
             )
         return UrlFeed(source, timeout)
-    url = source.ledger or os.environ.get(_LEDGER)
+    url = source.ledger or settings.get("ledger")
     if not url:
         raise ConfigurationError(
             f"name the source: --ledger sqlite:///usage.db, {_LEDGER} in the environment, or --url http://127.0.0.1:3000"
@@ -123,7 +123,7 @@ class LedgerFeed:
     """Pulses of a ledger: of all processes that write to it. Reading never makes the file of a ledger."""
 
     def __init__(self, source: Source) -> None:
-        from openai_meter.ledger.database import checked_url  # noqa: PLC0415 - SQLAlchemy takes time to load
+        from openai_meter.ledger.database import checked_url, shown_url  # noqa: PLC0415 - SQLAlchemy takes time to load
         from openai_meter.ledger.periods import zone_of  # noqa: PLC0415
 
         assert source.ledger is not None
@@ -133,7 +133,7 @@ class LedgerFeed:
         self._file = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
         self._zone = zone_of(source.timezone)
         self._ledger: Ledger | None = None
-        self.name = url.render_as_string(hide_password=True)
+        self.name = shown_url(url)
 
     def pulse(self) -> Pulse:
         """The pulse of now."""
@@ -202,7 +202,7 @@ class UrlFeed:
 
     def _get(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
         headers = {"Accept": "application/json"}
-        if token := os.environ.get(_TOKEN):
+        if token := settings.get("token"):
             headers["Authorization"] = f"Bearer {token}"
         from http.client import HTTPException  # noqa: PLC0415
 

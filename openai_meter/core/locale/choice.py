@@ -11,12 +11,12 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from openai_meter.core import settings
 from openai_meter.errors import ConfigurationError
 
 __all__ = ["Messages", "language", "languages"]
 
 _PACKAGE = __name__.rpartition(".")[0]
-_VARIABLE = "OPENAI_METER_LANG"
 _LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")
 _ENGLISH = "en"
 
@@ -74,8 +74,8 @@ def language(lang: str | None = None) -> Messages:
     """
     if lang is not None:
         return _asked(lang, f"lang={lang!r}")
-    if wanted := os.environ.get(_VARIABLE):
-        return _asked(wanted, f"{_VARIABLE}={wanted!r}")
+    if wanted := settings.get("lang"):
+        return _asked(wanted, f"{settings.source('lang')}={wanted!r}")
     locale = next((value for name in _LOCALE if (value := os.environ.get(name))), "")
     code = _code(locale)
     return _load(code if code in languages() else _ENGLISH)

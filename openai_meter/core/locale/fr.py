@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from openai_meter.core.locale.page.fr import PAGE
 from openai_meter.core.locale.screens.fr import SCREENS
+from openai_meter.core.version import install_command
 
 __all__ = ["MESSAGES", "plural"]
 
@@ -310,7 +311,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.estimate.sampled": "le texte est long : il a été compté par échantillons",
     "cli.estimate.by_characters": (
         "compté par caractères, ce qui est approximatif : le vocabulaire n'est pas sur cette machine ; "
-        'pip install "openai-meter[offline]" l\'apporte'
+        f"{install_command('offline')} l'apporte"
     ),
     # The server.
     "server.reset": "Statistiques réinitialisées avec succès",

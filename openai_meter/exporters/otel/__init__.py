@@ -34,13 +34,14 @@ late, and a call that ends while the price files are being read has no cost on i
 ``...duration``, in another scope. With both, select the scope ``openai_meter`` in queries, or switch one of them off.
 """
 
+from openai_meter.core.version import install_command
 from openai_meter.errors import MissingExtraError
 
 try:
     import opentelemetry.metrics  # noqa: F401 - checks that it is installed
 except ImportError:
     raise MissingExtraError(
-        'metrics for OpenTelemetry need its API; install it with: pip install "openai-meter[otel]"'
+        f"metrics for OpenTelemetry need its API; install it with: {install_command('otel')}"
     ) from None
 
 from openai_meter.exporters.otel.telemetry import Telemetry, attach, attached, detach, switch

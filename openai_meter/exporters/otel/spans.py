@@ -15,7 +15,7 @@ from openai_meter.core.call import Call
 from openai_meter.core.money import Amount, usd
 from openai_meter.core.native import Lock
 from openai_meter.metering.meter import Meter
-from openai_meter.metering.sinks import Watched
+from openai_meter.metering.sinks import ObserverSlot
 
 __all__ = ["Spans"]
 
@@ -74,11 +74,11 @@ class Spans:
         """Starts or stops observing a meter. While no meter is observed, calls have no extra cost."""
         (self._meters.add if wanted else self._meters.discard)(meter)
         if len(self._meters):
-            Watched.beside = self
-        elif Watched.beside is self:
-            Watched.beside = None
+            ObserverSlot.observer = self
+        elif ObserverSlot.observer is self:
+            ObserverSlot.observer = None
 
-    def look(self) -> weakref.ref[Any] | None:
+    def call_started(self) -> weakref.ref[Any] | None:
         """A weak reference to the current span, if it is recording."""
         try:
             span = trace.get_current_span()
@@ -87,7 +87,7 @@ class Spans:
             faults.caught(error, "reading the current span")
             return None
 
-    def ended(self, span: object, meter: Meter, call: Call) -> None:
+    def call_ended(self, span: object, meter: Meter, call: Call) -> None:
         """Adds a call to its span. May run in a finalizer or a signal handler: then the interrupted thread sets it."""
         if meter in self._meters and isinstance(span, weakref.ref):
             self._inbox.append((span, call))

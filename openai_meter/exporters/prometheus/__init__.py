@@ -26,12 +26,11 @@ To add a counter, add a row to :data:`COUNTERS`. ``sources.py`` reads the totals
 
 from importlib.util import find_spec
 
+from openai_meter.core.version import install_command
 from openai_meter.errors import MissingExtraError
 
 if find_spec("prometheus_client") is None:
-    raise MissingExtraError(
-        'metrics for Prometheus need its client; install it with: pip install "openai-meter[prometheus]"'
-    )
+    raise MissingExtraError(f"metrics for Prometheus need its client; install it with: {install_command('prometheus')}")
 
 from openai_meter.exporters.prometheus.collector import COUNTERS, LABELS, SERIES, Collector, exposition
 

@@ -135,7 +135,8 @@ class Collector:
         """The families without samples. A registry uses them to detect collectors with the same names."""
         for counter in COUNTERS:
             yield self._family(counter)
-        yield from self._gauges({}, ())
+        yield from self._gauges({}, {}, ())
+        yield self._start(None)
 
     def collect(self) -> Iterator[Metric]:
         """The families with their current values."""
@@ -159,13 +160,23 @@ class Collector:
                             [*map(_utf8, row), *own], reader.past.rising((counter.name, part, *row), value)
                         )
                 yield family
-            yield from self._gauges(now, reader.extra_families())
+            starts = {row: reader.starts.rows[row] for row in since_start}
+            yield from self._gauges(now, starts, reader.extra_families())
+            yield self._start(reader.starts.source)
 
     def _family(self, counter: _Counter) -> CounterMetricFamily:
         own = () if counter.label is None else (counter.label,)
         return CounterMetricFamily(f"{self._namespace}_{counter.name}", counter.help, labels=[*self._labels, *own])
 
-    def _gauges(self, now: Mapping[tuple[str, ...], Totals], extra_families: Iterable[ExtraFamily]) -> Iterator[Metric]:
+    def _start(self, at: float | None) -> GaugeMetricFamily:
+        return GaugeMetricFamily(f"{self._namespace}_start_timestamp_seconds", "When counting began, in Unix time.", at)
+
+    def _gauges(
+        self,
+        now: Mapping[tuple[str, ...], Totals],
+        starts: Mapping[tuple[str, ...], float],
+        extra_families: Iterable[ExtraFamily],
+    ) -> Iterator[Metric]:
         unpriced = GaugeMetricFamily(
             f"{self._namespace}_unpriced_calls",
             "Calls whose cost is unknown or known only in part; goes down when a missing price is set.",
@@ -174,6 +185,14 @@ class Collector:
         for row, totals in now.items():
             unpriced.add_metric([*map(_utf8, row)], totals.unpriced_calls)
         yield unpriced
+        start = GaugeMetricFamily(
+            f"{self._namespace}_series_start_timestamp_seconds",
+            "When the counters with these labels began, in Unix time.",
+            labels=self._labels,
+        )
+        for row, at in starts.items():
+            start.add_metric([*map(_utf8, row)], at)
+        yield start
         latest = max((totals.last_call_at for totals in now.values() if totals.last_call_at), default=None)
         last = GaugeMetricFamily(f"{self._namespace}_last_call_timestamp_seconds", "When the newest call started.")
         if latest is not None:

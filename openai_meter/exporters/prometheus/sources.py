@@ -6,6 +6,7 @@ import sys
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.core import faults, fork_safety
@@ -38,18 +39,55 @@ class ExtraFamily(NamedTuple):
     samples: Sequence[tuple[tuple[str, ...], float]]
 
 
+class _Starts:
+    """When each row was first counted, in Unix seconds.
+
+    A row that exists at the first reading started with its first call, but not before the source itself. A later row
+    starts with the reading that finds it: a call may reach a source long after it was made.
+    """
+
+    def __init__(self) -> None:
+        self.source: float | None = None
+        """When the source began to count."""
+        self.rows: dict[tuple[str, ...], float] = {}
+
+    def note(self, rows: _Rows, source_started: datetime | None = None) -> None:
+        """Notes the rows of a reading that are new."""
+        now = time.time()
+        if self.source is None:
+            earliest = 0.0 if source_started is None else source_started.timestamp()
+            self.rows = {
+                row: now if totals.first_call_at is None else min(max(totals.first_call_at.timestamp(), earliest), now)
+                for row, totals in rows.items()
+            }
+            self.source = earliest or min([now, *self.rows.values()])
+        for row in rows:
+            self.rows.setdefault(row, now)
+
+
 class _MeterReader:
     """Reads the totals of a meter or a block, without keeping it alive."""
 
     def __init__(self, source: Readable, past: Past) -> None:
         self.past = past
         self.lock = RLock()
+        self.starts = _Starts()
         self._source = weakref.ref(source)
-        source.ever(past)  # from now on a reset is added to the past
+        # From now on a reset is added to the past.
+        self.starts.note(source._since_first_read(past)[0], source.started_at)
+
+    def start_over_in_child(self) -> None:
+        """The counters of a forked child start with the child."""
+        self.starts = _Starts()
+        self.starts.note({}, datetime.now(UTC))
 
     def read(self) -> tuple[_Rows, _Rows]:
         source = self._source()
-        return ({}, {}) if source is None else source.ever(self.past)
+        if source is None:
+            return {}, {}
+        since_start, now = source._since_first_read(self.past)
+        self.starts.note(since_start)
+        return since_start, now
 
     def extra_families(self) -> Iterator[ExtraFamily]:
         source = self._source()
@@ -70,7 +108,7 @@ class _MeterReader:
 
 
 def _thresholds(source: Readable) -> Iterator[ExtraFamily]:
-    dispatcher = source._store.dispatcher  # noqa: SLF001 - alerts do not show how much of the other limits is used
+    dispatcher = source._store.dispatcher  # alerts do not show how much of the other limits is used
     values = () if dispatcher is None else dispatcher.watch.values()
     uses = [((limit.metric, _window(limit.window)), float(value) / float(limit.limit)) for limit, value in values]
     passed: dict[tuple[str, ...], float] = {}
@@ -104,6 +142,7 @@ class _LedgerReader:
     def __init__(self, ledger: Ledger, past: Past) -> None:
         self.past = past
         self.lock = RLock()
+        self.starts = _Starts()
         self._ledger = weakref.ref(ledger)
         self._cache = 0.0
         self._read: _Rows = {}
@@ -128,6 +167,7 @@ class _LedgerReader:
                 return self._read, self._read
             self._read = {row: total.totals() for row, total in self.past.within(sums.items()).items()}
             self._reached = True
+            self.starts.note(self._read)
         return self._read, self._read
 
     def extra_families(self) -> Iterator[ExtraFamily]:
@@ -170,6 +210,8 @@ def _start_over_in_child(_: object) -> None:
     for readers in list(_readers.values()):
         for reader in readers.values():
             reader.lock = RLock()
+            if isinstance(reader, _MeterReader):
+                reader.start_over_in_child()
 
 
 fork_safety.on_fork("prometheus", after_in_child=_start_over_in_child)

@@ -1,8 +1,8 @@
-"""What is known of one connection, and what its events come to: turns, transcriptions, seconds.
+"""The state of one connection: its turns, its transcriptions, and the seconds of its session.
 
-Everything here is synchronous and runs on the caller's path, once for each event. An event is looked at as bytes: its
-type decides whether it is parsed (few are), counted by its size (audio), kept for the case that the turn is cut (pieces
-of text), or passed over. What is malformed or unknown is passed over.
+Everything here is synchronous and runs on the caller's path, once for each event. Of an event, the type is searched for
+in its bytes. The type decides whether the event is parsed (few are), counted by its size (audio), kept for an estimate
+(pieces of text), or ignored. An event that is malformed or unknown is ignored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from openai_meter.core import faults
 from openai_meter.core.bounded import Bounded
 from openai_meter.core.usage import fields_of, seconds
-from openai_meter.instrumentation.websockets.timed import Stretches
+from openai_meter.instrumentation.websockets.timed import TimedSessions
 from openai_meter.instrumentation.websockets.turn import (
     DECISION,
     LIVE,
@@ -25,24 +25,24 @@ from openai_meter.instrumentation.websockets.turn import (
     RESPONSE,
     TRANSCRIPTION,
     TRANSLATION,
-    Asks,
+    RequestedTurns,
     Turn,
-    sent,
+    parse_request,
 )
 from openai_meter.metering.meter import Readable
 from openai_meter.usage.endpoints import Endpoint
 from openai_meter.usage.responses import Fields, read_object
 
-__all__ = ["Watch"]
+__all__ = ["ConnectionWatcher"]
 
 _HEAD = 512
-"""How far an event is searched for its type."""
+"""The number of bytes of an event in which its type is searched for."""
 _find_type = re.compile(rb'"type": ?"([a-z_.]{1,100})"').search
 _OPEN = 100
-"""How many turns of one connection may be going on."""
+"""The number of turns of one connection that may be going on."""
 
 _shared: Bounded[tuple[str, str, tuple[Readable, ...]], Turn] = Bounded(1_000)
-"""Turns that are going on, for a second connection that hears of them too."""
+"""Turns that are going on, for a second connection that receives their events too."""
 
 
 def _text(value: object) -> str | None:
@@ -55,27 +55,27 @@ def _within(fields: object, *names: str) -> object:
     return fields
 
 
-class Watch:
-    """What is known of one connection.
+class ConnectionWatcher:
+    """Follows what is sent and received over one connection.
 
     Args:
         kind: ``realtime``, ``responses``, ``translations`` or ``live``.
-        listen: who listens at the moment.
-        provider: who answers: ``openai``, ``azure`` or a host.
+        listen: returns what listens at the moment.
+        provider: what answers: ``openai``, ``azure`` or a host.
         host: the host that answers.
-        model: the model that the connection was opened for, if its URL says so.
+        model: the model in the URL that the connection was opened with, if there is one.
     """
 
     __slots__ = (
-        "_asks", "_committed", "_delegate", "_host", "_kind", "_leaving", "_listen", "_model", "_only", "_provider",
-        "_rate", "_stretches", "_transcriber", "_turns", "busy",
+        "_committed", "_delegate", "_host", "_kind", "_leaving", "_listen", "_model", "_only", "_provider", "_rate",
+        "_requested", "_timed", "_transcriber", "_turns", "receiving",
     )  # fmt: skip
 
     def __init__(
         self, kind: str, listen: Callable[[], tuple[Readable, ...]], provider: str, host: str, model: str | None
     ) -> None:
-        self.busy = False
-        """Whether somebody is receiving: a wrapper inside of another one's stays out."""
+        self.receiving = False
+        """Whether a message is being received: a wrapper inside another one does nothing."""
         self._kind = kind
         self._listen = listen
         self._provider = provider
@@ -84,25 +84,23 @@ class Watch:
         self._transcriber: str | None = None
         self._delegate: str | None = None
         self._rate = 48_000
-        self._asks = Asks()
+        self._requested = RequestedTurns()
         self._turns: dict[object, Turn] = {}
         self._only: Turn | None = None
         self._committed: Bounded[str, tuple[float, float]] = Bounded(100)
         self._leaving = False
         row = {"live": LIVE, "translations": TRANSLATION}.get(kind)
-        self._stretches = None if row is None else Stretches(row, listen, provider, host)
+        self._timed = None if row is None else TimedSessions(row, listen, provider, host)
 
     def __del__(self) -> None:
-        for turn in (*self._asks.turns, *self._turns.values()):
-            turn.collected = True
-        if self._stretches is not None:
-            self._stretches.collected()
+        if self._timed is not None:
+            self._timed.collected()
         self._end()
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 
     def received(self, message: Any) -> None:
-        """Sees a message that the caller is about to get."""
+        """Reads a message that the caller is about to get."""
         try:
             if type(message) is not bytes:  # of a transport that decodes
                 message = message.encode("utf-8", "surrogatepass") if isinstance(message, str) else bytes(message)
@@ -119,18 +117,18 @@ class Watch:
                 if turn is None:
                     return
                 if act is _AUDIO:
-                    turn.hear_audio(len(message))
+                    turn.add_audio(len(message))
                 else:
-                    turn.sound()
+                    turn.mark_first_token()
                     turn.response.transcript.add_event(message)
-            elif act is _TIMED and self._kind == "translations" and self._stretches is not None:
-                self._stretches.passed(message)
+            elif act is _TIMED and self._kind == "translations" and self._timed is not None:
+                self._timed.read_elapsed(message)
         except Exception as error:
-            faults.caught(error, "seeing an event")
+            faults.caught(error, "reading an event of a connection")
 
-    def raised(self, error: BaseException) -> None:
-        """Hears that there was no message; the end of the connection ends what was going on."""
-        self.busy = False
+    def on_receive_error(self, error: BaseException) -> None:
+        """Receiving has raised an error. If the connection is closed, all that was going on ends."""
+        self.receiving = False
         if self._leaving:
             self._end()
         else:
@@ -138,26 +136,26 @@ class Watch:
             if "ConnectionClosed" in kinds:
                 self._end(None if "ConnectionClosedOK" in kinds else kinds[0])
 
-    def left(self) -> None:
-        """Hears that the program has closed the connection; whoever is still receiving hears it too."""
-        self._leaving = self.busy
-        if not self.busy:
+    def on_close(self) -> None:
+        """The program has closed the connection; a thread that is still receiving then gets an error."""
+        self._leaving = self.receiving
+        if not self.receiving:
             self._end()
 
     def _end(self, error_type: str | None = None) -> None:
-        """Ends all turns that are going on: the program left, or was left."""
+        """Ends all turns that are going on: the connection is closed."""
         try:
             self._leaving = False
-            for turn in self._asks.drain():
-                turn.cut(error_type)
+            for turn in self._requested.drain():
+                turn.abort(error_type)
             while self._turns:
                 _, turn = self._turns.popitem()
-                turn.watchers -= 1
-                if turn.watchers <= 0:
-                    turn.cut(error_type)
+                turn.connections -= 1
+                if turn.connections <= 0:
+                    turn.abort(error_type)
             self._only = None
-            if self._stretches is not None:
-                self._stretches.end(None)
+            if self._timed is not None:
+                self._timed.end(None)
         except Exception as error:
             faults.caught(error, "ending a connection")
 
@@ -171,35 +169,35 @@ class Watch:
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 
-    def asked(self, event: object, lane: object = None) -> Turn | None:
-        """Sees what the program is about to send: a turn, if it asks for one."""
+    def on_send(self, event: object, lane: object = None) -> Turn | None:
+        """Reads what the program is about to send; returns the turn that it requests, if it does."""
         try:
             if not isinstance(event, str | bytes):
-                return self._ask(fields_of(event), lane)
-            # As text, it may be the same on its way down.
-            return None if self._asks.sending else self._ask(sent(event), lane)
+                return self._request(fields_of(event), lane)
+            # As text, it may be the same request on its way through the SDK's inner method.
+            return None if self._requested.is_sending else self._request(parse_request(event), lane)
         except Exception as error:
-            faults.caught(error, "seeing a request")
+            faults.caught(error, "reading a request of a connection")
             return None
 
-    def _ask(self, said: Fields, lane: object) -> Turn | None:
+    def _request(self, request: Fields, lane: object) -> Turn | None:
         row = {"realtime": REALTIME, "responses": RESPONSE}.get(self._kind)
-        if row is None or said.get("type") != "response.create" or not (listeners := self._listen()):
+        if row is None or request.get("type") != "response.create" or not (listeners := self._listen()):
             return None
-        body = {"model": self._model} if row is REALTIME else {k: v for k, v in said.items() if k != "type"}
+        body = {"model": self._model} if row is REALTIME else {k: v for k, v in request.items() if k != "type"}
         turn = self._turn(row, listeners, body)
-        turn.event_id = _text(said.get("event_id"))
-        turn.lane = lane or _text(said.get("stream_id"))
-        turn.fresh = True
+        turn.event_id = _text(request.get("event_id"))
+        turn.lane = lane or _text(request.get("stream_id"))
+        turn.is_sending = True
         turn.open()
-        self._asks.add(turn)
+        self._requested.add(turn)
         return turn
 
-    def unsent(self, turn: Turn, error: BaseException) -> None:
-        """Hears that a request could not be sent."""
-        turn.fresh = False
-        if isinstance(error, Exception):  # else the program left, and nobody knows whether it was
-            self._asks.forget(turn)
+    def on_send_error(self, turn: Turn, error: BaseException) -> None:
+        """Sending a request has raised an error."""
+        turn.is_sending = False
+        if isinstance(error, Exception):  # else the program was interrupted, and it may have been sent
+            self._requested.remove(turn)
             turn.finish(error)
 
     # --- turns --------------------------------------------------------------------------------------------------------
@@ -231,7 +229,7 @@ class Watch:
         return next((turn for turn in self._turns.values() if turn.lane == lane), None)
 
     def _remove(self, turn: Turn | None) -> None:
-        for key in [key for key, one in self._turns.items() if one is turn]:
+        for key in [key for key, other in self._turns.items() if other is turn]:
             del self._turns[key]
         self._only = next(iter(self._turns.values())) if len(self._turns) == 1 else None
 
@@ -240,27 +238,27 @@ class Watch:
         if identity in self._turns:
             return
         row = REALTIME if self._kind == "realtime" else RESPONSE
-        turn = None if self._kind == "live" else self._asks.take(lane)
+        turn = None if self._kind == "live" else self._requested.take(lane)
         if turn is None:
             listeners = self._listen()
             if not listeners:
                 return
             turn = None if identity is None else _shared.get((row.name, identity, listeners))
             if turn is not None and not turn.finished:
-                turn.watchers += 1
+                turn.connections += 1
             else:
                 turn = self._turn(row, listeners, {"model": model})
                 turn.lane = lane
                 turn.open()
         row.fold(turn.response, event)  # type: ignore[misc] # both have a folder
         if row is RESPONSE:
-            turn.sound()
+            turn.mark_first_token()
         else:
             turn.response.model = self._model
         if identity is not None:
             _shared.put((row.name, identity, turn.listeners), turn)
         if len(self._turns) >= _OPEN:
-            self._turns.pop(next(iter(self._turns))).cut()
+            self._turns.pop(next(iter(self._turns))).abort()
         self._turns[identity or id(turn)] = turn
         self._only = turn if len(self._turns) == 1 else None
 
@@ -269,8 +267,8 @@ class Watch:
         turn = self._of_response(identity, lane)
         row = REALTIME if self._kind == "realtime" else RESPONSE
         if turn is None:
-            # Its beginning was not seen: somebody began to listen in the middle.
-            if (turn := self._asks.take(lane) or self._new(row, model)) is None:
+            # Its beginning was not seen: the listener came in the middle.
+            if (turn := self._requested.take(lane) or self._new(row, model)) is None:
                 return
         else:
             self._remove(turn)
@@ -290,7 +288,7 @@ class Watch:
         self._finish(event, _text(event.get("stream_id")), self._model)
 
     def on_nested(self, event: Fields) -> None:
-        """A live session passes on what its delegate says."""
+        """An event of a live session that contains an event of its delegate."""
         inner = fields_of(event.get("event"))
         kind, lane = inner.get("type"), _text(event.get("delegation_id"))
         if kind == "response.created":
@@ -301,7 +299,7 @@ class Watch:
             turn.response.transcript.add_event(json.dumps(inner).encode())
 
     def on_decision(self, event: Fields) -> None:
-        """A live session passes on a decision."""
+        """An event of a live session that contains a decision."""
         decision = fields_of(_within(event, "event", "decision"))
         turn = self._new(DECISION, None) if decision else None
         if turn is None:
@@ -309,14 +307,14 @@ class Watch:
         names = (event.get("trigger_id"), event.get("delegation_id"), event.get("event_id"))
         identity = next((name for name in names if _text(name)), None)
         read_object(turn.response, decision)
-        if identity is None or turn.listeners[0].meter.first_sight((DECISION.name, str(identity)), None):
+        if identity is None or turn.listeners[0].meter._seen_jobs.claim((DECISION.name, str(identity))):
             turn.finish()
 
     def on_error(self, event: Fields) -> None:
-        """The API refuses something, or gives a response up."""
+        """The API has refused a request, or has given up a response."""
         error = fields_of(event.get("error") or event)
         lane = _text(event.get("stream_id"))
-        turn = self._asks.refused(error, lane, ordered=self._kind == "responses")
+        turn = self._requested.take_refused(error, lane, ordered=self._kind == "responses")
         if turn is None and self._kind == "responses":
             turn = self._of_response(None, lane)
             self._remove(turn)
@@ -327,12 +325,12 @@ class Watch:
     # --- transcriptions -----------------------------------------------------------------------------------------------
 
     def on_committed(self, event: Fields) -> None:
-        """The program has spoken; its words may be transcribed."""
+        """Spoken input is complete; it may be transcribed."""
         if (item := _text(event.get("item_id"))) is not None:
             self._committed.put(item, (time.time(), time.perf_counter()))
 
     def on_transcribed(self, event: Fields) -> None:
-        """A transcription is there, or has failed."""
+        """A transcription has ended or failed."""
         turn = self._new(TRANSCRIPTION, self._transcriber)
         if turn is None:
             return
@@ -347,7 +345,7 @@ class Watch:
     # --- sessions -----------------------------------------------------------------------------------------------------
 
     def on_session(self, event: Fields) -> None:
-        """The API says what the session is."""
+        """The settings of the session."""
         session = fields_of(event.get("session"))
         self._model = _text(session.get("model")) or self._model
         transcript = _within(session, "audio", "input", "transcription") or session.get("input_audio_transcription")
@@ -359,23 +357,23 @@ class Watch:
             rate = _within(spoken, "rate")
             per_second = 2 * rate if type(rate) is int and rate > 0 else 48_000
             self._rate = per_second if name in ("audio/pcm", "pcm16") else 8_000
-        if self._stretches is not None:
-            self._stretches.begin(_text(session.get("id")), self._model)
+        if self._timed is not None:
+            self._timed.begin(_text(session.get("id")), self._model)
 
     def on_seconds(self, event: Fields) -> None:
-        """A live session says how long it is by now."""
-        if self._stretches is not None:
-            self._stretches.grow(seconds(_within(event, "usage", "seconds")))
+        """The seconds of a live session so far."""
+        if self._timed is not None:
+            self._timed.grow(seconds(_within(event, "usage", "seconds")))
 
     def on_closed(self, event: Fields) -> None:
         """A session that is billed by the second has ended."""
-        if self._stretches is not None:
+        if self._timed is not None:
             session = fields_of(event.get("session"))
             self._model = _text(session.get("model")) or self._model
-            self._stretches.begin(_text(session.get("id")), self._model)
-            self._stretches.grow(seconds(_within(event, "usage", "seconds")))
+            self._timed.begin(_text(session.get("id")), self._model)
+            self._timed.grow(seconds(_within(event, "usage", "seconds")))
             reason = event.get("reason")
-            self._stretches.end("incomplete" if reason == "content" else None if reason == "connection_lost" else "ok")
+            self._timed.end("incomplete" if reason == "content" else None if reason == "connection_lost" else "ok")
 
 
 # --- what is done with an event, by its type --------------------------------------------------------------------------
@@ -383,23 +381,23 @@ class Watch:
 _LAST = frozenset(
     {"response.done", "response.completed", "response.incomplete", "response.failed", "response.cancelled"}
 )
-_HANDLERS: dict[str, Callable[[Watch, Fields], None]] = {
-    "response.created": Watch.on_created,
-    **dict.fromkeys(_LAST, Watch.on_done),
-    "response.event": Watch.on_nested,
-    "decision.event": Watch.on_decision,
-    "decision.completed": Watch.on_decision,
-    "error": Watch.on_error,
-    "conversation.item.input_audio_transcription.completed": Watch.on_transcribed,
-    "conversation.item.input_audio_transcription.failed": Watch.on_transcribed,
-    "input_audio_buffer.committed": Watch.on_committed,
-    "session.created": Watch.on_session,
-    "session.started": Watch.on_session,
-    "session.updated": Watch.on_session,
-    "transcription_session.created": Watch.on_session,
-    "transcription_session.updated": Watch.on_session,
-    "session.usage.updated": Watch.on_seconds,
-    "session.closed": Watch.on_closed,
+_HANDLERS: dict[str, Callable[[ConnectionWatcher, Fields], None]] = {
+    "response.created": ConnectionWatcher.on_created,
+    **dict.fromkeys(_LAST, ConnectionWatcher.on_done),
+    "response.event": ConnectionWatcher.on_nested,
+    "decision.event": ConnectionWatcher.on_decision,
+    "decision.completed": ConnectionWatcher.on_decision,
+    "error": ConnectionWatcher.on_error,
+    "conversation.item.input_audio_transcription.completed": ConnectionWatcher.on_transcribed,
+    "conversation.item.input_audio_transcription.failed": ConnectionWatcher.on_transcribed,
+    "input_audio_buffer.committed": ConnectionWatcher.on_committed,
+    "session.created": ConnectionWatcher.on_session,
+    "session.started": ConnectionWatcher.on_session,
+    "session.updated": ConnectionWatcher.on_session,
+    "transcription_session.created": ConnectionWatcher.on_session,
+    "transcription_session.updated": ConnectionWatcher.on_session,
+    "session.usage.updated": ConnectionWatcher.on_seconds,
+    "session.closed": ConnectionWatcher.on_closed,
 }
 
 _PARSE, _AUDIO, _PIECE, _TIMED = "parse", "audio", "piece", "timed"
@@ -412,4 +410,4 @@ _ACTS: dict[bytes, str] = {
     b"session.output_transcript.delta": _TIMED,
     b"session.input_transcript.delta": _TIMED,
 }
-"""What is done with an event of some type; all others are passed over. To read another, add it to ``_HANDLERS``."""
+"""What is done with an event, by its type; all others are ignored. To read another, add it to ``_HANDLERS``."""

@@ -1,45 +1,46 @@
-"""The second seam: sees what comes over WebSockets (realtime, translations, live, responses; and their betas).
+"""What the wrappers of WebSocket connections do (realtime, translations, live, responses; and their betas).
 
-Patched is ``recv_bytes`` of the SDK's connections: ``recv()``, iteration, handlers and the SDK's own sessions all read
-through it, each message once. ``send`` is watched for the turns that are asked for, ``close`` for those that are left.
+``recv_bytes`` of the SDK's connections is wrapped: ``recv()``, iteration, handlers and the SDK's own sessions all read
+through it, each message once. ``send`` is wrapped for the turns that are requested, ``close`` for those that are left.
 
 ============== ===============================================================================================
 a record is    one answered turn, one transcription, one decision; of live sessions and translations, a minute
-begins         when it is asked for (``response.create``), else with its first event
-belongs to     the surroundings it was asked for in, else those it was received in
+begins         when it is requested (``response.create``), else with its first event
+attribution    that of the place where it was requested, else where it was received
 first token    of a realtime turn, its first piece of text or audio; of a response, its first event
 ============== ===============================================================================================
 
-A turn that the connection does not outlive is ``aborted``: its output is estimated from the pieces that came by (text
-by a vocabulary, audio by its length), its input is unknown where the conversation is the server's. Translations do not
-say what is billed; the time that has passed in them stands for it, marked as an estimate.
+A turn that has not ended when its connection closes is ``aborted``: its output is estimated from the pieces that were
+received (text by a vocabulary, audio by its length); its input is unknown where the server holds the conversation.
+Translations do not report what is billed; the elapsed time stands for it, marked as an estimate.
 
-Not seen is what bypasses ``recv_bytes``: ``recv(timeout=...)`` of the SDK's translation sessions, WebRTC and SIP, other
-libraries' own WebSockets. A connection that was opened before the meter came is not known to be a wrapped client's.
+Not counted is what bypasses ``recv_bytes``: ``recv(timeout=...)`` of the SDK's translation sessions, WebRTC and SIP,
+other libraries' own WebSockets. Of a connection that was opened before ``wrap()``, the client is not known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from weakref import WeakKeyDictionary
 
 from openai_meter.core import faults
 from openai_meter.core.background import worker
 from openai_meter.core.patching import Patches, Wrapper, tree
 from openai_meter.instrumentation.listening import listeners
-from openai_meter.instrumentation.websockets.connection import Watch
-from openai_meter.metering.attribution import surroundings
+from openai_meter.instrumentation.websockets.connection import ConnectionWatcher
+from openai_meter.metering.attribution import current_surroundings
 from openai_meter.pricing.loading import prepare
 from openai_meter.usage import providers
 
 __all__ = ["patch"]
 
-WATCH = "_openai_meter_watch"
-_NOBODY = SimpleNamespace()
-"""Stands for the client of a connection that was opened unseen."""
+WATCHER = "_openai_meter_watcher"
+_UNKNOWN_CLIENT = SimpleNamespace()
+"""Stands for the client of a connection that was opened before it was patched."""
 
 
 def patch(modules: Iterable[ModuleType], patches: Patches, *, managers: bool, connections: bool) -> None:
@@ -47,8 +48,8 @@ def patch(modules: Iterable[ModuleType], patches: Patches, *, managers: bool, co
 
     Args:
         modules: those that have been imported.
-        patches: who remembers what is patched.
-        managers: whether to patch those who open connections: they tell whose a connection is.
+        patches: the list of what is patched.
+        managers: whether to patch what opens connections: there the client of a connection is known.
         connections: whether to patch the connections themselves.
     """
     for module in modules:
@@ -74,81 +75,83 @@ def _patch_base(owner: type[Any], name: str, wrapper: Wrapper, patches: Patches)
         patches.add(base, name, wrapper)
 
 
-def _classes(module: ModuleType) -> tuple[type[Any], ...]:
-    """The classes of a module that make connections, are some, or send over some."""
-    known = _known.get(module)
-    if known is not None:
-        return known
-    found = tuple(
-        one
-        for one in tuple(vars(module).values())
-        if isinstance(one, type)
-        and one.__module__ == module.__name__
-        and ("recv_bytes" in vars(one) or one.__name__.endswith(("ConnectionManager", "WebSocketLane")))
+def _classes(module: ModuleType) -> Iterator[type[Any]]:
+    """The classes of a module that open connections, are connections, or send over one."""
+    names = _known.get(module)
+    if names is None:
+        names = tuple(name for name, value in tuple(vars(module).items()) if _connects(value, module))
+        # One module imports another: this one may be half loaded.
+        if not getattr(module.__spec__, "_initializing", False):
+            _known[module] = names
+    for name in names:
+        yield vars(module)[name]
+
+
+def _connects(value: object, module: ModuleType) -> bool:
+    return (
+        isinstance(value, type)
+        and value.__module__ == module.__name__
+        and ("recv_bytes" in vars(value) or value.__name__.endswith(("ConnectionManager", "WebSocketLane")))
     )
-    # One module imports another: this one may be half there.
-    if not getattr(module.__spec__, "_initializing", False):
-        _known[module] = found
-    return found
 
 
-_known: dict[ModuleType, tuple[type[Any], ...]] = {}
-"""What was found in modules: to look takes longer than to patch."""
+_known: WeakKeyDictionary[ModuleType, tuple[str, ...]] = WeakKeyDictionary()
+"""The names that were found in modules: to search one takes longer than to patch it."""
 
 
 # --- wrappers ---------------------------------------------------------------------------------------------------------
 
 
 def _received(wrapped: Callable[..., Any], connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    watch = connection.__dict__.get(WATCH) or _watch(connection)
-    if watch is None or watch.busy:
+    watcher = connection.__dict__.get(WATCHER) or _watcher_of(connection)
+    if watcher is None or watcher.receiving:
         return wrapped(*args, **kwargs)
-    watch.busy = True
+    watcher.receiving = True
     try:
         message = wrapped(*args, **kwargs)
     except BaseException as error:
-        watch.raised(error)
+        watcher.on_receive_error(error)
         raise
-    watch.busy = False
-    watch.received(message)
+    watcher.receiving = False
+    watcher.received(message)
     return message
 
 
 async def _received_async(
     wrapped: Callable[..., Any], connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    watch = connection.__dict__.get(WATCH) or _watch(connection)
-    if watch is None or watch.busy:
+    watcher = connection.__dict__.get(WATCHER) or _watcher_of(connection)
+    if watcher is None or watcher.receiving:
         return await wrapped(*args, **kwargs)
-    watch.busy = True
+    watcher.receiving = True
     try:
         message = await wrapped(*args, **kwargs)
     except BaseException as error:
-        watch.raised(error)
+        watcher.on_receive_error(error)
         raise
-    watch.busy = False
-    watch.received(message)
+    watcher.receiving = False
+    watcher.received(message)
     return message
 
 
 class _Sending:
-    """Sees one message go out."""
+    """Reads one message that is sent."""
 
-    __slots__ = ("turn", "watch")
+    __slots__ = ("turn", "watcher")
 
     def __init__(self, connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any], lane: object = None) -> None:
-        self.watch = _watch(connection)
+        self.watcher = _watcher_of(connection)
         event = args[0] if args else kwargs.get("event", kwargs.get("data"))
-        self.turn = None if self.watch is None else self.watch.asked(event, lane)
+        self.turn = None if self.watcher is None else self.watcher.on_send(event, lane)
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if self.turn is not None and self.watch is not None:
-            self.turn.fresh = False
+        if self.turn is not None and self.watcher is not None:
+            self.turn.is_sending = False
             if error is not None:
-                self.watch.unsent(self.turn, error)
+                self.watcher.on_send_error(self.turn, error)
 
 
 def _sent(wrapped: Callable[..., Any], connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -179,7 +182,7 @@ def _closed(wrapped: Callable[..., Any], connection: Any, args: tuple[Any, ...],
     try:
         return wrapped(*args, **kwargs)
     finally:
-        _left(connection)
+        _on_close(connection)
 
 
 async def _closed_async(
@@ -188,12 +191,12 @@ async def _closed_async(
     try:
         return await wrapped(*args, **kwargs)
     finally:
-        _left(connection)
+        _on_close(connection)
 
 
 def _entered(wrapped: Callable[..., Any], manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     connection = wrapped(*args, **kwargs)
-    _watch(connection, manager)
+    _watcher_of(connection, manager)
     return connection
 
 
@@ -201,11 +204,11 @@ async def _entered_async(
     wrapped: Callable[..., Any], manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     connection = await wrapped(*args, **kwargs)
-    _watch(connection, manager)
+    _watcher_of(connection, manager)
     return connection
 
 
-# --- what they share --------------------------------------------------------------------------------------------------
+# --- shared by the wrappers -------------------------------------------------------------------------------------------
 
 
 def _of_lane(
@@ -218,17 +221,17 @@ def _of_lane(
         return None, args, kwargs, None
 
 
-def _left(connection: Any) -> None:
-    watch = connection.__dict__.get(WATCH)
-    if watch is not None:
-        watch.left()
+def _on_close(connection: Any) -> None:
+    watcher = connection.__dict__.get(WATCHER)
+    if watcher is not None:
+        watcher.on_close()
 
 
-def _watch(connection: Any, manager: Any = None) -> Watch | None:
-    """The watch of a connection, made when it is first seen; ``None`` where it cannot be watched."""
+def _watcher_of(connection: Any, manager: Any = None) -> ConnectionWatcher | None:
+    """The watcher of a connection, made when it is first seen; ``None`` where it cannot be watched."""
     try:
-        held: dict[str, Any] = connection.__dict__
-        found: Watch | None = held.get(WATCH)
+        attributes: dict[str, Any] = connection.__dict__
+        found: ConnectionWatcher | None = attributes.get(WATCHER)
         if found is None:
             prepare()
             worker.start()
@@ -236,7 +239,7 @@ def _watch(connection: Any, manager: Any = None) -> Watch | None:
             host, model = _handshake(connection)
             provider, host = providers.provider(client, f"wss://{host}")
             kind = _kind(connection.__class__)
-            found = held.setdefault(WATCH, Watch(kind, _listening(client), provider, host, model))
+            found = attributes.setdefault(WATCHER, ConnectionWatcher(kind, _listen_for(client), provider, host, model))
     except Exception as error:
         if connection is not None:
             faults.caught(error, "watching a connection")
@@ -245,23 +248,23 @@ def _watch(connection: Any, manager: Any = None) -> Watch | None:
         return found
 
 
-def _listening(client: Any) -> Callable[[], Any]:
-    """Who listens to a client's connection: asked anew for each turn."""
+def _listen_for(client: Any) -> Callable[[], Any]:
+    """A function that returns what listens to a client's connection. It is called for each turn."""
 
     def listen() -> Any:
-        return listeners(client, surroundings.get().blocks)
+        return listeners(client, current_surroundings().blocks)
 
     return listen
 
 
 def _client(manager: Any) -> Any:
     """The client that opens a connection; the SDK holds it under a private name of the class."""
-    held = () if manager is None else vars(manager).items()
-    return next((value for name, value in held if name.endswith("__client")), _NOBODY)
+    attributes = () if manager is None else vars(manager).items()
+    return next((value for name, value in attributes if name.endswith("__client")), _UNKNOWN_CLIENT)
 
 
 def _handshake(connection: Any) -> tuple[str, str | None]:
-    """The host that was asked for a connection, and the model or Azure deployment in the URL."""
+    """The host of a connection, and the model or Azure deployment in its URL."""
     request = getattr(getattr(connection, "_connection", None), "request", None)
     if request is None:
         return "", None

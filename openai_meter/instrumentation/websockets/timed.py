@@ -1,7 +1,8 @@
-"""Sessions that are billed by the second: what they grow by is claimed bit by bit, each second once in a process.
+"""Sessions that are billed by the second. Each second is counted once in a process.
 
-The API says all seconds so far, again and again, and says them to every connection that hears of a session. A session
-may go on for hours: it is recorded in stretches, and what is left when it ends.
+The API sends the number of all seconds so far, again and again, to each connection of a session. What a session has
+grown by since the last time is claimed by one of them. A session may go on for hours: each full minute is recorded as a
+part of its own, and so is what is left at the end.
 """
 
 from __future__ import annotations
@@ -18,24 +19,24 @@ from openai_meter.core.call import Status, UsageSource
 from openai_meter.core.native import RLock
 from openai_meter.core.usage import Usage
 from openai_meter.instrumentation.websockets.turn import TRANSLATION, Turn
-from openai_meter.metering.meter import Meter, Readable
+from openai_meter.metering.meter import MeterCore, Readable
 from openai_meter.usage.endpoints import Endpoint
 
-__all__ = ["Stretches"]
+__all__ = ["TimedSessions"]
 
-_STRETCH = 60.0
-"""Seconds that make a stretch: alerts and totals lag behind no longer."""
+_PART = 60.0
+"""Seconds of a part: alerts and totals are at most that late."""
 _NEAR = 512
-"""How far both ends of an event are searched for the time that has passed."""
+"""The number of bytes at both ends of an event in which the elapsed time is searched for."""
 _find_elapsed = re.compile(rb'"elapsed_ms": ?([0-9]{1,12})').search
 
-_claimed: weakref.WeakKeyDictionary[Meter, Bounded[str, float]] = weakref.WeakKeyDictionary()
-"""How many seconds of a session a meter has counted. The meter's own memory would do, were it not for its reset."""
+_claimed: weakref.WeakKeyDictionary[MeterCore, Bounded[str, float]] = weakref.WeakKeyDictionary()
+"""How many seconds of a session a meter has counted. It is kept here, as a meter forgets at its reset."""
 _claiming = RLock()  # a finalizer may come in the middle
 
 
-def _claim(session: str, meter: Meter, total: float, unheard: float) -> float | None:
-    """The seconds that are the caller's to count; ``None`` if it is the first to ask, and there are none yet."""
+def _claim(session: str, meter: MeterCore, total: float, uncounted: float) -> float | None:
+    """The seconds that the caller has to count; ``None`` if it is the first of the session, and there are none yet."""
     with _claiming:
         counted = _claimed.get(meter)
         if counted is None:
@@ -44,25 +45,25 @@ def _claim(session: str, meter: Meter, total: float, unheard: float) -> float | 
         if before is not None and total <= before:
             return 0.0
         counted.put(session, total)
-    grown = round(total - max(before or 0.0, unheard), 6)
+    grown = round(total - max(before or 0.0, uncounted), 6)
     return None if before is None and grown <= 0 else max(grown, 0.0)
 
 
 def _open_in_child(_: object) -> None:
-    global _claiming  # noqa: PLW0603 - who held it may be gone
+    global _claiming  # noqa: PLW0603 - the thread that held it may be gone
     _claiming = RLock()
 
 
 fork_safety.on_fork("timed sessions", after_in_child=_open_in_child)
 
 
-class _Stretch(Turn):
-    """A stretch of a session."""
+class _Part(Turn):
+    """A part of a session."""
 
     __slots__ = ()
 
     def counted(self) -> bool:
-        """Whether others have counted the session's seconds, and this has none of them."""
+        """Whether the session's seconds are counted elsewhere, and this part has none of them."""
         counted = _claimed.get(self.listeners[0].meter)
         return not self.response.extra and counted is not None and counted.get(self.response.response_id or "") != 0
 
@@ -74,17 +75,17 @@ class _Stretch(Turn):
         unknown: tuple[str, ...] = (),
         rule: str | None = None,
     ) -> None:
-        # Translations do not report what is billed.
+        # Events of translations do not contain what is billed.
         super()._write(end, split, "elapsed" if self.row is TRANSLATION else source, unknown, rule)
 
 
-class Stretches:
-    """The stretches of the session on one connection.
+class TimedSessions:
+    """Records the session of one connection, in parts.
 
     Args:
         row: the endpoint.
-        listen: who listens at the moment.
-        provider: who answers: ``openai``, ``azure`` or a host.
+        listen: returns what listens at the moment.
+        provider: what answers: ``openai``, ``azure`` or a host.
         host: the host that answers.
     """
 
@@ -95,66 +96,64 @@ class Stretches:
         self._host = host
         self._session: str | None = None
         self._model: str | None = None
-        self._now: _Stretch | None = None
+        self._part: _Part | None = None
         self._since = (time.time(), time.perf_counter())
         self._elapsed = 0
-        self._unheard = 0.0
+        self._uncounted = 0.0
 
     def begin(self, session: str | None, model: str | None) -> None:
-        """Hears which session it is, and of which model; again and again."""
+        """Sets the session's id and model. It may be called again and again; ``None`` changes nothing."""
         self._session = session or self._session
         self._model = model or self._model
-        if self._now is None:
+        if self._part is None:
             self.grow(0.0)
 
     def grow(self, total: float) -> None:
-        """Counts what the session has grown by, if it has ``total`` seconds by now."""
+        """Counts what the session has grown by; it has ``total`` seconds by now."""
         listeners = self._listen()
         if not listeners or self._session is None:
-            self._unheard = max(self._unheard, total)
+            self._uncounted = max(self._uncounted, total)
             return
-        grown = _claim(self._session, listeners[0].meter, total, self._unheard)
+        grown = _claim(self._session, listeners[0].meter, total, self._uncounted)
         if grown == 0:
             return
-        now = self._now
-        if now is not None and (now.finished or now.listeners != listeners):
+        part = self._part
+        if part is not None and (part.finished or part.listeners != listeners):
             self._finish("ok")
-            now = None
-        if now is None:
-            now = self._now = _Stretch(self._row, listeners, self._provider, self._host, {"model": self._model})
-            now.since(*self._since)
-            now.response.response_id = self._session
-            now.open()
-        now.response.model = self._model
+            part = None
+        if part is None:
+            part = self._part = _Part(self._row, listeners, self._provider, self._host, {"model": self._model})
+            part.since(*self._since)
+            part.response.response_id = self._session
+            part.open()
+        part.response.model = self._model
         if grown:
-            said = round(now.response.extra.get("seconds", 0.0) + grown, 6)
-            now.response.extra = {"seconds": said}
-            if said >= _STRETCH:
+            total = round(part.response.extra.get("seconds", 0.0) + grown, 6)
+            part.response.extra = {"seconds": total}
+            if total >= _PART:
                 self._finish("ok")
 
-    def passed(self, message: bytes) -> None:
-        """Sees a piece of a translation, which says how far into the session it is."""
+    def read_elapsed(self, message: bytes) -> None:
+        """Reads an event of a translation, which contains the elapsed time of the session."""
         found = _find_elapsed(message, max(len(message) - _NEAR, 0)) or _find_elapsed(message, 0, _NEAR)
-        if found is not None and (now := int(found[1])) > self._elapsed:
-            before, self._elapsed = self._elapsed, now
-            if now // 1000 > before // 1000:
-                self.grow(now / 1000)
+        if found is not None and (elapsed := int(found[1])) > self._elapsed:
+            before, self._elapsed = self._elapsed, elapsed
+            if elapsed // 1000 > before // 1000:
+                self.grow(elapsed / 1000)
 
     def end(self, state: Status | None) -> None:
-        """Ends the session; ``None``: nobody knows whether it has ended, only that nothing more will be heard."""
+        """Ends the session; with ``None`` it may go on elsewhere, but nothing more of it will be received here."""
         if self._elapsed:
             self.grow(self._elapsed / 1000)
         self._finish(state)
 
     def collected(self) -> None:
-        """Hears that the connection is being collected: nothing may be begun any more."""
+        """The connection is being collected: no part may be begun any more."""
         self._elapsed = 0
-        if self._now is not None:
-            self._now.collected = True
 
     def _finish(self, state: Status | None) -> None:
         self._since = (time.time(), time.perf_counter())
-        now, self._now = self._now, None
-        if now is not None:
-            now.response.state = state
-            now.finish(whole=state is not None)
+        part, self._part = self._part, None
+        if part is not None:
+            part.response.state = state
+            part.finish(whole=state is not None)

@@ -22,13 +22,14 @@ from openai_meter.usage.responses import Fields, ResponseState, read_object, rea
 from openai_meter.usage.stream_events import RESPONSE_PIECES, fold_response
 
 __all__ = [
-    "DECISION", "LIVE", "PIECES", "REALTIME", "RESPONSE", "TRANSCRIPTION", "TRANSLATION", "Asks", "Turn", "sent",
+    "DECISION", "LIVE", "PIECES", "REALTIME", "RESPONSE", "TRANSCRIPTION", "TRANSLATION", "RequestedTurns", "Turn",
+    "parse_request",
 ]  # fmt: skip
 
 _AUDIO_TOKENS = 20
 """Output tokens in a second of speech (one for 50 ms): OpenAI's guide to the costs of realtime conversations."""
 _FRAME = 200
-"""About how many characters an event of audio has besides the audio."""
+"""The characters of an event of audio that are not audio, about."""
 _PIECES = {
     "response.output_text.delta": None,
     "response.text.delta": None,
@@ -37,12 +38,12 @@ _PIECES = {
     "response.function_call_arguments.delta": "call",
     "response.mcp_call_arguments.delta": "call",
 }
-"""Which part of an output item an event of a realtime session brings a piece of; ``None`` is its text, spoken or
+"""The part of an output item that an event of a realtime session contains a piece of; ``None`` is its text, spoken or
 written. Names without ``output`` are those of the beta."""
 
 
 PIECES = (*_PIECES, *RESPONSE_PIECES, "response.output_item.added", "response.output_item.done")
-"""The types of events that bring a piece of an answer."""
+"""The types of events that contain a piece of an answer."""
 
 
 # --- readers ----------------------------------------------------------------------------------------------------------
@@ -68,7 +69,7 @@ def fold_realtime(response: ResponseState, event: Any) -> None:
 
 
 def fold_turn(response: ResponseState, event: Any) -> None:
-    """Reads an event of a response, also one that a live session passes on from its delegate."""
+    """Reads an event of a response, also one inside an event of a live session."""
     fold_response(response, event.get("event") if event.get("type") == "response.event" else event)
 
 
@@ -96,9 +97,9 @@ DECISION = _row("POST", "/decisions")
 
 
 class Turn(CallInFlight):
-    """One turn, or a stretch of a session that is billed by the second."""
+    """One turn, or a part of a session that is billed by the second."""
 
-    __slots__ = ("audio", "event_id", "fresh", "lane", "rate", "watchers")
+    __slots__ = ("audio", "connections", "event_id", "is_sending", "lane", "rate")
 
     def __init__(
         self,
@@ -110,17 +111,17 @@ class Turn(CallInFlight):
     ) -> None:
         super().__init__(row, listeners, provider, host, body, stream=True)
         self.audio = 0
-        """Characters of encoded audio that came by."""
+        """Characters of encoded audio that were received."""
         self.rate = 48_000
         """Bytes of audio in a second."""
         self.event_id: object = None
-        """What the program calls the event that asked for the turn."""
+        """The id that the program gave to the event that requested the turn."""
         self.lane: object = None
-        """Which of several conversations of the connection it belongs to."""
-        self.fresh = False
-        """Whether it is just being sent."""
-        self.watchers = 1
-        """How many connections hear of it."""
+        """The conversation of the connection that it belongs to, where there are several."""
+        self.is_sending = False
+        """Whether the request is being sent now."""
+        self.connections = 1
+        """The number of connections that receive its events."""
 
     @property
     def age(self) -> float:
@@ -131,13 +132,13 @@ class Turn(CallInFlight):
         """Sets back when it began, by both clocks."""
         self.started, self._clock = started, clock
 
-    def sound(self) -> None:
-        """Hears that the answer has begun."""
+    def mark_first_token(self) -> None:
+        """The first token has been received; only the first time counts."""
         if self._first is None:
             self._first = time.perf_counter()
 
     def finish(self, error: BaseException | None = None, *, whole: bool = True) -> None:
-        """Ends the turn; one whose answer has been counted, off another connection, leaves no record."""
+        """Ends the turn; one whose answer has been counted, from another connection, leaves no record."""
         if self.finished:
             return
         if self.counted():
@@ -146,98 +147,97 @@ class Turn(CallInFlight):
             super().finish(error, whole=whole)
 
     def counted(self) -> bool:
-        """Whether the same has been counted; from now on it has."""
+        """Whether the same answer has been counted; from now on it has."""
         identity = self.response.response_id
-        return identity is not None and not self.listeners[0].meter.first_sight((self.row.name, identity), None)
+        return identity is not None and not self.listeners[0].meter._seen_jobs.claim((self.row.name, identity))
 
-    def cut(self, error_type: str | None = None) -> None:
-        """Ends the turn before its answer did."""
+    def abort(self, error_type: str | None = None) -> None:
+        """Ends the turn before its answer has ended."""
         self.response.error_type = error_type
         self.finish(whole=False)
 
     def _estimate(self, *args: Any) -> None:
         spoken = round(max(self.audio, 0) * 3 / 4 / self.rate * _AUDIO_TOKENS)
         if spoken:
-            said = {"output_tokens": spoken, "total_tokens": spoken, "output_audio_tokens": spoken}
-            self.response.extra = {**self.response.extra, **said}
+            counts = {"output_tokens": spoken, "total_tokens": spoken, "output_audio_tokens": spoken}
+            self.response.extra = {**self.response.extra, **counts}
         super()._estimate(*args)
 
-    def hear_audio(self, size: int) -> None:
-        """Hears an event of audio, of which only the size matters."""
+    def add_audio(self, size: int) -> None:
+        """Counts an event of audio, of which only the size matters."""
         self.audio += size - _FRAME
-        if self._first is None:
-            self._first = time.perf_counter()
+        self.mark_first_token()
 
 
-# --- what is asked for ------------------------------------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------------------------------
 
 _HEAD = 512
-"""How far what is sent as text is searched for its type."""
-_asks = re.compile(r'"type": ?"response.create"').search
+"""The number of characters of a sent text in which its type is searched for."""
+_find_request = re.compile(r'"type": ?"response.create"').search
 _STALE = 60.0
-"""Seconds after which a turn that was asked for will not begin: the API has refused it, and not said which it meant."""
+"""Seconds after which a requested turn will not begin: the API has refused it without naming it."""
 _WAITING = 100
-"""How many turns are waited for."""
+"""The number of turns that are waited for."""
 
 
-class Asks:
-    """The turns of one connection that were asked for and have not begun, oldest first."""
+class RequestedTurns:
+    """The turns of one connection that were requested and have not begun, oldest first."""
 
     def __init__(self) -> None:
         self.turns: deque[Turn] = deque()
 
     @property
-    def sending(self) -> bool:
-        """Whether the latest is just being sent."""
-        return bool(self.turns) and self.turns[-1].fresh
+    def is_sending(self) -> bool:
+        """Whether the latest request is being sent now."""
+        return bool(self.turns) and self.turns[-1].is_sending
 
     def add(self, turn: Turn) -> None:
-        """Waits for a turn."""
+        """Adds a turn that was requested."""
         if len(self.turns) >= _WAITING:
-            self.turns.popleft().cut()
+            self.turns.popleft().abort()
         self.turns.append(turn)
 
-    def forget(self, turn: Turn) -> None:
-        """Waits for a turn no longer."""
+    def remove(self, turn: Turn) -> None:
+        """Removes a turn, if it is there."""
         with suppress(ValueError):
             self.turns.remove(turn)
 
     def take(self, lane: object) -> Turn | None:
-        """The one that begins now: the API answers the requests of a lane in their order."""
+        """Removes and returns the turn that begins now: the API answers the requests of a lane in their order."""
         for turn in tuple(self.turns):
             if turn.age > _STALE:
-                self.forget(turn)
+                self.remove(turn)
                 turn.drop()
             elif turn.lane == lane:
-                self.forget(turn)
+                self.remove(turn)
                 return turn
         return None
 
-    def refused(self, error: Fields, lane: object, *, ordered: bool) -> Turn | None:
-        """The one that will not begin, if an error tells.
+    def take_refused(self, error: Fields, lane: object, *, ordered: bool) -> Turn | None:
+        """Removes and returns the turn that an error is about, if it is about one: that turn will not begin.
 
         Args:
-            error: what the API says.
-            lane: where it says it.
-            ordered: whether errors can be about nothing else than the oldest request.
+            error: the error of the API.
+            lane: the conversation that it was received in.
+            ordered: whether an error can only be about the oldest request.
         """
-        named, about = error.get("event_id"), error.get("param")
+        event_id, param = error.get("event_id"), error.get("param")
         for turn in tuple(self.turns):
-            if isinstance(named, str) and named:
-                meant = turn.event_id == named
+            if isinstance(event_id, str) and event_id:
+                meant = turn.event_id == event_id
             elif ordered:
                 meant = turn.lane == lane
             else:
-                meant = error.get("code") == _BUSY or (isinstance(about, str) and about.startswith("response"))
+                meant = error.get("code") == _BUSY or (isinstance(param, str) and param.startswith("response"))
             if meant:
-                self.forget(turn)
+                self.remove(turn)
                 # Nothing was begun, and nothing is charged.
                 turn.response.facts = {**turn.response.facts, "status": "error"}
                 return turn
         return None
 
     def drain(self) -> Iterator[Turn]:
-        """All that may yet have begun; nobody waits for them any longer."""
+        """Removes all, and returns those that may have begun."""
         while self.turns:
             turn = self.turns.popleft()
             if turn.age > _STALE:
@@ -249,13 +249,13 @@ class Asks:
 _BUSY = "conversation_already_has_active_response"
 
 
-def sent(data: str | bytes) -> Fields:
-    """What is sent as text, if it may ask for a turn."""
+def parse_request(data: str | bytes) -> Fields:
+    """Parses what is sent as text, if it may request a turn; else returns an empty dict."""
     head = data[:_HEAD]
-    if _asks(head if isinstance(head, str) else head.decode("utf-8", "replace")) is None:
+    if _find_request(head if isinstance(head, str) else head.decode("utf-8", "replace")) is None:
         return {}
     try:
-        said = json.loads(data)
+        request = json.loads(data)
     except (ValueError, RecursionError):
         return {}
-    return said if type(said) is dict else {}
+    return request if type(request) is dict else {}

@@ -35,12 +35,12 @@ _NOBODY = frozenset({UNATTRIBUTED, UNKNOWN_MODEL, NO_BLOCK})
 
 
 def of_meter(
-    readings: Readable, by: str = "model", *, window: float = 300.0, zone: tzinfo = UTC, now: datetime | None = None
+    readable: Readable, by: str = "model", *, window: float = 300.0, zone: tzinfo = UTC, now: datetime | None = None
 ) -> Pulse:
     """The pulse of a meter or of a block. Safe in any thread; metered calls never wait for it.
 
     Args:
-        readings: the meter, or the block.
+        readable: the meter, or the block.
         by: a dimension: ``model``, ``agent``, ``operation``, ``user``, ``tag:NAME``, ...
         window: seconds to look back on, from 10 to 3600.
         zone: whose midnight today begins at.
@@ -50,8 +50,8 @@ def of_meter(
         ConfigurationError: there is no such dimension, or no such window.
     """
     (label,), width = checked((by,)), checked_window(window)
-    totals = readings.totals  # before the calls: whatever comes in between is not taken for forgotten
-    calls = readings.calls
+    snapshot = readable.snapshot()
+    totals, calls = snapshot.totals, snapshot.calls
     now = now or datetime.now(UTC)
     forgotten = totals.calls > len(calls)
     covered = width
@@ -59,7 +59,7 @@ def of_meter(
         covered = min(width, max((now - _ended(calls[0])).total_seconds(), 0.0)) if calls else 0.0
     midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     today: Totals | None = None
-    if readings.started_at >= midnight:
+    if snapshot.started_at >= midnight:
         today = totals
     elif not forgotten or (calls and _ended(calls[0]) < midnight):
         today = _added(_since(calls, midnight)).totals()
@@ -71,8 +71,8 @@ def of_meter(
         place = int((width - (now - _ended(call)).total_seconds()) / width * SLICES)
         place = min(max(place, 0), SLICES - 1)
         slices[place] = slices.get(place, NOTHING).plus(call)
-    frame = _Frame(now, width, covered, "process", by, readings.started_at, totals, today)
-    return _pulse(rows, frame, readings.threshold_usage, len(readings.alerts))
+    frame = _Frame(now, width, covered, "process", by, snapshot.started_at, totals, today)
+    return _pulse(rows, frame, snapshot.threshold_usage, len(snapshot.alerts))
 
 
 def of_ledger(

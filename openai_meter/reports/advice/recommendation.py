@@ -8,12 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 from openai_meter.core.locale import language
+from openai_meter.core.public import public
 
 __all__ = ["Recommendation"]
 
 _NAME = 100
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Recommendation:
     """Something that could be done better, and what that would have saved. Immutable; holds no prompt."""

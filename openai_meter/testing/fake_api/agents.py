@@ -1,4 +1,4 @@
-"""Agent sessions: input starts a turn, the event stream tells about it, the session's usage adds up."""
+"""Agent sessions: input starts a turn, the event stream shows it, and the session's usage is the sum of its turns."""
 
 from collections.abc import Iterator
 
@@ -44,20 +44,20 @@ def create_session(call: Call) -> Answer:
 
 
 def _agent(call: Call) -> Json:
-    asked = call.body.get("agent") or {}
-    model = asked.get("model") or "gpt-6-luna"
+    settings = call.body.get("agent") or {}
+    model = settings.get("model") or "gpt-6-luna"
     if not known_model(model):
         raise ApiError(404, f"The model `{model}` is not known here.", code="model_not_found")
     return {
         "id": call.body.get("agent_id") or call.state.new_id("agent_"),
-        "instructions": asked.get("instructions"),
+        "instructions": settings.get("instructions"),
         "model": model,
         "multi_agent": {"enabled": False, "max_concurrent_subagents": None},
         "name": None,
-        "reasoning": {"effort": "medium", "summary": None, **(asked.get("reasoning") or {})},
-        "service_tier": asked.get("service_tier") or "auto",
+        "reasoning": {"effort": "medium", "summary": None, **(settings.get("reasoning") or {})},
+        "service_tier": settings.get("service_tier") or "auto",
         "text": {"format": {"type": "text"}, "verbosity": "medium"},
-        "tools": asked.get("tools") or [],
+        "tools": settings.get("tools") or [],
     }
 
 

@@ -152,12 +152,12 @@ def _needs_tool(call: Call, run: Json) -> Json | None:
         return None
     function = tool["function"]
     arguments = json.dumps(instance_of(function.get("parameters") or {"type": "object"}, number_of(function)))
-    asked = {
+    tool_call = {
         "id": call.state.new_id("call_"),
         "type": "function",
         "function": {"name": function["name"], "arguments": arguments},
     }
-    return {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": [asked]}}
+    return {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": [tool_call]}}
 
 
 def _go(call: Call, job: Job, action: Json | None) -> Answer:
@@ -180,16 +180,16 @@ def _go(call: Call, job: Job, action: Json | None) -> Answer:
 
 def _reply(call: Call, run: Json) -> str:
     # Not of the message ids: the same conversation is answered with the same words.
-    return prose(number_of([message["content"] for message in _asked(call, run)], run["instructions"]))
+    return prose(number_of([message["content"] for message in _user_messages(call, run)], run["instructions"]))
 
 
-def _asked(call: Call, run: Json) -> list[Json]:
+def _user_messages(call: Call, run: Json) -> list[Json]:
     return [message for message in _of_thread(call, run["thread_id"]) if message["role"] == "user"]
 
 
 def _usage(call: Call, run: Json) -> Tokens:
-    asked = [{"role": "user", "content": message["content"]} for message in _asked(call, run)]
-    prompt = request_tokens(asked, run["tools"]) + text_tokens(run["instructions"] or "")
+    messages = [{"role": "user", "content": message["content"]} for message in _user_messages(call, run)]
+    prompt = request_tokens(messages, run["tools"]) + text_tokens(run["instructions"] or "")
     return Tokens(run["model"], prompt, text_tokens(_reply(call, run)))
 
 

@@ -1,8 +1,8 @@
 """The shapes of call that a program can make of chat completions and responses, and the table of all shapes.
 
-Each is written as any program with the ``openai`` client is: nothing in it meters anything. To add a shape, add a
-coroutine function that is given a :class:`Player`, and a row to :data:`SHAPES`; for the sync client nothing that it
-awaits ever suspends.
+Each is written as a program with the ``openai`` client is: nothing in it meters anything. To add a shape, add a
+coroutine function that takes a :class:`Caller`, and a row to :data:`SHAPES`. With the sync client, nothing that it
+awaits suspends.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 
 from openai_meter.testing.fake_api import call_shapes_more
-from openai_meter.testing.fake_api.shape_player import FAULT, Player, Shape
+from openai_meter.testing.fake_api.shape_runner import FAULT, Caller, Shape
 
 _HELLO = [{"role": "user", "content": "How do we get rid of the paper forms?"}]
 _CHAT: dict[str, Any] = {"model": "gpt-4o-mini", "messages": _HELLO}
@@ -31,210 +31,210 @@ class Plan(BaseModel):
 
 
 class _Client(OpenAI):
-    """A client of the program's own."""
+    """A subclass, as a program may define one."""
 
 
 class _AsyncClient(AsyncOpenAI):
-    """A client of the program's own."""
+    """A subclass, as a program may define one."""
 
 
 # --- chat completions -------------------------------------------------------------------------------------------------
 
 
-async def _chat(player: Player) -> None:
-    await player.get(player.client.chat.completions.create(**_CHAT))
+async def _chat(caller: Caller) -> None:
+    await caller.get(caller.client.chat.completions.create(**_CHAT))
 
 
-async def _chat_parse(player: Player) -> None:
-    await player.get(player.client.chat.completions.parse(**_CHAT, response_format=Plan))
+async def _chat_parse(caller: Caller) -> None:
+    await caller.get(caller.client.chat.completions.parse(**_CHAT, response_format=Plan))
 
 
-async def _chat_parse_too_long(player: Player) -> None:
-    parse = player.client.chat.completions.parse
-    await player.fail(parse, **_CHAT, response_format=Plan, max_completion_tokens=2)
+async def _chat_parse_too_long(caller: Caller) -> None:
+    parse = caller.client.chat.completions.parse
+    await caller.fail(parse, **_CHAT, response_format=Plan, max_completion_tokens=2)
 
 
-async def _chat_raw(player: Player) -> None:
-    answer = await player.get(player.client.chat.completions.with_raw_response.create(**_CHAT))
-    await player.get(answer.parse())
+async def _chat_raw(caller: Caller) -> None:
+    answer = await caller.get(caller.client.chat.completions.with_raw_response.create(**_CHAT))
+    await caller.get(answer.parse())
 
 
-async def _chat_raw_unparsed(player: Player) -> None:
-    await player.get(player.client.chat.completions.with_raw_response.create(**_CHAT))
+async def _chat_raw_unparsed(caller: Caller) -> None:
+    await caller.get(caller.client.chat.completions.with_raw_response.create(**_CHAT))
 
 
-async def _chat_streaming_response(player: Player) -> None:
-    create = player.client.chat.completions.with_streaming_response.create
-    async with player.within(create(**_CHAT)) as response:
-        await player.get(response.json())
+async def _chat_streaming_response(caller: Caller) -> None:
+    create = caller.client.chat.completions.with_streaming_response.create
+    async with caller.within(create(**_CHAT)) as response:
+        await caller.get(response.json())
 
 
-async def _chat_streaming_response_lines(player: Player) -> None:
-    create = player.client.chat.completions.with_streaming_response.create
-    async with player.within(create(**_USAGE_STREAM)) as response:
-        await player.read(response.iter_lines())
+async def _chat_streaming_response_lines(caller: Caller) -> None:
+    create = caller.client.chat.completions.with_streaming_response.create
+    async with caller.within(create(**_USAGE_STREAM)) as response:
+        await caller.read(response.iter_lines())
 
 
-async def _chat_raw_stream(player: Player) -> None:
-    answer = await player.do(player.client.chat.completions.with_raw_response.create(**_USAGE_STREAM))
-    await player.read(answer.parse())
+async def _chat_raw_stream(caller: Caller) -> None:
+    answer = await caller.do(caller.client.chat.completions.with_raw_response.create(**_USAGE_STREAM))
+    await caller.read(answer.parse())
 
 
-async def _chat_stream(player: Player) -> None:
-    stream = await player.get(player.client.chat.completions.create(**_USAGE_STREAM))
-    await player.read(stream)
+async def _chat_stream(caller: Caller) -> None:
+    stream = await caller.get(caller.client.chat.completions.create(**_USAGE_STREAM))
+    await caller.read(stream)
 
 
-async def _chat_stream_unasked(player: Player) -> None:
-    await player.read(await player.get(player.client.chat.completions.create(**_STREAM)))
+async def _chat_stream_unasked(caller: Caller) -> None:
+    await caller.read(await caller.get(caller.client.chat.completions.create(**_STREAM)))
 
 
-async def _chat_stream_two(player: Player) -> None:
-    await player.read(await player.do(player.client.chat.completions.create(**_STREAM, n=2)))
+async def _chat_stream_two(caller: Caller) -> None:
+    await caller.read(await caller.do(caller.client.chat.completions.create(**_STREAM, n=2)))
 
 
-async def _chat_stream_left(player: Player) -> None:
-    async with player.within(await player.do(player.client.chat.completions.create(**_STREAM))) as stream:
-        await player.read(stream, 3)
+async def _chat_stream_left(caller: Caller) -> None:
+    async with caller.within(await caller.do(caller.client.chat.completions.create(**_STREAM))) as stream:
+        await caller.read(stream, 3)
 
 
-async def _chat_stream_abandoned(player: Player) -> None:
-    await player.read(await player.do(player.client.chat.completions.create(**_STREAM)), 3)
-    await player.collect()
+async def _chat_stream_abandoned(caller: Caller) -> None:
+    await caller.read(await caller.do(caller.client.chat.completions.create(**_STREAM)), 3)
+    await caller.collect()
 
 
-async def _chat_stream_unread(player: Player) -> None:
-    stream = await player.do(player.client.chat.completions.create(**_STREAM))
-    await player.do(stream.close())
+async def _chat_stream_unread(caller: Caller) -> None:
+    stream = await caller.do(caller.client.chat.completions.create(**_STREAM))
+    await caller.do(stream.close())
 
 
-async def _chat_stream_cut(player: Player) -> None:
-    stream = await player.do(player.client.chat.completions.create(**_STREAM, extra_headers={FAULT: "cut"}))
-    await player.fail(player.read, stream)
+async def _chat_stream_cut(caller: Caller) -> None:
+    stream = await caller.do(caller.client.chat.completions.create(**_STREAM, extra_headers={FAULT: "cut"}))
+    await caller.fail(caller.read, stream)
 
 
-async def _chat_stream_helper(player: Player) -> None:
-    async with player.within(player.client.chat.completions.stream(**_CHAT)) as stream:
-        await player.read(stream)
+async def _chat_stream_helper(caller: Caller) -> None:
+    async with caller.within(caller.client.chat.completions.stream(**_CHAT)) as stream:
+        await caller.read(stream)
 
 
-async def _legacy(player: Player) -> None:
-    completions = player.client.completions
-    await player.get(completions.create(model="gpt-3.5-turbo-instruct", prompt="How?"))
+async def _legacy(caller: Caller) -> None:
+    completions = caller.client.completions
+    await caller.get(completions.create(model="gpt-3.5-turbo-instruct", prompt="How?"))
 
 
 # --- clients and transports -------------------------------------------------------------------------------------------
 
 
-async def _bound_before(player: Player) -> None:
-    await player.get(player.bound(**_CHAT))
+async def _bound_before(caller: Caller) -> None:
+    await caller.get(caller.bound(**_CHAT))
 
 
-async def _copied(player: Player) -> None:
-    await player.get(player.client.with_options(timeout=4).copy().chat.completions.create(**_CHAT))
+async def _copied(caller: Caller) -> None:
+    await caller.get(caller.client.with_options(timeout=4).copy().chat.completions.create(**_CHAT))
 
 
-async def _posted(player: Player) -> None:
-    await player.get(player.client.post("/chat/completions", body=_CHAT, cast_to=ChatCompletion))
+async def _posted(caller: Caller) -> None:
+    await caller.get(caller.client.post("/chat/completions", body=_CHAT, cast_to=ChatCompletion))
 
 
-async def _subclass(player: Player) -> None:
-    await player.get(player.new(_Client, _AsyncClient).chat.completions.create(**_CHAT))
+async def _subclass(caller: Caller) -> None:
+    await caller.get(caller.new(_Client, _AsyncClient).chat.completions.create(**_CHAT))
 
 
-async def _azure(player: Player) -> None:
-    where = {"azure_endpoint": player.stage.url, "api_version": "2024-10-21", "base_url": None}
-    client = player.new(AzureOpenAI, AsyncAzureOpenAI, **where)
-    await player.get(client.chat.completions.create(model="our-chat", messages=_HELLO))
+async def _azure(caller: Caller) -> None:
+    where = {"azure_endpoint": caller.server.url, "api_version": "2024-10-21", "base_url": None}
+    client = caller.new(AzureOpenAI, AsyncAzureOpenAI, **where)
+    await caller.get(client.chat.completions.create(model="our-chat", messages=_HELLO))
 
 
-async def _module(player: Player) -> None:
-    openai.api_key, openai.base_url = "demo", f"{player.stage.base_url}/"
-    openai.http_client = player.client._client  # noqa: SLF001 - the client that ignores proxies
-    player.see(openai.chat.completions.create(**_CHAT))
+async def _module(caller: Caller) -> None:
+    openai.api_key, openai.base_url = "demo", f"{caller.server.base_url}/"
+    openai.http_client = caller.client._client  # noqa: SLF001 - the client that ignores proxies
+    caller.see(openai.chat.completions.create(**_CHAT))
 
 
-async def _together(player: Player) -> None:
-    create = player.client.chat.completions.create
-    if player.is_async:
+async def _together(caller: Caller) -> None:
+    create = caller.client.chat.completions.create
+    if caller.is_async:
         await asyncio.gather(*(create(**_CHAT) for _ in range(5)))
     else:
         for _ in range(5):
             create(**_CHAT)
 
 
-async def _refused(player: Player) -> None:
-    await player.fail(player.client.chat.completions.create, model="no-such-model", messages=_HELLO)
+async def _refused(caller: Caller) -> None:
+    await caller.fail(caller.client.chat.completions.create, model="no-such-model", messages=_HELLO)
 
 
-async def _unreachable(player: Player) -> None:
-    client = player.new(base_url="http://127.0.0.1:9/v1")  # the port of "discard": nobody listens there
-    await player.fail(client.chat.completions.create, **_CHAT)
+async def _unreachable(caller: Caller) -> None:
+    client = caller.new(base_url="http://127.0.0.1:9/v1")  # the port of "discard": there is no server
+    await caller.fail(client.chat.completions.create, **_CHAT)
 
 
-async def _retried(player: Player) -> None:
-    client = player.new(max_retries=1)
-    await player.get(client.chat.completions.create(**_CHAT, extra_headers={FAULT: "once"}))
+async def _retried(caller: Caller) -> None:
+    client = caller.new(max_retries=1)
+    await caller.get(client.chat.completions.create(**_CHAT, extra_headers={FAULT: "once"}))
 
 
-async def _odd(player: Player) -> None:
-    await player.get(player.client.chat.completions.create(**_CHAT, extra_headers={FAULT: "null"}))
+async def _odd(caller: Caller) -> None:
+    await caller.get(caller.client.chat.completions.create(**_CHAT, extra_headers={FAULT: "null"}))
 
 
-async def _iterated(player: Player) -> None:
-    create = player.client.chat.completions.create
-    await player.get(create(model="gpt-4o-mini", messages=iter(_HELLO), metadata={"team": "x"}, store=True))
+async def _iterated(caller: Caller) -> None:
+    create = caller.client.chat.completions.create
+    await caller.get(create(model="gpt-4o-mini", messages=iter(_HELLO), metadata={"team": "x"}, store=True))
 
 
-async def _looked_up(player: Player) -> None:
-    completions = player.client.chat.completions
-    made = await player.get(completions.create(**_CHAT, store=True))
-    await player.get(completions.retrieve(made.id))
+async def _looked_up(caller: Caller) -> None:
+    completions = caller.client.chat.completions
+    made = await caller.get(completions.create(**_CHAT, store=True))
+    await caller.get(completions.retrieve(made.id))
 
 
 # --- responses --------------------------------------------------------------------------------------------------------
 
 
-async def _respond(player: Player) -> None:
-    await player.get(player.client.responses.create(**_RESPOND))
+async def _respond(caller: Caller) -> None:
+    await caller.get(caller.client.responses.create(**_RESPOND))
 
 
-async def _respond_parse(player: Player) -> None:
-    await player.get(player.client.responses.parse(**_RESPOND, text_format=Plan))
+async def _respond_parse(caller: Caller) -> None:
+    await caller.get(caller.client.responses.parse(**_RESPOND, text_format=Plan))
 
 
-async def _respond_stream(player: Player) -> None:
-    await player.read(await player.get(player.client.responses.create(**_RESPOND, stream=True)))
+async def _respond_stream(caller: Caller) -> None:
+    await caller.read(await caller.get(caller.client.responses.create(**_RESPOND, stream=True)))
 
 
-async def _respond_left(player: Player) -> None:
-    async with player.within(await player.do(player.client.responses.create(**_RESPOND, stream=True))) as stream:
-        await player.read(stream, 6)
+async def _respond_left(caller: Caller) -> None:
+    async with caller.within(await caller.do(caller.client.responses.create(**_RESPOND, stream=True))) as stream:
+        await caller.read(stream, 6)
 
 
-async def _respond_helper(player: Player) -> None:
-    async with player.within(player.client.responses.stream(**_RESPOND)) as stream:
-        await player.read(stream)
+async def _respond_helper(caller: Caller) -> None:
+    async with caller.within(caller.client.responses.stream(**_RESPOND)) as stream:
+        await caller.read(stream)
 
 
-async def _respond_background(player: Player) -> None:
-    responses = player.client.responses
-    made = await player.get(responses.create(**_RESPOND, background=True))
+async def _respond_background(caller: Caller) -> None:
+    responses = caller.client.responses
+    made = await caller.get(responses.create(**_RESPOND, background=True))
     for _ in range(5):
-        await player.get(responses.retrieve(made.id))
+        await caller.get(responses.retrieve(made.id))
 
 
-async def _respond_again(player: Player) -> None:
-    made = await player.get(player.client.responses.create(**_RESPOND))
-    await player.get(player.client.responses.retrieve(made.id))
+async def _respond_again(caller: Caller) -> None:
+    made = await caller.get(caller.client.responses.create(**_RESPOND))
+    await caller.get(caller.client.responses.retrieve(made.id))
 
 
-async def _compact(player: Player) -> None:
-    await player.get(player.client.responses.compact(model="gpt-5-mini", input=_HELLO))
+async def _compact(caller: Caller) -> None:
+    await caller.get(caller.client.responses.compact(model="gpt-5-mini", input=_HELLO))
 
 
-async def _count(player: Player) -> None:
-    await player.get(player.client.responses.input_tokens.count(**_RESPOND))
+async def _count(caller: Caller) -> None:
+    await caller.get(caller.client.responses.input_tokens.count(**_RESPOND))
 
 
 SHAPES: tuple[Shape, ...] = (

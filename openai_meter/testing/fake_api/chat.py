@@ -13,8 +13,8 @@ from openai_meter.testing.fake_api.content import (
     prompt_tokens,
     prose,
     reasoning_tokens,
+    reported_tokens,
     request_tokens,
-    said,
     served_tier,
     text_tokens,
     written,
@@ -56,7 +56,9 @@ def create_chat(call: Call) -> Answer:
     choices = [_choice(call, model, index) for index in range(int(call.body.get("n") or 1))]
     prompt = request_tokens(messages, call.body.get("tools"), call.body.get("response_format"))
     reasoning = sum(choice.reasoning for choice in choices)
-    tokens = said(call, Tokens(model, prompt, reasoning + sum(choice.tokens for choice in choices), reasoning))
+    tokens = reported_tokens(
+        call, Tokens(model, prompt, reasoning + sum(choice.tokens for choice in choices), reasoning)
+    )
     completion = _completion(call, model, choices, tokens)
     call.state.shelf("chat completion").put(Job(_stored(call, completion)))
     if call.streamed:
@@ -141,7 +143,7 @@ def _fingerprint(model: str) -> str | None:
 
 def _chunks(call: Call, completion: Json, choices: list[Choice]) -> Iterator[Json]:
     options = call.body.get("stream_options") or {}
-    asked, padded = bool(options.get("include_usage")), options.get("include_obfuscation", True)
+    with_usage, padded = bool(options.get("include_usage")), options.get("include_obfuscation", True)
     model = completion["model"]
     head = {
         "id": completion["id"],
@@ -157,7 +159,7 @@ def _chunks(call: Call, completion: Json, choices: list[Choice]) -> Iterator[Jso
         nonlocal count
         count += 1
         choice = {"index": index, "delta": delta, **_logprobs(model), "finish_reason": finish}
-        usage = {"usage": None} if asked else {}
+        usage = {"usage": None} if with_usage else {}
         return {**head, "choices": [choice], **usage, **({"obfuscation": padding(count)} if padded else {})}
 
     for index, choice in enumerate(choices):
@@ -170,7 +172,7 @@ def _chunks(call: Call, completion: Json, choices: list[Choice]) -> Iterator[Jso
             for piece in pieces(choice.text or ""):
                 yield chunk(index, {"content": piece})
         yield chunk(index, {}, choice.finish)
-    if asked:
+    if with_usage:
         filler = {"obfuscation": padding(count + 1)} if padded else {}
         yield {**head, "choices": [], "usage": completion["usage"], **filler}
 
@@ -195,7 +197,7 @@ def _azure(completion: Json) -> Json:
 
 
 def _azure_chunks(chunks: Iterator[Json]) -> Iterator[Json]:
-    """The stream as Azure sends it: the first chunk tells about the prompt and has no choices, model or id."""
+    """The stream as Azure sends it: the first chunk is about the prompt and has no choices, model or id."""
     filters = [{"prompt_index": 0, "content_filter_results": _SAFE}]
     yield {"choices": [], "created": 0, "id": "", "model": "", "object": "", "prompt_filter_results": filters}
     for chunk in chunks:
@@ -277,15 +279,15 @@ def create_completion(call: Call) -> Answer:
             for index, (text, finish) in enumerate(zip(done, finishes, strict=True))
         ]
         return json_answer({**head, "model": model, "choices": choices, "usage": usage})
-    asked = bool((body.get("stream_options") or {}).get("include_usage"))
+    with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
 
     def chunks() -> Iterator[Json]:
-        empty = {"usage": None} if asked else {}
+        empty = {"usage": None} if with_usage else {}
         for index, (text, finish) in enumerate(zip(done, finishes, strict=True)):
             for piece, end in [*((piece, None) for piece in pieces(text.text)), ("", finish)]:
                 choice = {"text": piece, "index": index, "logprobs": None, "finish_reason": end}
                 yield {**head, "choices": [choice], "model": model, **empty}
-        if asked:
+        if with_usage:
             yield {**head, "choices": [], "model": model, "usage": usage}
 
     return event_answer(data_frames(chunks()))

@@ -54,7 +54,7 @@ SNAPSHOTS = {
 """Which dated model answers for a short name; a name without a row answers as itself. To add one, add a row."""
 
 AZURE_MODEL = "gpt-4o-mini-2024-07-18"
-"""The model behind a deployment whose name says nothing."""
+"""The model of a deployment whose name does not contain one."""
 
 _NOT_PROMPT = frozenset({"role", "type", "id", "call_id", "tool_call_id", "detail", "status", "image_url", "file_id"})
 _PER_MESSAGE = 4
@@ -138,8 +138,8 @@ class Tokens(NamedTuple):
         return {"cache_write_tokens": 0} if _CACHE_WRITES_REPORTED.match(self.model) else {}
 
 
-def said(call: Call, made_up: Tokens) -> Tokens:
-    """The tokens that the answer to a call speaks of: what is wanted of it, else what is made up."""
+def reported_tokens(call: Call, made_up: Tokens) -> Tokens:
+    """The tokens in the answer to a call: those that the test has set, else those that are made up."""
     wanted, tokens = call.wanted, made_up
     if wanted.input_tokens is not None:
         tokens = tokens._replace(input=wanted.input_tokens, cached_exactly=0)
@@ -228,7 +228,7 @@ def padding(seed: int) -> str:
 
 
 def known_model(name: str) -> bool:
-    """Says whether the name belongs to a model family that the demo API serves."""
+    """Whether the name belongs to a model family that the demo API serves."""
     return _FAMILIES.match(name) is not None
 
 
@@ -241,16 +241,16 @@ def model_of(call: Call, default: str | None = None) -> str:
         return default
     name = call.body.get("model")
     if not isinstance(name, str) or not name:
-        raise ApiError(400, "You must say which model shall answer.", param="model", code="missing_required_parameter")
+        raise ApiError(400, "You must provide a model parameter.", param="model", code="missing_required_parameter")
     if not known_model(name) and not call.wanted.any_model:
         message = f"The model `{name}` is not known here, or you have no access to it."
         raise ApiError(404, message, code="model_not_found")
     return SNAPSHOTS.get(name, name)
 
 
-def served_tier(asked: str | None) -> str:
+def served_tier(requested: str | None) -> str:
     """The service tier of an answer: `fast` is served as priority, no wish as default."""
-    tier = asked or "auto"
+    tier = requested or "auto"
     return {"fast": "priority", "auto": "default"}.get(tier, tier)
 
 

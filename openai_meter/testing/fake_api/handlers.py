@@ -1,4 +1,4 @@
-"""What every endpoint of the demo API shares: calls, errors, identifiers, stored objects and the two ways to answer."""
+"""What all endpoints of the demo API share: calls, errors, identifiers, stored objects and the two ways to answer."""
 
 import itertools
 import json
@@ -39,7 +39,7 @@ class Upload(NamedTuple):
 
 
 class Job:
-    """An object that changes a little with every look at it, such as a batch or a background response.
+    """An object that changes a little with each poll, such as a batch or a background response.
 
     `updates` are merged into the object one by one, each at one `poll`; after the last one it stays as it is.
     """
@@ -57,7 +57,7 @@ class Job:
 
     @property
     def done(self) -> bool:
-        """Says whether no change is to come."""
+        """Whether no change is to come."""
         with self._lock:
             return not self._updates
 
@@ -128,7 +128,7 @@ class State:
         self.polls = polls
         self._lock = threading.Lock()
         self._shelves: dict[str, Shelf] = {}
-        # Ids of two servers must differ: whoever counts calls by id may meet both in one process.
+        # Ids of two servers differ: a meter that counts calls by id may see both in one process.
         self._ids = (f"{uuid.uuid4().hex[:16]}{number:08d}" for number in itertools.count(1))
 
     def new_id(self, prefix: str) -> str:
@@ -147,19 +147,19 @@ class State:
 
 
 class Wanted(NamedTuple):
-    """What the answer to a chat, a response or an embedding has to say; ``None`` leaves it to the demo API."""
+    """What the answer to a chat, a response or an embedding contains; ``None`` leaves it to the demo API."""
 
     text: str | None = None
     input_tokens: int | None = None
-    """Cached ones included; none of them are cached then, unless :attr:`cached_input_tokens` says so."""
+    """Cached ones included; none of them are cached then, unless :attr:`cached_input_tokens` is set."""
     cached_input_tokens: int | None = None
     output_tokens: int | None = None
-    """Reasoning included; there is no reasoning then, unless :attr:`reasoning_tokens` says so."""
+    """Reasoning included; there is no reasoning then, unless :attr:`reasoning_tokens` is set."""
     reasoning_tokens: int | None = None
     usage: bool = True
-    """Whether the answer says what was used."""
+    """Whether the answer has a usage."""
     any_model: bool = False
-    """Whether models answer that the demo API does not know."""
+    """Whether models answer that the demo API does not have."""
 
 
 _AS_IT_COMES = Wanted()
@@ -188,7 +188,7 @@ class Call:
 
     @property
     def streamed(self) -> bool:
-        """Says whether an event stream is asked for; form fields say it as text."""
+        """Whether an event stream is requested; in form fields, the value is text."""
         return self.body.get("stream") in (True, "true", "True", "1")
 
 
@@ -241,7 +241,7 @@ def page(items: list[Json], query: Mapping[str, str]) -> Json:
 
 
 def retrieve(kind: str) -> Callable[[Call], Answer]:
-    """Makes the endpoint that shows one object of a kind; each look at it is a poll."""
+    """Makes the endpoint that shows one object of a kind; each request for it is a poll."""
     return lambda call: json_answer(call.state.shelf(kind).get(call.ids[-1]).poll())
 
 

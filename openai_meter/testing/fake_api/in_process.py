@@ -1,6 +1,6 @@
 """The demo API without a socket: clients whose requests are answered in their own process.
 
-Works with either HTTP library that the SDK has been built upon, whichever the installed version uses.
+It works with both HTTP libraries of the SDK, whichever the installed version uses.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _KINDS = {
 
 
 class _Scripted(NamedTuple):
-    """One answer that was asked for: a failure, no answer at all, or what an answer has to say."""
+    """One answer that was set: a failure, no answer at all, or what an answer contains."""
 
     wanted: Wanted | None = None
     failure: Answer | None = None
@@ -48,13 +48,13 @@ class FakeAPI:
     answer. The clients ask ``https://api.openai.com/v1``, so that their calls have OpenAI's prices.
 
     Args:
-        answer: is asked first about every request; what it returns is sent, ``None`` leaves the request to the API.
+        answer: is called first with every request; what it returns is sent, ``None`` leaves the request to the API.
         text: what chats and responses answer.
-        input_tokens: what answers say that they have read, cached tokens included.
+        input_tokens: the input tokens of each answer, cached tokens included.
         cached_input_tokens: how many of these came from the cache; 0 if ``input_tokens`` is given.
-        output_tokens: what answers say that they have written, reasoning included.
+        output_tokens: the output tokens of each answer, reasoning included.
         reasoning_tokens: how many of these are reasoning; 0 if ``output_tokens`` is given.
-        usage: whether answers say what they have used at all.
+        usage: whether answers have a usage at all.
 
     Raises:
         ConfigurationError: a number of tokens is none, or a part is larger than the whole.
@@ -127,7 +127,7 @@ class FakeAPI:
             self._script.extend([scripted] * times)
         return self
 
-    # --- who may ask --------------------------------------------------------------------------------------------------
+    # --- clients ------------------------------------------------------------------------------------------------------
 
     def client(self, **settings: Any) -> OpenAI:
         """A client of this API; ``settings`` are those of ``openai.OpenAI``. It does not retry unless told to."""
@@ -150,14 +150,14 @@ class FakeAPI:
         """The same for async clients."""
         library = _http_library()
 
-        async def answer(asked: Any) -> Any:
-            return self._answer(library, asked, _asynchronously)
+        async def answer(request: Any) -> Any:
+            return self._answer(library, request, _asynchronously)
 
         return library.AsyncClient(transport=library.MockTransport(answer))
 
-    def _answer(self, library: Any, asked: Any, content: Callable[[Iterable[bytes]], Any] = iter) -> Any:
-        headers = MappingProxyType({name.lower(): value for name, value in asked.headers.items()})
-        request = Request(asked.method, asked.url.path, asked.url.query.decode(), headers, asked.content)
+    def _answer(self, library: Any, sent: Any, content: Callable[[Iterable[bytes]], Any] = iter) -> Any:
+        headers = MappingProxyType({name.lower(): value for name, value in sent.headers.items()})
+        request = Request(sent.method, sent.url.path, sent.url.query.decode(), headers, sent.content)
         self._requests.append(request)
         answer = None if self._first is None else self._first(request)
         if answer is None:
@@ -166,7 +166,7 @@ class FakeAPI:
             if scripted.wanted is not None:
                 answer = answered(request, self._state, scripted.wanted)
             elif (answer := scripted.failure) is None:
-                raise library.ConnectError("The demo API was told to break the connection.", request=asked)
+                raise library.ConnectError("The demo API was told to break the connection.", request=sent)
         answer = with_usual_headers(request, answer, self._state)
         body = answer.body if isinstance(answer.body, bytes) else content(answer.body)
         return library.Response(answer.status, headers=dict(answer.headers), content=body)
@@ -187,7 +187,7 @@ def _wanted(
 ) -> Wanted:
     for name, number in zip(Wanted._fields[1:5], (tokens, cached, output, reasoning), strict=True):
         if number is not None and (type(number) is not int or number < 0):
-            raise ConfigurationError(f"{name}={number!r} is no number of tokens; pass a whole number from 0 up")
+            raise ConfigurationError(f"{name}={number!r} is not a number of tokens; pass a whole number from 0 up")
     wanted = Wanted(text, tokens, cached, output, reasoning, usage, any_model=True)
     for part, whole in (("cached_input_tokens", "input_tokens"), ("reasoning_tokens", "output_tokens")):
         few, all_of_them = getattr(wanted, part), getattr(wanted, whole)
@@ -199,7 +199,7 @@ def _wanted(
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    # The URL is said, as the environment may name another one.
+    # The URL is given, as the environment may name another one.
     return {"api_key": "demo", "base_url": "https://api.openai.com/v1", "max_retries": 0, **given}
 
 

@@ -1,4 +1,4 @@
-"""Work that takes a while: videos, batches, evaluations and fine-tuning; each look at a job moves it on."""
+"""Work that takes a while: videos, batches, evaluations and fine-tuning; each poll moves a job on."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ _NO_USAGE: Json = {
     "input_tokens_details": {"cached_tokens": 0},
     "output_tokens_details": {"reasoning_tokens": 0},
 }
-"""What a batch says as long as it has not counted anything: zeros, not null."""
+"""The usage of a batch that has not counted anything yet: zeros, not null."""
 
 _BATCH_LINES = 3
 _BATCH_MODEL = "gpt-5.4-mini"

@@ -24,7 +24,7 @@ _BODILESS = frozenset({204, 304})
 
 
 class Hangup(Exception):  # noqa: N818 - it is an order to the server, not an error of it
-    """Tells the server to cut the connection: raised by the answer function, or by a body in the middle."""
+    """Closes the connection: raised by the answer function, or by a body in the middle."""
 
 
 class Request(NamedTuple):
@@ -148,7 +148,7 @@ class _Server(ThreadingHTTPServer):
                 self._open.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keeps quiet: a client that goes away is normal here, and faults of the answer are kept elsewhere."""
+        """Writes nothing: a client that goes away is normal here, and faults of the answer are kept elsewhere."""
 
     def cut_connections(self) -> None:
         with self._lock:
@@ -168,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
-        """Keeps quiet: the request log belongs to whoever reads `LoopbackServer.requests`."""
+        """Writes nothing: the requests are in `LoopbackServer.requests`."""
 
     def _serve(self) -> None:
         owner = cast("_Server", self.server).owner
@@ -184,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(owner._handle(Request(self.command, path, query, headers, body)))  # noqa: SLF001 - one module
         except Hangup:
             self.close_connection = True
-        except OSError:  # the client is gone, which is its right
+        except OSError:  # the client is gone, as it may
             self.close_connection = True
         except Exception as fault:
             owner.faults.append(fault)

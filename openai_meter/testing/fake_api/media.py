@@ -162,13 +162,13 @@ def _seconds(audio: Upload) -> int:
 
 
 def _audio_usage(call: Call, seconds: int, text: str) -> Json:
-    heard, read = seconds * _TOKENS_PER_SECOND, prompt_tokens(call.body.get("prompt") or "")
+    audio_in, text_in = seconds * _TOKENS_PER_SECOND, prompt_tokens(call.body.get("prompt") or "")
     written = text_tokens(text)
     return {
         "type": "tokens",
-        "total_tokens": heard + read + written,
-        "input_tokens": heard + read,
-        "input_token_details": {"text_tokens": read, "audio_tokens": heard},
+        "total_tokens": audio_in + text_in + written,
+        "input_tokens": audio_in + text_in,
+        "input_token_details": {"text_tokens": text_in, "audio_tokens": audio_in},
         "output_tokens": written,
     }
 

@@ -14,8 +14,8 @@ from openai_meter.testing.fake_api.content import (
     prompt_tokens,
     prose,
     reasoning_tokens,
+    reported_tokens,
     request_tokens,
-    said,
     served_tier,
     text_tokens,
     written,
@@ -79,7 +79,7 @@ def create_response(call: Call) -> Answer:
 
 
 def _check_model(call: Call) -> None:
-    # Unlike the other endpoints, this one says 400 about a model that does not exist.
+    # Unlike the other endpoints, this one answers 400 for a model that does not exist.
     name = call.body.get("model")
     if name and not call.azure and not call.wanted.any_model and not known_model(str(name)):
         message = f"There is no model '{name}' that could answer this request."
@@ -135,7 +135,9 @@ def _ending(call: Call, model: str) -> Json:
         "incomplete_details": None if complete else {"reason": "max_output_tokens"},
         "output": output,
         "service_tier": served_tier(body.get("service_tier")),
-        "usage": said(call, Tokens(model, prompt, thought + spent, thought)).responses() if call.wanted.usage else None,
+        "usage": reported_tokens(call, Tokens(model, prompt, thought + spent, thought)).responses()
+        if call.wanted.usage
+        else None,
     }
     searches = sum(item["type"] == "web_search_call" for item in output)
     if searches:
@@ -282,7 +284,7 @@ def _inner_events(item: Json, index: int) -> Iterator[tuple[str, Json]]:
 
 
 def _watched(job: Job, finished: Json, after: int = -1) -> Iterator[bytes]:
-    """The event stream of a background response; who has seen its end has seen the response finish."""
+    """The event stream of a background response; at its end the response has finished."""
     for event in _events(finished):
         if "usage" in event.get("response", {}) and event["response"]["usage"]:
             job.finish()

@@ -1,4 +1,4 @@
-"""Instances of JSON schemas: what a model answers when it is told to keep to one."""
+"""Instances of JSON schemas: what a model answers when a schema is required."""
 
 from typing import Any
 

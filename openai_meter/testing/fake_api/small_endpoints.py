@@ -15,8 +15,8 @@ from openai_meter.testing.fake_api.content import (
     number_of,
     prompt_tokens,
     prose,
+    reported_tokens,
     request_tokens,
-    said,
 )
 from openai_meter.testing.fake_api.handlers import ApiError, Call, Job, Json, Upload, json_answer
 from openai_meter.testing.fake_api.loopback import Answer
@@ -54,7 +54,7 @@ def create_embeddings(call: Call) -> Answer:
         numbers = _vector(number_of(one), size)
         vector: Any = base64.b64encode(numbers.tobytes()).decode() if encoded else list(numbers)
         data.append({"object": "embedding", "index": index, "embedding": vector})
-    tokens = said(call, Tokens(model, sum(max(1, prompt_tokens(one)) for one in inputs), 0)).input
+    tokens = reported_tokens(call, Tokens(model, sum(max(1, prompt_tokens(one)) for one in inputs), 0)).input
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     answer = {"object": "list", "data": data, "model": model}
     return json_answer({**answer, "usage": usage} if call.wanted.usage else answer)

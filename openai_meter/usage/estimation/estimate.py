@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from openai_meter.core.public import public
 from openai_meter.core.usage import Usage
 
 __all__ = ["Estimate", "Source"]
@@ -12,6 +13,7 @@ __all__ = ["Estimate", "Source"]
 Source = Literal["tiktoken", "chars"]
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """Token counts of one call that were computed here, not reported by the API."""

@@ -109,15 +109,15 @@ def test_settings_of_a_meter_at_work(receiver):
     heard = []
     meter = Meter(thresholds=LIMITS, on_alert=heard.append)
     calls(meter, 1)
-    meter.configure(webhook=receiver.url)
+    meter._configure(webhook=receiver.url)
     calls(meter, 1)
     assert meter.flush()
     assert len(receiver.requests) == len(heard) == 1
-    meter.configure(webhook=())
+    meter._configure(webhook=())
     assert meter.webhooks == ()
     with pytest.raises(ConfigurationError):
-        meter.configure(recent=5, webhook=5)
-    assert meter.recent == 10_000
+        meter._configure(recent=5, webhook=5)
+    assert meter._recent == 10_000
 
 
 def test_nothing_of_a_call_is_posted(receiver):

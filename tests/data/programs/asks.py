@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """Asks until there is nobody left to answer."""
 
 while True:

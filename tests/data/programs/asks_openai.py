@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """Asks a model through the openai package, which it finds at its first argument; knows nothing of any meter."""
 
 import os

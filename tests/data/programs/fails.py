@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """Raises an exception of the kind that its argument names."""
 
 import os

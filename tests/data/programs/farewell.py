@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """Says goodbye in several ways, in an order that matters."""
 
 import atexit

@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """Forks, and waits for a child that ends in the way that its argument names."""
 
 import os

@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """Pickles an instance of a class of its own."""
 
 import pickle

@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """Starts processes in the way that its argument names."""
 
 import multiprocessing

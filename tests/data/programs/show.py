@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """Prints what a program can know of how it was started."""
 
 import sys

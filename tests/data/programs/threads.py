@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """Leaves work to threads that outlive the main module, and that need it."""
 
 import sys

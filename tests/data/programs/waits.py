@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """Waits to be ended by a signal. With an argument, it has a handler of its own for SIGTERM."""
 
 import atexit

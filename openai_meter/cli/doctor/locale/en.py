@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from openai_meter.core.locale.en import plural
+from openai_meter.core.version import install_command
 
 __all__ = ["MESSAGES", "plural"]
 
@@ -73,11 +74,11 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "sdk.too_new": "openai {version} is newer than what openai-meter is tested with (before {limit}.0)",
     "sdk.too_new.do": "The table above says what is counted with it. pip install -U openai-meter",
     "extras.some": "installed: {there}; not installed: {absent}",
-    "extras.some.do": 'Where you need them: pip install "openai-meter[{pip}]"',
+    "extras.some.do": "Where you need them: {install}",
     "extras.all": "installed: {there}",
     "vocabularies.found": "{name}: {place}",
     "vocabularies.missing": "{name} is not on this machine ({why}): estimates count characters",
-    "vocabularies.missing.do": 'pip install "openai-meter[offline]"',
+    "vocabularies.missing.do": install_command("offline"),
     "prices.fresh": "{models} models; genai-prices {catalog}, our own rows checked on {date}",
     "prices.old": (
         "{models} models; genai-prices {catalog}, our own rows checked {n} day ago ({date})",
@@ -138,7 +139,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "ledger.unusable": "{error}",
     "ledger.unusable.do": "Calls wait in files until it is back; check the URL, the server and the rights.",
     "ledger.no_extra": "a ledger is named, but what it needs is not installed",
-    "ledger.no_extra.do": 'pip install "openai-meter[ledger]"',
+    "ledger.no_extra.do": install_command("ledger"),
     "ledger.waiting": (
         "{n} file with calls waits for the ledger in {folder} ({size:,} bytes)",
         "{n} files with calls wait for the ledger in {folder} ({size:,} bytes)",

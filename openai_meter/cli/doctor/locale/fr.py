@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from openai_meter.core.locale.fr import plural
+from openai_meter.core.version import install_command
 
 __all__ = ["MESSAGES", "plural"]
 
@@ -73,11 +74,11 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "sdk.too_new": "openai {version} est plus récent que ce avec quoi openai-meter est testé (avant {limit}.0)",
     "sdk.too_new.do": "Le tableau ci-dessus dit ce qui est compté avec lui. pip install -U openai-meter",
     "extras.some": "installés : {there} ; pas installés : {absent}",
-    "extras.some.do": 'S\'il vous les faut : pip install "openai-meter[{pip}]"',
+    "extras.some.do": "S'il vous les faut : {install}",
     "extras.all": "installés : {there}",
     "vocabularies.found": "{name} : {place}",
     "vocabularies.missing": "{name} n'est pas sur cette machine ({why}) : les estimations comptent les caractères",
-    "vocabularies.missing.do": 'pip install "openai-meter[offline]"',
+    "vocabularies.missing.do": install_command("offline"),
     "prices.fresh": "{models} modèles ; genai-prices {catalog}, nos propres lignes vérifiées le {date}",
     "prices.old": (
         "{models} modèles ; genai-prices {catalog}, nos propres lignes vérifiées il y a {n} jour ({date})",
@@ -143,7 +144,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "Les appels attendent dans des fichiers son retour ; vérifiez l'URL, le serveur et les droits."
     ),
     "ledger.no_extra": "un registre est nommé, mais ce qu'il lui faut n'est pas installé",
-    "ledger.no_extra.do": 'pip install "openai-meter[ledger]"',
+    "ledger.no_extra.do": install_command("ledger"),
     "ledger.waiting": (
         "{n} fichier d'appels attend le registre dans {folder} ({size:,} octets)",
         "{n} fichiers d'appels attendent le registre dans {folder} ({size:,} octets)",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from openai_meter.core.version import DISTRIBUTION
+
 __all__ = ["SCREENS"]
 
 SCREENS: Mapping[str, str | tuple[str, ...]] = {
@@ -38,7 +40,7 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "rule.unpriced": "Calls of a model have no full price: the cost that is shown is too low",
     "rule.unpriced.do": "Set the price: install(prices=...), or openai-meter prices update.",
     "rule.unmeasured": "The usage of some calls of a model is unknown",
-    "rule.unmeasured.do": "Ask for the usage of streams, or install openai-meter[offline] so that it is estimated.",
+    "rule.unmeasured.do": f"Ask for the usage of streams, or install {DISTRIBUTION}[offline] so that it is estimated.",
     "rule.faults": "openai_meter has failed at its own work; records may be missing",
     "rule.faults.do": "Look at the program's log, under openai_meter.",
     "rule.away": "The database of the ledger is away; calls wait in the spool",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from openai_meter.core.version import DISTRIBUTION
+
 __all__ = ["SCREENS"]
 
 SCREENS: Mapping[str, str | tuple[str, ...]] = {
@@ -38,7 +40,7 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "rule.unpriced": "Des appels d'un modèle n'ont pas de prix complet : le coût affiché est trop bas",
     "rule.unpriced.do": "Donnez le prix : install(prices=...), ou openai-meter prices update.",
     "rule.unmeasured": "La consommation de certains appels d'un modèle est inconnue",
-    "rule.unmeasured.do": "Demandez l'usage des flux, ou installez openai-meter[offline] pour qu'il soit estimé.",
+    "rule.unmeasured.do": f"Demandez l'usage des flux, ou installez {DISTRIBUTION}[offline] pour qu'il soit estimé.",
     "rule.faults": "openai_meter a échoué dans son propre travail ; il peut manquer des enregistrements",
     "rule.faults.do": "Le journal du programme dit où, sous openai_meter.",
     "rule.away": "La base de données du registre est absente ; des appels attendent dans le spool",

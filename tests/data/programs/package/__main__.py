@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """Prints what a module can know of how it was started, and raises what it is told to."""
 
 import sys

@@ -1,4 +1,4 @@
-"""What a shape of call is played with: a client of one kind, and what the program saw."""
+"""Runs shapes of call with a client of each kind, and records what the program gets."""
 
 import asyncio
 import gc
@@ -19,7 +19,7 @@ from openai_meter.testing.fake_api.loopback import Answer, Hangup, Request
 from openai_meter.testing.fake_api.server import DemoServer
 
 FAULT = "x-demo-fault"
-"""The header of a request by which a shape asks :class:`Stage` for an answer that is out of order."""
+"""The header of a request by which a shape requests a broken answer of :class:`FaultyServer`."""
 
 _PATIENCE_S = 5.0
 # Ids and times differ from server to server and from second to second; nothing else in an answer does.
@@ -31,27 +31,27 @@ class Shape(NamedTuple):
     """One way to call the API, written as a program would write it."""
 
     name: str
-    """What it is called, in reports too: never changed."""
-    play: Callable[["Player"], Awaitable[None]]
+    """Its name, in reports too: it is never changed."""
+    calls: Callable[["Caller"], Awaitable[None]]
     records: int = 1
-    """How many records it has to leave: one for each answer that costs money, none for what is free."""
+    """The number of records that it leaves: one for each answer that costs money, none for what is free."""
     usage: str = "api"
-    """Where the tokens come from: ``api``, ``estimate``, or ``none`` where there are none to know."""
+    """Where the tokens come from: ``api``, ``estimate``, or ``none`` where they cannot be known."""
     needs: str = ""
     """The method of a client that it needs; older versions of the SDK lack some."""
     sync_only: bool = False
 
 
-class Stage(DemoServer):
-    """The demo API, which answers out of order where a request asks for it in its header."""
+class FaultyServer(DemoServer):
+    """The demo API, with broken answers where the header of a request asks for one."""
 
     def __init__(self) -> None:
-        self.heard: list[Request] = []
-        """The requests since this was last cleared."""
+        self.received: list[Request] = []
+        """The requests since the list was last cleared."""
         super().__init__(self._disturbed)
 
     def _disturbed(self, request: Request) -> Answer | None:
-        self.heard.append(request)
+        self.received.append(request)
         fault = request.headers.get(FAULT)
         if fault == "cut":
             answer = self.answer(request)
@@ -59,7 +59,7 @@ class Stage(DemoServer):
         if fault == "null":
             odd = {"id": "chatcmpl-odd", "object": "chat.completion", "choices": None, "usage": None}
             return json_answer(odd)
-        if fault == "once" and len(self.heard) == 1:
+        if fault == "once" and len(self.received) == 1:
             error = {"error": {"message": "Try again.", "type": "server_error", "param": None, "code": None}}
             answer = json_answer(error, 500)
             return answer._replace(headers={**answer.headers, "retry-after-ms": "1"})
@@ -73,14 +73,14 @@ def _cut(body: bytes | Iterable[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-class Player:
-    """A client of one kind on a stage, and a log of what the program saw."""
+class Caller:
+    """A client of one kind, and a log of what the program gets from it."""
 
-    def __init__(self, stage: Stage, *, is_async: bool) -> None:
-        self.stage = stage
+    def __init__(self, server: FaultyServer, *, is_async: bool) -> None:
+        self.server = server
         self.is_async = is_async
         self.log: list[Any] = []
-        # The stage is on this machine, so proxies of the environment must not come in between.
+        # The server is on this machine, so proxies of the environment must not be used.
         kind = openai.DefaultAsyncHttpxClient if is_async else openai.DefaultHttpxClient
         self._http: Any = kind(trust_env=False, timeout=_PATIENCE_S)
         self.client: Any = self.new()
@@ -88,7 +88,7 @@ class Player:
 
     def new(self, sync: type[Any] = OpenAI, asynchronous: type[Any] = AsyncOpenAI, **options: Any) -> Any:
         """A client of this kind; an option of ``None`` is left to the client."""
-        given = {"base_url": self.stage.base_url, "api_key": "demo", "max_retries": 0, **options}
+        given = {"base_url": self.server.base_url, "api_key": "demo", "max_retries": 0, **options}
         kind = asynchronous if self.is_async else sync
         return kind(http_client=self._http, **{name: value for name, value in given.items() if value is not None})
 
@@ -103,28 +103,28 @@ class Player:
         return found is not None
 
     def see(self, value: Any) -> None:
-        """Writes down what the program sees."""
+        """Logs a value that the program gets."""
         self.log.append(shown(value))
 
     async def do(self, value: Any) -> Any:
-        """What a method gave, awaited where there is something to await."""
+        """What a method returned, awaited where it has to be."""
         return await value if inspect.isawaitable(value) else value
 
     async def get(self, value: Any) -> Any:
-        """Like :meth:`do`, and writes down what came."""
+        """Like :meth:`do`, and logs the result."""
         answer = await self.do(value)
         self.see(answer)
         return answer
 
     async def fail(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Calls something that raises, and writes down what."""
+        """Calls something that raises, and logs the error."""
         try:
             await self.do(call(*args, **kwargs))
         except Exception as error:
             self.see(error)
 
     async def read(self, items: Any, stop: int | None = None) -> None:
-        """Reads and writes down items, all or the first few."""
+        """Reads and logs items, all or the first few."""
         count = 0
         if hasattr(items, "__aiter__"):
             async for item in items:
@@ -149,14 +149,14 @@ class Player:
             with manager as value:
                 yield value
 
-    async def play(self, shape: Shape) -> None:
-        """Plays a shape to its end; raises what the shape does not expect."""
+    async def run(self, shape: Shape) -> None:
+        """Makes the calls of a shape; raises what the shape does not expect."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # methods that openai has deprecated are counted too
-            await shape.play(self)
+            await shape.calls(self)
 
     async def collect(self) -> None:
-        """Lets go of what was abandoned."""
+        """Collects what was abandoned."""
         gc.collect()
         for _ in range(3 if self.is_async else 0):
             # An abandoned async generator is closed by a task of the loop, which is then the last to hold the stream.
@@ -170,48 +170,48 @@ class Player:
         await self.do(self._http.aclose() if self.is_async else self._http.close())
 
 
-class Performance(NamedTuple):
-    """What came of a shape that was played."""
+class ShapeResult(NamedTuple):
+    """What came of the calls of a shape."""
 
     seen: list[Any]
-    """What the program saw."""
+    """What the program got."""
     sent: list[Any]
     """The requests that it made."""
     error: str | None
     """The exception that the shape did not expect."""
 
 
-class Cast:
-    """A sync and an async player on one stage; what they play, they play one after the other in this thread."""
+class ShapeRunner:
+    """A sync and an async client of one server; shapes are run one after the other, in the calling thread."""
 
     def __init__(self) -> None:
-        self._stage = Stage()
+        self._server = FaultyServer()
         self._runner = asyncio.Runner()
-        self.players = Player(self._stage, is_async=False), Player(self._stage, is_async=True)
+        self.callers = Caller(self._server, is_async=False), Caller(self._server, is_async=True)
 
     def __enter__(self) -> Self:
-        self._stage.start()
+        self._server.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for player in self.players:
-            self._run(player, player.close())
+        for caller in self.callers:
+            self._run(caller, caller.close())
         self._runner.close()
-        self._stage.close()
+        self._server.close()
 
-    def perform(self, shape: Shape, player: Player) -> Performance:
-        """Has a player play a shape. Raises nothing."""
-        player.log = []
-        self._stage.heard.clear()
+    def run(self, shape: Shape, caller: Caller) -> ShapeResult:
+        """Runs a shape with one of the clients. Raises nothing."""
+        caller.log = []
+        self._server.received.clear()
         error = None
         try:
-            self._run(player, player.play(shape))
+            self._run(caller, caller.run(shape))
         except Exception as raised:
             error = f"{type(raised).__name__}: {raised}"
-        return Performance(player.log, [sent(request) for request in self._stage.heard], error)
+        return ShapeResult(caller.log, [sent(request) for request in self._server.received], error)
 
-    def _run(self, player: Player, main: Coroutine[Any, Any, None]) -> None:
-        if player.is_async:
+    def _run(self, caller: Caller, main: Coroutine[Any, Any, None]) -> None:
+        if caller.is_async:
             self._runner.run(main)
             return
         try:

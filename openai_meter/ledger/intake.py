@@ -1,0 +1,323 @@
+"""Takes calls in, writes them to the spool within a twentieth of a second, and gathers them into batches to store.
+
+A call is put into a queue, which is one operation of the interpreter. A thread moves what is in the queue into the
+spool, so that a process which is killed loses only the last moments. The rows also stay in memory, as a batch that the
+writer stores; while the database hangs, further batches are left in the spool alone, and memory stays bounded.
+
+A burst that fills the queue is moved into the spool by the thread that makes it. A call is dropped only where the
+spool does not take it and memory is full.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from openai_meter.core import faults
+from openai_meter.core.background import IDLE, IdleThread
+from openai_meter.core.call import Call
+from openai_meter.core.native import Empty, RLock, SimpleQueue, acquire
+from openai_meter.ledger.rows import Row, encode_line, to_row
+from openai_meter.ledger.set_aside import SetAside, call_line
+from openai_meter.ledger.spool import Segment, Spool
+from openai_meter.ledger.stats import Counts
+
+__all__ = ["BATCH", "LIMIT", "Batch", "Intake"]
+
+logger = logging.getLogger("openai_meter")
+
+LIMIT = 50_000
+"""Calls that wait in memory: from here on the caller's thread helps, and rows that the spool refuses are dropped."""
+BATCH = 5_000
+"""Calls of one transaction at most."""
+_CHUNK = 500
+"""Calls that are written to the spool at once."""
+_AHEAD = 2
+"""Full batches that wait in memory; further ones wait in the spool alone."""
+_TICK = 0.05
+"""Seconds between two looks into the queue."""
+_HELP = 0.05
+"""Seconds that a caller waits at most to move calls out of a full queue."""
+_STUCK = 5.0
+"""Seconds for which callers do not help, after the disk kept one waiting."""
+
+
+class Batch:
+    """Calls that are stored together, and the segment of the spool that holds them until then."""
+
+    __slots__ = ("counted", "loose", "rows", "segment", "since", "since_monotonic")
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.loose: set[str] = set()
+        """The ids of rows that the spool did not take."""
+        self.segment: Segment | None = None
+        self.counted = 0
+        """How many are counted as spooled."""
+        self.since = time.time()
+        self.since_monotonic = time.monotonic()
+
+
+class Intake:
+    """The queue of a ledger, its thread, and the batches that are not stored yet. Thread-safe.
+
+    Args:
+        spool: where the calls are written.
+        counts: what is refused and dropped is counted here.
+        durable: whether a call is on the disk before :meth:`put` returns.
+        wake: is called, without starting a thread, when a first row comes in; with ``True`` when a batch is full.
+        begin: starts the thread that stores batches.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        counts: Counts,
+        *,
+        durable: bool,
+        wake: Callable[[bool], None],
+        begin: Callable[[], None],
+    ) -> None:
+        self.spool = spool
+        self.set_aside = SetAside(spool.folder)
+        self.lock = RLock()
+        """Held around each use of the spool and of the batches."""
+        self.ready: deque[Batch] = deque()
+        """Full batches."""
+        self.current: Batch | None = None
+        self.left_behind = False
+        """Whether the spool has segments of this process that are in no batch."""
+        self.loose = 0
+        """Rows in memory that the spool did not take, those that the writer keeps included."""
+        self._counts = counts
+        self._durable = durable
+        self._wake = wake
+        self._begin = begin
+        self._queue: SimpleQueue[Call] = SimpleQueue()
+        self._kick: SimpleQueue[None] = SimpleQueue()
+        self._thread = IdleThread("openai_meter spool", self._turn, self._pending)
+        self._idle_at = 0.0
+        self._stuck_until = 0.0
+        self._drops_logged = False
+
+    # --- the caller's side --------------------------------------------------------------------------------------------
+
+    def put(self, call: Call) -> None:
+        """Takes a call. Never waits for a database; may be called in a finalizer."""
+        # A finalizer may have interrupted the thread that is at work here: then the queue takes the call.
+        inside = self._is_inside()
+        if self._durable and not inside:
+            with self.lock:
+                self._accept([call], sync=True)
+            return
+        self._queue.put(call)
+        if self._queue.qsize() > LIMIT:
+            self._relieve(inside=inside)
+
+    def _is_inside(self) -> bool:
+        """Whether this thread holds the lock."""
+        return bool(self.lock._is_owned())  # type: ignore[attr-defined]  # noqa: SLF001 - as threading.Condition does
+
+    def _relieve(self, *, inside: bool) -> None:
+        """Moves some calls from a full queue into the spool, in the caller's thread; drops one if that cannot be."""
+        if not inside and time.monotonic() >= self._stuck_until:
+            before = self._queue.qsize()
+            if acquire(self.lock, _HELP):
+                try:
+                    self.drain(_CHUNK)
+                finally:
+                    self.lock.release()
+            elif self._queue.qsize() >= before:
+                self._stuck_until = time.monotonic() + _STUCK
+        if self._queue.qsize() > 2 * LIMIT:
+            with suppress(Empty):
+                self._queue.get_nowait()
+                self.drop(1, "the queue is full, and the disk does not answer")
+
+    def start(self) -> None:
+        """Starts the thread, if there are calls in the queue. Never waits; may be called in a finalizer."""
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a thread that moves calls into the spool."""
+        return self._thread.running
+
+    def _pending(self) -> bool:
+        return not self._queue.empty()
+
+    def _turn(self) -> bool:
+        with suppress(Empty):
+            self._kick.get(timeout=0 if self._pending() and not self._idle_at else _TICK)
+        if self.drain():
+            self._idle_at = time.monotonic() + IDLE
+            self._begin()
+        elif time.monotonic() >= self._idle_at:
+            self._idle_at = 0.0
+            return False
+        return True
+
+    # --- into the spool -----------------------------------------------------------------------------------------------
+
+    def drain(self, limit: int | None = None) -> int:
+        """Moves calls from the queue into the spool and into batches; returns how many."""
+        left = self._queue.qsize() if limit is None else limit
+        moved = 0
+        while left > 0:
+            with self.lock:
+                calls = self._next(min(left, _CHUNK))
+                if not calls:
+                    break
+                self._accept(calls)
+            left -= len(calls)
+            moved += len(calls)
+        return moved
+
+    def _next(self, limit: int) -> list[Call]:
+        calls: list[Call] = []
+        with suppress(Empty):
+            while len(calls) < limit:
+                calls.append(self._queue.get_nowait())
+        return calls
+
+    def _accept(self, calls: list[Call], *, sync: bool = False) -> None:
+        made = [pair for call in calls if (pair := self._row(call)) is not None]
+        if not made:
+            return
+        kept = self.spool.append([line for _, line in made], sync=sync)
+        rows = [row for row, _ in made]
+        if not kept:
+            self.left_behind = True  # the segment was ended: what is in it is stored twice, which counts once
+            rows = rows[: self._room(len(rows))]
+        self._gather(rows, kept=kept)
+
+    def _gather(self, rows: list[Row], *, kept: bool) -> None:
+        if not rows:
+            return
+        first = self.current is None
+        batch = self.current = self.current or Batch()
+        for row in rows:
+            batch.rows[row[0]] = row
+        if not kept:
+            added = {row[0] for row in rows} - batch.loose
+            batch.loose |= added
+            self.loose += len(added)
+        if len(batch.rows) >= BATCH or self.spool.full:
+            self._finish_batch()
+            self._wake(True)
+        elif first:
+            self._wake(False)
+
+    def _room(self, wanted: int) -> int:
+        """How many rows memory takes that the spool did not take; the rest is dropped."""
+        room = max(LIMIT - self.loose, 0)
+        if wanted > room:
+            self.drop(wanted - room, "the database is away, and the spool takes nothing")
+        return room
+
+    def _row(self, call: Call) -> tuple[Row, bytes] | None:
+        try:
+            row = to_row(call)
+            return row, encode_line(row)
+        except ValueError as error:
+            self.refuse([call_line(call)], str(error))
+        except Exception as error:
+            self.refuse([call_line(call)], type(error).__name__)
+            faults.caught(error, "reading a call for the ledger")
+        return None
+
+    def refuse(self, lines: list[bytes], why: str) -> None:
+        """Sets calls aside that cannot be stored, and counts them."""
+        with self.lock:
+            self._counts.add("refused", len(lines))
+            self.set_aside.add(lines, why)
+
+    def drop(self, n: int, why: str) -> None:
+        """Counts calls that are lost, and logs the first of them."""
+        self._counts.add("dropped", n)
+        if not self._drops_logged:
+            self._drops_logged = True
+            logger.warning("%d calls are not in the ledger, and more may follow: %s", n, why)
+
+    # --- batches ------------------------------------------------------------------------------------------------------
+
+    def _finish_batch(self) -> None:
+        batch, self.current = self.current, None
+        if batch is not None:
+            batch.segment = self.spool.seal()
+            self.ready.append(batch)
+            while len(self.ready) > _AHEAD and not self.ready[-1].loose:
+                self.leave(self.ready.pop())
+
+    def take(self) -> Batch | None:
+        """The next batch to be stored, if there is one. :meth:`done` or :meth:`leave` has to follow."""
+        with self.lock:
+            if not self.ready:
+                self._finish_batch()
+            return self.ready.popleft() if self.ready else None
+
+    def done(self, batch: Batch) -> None:
+        """Forgets a batch that is in the database."""
+        with self.lock:
+            self._counts.add("replayed", batch.counted)
+            self.loose -= len(batch.loose)
+            if batch.segment is not None:
+                self.spool.delete(batch.segment)
+            self._drops_logged = False
+
+    def leave(self, batch: Batch) -> dict[str, Row]:
+        """Leaves a batch in the spool; returns the rows that are not in there."""
+        with self.lock:
+            self._count_spooled(batch)
+            if batch.segment is not None:
+                self.spool.release(batch.segment)
+                self.left_behind = True
+            return {call_id: batch.rows[call_id] for call_id in batch.loose}
+
+    def wait_in_spool(self) -> None:
+        """While the database is away: leaves full batches in the spool, and counts the calls of the current one."""
+        with self.lock:
+            for batch in [*self.ready]:
+                if not batch.loose:
+                    self.ready.remove(batch)
+                    self.leave(batch)
+            if self.current is not None:
+                self._count_spooled(self.current)
+
+    def _count_spooled(self, batch: Batch) -> None:
+        number = len(batch.rows) - len(batch.loose)
+        self._counts.add("spooled", number - batch.counted)
+        batch.counted = number
+
+    def keep(self, rows: dict[str, Row]) -> bool:
+        """Writes loose rows to the spool, all or none."""
+        with self.lock:
+            kept = self.spool.append([*map(encode_line, rows.values())], sync=self._durable)
+            if kept:
+                self.loose -= len(rows)
+                self.spool.seal_and_release()
+                self.left_behind = True
+                self._counts.add("spooled", len(rows))
+        return kept
+
+    @property
+    def waiting(self) -> int:
+        """Calls in memory, in the queue and in batches."""
+        batches = [*self.ready, *([] if self.current is None else [self.current])]
+        return self._queue.qsize() + sum(len(batch.rows) for batch in batches)
+
+    def oldest(self) -> Batch | None:
+        """The oldest batch. Takes no lock."""
+        try:
+            return self.ready[0]
+        except IndexError:
+            return self.current
+
+    # --- forks --------------------------------------------------------------------------------------------------------
+
+    def leave_to_parent(self) -> None:
+        """Forgets in a forked child what belongs to its parent."""
+        self.spool.leave_to_parent()

@@ -1,0 +1,252 @@
+"""What was counted, as programs read it: the reading surface that meters and blocks share.
+
+:class:`Readable` is that surface. :class:`MeterCore` adds what the parts of a meter build on: its prices and its memory
+of work on the server that was counted. ``Meter`` and ``Block`` are in ``meter.py``.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from itertools import islice
+from typing import TYPE_CHECKING, Any, overload
+
+from openai_meter.core import faults
+from openai_meter.core.background import worker
+from openai_meter.core.call import Call
+from openai_meter.core.deprecation import renamed
+from openai_meter.metering.open_calls import OpenCall, open_calls
+from openai_meter.metering.seen_jobs import SeenJobs
+from openai_meter.metering.store import Store, StoreSnapshot, Totals, Unpriced
+from openai_meter.pricing.loading import PriceLoader
+from openai_meter.reports.mixin import Reporting
+
+if TYPE_CHECKING:
+    from openai_meter.alerts import Alert, ThresholdUsage
+    from openai_meter.alerts.dispatch import AlertDispatcher
+    from openai_meter.alerts.webhook import WebhookStats
+    from openai_meter.core.dimensions import Past
+    from openai_meter.pricing import PriceBook
+    from openai_meter.reports.advice import Recommendation
+
+__all__ = ["MeterCore", "Readable", "all_readables"]
+
+_SEARCHED = 1_000
+"""How many recent calls are searched for an id of the API: programs ask for it when they have just had the answer."""
+
+_readables: weakref.WeakSet[Readable] = weakref.WeakSet()
+"""All meters and blocks of this process, for what concerns the whole process: its end, and forks."""
+
+
+def all_readables() -> list[Readable]:
+    """All meters and blocks of this process."""
+    return list(_readables)
+
+
+class Readable(Reporting):
+    """What was counted, as it can be read: the part that a ``Meter`` and a ``Block`` share.
+
+    Every property is exact at the moment when it is read, and safe to read from any thread. Calls may be recorded
+    between two properties; :meth:`snapshot` has several figures of one moment.
+    """
+
+    def __init__(self, recent: int, dispatcher: AlertDispatcher | None = None) -> None:
+        self._store = Store(recent, dispatcher)
+        _readables.add(self)
+
+    @property
+    def meter(self) -> MeterCore:
+        """The meter that this belongs to."""
+        raise NotImplementedError
+
+    # --- one moment ---------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> StoreSnapshot:
+        """All figures of one moment: totals, groups, recent calls, alerts, what has no price. They agree."""
+        self.meter._settle()
+        return self._store.read()
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The most recent calls, oldest first (as many as ``recent`` allows; :attr:`totals` include all calls)."""
+        self.meter._settle()
+        return self._store.calls()
+
+    @property
+    def totals(self) -> Totals:
+        """The totals over all calls."""
+        self.meter._settle()
+        return self._store.totals()
+
+    @overload
+    def by(self, dimension: str, /) -> Mapping[str, Totals]: ...
+    @overload
+    def by(self, *dimensions: str) -> Mapping[tuple[str, ...], Totals]: ...
+    def by(self, *dimensions: str) -> Mapping[Any, Totals]:
+        """The totals for each value of a dimension, or of several at once; they always sum up to :attr:`totals`.
+
+        Args:
+            dimensions: one or more of ``"model"``, ``"agent"``, ``"operation"``, ``"user"``, ``"session"``, ``"tag"``
+                (all tags of a call, written ``env=prod, team=forms``), ``"tag:NAME"`` (the values of one tag),
+                ``"endpoint"``, ``"provider"``, ``"block"`` (the innermost).
+
+        Returns:
+            Totals by value, in the order in which the values were first seen; by tuples of values if several
+            dimensions are named. Calls without a value are grouped as ``"(unattributed)"``. Values beyond the first
+            thousand of a dimension share a row, such as ``"(other sessions)"``: see :attr:`overflow_calls`.
+
+        Raises:
+            ConfigurationError: there is no such dimension.
+        """
+        self.meter._settle()
+        rows = self._store.by(*dimensions)
+        return rows if len(dimensions) > 1 else {value: totals for (value,), totals in rows.items()}
+
+    @property
+    def cost(self) -> Decimal | None:
+        """The exact cost in US dollars of all calls whose price is known; ``None`` if there are calls and none is."""
+        return self.totals.cost
+
+    @property
+    def overflow_calls(self) -> int:
+        """How many calls share a row of others in some dimension, because it has too many values to remember.
+
+        They are in all totals; only which of the other users, sessions or tags were theirs is not known.
+        """
+        return self._store.overflow_calls()
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """The thresholds that are exceeded now, in the order in which that happened."""
+        return self.snapshot().alerts
+
+    @property
+    def threshold_usage(self) -> tuple[ThresholdUsage, ...]:
+        """How far each threshold is used up now, whether it is exceeded or not."""
+        return self.snapshot().threshold_usage
+
+    def unpriced(self) -> tuple[Unpriced, ...]:
+        """What has no full price, per model and reason."""
+        return self.snapshot().unpriced
+
+    def recommendations(self) -> tuple[Recommendation, ...]:
+        """What would save tokens or money, as the recent calls show, the largest saving first."""
+        from openai_meter.reports.advice import recommendations  # noqa: PLC0415 - only a program that asks loads it
+
+        found = self.snapshot()
+        return recommendations(found.calls, found.totals, self.meter.prices)
+
+    # --- the rest of the surface --------------------------------------------------------------------------------------
+
+    @property
+    def started_at(self) -> datetime:
+        """Since when calls are counted, in UTC: the making, or the last :meth:`reset`."""
+        return self._store.started_at
+
+    @started_at.setter
+    def started_at(self, moment: datetime) -> None:
+        self._store.started_at = moment
+
+    @property
+    def pending(self) -> tuple[OpenCall, ...]:
+        """Calls that have begun and not ended: streams being read, answers not yet read, and work on the server."""
+        return open_calls(self)
+
+    @property
+    def webhooks(self) -> tuple[WebhookStats, ...]:
+        """How many alerts each webhook was sent, has waiting, and has lost, in this process."""
+        return () if self._store.dispatcher is None else self._store.dispatcher.deliveries()
+
+    def reset(self) -> Totals:
+        """Forgets all calls, starts again from zero, and returns the totals up to that moment.
+
+        Calls that are still open are counted when they end. Work on the server that was counted is not counted again
+        when it is asked for again: it was paid for once.
+        """
+        self.meter._settle()
+        return self._store.reset()
+
+    folded = renamed("Meter", "folded", "overflow_calls")
+    burn = renamed("Meter", "burn", "threshold_usage")
+
+    # --- for other modules of the package -----------------------------------------------------------------------------
+
+    @property
+    def _recent(self) -> int:
+        """How many recent calls are kept."""
+        return self._store.recent
+
+    def _take(self, call: Call) -> None:
+        """Adds a finished call. Never waits."""
+        self._store.add(call)
+
+    def find(self, response_id: str) -> Call | None:
+        """The latest of the recent calls that the API gave this id, or ``None``. Its price may still be missing."""
+        worker.drain()  # it may be one whose tokens are being estimated
+        latest = islice(reversed(self._store.calls()), _SEARCHED)
+        return next((call for call in latest if call.response_id == response_id), None)
+
+    def _since_first_read(
+        self, past: Past
+    ) -> tuple[Mapping[tuple[str, ...], Totals], Mapping[tuple[str, ...], Totals]]:
+        """The totals by the dimensions of a past, through all resets since it was first read; and those of now."""
+        self.meter._settle()
+        return self._store.ever(past)
+
+    def _start_over_in_child(self) -> None:
+        """Makes this count from zero in a forked child."""
+        self._store.start_over_in_child()
+
+
+class MeterCore(Readable):
+    """What the parts of a meter build on: its prices, and its memory of work on the server that was counted."""
+
+    def __init__(self, recent: int, dispatcher: AlertDispatcher, price_settings: Mapping[str, Any]) -> None:
+        super().__init__(recent, dispatcher)
+        self._settings: dict[str, Any] = dict(price_settings)
+        self._seen_jobs = SeenJobs()
+        self._price_loader = PriceLoader(self._reprice)
+        if any(value is not None and value != 0 for value in price_settings.values()):
+            self._price_loader.use(**price_settings)
+
+    @property
+    def prices(self) -> PriceBook:
+        """The prices that calls are priced by; ``meter.prices.set(model, Price(...))`` changes one at work."""
+        return self._price_loader.book
+
+    def reprice(self) -> int:
+        """Prices again the calls without a full price (the latest ``recent`` of them), in all totals and blocks too.
+
+        Use it when a price has been set that was missing.
+
+        Returns:
+            How many calls of the meter have a price now.
+        """
+        self._price_loader.load()
+        return self._reprice()
+
+    @property
+    def internal_errors(self) -> int:
+        """How often the meter itself failed in this process; each may have cost a record, none has cost a call."""
+        return faults.count()
+
+    faults = renamed("Meter", "faults", "internal_errors")
+
+    def _reprice(self) -> int:
+        for readable in all_readables():
+            if readable is not self and readable.meter is self:
+                readable._store.reprice(self._price_loader.again)
+        return self._store.reprice(self._price_loader.again)
+
+    def _settle(self) -> None:
+        """Does what had to wait (estimates, the price files), so that what is read next is final."""
+        worker.drain()
+        # A signal handler may have interrupted a thread that holds the sums which pricing is waiting for.
+        self._price_loader.settle(patient=not any(one._store.held_here() for one in all_readables()))
+
+    def _start_over_in_child(self) -> None:
+        super()._start_over_in_child()
+        self._seen_jobs.clear()
+        self._price_loader.start_over_in_child()

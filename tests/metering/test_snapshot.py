@@ -1,0 +1,142 @@
+"""Figures of one moment agree with each other, also while calls are recorded."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+import threading
+
+import pytest
+
+import openai_meter
+from openai_meter import Meter, ModelStats, Price
+from openai_meter.metering.pulse import of_meter
+
+MINE = {"mine": Price(input=1, output=2)}
+
+
+@pytest.fixture
+def racing():
+    """A meter in which two calls are recorded after every single look at its figures, one of them without a price."""
+    meter = Meter(prices=MINE, thresholds={"calls": 1_000_000})
+    for _ in range(2):
+        meter.track_call("mine", 10, 5)
+        meter.track_call("unknown", 10, 5)
+    assert meter.totals.unpriced_calls == 2
+    store = meter._store
+    looking = threading.local()
+    for name in ("read", "totals", "by", "calls", "overflow_calls"):
+        look = getattr(store, name)
+
+        def looked(*args, look=look):
+            found = look(*args)
+            if not getattr(looking, "now", False):
+                looking.now = True
+                try:
+                    for call in store.calls()[:2]:
+                        store.add(call)
+                finally:
+                    looking.now = False
+            return found
+
+        setattr(store, name, looked)
+    return meter
+
+
+def agrees(report):
+    """Whether the parts of a report are of one moment."""
+    rows = sum(row.totals.calls for row in report.rows)
+    return rows == report.totals.calls and sum(one.calls for one in report.unpriced) == report.totals.unpriced_calls
+
+
+def test_a_snapshot_agrees_with_itself(racing):
+    """Totals, groups, calls, what has no price and the use of thresholds are of the same moment, and stay so."""
+    snapshot = racing.snapshot()
+    (usage,) = [one for one in snapshot.threshold_usage if one.threshold.metric == "calls"]
+    calls = snapshot.totals.calls
+    assert calls == len(snapshot.calls) == usage.used == sum(one.calls for one in snapshot.by("model").values())
+    assert sum(one.calls for one in snapshot.unpriced) == snapshot.totals.unpriced_calls == calls // 2
+    assert racing.totals.calls > calls == snapshot.totals.calls
+
+
+def test_a_report_agrees_with_itself(racing):
+    """Rows, totals and what has no price are of the same moment, by whatever the report groups."""
+    for by in ("model", "agent,model", "user"):
+        assert agrees(racing.report(by))
+
+
+def test_a_pulse_agrees_with_itself(racing):
+    """The live figures have calls, totals and thresholds of one moment: none is taken for a forgotten one."""
+    pulse = of_meter(racing, window=3600)
+    assert pulse.recent.calls == pulse.totals.calls == pulse.today.calls
+    assert not pulse.partial
+
+
+def test_an_answer_of_the_server_agrees_with_itself(racing):
+    """The stats of all models sum up to the totals beside them."""
+    testclient = pytest.importorskip("starlette.testclient")
+    from openai_meter.server import create_app
+
+    app = create_app(racing, token=False, allowed_hosts=["*"], max_age=0)
+    with testclient.TestClient(app, base_url="http://localhost") as web:
+        for query in ("", "?fold_snapshots=true"):
+            answer = web.get(f"/api/stats{query}").json()
+            assert sum(one["totalCalls"] for one in answer["stats"].values()) == answer["totals"]["calls"]
+
+
+def test_a_thousand_reports_agree_while_threads_record():
+    """What holds for one look in between holds for threads: none of 1,000 reports has parts of different moments."""
+    meter, stop = Meter(prices=MINE, thresholds=False, recent=100), threading.Event()
+
+    def record():
+        while not stop.is_set():
+            meter.track_call("mine", 10, 5)
+            meter.track_call("unknown", 10, 5)
+
+    meter.track_call("mine", 10, 5)
+    assert meter.totals.calls == 1
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    threads = [threading.Thread(target=record) for _ in range(2)]
+    try:
+        [thread.start() for thread in threads]
+        assert all(agrees(meter.report()) for _ in range(1_000))
+    finally:
+        stop.set()
+        [thread.join() for thread in threads]
+        sys.setswitchinterval(before)
+
+
+# --- stats per model --------------------------------------------------------------------------------------------------
+
+
+def test_stats_are_plain_data_and_attributes():
+    """The stats of all models go through ``json.dumps`` as they are, and have the exact values as attributes."""
+    meter = Meter(prices=MINE, thresholds=False)
+    meter.track_call("mine", 1_000, 100)
+    stats = meter.get_all_stats()
+    assert json.loads(json.dumps(stats))["mine"]["totalTokens"] == 1_100
+    assert stats["mine"]["estimatedCost"] == 0.0012
+    assert (stats["mine"].total_calls, stats["mine"].estimated_cost) == (1, meter.cost)
+    assert stats["mine"] == meter.get_model_stats("mine") == pickle.loads(pickle.dumps(stats["mine"]))
+    assert json.loads(json.dumps(pickle.loads(pickle.dumps(stats))))["mine"] == stats["mine"].to_dict()
+    assert ModelStats() != stats["mine"]
+
+
+def test_snapshots_are_folded_into_their_model_where_that_is_asked_for():
+    """Calls that are reported by the model's name and those that the API answered with a snapshot are one row."""
+    meter = Meter(thresholds=False)
+    meter.track_call("gpt-4o-mini", 10, 5)
+    meter.track_call("gpt-4o-mini-2024-07-18", 10, 5)
+    meter.track_call("gpt-4o", 10, 5)
+    assert set(meter.get_all_stats()) == {"gpt-4o-mini", "gpt-4o-mini-2024-07-18", "gpt-4o"}
+    folded = meter.get_all_stats(fold_snapshots=True)
+    assert {model: one.total_calls for model, one in folded.items()} == {"gpt-4o-mini": 2, "gpt-4o": 1}
+    assert folded == meter.stats(fold_snapshots=True)
+    report = meter.report("model", fold_snapshots=True)
+    assert {row.key[0]: row.totals.calls for row in report.rows} == {"gpt-4o-mini": 2, "gpt-4o": 1}
+    assert report.totals == meter.totals
+    assert "2024-07-18" not in meter.generate_report(fold_snapshots=True)
+    assert "2024-07-18" in meter.generate_report()
+    assert openai_meter.ModelStats is ModelStats
