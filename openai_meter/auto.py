@@ -76,8 +76,9 @@ def start() -> bool:
     Returns:
         Whether it is on.
     """
+    below_run = bool(settings.get("run"))  # of `openai-meter run`, which meters the processes below it
     try:
-        if not settings.get("enabled"):
+        if not (below_run or settings.get("enabled")):
             return False
     except ConfigurationError as error:
         _complain(error)
@@ -93,7 +94,9 @@ def start() -> bool:
 
 def _start() -> ExitSummary | None:
     """Starts the meter, and arranges the summary at exit; ``None`` if ``openai-meter run`` has done so already."""
-    from openai_meter.cli.exit_summary import ExitSummary, SummaryOptions, report_file  # noqa: PLC0415 - the interpreter's start is everybody's
+    from openai_meter.cli.children import folder_of_run  # noqa: PLC0415
+    from openai_meter.cli.exit_summary import ExitSummary  # noqa: PLC0415 - the interpreter's start is everybody's
+    from openai_meter.cli.summary import SummaryOptions, report_file  # noqa: PLC0415 - the interpreter's start is everybody's
 
     if ExitSummary.registered:
         return None
@@ -107,6 +110,7 @@ def _start() -> ExitSummary | None:
         report,
         when="calls" if summary else "never",
         settings={"thresholds": settings.get("thresholds"), "threads": settings.get("threads")},
+        run=folder_of_run(),
     )
     ending.start(at_exit=False)
     if ending.fault:

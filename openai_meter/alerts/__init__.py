@@ -2,15 +2,24 @@
 
 ::
 
-    values   Threshold, Alert and ThresholdUsage, what can be limited, and how limits are read from settings
-    watch    ThresholdMonitor: the running state
+    threshold   Threshold, Alert and ThresholdUsage, what can be limited, and how limits are read from settings
+    monitor     ThresholdMonitor: the running sums
+    dispatch    AlertDispatcher: sends alerts to the log, a callback and webhooks
+    webhook     posts alerts over HTTP
 
-A threshold is checked each time a call is recorded, so an alert comes with the call that passes the limit. Nothing is
-delivered from here: whoever shows :meth:`ThresholdMonitor.record` the calls takes the alerts to where they go.
+A threshold is checked each time a call is recorded, so an alert comes with the call that passes the limit.
 """
 
 from openai_meter.alerts.monitor import ThresholdMonitor, threshold_usage
-from openai_meter.alerts.threshold import DEFAULTS, METRICS, Alert, Threshold, ThresholdUsage, read_thresholds
+from openai_meter.alerts.threshold import (
+    DEFAULTS,
+    METRICS,
+    Alert,
+    Threshold,
+    ThresholdUsage,
+    chosen_thresholds,
+    read_thresholds,
+)
 
 
 def __getattr__(name: str) -> object:
@@ -29,6 +38,7 @@ __all__ = [
     "Threshold",
     "ThresholdMonitor",
     "ThresholdUsage",
+    "chosen_thresholds",
     "read_thresholds",
     "threshold_usage",
 ]

@@ -1,15 +1,16 @@
-"""Carries alerts from the thresholds to whoever wants to hear of them, beside the program: no call waits for that."""
+"""Sends the alerts of a meter to the log, a callback and webhooks, in the background. No call waits for that."""
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from openai_meter.alerts import Alert, ThresholdMonitor, read_thresholds
+from openai_meter.alerts import Alert, ThresholdMonitor, chosen_thresholds, read_thresholds
 from openai_meter.core import faults, settings
 from openai_meter.core.background import worker
 from openai_meter.core.call import Call
@@ -47,12 +48,15 @@ def checked_callback(on_alert: object) -> OnAlert | None:
 
 
 class AlertDispatcher:
-    """The thresholds of a meter or a block, and who hears of their alerts: the log, a callback, webhooks.
+    """The thresholds of a meter or a block, and where their alerts go: the log, a callback, webhooks.
+
+    The log gets the alerts of the limits that the program has set. Those of the default limits go to the callback and
+    the webhooks, if there are any, and are always in ``meter.alerts``.
 
     Args:
         thresholds: the limits, as a setting.
-        on_alert: is called with each :class:`Alert`, in a thread of the meter's own, one alert after the other.
-        webhook: where they are posted, as a setting.
+        on_alert: called with each :class:`Alert` in a background thread, one alert after the other.
+        webhook: where alerts are posted, as a setting.
         block: the name of the block whose limits these are.
 
     Raises:
@@ -64,12 +68,15 @@ class AlertDispatcher:
         self, thresholds: Any = None, on_alert: OnAlert | None = None, webhook: Any = None, block: str | None = None
     ) -> None:
         self.watch = ThresholdMonitor(read_thresholds(thresholds))
+        self._logged = chosen_thresholds(thresholds)
         self.on_alert = checked_callback(on_alert)
         self.targets = _targets_of(webhook)
         self._block = block
 
     def changed(self, thresholds: Any, on_alert: OnAlert | None, webhook: Any) -> AlertDispatcher:
-        """The alarms with other settings, those that are not ``None``; other thresholds count from zero.
+        """A dispatcher with other settings: those that are not ``None``.
+
+        Thresholds that change count from zero. Equal thresholds go on counting.
 
         Raises:
             ConfigurationError: one of them cannot be used; nothing is changed then.
@@ -77,22 +84,24 @@ class AlertDispatcher:
         """
         new = AlertDispatcher(False if thresholds is None else thresholds, on_alert, webhook, self._block)
         if thresholds is None:
+            new._logged = self._logged
+        if thresholds is None or set(new.watch.thresholds) == set(self.watch.thresholds):
             new.watch = self.watch
         new.on_alert = new.on_alert or self.on_alert
         new.targets = self.targets if new.targets is None else new.targets
         return new
 
-    def deliveries(self) -> tuple[WebhookStats, ...]:
-        """What became of the alerts for each webhook."""
-        return tuple([target.deliveries() for target in self.targets or ()])
+    def webhook_stats(self) -> tuple[WebhookStats, ...]:
+        """The counts of each webhook: sent, retried, failed, dropped, waiting."""
+        return tuple([target.stats() for target in self.targets or ()])
 
     def record(self, call: Call) -> None:
-        """Hears of a call that was counted. Never raises, never waits; one thread at a time."""
+        """Checks the limits after a call was counted. Never raises, never waits; one thread at a time."""
         if alerts := self.watch.record(call):
             self._pass_on(alerts)
 
     def repriced(self, before: Call, after: Call) -> None:
-        """Hears that a call has another price now."""
+        """Checks the limits after a call has got another price."""
         if alerts := self.watch.repriced(before, after):
             self._pass_on(alerts)
 
@@ -102,34 +111,42 @@ class AlertDispatcher:
                 for alert in alerts:
                     target.put(alert, self._block)
         except Exception as error:
-            faults.caught(error, "handing an alert to a webhook")
-        # Where there are a thousand jobs before it, it is not told; it still stands in the reports.
-        worker.submit(partial(self._tell, alerts))
+            faults.caught(error, "putting an alert into the queue of a webhook")
+        # With a thousand jobs in the queue the notification is dropped. The alert stays in ``meter.alerts``.
+        worker.submit(partial(self._notify, alerts))
         worker.start()
 
-    def _tell(self, alerts: Sequence[Alert]) -> None:
+    def _notify(self, alerts: Sequence[Alert]) -> None:
         for target in self.targets or ():
             target.start()
         for alert in alerts:
-            logger.warning("%s", alert.message("en"))
+            if alert.threshold in self._logged:
+                logger.warning("%s", alert.message("en"))
             if self.on_alert is not None:
-                try:
-                    self.on_alert(alert)
-                except Exception as error:
-                    logger.warning("on_alert raised %s; the alert is in meter.alerts", type(error).__name__)
+                self._call(self.on_alert, alert)
+
+    @staticmethod
+    def _call(on_alert: OnAlert, alert: Alert) -> None:
+        """Calls the program's function. What it raises, ``sys.exit()`` included, must not end the background thread."""
+        try:
+            on_alert(alert)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise  # Ctrl-C, while the main thread waits for the alerts
+            logger.warning("on_alert raised %s; the alert is in meter.alerts", type(error).__name__)
 
 
-def webhook_setting(said: Any, current: AlertDispatcher | None) -> Any:
-    """A ``webhook`` setting, with what stands for ``None``: what there is, or what the environment says."""
-    if said is not None:
-        return said
+def webhook_setting(setting: Any, current: AlertDispatcher | None) -> Any:
+    """A ``webhook`` setting; ``None`` stands for the present webhooks, else for those of the environment."""
+    if setting is not None:
+        return setting
     if current is not None and current.targets is not None:
         return current.targets
     return settings.get("webhook")
 
 
 def _targets_of(webhook: Any) -> tuple[Target, ...] | None:
-    """The targets of a setting; ``None`` if it says nothing."""
+    """The targets of a setting; ``None`` for no setting."""
     if webhook is None:
         return None
     from openai_meter.alerts.webhook.config import read_webhooks  # noqa: PLC0415
@@ -141,11 +158,11 @@ def _targets_of(webhook: Any) -> tuple[Target, ...] | None:
 
 
 def flush_webhooks(end: float, settle: Callable[[], object]) -> bool:
-    """Waits until the webhooks have taken all alerts so far, if there are any; see ``webhook.targets.flush``.
+    """Waits until the webhooks have accepted all alerts so far; see ``webhook.delivery.flush``.
 
     Args:
-        end: until when on the monotonic clock.
-        settle: does what has to be done before the last alert is raised: a call's size or price may be unknown yet.
+        end: the time on the monotonic clock until which to wait.
+        settle: finishes estimates and prices first, which may raise the last alerts.
     """
     targets = sys.modules.get("openai_meter.alerts.webhook.delivery")
     if targets is None:
@@ -155,6 +172,6 @@ def flush_webhooks(end: float, settle: Callable[[], object]) -> bool:
 
 
 def finish_webhooks() -> None:
-    """Posts what waits, for some seconds at most, at the end of the process."""
+    """Posts the alerts that wait, at the end of the process, for five seconds at most."""
     if (targets := sys.modules.get("openai_meter.alerts.webhook.delivery")) is not None:
         targets.finish()

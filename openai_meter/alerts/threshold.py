@@ -1,4 +1,4 @@
-"""ThresholdMonitor and alerts as values: what can be limited, how limits are written, and how alerts are told."""
+"""Thresholds and alerts as values: what can be limited, how limits are read from settings, the text of an alert."""
 
 from __future__ import annotations
 
@@ -11,11 +11,21 @@ from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 from openai_meter.core.locale import Messages, language
-from openai_meter.core.money import Number, exact
+from openai_meter.core.money import Number, exact, to_float
 from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
 
-__all__ = ["DEFAULTS", "METRICS", "Alert", "Metric", "Per", "Threshold", "ThresholdUsage", "read_thresholds"]
+__all__ = [
+    "DEFAULTS",
+    "METRICS",
+    "Alert",
+    "Metric",
+    "Per",
+    "Threshold",
+    "ThresholdUsage",
+    "chosen_thresholds",
+    "read_thresholds",
+]
 
 Per = Literal["agent", "user", "session", "model"]
 PER: tuple[Per, ...] = ("agent", "user", "session", "model")
@@ -67,7 +77,7 @@ class Threshold:
             last reset.
 
     Raises:
-        ConfigurationError: one of them cannot be used; the message says what can.
+        ConfigurationError: an argument cannot be used; the message has the remedy.
     """
 
     metric: str
@@ -91,15 +101,15 @@ class Threshold:
             object.__setattr__(self, "window", _read_window(self.window))
 
 
-def _read_window(said: object) -> timedelta:
-    window = said
+def _read_window(setting: object) -> timedelta:
+    window = setting
     try:
-        if isinstance(said, int | float) and not isinstance(said, bool):
-            window = timedelta(seconds=said)
+        if isinstance(setting, int | float) and not isinstance(setting, bool):
+            window = timedelta(seconds=setting)
     except (OverflowError, ValueError):  # infinite, not a number
         pass
     if not isinstance(window, timedelta) or window < timedelta(seconds=1):
-        raise ConfigurationError(f"window={said!r} is no time; use seconds from 1 up, a timedelta, or None")
+        raise ConfigurationError(f"window={setting!r} is not a duration; pass seconds from 1 up, a timedelta, or None")
     return window
 
 
@@ -109,40 +119,56 @@ DEFAULTS: tuple[Threshold, ...] = (
     Threshold("tokens_per_call", 2_000),
     Threshold("errors", 5),
 )
-"""What holds unless something else is said."""
+"""The limits of a program that has set none."""
 
 
-def read_thresholds(said: object = True) -> tuple[Threshold, ...]:
-    """ThresholdMonitor from a setting.
+def read_thresholds(setting: object = True) -> tuple[Threshold, ...]:
+    """The thresholds of a setting.
 
     Args:
-        said: ``True`` or ``None``: :data:`DEFAULTS`. ``False``: none. A dict of metrics and limits: the defaults with
-            other limits; ``None`` as a limit switches one off. A :class:`Threshold` or several: these, and no others.
+        setting: ``True`` or ``None``: :data:`DEFAULTS`. ``False``: none. A dict of metrics and limits: the defaults
+            with other limits; the limit ``None`` switches one off. A :class:`Threshold` or several: only these.
 
     Raises:
-        ConfigurationError: it is none of these, or a limit cannot be used.
+        ConfigurationError: the setting is none of these, or a limit cannot be used.
     """
-    if said is None or said is True:
+    if setting is None or setting is True:
         return DEFAULTS
-    if said is False:
+    if setting is False:
         return ()
-    if isinstance(said, Threshold):
-        return (said,)
-    if isinstance(said, Mapping):
-        limits = {one.metric: one.limit for one in DEFAULTS}
-        limits.update(said)
+    if isinstance(setting, Threshold):
+        return (setting,)
+    if isinstance(setting, Mapping):
+        limits = {threshold.metric: threshold.limit for threshold in DEFAULTS}
+        limits.update(setting)
         return tuple(
             Threshold(metric, limit) for metric, limit in limits.items() if _known(metric) and limit is not None
         )
-    if isinstance(said, list | tuple | set | frozenset):
-        for one in said:
-            if not isinstance(one, Threshold):
-                raise ConfigurationError(f'{one!r} is no threshold; use Threshold("cost", 1.0), for example')
-        return tuple(dict.fromkeys(said))
+    if isinstance(setting, list | tuple | set | frozenset):
+        for threshold in setting:
+            if not isinstance(threshold, Threshold):
+                raise ConfigurationError(
+                    f'thresholds has {threshold!r}, which is not a Threshold; write Threshold("cost", 1.0), for example'
+                )
+        return tuple(dict.fromkeys(setting))
     raise ConfigurationError(
-        f"thresholds={said!r} cannot be used; pass a dict such as {{'cost': 5.0, 'calls': None}}, a list of Threshold, "
-        "or False for none"
+        f"thresholds={setting!r} cannot be used; pass a dict such as {{'cost': 5.0, 'calls': None}}, "
+        "a list of Threshold, or False for none"
     )
+
+
+def chosen_thresholds(setting: object) -> frozenset[Threshold]:
+    """The thresholds of a setting that the program has chosen itself; the others are defaults.
+
+    Raises:
+        ConfigurationError: as :func:`read_thresholds`.
+    """
+    thresholds = read_thresholds(setting)
+    if setting is None:
+        return frozenset()
+    if isinstance(setting, Mapping):
+        return frozenset(threshold for threshold in thresholds if threshold.metric in setting)
+    return frozenset(thresholds)
 
 
 def _known(metric: object) -> bool:
@@ -166,7 +192,7 @@ class Alert:
     key: str | None = None
     """Which agent, user, session or model; ``None`` if the threshold is on all."""
     at_least: bool = False
-    """Whether there are calls of unknown cost or size beside, so that the value is at least that."""
+    """Whether there are also calls of unknown cost or size, so that the true value is at least this."""
 
     @property
     def kind(self) -> str:
@@ -242,7 +268,7 @@ class ThresholdUsage:
     key: str | None = None
     """Of a limit per agent, user, session or model: the one of them that has used the most."""
     at_least: bool = False
-    """Whether there are calls of unknown cost or size beside, so that it is at least that."""
+    """Whether there are also calls of unknown cost or size, so that the true value is at least this."""
 
     def to_dict(self) -> dict[str, Any]:
         """The value as plain JSON values; dollars are decimal strings."""
@@ -256,7 +282,7 @@ class ThresholdUsage:
             "key": self.key,
             "window": window.total_seconds() if isinstance(window, timedelta) else None,
             "used": f"{self.used:f}" if money else _number(self.used),
-            "limit": f"{limit:f}" if money else int(limit) if whole else float(limit),
+            "limit": f"{limit:f}" if money else int(limit) if whole else to_float(limit),
             "share": self.share,
             "passed": self.passed,
             "at_least": self.at_least,

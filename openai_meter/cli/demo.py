@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from openai_meter.cli.exit_summary import Summary, SummaryOptions
+from openai_meter.cli.summary import Summary, SummaryOptions
 from openai_meter.metering.attribution import Scope, tag
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ def add_commands(app: "typer.Typer") -> None:
     """Adds the command to the command line."""
     import typer  # noqa: PLC0415 - not for `run`
 
-    from openai_meter.cli.exit_summary import ledger_from_url  # noqa: PLC0415
     from openai_meter.cli.help import Command, example, texts  # noqa: PLC0415
     from openai_meter.cli.options import Options, checked  # noqa: PLC0415
+    from openai_meter.cli.summary import ledger_from_url  # noqa: PLC0415
 
     t, options = texts(), Options()
     ledger_option = typer.Option("--ledger", metavar="URL", callback=checked(ledger_from_url), help=t("run.ledger"))

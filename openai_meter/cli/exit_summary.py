@@ -13,159 +13,18 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from openai_meter.cli.summary import Run, Summary
 from openai_meter.core import fork_safety
-from openai_meter.core.locale import Messages, language
-from openai_meter.errors import ConfigurationError
+from openai_meter.core.locale import language
 
 if TYPE_CHECKING:
+    from openai_meter.cli.children import CallFile
     from openai_meter.ledger import Ledger
     from openai_meter.metering.meter import Meter
 
-__all__ = [
-    "ExitSummary",
-    "Summary",
-    "SummaryOptions",
-    "checked_format",
-    "ledger_from_url",
-    "parsed_dimensions",
-    "report_file",
-    "summary_language",
-    "write_to_stderr",
-]
-
-
-class Summary(NamedTuple):
-    """The form, the grouping and the language of a summary."""
-
-    format: str | None = "table"
-    """A form of report; ``None`` is one line for a log."""
-    by: tuple[str, ...] = ("model",)
-    """The dimensions that the report groups by."""
-    lang: str = "en"
-
-    def write(self, meter: Meter, file: TextIO, process: int | None = None) -> None:
-        """Writes what a meter has counted; ``process`` is the process id where this is a forked child.
-
-        Where nothing was metered, that is one sentence. JSON and CSV are read by programs, and keep their form.
-        """
-        m = language(self.lang)
-        metered = meter.totals.calls or meter.pending or meter.internal_errors
-        if self.format == "json":
-            from openai_meter.reports import exports  # noqa: PLC0415 - not needed before the end
-
-            about: dict[str, Any] = {} if process is None else {"process": process}
-            file.write(exports.as_json(about | meter.to_dict(self.by), file.encoding or "utf-8") + "\n")
-        elif self.format == "csv":
-            meter.print_summary(file, by=self.by, format="csv")
-        elif self.format is None or not metered:
-            line = meter.summary(lang=self.lang) if metered else m("cli.nothing")
-            _write_line(file, f"{_process_prefix(process, m)}{line}")
-        else:
-            if process is not None:
-                _write_line(file, _process_prefix(process, m).rstrip())
-            meter.print_summary(file, by=self.by, format=self.format, lang=self.lang)
-
-
-def _process_prefix(process: int | None, m: Messages) -> str:
-    return "" if process is None else f"{m('cli.forked', process=process)} "
-
-
-def _write_line(file: TextIO, line: str) -> None:
-    from openai_meter.reports.text import fitting  # noqa: PLC0415 - not needed before the end
-
-    file.write(f"openai-meter: {fitting(line, file.encoding)}\n")
-
-
-class SummaryOptions(NamedTuple):
-    """The options of a summary as the command line or the environment has them; ``None`` is the default."""
-
-    as_json: bool = False
-    quiet: bool = False
-    format: str | None = None
-    by: str | None = None
-    lang: str | None = None
-
-    def summary(self) -> Summary:
-        """The summary with these options.
-
-        Raises:
-            ConfigurationError: there is no such form, dimension or language.
-        """
-        form = "json" if self.as_json else None if self.quiet else checked_format(self.format)
-        return Summary(form, parsed_dimensions(self.by), language(self.lang).code)
-
-
-def checked_format(name: str | None) -> str:
-    """The name of a form of report; ``table`` by default.
-
-    Raises:
-        ConfigurationError: there is no form of that name.
-    """
-    if name is None:
-        return "table"
-    from openai_meter.reports import renderers  # noqa: PLC0415 - not for a plain `run`
-
-    renderers.check(name)
-    return name
-
-
-def parsed_dimensions(by: str | None) -> tuple[str, ...]:
-    """The dimensions in a text such as ``agent,model``; ``model`` by default.
-
-    Raises:
-        ConfigurationError: there is no dimension of that name.
-    """
-    if by is None:
-        return ("model",)
-    from openai_meter.core import dimensions  # noqa: PLC0415 - not for a plain `run`
-    from openai_meter.reports import report as values  # noqa: PLC0415
-
-    names = values.dimensions(by)
-    dimensions.checked(names)
-    return names
-
-
-def report_file(path: str | None) -> Path | None:
-    """The absolute path of the file for a report.
-
-    Raises:
-        ConfigurationError: the path is a folder, or its suffix is not that of a form of report.
-    """
-    if path is None:
-        return None
-    from openai_meter.reports import saving  # noqa: PLC0415 - not for a plain `run`
-
-    return saving.checked(path)
-
-
-def summary_language(lang: str | None) -> str:
-    """The language of a program's summary. An unknown one in the environment is English: the program must run.
-
-    Raises:
-        ConfigurationError: ``lang`` is given, and there is no such language.
-    """
-    try:
-        return language(lang).code
-    except ConfigurationError:
-        if lang is not None:
-            raise
-        return "en"
-
-
-def ledger_from_url(url: str | None) -> Ledger | None:
-    """The ledger of a URL. Does not connect.
-
-    Raises:
-        ConfigurationError: it is not the URL of a ledger.
-        MissingExtraError: a package is missing.
-    """
-    if url is None:
-        return None
-    from openai_meter.ledger import Ledger  # noqa: PLC0415 - not for a plain `run`
-
-    return Ledger(url)
+__all__ = ["ExitSummary", "write_to_stderr"]
 
 
 class _Page(io.StringIO):
@@ -200,8 +59,12 @@ class ExitSummary:
         when: when the summary is written: ``always``, if there were ``calls``, or ``never``. With the last two, nothing
             is written about a meter that could not start, and no report without calls.
         settings: more settings of the meter.
+        follow_children: whether the Python processes that this one starts are metered too (see ``cli.children``). The
+            summary is of all of them.
+        run: the folder of the run that has started this process. Its calls are written there, and no summary.
 
-    A forked child that has made calls writes a summary of its own, and adds its process id to the names of the files.
+    If children are not followed, or still run when their parent has ended, a forked child that has made calls writes a
+    summary of its own, and adds its process id to the names of the files.
     """
 
     registered = False
@@ -217,6 +80,8 @@ class ExitSummary:
         *,
         when: Literal["always", "calls", "never"] = "always",
         settings: Mapping[str, Any] | None = None,
+        follow_children: bool = False,
+        run: Path | None = None,
     ) -> None:
         self._summary = summary
         self._when = when
@@ -225,6 +90,11 @@ class ExitSummary:
         self._report = report and report.absolute()
         self._serve = serve
         self._process = os.getpid()
+        self._follows = follow_children
+        self._is_child = run is not None
+        self._folder = run
+        self._calls: CallFile | None = None
+        self._run: Run | None = None
         self._meter: Meter | None = None
         self.fault = ""
         """Why the meter could not start."""
@@ -234,12 +104,28 @@ class ExitSummary:
             import openai_meter  # noqa: PLC0415 - a broken installation of a dependency must not stop the program
 
             self._meter = openai_meter.install(**self._settings)
+            if self._follows or self._is_child:
+                self._follow_children(self._meter)
         except Exception as error:
             self.fault = f"{type(error).__name__}: {error}"
         if self._serve is not None and self._meter is not None:
             from openai_meter.cli.dashboard import start_dashboard  # noqa: PLC0415 - not for a plain `run`
 
             write_to_stderr(f"openai-meter: {start_dashboard(self._meter, self._serve, self._summary.lang)}\n")
+
+    def _follow_children(self, meter: Meter) -> None:
+        """Meters the processes below this one, if there is room and right for their folder."""
+        from openai_meter.cli.children import CallFile, follow_multiprocessing, prepare  # noqa: PLC0415
+        from openai_meter.core.fork_safety import on_fork  # noqa: PLC0415
+
+        if self._folder is None:
+            try:
+                self._folder = prepare(meter.ledger)
+            except OSError:
+                return
+        self._calls = CallFile(self._folder, but=None if self._is_child else self._process)
+        meter.add_sink(self._calls)
+        on_fork("children of a run", before=follow_multiprocessing(self.finish))
 
     def start(self, *, at_exit: bool = True) -> None:
         """Starts the meter, and registers the summary to be written last: exit handlers run in the reverse order.
@@ -262,12 +148,18 @@ class ExitSummary:
 
     def finish(self) -> None:
         """Writes what was metered. To be called after everything else."""
+        interrupted = _ended_by_interrupt()
         # A second Ctrl-C, or a stream that is closed or not read: no summary, and no error.
         with contextlib.suppress(Exception, KeyboardInterrupt):
             for stream in (sys.stdout, sys.__stderr__):  # the interpreter would flush them after our text
                 with contextlib.suppress(Exception):
                     stream.flush()  # type: ignore[union-attr]
             self._write()
+        if interrupted:
+            # A program that Ctrl-C has ended dies of SIGINT, if the interpreter's flag for that is still set. Python
+            # resets it whenever it runs the text of a program, as imports above have done. This sets it again.
+            with contextlib.suppress(KeyboardInterrupt):
+                exec("raise KeyboardInterrupt")  # noqa: S102
 
     def _on_sigterm(self, number: int, _: FrameType | None) -> None:
         if signal.getsignal(number) != self._on_sigterm:
@@ -284,6 +176,11 @@ class ExitSummary:
 
     def _write(self) -> None:
         process = os.getpid() if os.getpid() != self._process else None
+        if self._calls is not None and (process is not None or self._is_child):
+            self._calls.finish()
+            if self._is_child or self._calls.is_collected:
+                return
+        self._collect()
         always = process is None and self._when == "always"
         if not always and (self._meter is None or not self._meter.totals.calls):
             return
@@ -299,6 +196,16 @@ class ExitSummary:
             path.write_text(self._text(None, process), encoding="utf-8")
         except OSError as error:
             self._write_problem("cli.not_written", path, error.strerror)
+
+    def _collect(self) -> None:
+        """Adds the calls of the processes below this one."""
+        if self._folder is None or self._meter is None or os.getpid() != self._process:
+            return
+        from openai_meter.cli.children import collect  # noqa: PLC0415 - only with children
+
+        made = self._meter.totals.calls > 0
+        found = collect(self._folder, self._meter)
+        self._folder, self._run = None, Run(found.processes + made, found.unmetered)
 
     def _save(self, meter: Meter, path: Path) -> None:
         try:
@@ -317,11 +224,24 @@ class ExitSummary:
             return f"openai-meter: {m('cli.not_started', error=self.fault)}\n"
         page = _Page(stream)
         try:
-            self._summary.write(self._meter, page, process)
+            self._summary.write(self._meter, page, process, self._run)
             return page.getvalue()
         except Exception as error:
             line = self._meter.summary(lang=self._summary.lang)
             return f"openai-meter: {line}\n{m('cli.not_full', error=f'{type(error).__name__}: {error}')}\n"
+
+
+def _ended_by_interrupt() -> bool:
+    """Whether a KeyboardInterrupt has left the main program, and the interpreter is about to end because of it."""
+    traceback = getattr(sys, "last_traceback", None)
+    if traceback is None or traceback.tb_frame.f_code.co_name not in _MAIN:
+        return False  # shown by a shell such as IPython, which goes on
+    interactive = hasattr(sys, "ps1") or sys.flags.interactive
+    return not interactive and getattr(sys, "last_type", None) is KeyboardInterrupt
+
+
+_MAIN = frozenset({"<module>", "_run_module_as_main"})
+"""The first frame of a program: a script, or a module of ``python -m``."""
 
 
 def _path_of_process(path: Path, process: int | None) -> Path:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from openai_meter.cli.ledger import Selection, open_ledger, with_progress
 from openai_meter.cli.output import fail
+from openai_meter.core.locale import language
 from openai_meter.exporters.grafana import FILES
 
 if TYPE_CHECKING:
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["add_commands", "export_calls", "export_monitoring"]
 
 
-def export_calls(selection: Selection, form: str, output: str | None) -> None:
+def export_calls(selection: Selection, form: str, output: str | None, lang: str | None, *, excel: bool) -> None:
     """Writes calls to a file, or to standard output."""
+    m = language(lang) if excel else None
+    if excel and form != "csv":
+        fail(f"--excel is for CSV, and the form is {form}; add --format csv", 2)
     with open_ledger(selection.ledger) as ledger:
         from openai_meter.ledger import exports  # noqa: PLC0415 - not for `run`
         from openai_meter.reports import saving  # noqa: PLC0415
@@ -29,11 +33,11 @@ def export_calls(selection: Selection, form: str, output: str | None) -> None:
         total = ledger.totals(**selection.keywords()).calls if sys.stderr.isatty() else 0
         calls = with_progress(ledger.calls(**selection.keywords()), total)
         if output is None:
-            number = exports.export(calls, form, sys.stdout.buffer)
+            number = exports.export(calls, form, sys.stdout.buffer, excel=m)
             sys.stdout.buffer.flush()
         else:
             with saving.opened(Path(output)) as file:
-                number = exports.export(calls, form, file)
+                number = exports.export(calls, form, file, excel=m)
             sys.stderr.write(f"openai-meter: {number:,} calls written to {output}\n")
 
 
@@ -86,6 +90,7 @@ def add_commands(app: "typer.Typer") -> None:
         user: Annotated[list[str] | None, options.filter("user")] = None,
         session: Annotated[list[str] | None, options.filter("session")] = None,
         tag: Annotated[list[str] | None, options.tag] = None,
+        excel: Annotated[bool, options.excel] = False,
         lang: Annotated[str | None, options.lang] = None,
     ) -> None:
         if what in FILES:
@@ -94,4 +99,5 @@ def add_commands(app: "typer.Typer") -> None:
         if what != "calls":
             raise typer.BadParameter(f"{what!r} cannot be written; use calls, {', '.join(FILES)}")
         kept = filters(tag, model=model, agent=agent, user=user, session=session)
-        ctx.obj.append(partial(export_calls, Selection(ledger, since, until, timezone, kept), form, output))
+        selection = Selection(ledger, since, until, timezone, kept)
+        ctx.obj.append(partial(export_calls, selection, form, output, lang, excel=excel))

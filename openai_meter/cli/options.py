@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import typer
 
-from openai_meter.cli.exit_summary import checked_format, parsed_dimensions, report_file
 from openai_meter.cli.help import texts
+from openai_meter.cli.summary import checked_format, parsed_dimensions, report_file
 from openai_meter.core.locale import language
 from openai_meter.errors import ConfigurationError, MeterError
 
@@ -61,6 +61,7 @@ class Options:
         )
         self.by = typer.Option("--by", metavar="NAME,...", callback=checked(parsed_dimensions), help=t("option.by"))
         self.report = typer.Option("--report", metavar="FILE", callback=checked(report_file), help=t("option.report"))
+        self.excel = typer.Option("--excel", help=t("option.excel"))
         self.output = typer.Option("--output", "-o", metavar="FILE", help=t("option.output"))
 
     @staticmethod

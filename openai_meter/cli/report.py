@@ -5,16 +5,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from difflib import get_close_matches
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from openai_meter.cli.exit_summary import checked_format
 from openai_meter.cli.ledger import Selection, open_ledger
+from openai_meter.cli.summary import checked_format
 from openai_meter.core.locale import Messages, language
 
 if TYPE_CHECKING:
     import typer
 
+    from openai_meter.ledger import Ledger
     from openai_meter.reports.report import Report
 
 __all__ = ["Layout", "add_commands", "report"]
@@ -32,6 +34,9 @@ class Layout(NamedTuple):
     compact: bool
     chart: bool
     lang: str | None
+    excel: bool = False
+    sort: str | None = None
+    top: int | None = None
 
 
 def report(selection: Selection, by: str, layout: Layout) -> None:
@@ -45,6 +50,9 @@ def report(selection: Selection, by: str, layout: Layout) -> None:
         selection = selection._replace(since=_default_since(names))
     with open_ledger(selection.ledger, lang=layout.lang) as ledger:
         found = ledger.report((*names, "model") if with_models else names, **selection.keywords())
+        if not found.totals.calls:
+            _write_unknown_names(ledger, selection.filters, m)
+        found = _arranged(found, layout, m)
         titled = replace(found, name=_span(found, selection.timezone))
         if layout.chart:
             _print_chart(titled, m)
@@ -56,12 +64,43 @@ def report(selection: Selection, by: str, layout: Layout) -> None:
                 shown = breakdowns.with_models(titled, lambda model: words.label(model, m))
             tables.print_table(shown, m, sys.stdout, compact=layout.compact)
         else:
-            (found if layout.format in {"json", "csv"} else titled).print(format=layout.format, lang=layout.lang)
+            plain = found if layout.format in {"json", "csv"} else titled
+            plain.print(format=layout.format, lang=layout.lang, excel=layout.excel)
+
+
+def _arranged(found: "Report", layout: Layout, m: Messages) -> "Report":
+    """The report with the rows and the order that the layout has."""
+    from openai_meter.reports import breakdowns  # noqa: PLC0415 - not for `run`
+
+    if layout.sort is not None:
+        found = breakdowns.sorted_rows(found, layout.sort)
+    if layout.top is not None:
+        found = breakdowns.top_rows(found, layout.top, lambda number: m("live.others", n=number))
+    return found
+
+
+def _write_unknown_names(ledger: "Ledger", wanted: dict[str, Any], m: Messages) -> None:
+    """Writes to standard error which of the wanted names the ledger does not have at all, and which are near."""
+    from openai_meter.reports.text import shown  # noqa: PLC0415 - not for `run`
+    from openai_meter.reports.words import heading  # noqa: PLC0415
+
+    pairs = [(name, value) for name, value in wanted.items() if name != "tag"]
+    pairs += [(f"tag:{name}", values) for name, values in wanted.get("tag", {}).items()]
+    for dimension, values in pairs:
+        known = [row.key[0] for row in ledger.report(dimension).rows]
+        for value in values:
+            if value not in known:
+                near = get_close_matches(value, known, 3, 0.5)
+                hint = f" {m('cli.near', names=', '.join(map(shown, near)))}" if near else ""
+                name = heading(dimension, m, "by")
+                sys.stderr.write(f"openai-meter: {m('cli.unknown_name', dimension=name, name=repr(value))}{hint}\n")
 
 
 def _has_room_for_models(names: Sequence[str], layout: Layout) -> bool:
     """Whether a table by periods alone names the models of each row: on a terminal that is wide enough."""
-    plain = layout.format == "table" and not (layout.compact or layout.breakdown or layout.chart)
+    plain = layout.format == "table" and not (
+        layout.compact or layout.breakdown or layout.chart or layout.sort or layout.top
+    )
     if not plain or not {*names} <= _PERIODS or not sys.stdout.isatty():
         return False
     return shutil.get_terminal_size().columns >= _WIDE
@@ -99,8 +138,16 @@ def add_commands(app: "typer.Typer") -> None:
 
     from openai_meter.cli.help import Command, example, texts  # noqa: PLC0415
     from openai_meter.cli.options import Options, filters  # noqa: PLC0415
+    from openai_meter.reports.breakdowns import SORTS  # noqa: PLC0415
 
     t, options = texts(), Options()
+
+    def known_order(name: str | None) -> str | None:
+        if name is not None and name not in SORTS:
+            raise typer.BadParameter(f"{name!r} is not an order of rows; use one of {', '.join(SORTS)}")
+        return name
+
+    sort_option = typer.Option("--sort", metavar="NAME", callback=known_order, help=t("report.sort"))
 
     @app.command(
         "report",
@@ -133,6 +180,9 @@ def add_commands(app: "typer.Typer") -> None:
         compact: Annotated[bool, typer.Option("--compact", help=t("report.compact"))] = False,
         chart: Annotated[bool, typer.Option("--chart", help=t("report.chart"))] = False,
         as_json: Annotated[bool, options.as_json] = False,
+        sort: Annotated[str | None, sort_option] = None,
+        top: Annotated[int | None, typer.Option("--top", metavar="NUMBER", min=1, help=t("report.top"))] = None,
+        excel: Annotated[bool, options.excel] = False,
         as_csv: Annotated[bool, typer.Option("--csv", help=t("report.csv"))] = False,
         format: Annotated[str | None, options.format] = None,  # noqa: A002 - the name of the option
         lang: Annotated[str | None, options.lang] = None,
@@ -143,4 +193,7 @@ def add_commands(app: "typer.Typer") -> None:
         )  # fmt: skip
         selection = Selection(ledger, since, until, timezone, kept)
         name = "json" if as_json else "csv" if as_csv else checked_format(format)
-        ctx.obj.append(partial(report, selection, by, Layout(name, breakdown, compact, chart, lang)))
+        if excel and name != "csv":
+            raise typer.BadParameter("it is for CSV; add --csv", param_hint="--excel")
+        layout = Layout(name, breakdown, compact, chart, lang, excel, sort, top)
+        ctx.obj.append(partial(report, selection, by, layout))

@@ -11,13 +11,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from openai_meter.cli import program as programs
 from openai_meter.cli.dashboard import parsed_port
-from openai_meter.cli.exit_summary import (
-    ExitSummary,
-    SummaryOptions,
-    ledger_from_url,
-    report_file,
-    summary_language,
-)
+from openai_meter.cli.exit_summary import ExitSummary
+from openai_meter.cli.summary import SummaryOptions, ledger_from_url, report_file, summary_language
 from openai_meter.core import settings
 from openai_meter.errors import ConfigurationError, MeterError
 
@@ -37,6 +32,7 @@ class RunOptions(NamedTuple):
     report: str | None = None
     ledger: str | None = None
     serve: str | None = None
+    children: bool = True
 
 
 def prepare(program: list[str], summary: SummaryOptions, options: RunOptions) -> "Job":
@@ -70,6 +66,7 @@ def prepare(program: list[str], summary: SummaryOptions, options: RunOptions) ->
         report_file(options.report or settings.get("report")),
         ledger_from_url(options.ledger),
         parsed_port(options.serve),
+        follow_children=options.children,
         settings={"thresholds": settings.get("thresholds"), "threads": settings.get("threads")},
     )
     return partial(programs.run, found, exit_summary)
@@ -77,7 +74,7 @@ def prepare(program: list[str], summary: SummaryOptions, options: RunOptions) ->
 
 def read(args: list[str]) -> "Job | None":
     """The job of correct arguments. None: typer explains what is wrong, or shows the help page."""
-    long = ["json", "quiet", "output=", "format=", "by=", "lang=", "report=", "ledger=", "serve="]
+    long = ["json", "quiet", "output=", "format=", "by=", "lang=", "report=", "ledger=", "serve=", "no-children"]
     try:
         pairs, program = getopt.getopt(args, "mqo:", long)
         given = dict(pairs)
@@ -94,6 +91,7 @@ def read(args: list[str]) -> "Job | None":
             report=given.get("--report"),
             ledger=given.get("--ledger"),
             serve=given.get("--serve"),
+            children="--no-children" not in given,
         )
         return prepare(program, summary, options)
     except (getopt.GetoptError, programs.ProgramNotFoundError, NotADirectoryError, MeterError):
@@ -113,6 +111,7 @@ def add_commands(app: "typer.Typer") -> None:
     module_option = typer.Option("-m", help=t("run.module"))
     lang_option = typer.Option("--lang", metavar="en|fr", callback=checked(summary_language), help=t("option.lang"))
     ledger_option = typer.Option("--ledger", metavar="URL", callback=checked(ledger_from_url), help=t("run.ledger"))
+    no_children_option = typer.Option("--no-children", help=t("run.no_children"))
     serve_option = typer.Option("--serve", metavar="PORT", callback=checked(parsed_port), help=t("run.serve"))
 
     @app.command(
@@ -141,10 +140,11 @@ def add_commands(app: "typer.Typer") -> None:
         lang: Annotated[str | None, lang_option] = None,
         ledger: Annotated[str | None, ledger_option] = None,
         serve: Annotated[str | None, serve_option] = None,
+        no_children: Annotated[bool, no_children_option] = False,
     ) -> None:
         summary = SummaryOptions(as_json, quiet, format, by, lang)
         try:
-            job = prepare(program, summary, RunOptions(module, output, report, ledger, serve))
+            job = prepare(program, summary, RunOptions(module, output, report, ledger, serve, not no_children))
         except programs.ProgramNotFoundError as error:
             raise typer.BadParameter(str(error), param_hint="PROGRAM") from None
         except NotADirectoryError as error:

@@ -21,7 +21,7 @@ from openai_meter.errors import ConfigurationError
 
 __all__ = [
     "DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Past", "Table", "breakdown", "checked",
-    "combination", "overflow_calls",
+    "combination", "overflow_calls", "plain_key", "read_key",
 ]  # fmt: skip
 
 VALUES = 1_000
@@ -99,6 +99,24 @@ def combination(call: Call) -> Key:
         call.provider,
         call.block,
     )
+
+
+def plain_key(key: Key) -> list[Any]:
+    """A combination as plain JSON values; ``true`` stands for a value beyond the bounds."""
+
+    def plain(value: Any) -> Any:
+        return True if value is _OTHER else [*map(plain, value)] if isinstance(value, tuple) else value
+
+    return [*map(plain, key)]
+
+
+def read_key(values: Iterable[Any]) -> Key:
+    """The inverse of :func:`plain_key`."""
+
+    def read(value: Any) -> Any:
+        return _OTHER if value is True else tuple(map(read, value)) if isinstance(value, list) else value
+
+    return tuple(map(read, values))
 
 
 class Table:

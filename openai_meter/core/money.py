@@ -7,6 +7,8 @@ per minute, counted in seconds; a discount of one third) stay exact as a :class:
 
 from __future__ import annotations
 
+import math
+import sys
 from datetime import date
 from decimal import Context, Decimal, InvalidOperation
 from fractions import Fraction
@@ -15,7 +17,7 @@ from typing import Literal, NamedTuple
 from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
 
-__all__ = ["PICO", "Amount", "Cost", "CostLine", "CostStatus", "Number", "exact", "pico", "simplest", "usd"]
+__all__ = ["PICO", "Amount", "Cost", "CostLine", "CostStatus", "Number", "exact", "pico", "simplest", "to_float", "usd"]
 
 PICO = 10**12
 Amount = int | Fraction
@@ -68,6 +70,15 @@ def usd(amount: Amount) -> Decimal:
     if amount % PICO == 0:
         return Decimal(amount // PICO)  # normalizing would make 1E+1 of 10, which no report wants to show
     return _CONTEXT.normalize(_CONTEXT.scaleb(Decimal(amount), -12))
+
+
+def to_float(number: float | Amount | Decimal) -> float:
+    """The nearest float. A number beyond all floats is the largest one: an answer may state any count of tokens."""
+    try:
+        value = float(number)
+    except OverflowError:
+        value = math.inf if number > 0 else -math.inf
+    return min(max(value, -sys.float_info.max), sys.float_info.max)
 
 
 class Cost(NamedTuple):

@@ -143,6 +143,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("token", "The bearer token of the HTTP API and the dashboard.", _text, in_file=False),
     Setting(
+        "run", "Set by openai-meter run for the processes below it: where they write their calls.", _text, in_file=False
+    ),
+    Setting(
         "reraise_faults", "Raises faults of the meter where they happen: for the project's own tests.", _flag, False,
         in_file=False,
     ),

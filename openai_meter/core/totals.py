@@ -239,6 +239,18 @@ class Sum(NamedTuple):
             at if last is None or at > last else last,
         ))  # fmt: skip
 
+    def to_list(self) -> list[Any]:
+        """The fields as plain JSON values."""
+        return [_plain(value) for value in self]
+
+    @classmethod
+    def from_list(cls, values: list[Any]) -> Sum:
+        """The inverse of :meth:`to_list`."""
+        *counted, counts, cost, estimated, unpriced, unknown, first, last = values
+        sums = tuple(value if isinstance(value, int | float) else Fraction(value) for value in counts)
+        money = [simplest(Fraction(cost)), simplest(Fraction(estimated))]
+        return cls._make([*counted, sums, *money, unpriced, unknown, _moment(first), _moment(last)])
+
     def totals(self) -> Totals:
         """The sum as it is read."""
         usage = Usage(self.input, self.output, self.total, **dict(zip(COUNTS, self.counts, strict=True)))
@@ -267,6 +279,13 @@ class Sum(NamedTuple):
             unpriced=self.unpriced + (after.cost_status in NOT_PRICED) - (before.cost_status in NOT_PRICED),
             unknown=self.unknown + (after.cost_pico is None) - (before.cost_pico is None),
         )
+
+
+def _plain(value: Any) -> Any:
+    """A field of a sum as a plain JSON value."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return value.isoformat() if isinstance(value, datetime) else str(value) if isinstance(value, Fraction) else value
 
 
 _new = tuple.__new__  # what Sum(...) calls in the end, without the function in between

@@ -11,11 +11,13 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from decimal import Context, Decimal
+from functools import partial
 from importlib import import_module
 from itertools import islice
 from typing import Any, BinaryIO
 
 from openai_meter.core.call import Call
+from openai_meter.core.locale import Messages
 from openai_meter.core.usage import COUNTS
 from openai_meter.core.version import install_command
 from openai_meter.errors import ConfigurationError, MissingExtraError
@@ -66,13 +68,14 @@ COLUMNS: tuple[str, ...] = (
 _OF_USAGE = frozenset({"input_tokens", "output_tokens", "total_tokens", "inconsistent", *COUNTS})
 
 
-def export(calls: Iterable[Call], form: str, file: BinaryIO) -> int:
+def export(calls: Iterable[Call], form: str, file: BinaryIO, *, excel: Messages | None = None) -> int:
     """Writes calls to a file, with bounded memory.
 
     Args:
         calls: as :meth:`Ledger.calls` gives them.
         form: ``csv``, ``jsonl``, ``parquet`` or ``litellm``.
         file: open for writing bytes.
+        excel: CSV is written as Excel opens it in this language.
 
     Returns:
         How many were written.
@@ -81,7 +84,7 @@ def export(calls: Iterable[Call], form: str, file: BinaryIO) -> int:
         ConfigurationError: there is no such form.
         MissingExtraError: the package that it needs is not installed.
     """
-    write = check(form)
+    write = check(form) if excel is None else excel_writer(excel)
     number = 0
 
     def counted() -> Iterator[Call]:
@@ -115,7 +118,9 @@ def _value(call: Call, name: str) -> Any:
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
-def _write_csv(calls: Iterator[Call], file: BinaryIO) -> None:
+def _write_csv(
+    calls: Iterator[Call], file: BinaryIO, *, separator: str = ",", decimal: str = ".", mark: str = ""
+) -> None:
     """RFC 4180, in UTF-8, with a header; what is unknown is empty, and no name is a formula to a spreadsheet."""
     from openai_meter.reports.exports import cell  # noqa: PLC0415 - reports stand below the ledger
 
@@ -127,19 +132,32 @@ def _write_csv(calls: Iterator[Call], file: BinaryIO) -> None:
             elif isinstance(value, str):
                 yield cell(value)
             else:
-                yield _TEXTS.get(name, str)(value)
+                written = _TEXTS.get(name, str)(value)
+                yield cell(written) if name in _NAMES else written if name in _EXACT else written.replace(".", decimal)
 
     text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
-    writer = csv.writer(text)
+    text.write(mark)
+    writer = csv.writer(text, delimiter=separator)
     writer.writerow(COLUMNS)
     writer.writerows(list(cells(call)) for call in calls)
     text.detach()  # flushes, and leaves the file open for the caller
 
 
+def excel_writer(m: Messages) -> Callable[[Iterator[Call], BinaryIO], None]:
+    """Writes CSV as Excel opens it: with a byte order mark, and the separator and the decimal sign of a language."""
+    return partial(_write_csv, separator=m("csv.separator"), decimal=m("csv.decimal"), mark="\ufeff")
+
+
+_NAMES = frozenset({"tags", "usage_unknown"})
+"""Values with names from outside in them."""
+_EXACT = frozenset({"started_at"})
+"""Values whose dot is not a decimal sign."""
 _TEXTS: Mapping[str, Callable[[Any], str]] = {
     "started_at": lambda at: at.isoformat(),
     "cost": lambda cost: f"{cost:f}",
-    "tags": lambda tags: json.dumps(dict(tags), ensure_ascii=False) if tags else "",
+    "tags": lambda tags: (
+        json.dumps(dict(tags), ensure_ascii=False) if tags else ""
+    ),  # cell() replaces control characters
     "usage_unknown": "; ".join,
     **dict.fromkeys(("stream", "inconsistent", "cost_estimated"), lambda truth: "true" if truth else "false"),
 }

@@ -66,12 +66,16 @@ class Sinks:
         if call.cost_reason is not WAITING:
             self._put(call)
             return
+        self._put(call, at_once=True)
         self._waiting.append(call)
         if not self._price_loader.reading:  # it came after all others were priced
             self.deliver_waiting()
 
-    def _put(self, call: Call) -> None:
+    def _put(self, call: Call, *, at_once: bool | None = None) -> None:
+        """Gives a call to the sinks; ``at_once``: only to those that do not, or do, wait for its price."""
         for sink in self.sinks:
+            if at_once is not None and getattr(sink, "at_once", False) is not at_once:
+                continue
             try:
                 sink.put(call)
             except Exception as error:
@@ -84,7 +88,7 @@ class Sinks:
                 call = self._waiting.popleft()
             except IndexError:  # another thread was quicker
                 return
-            self._put(self._priced(call))
+            self._put(self._priced(call), at_once=False)
 
     def _priced(self, call: Call) -> Call:
         try:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from openai_meter.alerts import Alert, ThresholdUsage
 from openai_meter.alerts.dispatch import AlertDispatcher
@@ -146,6 +147,45 @@ class Store:
             _note(self._reasons, call, 1)
         if self.dispatcher is not None:
             self.dispatcher.record(call)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sums of all combinations and the reasons of missing prices, as plain JSON values."""
+        with self._lock:
+            self._empty_inbox()
+            sums = [[dimensions.plain_key(key), one.to_list()] for key, one in self._table.sums.items()]
+            return {"sums": sums, "unpriced": [list(one) for one in self._reasons.values()]}
+
+    def add_others(self, rows: Iterable[Call | Mapping[str, Any]]) -> int:
+        """Adds what other processes have counted: calls, and what :meth:`to_dict` gave. Raises no alert.
+
+        Returns:
+            The number of calls.
+        """
+        added = 0
+        with self._lock:
+            self._empty_inbox()
+            dispatcher, self.dispatcher = self.dispatcher, None
+            try:
+                for row in rows:
+                    if isinstance(row, Call):
+                        self.add(row)
+                        added += 1
+                    else:
+                        added += self._add_sums(row)
+            finally:
+                self.dispatcher = dispatcher
+        return added
+
+    def _add_sums(self, data: Mapping[str, Any]) -> int:
+        added = 0
+        for values, fields in data["sums"]:
+            key, one = dimensions.read_key(values), Sum.from_list(fields)
+            self._table.sums[key] = summed((self._table.sums.get(key, NOTHING), one))
+            added += one.calls
+        for model, reason, calls, tokens in data["unpriced"]:
+            before = self._reasons.get((model, reason), Unpriced(model, reason, 0, 0))
+            self._reasons[model, reason] = before._replace(calls=before.calls + calls, tokens=before.tokens + tokens)
+        return added
 
     def catch_up(self) -> None:
         """Counts what has come in and was not counted yet."""

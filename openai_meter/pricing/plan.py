@@ -1,7 +1,8 @@
-"""What the price of a call depends on before anything is counted: whose price list, and what it is multiplied with."""
+"""The part of a price that does not depend on the usage: the price list and its factors."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -33,7 +34,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """What a price book was told: replaced as a whole whenever it changes, so that a call sees one state of it."""
+    """The settings of a price book. They are replaced as a whole, so a call sees one state of them."""
 
     revision: int
     books: Books
@@ -99,26 +100,38 @@ def azure_type(name: str) -> str | None:
     return _AZURE_TYPES.get("".join(letter for letter in name.lower() if letter.isalpha()))
 
 
+_TIERS_OF_OPENAI = frozenset({"openai", "azure"})
+"""The providers with the tier names of OpenAI's price lists. Another host may give its ordinary tier any name."""
+
+
 def _tier(key: Key) -> tuple[str | None, str]:
-    """The price list's tier, and the name for a reason."""
-    said = key.service_tier
-    tier = TIERS.get(said and said.lower())
+    """The tier of the price list (``None``: it has no such tier), and its name for a reason."""
+    name = key.service_tier
+    tier = TIERS.get(name and name.lower())
+    if tier is None and key.provider not in _TIERS_OF_OPENAI:
+        tier = "default"
     if not key.batch:
-        return tier, str(said)
-    # A line of a batch says "default"; any other tier in it contradicts the batch.
-    return ("batch", "batch") if tier in {"default", "batch"} else (None, f"batch+{said}")
+        return tier, str(name)
+    # A line of a batch has the tier "default"; any other tier in it contradicts the batch.
+    return ("batch", "batch") if tier in {"default", "batch"} else (None, f"batch+{name}")
 
 
 def make_plan(key: Key, settings: Settings) -> Plan:
-    """Looks everything up that does not depend on how much was used. Never raises for what a call may be."""
+    """Looks up all that does not depend on the usage. Never raises because of a call's values."""
     deployment = settings.models.get(key.requested_model or "") or settings.models.get(key.model or "")
     target = deployment.model if deployment is not None else key.model or key.requested_model
-    tier, said = _tier(key)
-    plan = Plan(target, tier or said, key.provider)
+    tier, name = _tier(key)
+    own = _own_prices(key, target, settings)
+    if tier is None and own is not None and not key.batch:
+        tier = "default"  # the caller has named a price for the model, whatever the host calls its tier
+    plan = Plan(target, tier or name, key.provider)
     if tier is None:
-        plan.reason = f"tier: {said}"
+        plan.reason = f"tier: {name}"
     elif target is None:
         plan.reason = "model not stated"
+    elif own is not None:
+        plan.sheet = own.get(tier) or (None if key.provider in _TIERS_OF_OPENAI else own["default"])
+        plan.reason = None if plan.sheet else f"tier: {tier}"
     else:
         _find(plan, key, settings, deployment, tier)
     if target is not None:
@@ -130,21 +143,37 @@ def make_plan(key: Key, settings: Settings) -> Plan:
     return plan
 
 
+def _own_prices(key: Key, target: str | None, settings: Settings) -> Mapping[str, Sheet] | None:
+    """The caller's own price lists of the model, by tier."""
+    for name in (key.model, key.requested_model, target):
+        if name is not None and (price := settings.prices.get(name)) is not None:
+            return price.sheets(name)
+    return None
+
+
+_AZURE_FINE_TUNED = re.compile(r"(?P<base>.+)\.ft-[^/]+", re.DOTALL)
+"""Azure's name of a fine-tuned model: ``gpt-4o-mini-2024-07-18.ft-ID`` (its answers to calls of such a deployment)."""
+
+
+def _base_on_azure(model: str) -> str:
+    """The model by whose tokens Azure charges: fine-tuned models as their base, and their hosting by the hour."""
+    if model.startswith("ft:"):
+        return model.split(":", 2)[1]
+    fine_tuned = _AZURE_FINE_TUNED.fullmatch(model)
+    base = model if fine_tuned is None else fine_tuned["base"]
+    return f"gpt-3.5-{base[7:]}" if base.startswith("gpt-35-") else base  # Azure allowed no dot in names
+
+
 def _find(plan: Plan, key: Key, settings: Settings, deployment: Deployment | None, tier: str) -> None:
     target = plan.model or ""
     day = date.fromordinal(key.day)
-    for name in (key.model, key.requested_model, target):
-        if name is not None and (price := settings.prices.get(name)) is not None:
-            plan.sheet = price.sheets(name).get(tier)
-            plan.reason = None if plan.sheet else f"tier: {tier}"
-            return
-    if deployment is not None:  # a file of the caller's may price the name itself: that goes before what it stands for
+    if deployment is not None:  # a price for the name itself has precedence over the model behind it
         for name in (key.model, key.requested_model):
             if name is not None and (own := settings.own.find(name, tier, day)).sheet is not None:
                 plan.sheet, plan.reason = own
                 return
-    if key.provider == "azure" and target.startswith("ft:"):
-        target = target.split(":", 2)[1]  # Azure charges fine-tuned models as their base, and their hosting by the hour
+    if key.provider == "azure":
+        target = _base_on_azure(target)
     if key.provider in {"openai", "azure"} or deployment is not None:
         found = settings.books.find(target, tier, day)
     else:
@@ -197,7 +226,7 @@ def _compile(plan: Plan, settings: Settings) -> None:
     plan.source = sheet.source
     lifetime = settings.books.factor("cache_write", "12h")
     plan.short, plan.long = brackets(sheet, lifetime.times if lifetime else Fraction(1))
-    # What is charged by the call, or with every call, is for the long way.
+    # The fast path has no charges by the call.
     if "input" in plan.short and "call" not in plan.short and "search_each_call" not in plan.facts:
         factor = plan.discount
         for one in plan.adjustments:

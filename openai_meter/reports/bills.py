@@ -16,7 +16,7 @@ from openai_meter.core.locale import Messages, language
 from openai_meter.core.money import Amount
 from openai_meter.pricing import Cost, CostLine, CurrentRate
 from openai_meter.reports import words
-from openai_meter.reports.text import fitting
+from openai_meter.reports.text import fitting, shown
 
 __all__ = ["bill_values", "print_bill", "print_rates", "quantity", "rate_values"]
 
@@ -61,7 +61,9 @@ def print_rates(rates: Iterable[CurrentRate], file: TextIO | None = None, *, lan
         parts = (rate.source, rate.checked, m("prices.low_confidence") if rate.low else None)
         source = " ".join(str(part) for part in parts if part)
         numbers = [_plain(rate.prices.get(slot)) for slot in _TOKEN_SLOTS]
-        table.add_row(*(Text(_fitting(cell, console)) for cell in (rate.model, tier, *numbers, other, source)))
+        table.add_row(
+            *(Text(_fitting(_visible(cell), console)) for cell in (rate.model, tier, *numbers, other, source))
+        )
     console.print(table)
 
 
@@ -115,7 +117,7 @@ def print_bill(cost: Cost, lines: Sequence[CostLine], file: TextIO | None = None
         tier = m("prices.long", tier=line.tier or "") if line.bracket else line.tier or ""
         source = " ".join(str(part) for part in (line.source, line.checked) if part)
         cells = (f"{line.item}{' ~' if line.estimated else ''}", number, price, f"${line.usd:f}", tier, source)
-        table.add_row(*(Text(_fitting(cell, console)) for cell in cells))
+        table.add_row(*(Text(_fitting(_visible(cell), console)) for cell in cells))
     console.print(table)
     notes = [m(f"bill.status_{cost.status}")] if cost.status != "priced" else []
     notes += [words.reason(cost.reason, m)] if cost.reason else []
@@ -145,6 +147,11 @@ def _plain(number: Decimal | None) -> str:
 
 def _fitting(text: str, console: Console) -> str:
     return fitting(text, console.encoding)
+
+
+def _visible(cell: str) -> str:
+    """A cell without control characters: names of models and tiers come from outside."""
+    return shown(cell, 1_000) if cell else ""
 
 
 def _table(file: TextIO | None, title: str) -> tuple[Console, Table]:

@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from openai_meter.core.money import simplest
 from openai_meter.core.totals import Totals
 from openai_meter.core.usage import Usage
+from openai_meter.errors import ConfigurationError
 from openai_meter.reports.data import ReportData, Row
 
-__all__ = ["broken_down", "with_models"]
+__all__ = ["SORTS", "broken_down", "sorted_rows", "top_rows", "with_models"]
+
+R = TypeVar("R", bound=ReportData)
+
+SORTS: Mapping[str, Callable[[Row], Any]] = {
+    "name": lambda row: row.key,
+    "cost": lambda row: (-(row.totals.cost_pico or 0), row.key),
+    "tokens": lambda row: (-(row.totals.usage.total_tokens or 0), row.key),
+    "input": lambda row: (-(row.totals.usage.input_tokens or 0), row.key),
+    "output": lambda row: (-(row.totals.usage.output_tokens or 0), row.key),
+    "calls": lambda row: (-row.totals.calls, row.key),
+    "errors": lambda row: (-row.totals.errors, row.key),
+}
+"""What the rows of a report can be sorted by: numbers from the largest down. To add one, add a row."""
 
 _NAMED = 3
 """The number of models that a row names. The others are counted: ``+2``."""
+
+
+def sorted_rows(report: R, name: str) -> R:
+    """The report with its rows in another order.
+
+    Raises:
+        ConfigurationError: there is no such order.
+    """
+    if name not in SORTS:
+        raise ConfigurationError(f"sort={name!r} is not an order of rows; use one of {', '.join(SORTS)}")
+    return replace(report, rows=tuple(sorted(report.rows, key=SORTS[name])))
+
+
+def top_rows(report: R, number: int, others: Callable[[int], str]) -> R:
+    """The report with its first rows, and one row for the sum of all others: its rows still sum up to its totals.
+
+    Args:
+        report: the report.
+        number: how many rows stay, from 1 up.
+        others: the name of the last row, by the number of rows in it.
+    """
+    rest = report.rows[number:]
+    if len(rest) < 2:
+        return report
+    key = (others(len(rest)), *[""] * (len(report.dimensions) - 1))
+    return replace(report, rows=(*report.rows[:number], Row(key, _together([row.totals for row in rest]))))
 
 
 def broken_down(report: ReportData, dimension: str = "model") -> ReportData:

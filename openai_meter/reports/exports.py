@@ -13,7 +13,10 @@ from openai_meter.core.totals import Totals
 from openai_meter.core.usage import COUNTS
 from openai_meter.reports.data import ReportData, Row
 
-__all__ = ["COLUMNS", "as_json", "cell", "csv_text", "json_text"]
+__all__ = ["BYTE_ORDER_MARK", "COLUMNS", "as_json", "cell", "csv_text", "excel_text", "json_text"]
+
+BYTE_ORDER_MARK = "\ufeff"
+"""The first character of a file for Excel, which reads it as UTF-8 by that."""
 
 COLUMNS: tuple[str, ...] = (
     "calls",
@@ -67,15 +70,32 @@ def csv_text(report: ReportData, _: Messages) -> str:
     Numbers are numbers. A name that a spreadsheet would take for a formula has an apostrophe before it, and control
     characters in it are replaced.
     """
+    return _csv(report, ",", ".")
+
+
+def excel_text(report: ReportData, m: Messages) -> str:
+    """The same rows for Excel: with a byte order mark, and the separator and the decimal sign of a language.
+
+    Without the mark, Excel on Windows reads the file as Windows-1252; with another separator than that of its locale,
+    it puts each row into one cell.
+    """
+    return BYTE_ORDER_MARK + _csv(report, m("csv.separator"), m("csv.decimal"))
+
+
+def _csv(report: ReportData, separator: str, decimal: str) -> str:
     file = io.StringIO()
-    writer = csv.writer(file)
+    writer = csv.writer(file, delimiter=separator)
     writer.writerow([cell(name) for name in (*report.dimensions, *COLUMNS)])
-    writer.writerows(_cells(row) for row in report.rows)
+    writer.writerows(_cells(row, decimal) for row in report.rows)
     return file.getvalue().removesuffix("\r\n")
 
 
-def _cells(row: Row) -> list[str]:
-    return [*(cell(value) for value in row.key), *(_number(name, row.totals) for name in COLUMNS)]
+def _cells(row: Row, decimal: str) -> list[str]:
+    numbers = [_number(name, row.totals) for name in COLUMNS]
+    if decimal != ".":
+        pairs = zip(COLUMNS, numbers, strict=True)
+        numbers = [text if name.endswith("_at") else text.replace(".", decimal) for name, text in pairs]
+    return [*(cell(value) for value in row.key), *numbers]
 
 
 def cell(text: str) -> str:

@@ -76,6 +76,7 @@ class Reporting:
         by: str | Iterable[str] = "model",
         format: str | None = None,  # noqa: A002
         lang: str | None = None,
+        excel: bool = False,
     ) -> Path:
         """Writes a report to a file, whole or not at all, and makes the folders on the way to it.
 
@@ -84,6 +85,7 @@ class Reporting:
             by: as for :meth:`print_summary`.
             format: as for :meth:`print_summary`, whatever the suffix is.
             lang: as for :meth:`print_summary`.
+            excel: CSV as Excel opens it: with a byte order mark, and the separator and decimal sign of the language.
 
         Returns:
             The absolute path of the file.
@@ -93,7 +95,7 @@ class Reporting:
                 not that of a format.
             OSError: the file cannot be written.
         """
-        return self.report(by, lang=lang).save(path, format=format, lang=lang)
+        return self.report(by, lang=lang).save(path, format=format, lang=lang, excel=excel)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """What a notebook shows of it: the report by model."""

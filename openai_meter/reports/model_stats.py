@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from openai_meter.core.money import usd
+from openai_meter.core.money import to_float, usd
 from openai_meter.core.public import public
 from openai_meter.core.totals import Totals
 
@@ -62,7 +62,7 @@ class ModelStats(dict[str, Any]):
             "totalPromptTokens": self.total_prompt_tokens,
             "totalCompletionTokens": self.total_completion_tokens,
             "totalTokens": self.total_tokens,
-            "estimatedCost": None if self.estimated_cost is None else float(self.estimated_cost),
+            "estimatedCost": None if self.estimated_cost is None else to_float(self.estimated_cost),
             "lastCallTimestamp": None if last is None else (last - _EPOCH) // timedelta(milliseconds=1),
             "errorCount": self.error_count,
         }

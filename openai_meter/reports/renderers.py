@@ -53,15 +53,17 @@ RENDERERS: Mapping[str, Renderer] = {
 """All forms of a report, by name. To add one, add a row."""
 
 
-def check(name: str) -> Renderer:
-    """The renderer of that name.
+def check(name: str, *, excel: bool = False) -> Renderer:
+    """The renderer of that name; with ``excel``, that of CSV for Excel.
 
     Raises:
-        ConfigurationError: there is no form of that name.
+        ConfigurationError: there is no form of that name, or only CSV can be for Excel.
     """
+    if excel and name != "csv":
+        raise ConfigurationError(f'excel=True is for CSV, and the form is {name!r}; use format="csv" or a .csv file')
     if not isinstance(name, str) or name not in RENDERERS:
         raise ConfigurationError(f"format={name!r} is not a form of report; use one of {', '.join(RENDERERS)}")
-    return RENDERERS[name]
+    return Renderer(exports.excel_text) if excel else RENDERERS[name]
 
 
 def render(report: ReportData, name: str, lang: str | None) -> str:
@@ -69,9 +71,9 @@ def render(report: ReportData, name: str, lang: str | None) -> str:
     return check(name).render(report, language(lang))
 
 
-def print_report(report: ReportData, file: TextIO | None, name: str, lang: str | None) -> None:
+def print_report(report: ReportData, file: TextIO | None, name: str, lang: str | None, *, excel: bool = False) -> None:
     """Prints a report; see :meth:`Report.print`."""
-    renderer, m = check(name), language(lang)
+    renderer, m = check(name, excel=excel), language(lang)
     if file is None:
         if sys.stdout is None:  # a program without a console
             return

@@ -88,7 +88,14 @@ class Report(ReportData):
 
         return renderers.render(self, format, lang)
 
-    def print(self, file: TextIO | None = None, *, format: str = "table", lang: str | None = None) -> None:  # noqa: A002
+    def print(
+        self,
+        file: TextIO | None = None,
+        *,
+        format: str = "table",  # noqa: A002
+        lang: str | None = None,
+        excel: bool = False,
+    ) -> None:
         """Prints the report: in colour and no wider than it on a terminal, plain elsewhere.
 
         Characters that the file's encoding lacks are replaced by others.
@@ -97,21 +104,30 @@ class Report(ReportData):
             file: where to; standard output by default.
             format: as for :meth:`render`.
             lang: as for :meth:`render`.
+            excel: as for :meth:`save`.
 
         Raises:
             ConfigurationError: there is no such format or language.
         """
         from openai_meter.reports import renderers  # noqa: PLC0415
 
-        renderers.print_report(self, file, format, lang)
+        renderers.print_report(self, file, format, lang, excel=excel)
 
-    def save(self, path: str | Path, *, format: str | None = None, lang: str | None = None) -> Path:  # noqa: A002
+    def save(
+        self,
+        path: str | Path,
+        *,
+        format: str | None = None,  # noqa: A002
+        lang: str | None = None,
+        excel: bool = False,
+    ) -> Path:
         """Writes the report to a file, whole or not at all, and makes the folders on the way to it.
 
         Args:
             path: the file; the format is that of its suffix: ``.json``, ``.csv``, ``.md`` or ``.txt`` (a table).
             format: as for :meth:`render`, whatever the suffix is.
             lang: as for :meth:`render`.
+            excel: CSV as Excel opens it: with a byte order mark, and the separator and decimal sign of the language.
 
         Returns:
             The absolute path of the file.
@@ -123,7 +139,7 @@ class Report(ReportData):
         """
         from openai_meter.reports import saving  # noqa: PLC0415
 
-        return saving.save(self, path, format, lang)
+        return saving.save(self, path, format, lang, excel=excel)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002
         """What a notebook shows of it: an HTML table, or text where there is no HTML."""

@@ -17,11 +17,18 @@ from openai_meter.reports.data import ReportData
 __all__ = ["checked", "format_of", "opened", "save", "write"]
 
 
-def save(report: ReportData, path: str | Path, format: str | None, lang: str | None) -> Path:  # noqa: A002
+def save(
+    report: ReportData,
+    path: str | Path,
+    format: str | None,  # noqa: A002
+    lang: str | None,
+    *,
+    excel: bool = False,
+) -> Path:
     """Writes a report to a file; see :meth:`Report.save`."""
     target = checked(path, format)
     name = format_of(target) if format is None else format
-    text = renderers.check(name).render(report, language(lang))
+    text = renderers.check(name, excel=excel).render(report, language(lang))
     try:
         write(target, f"{text}\r\n" if name == "csv" else f"{text}\n")
     except OSError as error:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from openai_meter.core import dimensions
-from openai_meter.core.money import Amount
+from openai_meter.core.money import Amount, to_float
 from openai_meter.server.recent_calls import TimeRange
 from openai_meter.server.time_windows import Window, label, starts, window_of
 
@@ -126,7 +126,7 @@ class _SeriesGroup:
 
     def to_dict(self) -> dict[str, Any]:
         cost = [
-            None if position in self._unknown and not amount else float(Fraction(amount or 0) / _PICO)
+            None if position in self._unknown and not amount else to_float(Fraction(amount or 0) / _PICO)
             for position, amount in enumerate(self._cost)
         ]
         return {"cost": cost, "calls": self._calls, "tokens": self._tokens}

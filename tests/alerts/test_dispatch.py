@@ -143,16 +143,77 @@ def test_a_cost_that_comes_late_passes_its_limit(api):
 
 def test_changing_limits_counts_from_zero(api):
     """New thresholds begin anew, and the callback stays."""
-    heard = []
-    meter = openai_meter.install(thresholds={"calls": 1, "tokens_per_call": None}, on_alert=heard.append)
+    notified = []
+    meter = openai_meter.install(thresholds={"calls": 1, "tokens_per_call": None}, on_alert=notified.append)
     with contract.sync_client(api) as client:
         chat(client)
-        openai_meter.install(thresholds={"calls": 1, "tokens_per_call": None})
+        openai_meter.install(thresholds={"calls": 1, "tokens_per_call": None, "errors": 7})
         chat(client)
         assert meter.alerts == ()
         chat(client)
     assert [alert.value for alert in meter.alerts] == [2]
-    assert len(heard) == 1
+    assert len(notified) == 1
+
+
+@pytest.mark.parametrize(
+    "setting", [{"calls": 2}, True, None, [Threshold("calls", 2), Threshold("cost", 1, per="user")]], ids=str
+)
+def test_installing_again_with_equal_limits_goes_on_counting(api, setting):
+    """A script that is run anew in one process, set-up included, is alerted as one that is set up once."""
+    limits = setting if setting not in (True, None) else {"calls": 2}
+    meter = openai_meter.install(thresholds=limits)
+    with contract.sync_client(api) as client:
+        for _ in range(3):
+            chat(client)
+            openai_meter.install(thresholds=limits if setting is not None else None)
+    assert [(alert.kind, alert.value) for alert in meter.alerts if alert.kind == "calls"] == [("calls", 3)]
+
+
+def test_default_limits_are_not_logged(api, caplog):
+    """A program that has set no limits gets no warnings in its log; the alert is there for those who ask."""
+    meter = openai_meter.install()
+    with contract.sync_client(api, max_retries=0) as client:
+        for _ in range(101):
+            chat(client)
+    meter.flush()
+    assert "calls" in [alert.kind for alert in meter.alerts]
+    assert [record.message for record in caplog.records if "lert" in record.message] == []
+
+
+def test_limits_of_a_dict_are_logged_and_the_defaults_beside_them_are_not(api, caplog):
+    """Only the limits that the program has named are logged."""
+    meter = openai_meter.install(thresholds={"cost": 5, "calls": 1})
+    with contract.sync_client(api) as client:
+        for _ in range(2):
+            chat(client)
+    meter.flush()
+    shown = [record.message for record in caplog.records if "lert" in record.message]
+    assert len(shown) == 1
+    assert "2 API calls" in shown[0]
+
+
+class Ending(BaseException):
+    """What a library might use to end a thread."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), Ending(), GeneratorExit(), KeyboardInterrupt()], ids=repr)
+def test_what_a_callback_raises_does_not_end_the_alerts(api, error):
+    """Alerts after one whose callback has raised are sent as before, sys.exit() included."""
+    notified = []
+    done = threading.Event()
+
+    def callback(alert):
+        notified.append(alert.kind)
+        if len(notified) == 2:
+            done.set()
+        raise error
+
+    openai_meter.install(thresholds=[Threshold("calls", 1), Threshold("tokens", 80)], on_alert=callback)
+    with contract.sync_client(api) as client:
+        for _ in range(8):
+            chat(client)
+        assert done.wait(20)
+    assert notified == ["calls", "tokens"]
 
 
 def test_reset_ends_alerts(api):

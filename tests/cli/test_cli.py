@@ -12,8 +12,8 @@ from programs import ENVIRONMENT, NOTHING, PYTHON, RUN, execute
 import openai_meter
 from openai_meter.cli import app, docs, program
 from openai_meter.cli import run as run_command
-from openai_meter.cli.exit_summary import SummaryOptions
 from openai_meter.cli.run import RunOptions
+from openai_meter.cli.summary import SummaryOptions
 from openai_meter.core.locale.help import en, fr
 from openai_meter.testing.fake_api.workflow import STEPS
 

@@ -9,12 +9,13 @@ import os
 import re
 import sqlite3
 import string
-import subprocess
 import sys
 import tomllib
 import types
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import openai
 import pytest
@@ -23,6 +24,7 @@ from paths import ROOT
 
 import openai_meter
 from openai_meter import ConfigurationError, doctor
+from openai_meter.cli import app
 from openai_meter.cli.doctor import checks, child, ledger_checks, patchers, trials
 from openai_meter.cli.doctor import diagnosis as values
 from openai_meter.cli.doctor.diagnosis import Diagnosis, Finding, Mode, Trial
@@ -39,28 +41,60 @@ PACKAGE = Path(openai_meter.__file__).parent
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch):
-    """The variables of whoever runs the tests say nothing here."""
+    """The variables of the environment of the tests have no effect here."""
     for name in list(os.environ):
         if name.startswith("OPENAI_METER") and name != "OPENAI_METER_LANG":
             monkeypatch.delenv(name)
 
 
-def command(tmp_path, *args, **environment):
-    """Runs the command in a home and a folder of its own."""
-    home, folder = tmp_path / "home", tmp_path / "here"
-    for path in (home, folder):
-        path.mkdir(exist_ok=True)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
-    paths = [environment.pop("PYTHONPATH", ""), str(PACKAGE.parent), kept.get("PYTHONPATH", "")]
-    env = {**kept, "HOME": str(home), "PYTHONPATH": os.pathsep.join(filter(None, paths)), **environment}
-    env.pop("XDG_STATE_HOME", None)
-    ran = subprocess.run(
-        [sys.executable, "-m", "openai_meter", "doctor", "--patience", "300", *args],
-        cwd=folder, env=env, capture_output=True, text=True, timeout=330, check=False,
-    )  # fmt: skip
-    assert not list(home.iterdir()), "the home directory is untouched"
-    assert not list(folder.iterdir()), "the program's folder is untouched"
-    return ran
+@pytest.fixture(scope="module")
+def examined(tmp_path_factory):
+    """One examination by the command, for several tests: in a home and a folder of its own, while a meter is installed.
+
+    The interpreter's own file patches one method of the SDK in each process of this environment.
+    """
+    home, folder, site = (tmp_path_factory.mktemp(name) for name in ("home", "here", "site"))
+    (site / "usercustomize.py").write_text("")
+    (site / "sitecustomize.py").write_text(SITE)
+    meter = openai_meter.install(meter=openai_meter.Meter())
+    before = vars(openai._base_client.SyncAPIClient)["request"]
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        for name in [name for name in os.environ if name.startswith("OPENAI_")] + ["XDG_STATE_HOME"]:
+            patch.delenv(name, raising=False)
+        patch.setenv("OPENAI_METER_LANG", "fr")
+        patch.setenv("HOME", str(home))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(PACKAGE.parent)]))
+        patch.setattr(sys, "argv", ["openai-meter", "doctor", "--json", "--patience", "300"])
+        with pytest.raises(SystemExit) as end:
+            app.main()
+    files = [*home.iterdir(), *folder.iterdir()]
+    unchanged = vars(openai._base_client.SyncAPIClient)["request"] is before
+    return Examined(end.value.code, json.loads(out.getvalue()), err.getvalue(), files, meter.calls, unchanged)
+
+
+SITE = (
+    "import openai, functools\n"
+    "from openai.resources.chat.completions import Completions\n"
+    "def patched(original):\n"
+    "    @functools.wraps(original)\n"
+    "    def call(*args, **kwargs):\n"
+    "        return original(*args, **kwargs)\n"
+    "    return call\n"
+    "Completions.create = patched(Completions.create)\n"
+)
+
+
+class Examined(NamedTuple):
+    """What one examination wrote and left behind."""
+
+    code: int
+    report: dict
+    errors: str
+    files: list
+    calls: tuple
+    unchanged: bool
 
 
 def needs(module):
@@ -75,41 +109,50 @@ def found(findings, area):
 # --- a sound installation ---------------------------------------------------------------------------------------------
 
 
-def test_every_shape_is_counted_and_unchanged_on_this_sdk(tmp_path):
+def test_every_shape_is_counted_and_unchanged_on_this_sdk(examined):
     """All shapes that this SDK has are counted right, sync and async, and nothing changes for the program."""
-    ran = command(tmp_path, "--json", OPENAI_METER_LANG="fr")
-    said = json.loads(ran.stdout)
-    assert ran.stderr == ""
-    wrong = [one for one in said["trials"] if one["level"] == "problem" or one["outcome"] == "untried"]
+    report = examined.report
+    assert examined.errors == ""
+    wrong = [one for one in report["trials"] if one["level"] == "problem" or one["outcome"] == "untried"]
     assert wrong == []
-    tried = [one for one in said["trials"] if one["outcome"] in ("metered", "free")]
+    tried = [one for one in report["trials"] if one["outcome"] in ("metered", "free")]
     assert len(tried) >= 50
     assert all(one["unchanged"] is True for one in tried)
     assert all(one["sync"]["records"] == one["expected_records"] for one in tried)
-    assert said["openai"] == openai.__version__
-    assert said["problems"] == 0
-    assert ran.returncode == 0
-    (threads,) = [one for one in said["findings"] if one["area"] == "threads"]
+    assert report["openai"] == openai.__version__
+    assert report["problems"] == 0
+    assert examined.code == 0
+    (threads,) = [one for one in report["findings"] if one["area"] == "threads"]
     assert threads["message"].startswith("l'attribution")
+    assert (threads["code"], threads["level"]) == ("not_followed", "warning")
 
 
-def test_examining_leaves_the_program_as_it_was():
-    """A program's own meter hears nothing of the calls that are tried, and the SDK's functions stay as they are."""
-    meter = openai_meter.install(meter=openai_meter.Meter())
-    before = vars(openai._base_client.SyncAPIClient)["request"]
+def test_examining_leaves_the_program_as_it_was(examined):
+    """The meter of the program records none of the trials, the SDK's functions stay, and no file is made."""
+    assert examined.calls == ()
+    assert examined.unchanged
+    assert examined.files == []
+
+
+def test_patch_that_the_environment_makes_is_found(examined):
+    """A library that patches the SDK in every process of this environment is found in that of the trials too."""
+    (finding,) = [one for one in examined.report["findings"] if one["area"] == "patchers" and one["code"] == "unknown"]
+    assert finding["values"] == {"name": "sitecustomize", "n": 1, "places": "Completions.create"}
+
+
+def test_progress_goes_from_the_first_step_to_the_last(monkeypatch):
+    """The caller is told the number of steps that are done, in order, up to all of them."""
+    lines = [("total", 3), *[("trial", None)] * 3, ("done", True)]
+    script = "\n".join(f"print({json.dumps(json.dumps({'doctor': kind, 'value': value}))})" for kind, value in lines)
+    monkeypatch.setattr(child, "_START", script)
     steps = []
-    diagnosis = doctor.examine(patience=300, on_progress=lambda done, total: steps.append((done, total)))
-    assert diagnosis.ok
-    assert meter.calls == ()
-    assert vars(openai._base_client.SyncAPIClient)["request"] is before
-    assert [done for done, _ in steps] == sorted(done for done, _ in steps)
-    assert steps[-1][0] == steps[-1][1]
-    assert found(diagnosis.findings, "threads") == [("not_followed", "warning")]
+    child.try_in_child(30, lambda done, total: steps.append((done, total)))
+    assert steps == [(0, 3), (1, 3), (2, 3), (3, 3), (3, 3)]
 
 
 @pytest.mark.parametrize("patience", [0, -1, None, True, "5"])
 def test_patience_is_a_number_of_seconds(patience):
-    """What is no number of seconds above 0 is refused."""
+    """What is not a number of seconds above 0 is refused."""
     with pytest.raises(ConfigurationError, match="patience="):
         doctor.examine(patience=patience)
 
@@ -126,22 +169,23 @@ def one_trial(name, *, is_async=False):
     return trial
 
 
-def test_a_seam_that_is_blind_is_found(tmp_path):
-    """Where the meter does not see calls, every shape that costs money is a problem, and the command fails."""
+def test_meter_that_records_nothing_is_a_problem(tmp_path, monkeypatch, invoke):
+    """Where the meter does not record calls, every shape that costs money is a problem, and the command fails."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         "if '-c' in sys.orig_argv:\n"
         "    from openai_meter.instrumentation import http\n"
         "    http._begin = lambda wrapped, client, args, kwargs, sdk: None\n"
     )
-    ran = command(tmp_path, PYTHONPATH=str(tmp_path))
-    assert ran.returncode == 1
-    assert ran.stdout.count("NOT COUNTED") >= 50
-    assert "0/1" in ran.stdout
-    assert "Calls are not counted as they should be" in ran.stdout
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(PACKAGE.parent)]))
+    ran = invoke("doctor", "--patience", "300")
+    assert ran.code == 1
+    assert ran.out.count("NOT COUNTED") >= 50
+    assert "0/1" in ran.out
+    assert "Calls are not counted as they should be" in ran.out
 
 
-def test_one_endpoint_that_is_blind_is_found(monkeypatch):
+def test_endpoint_that_is_not_recognised_is_missed(monkeypatch):
     """Where one endpoint is not recognised, it is that shape that is missed."""
     find = http.find
     monkeypatch.setattr(http, "find", lambda method, url: None if url == "/embeddings" else find(method, url))
@@ -149,7 +193,7 @@ def test_one_endpoint_that_is_blind_is_found(monkeypatch):
     assert one_trial("responses.create").outcome == "metered"
 
 
-def test_a_call_that_is_counted_twice_is_found(monkeypatch):
+def test_call_recorded_twice_is_a_problem(monkeypatch):
     """A record too many is a problem."""
     take = openai_meter.Meter.take
 
@@ -162,7 +206,7 @@ def test_a_call_that_is_counted_twice_is_found(monkeypatch):
     assert (trial.outcome, trial.sync.records, trial.level) == ("twice", 2, "problem")
 
 
-def test_an_answer_that_is_changed_is_found(monkeypatch):
+def test_answer_changed_by_the_meter_is_a_problem(monkeypatch):
     """What the program would see otherwise without the meter is a problem."""
     call = http.RequestContext.__call__
 
@@ -177,7 +221,7 @@ def test_an_answer_that_is_changed_is_found(monkeypatch):
     assert (trial.outcome, trial.unchanged) == ("changed", False)
 
 
-def test_a_meter_that_raises_is_found(monkeypatch):
+def test_meter_that_raises_is_a_problem(monkeypatch):
     """A call that fails because of the meter is a problem, with what the exception says."""
     monkeypatch.setattr(http.RequestContext, "on_return", lambda parser, answer: 1 / 0)
     trial = one_trial("chat.completions.create")
@@ -185,19 +229,19 @@ def test_a_meter_that_raises_is_found(monkeypatch):
     assert trial.sync.detail == "ZeroDivisionError: division by zero"
 
 
-def test_usage_that_is_not_read_is_found(monkeypatch):
+def test_usage_that_is_not_read_is_a_problem(monkeypatch):
     """Tokens that stay unknown are a problem where the API tells them."""
     monkeypatch.setattr(http.RequestContext, "_read_answer", lambda parser, parsed: False)
     assert one_trial("embeddings.create").outcome in ("no_usage", "fault")
 
 
-def test_a_fault_inside_the_meter_is_found(monkeypatch):
+def test_internal_error_of_the_meter_is_a_problem(monkeypatch):
     """A fault that the meter swallowed is a problem, though the call is well."""
     monkeypatch.setattr(http.RequestContext, "_read_answer", lambda parser, parsed: 1 / 0)
     assert one_trial("chat.completions.create").outcome == "fault"
 
 
-def test_trials_that_take_too_long_are_ended():
+def test_trials_beyond_the_patience_are_ended():
     """After its patience the doctor stops, and says how far it came."""
     heard = child.try_in_child(0.05)
     assert [(one.code, one.level) for one in heard.findings] == [("late", "problem")]
@@ -211,7 +255,7 @@ def test_trials_that_crash_are_a_problem(monkeypatch):
     assert [(one.code, one.values["error"]) for one in heard.findings] == [("crashed", "out of paper")]
 
 
-def test_a_check_that_breaks_is_a_warning(monkeypatch):
+def test_check_that_fails_is_a_warning(monkeypatch):
     """A check that fails keeps no other from being made."""
     faults.reraise = False
     monkeypatch.setattr(checks, "sdk_version", lambda: 1 / 0)
@@ -239,7 +283,7 @@ def wrapper_from(module):
         ("our_own.meter", ("our_own.meter", "unknown")),
     ],
 )
-def test_a_patch_by_wrapt_is_found(monkeypatch, module, expected):
+def test_patch_by_wrapt_is_found(monkeypatch, module, expected):
     """Whoever stands round a method is named, and it is said whether the same tokens may be told twice."""
     kind = openai.resources.chat.completions.Completions
     monkeypatch.setattr(kind, "create", wrapt.FunctionWrapper(kind.create, wrapper_from(module)))
@@ -249,7 +293,7 @@ def test_a_patch_by_wrapt_is_found(monkeypatch, module, expected):
     assert findings[0].level == ("ok" if expected[1] == "active" else "warning")
 
 
-def test_a_patch_by_a_closure_is_found(monkeypatch):
+def test_patch_by_a_closure_is_found(monkeypatch):
     """A closure under the name of the original is known by the module that it was written in."""
     original = openai.resources.Embeddings.create
 
@@ -261,13 +305,13 @@ def test_a_patch_by_a_closure_is_found(monkeypatch):
     assert patchers.find_patches() == (patchers.Patch("Embeddings.create", __name__),)
 
 
-def test_our_own_patches_are_nobody_elses():
+def test_patches_of_the_meter_are_not_reported():
     """A program that meters has no other patchers for that."""
     openai_meter.install(meter=openai_meter.Meter())
     assert patchers.find_patches() == ()
 
 
-def test_a_function_that_was_put_back_over_ours_is_found():
+def test_function_restored_over_ours_is_a_problem():
     """A library that puts back what it once found takes calls from the meter: that is a problem until install()."""
     before = openai.OpenAI.request
     meter = openai_meter.install(meter=openai_meter.Meter())
@@ -280,26 +324,6 @@ def test_a_function_that_was_put_back_over_ours_is_found():
         openai_meter.uninstall()
         del openai.OpenAI.request
     assert patchers.bypassed() == ()
-
-
-def test_a_patch_that_the_environment_makes_is_found(tmp_path):
-    """What patches the SDK in every process of this environment does so in that of the trials, and is told."""
-    (tmp_path / "usercustomize.py").write_text("")
-    (tmp_path / "sitecustomize.py").write_text(
-        "import openai, functools\n"
-        "from openai.resources.chat.completions import Completions\n"
-        "def patched(original):\n"
-        "    @functools.wraps(original)\n"
-        "    def call(*args, **kwargs):\n"
-        "        return original(*args, **kwargs)\n"
-        "    return call\n"
-        "Completions.create = patched(Completions.create)\n"
-    )
-    ran = command(tmp_path, "--json", PYTHONPATH=str(tmp_path))
-    said = json.loads(ran.stdout)
-    (finding,) = [one for one in said["findings"] if one["area"] == "patchers" and one["code"] == "unknown"]
-    assert finding["values"] == {"name": "sitecustomize", "n": 1, "places": "Completions.create"}
-    assert (said["problems"], ran.returncode) == (0, 0)
 
 
 # --- the environment --------------------------------------------------------------------------------------------------
@@ -315,7 +339,7 @@ def test_a_patch_that_the_environment_makes_is_found(tmp_path):
         ("openai_meter_lang", "misspelled", "OPENAI_METER_LANG"),
     ],
 )
-def test_a_misspelled_variable_is_found(monkeypatch, name, code, near):
+def test_misspelled_variable_is_a_warning(monkeypatch, name, code, near):
     """A variable that nobody reads is a warning that names the one that was meant."""
     monkeypatch.setenv(name, "x")
     (finding,) = checks._environment()
@@ -331,13 +355,13 @@ def test_a_misspelled_variable_is_found(monkeypatch, name, code, near):
         ("OPENAI_METER_HOSTS", "llm.example.com=acme"),
     ],
 )
-def test_a_variable_that_cannot_be_used_is_a_problem(monkeypatch, name, value):
+def test_variable_with_an_unusable_value_is_a_problem(monkeypatch, name, value):
     """A value that install() would refuse is a problem."""
     monkeypatch.setenv(name, value)
     assert ("unusable", "problem") in found(checks._environment(), "environment")
 
 
-def test_known_variables_are_those_of_the_sources():
+def test_known_variables_include_the_documented_ones():
     """The variables that the README and the docstrings name are known."""
     known = {settings.variable(row.name) for row in settings.SETTINGS}
     assert {"OPENAI_METER_LANG", "OPENAI_METER_LEDGER", "OPENAI_METER_HOSTS", "OPENAI_METER_STREAM_USAGE"} <= known
@@ -364,13 +388,13 @@ def test_extras_are_those_of_the_package():
         ("4.0.0rc1", ("too_new", "warning")),
     ],
 )
-def test_versions_of_the_sdk(monkeypatch, version, expected):
+def test_sdk_version_decides_the_level(monkeypatch, version, expected):
     """An SDK that is missing or too old is a problem, one that nobody has tried a warning."""
     monkeypatch.setattr(checks, "sdk_version", lambda: version)
     assert found(checks._sdk(), "sdk") == [expected]
 
 
-def test_threads_that_are_followed():
+def test_threads_with_install_threads_are_followed():
     """Where install() follows threads, that is said."""
     openai_meter.install(meter=openai_meter.Meter(), threads=True)
     assert found(checks._threads(), "threads") == [("followed", "ok")]
@@ -411,18 +435,18 @@ def ledger(url):
     return found(ledger_checks.look_at_ledger(url), "ledger")
 
 
-def test_no_ledger():
+def test_ledger_that_is_not_named_is_ok():
     """Where no ledger is named, that is said, and is no fault."""
     assert ledger(None) == [("none", "ok")]
 
 
-def test_a_ledger_that_is_not_there_yet_is_not_made(tmp_path):
+def test_ledger_that_does_not_exist_is_not_made(tmp_path):
     """Looking makes no file."""
     assert ledger(f"sqlite:///{tmp_path}/usage.db") == [("new", "ok")]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_ledger_that_is_ready(tmp_path, monkeypatch):
+def test_ledger_that_is_ready_is_not_changed(tmp_path, monkeypatch):
     """A ledger is found by its variable too; looking changes no byte of it."""
     needs("sqlalchemy")
     url = f"sqlite:///{tmp_path}/usage.db"
@@ -436,7 +460,7 @@ def test_a_ledger_that_is_ready(tmp_path, monkeypatch):
     assert (tmp_path / "usage.db").read_bytes() == before
 
 
-def test_a_database_of_somebody_else_is_left_alone(tmp_path):
+def test_database_of_another_program_is_not_changed(tmp_path):
     """A database with a table called calls that is not ours is a problem, and another one is not made ours."""
     path = tmp_path / "theirs.db"
     with sqlite3.connect(path) as connection:
@@ -452,32 +476,33 @@ def test_a_database_of_somebody_else_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize(("version", "expected"), [(99, ("newer", "problem")), (0, ("older", "ok"))])
-def test_ledgers_of_other_versions(tmp_path, version, expected):
-    """A ledger of a newer version is a problem; an older one is brought up to date by whoever writes."""
+def test_ledger_of_another_version(tmp_path, version, expected):
+    """A ledger of a newer version is a problem; an older one is brought up to date by the next writer."""
     needs("sqlalchemy")
     url = f"sqlite:///{tmp_path}/usage.db"
     ours = openai_meter.Ledger(url)
     ours.prepare()
     ours.close()
     with sqlite3.connect(tmp_path / "usage.db") as connection:
+        connection.execute("DELETE FROM openai_meter_migrations WHERE version > 1")
         connection.execute("UPDATE openai_meter_migrations SET version = ?", (version,))
     connection.close()
     assert ledger(url) == [expected]
 
 
-def test_a_file_that_is_no_database(tmp_path):
+def test_ledger_that_is_not_a_database_is_a_problem(tmp_path):
     """A file of another kind is a problem."""
     (tmp_path / "usage.db").write_text("no database, but long enough to be looked at as one")
     assert ledger(f"sqlite:///{tmp_path}/usage.db") == [("unusable", "problem")]
 
 
 @pytest.mark.parametrize("url", ["usage.db", "mysql://host/db", "sqlite:///no/such/folder/usage.db"])
-def test_a_url_that_cannot_be_used(url):
+def test_ledger_url_that_cannot_be_used_is_a_problem(url):
     """What install() would refuse is a problem, in its own words."""
     assert ledger(url) == [("unusable", "problem")]
 
 
-def test_calls_that_wait_in_the_spool(tmp_path):
+def test_calls_in_the_spool_are_a_warning(tmp_path):
     """Calls that wait for the ledger are a warning that says how many files and where."""
     needs("sqlalchemy")
     spool = tmp_path / "usage.db.spool"
@@ -487,7 +512,7 @@ def test_calls_that_wait_in_the_spool(tmp_path):
     assert (finding.code, finding.level, finding.values["n"], finding.values["size"]) == ("waiting", "warning", 1, 3)
 
 
-def test_a_ledger_that_cannot_be_reached(monkeypatch):
+def test_ledger_that_cannot_be_reached_is_a_problem(monkeypatch):
     """A server that does not answer is a problem and fails the command; its password is not shown."""
     needs("psycopg")
     monkeypatch.setenv("OPENAI_METER_LEDGER", "postgresql+psycopg://u:secret@127.0.0.1:9/db")
@@ -520,7 +545,7 @@ def test_exit_codes(levels, code, strict):
 
 @pytest.mark.parametrize("lang", languages())
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_the_table_can_be_shown_everywhere(lang, encoding):
+def test_table_fits_every_encoding(lang, encoding):
     """Names are no markup, and a terminal that knows ASCII only gets a table too."""
     for outcome in values.BAD | {"metered", "absent", "untried", "not_covered", "watched", "free"}:
         file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
@@ -531,7 +556,7 @@ def test_the_table_can_be_shown_everywhere(lang, encoding):
         assert max(map(len, text.splitlines())) <= 120
 
 
-def test_languages_say_the_same():
+def test_languages_have_the_same_keys():
     """All languages have the same sentences, with the same values."""
     assert list(en.MESSAGES) == list(fr.MESSAGES)
 
@@ -568,7 +593,7 @@ def test_json_is_whole():
     assert trials.read_trial(said["trials"][0]) == diagnosis_of().trials[0]
 
 
-def test_connections_are_seen_as_watched(monkeypatch):
+def test_connection_with_our_wrapper_is_watched(monkeypatch):
     """A WebSocket counts as watched where our own wrapper stands round its connection."""
     module = types.ModuleType("openai.resources.realtime.realtime")
 

@@ -231,7 +231,7 @@ def test_stack(tmp_path):
     script.write_text("import inspect\nfor frame in inspect.stack(): print(frame.filename)", encoding="utf-8")
     _, output, _ = execute([*RUN, "-q", script])
     files = [Path(line).name for line in output.decode().splitlines() if not line.startswith("<frozen")]
-    assert files == ["script.py", "run.py", "run.py", "app.py", "__main__.py"]
+    assert files == ["script.py", "program.py", "program.py", "app.py", "__main__.py"]
 
 
 def test_metering_that_cannot_start(tmp_path):
@@ -290,15 +290,109 @@ def test_metered_in_forked_child(server, tmp_path):
     path = tmp_path / "summary.json"
     program = ["asks_openai.py", server.base_url, "fork"]
     expected = b"first True\nchild True\nstatus 0\n"
-    assert execute([*RUN, "--json", "-o", path, *program]) == (0, expected, b"")
+    assert execute([*RUN, "--no-children", "--json", "-o", path, *program]) == (0, expected, b"")
     (childs,) = set(tmp_path.iterdir()) - {path}
     summaries = [json.loads(one.read_text(encoding="utf-8")) for one in (path, childs)]
     assert [one["totals"]["calls"] for one in summaries] == [1, 1]
     assert childs.name == f"summary.{summaries[1]['process']}.json"
-    code, output, errors = execute([*RUN, *program])
+    code, output, errors = execute([*RUN, "--no-children", *program])
     assert (code, output) == (0, expected)
     assert errors.startswith(b"openai-meter: forked process ")
     assert errors.count(b"\ngpt-4o-mini") == 2  # a row in each of two tables
+
+
+WORK = """
+import multiprocessing, os, subprocess, sys
+import openai
+
+def ask(_=None):
+    client = openai.OpenAI(base_url=sys.argv[1], api_key="demo")
+    client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "hi"}])
+    client.close()
+
+if __name__ == "__main__":
+    ask()
+    way = sys.argv[2]
+    if way in ("fork", "spawn"):
+        workers = [multiprocessing.get_context(way).Process(target=ask) for _ in range(2)]
+        [worker.start() for worker in workers]
+        [worker.join() for worker in workers]
+    if way == "subprocess":
+        for _ in range(2):
+            subprocess.run([sys.executable, __file__, sys.argv[1], "none"], check=True)
+    if way == "os._exit":
+        for _ in range(2):
+            if not os.fork():
+                ask()
+                os._exit(0)
+            os.wait()
+"""
+
+
+@pytest.mark.parametrize("way", ["fork", "spawn", "subprocess", "os._exit"])
+def test_calls_of_child_processes_are_in_the_summary(way, server, tmp_path):
+    """The summary and the report are of all processes below the program, whichever way they start and end."""
+    script, report = tmp_path / "work.py", tmp_path / "report.json"
+    script.write_text(WORK, encoding="utf-8")
+    environment = ENVIRONMENT | {"OPENAI_METER_HOSTS": "127.0.0.1=openai", "TMPDIR": str(tmp_path)}
+    code, output, errors = execute([*RUN, "--json", "--report", report, script, server.base_url, way], env=environment)
+    assert (code, output) == (0, b"")
+    summary = json.loads(errors)
+    assert summary["totals"]["calls"] == 3
+    assert (summary["processes"], summary["unmetered_processes"]) == (3, 0)
+    assert summary["totals"]["unpriced_calls"] == 0
+    assert json.loads(report.read_text(encoding="utf-8"))["totals"] == summary["totals"]
+    assert {path.name for path in tmp_path.iterdir()} == {"work.py", "report.json"}, "the folder of the run is deleted"
+
+
+def test_number_of_processes_is_below_the_table(server, tmp_path):
+    """A table of several processes has a line with their number."""
+    script = tmp_path / "work.py"
+    script.write_text(WORK, encoding="utf-8")
+    _, _, errors = execute([*RUN, script, server.base_url, "fork"])
+    assert errors.decode().endswith("openai-meter: the figures are of 3 processes\n")
+
+
+def test_program_without_children_says_only_what_it_knows():
+    """With --no-children nothing is claimed about the processes below."""
+    _, _, errors = execute([*RUN, "--no-children", "exits.py", "end"])
+    assert errors == b"openai-meter: this process made no OpenAI call\n"
+
+
+def test_python_without_the_package_is_counted_as_unmetered(tmp_path):
+    """A Python process below the program that cannot import openai_meter is named in the summary."""
+    script = tmp_path / "starts.py"
+    script.write_text(
+        "import subprocess, sys\n"
+        "hide = 'import sys; sys.modules[\"openai_meter\"] = None; import runpy, os; '\n"
+        'run = \'runpy.run_path(os.path.join(os.environ["PYTHONPATH"].split(os.pathsep)[0], "sitecustomize.py"))\'\n'
+        "subprocess.run([sys.executable, '-S', '-c', hide + run], check=True)\n",
+        encoding="utf-8",
+    )
+    code, _, errors = execute([*RUN, "-q", script])
+    assert code == 0
+    assert "1 Python process was not metered" in errors.decode()
+
+
+def test_sitecustomize_of_the_user_still_runs_in_children(tmp_path):
+    """The file of the user's own on PYTHONPATH is loaded in child processes as without the meter."""
+    (tmp_path / "sitecustomize.py").write_text("import builtins; builtins.own_site = True", encoding="utf-8")
+    script = tmp_path / "starts.py"
+    script.write_text(
+        "import subprocess, sys\n"
+        "code = 'import sys; print(own_site, any(\"openai-meter-run\" in path for path in sys.path))'\n"
+        "subprocess.run([sys.executable, '-c', code], check=True)\n",
+        encoding="utf-8",
+    )
+    environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])}
+    assert execute([*RUN, "-q", script], env=environment) == (0, b"True False\n", NOTHING)
+
+
+def test_interrupted_program_dies_of_sigint_after_a_table(server):
+    """Ctrl-C ends a program that made calls by SIGINT too: writing the table does not change how it ends."""
+    code, _, errors = end_by_signal([*RUN, "asks_openai.py", server.base_url, "wait"], signal.SIGINT)
+    assert b"gpt-4o-mini" in errors
+    assert code == -signal.SIGINT
 
 
 def test_a_report_beside_the_summary(server, tmp_path):
@@ -318,7 +412,7 @@ def test_a_report_of_each_process(server, tmp_path):
     """A forked child that made calls saves a report of its own beside its parent's."""
     path = tmp_path / "report.json"
     program = ["asks_openai.py", server.base_url, "fork"]
-    code, _, errors = execute([*RUN, "-q", "--lang", "fr", "--report", path, *program])
+    code, _, errors = execute([*RUN, "--no-children", "-q", "--lang", "fr", "--report", path, *program])
     assert code == 0
     assert "openai-meter: processus fils " in errors.decode()
     (childs,) = set(tmp_path.iterdir()) - {path}

@@ -203,6 +203,19 @@ def test_unknown_is_not_zero(metered, reader):
     assert "server.address" not in duration.attributes
 
 
+@pytest.mark.parametrize("latest", [False, True])
+def test_extreme_counts_can_be_exported(metered, reader, monkeypatch, latest):
+    """A count and a cost that OTLP has no room for are sent as the largest ones; later calls are recorded."""
+    if latest:
+        monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", LATEST)
+    otel.attach(metered, reader.provider)
+    metered.take(call(usage=Usage(10**400, 2**70, 10**400 + 2**70), cost_pico=10**420))
+    metered.take(call())
+    encode = pytest.importorskip("opentelemetry.exporter.otlp.proto.common.metrics_encoder").encode_metrics
+    encode(reader.get_metrics_data())
+    assert not faults.kinds()
+
+
 def test_latest_conventions_by_environment_use_counters_by_modality(metered, reader, monkeypatch):
     """The standard variable asks for them: counters by modality, whose parts of one counter never overlap."""
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", f"http, {LATEST}")

@@ -30,21 +30,21 @@ ROWS = {row.name: row for row in ENDPOINTS}
 
 
 class Owner:
-    """What a tariff belongs to: here nothing waits for prices."""
+    """What a loader belongs to: here nothing waits for prices."""
 
     def reprice(self) -> None: ...
 
 
-def tariff_of(**settings: Any) -> PriceLoader:
-    tariff = PriceLoader(OWNER.reprice)
-    tariff.use(**settings)
-    tariff.load()
-    return tariff
+def loader_of(**settings: Any) -> PriceLoader:
+    loader = PriceLoader(OWNER.reprice)
+    loader.use(**settings)
+    loader.load()
+    return loader
 
 
 OWNER = Owner()
-PUBLISHED = tariff_of()
-OTHERS = tariff_of(
+PUBLISHED = loader_of()
+OTHERS = loader_of(
     prices={"mine": Price(input=1, output="0.3", long=Price(input=2, output=3), long_from=1_000)},
     models={"deployed": "gpt-5.4"},
     discount="0.07",
@@ -53,16 +53,16 @@ OTHERS = tariff_of(
 
 def call_of(endpoint: str = "chat.completions", **said: Any) -> Any:
     """As much of a call as its price depends on."""
-    reading = ResponseState()
-    reading.service_tier = said.pop("service_tier", None)
-    reading.facts = said.pop("facts", {})
+    response = ResponseState()
+    response.service_tier = said.pop("service_tier", None)
+    response.facts = said.pop("facts", {})
     usual = {"provider": "openai", "host": "api.openai.com", "requested_model": None}
-    return SimpleNamespace(row=ROWS[endpoint], response=reading, **{**usual, **said})
+    return SimpleNamespace(row=ROWS[endpoint], response=response, **{**usual, **said})
 
 
-def billed(tariff: PriceLoader, usage: Usage, model: str | None, call: Any, at: datetime) -> Cost:
+def billed(loader: PriceLoader, usage: Usage, model: str | None, call: Any, at: datetime) -> Cost:
     """The cost by the way that knows every rule."""
-    return tariff.book.cost(
+    return loader.book.cost(
         Billable(
             usage,
             model,
@@ -115,55 +115,55 @@ MOMENTS = st.builds(
 
 @given(st.sampled_from([PUBLISHED, OTHERS]), USAGES, MODELS, CALLS, MOMENTS)
 def test_the_quick_look_says_what_the_book_says(
-    tariff: PriceLoader, usage: Usage, model: str | None, call: Any, at: datetime
+    loader: PriceLoader, usage: Usage, model: str | None, call: Any, at: datetime
 ) -> None:
     """Whatever was used, when and where: the first call of its kind and the next one cost what the book says."""
-    expected = billed(tariff, usage, model, call, at)
+    expected = billed(loader, usage, model, call, at)
     for _ in range(2):
-        assert tariff.price(usage, model, call, at) == (expected, tariff.book.view())
+        assert loader.price(usage, model, call, at) == (expected, loader.book.view())
 
 
 def test_the_second_call_of_a_kind_asks_the_book_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once calls of a kind have been priced on a day, those of plain text are priced at sight."""
-    tariff, call = tariff_of(), call_of()
-    first = tariff.price(PLAIN, "gpt-5.4", call, NOON)
-    monkeypatch.setattr(tariff, "_price", None)
-    assert tariff.price(PLAIN, "gpt-5.4", call, NOON) == first
+    loader, call = loader_of(), call_of()
+    first = loader.price(PLAIN, "gpt-5.4", call, NOON)
+    monkeypatch.setattr(loader, "_price", None)
+    assert loader.price(PLAIN, "gpt-5.4", call, NOON) == first
     assert first[0].status == "priced"
 
 
 def test_new_prices_count_at_once() -> None:
     """A price that is set holds for the next call, and the record says by which prices it was made."""
-    tariff, call = tariff_of(prices={"mine": Price(input=1, output=2)}), call_of()
-    costs = [tariff.price(PLAIN, "mine", call, NOON) for _ in range(2)]
-    tariff.book.set("mine", Price(input=10, output=20))
-    costs += [tariff.price(PLAIN, "mine", call, NOON) for _ in range(2)]
-    tariff.use(prices={"mine": Price(input=100, output=200)})
-    tariff.load()
-    costs += [tariff.price(PLAIN, "mine", call, NOON) for _ in range(2)]
+    loader, call = loader_of(prices={"mine": Price(input=1, output=2)}), call_of()
+    costs = [loader.price(PLAIN, "mine", call, NOON) for _ in range(2)]
+    loader.book.set("mine", Price(input=10, output=20))
+    costs += [loader.price(PLAIN, "mine", call, NOON) for _ in range(2)]
+    loader.use(prices={"mine": Price(input=100, output=200)})
+    loader.load()
+    costs += [loader.price(PLAIN, "mine", call, NOON) for _ in range(2)]
     assert [cost.amount_pico for cost, _ in costs] == [number * 10**8 for number in (12, 12, 120, 120, 1_200, 1_200)]
     assert len({book for _, book in costs}) == 3
 
 
 def test_a_forked_child_names_its_prices() -> None:
     """A child that goes on with what its parent had priced still says by which prices a call was priced."""
-    tariff, call = tariff_of(), call_of()
-    cost, _ = tariff.price(PLAIN, "gpt-5.4", call, NOON)
-    tariff.start_over_in_child()
+    loader, call = loader_of(), call_of()
+    cost, _ = loader.price(PLAIN, "gpt-5.4", call, NOON)
+    loader.start_over_in_child()
     for _ in range(2):
-        assert tariff.price(PLAIN, "gpt-5.4", call, NOON) == (cost, tariff.book.view())
+        assert loader.price(PLAIN, "gpt-5.4", call, NOON) == (cost, loader.book.view())
 
 
 def test_prices_that_cannot_be_read_stay_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where pricing what had waited has failed, a call has no price, also of a kind that had one before."""
-    tariff, call = tariff_of(), call_of()
-    assert tariff.price(PLAIN, "gpt-5.4", call, NOON)[0].status == "priced"
-    monkeypatch.setattr(tariff, "_failed", True)
-    assert tariff.price(PLAIN, "gpt-5.4", call, NOON) == (Cost(None, "unpriced", "the prices cannot be read"), None)
+    loader, call = loader_of(), call_of()
+    assert loader.price(PLAIN, "gpt-5.4", call, NOON)[0].status == "priced"
+    monkeypatch.setattr(loader, "_failed", True)
+    assert loader.price(PLAIN, "gpt-5.4", call, NOON) == (Cost(None, "unpriced", "the prices cannot be read"), None)
 
 
-def test_a_meter_prices_by_its_tariff() -> None:
-    """What a meter says of a call is what its tariff says."""
+def test_a_meter_prices_by_its_own_prices() -> None:
+    """What a meter says of a call is what its loader says."""
     own = Meter(prices={"mine": Price(input=1, output=2)}, thresholds=False)
     own.reprice()
     cost, book = own._price_loader.price(PLAIN, "mine", call_of(), NOON)

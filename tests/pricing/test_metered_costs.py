@@ -319,13 +319,13 @@ def test_broken_price_files_break_nothing(api: Any, monkeypatch: pytest.MonkeyPa
 def test_a_call_that_is_recorded_after_the_others_were_priced_is_priced(api: Any) -> None:
     """A call that had to wait, and comes into the store when the waiting ones have been priced, is priced when read."""
     meter = openai_meter.install(hosts=HOSTS)
-    take = meter.take
+    take = meter._take
 
     def late(call: openai_meter.Call) -> None:
         meter._settle()  # the price files are read, and all that waits is priced, between the two steps of a record
         take(call)
 
-    meter.take = late  # type: ignore[method-assign]
+    meter._take = late  # type: ignore[method-assign]
     ask(api(chat_body("gpt-4o-mini", 3245, 1892)))
     assert meter.cost == Decimal("0.00162195")
 

@@ -10,7 +10,7 @@ import pytest
 
 from openai_meter.core.usage import Usage
 from openai_meter.core.usage_objects import read_usage
-from openai_meter.pricing import Billable, Deployment, PriceBook
+from openai_meter.pricing import Billable, Deployment, Price, PriceBook
 from openai_meter.usage.billing_details import answer_facts, completion_window, request_facts
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -541,3 +541,56 @@ def test_no_tier_is_older_than_its_price() -> None:
     assert BOOK.cost(may).reason == "tier: flex"
     august = billable("gpt-5.6-luna", resp(1000, 100), service_tier="flex", at=datetime(2026, 7, 30, tzinfo=UTC))
     assert BOOK.cost(august).usd == Decimal("0.00016")  # 1000 x 0.10 + 100 x 0.60
+
+
+OWN = PriceBook({"ours": Price(input="0.10", output="0.50", tiers={"flex": Price(input="0.05", output="0.25")})})
+
+
+@pytest.mark.parametrize(
+    ("provider", "tier", "usd"),
+    [
+        ("llm.example.com", "on_demand", "0.00015"),
+        ("llm.example.com", "auto", "0.00015"),
+        ("llm.example.com", "", "0.00015"),
+        ("llm.example.com", "flex", "0.000075"),
+        ("llm.example.com", "priority", "0.00015"),  # that host's word, for which the caller has named no other price
+        ("openai", "on_demand", "0.00015"),
+        ("openai", "auto", "0.00015"),
+        ("azure", "", "0.00015"),
+        ("openai", "flex", "0.000075"),
+        ("openai", "priority", None),
+    ],
+)
+def test_tier_of_a_model_with_a_price_of_the_callers_own(provider: str, tier: str, usd: str | None) -> None:
+    """A tier name that no price list has leaves a model the price that the caller has set: 1000 in, 100 out."""
+    cost = OWN.cost(billable("ours", resp(1000, 100), provider=provider, service_tier=tier))
+    assert (cost.usd, cost.reason) == ((None, f"tier: {tier}") if usd is None else (Decimal(usd), None))
+
+
+def test_unknown_tier_of_openai_has_no_price() -> None:
+    """OpenAI's own models in a tier that no price list has are unpriced, never charged at the ordinary price."""
+    cost = BOOK.cost(billable("gpt-4.1", resp(1000, 100), service_tier="turbo"))
+    assert (cost.usd, cost.reason) == (None, "tier: turbo")
+
+
+@pytest.mark.parametrize(
+    ("model", "base"),
+    [
+        ("gpt-4.1-mini-2025-04-14.ft-0e208cf33a6a466994aff31a08aba678", "gpt-4.1-mini-2025-04-14"),
+        ("gpt-4o-2024-08-06.ft-5f1c-forms", "gpt-4o-2024-08-06"),
+        ("gpt-35-turbo-0125.ft-b044a9d3cf9c4228b5d393567f693b83", "gpt-3.5-turbo-0125"),
+        ("gpt-35-turbo-0125", "gpt-3.5-turbo-0125"),
+    ],
+)
+def test_azure_names_of_a_model_cost_the_model(model: str, base: str) -> None:
+    """Azure has names of its own for fine-tuned models and for gpt-3.5; their tokens cost those of the model."""
+    cost, expected = (
+        BOOK.cost(billable(name, resp(1000, 100), requested_model="d", provider="azure")) for name in (model, base)
+    )
+    assert cost.usd is not None
+    assert cost == expected
+
+
+def test_azure_name_of_a_fine_tuned_model_elsewhere_has_no_price() -> None:
+    """The rule is Azure's: with OpenAI, no model has such a name."""
+    assert BOOK.cost(billable("gpt-4.1-mini.ft-0e20", resp(1000, 100))).usd is None

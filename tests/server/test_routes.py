@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from server_client import call, client, documented, filled, kept
 
 import openai_meter
@@ -412,3 +414,32 @@ def test_long_name_is_returned_whole() -> None:
     for name in ODD[:5]:
         rows = client(filled(call(agent=name))).get("/api/overview?group=agent&period=all").json()["rows"]
         assert [row["name"] for row in rows] == [name]
+
+
+# --- extreme numbers --------------------------------------------------------------------------------------------------
+
+COUNTS = st.one_of(
+    st.integers(0, 5), st.sampled_from([2**53 + 1, 2**62, 2**63 - 1, 2**63, 2**64, 10**30, 10**308, 10**309, 10**400])
+)
+COSTS = st.one_of(st.none(), st.integers(0, 10**12), st.sampled_from([10**30, 10**320, 10**412, 10**600]))
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(COUNTS, COUNTS, COSTS, st.booleans()), min_size=1, max_size=4), st.booleans())
+def test_no_route_fails_whatever_numbers_are_counted(numbers, limited: bool) -> None:
+    """Counts and costs that no float and no column holds are answered by every route, in every format."""
+    limits = {"cost": "1", "tokens": 10, "tokens_per_call": 5, "calls": 10**400} if limited else False
+    calls = [
+        call(
+            tokens=(input_tokens, output_tokens), cost_pico=cost, cost_status="unpriced" if cost is None else "priced",
+            cost_estimated=estimated,
+        )
+        for input_tokens, output_tokens, cost, estimated in numbers
+    ]  # fmt: skip
+    api = client(filled(*calls, thresholds=limits))
+    for row in ROUTES:
+        if row.method == "GET":
+            response = api.get(row.path.replace("{id}", calls[0].id))
+            assert response.status_code == 200, (row.path, response.text)
+    for form in ("csv", "markdown", "table", "tree", "line"):
+        assert api.get(f"/api/report?format={form}&by=model,agent").status_code == 200, form

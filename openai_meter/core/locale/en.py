@@ -73,6 +73,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "by.week": "week",
     "by.month": "month",
     "by.and": " and ",
+    # CSV for Excel.
+    "csv.separator": ",",
+    "csv.decimal": ".",
     # The table.
     "table.title": "OpenAI usage",
     "table.title_of": "OpenAI usage: {name}",
@@ -284,6 +287,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     ),
     # The command line.
     "cli.nothing": "no OpenAI call was made",
+    "cli.nothing_here": "this process made no OpenAI call",
+    "cli.processes": ("the figures are of {n:,} process", "the figures are of {n:,} processes"),
+    "cli.unmetered_processes": (
+        "{n:,} Python process was not metered: openai_meter is not installed for its Python",
+        "{n:,} Python processes were not metered: openai_meter is not installed for their Python",
+    ),
     "cli.forked": "forked process {process}:",
     "cli.not_full": "(no full summary: {error})",
     "cli.not_written": "the summary could not be written to {path} ({error})",
@@ -293,6 +302,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_fetched": "the catalog could not be fetched: {error}",
     "cli.ledger_missing": "name the ledger: --ledger sqlite:///usage.db, or {variable} in the environment",
     "cli.ledger_not_found": "there is no ledger {file}; openai-meter run --ledger {url} PROGRAM makes one",
+    "cli.unknown_name": "no call in the ledger has the {dimension} {name}.",
     "cli.near": "Did you mean {names}?",
     "cli.docs.choose": "openai-meter docs TOPIC shows one of these pages.",
     "cli.docs.missing": "there is no page {topic}; there are {topics}.",

@@ -69,6 +69,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "by.week": "semaine",
     "by.month": "mois",
     "by.and": " et ",
+    # CSV for Excel.
+    "csv.separator": ";",
+    "csv.decimal": ",",
     # The table.
     "table.title": "Utilisation d'OpenAI",
     "table.title_of": "Utilisation d'OpenAI : {name}",
@@ -289,6 +292,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     ),
     # The command line.
     "cli.nothing": "aucun appel à OpenAI n'a été fait",
+    "cli.nothing_here": "ce processus n'a fait aucun appel à OpenAI",
+    "cli.processes": ("les chiffres sont ceux de {n:,} processus", "les chiffres sont ceux de {n:,} processus"),
+    "cli.unmetered_processes": (
+        "{n:,} processus Python n'a pas été mesuré : openai_meter n'est pas installé pour son Python",
+        "{n:,} processus Python n'ont pas été mesurés : openai_meter n'est pas installé pour leur Python",
+    ),
     "cli.forked": "processus fils {process} :",
     "cli.not_full": "(pas de résumé complet : {error})",
     "cli.not_written": "le résumé n'a pas pu être écrit dans {path} ({error})",
@@ -298,6 +307,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_fetched": "le catalogue n'a pas pu être téléchargé : {error}",
     "cli.ledger_missing": "indiquez le registre : --ledger sqlite:///usage.db, ou {variable} dans l'environnement",
     "cli.ledger_not_found": "il n'y a pas de registre {file} ; openai-meter run --ledger {url} PROGRAM en crée un",
+    "cli.unknown_name": "aucun appel du registre n'a cette valeur de « {dimension} » : {name}.",
     "cli.near": "Vouliez-vous dire {names} ?",
     "cli.docs.choose": "openai-meter docs PAGE montre une de ces pages.",
     "cli.docs.missing": "il n'y a pas de page {topic} ; il y a {topics}.",

@@ -12,7 +12,7 @@ from opentelemetry import trace
 from openai_meter.core import faults
 from openai_meter.core.background import worker
 from openai_meter.core.call import Call
-from openai_meter.core.money import Amount, usd
+from openai_meter.core.money import Amount, to_float, usd
 from openai_meter.core.native import Lock
 from openai_meter.metering.meter import Meter
 from openai_meter.metering.sinks import ObserverSlot
@@ -49,7 +49,7 @@ class _Sums(NamedTuple):
         if self.output is not None:
             attributes["gen_ai.usage.output_tokens"] = self.output
         if self.cost is not None:
-            attributes["gen_ai.usage.cost.amount"] = float(usd(self.cost))
+            attributes["gen_ai.usage.cost.amount"] = to_float(usd(self.cost))
             attributes["gen_ai.usage.cost.currency"] = "USD"
             attributes["gen_ai.usage.cost.source"] = "provider" if self.stated else "local"
         if self.estimated:

@@ -15,6 +15,7 @@ from opentelemetry import metrics
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.background import worker
 from openai_meter.core.call import Call
+from openai_meter.core.money import to_float
 from openai_meter.core.native import Lock
 from openai_meter.errors import ConfigurationError
 from openai_meter.exporters.otel.names import ATTRIBUTION, AttributeMaker
@@ -31,6 +32,9 @@ _BATCH = 1_000
 """Each time so many calls are queued, they are recorded without waiting for a collection."""
 _MAX_QUEUE = 50_000
 """Queued calls; further calls are dropped and counted."""
+
+_MAX_COUNT = 2**53
+"""Tokens of one call. OTLP has 64 bits for a sum; an answer may state any number."""
 
 _TOKENS = tuple(4**n for n in range(14))
 _SECONDS = tuple(0.01 * 2**n for n in range(14))
@@ -151,14 +155,14 @@ class Telemetry:
         marked = make.marked(common, estimated=call.estimated)
         if make.latest:
             for name, modality, tokens in make.parts(call.usage):
-                self._used[name].add(tokens, {**marked, "gen_ai.token.modality": modality})
+                self._used[name].add(min(tokens, _MAX_COUNT), {**marked, "gen_ai.token.modality": modality})
         else:
             for kind, count in (("input", call.usage.input_tokens), ("output", call.usage.output_tokens)):
                 if count:  # an unknown count is not 0, and embeddings have no output
-                    self._tokens.record(count, {**marked, "gen_ai.token.type": kind})
+                    self._tokens.record(min(count, _MAX_COUNT), {**marked, "gen_ai.token.type": kind})
         if call.cost is not None and call.cost_status != "free":
             self._cost.record(
-                float(call.cost), make.marked({**common, **make.cost(call)}, estimated=call.cost_estimated)
+                to_float(call.cost), make.marked({**common, **make.cost(call)}, estimated=call.cost_estimated)
             )
         if call.cost_status in ("unpriced", "partial"):
             self._unpriced.add(1, common)

@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from openai_meter.core import faults
 from openai_meter.core.dimensions import checked
-from openai_meter.core.money import usd
+from openai_meter.core.money import to_float, usd
 from openai_meter.core.totals import Totals
 from openai_meter.errors import ConfigurationError
 from openai_meter.exporters.prometheus.sources import SERIES, ExtraFamily, reader_of
@@ -45,8 +45,8 @@ class _Counter(NamedTuple):
 
 def _cost(totals: Totals) -> Parts:
     if totals.cost_pico is not None:  # unknown is not 0
-        yield "measured", float(usd(totals.cost_pico - totals.estimated_cost_pico))
-        yield "estimated", float(usd(totals.estimated_cost_pico))
+        yield "measured", to_float(usd(totals.cost_pico - totals.estimated_cost_pico))
+        yield "estimated", to_float(usd(totals.estimated_cost_pico))
 
 
 def _counts(**names: str) -> Callable[[Totals], Parts]:

@@ -7,10 +7,12 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.dimensions import Past
+from openai_meter.core.money import exact, to_float
 from openai_meter.core.native import Lock, RLock
 from openai_meter.core.totals import Totals
 from openai_meter.errors import ConfigurationError, LedgerError
@@ -110,7 +112,10 @@ class _MeterReader:
 def _thresholds(source: Readable) -> Iterator[ExtraFamily]:
     dispatcher = source._store.dispatcher  # alerts do not show how much of the other limits is used
     values = () if dispatcher is None else dispatcher.watch.values()
-    uses = [((limit.metric, _window(limit.window)), float(value) / float(limit.limit)) for limit, value in values]
+    uses = [
+        ((limit.metric, _window(limit.window)), to_float(Fraction(value) / Fraction(exact(limit.limit, "limit"))))
+        for limit, value in values
+    ]
     passed: dict[tuple[str, ...], float] = {}
     for alert in source.alerts:
         key = (alert.kind, alert.threshold.per or "", _window(alert.window))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from openai_meter.alerts import Threshold, ThresholdUsage, threshold_usage
 from openai_meter.core.call import Call
 from openai_meter.core.dimensions import NO_BLOCK, UNATTRIBUTED, UNKNOWN_MODEL, checked, combination
-from openai_meter.core.money import Amount, usd
+from openai_meter.core.money import Amount, to_float, usd
 from openai_meter.core.totals import NOTHING, Sum, Totals, summed
 from openai_meter.errors import ConfigurationError
 from openai_meter.metering.pulse.types import GROUPS, Group, Pulse, Rates, Scope, Spark, tokens_of
@@ -180,7 +180,7 @@ def _pulse(rows: Mapping[str, Slices], frame: _Frame, usages: tuple[ThresholdUsa
     def group(name: str | None, total: Sum, slices: Slices, others: int = 0) -> Group:
         part, all_of_it = (total.cost, whole.cost) if by_cost else (total.total, whole.total)
         known = part or total.calls > (total.unknown if by_cost else total.unmeasured)
-        share = float(Fraction(part) / Fraction(all_of_it)) if all_of_it and known else None
+        share = to_float(Fraction(part) / Fraction(all_of_it)) if all_of_it and known else None
         named = None if name in _NOBODY else name
         return Group(named, total.totals(), _rates(total, frame.covered), share, spark(slices), others)
 
@@ -224,8 +224,8 @@ def _columns(rows: Iterable[Slices]) -> Slices:
 def _spark(slices: Slices, forgotten: int, *, by_cost: bool) -> Spark:
     def height(one: Sum) -> float | None:
         if by_cost:
-            return None if one.unknown and not one.cost else float(usd(one.cost))
-        return None if one.unmeasured and not one.total else float(one.total)
+            return None if one.unknown and not one.cost else to_float(usd(one.cost))
+        return None if one.unmeasured and not one.total else to_float(one.total)
 
     known = (height(slices.get(place, NOTHING)) for place in range(forgotten, SLICES))
     return (None,) * forgotten + tuple(known)
@@ -240,7 +240,7 @@ def _rates(total: Sum, seconds: float) -> Rates:
     cost, tokens = totals.cost_pico, tokens_of(totals)
     return Rates(
         None if cost is None else _per(cost, Fraction(minutes)),
-        None if tokens is None else tokens / minutes,
+        None if tokens is None else to_float(tokens) / minutes,
         totals.calls / minutes,
         totals.errors / minutes,
     )

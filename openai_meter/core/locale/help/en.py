@@ -38,6 +38,7 @@ HELP: Mapping[str, str] = {
     "option.by": "What to group by: model (the default), agent, operation, user, session, endpoint, provider, block, "
     "tag:NAME. Several are separated by commas: agent,model.",
     "option.report": "Save a report in this file as well. The suffix is the form: .json, .csv, .md or .txt.",
+    "option.excel": "Write CSV as Excel opens it: with a byte order mark, and the separator of the language.",
     "option.output": "Write the summary to this file instead of standard error.",
     # Commands.
     "run": "Run a program as python does, and write at its end what its calls cost. Options of openai-meter come "
@@ -46,6 +47,8 @@ HELP: Mapping[str, str] = {
     "its arguments.",
     "run.module": "PROGRAM is a module, as for python -m.",
     "run.ledger": "Keep every call in this database: sqlite:///usage.db, or postgresql+psycopg://...",
+    "run.no_children": "Meter this process only. By default the Python processes that the program starts are metered "
+    "too, and the summary is of all of them.",
     "run.serve": "Show the dashboard on this port while the program runs; 0 is any free port.",
     "demo": "Show what the meter does, with a workflow of four agents. The workflow calls a local stand-in for the "
     "OpenAI API: no key, no network.",
@@ -54,6 +57,9 @@ HELP: Mapping[str, str] = {
     "report.breakdown": "Show the models of each row below it.",
     "report.compact": "Show calls, tokens and cost only.",
     "report.chart": "Draw bars instead of a table.",
+    "report.sort": "The order of rows: name, cost, tokens, input, output, calls or errors. By default cost, and time "
+    "for periods.",
+    "report.top": "Show only the first rows, and the sum of all others in one row.",
     "report.csv": "Write CSV.",
     "top": "Watch what is spent, live, in the terminal. It shows dollars and tokens per minute by model, agent ..., "
     "and limits. The key q or Ctrl-C ends it. Without a terminal it writes plain text, page after page.",

@@ -36,6 +36,8 @@ HELP: Mapping[str, str] = {
     "tag:NOM. Plusieurs sont séparés par des virgules : agent,model.",
     "option.report": "Enregistrer aussi un rapport dans ce fichier. Le suffixe est la forme : .json, .csv, .md ou "
     ".txt.",
+    "option.excel": "Écrire le CSV comme Excel l'ouvre : avec une marque d'ordre des octets et le "
+    "séparateur de la langue.",
     "option.output": "Écrire le résumé dans ce fichier au lieu de l'erreur standard.",
     # Commands.
     "run": "Exécuter un programme comme le fait python, et écrire à la fin ce que ses appels ont coûté. Les options "
@@ -44,6 +46,8 @@ HELP: Mapping[str, str] = {
     "puis ses arguments.",
     "run.module": "PROGRAM est un module, comme pour python -m.",
     "run.ledger": "Garder chaque appel dans cette base : sqlite:///usage.db, ou postgresql+psycopg://...",
+    "run.no_children": "Mesurer ce processus seulement. Par défaut, les processus Python que lance le programme sont "
+    "mesurés aussi, et le résumé est celui de tous.",
     "run.serve": "Montrer le tableau de bord sur ce port pendant l'exécution ; 0 est un port libre.",
     "demo": "Montrer ce que fait le compteur, avec un travail de quatre agents. Les agents appellent une imitation "
     "locale de l'API OpenAI : sans clé, sans réseau.",
@@ -52,6 +56,9 @@ HELP: Mapping[str, str] = {
     "report.breakdown": "Montrer les modèles de chaque ligne en dessous d'elle.",
     "report.compact": "Montrer seulement les appels, les tokens et le coût.",
     "report.chart": "Dessiner des barres au lieu d'un tableau.",
+    "report.sort": "L'ordre des lignes : name, cost, tokens, input, output, calls ou errors. Par défaut le coût, et le "
+    "temps pour les périodes.",
+    "report.top": "Montrer seulement les premières lignes, et la somme des autres en une ligne.",
     "report.csv": "Écrire du CSV.",
     "top": "Suivre les dépenses en direct dans le terminal. Il montre les dollars et les tokens par minute selon le "
     "modèle, l'agent ..., et les limites. La touche q ou Ctrl-C l'arrête. Sans terminal, il écrit du texte simple, "

@@ -1,0 +1,129 @@
+"""``openai-meter report``: its order, its first rows, names that do not exist, and CSV for Excel."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the ledger is NOT tested")
+
+from openai_meter import Call, ConfigurationError, Meter, Usage
+from openai_meter.core.call import new_call_id
+from openai_meter.ledger import Ledger
+
+NOW = datetime.now(UTC)
+CALL = Call(
+    "", NOW - timedelta(hours=1), 0.5, "responses", "openai", "gpt-4o-mini", "gpt-4o-mini", "ok", Usage(100, 50, 150),
+    "api", cost_pico=10**12, cost_status="priced",
+)  # fmt: skip
+
+
+@pytest.fixture
+def report(tmp_path: Path, invoke: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs ``report`` on a ledger of six agents, each with more cost and fewer tokens than the one before."""
+    url = f"sqlite:///{tmp_path}/usage.db"
+    ledger = Ledger(url)
+    ledger.import_calls(
+        replace(CALL, id=new_call_id(), agent=f"équipe-{n}", cost_pico=n * 10**12, usage=Usage(100 - n, 0, 100 - n))
+        for n in range(1, 7)
+    )
+    ledger.close()
+    return lambda *args: invoke("report", "--ledger", url, *args)
+
+
+def agents(result: Any) -> list[str]:
+    return [row["agent"] for row in json.loads(result.out)["rows"]]
+
+
+def test_report_by_agent_begins_with_the_largest_cost(report) -> None:
+    """Without --sort the rows are by cost."""
+    assert agents(report("--by", "agent", "--json"))[0] == "équipe-6"
+
+
+@pytest.mark.parametrize(("name", "first"), [("name", 1), ("tokens", 1), ("input", 1), ("cost", 6), ("calls", 1)])
+def test_sort_puts_the_rows_in_that_order(name: str, first: int, report) -> None:
+    """Each order has its own first row; equal rows are by name."""
+    assert agents(report("--by", "agent", "--sort", name, "--json"))[0] == f"équipe-{first}"
+
+
+def test_top_folds_the_other_rows_into_one(report) -> None:
+    """The rows beyond the first ones are one row, and all rows still sum up to the totals."""
+    result = json.loads(report("--by", "agent,model", "--top", "2", "--json").out)
+    assert [row["agent"] for row in result["rows"]] == ["équipe-6", "équipe-5", "(4 others)"]
+    assert sum(row["calls"] for row in result["rows"]) == result["totals"]["calls"] == 6
+    assert result["rows"][-1]["cost"] == "10"
+    assert "(4 others)" in report("--by", "agent", "--top", "2").out
+
+
+def test_top_of_all_but_one_row_folds_nothing(report) -> None:
+    """One other row is shown by its name."""
+    assert len(agents(report("--by", "agent", "--top", "5", "--json"))) == 6
+
+
+@pytest.mark.parametrize("args", [("--sort", "colour"), ("--top", "0"), ("--excel",)])
+def test_report_with_an_unusable_option_is_refused(args: tuple[str, ...], report) -> None:
+    """What cannot be an order, a number of rows or a form for Excel is refused."""
+    assert report("--by", "agent", *args).code == 2
+
+
+def test_filter_that_nothing_has_is_named_with_what_is_near(report) -> None:
+    """A model that no call has is named on standard error, with the nearest that there is; the exit code is 0."""
+    code, _, errors = report("--model", "gpt-4o-mni")
+    assert code == 0
+    assert errors == "openai-meter: no call in the ledger has the model 'gpt-4o-mni'. Did you mean gpt-4o-mini?\n"
+    assert "no call in the ledger has the agent 'x'." in report("--agent", "x", "--json").err
+    assert "aucun appel du registre" in report("--agent", "x", "--lang", "fr").err
+
+
+def test_filter_without_calls_in_the_span_is_not_unknown(report) -> None:
+    """A name that the ledger has, but not in this time, is not called unknown."""
+    assert report("--model", "gpt-4o-mini", "--until", "2020-01-01", "--since", "2019-01-01").err == ""
+
+
+@pytest.mark.parametrize(("lang", "separator", "cost"), [("en", ",", "6"), ("fr", ";", "6")])
+def test_csv_for_excel_has_a_mark_and_the_separator(lang: str, separator: str, cost: str, report) -> None:
+    """Excel reads the file as UTF-8, and splits its cells, by a mark and the separator of the language."""
+    out = report("--by", "agent", "--csv", "--excel", "--lang", lang).out
+    assert out.startswith("\ufeffagent" + separator)
+    first = next(csv.DictReader(io.StringIO(out.removeprefix("\ufeff")), delimiter=separator))
+    assert (first["agent"], first["cost"]) == ("équipe-6", cost)
+
+
+def test_saved_report_for_excel_has_decimals_of_the_language(tmp_path: Path) -> None:
+    """Amounts have the decimal sign of the language, times and names stay; the plain file is as before."""
+    meter = Meter()
+    meter._take(replace(CALL, id="1", model="gpt-4.1", cost_pico=10**9))
+    path = meter.save_report(tmp_path / "fr.csv", excel=True, lang="fr")
+    assert path.read_bytes().startswith(b"\xef\xbb\xbfmodel;")
+    (row,) = csv.DictReader(io.StringIO(path.read_text("utf-8-sig")), delimiter=";")
+    assert (row["model"], row["cost"]) == ("gpt-4.1", "0,001")
+    assert row["first_call_at"] == CALL.started_at.isoformat()
+    plain = meter.save_report(tmp_path / "plain.csv", lang="fr").read_bytes()
+    assert plain.startswith(b"model,")
+    with pytest.raises(ConfigurationError, match="excel=True is for CSV"):
+        meter.save_report(tmp_path / "a.json", excel=True)
+
+
+def test_exported_calls_for_excel_have_no_control_characters(tmp_path: Path, invoke) -> None:
+    """Names of models, agents and tags are shown as in tables: terminal sequences and C1 controls are replaced."""
+    url = f"sqlite:///{tmp_path}/usage.db"
+    ledger = Ledger(url)
+    ledger.import_calls(
+        [replace(CALL, id="1", model="a\x1b[2J\nb", agent="c\x9bd", tags={"e\x85": "f\x9b"}, cost_pico=10**9)]
+    )
+    ledger.close()
+    path = tmp_path / "calls.csv"
+    assert invoke("export", "--ledger", url, "--format", "csv", "--excel", "--lang", "fr", "-o", path).code == 0
+    text = path.read_text("utf-8-sig")
+    assert not any(char in text for char in "\x1b\x85\x9b")
+    (row,) = csv.DictReader(io.StringIO(text), delimiter=";")
+    assert (row["cost"], row["agent"]) == ("0,001", "c\N{REPLACEMENT CHARACTER}d")
+    assert invoke("export", "--ledger", url, "--excel").code == 2
