@@ -45,10 +45,6 @@ class Usage:
     """Part of ``cache_write_tokens`` that was written for 12 hours."""
     reasoning_tokens: int = 0
     """Part of the output that the model spent on reasoning."""
-    accepted_prediction_tokens: int = 0
-    """Part of the output that was taken from a predicted output."""
-    rejected_prediction_tokens: int = 0
-    """Part of the output that a predicted output proposed in vain: billed as output."""
     input_audio_tokens: int = 0
     output_audio_tokens: int = 0
     input_image_tokens: int = 0
@@ -69,6 +65,11 @@ class Usage:
     inconsistent: bool = False
     """Whether the API's own figures contradict each other: a part larger than its whole, a total that is not the sum, a
     count that is negative or larger than any request (2**53). What it costs is then an estimate."""
+
+    accepted_prediction_tokens: int = 0
+    """Part of the output that was taken from a predicted output."""
+    rejected_prediction_tokens: int = 0
+    """Part of the output that a predicted output proposed in vain: billed as output."""
 
     def __add__(self, other: Usage) -> Usage:
         """Adds count by count; unknown plus known is what is known."""

@@ -178,11 +178,13 @@ def _refuse_overflow(connection: Connection) -> None:
 def _add_prediction_tokens(connection: Connection) -> None:
     """Adds the counts of predicted outputs, and has SQLite check their sums as those of all others."""
     for table in ("calls", "daily", "daily_totals"):
+        known = {column["name"] for column in inspect(connection).get_columns(table)}
         for column in ("accepted_prediction_tokens", "rejected_prediction_tokens"):
-            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} BIGINT NOT NULL DEFAULT 0")
+            if column not in known:
+                connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} BIGINT NOT NULL DEFAULT 0")
     if connection.dialect.name != "postgresql":
         for table in ("daily", "daily_totals"):
-            connection.exec_driver_sql(f"DROP TRIGGER {table}_overflow")
+            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {table}_overflow")
     _refuse_overflow(connection)
 
 
