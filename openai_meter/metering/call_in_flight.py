@@ -229,36 +229,31 @@ class CallInFlight:
                 response.extra = {}  # what was asked for was not delivered
         if self.provider not in _STATES_NO_COST and (stated := provider_cost(response.usage)) is not None:
             response.facts = {**response.facts, "provider_cost": stated}
-<<<<<<< HEAD
-        if status == "error" and response.state is None and not (self._answered or self._first):
-            response.facts = {**response.facts, "status": "error"}  # there was no answer at all
         if response.containers:
             sessions = begin_sessions(response.containers, self.started)
             response.extra = {**response.extra, "container_sessions": sessions}
-=======
         unanswered = status == "aborted"
-        if error is not None and response.state is None and self._first is None and self._answer is None:
+        if (
+            error is not None
+            and response.state is None
+            and not self._answered
+            and self._first is None
+            and self._answer is None
+        ):
             outcome = outcome_of(error)
             # A stream that has been opened was sent, wherever its error comes from.
             unanswered = outcome == "unanswered" or (self._listed and outcome == "unsent")
             if not unanswered:
                 response.facts = {**response.facts, "status": "error" if outcome == "answered" else "unsent"}
->>>>>>> main
         end = _new(_End, (status, error_type, duration))
         usage = response.total()
         body = self._body
         if body is not None:
             answer = self._answer
             self._body = self._answer = None
-<<<<<<< HEAD
             if (
                 usage is None or not usage.total_tokens or usage.input_tokens is None or usage.output_tokens is None
-            ) and self._leave_to_estimate(end, usage, body, answer):
-=======
-            if (usage is None or not usage.total_tokens) and self._leave_to_estimate(
-                end, usage, body, answer, unanswered=unanswered
-            ):
->>>>>>> main
+            ) and self._leave_to_estimate(end, usage, body, answer, unanswered=unanswered):
                 return
         self._write(end, response.split or ((response.model, usage),))
 
@@ -275,13 +270,8 @@ class CallInFlight:
         transcript = self.response.transcript
         # Without an answer nothing shows that the call is billed; unless it was sent, and no answer came.
         said = () if answer is None else output_of_answer(self.row.name, answer)
-<<<<<<< HEAD
         answered = said or transcript.started or self.response.unreadable or (answer is not None and answer.get("data"))
-        if not (answered or (end.status == "aborted" and usage is None)):
-=======
-        there = said or transcript.started or (answer is not None and answer.get("data"))
-        if not (there or (unanswered and usage is None)):
->>>>>>> main
+        if not (answered or (unanswered and usage is None)):
             return False
         if not worker.submit(partial(self._estimate, end, usage, body, said)):
             return False
