@@ -94,6 +94,11 @@ class Usage:
     def __setstate__(self, state: Mapping[str, Any] | Sequence[Any]) -> None:
         set_state(self, state, _FIRST_FIELDS)
 
+    @property
+    def usable(self) -> bool:
+        """Whether the API reported any tokens, and no figure that cannot be one (a negative count)."""
+        return bool(self.total_tokens) and not (self.inconsistent and None in (self.input_tokens, self.output_tokens))
+
     def to_dict(self) -> dict[str, Any]:
         """A dict for JSON: the three totals (``None`` if unknown) and every part that is not zero."""
         data: dict[str, Any] = {

@@ -251,9 +251,9 @@ class CallInFlight:
         if body is not None:
             answer = self._answer
             self._body = self._answer = None
-            if (
-                usage is None or not usage.total_tokens or usage.input_tokens is None or usage.output_tokens is None
-            ) and self._leave_to_estimate(end, usage, body, answer, unanswered=unanswered):
+            if not (usage and usage.usable) and self._leave_to_estimate(
+                end, usage, body, answer, unanswered=unanswered
+            ):
                 return
         self._write(end, response.split or ((response.model, usage),))
 
