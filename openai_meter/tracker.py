@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from openai_meter.core.bounded import Bounded
 from openai_meter.core.call import Call, new_call_id
+from openai_meter.core.locale import language
 from openai_meter.core.native import RLock
 from openai_meter.core.public import public
 from openai_meter.core.usage import Usage
@@ -76,7 +77,10 @@ class TokenTracker:
         *,
         pricing: Mapping[str, Mapping[str, Number] | Price] | None = None,
         recent: int = 10_000,
+        lang: str | None = None,
     ) -> None:
+        self.lang = None if lang is None else language(lang).code
+        """The language of the summary; ``None`` is that of the process."""
         self.output_dir = Path(output_dir)
         self.PRICING: dict[str, Mapping[str, Number] | Price] = dict(pricing or {})
         model = registry.installed or registry.meter
@@ -168,7 +172,7 @@ class TokenTracker:
         # A lock of each process: the parent's may be held for ever by a thread that a fork has left behind.
         with self._locks.setdefault(os.getpid(), RLock()):
             prices = {name: _price(name, row) for name, row in table.items()}
-            self.meter._settle()  # what had to wait for the price files has the prices of its own time
+            self.meter.settle()  # what had to wait for the price files has the prices of its own time
             for name in self._applied.keys() - prices.keys():
                 self.meter.prices.set(name, None)
             for name, price in prices.items():
@@ -188,13 +192,13 @@ class TokenTracker:
         """Prints calls, tokens and cost, as a whole and per agent.
 
         Args:
-            lang: ``"en"`` or ``"fr"``; by default the environment's.
+            lang: ``"en"`` or ``"fr"``; by default the tracker's, else that of the process.
             file: where to; standard output by default.
 
         Raises:
             ConfigurationError: there is no such language.
         """
-        self.meter.print_summary(by="agent", lang=lang, format="tree", file=file)
+        self.meter.print_summary(by="agent", lang=lang or self.lang, format="tree", file=file)
 
     def to_dict(self) -> dict[str, Any]:
         """What :meth:`save_report` writes, as plain JSON values: tokens as numbers, money in US dollars.

@@ -21,6 +21,7 @@ from openai_meter.core.usage import Usage, fields_of
 from openai_meter.metering.attribution import Attribution, Surroundings, current_attribution, current_surroundings
 from openai_meter.metering.meter import MeterCore, Readable, finish
 from openai_meter.metering.open_calls import OPEN, WORK
+from openai_meter.metering.outcome import outcome_of
 from openai_meter.metering.seen_jobs import JobKey, SeenJobs
 from openai_meter.metering.sinks import ObserverSlot
 from openai_meter.usage.billing_details import provider_cost, request_facts
@@ -218,27 +219,40 @@ class CallInFlight:
             response.extra = {}  # what was asked for was not delivered
         if self.provider not in _STATES_NO_COST and (stated := provider_cost(response.usage)) is not None:
             response.facts = {**response.facts, "provider_cost": stated}
-        if status == "error" and response.state is None and self._first is None:
-            response.facts = {**response.facts, "status": "error"}  # there was no answer at all
+        unanswered = status == "aborted"
+        if error is not None and response.state is None and self._first is None and self._answer is None:
+            outcome = outcome_of(error)
+            # A stream that has been opened was sent, wherever its error comes from.
+            unanswered = outcome == "unanswered" or (self._listed and outcome == "unsent")
+            if not unanswered:
+                response.facts = {**response.facts, "status": "error" if outcome == "answered" else "unsent"}
         end = _new(_End, (status, error_type, duration))
         usage = response.total()
         body = self._body
         if body is not None:
             answer = self._answer
             self._body = self._answer = None
-            if (usage is None or not usage.total_tokens) and self._leave_to_estimate(end, usage, body, answer):
+            if (usage is None or not usage.total_tokens) and self._leave_to_estimate(
+                end, usage, body, answer, unanswered=unanswered
+            ):
                 return
         self._write(end, response.split or ((response.model, usage),))
 
     def _leave_to_estimate(
-        self, end: _End, usage: Usage | None, body: Mapping[str, Any], answer: Mapping[str, Any] | None
+        self,
+        end: _End,
+        usage: Usage | None,
+        body: Mapping[str, Any],
+        answer: Mapping[str, Any] | None,
+        *,
+        unanswered: bool,
     ) -> bool:
         """Leaves the call to the worker, to be recorded with an estimate; ``False`` if there is none to be made."""
         transcript = self.response.transcript
-        # Without an answer nothing says that the call is billed; unless the program left before it came.
+        # Without an answer nothing shows that the call is billed; unless it was sent, and no answer came.
         said = () if answer is None else output_of_answer(self.row.name, answer)
         there = said or transcript.started or (answer is not None and answer.get("data"))
-        if not (there or (end.status == "aborted" and usage is None)):
+        if not (there or (unanswered and usage is None)):
             return False
         if not worker.submit(partial(self._estimate, end, usage, body, said)):
             return False

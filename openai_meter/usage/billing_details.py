@@ -12,7 +12,8 @@ key                       said by                      what it is
 ``svg_usage``             answer                       what authors of SVGs used: pairs of model and ``Usage``
 ``size``                  answer, request              the size of a video
 ``window``                request                      the completion window of a background response
-``status``                answer                       ``failed`` makes a video free, ``error`` a call without usage
+``status``                answer                       ``failed`` makes a video free, ``error`` and ``unsent`` a call
+                                                       without usage
 ``provider_cost``         answer                       US dollars, where a host other than OpenAI states its price
 ``azure_type``            the caller                   the deployment type, where the price book does not map it
 ========================= ============================ =================================================================
@@ -28,8 +29,13 @@ from typing import Any
 
 from openai_meter.core.usage import Usage, count, fields_of, read_usage
 
-__all__ = ["answer_facts", "completion_window", "provider_cost", "request_facts"]
+__all__ = ["NOT_CHARGED", "answer_facts", "completion_window", "provider_cost", "request_facts"]
 
+NOT_CHARGED: Mapping[str | None, str] = {
+    "error": "HTTP errors are not charged",
+    "unsent": "the request was not sent",
+}
+"""The values of ``status`` that make a call without usage free, and why."""
 _TICKS_PER_USD = 10**10
 """x.ai counts in ticks of 1e-10 USD: 4,666 fresh and 192 cached input and 113 output tokens of grok-4.3 at 1.25, 0.20
 and 2.50 USD per million are 0.0061534 USD and come as 61,534,000 ticks."""
