@@ -312,6 +312,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.ledger_missing": "indiquez le registre : --ledger sqlite:///usage.db, ou {variable} dans l'environnement",
     "cli.ledger_not_found": "il n'y a pas de registre {file} ; openai-meter run --ledger {url} PROGRAM en crée un",
     "cli.unknown_name": "aucun appel du registre n'a cette valeur de « {dimension} » : {name}.",
+    "cli.explain.waiting": (
+        "en attente de JSON : collez un objet usage ou une réponse de l'API, puis tapez Ctrl-D sur une ligne vide"
+    ),
     "cli.near": "Vouliez-vous dire {names} ?",
     "cli.docs.choose": "openai-meter docs PAGE montre une de ces pages.",
     "cli.docs.missing": "il n'y a pas de page {topic} ; il y a {topics}.",
