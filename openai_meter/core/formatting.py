@@ -87,6 +87,9 @@ def amount(value: Decimal, style: NumberStyle, places: int) -> str:
 _NAME = 200
 # Without these the letters of some scripts, and some emoji, come apart.
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+# These stand in French numbers and sentences, and do no harm in names.
+_SPACES = "\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
+_ALLOWED = _JOINERS + _SPACES
 
 
 def printable(text: object, limit: int = _NAME) -> str:
@@ -100,5 +103,7 @@ def printable(text: object, limit: int = _NAME) -> str:
     if len(name) > limit:
         name = name[: limit - 1] + "…"
     if not name.isprintable():
-        name = "".join(one if one.isprintable() or one in _JOINERS else "\N{REPLACEMENT CHARACTER}" for one in name)
+        name = "".join(
+            one if one.isprintable() or one in _JOINERS + _SPACES else "\N{REPLACEMENT CHARACTER}" for one in name
+        )
     return name if name.strip() else f'"{name}"'

@@ -77,7 +77,8 @@ class Report(ReportData):
         """The report as text, without a line break at its end.
 
         Args:
-            format: ``table``, ``tree``, ``markdown``, ``line``, ``json`` or ``csv``.
+            format: ``table``, ``tree``, ``markdown`` (a table), ``chat``, ``line``, ``json`` or
+                ``csv``.
             lang: ``en`` or ``fr``; by default ``OPENAI_METER_LANG``, else the locale, else English. ``json`` and
                 ``csv`` are the same in all languages.
 

@@ -52,7 +52,9 @@ __all__ = ["ROUTES", "Endpoint", "create_app"]
 
 
 _WINDOW = number("window", "The length of the period up to now, in seconds.", 10, 3_600, 300)
-_FORMAT = choice("format", "The form of the report.", ("json", "csv", "markdown", "table", "tree", "line"), "json")
+_FORMAT = choice(
+    "format", "The form of the report.", ("json", "csv", "markdown", "chat", "table", "tree", "line"), "json"
+)
 _SINCE = text(
     "since", "Where the period starts: `7d`, `12h`, `today`, `2026-10`, a date or a time. Default: the first call."
 )

@@ -33,6 +33,7 @@ _TYPES: Mapping[str, str] = {
     "json": "application/json",
     "csv": "text/csv",
     "markdown": "text/markdown",
+    "chat": "text/markdown",
 }
 
 
@@ -79,7 +80,7 @@ def _stats(request: ApiRequest) -> dict[str, Any]:
         "stats": {model: stats.to_dict() for model, stats in by_model.items()},
         "threshold": None if first is None else first.to_dict(lang),
         "recommendations": [recommendation.message(lang) for recommendation in advice],
-        "report": report.render("markdown", lang=lang),
+        "report": report.render("chat", lang=lang),
         "scope": source.scope,
         "since": report.since.isoformat(),
         "totals": report.totals.to_dict(),

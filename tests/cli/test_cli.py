@@ -34,7 +34,7 @@ REFUSED = [
     (["run", "--lang", "xx", "show.py"], "lang='xx' is no language of openai_meter; use one of en, fr"),
     (["run", "--by", "colour", "show.py"], "there are no totals by 'colour'"),
     (["run", "--by", ",", "show.py"], "names no dimension"),
-    (["run", "--format", "pdf", "show.py"], "use one of table, tree, markdown, line, json, csv"),
+    (["run", "--format", "pdf", "show.py"], "use one of table, tree, markdown, chat, line, json, csv"),
     (["run", "--report", "out.pdf", "show.py"], ".json"),
     (["run", "--report", "package.json/../package", "show.py"], "does not have the suffix of a report"),
     (["demo", "--lang", "xx"], "use one of en, fr"),

@@ -31,7 +31,7 @@ HELP: Mapping[str, str] = {
     "option.json": "Écrire du JSON.",
     "option.lang": "La langue : en ou fr. Par défaut, celle de la locale.",
     "option.quiet": "Écrire le résumé sur une seule ligne.",
-    "option.format": "La forme : table (par défaut), tree, markdown, line, json ou csv.",
+    "option.format": "La forme : table (par défaut), tree, markdown, chat, line, json ou csv.",
     "option.by": "Le regroupement : model (par défaut), agent, operation, user, session, endpoint, provider, block, "
     "tag:NOM. Plusieurs sont séparés par des virgules : agent,model.",
     "option.report": "Enregistrer aussi un rapport dans ce fichier. Le suffixe est la forme : .json, .csv, .md ou "
