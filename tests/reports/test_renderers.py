@@ -357,9 +357,7 @@ def test_estimates_are_said_apart() -> None:
         shown = one.render(form, lang="en").replace("\\", "")
         assert re.search(r"Cost \(~\): measured \$1\.0+ \+ estimated \$0\.50+\.", shown)
         assert "1 call of estimated size (~)" in shown
-        french = (
-            "mesuré 1,00\xa0$" if form in {"table", "markdown"} else "mesuré $1.0"
-        )  # layouts of the guides
+        french = "mesuré 1,00\xa0$" if form in {"table", "markdown"} else "mesuré $1.0"  # layouts of the guides
         assert french in one.render(form, lang="fr")
     data = json.loads(one.render("json"))["rows"][0]
     assert (data["cost"], data["estimated_cost"], data["estimated_calls"]) == ("1.5", "0.5", 1)

@@ -39,6 +39,8 @@ HELP: Mapping[str, str] = {
     "tag:NAME. Several are separated by commas: agent,model.",
     "option.report": "Save a report in this file as well. The suffix is the form: .json, .csv, .md or .txt.",
     "option.excel": "Write CSV as Excel opens it: with a byte order mark, and the separator of the language.",
+    "option.host": "A proxy or gateway of your own that passes calls to OpenAI; HOST=azure for Azure. May be given "
+    "several times.",
     "option.output": "Write the summary to this file instead of standard error.",
     # Commands.
     "run": "Run a program as python does, and write at its end what its calls cost. Options of openai-meter come "

@@ -38,6 +38,8 @@ HELP: Mapping[str, str] = {
     ".txt.",
     "option.excel": "Écrire le CSV comme Excel l'ouvre : avec une marque d'ordre des octets et le "
     "séparateur de la langue.",
+    "option.host": "Un proxy ou une passerelle à vous, qui transmet les appels à OpenAI ; HOST=azure pour Azure. Peut "
+    "être donné plusieurs fois.",
     "option.output": "Écrire le résumé dans ce fichier au lieu de l'erreur standard.",
     # Commands.
     "run": "Exécuter un programme comme le fait python, et écrire à la fin ce que ses appels ont coûté. Les options "
