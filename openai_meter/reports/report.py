@@ -73,6 +73,10 @@ class ReportSource(Protocol):
 class Report(ReportData):
     """Totals by some dimensions, as they were at one moment; the rows sum up to ``totals``. Immutable."""
 
+    def __str__(self) -> str:
+        """The report as a table, in the language of the environment."""
+        return self.render().strip("\n")
+
     def render(self, format: str = "table", *, lang: str | None = None) -> str:  # noqa: A002
         """The report as text, without a line break at its end.
 
