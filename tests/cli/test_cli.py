@@ -31,7 +31,7 @@ REFUSED = [
     (["run", "-o", "no_such_folder/file", "show.py"], "no_such_folder first"),
     (["run", "-o", ".", "show.py"], "'.' is a folder"),
     (["run", "-o"], "requires an argument"),
-    (["run", "--lang", "xx", "show.py"], "lang='xx' is no language of openai_meter; use one of en, fr"),
+    (["run", "--lang", "xx", "show.py"], "lang='xx' is not a language of openai_meter; use one of en, fr"),
     (["run", "--by", "colour", "show.py"], "there are no totals by 'colour'"),
     (["run", "--by", ",", "show.py"], "names no dimension"),
     (["run", "--format", "pdf", "show.py"], "use one of table, tree, markdown, chat, line, json, csv"),
