@@ -215,7 +215,7 @@ def scraped(tmp_path):
 
 def million(meter: Meter, model: str, dollars: int) -> None:
     """A call that costs so many dollars."""
-    meter.take(call(model=model, cost_pico=dollars * 10**12, usage=Usage(1_000_000, 500_000, 1_500_000)))
+    meter._take(call(model=model, cost_pico=dollars * 10**12, usage=Usage(1_000_000, 500_000, 1_500_000)))
 
 
 def test_panels_have_the_first_call_of_every_series(scraped) -> None:
@@ -230,7 +230,7 @@ def test_panels_have_the_first_call_of_every_series(scraped) -> None:
     assert prometheus.panel("errors") == {"": 0}
     million(meter, "one", 10)
     million(meter, "two", 7)
-    meter.take(call(model="two", status="error", usage=Usage(), usage_source="none", cost_pico=0, cost_status="free"))
+    meter._take(call(model="two", status="error", usage=Usage(), usage_source="none", cost_pico=0, cost_status="free"))
     scraped.calls(4)
     assert prometheus.panel("cost") == {"": 37}
     assert prometheus.panel("calls") == {"": 4}
@@ -265,7 +265,7 @@ def test_panels_leave_out_what_was_counted_before_prometheus_came(scraped) -> No
     """What a program that has run for long had counted before its first scrape is not of the last minutes."""
     meter = Meter(thresholds=False)
     meter.started_at -= timedelta(days=3)
-    meter.take(call(started_at=datetime.now(UTC) - timedelta(days=2), cost_pico=20 * 10**12))
+    meter._take(call(started_at=datetime.now(UTC) - timedelta(days=2), cost_pico=20 * 10**12))
     scraped.start(meter)
     scraped.calls(1)
     million(meter, "new", 3)
