@@ -51,6 +51,7 @@ def install(
     thresholds: Limits = None,
     on_alert: OnAlert | None = None,
     ledger: Ledger | str | None = None,
+    ledger_required: bool = False,
     webhook: Hooks = None,
     otel: bool | None = None,
     otel_spans: bool | None = None,
@@ -81,8 +82,10 @@ def install(
             and go to the log ``openai_meter``.
         ledger: where every call is kept for ever: a URL such as ``"sqlite:///usage.db"`` or
             ``"postgresql+psycopg://user:password@host/database"``, or a ``Ledger``. Also ``OPENAI_METER_LEDGER``.
-            A call is kept once it has its price, within a second or so; nobody waits for the database, whose being
-            away now is no error. Calls that only a ``track()`` block counts are not kept.
+            A call is kept once it has its price, within a second or so, and no call waits for the database. Calls that
+            only a ``track()`` block counts are not kept.
+        ledger_required: whether a ledger that cannot be opened now (away, damaged, of a newer version) is an error.
+            By default it is logged, calls wait in files, and opening it is tried again.
         otel: whether metrics go to OpenTelemetry, to the program's own ``MeterProvider``, set now or later; see
             ``openai_meter.exporters.otel``, whose ``attach`` has more settings. ``False`` ends it.
         otel_spans: whether usage and cost are also set on the span that is current when a call is made.
@@ -95,7 +98,7 @@ def install(
 
     Raises:
         ConfigurationError: a setting cannot be used; nothing is changed then.
-        LedgerError: the ledger's database refuses us, or its tables are of a newer version.
+        LedgerError: with ``ledger_required``: the ledger cannot be opened now.
         MissingExtraError: a ledger needs ``pip install "openai-meter[ledger]"``, ``otel`` ``"openai-meter[otel]"``, a
             webhook's secret ``"openai-meter[webhook]"``.
     """
@@ -106,7 +109,7 @@ def install(
         raise ConfigurationError(f"threads={threads!r} is neither True nor False; say whether threads are followed")
     behind = hosts_from_environment() if hosts is None else _checked_hosts(hosts)
     current = meter or registry.installed or registry.meter
-    kept = opened(ledger, None if current is None else current.ledger)
+    kept = opened(ledger, None if current is None else current.ledger, required=ledger_required)
     with registry.lock:
         if stream_usage is not None or registry.installed is None:
             include_usage.configure(stream_usage or settings.get("stream_usage"))

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import openai  # noqa: F401 - what only inner runs import is gone after each
+import openai  # noqa: F401
 import pytest
 
-import openai_meter.pricing
-import openai_meter.reports.tables
-import openai_meter.testing
+import openai_meter
 from openai_meter.core.locale import language
 from openai_meter.instrumentation.listening import registry
 
 pytest_plugins = ["pytester"]
+
+# Modules that only an inner run imports are gone after it, and the next one would have their classes twice.
+for _module in pkgutil.walk_packages(openai_meter.__path__, "openai_meter."):
+    if not _module.name.endswith("__main__"):
+        with contextlib.suppress(ImportError):  # an extra that is not installed
+            importlib.import_module(_module.name)
 
 HEAD = """
     import pytest
@@ -37,8 +44,18 @@ HEAD = """
             answer = client.chat.completions.create(model=model, messages=HELLO, **more)
         return answer
 """
-OPTIONS = ("-p", "no:openai_meter", "-p", "openai_meter.pytest_plugin", "-p", "no:cacheprovider", "--strict-markers")
-"""The plugin by its module, whether it is installed or not."""
+OPTIONS = (
+    "-p",
+    "no:openai_meter",
+    "-p",
+    "openai_meter.pytest_plugin",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:randomly",
+    "--strict-markers",
+)
+"""The plugin by its module, whether it is installed or not; tests of inner runs follow each other as written."""
 
 
 @pytest.fixture
@@ -330,11 +347,12 @@ def test_the_summary_speaks_french(run, monkeypatch):
 
 
 def outside(pytester, *options, **environment):
-    """Runs pytest in an interpreter of its own."""
+    """Runs pytest in an interpreter of its own, without the other plugins of this environment."""
     roots = os.pathsep.join([str(Path(openai_meter.__file__).parents[1])])
     return subprocess.run(
         [sys.executable, "-m", "pytest", *OPTIONS, *options],
-        env=os.environ | {"PYTHONPATH": roots, "OPENAI_METER_LANG": "en"} | environment,
+        env=os.environ | {"PYTHONPATH": roots, "OPENAI_METER_LANG": "en", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        | environment,
         cwd=pytester.path, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
@@ -357,7 +375,7 @@ def test_the_summary_adds_up_over_workers(pytester):
     """Under pytest-xdist the calls of all workers are summed up."""
     pytest.importorskip("xdist", reason="pytest-xdist is missing: sums over several workers are NOT tested")
     pytester.makepyfile(test_a=HEAD + SPENDERS, test_b=HEAD + SPENDERS)
-    done = outside(pytester, "-n", "2", "--openai-meter")
+    done = outside(pytester, "-p", "xdist", "-n", "2", "--openai-meter")
     assert "8 passed" in done.stdout, done.stdout
     pytester_lines = pytest.LineMatcher(done.stdout.splitlines())
     pytester_lines.fnmatch_lines(["Total*12*14,400*$0.0300+", "The tests that cost most:"])

@@ -91,9 +91,9 @@ class AlertDispatcher:
         new.targets = self.targets if new.targets is None else new.targets
         return new
 
-    def deliveries(self) -> tuple[WebhookStats, ...]:
+    def webhook_stats(self) -> tuple[WebhookStats, ...]:
         """The counts of each webhook: sent, retried, failed, dropped, waiting."""
-        return tuple([target.deliveries() for target in self.targets or ()])
+        return tuple([target.stats() for target in self.targets or ()])
 
     def record(self, call: Call) -> None:
         """Checks the limits after a call was counted. Never raises, never waits; one thread at a time."""

@@ -29,14 +29,14 @@ _CANDIDATES = 20
 
 
 class ThresholdMonitor:
-    """Sees each recorded call once, and says which limits it passed.
+    """Counts each recorded call once, and returns the alerts of the limits that it passes.
 
     Since the start, a limit is passed once, until :meth:`reset`. In a window it can be passed again after the value
     fell below nine tenths of it, so that a value that swings round the limit does not ring each time.
     Memory is bounded: each ``per`` follows the thousand agents, users, ... that were seen last (two thousand at most),
     each window is sixty sums.
 
-    :meth:`took` and :meth:`repriced` are for one thread at a time; the others are safe from any thread.
+    :meth:`record` and :meth:`repriced` are for one thread at a time; the others are safe from any thread.
 
     Args:
         thresholds: the limits.
@@ -46,19 +46,19 @@ class ThresholdMonitor:
     def __init__(self, thresholds: Sequence[Threshold] = DEFAULTS, *, clock: Callable[[], float] = time.time) -> None:
         self.thresholds = tuple(thresholds)
         self._clock = clock
-        self._watches = self._make()
+        self._groups = self._make()
 
-    def _make(self) -> tuple[_Watch, ...]:
+    def _make(self) -> tuple[_SumGroup, ...]:
         places: dict[tuple[Per | None, object], list[Threshold]] = {}
         for one in self.thresholds:
             places.setdefault((one.per, one.window), []).append(one)
-        return tuple(_Watch(many) for many in places.values())
+        return tuple(_SumGroup(many) for many in places.values())
 
     def record(self, call: Call) -> Sequence[Alert]:
         """Counts a call; the alerts are those of the limits that it passes. Never raises."""
         alerts: tuple[Alert, ...] = ()
         try:
-            for watch in self._watches:
+            for watch in self._groups:
                 if found := watch.record(call):
                     alerts += found
         except Exception as error:
@@ -66,10 +66,10 @@ class ThresholdMonitor:
         return alerts
 
     def repriced(self, before: Call, after: Call) -> Sequence[Alert]:
-        """Hears that a call that was counted has another price now. Never raises."""
+        """Counts the new price of a call that was counted before. Never raises."""
         alerts: tuple[Alert, ...] = ()
         try:
-            for watch in self._watches:
+            for watch in self._groups:
                 alerts += watch.repriced(before, after)
         except Exception as error:
             faults.caught(error, "checking thresholds")
@@ -78,7 +78,7 @@ class ThresholdMonitor:
     def current(self) -> tuple[Alert, ...]:
         """What is above its limit at this moment, with the values of now; in the order in which limits were passed."""
         now = self._clock()
-        found = [alert for watch in self._watches for alert in watch.current(now)]
+        found = [alert for watch in self._groups for alert in watch.current(now)]
         return tuple(sorted(found, key=lambda alert: alert.at))
 
     def usage(self) -> tuple[ThresholdUsage, ...]:
@@ -88,17 +88,17 @@ class ThresholdMonitor:
         had used the most when they last had a call.
         """
         now = self._clock()
-        found = {usage.threshold: usage for watch in self._watches for usage in watch.usage(now)}
+        found = {usage.threshold: usage for watch in self._groups for usage in watch.usage(now)}
         return tuple(found[one] for one in self.thresholds if one in found)
 
     def values(self) -> tuple[tuple[Threshold, int | Decimal], ...]:
         """The values of now of the thresholds that are on all calls together."""
         now = self._clock()
-        return tuple(pair for watch in self._watches for pair in watch.values(now))
+        return tuple(pair for watch in self._groups for pair in watch.values(now))
 
     def reset(self) -> None:
         """Starts again from zero; every limit can be passed anew."""
-        self._watches = self._make()
+        self._groups = self._make()
 
 
 class _Sums:
@@ -236,7 +236,7 @@ class _Tally:
         return sums
 
 
-class _Watch:
+class _SumGroup:
     """The thresholds with one ``per`` and one window: they share their sums."""
 
     __slots__ = ("_latest", "_old", "_per", "_rules", "_width", "_young")
@@ -257,7 +257,7 @@ class _Watch:
             return ()
         tally = self._young.get(key)
         if tally is None:
-            tally = self._bring(key)
+            tally = self._tally_of(key)
         if self._width is not None:
             # Calls come as they end: none goes back to a part of the window that is over.
             self._latest = max(self._latest, self._place(call))
@@ -315,7 +315,7 @@ class _Watch:
         assert self._width is not None
         return int((call.started_at.timestamp() + call.duration) // self._width)
 
-    def _bring(self, key: str | None) -> _Tally:
+    def _tally_of(self, key: str | None) -> _Tally:
         """The tally of a key that is not among the young: an old one, or a new one."""
         if len(self._young) >= _KEYS:
             self._old = self._young

@@ -77,7 +77,7 @@ class Threshold:
             last reset.
 
     Raises:
-        ConfigurationError: one of them cannot be used; the message says what can.
+        ConfigurationError: an argument cannot be used; the message has the remedy.
     """
 
     metric: str
@@ -101,15 +101,15 @@ class Threshold:
             object.__setattr__(self, "window", _read_window(self.window))
 
 
-def _read_window(said: object) -> timedelta:
-    window = said
+def _read_window(setting: object) -> timedelta:
+    window = setting
     try:
-        if isinstance(said, int | float) and not isinstance(said, bool):
-            window = timedelta(seconds=said)
+        if isinstance(setting, int | float) and not isinstance(setting, bool):
+            window = timedelta(seconds=setting)
     except (OverflowError, ValueError):  # infinite, not a number
         pass
     if not isinstance(window, timedelta) or window < timedelta(seconds=1):
-        raise ConfigurationError(f"window={said!r} is no time; use seconds from 1 up, a timedelta, or None")
+        raise ConfigurationError(f"window={setting!r} is not a duration; pass seconds from 1 up, a timedelta, or None")
     return window
 
 
@@ -119,7 +119,7 @@ DEFAULTS: tuple[Threshold, ...] = (
     Threshold("tokens_per_call", 2_000),
     Threshold("errors", 5),
 )
-"""What holds unless something else is said."""
+"""The limits of a program that has set none."""
 
 
 def read_thresholds(setting: object = True) -> tuple[Threshold, ...]:
@@ -192,7 +192,7 @@ class Alert:
     key: str | None = None
     """Which agent, user, session or model; ``None`` if the threshold is on all."""
     at_least: bool = False
-    """Whether there are calls of unknown cost or size beside, so that the value is at least that."""
+    """Whether there are also calls of unknown cost or size, so that the true value is at least this."""
 
     @property
     def kind(self) -> str:
@@ -268,7 +268,7 @@ class ThresholdUsage:
     key: str | None = None
     """Of a limit per agent, user, session or model: the one of them that has used the most."""
     at_least: bool = False
-    """Whether there are calls of unknown cost or size beside, so that it is at least that."""
+    """Whether there are also calls of unknown cost or size, so that the true value is at least this."""
 
     def to_dict(self) -> dict[str, Any]:
         """The value as plain JSON values; dollars are decimal strings."""

@@ -121,11 +121,11 @@ def _webhook(request: WebhookTest) -> "Webhook":
 def _post(webhook: "Webhook") -> _Outcome:
     from openai_meter.alerts import Alert, Threshold  # noqa: PLC0415
     from openai_meter.alerts.webhook.http import NotPostedError, PrivateAddressError, post, prepare  # noqa: PLC0415
-    from openai_meter.alerts.webhook.payloads import Letter, write  # noqa: PLC0415
+    from openai_meter.alerts.webhook.payloads import OutgoingAlert, write  # noqa: PLC0415
     from openai_meter.core.call import new_call_id  # noqa: PLC0415 - not for `run`
 
     alert = Alert(new_call_id(), Threshold("cost", 1), Decimal("1.02"), datetime.now(UTC))
-    message = write(webhook, Letter(alert, test=True))
+    message = write(webhook, OutgoingAlert(alert, test=True))
     headers = message.signed(webhook)
     prepare(webhook)
     begun = time.perf_counter()

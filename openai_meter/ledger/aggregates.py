@@ -14,10 +14,11 @@ from openai_meter.core.usage import COUNTS
 from openai_meter.ledger import schema
 from openai_meter.ledger.rows import from_micros
 
-__all__ = ["SUMS_OF_CALLS", "SUMS_OF_DAYS", "read_sum"]
+__all__ = ["SUMS_OF_CALLS", "SUMS_OF_DAYS", "SUMS_OF_TOTALS", "read_sum"]
 
 _OF_CALLS = schema.calls.c
 _OF_DAYS = schema.daily.c
+_OF_TOTALS = schema.daily_totals.c
 _WHOLE = tuple(name for name in COUNTS if name != "seconds")
 
 
@@ -26,8 +27,14 @@ def _sums(
 ) -> tuple[ColumnElement[Any], ...]:
     """The sums of one table, in the order in which :func:`read_sum` reads them."""
     plain = [func.sum(counted[name]) for name in _PLAIN]
-    money = [func.sum(half) for name in ("cost_pico", "estimated_cost_pico") for half in schema.halves(counted[name])]
+    money = [func.sum(half) for name in ("cost_pico", "estimated_cost_pico") for half in _halves(counted, name)]
     return (*plain, *money, func.min(first), func.max(last))
+
+
+def _halves(counted: Mapping[str, ColumnElement[Any]], name: str) -> tuple[Any, Any]:
+    """The two parts of a sum of money; where a table has two columns for it, these."""
+    micro = counted.get(name.replace("_pico", "_micro"))
+    return schema.halves(counted[name]) if micro is None else (micro, counted[name])
 
 
 _PLAIN = (
@@ -76,6 +83,9 @@ SUMS_OF_CALLS = _sums(
     },
     _OF_CALLS.started_at,
     _OF_CALLS.started_at,
+)
+SUMS_OF_TOTALS = _sums(
+    {name: _OF_TOTALS[name] for name in schema.TOTAL_SUMS}, _OF_TOTALS.first_call_at, _OF_TOTALS.last_call_at
 )
 SUMS_OF_DAYS = _sums({name: _OF_DAYS[name] for name in schema.SUMS}, _OF_DAYS.first_call_at, _OF_DAYS.last_call_at)
 _HALF = 1_000_000

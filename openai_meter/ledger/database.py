@@ -25,6 +25,7 @@ from sqlalchemy.exc import (
     ProgrammingError,
     SQLAlchemyError,
 )
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from openai_meter.core.secrets import is_secret, mask
 from openai_meter.core.version import install_command
@@ -158,6 +159,22 @@ def _is_private(folder: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and owned and (os.name == "nt" or not found.st_mode & 0o077)
 
 
+class _Pool(QueuePool):
+    """Closes connections that come back after the pool was disposed of: another thread may have read meanwhile."""
+
+    disposed = False
+
+    def dispose(self) -> None:
+        """Closes the connections that are not in use."""
+        self.disposed = True
+        super().dispose()
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        if self.disposed:
+            record.close()
+        super()._do_return_conn(record)
+
+
 def open_engine(url: URL, *, durable: bool = False) -> Engine:
     """An engine for a checked URL. Connects only when it is used.
 
@@ -166,7 +183,7 @@ def open_engine(url: URL, *, durable: bool = False) -> Engine:
         durable: whether what is committed survives a power cut; without it, it survives the death of the process.
     """
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": _WAIT}, hide_parameters=True)
+        engine = create_engine(url, connect_args={"timeout": _WAIT}, poolclass=_Pool, hide_parameters=True)
         synchronous = "FULL" if durable else "NORMAL"
 
         @event.listens_for(engine, "do_connect")
@@ -201,6 +218,7 @@ def open_engine(url: URL, *, durable: bool = False) -> Engine:
         url.difference_update_query(secrets),
         # Prepared statements do not work behind a connection pooler.
         connect_args={**settings, **secrets, "prepare_threshold": None},
+        poolclass=_Pool,
         pool_pre_ping=True,
         hide_parameters=True,
     )

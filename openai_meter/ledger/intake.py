@@ -13,19 +13,19 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from openai_meter.core import faults
 from openai_meter.core.background import IDLE, IdleThread
 from openai_meter.core.call import Call
 from openai_meter.core.native import Empty, RLock, SimpleQueue, acquire
-from openai_meter.ledger.rows import Row, encode_line, to_row
+from openai_meter.ledger.rows import Row, decode_line, encode_line, to_row
 from openai_meter.ledger.set_aside import SetAside, call_line
 from openai_meter.ledger.spool import Segment, Spool
 from openai_meter.ledger.stats import Counts
 
-__all__ = ["BATCH", "LIMIT", "Batch", "Intake"]
+__all__ = ["BATCH", "LIMIT", "Batch", "Intake", "read_batches"]
 
 logger = logging.getLogger("openai_meter")
 
@@ -59,6 +59,23 @@ class Batch:
         """How many are counted as spooled."""
         self.since = time.time()
         self.since_monotonic = time.monotonic()
+
+
+def read_batches(segment: Segment) -> Iterator[tuple[dict[str, Row], list[bytes]]]:
+    """The rows of a segment, as many at a time as are stored together, and the lines that cannot be read."""
+    rows: dict[str, Row] = {}
+    damaged: list[bytes] = []
+    for line in segment.lines():
+        try:
+            row = decode_line(line)
+        except Exception:  # whatever is wrong with a line must not stop the lines after it
+            damaged.append(line)
+            continue
+        rows[row[0]] = row
+        if len(rows) >= BATCH:
+            yield rows, damaged
+            rows, damaged = {}, []
+    yield rows, damaged
 
 
 class Intake:
@@ -234,6 +251,13 @@ class Intake:
         with self.lock:
             self._counts.add("refused", len(lines))
             self.set_aside.add(lines, why)
+
+    def damaged(self, lines: list[bytes]) -> None:
+        """Sets lines of the spool aside that cannot be read, and counts them."""
+        if lines:
+            with self.lock:
+                self._counts.add("damaged", len(lines))
+                self.set_aside.add(lines, "their lines in the spool are damaged")
 
     def drop(self, n: int, why: str) -> None:
         """Counts calls that are lost, and logs the first of them."""

@@ -107,6 +107,17 @@ class Ledger(Reader):
         """
         self._writer.prepare()
 
+    def begin(self, timeout: float = 0.5) -> None:
+        """Opens the database as :meth:`prepare` does, but never raises: what cannot be opened now is tried again.
+
+        Args:
+            timeout: seconds to wait for a server at most; then it goes on in the background.
+        """
+        try:
+            self._writer.begin(timeout)
+        except Exception as error:
+            faults.caught(error, "opening the ledger")
+
     def add(self, call: Call) -> None:
         """Adds a call; one whose id is there already changes nothing. Never raises, and never waits.
 
@@ -137,7 +148,7 @@ class Ledger(Reader):
         Happens by itself at the end of the process. A ledger that is given another call opens again.
         """
         self._writer.finish(timeout)
-        self._writer.close_connections()
+        self._writer.close_unused()
         _busy.discard(self)
 
     def before_finish(self, do: Callable[[], None]) -> None:

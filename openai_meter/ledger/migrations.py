@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import date
+from typing import Any
 
 from sqlalchemy import Connection, Engine, inspect
 
 from openai_meter.errors import LedgerError
 from openai_meter.ledger import schema
 from openai_meter.ledger.database import writing
+from openai_meter.ledger.inserting import group_key
 
 __all__ = ["MIGRATIONS", "migrate"]
 
@@ -65,7 +68,119 @@ def _rename_status_cut_to_aborted(connection: Connection) -> None:
     connection.exec_driver_sql("UPDATE calls SET status = 'aborted' WHERE status = 'cut'")
 
 
-MIGRATIONS: list[Callable[[Connection], None]] = [_create_calls_and_daily, _rename_status_cut_to_aborted]
+_COUNTS = (
+    "cached_input_tokens", "cache_write_tokens", "cache_write_12h_tokens", "reasoning_tokens", "input_audio_tokens",
+    "output_audio_tokens", "input_image_tokens", "output_image_tokens", "cached_audio_tokens", "cached_image_tokens",
+    "characters", "images", "web_searches", "file_searches", "container_sessions",
+)  # fmt: skip
+
+
+def _add_daily_totals(connection: Connection) -> None:
+    """Makes ``daily_totals``: from the calls, and for days whose calls were pruned from ``daily``, without a tier."""
+    plain = (
+        "calls", "errors", "unmeasured_calls", "estimated_calls", "unpriced_calls", "costless_calls", "input_tokens",
+        "output_tokens", "total_tokens", *_COUNTS, "seconds_us", "duration_us",
+    )  # fmt: skip
+    sums = (
+        *plain, "cost_micro", "cost_pico", "cost_rest", "estimated_cost_micro", "estimated_cost_pico",
+        "estimated_cost_rest", "first_call_at", "last_call_at",
+    )  # fmt: skip
+    dimensions = "model, agent, operation, endpoint, provider, block"
+    columns = [
+        "key TEXT NOT NULL PRIMARY KEY", "day TEXT NOT NULL", "model TEXT", "agent TEXT", "operation TEXT",
+        "endpoint TEXT", "provider TEXT", "block TEXT", "service_tier TEXT",
+        *(f"{name} BIGINT NOT NULL" for name in sums),
+    ]  # fmt: skip
+    connection.exec_driver_sql(f"CREATE TABLE daily_totals ({', '.join(columns)})")
+    connection.exec_driver_sql("CREATE INDEX daily_totals_day ON daily_totals (day)")
+    # All names in these statements are our own.
+    kept = dict(_pairs(connection, f"SELECT started_at / {_DAY_US}, count(*) FROM calls GROUP BY 1"))  # noqa: S608
+    counted = {
+        date.fromisoformat(day).toordinal() - _EPOCH_DAY: int(calls)
+        for day, calls in _pairs(connection, "SELECT day, sum(calls) FROM daily GROUP BY day")
+    }
+    for number, calls in sorted(counted.items()):
+        day = date.fromordinal(number + _EPOCH_DAY).isoformat()
+        if kept.get(number) == calls:
+            since = number * _DAY_US
+            where = f"started_at >= {since} AND started_at < {since + _DAY_US}"
+            groups = "GROUP BY 1, 2, 3, 4, 5, 6, 7"
+            sql = f"SELECT {dimensions}, service_tier, {_SUMS_OF_CALLS} FROM calls WHERE {where} {groups}"  # noqa: S608
+        else:
+            of_days = ", ".join(f"sum({name})" for name in plain)
+            halves = [
+                part
+                for name in ("cost", "estimated_cost")
+                for part in (f"sum({name}_pico / 1000000)", f"sum({name}_pico % 1000000)", f"sum({name}_rest)")
+            ]
+            of_days = ", ".join([of_days, *halves, "min(first_call_at)", "max(last_call_at)"])
+            where = f"day = '{day}' GROUP BY 1, 2, 3, 4, 5, 6"
+            sql = f"SELECT {dimensions}, NULL, {of_days} FROM daily WHERE {where}"  # noqa: S608
+        _insert_totals(connection, number, day, sql, len(sums))
+
+
+def _insert_totals(connection: Connection, number: int, day: str, sql: str, sums: int) -> None:
+    found = connection.exec_driver_sql(sql.replace("%", "%%") if connection.dialect.name == "postgresql" else sql).all()
+    rows = [(group_key((number, *row[:7])), day, *row[:7], *(int(value or 0) for value in row[7:])) for row in found]
+    mark = "%s" if connection.dialect.name == "postgresql" else "?"
+    values = ", ".join([mark] * (9 + sums))
+    if rows:
+        connection.exec_driver_sql(f"INSERT INTO daily_totals VALUES ({values})", rows)  # noqa: S608
+
+
+def _pairs(connection: Connection, sql: str) -> list[tuple[Any, Any]]:
+    return [(row[0], row[1]) for row in connection.exec_driver_sql(sql)]
+
+
+_DAY_US = 86_400_000_000
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_IF_ESTIMATED = "CASE WHEN cost_estimated THEN coalesce({}, 0) ELSE 0 END"
+_UNMEASURED = "total_tokens IS NULL AND seconds = 0 AND characters = 0 AND images = 0 AND cost_status <> 'free'"
+_SUMS_OF_CALLS = ", ".join(
+    [
+        "count(*)",
+        "sum(CASE WHEN status IN ('error', 'failed') THEN 1 ELSE 0 END)",
+        f"sum(CASE WHEN {_UNMEASURED} THEN 1 ELSE 0 END)",
+        "sum(CASE WHEN usage_source IN ('tiktoken', 'chars') THEN 1 ELSE 0 END)",
+        "sum(CASE WHEN cost_status IN ('unpriced', 'partial') THEN 1 ELSE 0 END)",
+        "sum(CASE WHEN cost_pico IS NULL THEN 1 ELSE 0 END)",
+        "sum(coalesce(input_tokens, 0))",
+        "sum(coalesce(output_tokens, 0))",
+        "sum(coalesce(total_tokens, 0))",
+        *(f"sum({name})" for name in _COUNTS),
+        "sum(CAST(round(seconds * 1000000) AS BIGINT))",
+        "sum(CAST(round(duration * 1000000) AS BIGINT))",
+        "sum(cost_pico / 1000000)",
+        "sum(cost_pico % 1000000)",
+        "sum(cost_rest)",
+        f"sum({_IF_ESTIMATED.format('cost_pico / 1000000')})",
+        f"sum({_IF_ESTIMATED.format('cost_pico % 1000000')})",
+        f"sum({_IF_ESTIMATED.format('cost_rest')})",
+        "min(started_at)",
+        "max(started_at)",
+    ]
+)
+
+
+def _refuse_overflow(connection: Connection) -> None:
+    """Makes SQLite refuse a sum beyond 64 bits, as PostgreSQL does; by itself it would store a rounded number."""
+    if connection.dialect.name == "postgresql":
+        return
+    for table in ("daily", "daily_totals"):
+        names = [row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({table})") if row[2] == "BIGINT"]
+        wrong = " OR ".join(f"typeof(NEW.{name}) <> 'integer'" for name in names)
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER {table}_overflow BEFORE UPDATE ON {table} WHEN {wrong} "
+            "BEGIN SELECT RAISE(ABORT, 'a sum is larger than a column can hold'); END"
+        )
+
+
+MIGRATIONS: list[Callable[[Connection], None]] = [
+    _create_calls_and_daily,
+    _rename_status_cut_to_aborted,
+    _add_daily_totals,
+    _refuse_overflow,
+]
 
 
 def migrate(engine: Engine) -> None:
@@ -89,7 +204,7 @@ def migrate(engine: Engine) -> None:
 
 
 def _version(connection: Connection) -> int:
-    """The number of steps that have been applied."""
+    """The number of steps that have been applied, up to the first one that is missing."""
     there = inspect(connection).get_table_names()
     if schema.MIGRATIONS not in there:
         foreign = {schema.calls.name, schema.daily.name}.intersection(there)
@@ -99,13 +214,13 @@ def _version(connection: Connection) -> int:
                 "name another database, or in PostgreSQL another schema (?options=-csearch_path=NAME)"
             )
         return 0
-    version = connection.exec_driver_sql(f"SELECT max(version) FROM {schema.MIGRATIONS}").scalar() or 0  # noqa: S608
-    if version > len(MIGRATIONS):
+    applied = {int(row[0]) for row in connection.exec_driver_sql(f"SELECT version FROM {schema.MIGRATIONS}")}  # noqa: S608
+    if (version := max(applied, default=0)) > len(MIGRATIONS):
         raise LedgerError(
             f"the ledger was written by a newer openai_meter (its schema is {version}, the newest known here "
             f"{len(MIGRATIONS)}); update with: pip install -U openai-meter"
         )
-    return int(version)
+    return next(number for number in range(len(MIGRATIONS) + 1) if number + 1 not in applied)
 
 
 def _apply(connection: Connection, version: int) -> None:

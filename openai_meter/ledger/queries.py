@@ -18,7 +18,7 @@ from openai_meter.core import dimensions as groups
 from openai_meter.core.totals import Sum, Unpriced, summed
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger import schema
-from openai_meter.ledger.aggregates import SUMS_OF_CALLS, SUMS_OF_DAYS, read_sum
+from openai_meter.ledger.aggregates import SUMS_OF_CALLS, SUMS_OF_DAYS, SUMS_OF_TOTALS, read_sum
 from openai_meter.ledger.filters import Filters
 from openai_meter.ledger.periods import DAY_US, PERIODS, Segment, Span, segments
 from openai_meter.ledger.rows import from_micros, micros
@@ -33,7 +33,7 @@ WITHOUT_PRICE = text("calls.cost_status IN ('unpriced', 'partial')")
 
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _OF_CALLS = schema.calls.c
-_OF_DAYS = schema.daily.c
+_OF_TOTALS = schema.daily_totals.c
 _ROLLED = frozenset(schema.DIMENSIONS)
 _COLUMNS = {name: ("tags" if name == "tag" else name) for name in groups.DIMENSIONS}
 
@@ -51,6 +51,21 @@ class Query(NamedTuple):
     def periods(self) -> tuple[str, ...]:
         """The periods among ``by``."""
         return tuple(name for name in self.by if name in PERIODS)
+
+
+class _RollUp(NamedTuple):
+    """A table of sums per day."""
+
+    columns: Any
+    dimensions: frozenset[str]
+    sums: tuple[ColumnElement[Any], ...]
+
+
+_ROLL_UPS = (
+    _RollUp(_OF_TOTALS, frozenset(schema.TOTAL_DIMENSIONS), SUMS_OF_TOTALS),
+    _RollUp(schema.daily.c, _ROLLED, SUMS_OF_DAYS),
+)
+"""The roll-ups, the smallest first."""
 
 
 def check_dimensions(by: tuple[str, ...]) -> None:
@@ -156,13 +171,15 @@ class _Aggregator:
 
     def add_days(self, days: _Days) -> None:
         """Adds whole days from the roll-ups."""
-        where = [*_within_days(days), *self._query.filters.of_calls(_OF_DAYS)]
-        self._add_rolled(where)
+        self._add_rolled(days)
 
-    def _add_rolled(self, where: list[ColumnElement[bool]], *, known: bool = True) -> None:
-        period = [_period_of_days(self._query.periods)] if self._query.periods and known else []
+    def _add_rolled(self, days: _Days, *, known: bool = True) -> None:
         names = [name for name in self._dimensions if name in _ROLLED]
-        self._add([*period, *(_OF_DAYS[name] for name in names)], SUMS_OF_DAYS, where, len(period), names, known=known)
+        table = next(one for one in _ROLL_UPS if one.dimensions.issuperset(names))
+        where = [*_within_days(days, table.columns), *self._query.filters.of_calls(table.columns)]
+        period = [_period_of_days(self._query.periods, table.columns)] if self._query.periods and known else []
+        columns = [*period, *(table.columns[name] for name in names)]
+        self._add(columns, table.sums, where, len(period), names, known=known)
 
     def _add(
         self,
@@ -237,15 +254,14 @@ class _Aggregator:
             )
         in_utc = "hour" not in self._query.periods and all(not one.offset for one in self.segments)
         for first, end in _runs(inside):
-            where = [*_within_days(_Days(first, end)), *filters.of_calls(_OF_DAYS)]
-            self._add_rolled(where, known=in_utc)
+            self._add_rolled(_Days(first, end), known=in_utc)
 
 
-def _period_of_days(periods: tuple[str, ...]) -> ColumnElement[Any]:
+def _period_of_days(periods: tuple[str, ...], columns: Any) -> ColumnElement[Any]:
     """The day; where only months are asked for, the first of the month, so that the database sums the days."""
     if {*periods} != {"month"}:
-        return _OF_DAYS.day
-    return (func.substr(_OF_DAYS.day, 1, 7) + "-01").label("month")
+        return columns.day  # type: ignore[no-any-return]
+    return (func.substr(columns.day, 1, 7) + "-01").label("month")
 
 
 def _dimension(name: str) -> str:
@@ -262,7 +278,7 @@ def _segments(connection: Connection, query: Query) -> tuple[Segment, ...]:
     since, until = query.span
     if since is None or until is None:
         first, last = connection.execute(
-            select(func.min(_OF_DAYS.first_call_at), func.max(_OF_DAYS.last_call_at))
+            select(func.min(_OF_TOTALS.first_call_at), func.max(_OF_TOTALS.last_call_at))
         ).one()
         since = since or from_micros(first or 0)
         until = until or from_micros((last or 0) + 1)
@@ -275,9 +291,9 @@ def within(span: Span) -> list[ColumnElement[bool]]:
     return found if span.until is None else [*found, _OF_CALLS.started_at < micros(span.until)]
 
 
-def _within_days(days: _Days) -> list[ColumnElement[bool]]:
-    found = [] if days.first is None else [_OF_DAYS.day >= _day(days.first)]
-    return found if days.end is None else [*found, _OF_DAYS.day < _day(days.end)]
+def _within_days(days: _Days, columns: Any = _OF_TOTALS) -> list[ColumnElement[bool]]:
+    found = [] if days.first is None else [columns.day >= _day(days.first)]
+    return found if days.end is None else [*found, columns.day < _day(days.end)]
 
 
 def _runs(days: list[int]) -> Iterator[tuple[int, int]]:
@@ -297,7 +313,7 @@ def _pruned(connection: Connection, span: Span) -> list[int]:
     end = None if span.until is None else -(-micros(span.until) // DAY_US)
     days = _Days(first, end)
     touched = within(Span(*(None if one is None else from_micros(one * DAY_US) for one in days)))
-    rolled = select(func.coalesce(func.sum(_OF_DAYS.calls), 0)).where(*_within_days(days)).scalar_subquery()
+    rolled = select(func.coalesce(func.sum(_OF_TOTALS.calls), 0)).where(*_within_days(days)).scalar_subquery()
     kept = select(func.count()).select_from(schema.calls).where(*touched).scalar_subquery()
     counted, there = connection.execute(select(rolled, kept)).one()
     if counted == there:
@@ -306,7 +322,7 @@ def _pruned(connection: Connection, span: Span) -> list[int]:
     calls = connection.execute(select(number, func.count()).where(*touched).group_by(number))
     left = {int(day): amount for day, amount in calls}
     rows = connection.execute(
-        select(_OF_DAYS.day, func.sum(_OF_DAYS.calls)).where(*_within_days(days)).group_by(_OF_DAYS.day)
+        select(_OF_TOTALS.day, func.sum(_OF_TOTALS.calls)).where(*_within_days(days)).group_by(_OF_TOTALS.day)
     )
     return sorted(_number(day) for day, amount in rows if amount > left.get(_number(day), 0))
 

@@ -87,10 +87,12 @@ def to_row(call: Call) -> Row:
         raise ValueError("a number is not finite")
     if not max(abs(duration), abs(seconds)) <= _LONGEST:
         raise ValueError(f"{max(duration, seconds):g} seconds are beyond {_LONGEST}")
+    if (started_at := micros(call.started_at)) < 0:
+        raise ValueError("a call began before 1970")  # SQL would count it in another day than Python
     if len(call.id) > _LONGEST_ID:
         raise ValueError(f"an id of {len(call.id)} characters is too long")
     return (
-        id_, micros(call.started_at), duration, None if first is None else float(first), endpoint, provider, host,
+        id_, started_at, duration, None if first is None else float(first), endpoint, provider, host,
         model, requested_model, response_id, service_tier, call.stream, call.status, error_type, call.usage_source,
         json.dumps([*map(_text, call.usage_unknown)]) if call.usage_unknown else None,
         tokens_in, tokens_out, total, *counts, seconds, usage.inconsistent, pico, rest, exact, call.cost_status,

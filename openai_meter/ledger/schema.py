@@ -1,4 +1,4 @@
-"""The tables of a ledger: ``calls``, one row per call, and ``daily``, their sums.
+"""The tables of a ledger: ``calls``, one row per call, and their sums per day, ``daily_totals`` and ``daily``.
 
 A column is named as the field of ``Call`` or ``Usage`` that it holds; both databases have the same columns.
 
@@ -6,7 +6,8 @@ A column is named as the field of ``Call`` or ``Usage`` that it holds; both data
 - Money is integers: ``cost_pico`` is the whole pico-dollars (1e-12 USD) of a cost, ``cost_rest`` what is below one, in
   parts of :data:`REST`. Sums of both, joined by :func:`money`, are exact sums. A sum within SQLite holds 9.2
   million dollars at most, as its integers have 64 bits: see :func:`halves`.
-- What is unknown is NULL, in ``calls``; in ``daily`` it is counted beside the sums.
+- What is unknown is NULL, in ``calls``; in the roll-ups it is counted in columns of its own.
+- ``daily_totals`` has no users, so it stays small however many there are; only reports by user read ``daily``.
 
 No column holds a prompt, an answer or a key. A schema change is one function appended to ``migrations.py``, and the
 same change here; a test compares the two.
@@ -22,7 +23,10 @@ from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Meta
 from openai_meter.core.money import Amount, simplest
 from openai_meter.core.usage import COUNTS
 
-__all__ = ["DIMENSIONS", "MIGRATIONS", "REST", "SUMS", "calls", "daily", "halves", "metadata", "migrations", "money"]
+__all__ = [
+    "DIMENSIONS", "MICRO", "MIGRATIONS", "REST", "SUMS", "TOTAL_DIMENSIONS", "TOTAL_SUMS", "calls", "daily",
+    "daily_totals", "halves", "metadata", "migrations", "money",
+]  # fmt: skip
 
 REST = 3_600_000_000
 """The parts of a pico-dollar that ``cost_rest`` counts: thirds, minutes, hours and eight decimal places are whole."""
@@ -113,6 +117,32 @@ daily = Table(
 )
 
 Index("daily_day", daily.c.day)
+
+TOTAL_DIMENSIONS = ("model", "agent", "operation", "endpoint", "provider", "block", "service_tier")
+"""What a row of ``daily_totals`` stands for, besides the day."""
+
+MICRO = 1_000_000
+"""Pico-dollars of a micro-dollar: ``daily_totals`` holds money as micro-dollars and what is left below one."""
+
+TOTAL_SUMS = tuple(
+    part
+    for name in SUMS
+    for part in ((name.replace("_pico", "_micro"), name) if name in {"cost_pico", "estimated_cost_pico"} else (name,))
+)
+"""The columns of ``daily_totals`` that are sums. With two columns for money, a sum holds 9.2e12 dollars."""
+
+daily_totals = Table(
+    "daily_totals",
+    metadata,
+    Column("key", Text, primary_key=True),  # as in daily
+    Column("day", Text, nullable=False),
+    *(Column(name, Text) for name in TOTAL_DIMENSIONS),
+    *(Column(name, BigInteger, nullable=False) for name in TOTAL_SUMS),
+    Column("first_call_at", BigInteger, nullable=False),
+    Column("last_call_at", BigInteger, nullable=False),
+)
+
+Index("daily_totals_day", daily_totals.c.day)
 
 migrations = Table(
     "openai_meter_migrations",

@@ -25,9 +25,9 @@ from openai_meter.core.native import Empty, Event, RLock, SimpleQueue, acquire
 from openai_meter.errors import LedgerError, LedgerUnavailableError
 from openai_meter.ledger.database import driver_message, is_row_fault, masked, open_engine, reachable, writing
 from openai_meter.ledger.inserting import store
-from openai_meter.ledger.intake import BATCH, Batch, Intake
+from openai_meter.ledger.intake import Batch, Intake, read_batches
 from openai_meter.ledger.migrations import migrate
-from openai_meter.ledger.rows import Row, decode_line, encode_line
+from openai_meter.ledger.rows import Row, encode_line
 from openai_meter.ledger.spool import Segment, Spool
 from openai_meter.ledger.sqlite_file import SqliteFile
 from openai_meter.ledger.stats import Counts, Stats
@@ -45,6 +45,8 @@ _FORK_PATIENCE = {"sqlite": 5.0}
 of a transaction of SQLite could never open the file again: its library has one state of locks for each file."""
 _SHORT_FORK_PATIENCE = 0.1
 """The same for databases on a network: the child leaves the connection to its parent, so nothing depends on it."""
+_CLOSE_PATIENCE = 2.0
+"""Seconds that the end of a ledger waits for a transaction: a connection in use would not be closed."""
 _REOPENINGS = 3
 """How often a batch is stored again because its file was replaced meanwhile."""
 
@@ -174,9 +176,13 @@ class Writer:
         return self.intake.oldest() is not None or not self._marks.empty()
 
     def close_unused(self) -> None:
-        """Closes the connections when no transaction is under way."""
-        with self._doing:
+        """Closes the connections when no transaction is under way; waits for one a moment at most."""
+        held = acquire(self._doing, _CLOSE_PATIENCE)
+        try:
             self.close_connections()
+        finally:
+            if held:
+                self._doing.release()
 
     def _wait(self) -> bool:
         """Waits until there is work; ``False`` if there is none any more."""
@@ -317,26 +323,14 @@ class Writer:
                 self.intake.left_behind |= not done
 
     def _replay_segment(self, segment: Segment) -> None:
-        rows: dict[str, Row] = {}
         damaged: list[bytes] = []
         number = 0
-        for line in segment.lines():
-            try:
-                row = decode_line(line)
-            except Exception:  # whatever is wrong with a line must not stop the lines after it
-                damaged.append(line)
-                continue
-            rows[row[0]] = row
-            number += 1
-            if len(rows) >= BATCH:
-                self._store_surely(rows)
-                rows = {}
-        self._store_surely(rows)
+        for rows, wrong in read_batches(segment):
+            self._store_surely(rows)
+            number += len(rows)
+            damaged += wrong
         self._counts.add("replayed", number)
-        if damaged:
-            self._counts.add("damaged", len(damaged))
-            with self.intake.lock:
-                self.intake.set_aside.add(damaged, "their lines in the spool are damaged")
+        self.intake.damaged(damaged)
 
     # --- the database -------------------------------------------------------------------------------------------------
 
@@ -350,6 +344,22 @@ class Writer:
             self._open(check=True)
             if not self._thread.running:
                 self.close_connections()  # it may be long until there is something to store
+
+    def begin(self, timeout: float) -> None:
+        """Opens the database, if that takes no longer than ``timeout`` seconds; else it is opened in the background.
+
+        Where it cannot be opened, that is logged, and calls wait in the spool.
+        """
+        if self.url.get_backend_name() != "sqlite":
+            self.flush(timeout)
+            return
+        with self._doing:  # a file needs no thread, after which the program could not fork without a warning
+            try:
+                self._open(check=True)
+            except (SQLAlchemyError, LedgerError, OSError) as error:
+                self._is_away(error)
+            if not self._thread.running:
+                self.close_connections()
 
     def _open(self, *, check: bool = False) -> None:
         """Makes sure that the tables are there; ``check``: also where they were a moment ago."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Literal
 
 from openai_meter.alerts.dispatch import flush_webhooks
 from openai_meter.core import settings
 from openai_meter.core.deprecation import renamed
-from openai_meter.errors import ConfigurationError, LedgerUnavailableError
+from openai_meter.errors import ConfigurationError
 from openai_meter.metering.readable import MeterCore
 from openai_meter.metering.sinks import Sinks
 from openai_meter.reports.model_stats import stats_by_model
@@ -22,19 +21,18 @@ if TYPE_CHECKING:
 
 __all__ = ["LedgerLink", "opened"]
 
-logger = logging.getLogger("openai_meter")
 
-
-def opened(ledger: Ledger | str | None, current: Ledger | None) -> Ledger | None:
-    """The ledger that a setting names, with its tables up to date if its database can be reached now.
+def opened(ledger: Ledger | str | None, current: Ledger | None, *, required: bool = False) -> Ledger | None:
+    """The ledger that a setting names, with its tables up to date if its database can be used now.
 
     Args:
         ledger: the setting; ``None`` is ``OPENAI_METER_LEDGER`` where there is no ledger yet.
         current: the ledger that the meter has; it stays if its URL is named again.
+        required: whether a database that cannot be used now is an error. If not, calls wait for it in the spool.
 
     Raises:
         ConfigurationError: that is not a ledger.
-        LedgerError: the database refuses us, or has a newer schema.
+        LedgerError: with ``required``: the database cannot be used now.
         MissingExtraError: a package is missing.
     """
     named = ledger
@@ -50,10 +48,10 @@ def opened(ledger: Ledger | str | None, current: Ledger | None) -> Ledger | None
             return current
     if not isinstance(named, Ledger):
         raise ConfigurationError(f"ledger={named!r} is not a ledger; pass a URL such as 'sqlite:///usage.db'")
-    try:
+    if required:
         named.prepare()
-    except LedgerUnavailableError as error:  # no reason for a program not to start
-        logger.warning("%s; calls wait for it in %s", error, named.spool)
+    else:
+        named.begin()
     return named
 
 

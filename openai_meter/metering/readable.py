@@ -157,7 +157,7 @@ class Readable(Reporting):
     @property
     def webhooks(self) -> tuple[WebhookStats, ...]:
         """How many alerts each webhook was sent, has waiting, and has lost, in this process."""
-        return () if self._store.dispatcher is None else self._store.dispatcher.deliveries()
+        return () if self._store.dispatcher is None else self._store.dispatcher.webhook_stats()
 
     def reset(self) -> Totals:
         """Forgets all calls, starts again from zero, and returns the totals up to that moment.

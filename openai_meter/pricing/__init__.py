@@ -4,7 +4,7 @@
 
     values     what goes in (Price, Billable) and what comes out (Cost, CostLine)
     overlay    price files: ours (overlay.toml) and the caller's
-    catalog    the only module that knows genai-prices
+    catalog    the only module that imports genai-prices
     lookup     whose price list a model has
     rates      compiled rates, and usage split into disjoint counts
     plan       a price list with its factors, kept per model, tier and day

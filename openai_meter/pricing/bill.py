@@ -1,6 +1,6 @@
 """The bill of one call, line by line: tokens and other units at their prices, fees of tools, and what adjusts them.
 
-This is the long way, with every rule; plain text calls take :class:`rates.Fast`, and tests hold both to the same sums.
+It has every rule. Plain text calls use :class:`rates.Fast`, and tests hold both equal.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _tokens(writer: _Writer, plan: Plan, usage: Usage, billable: Billable) -> Am
         else:
             rates, bracket = plan.long, "long"
     long_lived = billable.details.get("cache_ttl") == "12h" and not usage.cache_write_12h_tokens
-    # Details of the output are optional in an answer with images: what is not said to be text then is an image.
+    # Details of the output are optional in an answer with images. Without them the output is images.
     images_out = billable.endpoint.startswith("images.") and "output_image" in rates
     if billable.endpoint == "decisions":
         counts, cut = {"input": usage.input_tokens or 0}, False
@@ -243,7 +243,7 @@ def _tools(writer: _Writer, plan: Plan, usage: Usage, billable: Billable, books:
         if (fee := books.fee(f"container_{memory}")) is None:
             writer.lack(f"price: container {memory}")
         else:
-            # A container may live for several sessions of 20 minutes, which no answer tells.
+            # A container may live for several sessions of 20 minutes. Answers do not report that.
             writer.fee(plan, "container", usage.container_sessions, fee, estimated=True)
 
 

@@ -57,16 +57,16 @@ class _State:
 
 @public
 class PriceBook:
-    """Knows what calls cost. Thread-safe; a call is priced by one state of the book, even while prices change.
+    """The prices of calls. Thread-safe; a call is priced by one state of the book, even while prices change.
 
     Args:
-        prices: the caller's own prices, by model, or the path of a file in the form of ``overlay.toml``. They go
-            before all others, for any host, and nothing is added to them or taken off.
-        models: what stands behind names of the caller's: Azure deployments, aliases of a proxy.
-        discount: the part (0 to 1) that OpenAI takes off for the caller; not taken off ``prices``.
+        prices: the caller's own prices, by model, or the path of a file in the form of ``overlay.toml``. They have
+            precedence over all others, for any host, without surcharges and discounts.
+        models: the models behind the caller's own names: Azure deployments, aliases of a proxy.
+        discount: the share (0 to 1) that OpenAI deducts for the caller. It does not apply to ``prices``.
 
     Raises:
-        ConfigurationError: a price, the file or the discount cannot be used; the message says why.
+        ConfigurationError: a price, the file or the discount cannot be used; the message has the reason.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class PriceBook:
 
     @classmethod
     def only(cls, prices: Mapping[str, Price]) -> PriceBook:
-        """A book that knows these prices and no others, and reads no files: by it a call costs the same for ever.
+        """A book of these prices alone. It reads no files, so the cost of a call never changes.
 
         Raises:
             ConfigurationError: a price cannot be used.
@@ -105,7 +105,7 @@ class PriceBook:
         return book
 
     def view(self) -> PriceBook:
-        """The book as it is now, which it stays, whatever is set in this one later."""
+        """The book as it is now. Later changes of this book do not change it."""
         state = self._state
         if state.view is None:
             fixed = copy(self)
@@ -119,7 +119,7 @@ class PriceBook:
 
     @staticmethod
     def billable_of(call: Call) -> Billable:
-        """What has to be priced of a call."""
+        """The parts of a call that its price depends on."""
         return Billable(
             None if call.usage == _UNKNOWN else call.usage,
             call.model,
@@ -145,7 +145,7 @@ class PriceBook:
         at: datetime,
         requested_model: str | None = None,
     ) -> Cost:
-        """The cost of a chat, completion, response or embedding without rare facts: the quick way into :meth:`cost`.
+        """The cost of a chat, completion, response or embedding without rare facts. A fast path of :meth:`cost`.
 
         At prices that are read already, plain text takes a microsecond.
         """
@@ -279,7 +279,7 @@ class PriceBook:
             self._warned.add((model, reason))
             _LOG.warning("openai_meter has no full price for %s: %s", model or "a call", reason)
 
-    # --- what it knows ------------------------------------------------------------------------------------------------
+    # --- its content --------------------------------------------------------------------------------------------------
 
     @property
     def revision(self) -> int:
@@ -290,7 +290,7 @@ class PriceBook:
         """Sets the price of a model from now on, or with ``None`` takes the caller's own price away.
 
         Raises:
-            ConfigurationError: ``price`` is no :class:`Price`.
+            ConfigurationError: ``price`` is not a :class:`Price`.
         """
         checked = None if price is None else _checked_price(model, price)
         with self._lock:
@@ -351,7 +351,7 @@ def _checked_model(name: str, model: object) -> Deployment:
 
 
 def _stated_cost(billable: Billable, plan: Plan) -> Amount | None:
-    """What the host itself says that the call cost, unless the caller has set a price."""
+    """The cost that the host has stated, unless the caller has set a price."""
     if billable.provider in {"openai", "azure"} or plan.overridden:
         return None
     stated = billable.details.get("provider_cost")

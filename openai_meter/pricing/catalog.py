@@ -1,4 +1,4 @@
-"""The price catalog of the ``genai-prices`` package: the only module that knows it.
+"""The price catalog of the ``genai-prices`` package. No other module imports it.
 
 We use its data, not its arithmetic. Its matching is fuzzy on purpose (``gpt-5-nano-anything`` is ``gpt-5-nano``), so
 only names that it spells out are taken over. What we lean on is pinned by ``tests/test_prices_catalog.py``.
@@ -49,7 +49,7 @@ _TIERS: Mapping[str, tuple[Mapping[str, str], ...]] = {
 
 
 class Catalog:
-    """OpenAI's models as ``genai-prices`` knows them. Read on first use; not to be used by two threads at once."""
+    """OpenAI's models in ``genai-prices``. Read on first use. Not thread-safe."""
 
     def __init__(self) -> None:
         self._models: Mapping[str, Any] | None = None
@@ -58,7 +58,7 @@ class Catalog:
 
     @classmethod
     def empty(cls) -> Catalog:
-        """A catalog that knows no model, and never reads the real one."""
+        """A catalog without models, which never reads the real one."""
         catalog = cls()
         catalog._models = _NO_MODELS
         return catalog
@@ -133,7 +133,7 @@ class Catalog:
                 if _of_day(model, constraint.start_date) != standard:
                     return None
                 approximate = True
-            # An empty variant says that the tier costs what the default one does. Any other is a whole price list:
+            # An empty variant means that the tier costs as much as the default one. Any other is a whole price list:
             # a missing cached price means that cached tokens get no discount, not that they cost the standard one.
             if _stated(variant.prices):
                 prices, long, own = _convert(variant.prices)
@@ -202,7 +202,7 @@ def _convert(price: Any) -> tuple[dict[str, Fraction], dict[str, Fraction] | Non
     starts = set()
     for key, value in _stated(price).items():
         if key not in _KEYS:
-            continue  # a price for something that no usage object tells apart
+            continue  # a price for something that usage objects do not report
         slot, per = _KEYS[key]
         base = value if isinstance(value, Decimal) else value.base
         short[slot] = long[slot] = _whole(base, per)

@@ -1,7 +1,7 @@
-"""Prices calls as they end, without letting any of them wait for the price files.
+"""Prices calls as they end. No call waits for the price files.
 
-Reading the files takes some tenths of a second, once. The first call starts that beside itself, and calls that end
-before it is done are priced when it is; whoever reads totals waits for it.
+Reading the files takes some tenths of a second, once. The first call starts it in the background. Calls that end before
+it is done are priced afterwards. Reading totals waits for it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["WAITING", "PriceLoader", "prepare"]
 
 _PLAIN = frozenset({"chat.completions", "completions", "responses", "responses.compact", "embeddings"})
-"""Endpoints whose calls are priced by their tokens alone, if nothing rare is said of them."""
+"""Endpoints whose calls are priced by their tokens alone, if they have no rare facts."""
 _FREE = frozenset(row.name for row in ENDPOINTS if row.free)
 WAITING = "prices are being read"
 """Why a call has no price yet, if it will have one in a moment; compared by identity."""
@@ -46,12 +46,12 @@ def prepare() -> None:
 
     The catalog's package imports httpx2. SDK 2.54 looks for that one among the loaded modules whenever it reads an
     answer, and breaks the program's call if it finds it half imported by another thread. So it is imported while no
-    metered call is under way: the first one does it, and whoever comes meanwhile waits. SDK 3 has imported it anyway.
+    metered call is under way: by the first call, for which other threads wait. SDK 3 has imported it anyway.
     """
     global _prepared  # noqa: PLW0603 - once in a process, as an import is
     if not _prepared:
         with _preparing:
-            with suppress(ImportError):  # then the catalog cannot be read, and says so
+            with suppress(ImportError):  # then reading the catalog raises, which is logged
                 import httpx2  # noqa: F401, PLC0415
             _prepared = True
 
@@ -88,7 +88,7 @@ class PriceLoader:
     """
 
     def __init__(self, reprice: Callable[[], object]) -> None:
-        self._reprice = weakref.WeakMethod(reprice)  # the meter owns the tariff, not the other way round
+        self._reprice = weakref.WeakMethod(reprice)  # the meter owns this object, not the other way round
         self._book: PriceBook | None = None
         self._ready = False
         self._waiting = False
@@ -96,7 +96,7 @@ class PriceLoader:
         self._repricing = 0
         """How many threads, or signal handlers within one, are pricing calls that had to wait."""
         self._failed = False
-        # Held by whoever reads, or imports what reads: a fork waits for it, and leaves no half library to the child.
+        # Held while files are read or modules imported for it. A fork waits for it.
         self._reading = RLock()
         # Held while prices are read and what waited is priced. Not by a fork: pricing waits for others' locks.
         self._settling = RLock()
@@ -105,7 +105,7 @@ class PriceLoader:
 
     @property
     def book(self) -> PriceBook:
-        """The price book, made when it is first asked for."""
+        """The price book; made on first use."""
         if self._book is None:
             with self._reading:
                 if self._book is None:
@@ -137,7 +137,7 @@ class PriceLoader:
         return self._failed
 
     def load(self) -> None:
-        """Reads the price files, if that has not been done; waits for whoever is about it already."""
+        """Reads the price files if that has not been done. Waits if another thread is reading them."""
         if not self._ready:
             with self._reading:
                 if not self._ready:
@@ -191,7 +191,7 @@ class PriceLoader:
                 and at.tzinfo is UTC
                 and not self._failed
             ):
-                # The way that cost_of goes, without its frame and that of view().
+                # As cost_of does, without its frame and that of view().
                 state = self._book._state  # type: ignore[union-attr] # noqa: SLF001 - what is ready is there
                 plan = state.plans.get(
                     (model, call.provider, call.host, response.service_tier, at.toordinal(), call.requested_model)
@@ -258,7 +258,7 @@ class PriceLoader:
                 self._loader = loader
 
     def before_fork(self) -> bool:
-        """Waits for a reading that is under way. Returns whether :meth:`after_fork` has to be called."""
+        """Waits while files are being read. Returns whether :meth:`after_fork` has to be called."""
         return self._reading.acquire(timeout=_PATIENCE)
 
     def after_fork(self) -> None:
@@ -266,7 +266,7 @@ class PriceLoader:
         self._reading.release()
 
     def start_over_in_child(self) -> None:
-        """Makes the tariff of a forked child usable."""
+        """Makes the loader usable in a forked child."""
         self._reading = RLock()
         self._settling = RLock()
         self._loader = None

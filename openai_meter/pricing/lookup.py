@@ -1,4 +1,4 @@
-"""Finds the price list of a model: who is asked, in which order, and what counts as the same name."""
+"""Finds the price list of a model: the order of the sources, and which names mean the same model."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Books:
         return None if self.catalog is None or not sold else self.catalog.sheet(name, tier, day)
 
     def facts(self, model: str) -> Mapping[str, Any]:
-        """What is known of a model besides its prices; the nearest name that says anything counts."""
+        """What the files have on a model besides its prices; the nearest name that has it counts."""
         known: dict[str, Any] = {}
         for name, _ in names_of(model):
             for overlay in self.overlays:

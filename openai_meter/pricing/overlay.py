@@ -1,7 +1,7 @@
 """Reads price files: the rows of ``overlay.toml`` that stand above the catalog, and files of the same form by users.
 
 Everything is checked when a file is read: a row that is wrong is named with its place, its field and what would do.
-How a row is written says the head of ``overlay.toml``.
+The head of ``overlay.toml`` describes a row.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Overlay:
 
 
 class _Table:
-    """One table of a price file: hands out its fields checked, and complains about those nobody asked for."""
+    """One table of a price file: returns its fields checked, and raises for fields that were not read."""
 
     def __init__(self, place: str, data: Mapping[str, Any]) -> None:
         self._place = place
@@ -96,7 +96,7 @@ class _Table:
             if required:
                 raise self.wrong(name, "is missing")
             return None
-        # A truth is an integer and a datetime a date to isinstance(), but not to whoever writes a price file.
+        # For isinstance(), True is an integer and a datetime is a date. In a price file they are errors.
         exactly = kind in {int, bool, date}
         if type(value) is not kind if exactly else not isinstance(value, kind):
             raise self.wrong(name, f"is {value!r}; it has to be {wanted}")
@@ -269,7 +269,7 @@ def parse_overlay(text: str, name: str, *, strict: bool = False) -> Overlay:
     Args:
         text: the file's content.
         name: what the file is called in messages and as the source of a cost.
-        strict: whether every row must say its source and when it was checked, and every token price must be a whole
+        strict: whether every row must have its source and the date of its check, and every token price must be a whole
             number of pico-dollars, as those that we ship do.
 
     Raises:

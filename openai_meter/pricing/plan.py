@@ -1,4 +1,4 @@
-"""What the price of a call depends on before anything is counted: whose price list, and what it is multiplied with."""
+"""The part of a price that does not depend on the usage: the price list and its factors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """What a price book was told: replaced as a whole whenever it changes, so that a call sees one state of it."""
+    """The settings of a price book. They are replaced as a whole, so a call sees one state of them."""
 
     revision: int
     books: Books
@@ -117,7 +117,7 @@ def _tier(key: Key) -> tuple[str | None, str]:
 
 
 def make_plan(key: Key, settings: Settings) -> Plan:
-    """Looks everything up that does not depend on how much was used. Never raises for what a call may be."""
+    """Looks up all that does not depend on the usage. Never raises because of a call's values."""
     deployment = settings.models.get(key.requested_model or "") or settings.models.get(key.model or "")
     target = deployment.model if deployment is not None else key.model or key.requested_model
     tier, name = _tier(key)
@@ -167,7 +167,7 @@ def _base_on_azure(model: str) -> str:
 def _find(plan: Plan, key: Key, settings: Settings, deployment: Deployment | None, tier: str) -> None:
     target = plan.model or ""
     day = date.fromordinal(key.day)
-    if deployment is not None:  # a file of the caller's may price the name itself: that goes before what it stands for
+    if deployment is not None:  # a price for the name itself has precedence over the model behind it
         for name in (key.model, key.requested_model):
             if name is not None and (own := settings.own.find(name, tier, day)).sheet is not None:
                 plan.sheet, plan.reason = own
@@ -226,7 +226,7 @@ def _compile(plan: Plan, settings: Settings) -> None:
     plan.source = sheet.source
     lifetime = settings.books.factor("cache_write", "12h")
     plan.short, plan.long = brackets(sheet, lifetime.times if lifetime else Fraction(1))
-    # What is charged by the call, or with every call, is for the long way.
+    # The fast path has no charges by the call.
     if "input" in plan.short and "call" not in plan.short and "search_each_call" not in plan.facts:
         factor = plan.discount
         for one in plan.adjustments:

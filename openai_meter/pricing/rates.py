@@ -77,7 +77,7 @@ def fast_way(
         long: the same for long requests, if that is known.
         threshold: input tokens above which a request is long, or ``None`` if the length does not matter.
         factor: what all prices are multiplied with.
-        reason: what every :class:`Cost` is to say besides its amount, as are the next two.
+        reason: a field of every :class:`Cost`, as are the next two.
         source: whose prices these are.
         approximate: whether they are those of a near relative.
     """
@@ -141,9 +141,9 @@ def split(usage: Usage, write_12h: bool, images_out: bool) -> tuple[dict[str, in
     output, reasoning is part of the output. No part becomes negative: a part larger than its whole is cut.
 
     Args:
-        usage: what the API says.
-        write_12h: whether written tokens live for 12 hours where the usage does not say (a chat's request does).
-        images_out: whether the output is made of images unless it says otherwise.
+        usage: the usage that the API reported.
+        write_12h: whether written tokens live for 12 hours if the usage does not have it (a chat's request has it).
+        images_out: whether output tokens are image tokens unless the usage says otherwise.
     """
     left = _Rest(usage.input_tokens or 0)
     out = _Rest(usage.output_tokens or 0)

@@ -1,4 +1,4 @@
-"""The values of pricing: what a caller says of prices, what is priced, and what comes out."""
+"""The values of pricing: prices of the caller, what is priced, and the result."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TIERS: Mapping[str | None, str] = {
     "standard": "default",
     "flex": "flex",
     "priority": "priority",
-    "fast": "priority",  # the newer name of the same tier; answers say "priority"
+    "fast": "priority",  # the newer name of the same tier; answers have "priority"
     "ultrafast": "ultrafast",
     "batch": "batch",
 }
@@ -86,9 +86,9 @@ class Sheet(NamedTuple):
     origin: str = ""
     """Where the figures were read: a document or a URL."""
     checked: date | None = None
-    """When somebody last compared the figures with their origin."""
+    """When the figures were last compared with their origin."""
     low: bool = False
-    """Whether the figures rest on somebody's word rather than on OpenAI's own page."""
+    """Whether the figures come from a source other than OpenAI's own page."""
     approximate: bool = False
 
 
@@ -153,7 +153,7 @@ class Price:
             raise ConfigurationError("Price() has no price in it; give at least one, such as input=0.75")
 
     def sheets(self, model: str) -> Mapping[str, Sheet]:
-        """The price lists by tier that this stands for."""
+        """The price lists of this price, by tier."""
         made = {"default": _own_sheet(self, model, "default")}
         made.update((TIERS[tier], _own_sheet(price, model, TIERS[tier])) for tier, price in self.tiers.items())
         return made
@@ -202,13 +202,13 @@ class Billable(NamedTuple):
     """``openai``, ``azure``, or the host."""
     host: str | None = None
     service_tier: str | None = None
-    """The tier that served the call; never the one that was asked for."""
+    """The tier that served the call; never the requested one."""
     at: datetime | None = None
     """When the request was made; without a zone it is UTC. ``None`` is now."""
     batch: bool = False
-    """Whether the call was a line of a batch: the line itself does not say so."""
+    """Whether the call was a line of a batch. The line itself does not have it."""
     window: str | None = None
-    """The completion window of a background response, which only its request knows."""
+    """The completion window of a background response. Only its request has it."""
     details: Mapping[str, Any] = _NO_DETAILS
 
 
@@ -219,7 +219,7 @@ class CurrentRate(NamedTuple):
     tier: str
     bracket: str | None
     prices: Mapping[str, Decimal]
-    """US dollars by slot, per the number of units that :data:`SLOTS` says (a million tokens, one second)."""
+    """US dollars by slot, per the number of units in :data:`SLOTS` (a million tokens, one second)."""
     source: str
     origin: str
     checked: date | None

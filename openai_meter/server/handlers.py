@@ -244,5 +244,7 @@ def health(request: ApiRequest) -> Response:
     from openai_meter.core.version import __version__  # noqa: PLC0415 - needed here only
 
     ledger = request.source.ledger
-    away = ledger is not None and ledger.stats.away
-    return json_response({"status": "degraded" if away else "ok", "version": __version__})
+    stats = None if ledger is None else ledger.stats
+    # Calls that wait for long are not stored, whatever the reason is.
+    degraded = stats is not None and (stats.away or stats.late() or stats.dropped > 0)
+    return json_response({"status": "degraded" if degraded else "ok", "version": __version__})

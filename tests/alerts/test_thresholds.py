@@ -149,7 +149,7 @@ def test_keys_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch
         watching.record(replace(CALL, session=f"s{number}"))
         rung = watching.record(replace(CALL, session="faithful"))
         assert kinds(rung) == (["calls"] if number == 50 else [])
-        assert len(watching._watches[0]._young) + len(watching._watches[0]._old) <= 20
+        assert len(watching._groups[0]._young) + len(watching._groups[0]._old) <= 20
     assert [one.value for one in watching.current()] == [1_000]
 
 
@@ -209,7 +209,7 @@ def test_windows_take_little_memory() -> None:
     watching = ThresholdMonitor([Threshold("calls", 10**6, window=60)])
     for number in range(5_000):
         watching.record(call(number / 10))
-    (tally,) = watching._watches[0]._young.values()
+    (tally,) = watching._groups[0]._young.values()
     assert len(tally.buckets) == 60
     assert tally.sums.calls == 600
 
@@ -433,12 +433,12 @@ def test_wrong_settings(said: Any, message: str) -> None:
     ("arguments", "message"),
     [
         ({"per": "team"}, "per='team' is nothing to limit by; use one of agent, user"),
-        ({"window": 0}, "window=0 is no time"),
-        ({"window": "1h"}, "window='1h' is no time"),
-        ({"window": True}, "window=True is no time"),
-        ({"window": float("nan")}, "window=nan is no time"),
-        ({"window": float("inf")}, "window=inf is no time"),
-        ({"window": timedelta(seconds=-1)}, "is no time"),
+        ({"window": 0}, "window=0 is not a duration"),
+        ({"window": "1h"}, "window='1h' is not a duration"),
+        ({"window": True}, "window=True is not a duration"),
+        ({"window": float("nan")}, "window=nan is not a duration"),
+        ({"window": float("inf")}, "window=inf is not a duration"),
+        ({"window": timedelta(seconds=-1)}, "is not a duration"),
         ({"metric": ["calls"]}, "no threshold on"),
     ],
 )

@@ -11,6 +11,7 @@ import time
 import contract
 import pytest
 from contract import CORE, MODEL, SHAPES, chat
+from tables import crossed
 
 import openai_meter
 from openai_meter.core import faults
@@ -122,8 +123,7 @@ HARMLESS = {"endpoint adopt", "deployment", "first sight"}
 """Parts that these shapes need only at times."""
 
 
-@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(("part", "is_async"), crossed(PARTS, [False, True], every=2))
 def test_broken_part_of_the_meter_does_not_change_what_the_program_gets(
     api, bare, meter, monkeypatch, caplog, part, is_async
 ):

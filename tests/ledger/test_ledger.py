@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the ledger is NOT tested")
 from hypothesis import given
 from hypothesis import strategies as st
-from ledgers import call, calls, program, thirds
+from ledgers import START, call, calls, program, thirds
 from sqlalchemy import func, inspect, select
 
 import openai_meter
@@ -255,6 +255,53 @@ def test_calls_with_an_old_status_get_the_new_one(database):
     ledger.close()
 
 
+def test_older_ledger_gets_its_daily_totals(database):
+    """A ledger of an earlier version is brought up to date: its sums by day are made from its calls."""
+    ledger = database.ledger()
+    for one in [*calls(40), call(3, service_tier="flex", cost_pico=Fraction(10**7, 3))]:
+        ledger.add(one)
+    ledger.close()
+    if not database.postgres:
+        database.run("DROP TRIGGER daily_overflow")
+    database.run("DROP TABLE daily_totals")
+    database.run(f"DELETE FROM {schema.MIGRATIONS} WHERE version > 2")
+    ledger = database.ledger()
+    ledger.prepare()
+    database.check_sums()
+    ledger.add(call(41))
+    assert ledger.flush()
+    database.check_sums()
+    ledger.close()
+
+
+def test_older_ledger_keeps_the_sums_of_pruned_days(database):
+    """Days whose calls were pruned before have their sums in the new roll-up too."""
+    ledger = database.ledger()
+    ledger.import_calls(calls(40))
+    before = ledger.report("day,model")
+    ledger.prune("2026-04-05")
+    ledger.close()
+    if not database.postgres:
+        database.run("DROP TRIGGER daily_overflow")
+    database.run("DROP TABLE daily_totals")
+    database.run(f"DELETE FROM {schema.MIGRATIONS} WHERE version > 2")
+    ledger = database.ledger()
+    assert ledger.report("day,model").rows == before.rows
+    ledger.close()
+
+
+def test_sum_beyond_a_column_is_refused(database):
+    """A call that would make a sum larger than its column is set aside; the sum stays exact."""
+    ledger = database.ledger()
+    most = {"cost_pico": 2**63 - 1, "started_at": START}
+    for one in (call(1, **most), call(1, **most), call(2, started_at=START)):
+        ledger.add(one)
+    assert ledger.flush()
+    assert (ledger.stats.written, ledger.stats.refused, ledger.stats.away) == (2, 1, False)
+    ledger.close()
+    database.check_sums()
+
+
 def test_failed_migration_is_rolled_back(database, monkeypatch):
     """A migration that fails is undone as a whole, and what it says is raised; the next one can try again."""
 
@@ -305,7 +352,7 @@ def test_newer_schema_is_refused(database):
     ):
         newer.prepare()
     with pytest.raises(LedgerError, match="newer"):
-        openai_meter.install(ledger=newer)
+        openai_meter.install(ledger=newer, ledger_required=True)
     ledger.close()
 
 

@@ -92,15 +92,32 @@ class Database(NamedTuple):
             "estimated_cost_pico": estimated.format("coalesce(cost_pico, 0)"),
             "estimated_cost_rest": estimated.format("coalesce(cost_rest, 0)"),
         }  # fmt: skip
+        self._check_roll_up("daily", 'model, agent, operation, "user", endpoint, provider, block', said)
+        dims = "model, agent, operation, endpoint, provider, block, service_tier"
+        self._check_roll_up("daily_totals", dims, said)
+
+    def _check_roll_up(self, table: str, dims: str, said: dict[str, str]) -> None:
         sums = ", ".join(f"sum({said.get(name, f'coalesce({name}, 0)')})" for name in SUMS)
-        dims = 'model, agent, operation, "user", endpoint, provider, block'
         divided = "floor(started_at / 86400000000.0)" if self.postgres else "started_at / 86400000000"
         day = "to_char(to_timestamp(0) AT TIME ZONE 'UTC' + {} * interval '1 day', 'YYYY-MM-DD')"
         day = day.format(divided) if self.postgres else f"date('1970-01-01', ({divided}) || ' days')"
         ends = "min(started_at), max(started_at)"
-        expected = self.query(f"SELECT {day}, {dims}, {sums}, {ends} FROM calls GROUP BY {day}, {dims}")
-        found = self.query(f"SELECT day, {dims}, {', '.join(SUMS)}, first_call_at, last_call_at FROM daily")
-        assert sorted(map(_plain, found), key=repr) == sorted(map(_plain, expected), key=repr)
+        expected = self.query(f"SELECT {day}, {dims}, {ends}, {sums} FROM calls GROUP BY {day}, {dims}")
+        names = [*SUMS, *(["cost_micro", "estimated_cost_micro"] if table == "daily_totals" else [])]
+        found = self.query(f"SELECT day, {dims}, first_call_at, last_call_at, {', '.join(names)} FROM {table}")
+        if table == "daily_totals":  # money in two columns
+            start = len(found[0]) - len(names) if found else 0
+            places = [start + names.index(name) for name in ("cost_pico", "estimated_cost_pico")]
+            found = [_with_micros(row, places) for row in found]
+        found, expected = (sorted(map(_plain, rows), key=repr) for rows in (found, expected))
+        assert found == expected, [pair for pair in zip(found, expected, strict=False) if pair[0] != pair[1]]
+
+
+def _with_micros(row: tuple[Any, ...], places: list[int]) -> tuple[Any, ...]:
+    *values, micro, estimated_micro = row
+    for place, micros in zip(places, (micro, estimated_micro), strict=True):
+        values[place] += micros * 1_000_000
+    return tuple(values)
 
 
 def _plain(row: tuple[Any, ...]) -> tuple[Any, ...]:

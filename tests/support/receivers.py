@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self
 import pytest
 
 from openai_meter.alerts import Alert, Threshold
-from openai_meter.alerts.webhook.delivery import Ways
+from openai_meter.alerts.webhook.delivery import Timing
 from openai_meter.core.call import new_call_id
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="
@@ -113,7 +113,7 @@ class Time:
     def __init__(self, dice: float = 0.5) -> None:
         self.now = 1_000.0
         self.waits: list[float] = []
-        self.ways = Ways(lambda: self.now, lambda: dice, self._wait)
+        self.timing = Timing(lambda: self.now, lambda: dice, self._wait)
 
     def _wait(self, _: object, seconds: float) -> bool:
         self.waits.append(seconds)

@@ -1,7 +1,7 @@
 """Which addresses a webhook may be posted to.
 
-A name can stand for any address, and whoever owns the name decides: also for one of the network that the program runs
-in, where a request can do harm. So names may only stand for public addresses, unless the user says otherwise.
+The owner of a name decides about its address. It may be one in the network of the program, where a request can do harm.
+So a name must have a public address, unless the user allows others.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _is_global(ip: IPv4Address | IPv6Address) -> bool:
 
 
 def named_private(host: str) -> bool:
-    """Whether the host of a URL says by itself that it is not public: ``localhost``, or such an address."""
+    """Whether the host in a URL is visibly not public: ``localhost``, or a private address."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True

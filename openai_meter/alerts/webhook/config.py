@@ -1,4 +1,4 @@
-"""A webhook as a value, how webhooks are read from settings, and what is told of them."""
+"""A webhook as a value, how webhooks are read from settings, and the counts of a webhook."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ class Webhook:
             the body of an ``Alert``: a JSON value, or text or bytes that are sent as they are.
         headers: sent with each request, such as ``{"Authorization": "Bearer ..."}``.
         timeout: seconds that one request may take, from connecting to the head of the answer.
-        allow_private: whether the host's name may stand for an address of a private network. An address that the URL
-            itself names may be private anyhow.
+        allow_private: whether the host's name may have an address of a private network. An address in the URL itself
+            may always be private.
         retry_for: how long (seconds or a ``timedelta``) an alert that cannot be delivered is tried again. A day by
             default: that outlasts a night, and what is older is no news; it still stands in ``meter.alerts``.
         lang: the language of its sentences, ``en`` or ``fr``; by default that of the environment.
 
     Raises:
-        ConfigurationError: one of them cannot be used; the message says what can, and quotes no secret.
+        ConfigurationError: an argument cannot be used. The message has the remedy, and no secret.
         MissingExtraError: a secret needs ``pip install "openai-meter[webhook]"``.
     """
 
@@ -138,21 +138,21 @@ class WebhookStats(NamedTuple):
     webhook: str
     """Which one: the scheme and host of its URL; its path may be a secret."""
     sent: int = 0
-    """Alerts that it took."""
+    """Alerts that it accepted."""
     retried: int = 0
     """Requests that were made again."""
     failed: int = 0
-    """Alerts that it refused, or did not take in time; they are not tried again."""
+    """Alerts that it refused or did not accept in time. They are not sent again."""
     dropped: int = 0
-    """Alerts that had to make room for newer ones, because too many were waiting."""
+    """Alerts that were dropped because too many were waiting."""
     waiting: int = 0
     """Alerts that are to be delivered, now or later."""
     disabled: bool = False
-    """Whether it has said that it is gone (410): nothing is sent there any more."""
+    """Whether it has answered 410 (gone). Nothing is sent to it any more."""
     last_error: str | None = None
-    """Why a request did not succeed, the latest time."""
+    """Why the latest failed request failed."""
     last_sent_at: datetime | None = None
-    """When it last took an alert, in UTC."""
+    """When it last accepted an alert, in UTC."""
 
 
 def shown(webhook: Webhook) -> str:
@@ -160,44 +160,43 @@ def shown(webhook: Webhook) -> str:
     return f"{webhook.parts.scheme}://{webhook.parts.netloc}/…"
 
 
-def read_webhooks(said: object) -> tuple[Webhook, ...]:
+def read_webhooks(setting: object) -> tuple[Webhook, ...]:
     """Webhooks from a setting.
 
     Args:
-        said: a URL (or several with a space or comma between, as a variable of the environment holds them), a
+        setting: a URL (or several with a space or comma between, as in the environment), a
             :class:`Webhook`, or several; ``None`` or ``False``: none.
 
-    What says no secret of its own is signed by that of ``OPENAI_METER_WEBHOOK_SECRET``; Slack and Discord look at no
-    signature, and get none from there.
+    A webhook without a secret is signed by that of ``OPENAI_METER_WEBHOOK_SECRET``. Slack and Discord do not check
+    signatures, so theirs are not signed by it.
 
     Raises:
         ConfigurationError: it is none of these, or cannot be used.
         MissingExtraError: a package is missing.
     """
-    if said is None or said is False:
+    if setting is None or setting is False:
         return ()
-    if isinstance(said, str):
-        said = _BETWEEN.split(said.strip())
-    several = said if isinstance(said, list | tuple | set | frozenset) else (said,)
-    return tuple(dict.fromkeys(_read_one(one) for one in several))
+    if isinstance(setting, str):
+        setting = _BETWEEN.split(setting.strip())
+    several = setting if isinstance(setting, list | tuple | set | frozenset) else (setting,)
+    return tuple(dict.fromkeys(_read_one(item) for item in several))
 
 
-def _read_one(said: object) -> Webhook:
-    if isinstance(said, str):
-        said = Webhook(said)
-    if not isinstance(said, Webhook):
+def _read_one(item: object) -> Webhook:
+    webhook = Webhook(item) if isinstance(item, str) else item
+    if not isinstance(webhook, Webhook):
         raise ConfigurationError(
-            f"webhook={type(said).__name__} is no webhook; pass a URL such as 'https://example.com/alerts', a Webhook, "
-            "or a list of them"
+            f"webhook={type(item).__name__} is not a webhook; pass a URL such as 'https://example.com/alerts', a "
+            "Webhook, or a list of them"
         )
     secret = settings.get("webhook_secret")
-    if said.secret is None and secret and said.format not in FORMATS[1:]:
-        return replace(said, secret=secret)
-    return said
+    if webhook.secret is None and secret and webhook.format not in FORMATS[1:]:
+        return replace(webhook, secret=secret)
+    return webhook
 
 
 def _checked_url(url: object, *, allow_private: bool) -> str:
-    """The host of a URL. No message quotes it: whoever knows a webhook's URL can post to it."""
+    """The host of a URL. No message quotes the URL: knowing a webhook's URL is enough to post to it."""
     if not isinstance(allow_private, bool):
         raise ConfigurationError(f"allow_private={allow_private!r} is neither True nor False")
     if not isinstance(url, str) or not url.isascii() or not url.isprintable() or " " in url:
@@ -218,8 +217,8 @@ def _checked_url(url: object, *, allow_private: bool) -> str:
         raise ConfigurationError(f"the url of the webhook at {host} has a #fragment, which is never sent; leave it out")
     if parts.scheme == "http" and not (allow_private or named_private(host)):
         raise ConfigurationError(
-            f"the webhook at {host} is http: anybody on the way could read it. Use https, or allow_private=True for a "
-            "host of your own network"
+            f"the webhook at {host} is http, which others on the network can read. Use https, or allow_private=True "
+            "for a host of your own network"
         )
     return host
 
@@ -261,7 +260,9 @@ def _checked_headers(headers: object) -> tuple[tuple[str, str], ...]:
         raise ConfigurationError('headers have to be a dict such as {"Authorization": "Bearer ..."}') from None
     for name, value in pairs:
         if not isinstance(name, str) or not _TOKEN.fullmatch(name) or name.lower() in _RESERVED:
-            raise ConfigurationError(f"{name!r} is no header that can be added to a webhook's requests")
+            raise ConfigurationError(
+                f"the header {name!r} cannot be added to the requests of a webhook; use another name"
+            )
         if not isinstance(value, str) or not value.isascii() or not value.isprintable():
             raise ConfigurationError(f"the value of the header {name} has to be printable ASCII")
     return pairs
@@ -271,10 +272,12 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _checked_window(said: object) -> timedelta:
-    window = said
-    if _is_number(said):
-        window = timedelta(seconds=min(float(said), 1e9))  # type: ignore[arg-type]
+def _checked_window(setting: object) -> timedelta:
+    window = setting
+    if _is_number(setting):
+        window = timedelta(seconds=min(float(setting), 1e9))  # type: ignore[arg-type]
     if not isinstance(window, timedelta) or not timedelta(0) <= window <= _LONGEST:
-        raise ConfigurationError(f"retry_for={said!r} is no time; pass seconds or a timedelta, from 0 to seven days")
+        raise ConfigurationError(
+            f"retry_for={setting!r} is not a duration; pass seconds or a timedelta, from 0 to seven days"
+        )
     return window

@@ -1,12 +1,12 @@
-"""Delivers alerts to webhooks beside the program: each in its own thread, in order, again and again until one is taken.
+"""Delivers alerts to webhooks in the background: one thread for each webhook, in order, with retries.
 
-An alert is put into its target's queue by whoever counts the call, which never waits. A thread takes one after the
-other; while the target does not take the first, the others wait behind it. The thread is started for work and ends
-when there is none. A queue is bounded: when it is full, its oldest alert makes room.
+Counting a call puts an alert into the queue of its target and never waits. The thread sends one alert after the other.
+While the target does not accept the first, the others wait. The thread starts for work and ends when there is none. A
+queue is bounded: when it is full, the oldest alert is dropped.
 
-A failure is an unanswered request, or an answer that may be another one later: all but a 2xx, a 410 (the target is
-gone: nothing is sent there any more), and the other 4xx that say that the request is wrong. Retries follow with
-exponential backoff and full jitter, or when the target asks for them, until the alert is older than ``retry_for``.
+An attempt has failed if there is no answer, or an answer that may differ later. That is every answer but 2xx, 410 (the
+target is gone: nothing is sent to it any more), and the other 4xx, which mean that the request is wrong. Retries follow
+with exponential backoff and full jitter, or when the target asks for them, until the alert is older than ``retry_for``.
 
 A forked child begins with empty queues. At the end of the process, all that waits is tried once more.
 """
@@ -26,26 +26,25 @@ from weakref import WeakValueDictionary
 from openai_meter.alerts import Alert
 from openai_meter.alerts.webhook.config import Webhook, WebhookStats, shown
 from openai_meter.alerts.webhook.http import Answer, NotPostedError, post, prepare
-from openai_meter.alerts.webhook.payloads import Letter, Message, write
+from openai_meter.alerts.webhook.payloads import Message, OutgoingAlert, write
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.background import IDLE, IdleThread
 from openai_meter.core.native import Empty, Lock, RLock, SimpleQueue, get
 
-__all__ = ["LIMIT", "Target", "Ways", "finish", "flush", "targets_for"]
+__all__ = ["LIMIT", "Target", "Timing", "finish", "flush", "targets_for"]
 
 logger = logging.getLogger("openai_meter")
 
 LIMIT = 1_000
 """How many alerts wait for one target at most."""
 _SOONEST, _LATEST = 1.0, 300.0
-"""The first retry comes within a second, later ones within twice as long each, at most five minutes: so soon an alert
-arrives when a target is back."""
-_LONGEST_ASKED = 3_600.0
-"""Seconds that a target can ask us to wait at most."""
+"""Seconds until a retry at most: for the first one, and for all later ones. The time doubles with each attempt."""
+_LONGEST_REQUESTED = 3_600.0
+"""Seconds of pause that a target can request at most."""
 _AT_EXIT = 5.0
 """Seconds that the end of the process waits for all targets together at most."""
 _LATER = frozenset({408, 409, 425, 429})
-"""The 4xx that may be another answer later."""
+"""The 4xx after which a retry makes sense."""
 _GONE = 410
 
 
@@ -61,34 +60,34 @@ def _wait(kicks: SimpleQueue[None], seconds: float) -> bool:
     return True
 
 
-class Ways(NamedTuple):
-    """How time and chance reach a target."""
+class Timing(NamedTuple):
+    """Clock and random numbers of a target; tests replace them."""
 
     clock: Callable[[], float] = time.monotonic
     dice: Callable[[], float] = _dice
     """From 0 up to 1."""
     wait: Callable[[SimpleQueue[None], float], bool] = _wait
-    """Waits, and says whether it was interrupted."""
+    """Waits; returns whether it was interrupted."""
 
 
-class _Waiting:
-    """A letter in the queue."""
+class _QueuedAlert:
+    """An alert in the queue."""
 
     __slots__ = ("letter", "message", "tries", "until")
 
-    def __init__(self, letter: Letter, until: float) -> None:
+    def __init__(self, letter: OutgoingAlert, until: float) -> None:
         self.letter = letter
         self.until = until
         self.message: Message | None = None
         self.tries = 0
 
 
-class _Rest(NamedTuple):
+class _Pause(NamedTuple):
     """A pause before the next attempt."""
 
     until: float
-    asked: bool
-    """Whether the target has asked for it: then it is not cut short."""
+    requested: bool
+    """Whether the target has requested it. Then it is not cut short."""
 
 
 class Target:
@@ -96,19 +95,19 @@ class Target:
 
     Args:
         webhook: where alerts go.
-        ways: clock and chance.
+        timing: clock and random numbers.
     """
 
-    def __init__(self, webhook: Webhook, ways: Ways | None = None) -> None:
+    def __init__(self, webhook: Webhook, timing: Timing | None = None) -> None:
         self.webhook = webhook
-        self._ways = ways or Ways()
+        self._timing = timing or Timing()
         self._disabled = False
         prepare(webhook)
         self._start_over()
 
     def _start_over(self) -> None:
-        self._queue: deque[_Waiting] = deque()
-        self._current: _Waiting | None = None
+        self._queue: deque[_QueuedAlert] = deque()
+        self._current: _QueuedAlert | None = None
         # Queues that may be put to from a finalizer that interrupts another put.
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._kicks: SimpleQueue[None] = SimpleQueue()
@@ -118,20 +117,20 @@ class Target:
         self._lock = RLock()
         self._counts = WebhookStats(shown(self.webhook))
         self._attempts = 0
-        self._rest: _Rest | None = None
-        self._said: str | None = None
-        self._drops_said = False
+        self._pause: _Pause | None = None
+        self._logged_error: str | None = None
+        self._drops_logged = False
 
-    # --- the side of the program --------------------------------------------------------------------------------------
+    # --- called by the program ----------------------------------------------------------------------------------------
 
     def put(self, alert: Alert, block: str | None = None) -> None:
         """Puts an alert into the queue, if it is of a kind that the webhook wants. Never waits.
 
-        It is delivered by the thread that is at work, or when somebody calls :meth:`start`.
+        A running thread delivers it; otherwise it waits for :meth:`start`.
         """
         if not self.webhook.wants(alert):
             return
-        waiting = _Waiting(Letter(alert, block), self._ways.clock() + self.webhook.seconds)
+        waiting = _QueuedAlert(OutgoingAlert(alert, block), self._timing.clock() + self.webhook.seconds)
         with self._lock:
             if self._disabled:
                 self._count(failed=1)
@@ -143,9 +142,9 @@ class Target:
         self._wake.put(None)
 
     def start(self) -> None:
-        """Makes sure that what waits is delivered. To be called where a thread may be started: not in a finalizer."""
-        if self._counts.dropped and not self._drops_said:
-            self._drops_said = True
+        """Starts the thread if alerts wait. Not to be called in a finalizer, which must not start a thread."""
+        if self._counts.dropped and not self._drops_logged:
+            self._drops_logged = True
             logger.warning("more than %d alerts wait for %s: the oldest are dropped", LIMIT, shown(self.webhook))
         self._thread.start()
 
@@ -159,8 +158,8 @@ class Target:
         """How many alerts are to be delivered, now or later."""
         return len(self._queue) + (self._current is not None)
 
-    def deliveries(self) -> WebhookStats:
-        """What became of the alerts."""
+    def stats(self) -> WebhookStats:
+        """The counts of this target."""
         with self._lock:
             return self._counts._replace(waiting=self.waiting, disabled=self._disabled)
 
@@ -168,7 +167,7 @@ class Target:
         with self._lock:
             self._counts = self._counts._replace(**{name: getattr(self._counts, name) + n for name, n in more.items()})
 
-    # --- the side of the thread ---------------------------------------------------------------------------------------
+    # --- called by the thread -----------------------------------------------------------------------------------------
 
     def _turn(self) -> bool:
         try:
@@ -180,58 +179,58 @@ class Target:
                 self._deliver(waiting)
         except Exception:  # faults.caught raises in tests only; the thread has to go on
             self._end(failed=1)
-        self._tell()
+        self._notify_listeners()
         return True
 
     def _pending(self) -> bool:
         return bool(self._queue)
 
-    def _take(self) -> _Waiting | None:
+    def _take(self) -> _QueuedAlert | None:
         with self._lock:
             self._current = self._queue.popleft() if self._queue else None
             return self._current
 
     def _end(self, **counts: int) -> None:
-        """Is done with the current alert."""
+        """Ends the current alert and adds to the counts."""
         with self._lock:
             self._count(**counts)
             self._current = None
 
-    def _deliver(self, waiting: _Waiting) -> None:
-        """Tries until it is done with an alert."""
+    def _deliver(self, waiting: _QueuedAlert) -> None:
+        """Sends an alert, with retries, until it is accepted, refused or too old."""
         while not self._try(waiting):
-            rest = self._next_rest(waiting)
-            if rest is None:
-                self._give_up(f"an alert was not taken in time; {self._counts.last_error}")
+            pause = self._next_pause(waiting)
+            if pause is None:
+                self._give_up(f"an alert was not accepted in time; {self._counts.last_error}")
                 return
-            self._rest = rest
-            self._tell()
-            while (left := rest.until - self._ways.clock()) > 0:
-                if self._ways.wait(self._kicks, left) and not rest.asked:
+            self._pause = pause
+            self._notify_listeners()
+            while (left := pause.until - self._timing.clock()) > 0:
+                if self._timing.wait(self._kicks, left) and not pause.requested:
                     break
-            self._rest = None
+            self._pause = None
 
-    def _next_rest(self, waiting: _Waiting) -> _Rest | None:
+    def _next_pause(self, waiting: _QueuedAlert) -> _Pause | None:
         """The pause before the next attempt; ``None`` if the time for attempts is over."""
-        now = self._ways.clock()
+        now = self._timing.clock()
         if now >= waiting.until:
             return None
-        # Full jitter: targets that were away are not met by everybody at the same moment when they are back.
-        backoff = self._ways.dice() * min(_LATEST, _SOONEST * 2.0 ** min(waiting.tries - 1, 30))
-        asked = min(_LONGEST_ASKED, self._asked or 0.0)
-        return _Rest(min(now + max(backoff, asked), waiting.until), asked > backoff)
+        # Full jitter: when a target is back, its senders do not all come at the same moment.
+        backoff = self._timing.dice() * min(_LATEST, _SOONEST * 2.0 ** min(waiting.tries - 1, 30))
+        requested = min(_LONGEST_REQUESTED, self._requested_pause or 0.0)
+        return _Pause(min(now + max(backoff, requested), waiting.until), requested > backoff)
 
-    _asked: float | None = None
-    """Seconds that the target has asked us to wait, in its latest answer."""
+    _requested_pause: float | None = None
+    """Seconds of pause that the latest answer of the target has requested."""
 
-    def _try(self, waiting: _Waiting, patience: float | None = None) -> bool:
-        """Makes one attempt; whether that is the end of it."""
+    def _try(self, waiting: _QueuedAlert, patience: float | None = None) -> bool:
+        """Makes one attempt; returns whether the alert is done."""
         try:
             waiting.message = waiting.message or write(self.webhook, waiting.letter)
         except Exception as error:
             self._give_up(f"its body could not be made ({type(error).__name__})")
             return True
-        self._asked = None
+        self._requested_pause = None
         if waiting.tries:
             self._count(retried=1)
         waiting.tries += 1
@@ -245,18 +244,18 @@ class Target:
             return self._failed(f"a fault inside openai_meter ({type(error).__name__})")
         finally:
             self._attempts += 1
-        return self._judge(answer)
+        return self._read_answer(answer)
 
-    def _judge(self, answer: Answer) -> bool:
-        """Whether an answer is the end of it."""
+    def _read_answer(self, answer: Answer) -> bool:
+        """Reads the answer to an attempt; returns whether the alert is done."""
         status = answer.status
         if 200 <= status < 300:
             with self._lock:
                 self._end(sent=1)
                 self._counts = self._counts._replace(last_sent_at=datetime.now(UTC))
-            if self._said is not None:
-                self._said = None
-                logger.info("webhook %s takes alerts again", shown(self.webhook))
+            if self._logged_error is not None:
+                self._logged_error = None
+                logger.info("webhook %s accepts alerts again", shown(self.webhook))
             return True
         if status == _GONE:
             with self._lock:
@@ -270,15 +269,15 @@ class Target:
         if 400 <= status < 500 and status not in _LATER:
             self._give_up(f"it refused an alert with {status}")
             return True
-        self._asked = answer.retry_after
+        self._requested_pause = answer.retry_after
         return self._failed(f"it answered {status}")
 
     def _failed(self, reason: str) -> bool:
-        """Notes why an attempt did not succeed; the log hears of it where it is news."""
+        """Notes why an attempt failed, and logs it if it differs from the last time."""
         with self._lock:
             self._counts = self._counts._replace(last_error=reason)
-        if reason != self._said:
-            self._said = reason
+        if reason != self._logged_error:
+            self._logged_error = reason
             logger.warning("webhook %s: %s", shown(self.webhook), reason)
         return False
 
@@ -286,14 +285,14 @@ class Target:
         self._end(failed=1)
         self._failed(reason)
 
-    def _tell(self) -> None:
+    def _notify_listeners(self) -> None:
         for listener in tuple(self._listeners):
             listener.put(None)
 
-    # --- the side of those who wait -----------------------------------------------------------------------------------
+    # --- called by those who wait -------------------------------------------------------------------------------------
 
-    def hurry(self, listener: SimpleQueue[None]) -> int:
-        """Has what waits tried now, unless the target has asked for a pause; ``listener`` hears of each step.
+    def deliver_now(self, listener: SimpleQueue[None]) -> int:
+        """Has the waiting alerts sent now, unless the target has requested a pause; each step is put into ``listener``.
 
         Returns:
             How many attempts were made before.
@@ -304,8 +303,8 @@ class Target:
         self._kicks.put(None)
         return before
 
-    def heard(self, listener: SimpleQueue[None]) -> None:
-        """Tells a listener no more."""
+    def remove_listener(self, listener: SimpleQueue[None]) -> None:
+        """Puts no further steps into a listener."""
         self._listeners.remove(listener)
 
     def worth_waiting(self, end: float, before: int) -> bool:
@@ -313,13 +312,13 @@ class Target:
 
         What was tried since, and is only tried again after that moment, is not.
         """
-        rest = self._rest
+        pause = self._pause
         if not self.waiting or not self._thread.running:
             return False
-        return rest is None or rest.until <= end or not (rest.asked or self._attempts > before)
+        return pause is None or pause.until <= end or not (pause.requested or self._attempts > before)
 
-    def hand_over(self, end: float) -> None:
-        """Does the thread's work where none can be started: one attempt for each alert, until one fails."""
+    def deliver_here(self, end: float) -> None:
+        """Delivers in this thread if no other can be started: one attempt for each alert, until one fails."""
         while not self._thread.running and (left := end - time.monotonic()) > 0:
             waiting = self._take()
             if waiting is None:
@@ -330,14 +329,14 @@ class Target:
                     self._current = None
                 return
 
-    def leave(self) -> None:
-        """Counts what waits as failed, and says so: the process ends."""
+    def give_up_all(self) -> None:
+        """Counts the waiting alerts as failed and logs it. For the end of the process."""
         with self._lock:
             if left := self.waiting:
                 self._queue.clear()
                 self._end(failed=left)
         if left:
-            logger.warning("the program ended before webhook %s took %d alerts", shown(self.webhook), left)
+            logger.warning("the program ended before webhook %s accepted %d alerts", shown(self.webhook), left)
 
     def start_over_in_child(self) -> None:
         """Makes the target of a forked child empty and usable: what waits belongs to its parent."""
@@ -351,47 +350,47 @@ _exit_until: float | None = None
 
 
 def targets_for(webhooks: Iterable[Webhook]) -> tuple[Target, ...]:
-    """The targets of webhooks. Thread-safe."""
+    """The targets of webhooks; equal webhooks share one. Thread-safe."""
     with _making:
         return tuple([_targets.get(one) or _targets.setdefault(one, Target(one)) for one in webhooks])
 
 
 def flush(timeout: float) -> bool:
-    """Has everything that waits tried now, and waits until it is delivered.
+    """Has all waiting alerts sent now, and waits until they are delivered.
 
-    Does not wait for a target that has just failed, and is tried again only after that time.
+    Does not wait for a target that has just failed and whose next attempt is later than that.
 
     Args:
         timeout: how many seconds to wait at most.
 
     Returns:
-        Whether everything was delivered, or is out of time.
+        Whether no alert is waiting any more.
     """
     end = time.monotonic() + timeout
-    told: SimpleQueue[None] = SimpleQueue()
+    steps: SimpleQueue[None] = SimpleQueue()
     targets = [one for one in list(_targets.values()) if one.waiting]
-    before = [one.hurry(told) for one in targets]
+    before = [one.deliver_now(steps) for one in targets]
     try:
         for one in targets:
-            one.hand_over(end)
+            one.deliver_here(end)
         while any(one.worth_waiting(end, made) for one, made in zip(targets, before, strict=True)):
-            if not _wait(told, max(0.0, end - time.monotonic())):
+            if not _wait(steps, max(0.0, end - time.monotonic())):
                 break
     finally:
         for one in targets:
-            one.heard(told)
+            one.remove_listener(steps)
     return not any(one.waiting for one in targets)
 
 
 def finish() -> None:
-    """Tries once more what waits, for some seconds at most; the rest is counted as failed. The process ends."""
+    """Tries once more what waits, for some seconds at most; the pause is counted as failed. The process ends."""
     global _exit_until  # noqa: PLW0603 - the end of the process comes in several steps, which share the time
     if _exit_until is None:
         _exit_until = time.monotonic() + _AT_EXIT
     try:
         flush(_exit_until - time.monotonic())
         for one in list(_targets.values()):
-            one.leave()
+            one.give_up_all()
     except Exception as error:
         faults.caught(error, "delivering the last alerts")
 

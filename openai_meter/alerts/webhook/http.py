@@ -1,8 +1,8 @@
-"""One request to a webhook: to an address that was looked at, within a time, and not a step further.
+"""One request to a webhook: to a checked address, within a time limit, without redirects.
 
-The name is resolved once, and the connection goes to the very address that was looked at: a name that stands for
-another address a moment later is of no use to anybody. TLS is verified for the name. Redirects are not followed, and
-proxies of the environment are not used: they would resolve the name for themselves.
+The name is resolved once, and the connection goes to the address that was checked. So a name whose address changes
+between the check and the connection cannot lead elsewhere. TLS is verified for the name. Redirects are not followed,
+and proxies of the environment are not used: they would resolve the name again.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _EXCERPT = 1_000
 
 
 class NotPostedError(Exception):
-    """There was no answer; the message says why, and holds no secret."""
+    """There was no answer. The message has the reason, and no secret."""
 
 
 class PrivateAddressError(NotPostedError):
-    """The name stands for addresses of private networks only."""
+    """The name has only addresses of private networks."""
 
 
 class Answer(NamedTuple):
@@ -43,17 +43,17 @@ class Answer(NamedTuple):
 
     status: int
     retry_after: float | None
-    """Seconds that it asks to wait before the next request."""
+    """Seconds of pause that it requests before the next attempt."""
     redirect: str | None
-    """The host that it would send us to."""
+    """The host that it redirects to."""
     address: str = ""
     """The address that was connected to."""
     excerpt: str = ""
-    """The beginning of its body, if that was asked for."""
+    """The beginning of its body, if requested."""
 
 
 def prepare(webhook: Webhook) -> None:
-    """Loads what is needed to post, in the thread of the user: what another thread is loading, a fork would break."""
+    """Loads the TLS certificates in the caller's thread: a fork would break what another thread is loading."""
     if webhook.parts.scheme == "https":
         _trust()
 
@@ -91,7 +91,7 @@ def post(
         raise NotPostedError(f"TLS: {(error.reason or 'the connection failed').lower().replace('_', ' ')}") from None
     except OSError as error:
         raise NotPostedError(error.strerror or type(error).__name__) from None
-    except HTTPException as error:  # its words may be the server's
+    except HTTPException as error:  # its message may quote the server
         raise NotPostedError(f"the answer is not HTTP ({type(error).__name__})") from None
 
 
@@ -107,12 +107,12 @@ def _left(end: float) -> float:
 
 
 def _connect(webhook: Webhook, end: float) -> socket.socket:
-    """A connection to the first address that takes one."""
+    """A connection to the first address that accepts one."""
     found = socket.getaddrinfo(webhook.parts.hostname, _port(webhook), type=socket.SOCK_STREAM)
     allowed = [one for one in found if webhook.private or is_public(str(one[4][0]))]
     if not allowed:
         raise PrivateAddressError(
-            "its name stands for a private address; if that is meant, say allow_private=True, or name the address"
+            "its name has a private address; pass allow_private=True if that is intended, or use the address in the URL"
         )
     failure: OSError = TimeoutError()
     for number, (family, kind, protocol, _, address) in enumerate(allowed):
@@ -190,12 +190,12 @@ def _exchange(
         response = HTTPResponse(cast("socket.socket", _Timed(connection, end)), method="POST")
         with response:
             response.begin()
-            said = response.read(_EXCERPT).decode("utf-8", "replace") if excerpt else ""
+            text = response.read(_EXCERPT).decode("utf-8", "replace") if excerpt else ""
             return Answer(
                 response.status,
                 _seconds(response.getheader("Retry-After")),
                 _host(response.getheader("Location")) if 300 <= response.status < 400 else None,
-                excerpt=said,
+                excerpt=text,
             )
 
 

@@ -17,7 +17,7 @@ from openai_meter.alerts.webhook.config import Webhook
 from openai_meter.core.locale import Messages, language
 from openai_meter.errors import ConfigurationError
 
-__all__ = ["Letter", "Message", "write"]
+__all__ = ["Message", "OutgoingAlert", "write"]
 
 _DISCORD_LIMIT = 2_000
 """Characters that Discord takes: https://docs.discord.com/developers/resources/webhook#execute-webhook."""
@@ -25,7 +25,7 @@ _SUPPRESS_EMBEDS = 1 << 2
 _NAME = 100
 
 
-class Letter(NamedTuple):
+class OutgoingAlert(NamedTuple):
     """An alert that is to be posted, and what it is of."""
 
     alert: Alert
@@ -56,7 +56,7 @@ class Message(NamedTuple):
         return headers
 
 
-def write(webhook: Webhook, letter: Letter) -> Message:
+def write(webhook: Webhook, letter: OutgoingAlert) -> Message:
     """The message for a webhook. Raises what the user's own function raises, or ``TypeError`` if that is no JSON."""
     form = webhook.format
     content: object = form(letter.alert) if callable(form) else _BODIES[str(form)](letter, _words(webhook.lang))
@@ -78,7 +78,7 @@ def _words(lang: str | None) -> Messages:
         return language("en")
 
 
-def _text(letter: Letter, m: Messages) -> str:
+def _text(letter: OutgoingAlert, m: Messages) -> str:
     text = letter.alert.message(m.code)
     if letter.block is not None:
         name = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in letter.block[:_NAME])
@@ -86,24 +86,24 @@ def _text(letter: Letter, m: Messages) -> str:
     return m("webhook.test", text=text) if letter.test else text
 
 
-def _standard(letter: Letter, m: Messages) -> dict[str, Any]:
+def _standard(letter: OutgoingAlert, m: Messages) -> dict[str, Any]:
     alert = letter.alert.to_dict(m.code) | {"message": _text(letter, m), "block": letter.block, "test": letter.test}
     return {"type": "openai_meter.alert", "timestamp": letter.alert.at.isoformat(), "data": alert}
 
 
-def _slack(letter: Letter, m: Messages) -> dict[str, Any]:
+def _slack(letter: OutgoingAlert, m: Messages) -> dict[str, Any]:
     """https://docs.slack.dev/messaging/formatting-message-text: a mention or a link is written between < and >."""
     text = _text(letter, m).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     quiet = {"mrkdwn": False, "parse": "none", "link_names": False, "unfurl_links": False, "unfurl_media": False}
     return {"text": text, **quiet}
 
 
-def _discord(letter: Letter, m: Messages) -> dict[str, Any]:
+def _discord(letter: OutgoingAlert, m: Messages) -> dict[str, Any]:
     text = re.sub(r"([\\*_~|`>#\[\]<@])", r"\\\1", _text(letter, m))[:_DISCORD_LIMIT]
     return {"content": text, "allowed_mentions": {"parse": []}, "flags": _SUPPRESS_EMBEDS}
 
 
-_BODIES: Mapping[str, Callable[[Letter, Messages], dict[str, Any]]] = {
+_BODIES: Mapping[str, Callable[[OutgoingAlert, Messages], dict[str, Any]]] = {
     "standard": _standard,
     "slack": _slack,
     "discord": _discord,

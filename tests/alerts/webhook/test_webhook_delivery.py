@@ -43,7 +43,7 @@ def delivered(target, *values):
     for value in values:
         target.put(receivers.alert(value))
     receivers.settled(target)
-    return target.deliveries()
+    return target.stats()
 
 
 def counts(deliveries):
@@ -54,7 +54,7 @@ def counts(deliveries):
 def test_what_may_be_better_later_is_tried_again(receiver, status):
     """The same message under the same id, signed anew each time, until it is taken; nothing is lost."""
     receiver.answers += [(status, {"Location": "http://127.0.0.1:1/"} if status in (301, 302, 307) else {})] * 3
-    target = Target(Webhook(receiver.url, secret=receivers.SECRET), receivers.Time().ways)
+    target = Target(Webhook(receiver.url, secret=receivers.SECRET), receivers.Time().timing)
     done = delivered(target, 3)
     assert counts(done) == {"sent": 1, "retried": 3}
     assert str(status) in done.last_error
@@ -69,7 +69,7 @@ def test_what_may_be_better_later_is_tried_again(receiver, status):
 def test_what_is_wrong_is_not_tried_again(receiver, status, log):
     """A request that is refused for good is counted as failed, said, and does not hold up the next."""
     receiver.answers += [status]
-    done = delivered(Target(Webhook(receiver.url), receivers.Time().ways), 3, 4)
+    done = delivered(Target(Webhook(receiver.url), receivers.Time().timing), 3, 4)
     assert counts(done) == {"sent": 1, "failed": 1}
     assert receiver.values == [3, 4]
     assert f"it refused an alert with {status}" in log.text
@@ -78,7 +78,7 @@ def test_what_is_wrong_is_not_tried_again(receiver, status, log):
 def test_who_is_gone_is_left_alone(receiver, log):
     """After 410 nothing is sent any more: what waits and what comes is counted as failed."""
     receiver.answers += [204, 410]
-    target = Target(Webhook(receiver.url), receivers.Time().ways)
+    target = Target(Webhook(receiver.url), receivers.Time().timing)
     done = delivered(target, 3, 4, 5, 6)
     assert (counts(done), done.disabled) == ({"sent": 1, "failed": 3}, True)
     assert counts(delivered(target, 7)) == {"sent": 1, "failed": 4}
@@ -89,7 +89,7 @@ def test_who_is_gone_is_left_alone(receiver, log):
 def test_the_order_holds(receiver):
     """Alerts arrive in the order in which they were raised, whatever happens to each."""
     receiver.answers += [500, 204, 503, 429, 204, 204, 500, 500, 500, 204]
-    done = delivered(Target(Webhook(receiver.url), receivers.Time().ways), *range(3, 23))
+    done = delivered(Target(Webhook(receiver.url), receivers.Time().timing), *range(3, 23))
     assert counts(done) == {"sent": 20, "retried": 6}
     assert list(dict.fromkeys(receiver.values)) == list(range(3, 23))
     assert receiver.values == sorted(receiver.values)
@@ -100,7 +100,7 @@ def test_backoff_with_full_jitter(receiver, dice, part):
     """Pauses are anything up to 1, 2, 4, ... seconds, five minutes at most."""
     receiver.answers += [500] * 12
     clock = receivers.Time(dice)
-    assert counts(delivered(Target(Webhook(receiver.url), clock.ways), 3)) == {"sent": 1, "retried": 12}
+    assert counts(delivered(Target(Webhook(receiver.url), clock.timing), 3)) == {"sent": 1, "retried": 12}
     longest = [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
     assert clock.waits == [part * seconds for seconds in longest if part]
 
@@ -118,7 +118,7 @@ def test_a_target_says_when_it_wants_to_be_asked_again(receiver):
     asked = ["30", soon, "999999999", "0", "nonsense"]
     receiver.answers += [(status, {"Retry-After": said}) for status, said in zip([429, 503] * 3, asked, strict=False)]
     clock = receivers.Time(1.0)
-    assert counts(delivered(Target(Webhook(receiver.url), clock.ways), 3)) == {"sent": 1, "retried": 5}
+    assert counts(delivered(Target(Webhook(receiver.url), clock.timing), 3)) == {"sent": 1, "retried": 5}
     assert clock.waits[0] == 30
     assert 60 < clock.waits[1] <= 90
     assert clock.waits[2:] == pytest.approx([3_600, 8, 16])
@@ -128,15 +128,15 @@ def test_a_day_is_the_time_for_retries(receiver, log):
     """Until then it is tried, the last time at its very end; after that it has failed, and the next one is tried."""
     receiver.answers += [500] * 100_000
     clock = receivers.Time(1.0)
-    target = Target(Webhook(receiver.url, timeout=2), clock.ways)
+    target = Target(Webhook(receiver.url, timeout=2), clock.timing)
     begun = clock.now
     target.put(receivers.alert(3))
     receivers.settled(target)
     assert clock.now - begun == 86_400
-    done = target.deliveries()
+    done = target.stats()
     assert done.failed == 1
     assert done.retried == len(receiver.requests) - 1 == len(clock.waits)
-    assert done.last_error == "an alert was not taken in time; it answered 500"
+    assert done.last_error == "an alert was not accepted in time; it answered 500"
     receiver.answers.clear()
     assert counts(delivered(target, 4)) == {"sent": 1, "failed": 1, "retried": done.retried}
 
@@ -144,7 +144,7 @@ def test_a_day_is_the_time_for_retries(receiver, log):
 def test_a_time_of_ones_own_for_retries(receiver):
     """``retry_for=0`` is one attempt; what waited behind a dead alert still gets one."""
     receiver.answers += [500] * 3
-    target = Target(Webhook(receiver.url, retry_for=0), receivers.Time().ways)
+    target = Target(Webhook(receiver.url, retry_for=0), receivers.Time().timing)
     assert counts(delivered(target, 3, 4, 5, 6)) == {"sent": 1, "failed": 3}
     assert receiver.values == [3, 4, 5, 6]
 
@@ -154,13 +154,13 @@ def test_a_target_that_is_down_gets_all_when_it_is_back(log):
     with receivers.dead_port() as port:
         clock = receivers.Time()
         back = threading.Event()
-        ways = clock.ways._replace(wait=lambda kicks, seconds: back.wait(20) or clock.ways.wait(kicks, seconds))
-        target = Target(Webhook(f"http://127.0.0.1:{port}/hidden"), ways)
+        timing = clock.timing._replace(wait=lambda kicks, seconds: back.wait(20) or clock.timing.wait(kicks, seconds))
+        target = Target(Webhook(f"http://127.0.0.1:{port}/hidden"), timing)
         for value in (3, 4, 5):
             target.put(receivers.alert(value))
         target.start()
-        receivers.until(lambda: target.deliveries().last_error)
-        assert counts(target.deliveries()) == {"waiting": 3}
+        receivers.until(lambda: target.stats().last_error)
+        assert counts(target.stats()) == {"waiting": 3}
     receiver = receivers.Receiver.__new__(receivers.Receiver)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(receivers, "ThreadingHTTPServer", at_port(port))
@@ -169,9 +169,9 @@ def test_a_target_that_is_down_gets_all_when_it_is_back(log):
         back.set()
         receivers.settled(target)
     assert receiver.values == [3, 4, 5]
-    assert target.deliveries().sent == 3
+    assert target.stats().sent == 3
     assert log.text.count("Connection refused") == 1
-    assert log.text.count("takes alerts again") == 1
+    assert log.text.count("accepts alerts again") == 1
     assert "hidden" not in log.text
 
 
@@ -188,7 +188,7 @@ def at_port(port):
 def test_a_redirect_is_tried_again_and_never_followed():
     """A redirect to another address of the own network reaches nobody; the alert is kept until it is taken."""
     with receivers.Receiver() as inner, receivers.Receiver(*[(307, {"Location": inner.url})] * 4) as outer:
-        done = delivered(Target(Webhook(outer.url), receivers.Time().ways), 3)
+        done = delivered(Target(Webhook(outer.url), receivers.Time().timing), 3)
         assert counts(done) == {"sent": 1, "retried": 4}
         assert "a redirect to 127.0.0.1, which is not followed" in done.last_error
         assert (len(outer.requests), len(inner.requests)) == (5, 0)
@@ -198,7 +198,7 @@ def test_an_error_of_tls_is_tried_again(tmp_path, log):
     """A certificate that is not trusted is a failure like others: the alert waits for a better one."""
     context = receivers.secured(*receivers.make_certificate(tmp_path, "IP:127.0.0.1"))
     with receivers.Receiver(context=context) as receiver:
-        target = Target(Webhook(f"https://127.0.0.1:{receiver.port}/x", retry_for=100), receivers.Time(1.0).ways)
+        target = Target(Webhook(f"https://127.0.0.1:{receiver.port}/x", retry_for=100), receivers.Time(1.0).timing)
         done = delivered(target, 3)
         assert receiver.requests == []
     assert counts(done) == {"failed": 1, "retried": 7}  # after 1, 3, 7, 15, 31, 63 and 100 seconds
@@ -217,7 +217,7 @@ def test_a_hanging_target_holds_up_nobody(receiver):
             slow.put(receivers.alert(value))
             quick.put(receivers.alert(value))
         receivers.settled(quick)
-        assert counts(slow.deliveries()) == {"waiting": 101}
+        assert counts(slow.stats()) == {"waiting": 101}
         over.set()
     assert receiver.values == list(range(3, 103))
 
@@ -231,7 +231,7 @@ def test_a_dead_target_holds_up_nobody(receiver):
             alive.put(receivers.alert(value))
         dead.start()
         receivers.settled(alive)
-        assert counts(dead.deliveries()) | {"retried": 0} == {"waiting": 10, "retried": 0}
+        assert counts(dead.stats()) | {"retried": 0} == {"waiting": 10, "retried": 0}
     assert receiver.values == list(range(3, 13))
 
 
@@ -239,17 +239,17 @@ def test_memory_is_bounded(receiver, log):
     """When too many wait, the oldest make room: that is counted, and said once; order holds among the others."""
     over = threading.Event()
     receiver.answers.append(lambda handler: over.wait(20))
-    target = Target(Webhook(receiver.url), receivers.Time().ways)
+    target = Target(Webhook(receiver.url), receivers.Time().timing)
     target.put(receivers.alert(3))
     target.start()
     receivers.until(lambda: receiver.requests)
     for value in range(4, LIMIT + 104):
         target.put(receivers.alert(value))
         target.start()
-    assert counts(target.deliveries()) == {"waiting": LIMIT + 1, "dropped": 100}
+    assert counts(target.stats()) == {"waiting": LIMIT + 1, "dropped": 100}
     over.set()
     receivers.until(lambda: not target.waiting, 60)
-    done = target.deliveries()
+    done = target.stats()
     assert (done.sent, done.dropped) == (LIMIT + 1, 100)
     assert list(dict.fromkeys(receiver.values)) == [3, *range(104, LIMIT + 104)]
     assert log.text.count("the oldest are dropped") == 1
@@ -262,7 +262,7 @@ def test_kinds_that_are_not_wanted_do_not_come(receiver):
     target.put(receivers.alert(4, kind="cost"))
     receivers.settled(target)
     assert [request.json["data"]["kind"] for request in receiver.requests] == ["cost"]
-    assert counts(target.deliveries()) == {"sent": 1}
+    assert counts(target.stats()) == {"sent": 1}
 
 
 def test_a_body_that_cannot_be_made(receiver, log):
@@ -291,7 +291,7 @@ def test_a_fault_of_ours_loses_nothing(receiver, monkeypatch):
         return real(*args, **kwargs)
 
     monkeypatch.setattr(delivery, "post", post)
-    done = delivered(Target(Webhook(receiver.url), receivers.Time().ways), 3)
+    done = delivered(Target(Webhook(receiver.url), receivers.Time().timing), 3)
     assert counts(done) == {"sent": 1, "retried": 2}
     assert done.last_error == "a fault inside openai_meter (KeyError)"
     assert faults.kinds() == {"posting an alert: KeyError": 2}
@@ -314,7 +314,7 @@ def test_nothing_secret_is_logged(log):
         webhook = Webhook(
             f"{receiver.url}/hidden?token=hidden", secret=receivers.SECRET, headers={"Authorization": "hidden"}
         )
-        target = Target(webhook, receivers.Time().ways)
+        target = Target(webhook, receivers.Time().timing)
         done = delivered(target, 3, 4, 5, 6)
     assert (done.sent, done.failed) == (1, 3)
     assert done.webhook == f"http://127.0.0.1:{receiver.port}/…"
@@ -339,12 +339,12 @@ def test_flush_tries_at_once(receiver, monkeypatch):
     receiver.answers += [500]
     monkeypatch.setattr(delivery, "_SOONEST", 1e6)
     (target,) = delivery.targets_for([Webhook(receiver.url)])
-    target._ways = target._ways._replace(dice=lambda: 1.0)
+    target._timing = target._timing._replace(dice=lambda: 1.0)
     target.put(receivers.alert(3))
     target.start()
-    receivers.until(lambda: target._rest is not None)
+    receivers.until(lambda: target._pause is not None)
     assert delivery.flush(20)
-    assert counts(target.deliveries()) == {"sent": 1, "retried": 1}
+    assert counts(target.stats()) == {"sent": 1, "retried": 1}
     assert delivery.flush(0)
 
 
@@ -353,14 +353,14 @@ def test_flush_waits_for_no_dead_target(receiver, monkeypatch):
     monkeypatch.setattr(delivery, "_SOONEST", 1e6)
     with receivers.dead_port() as port:
         dead, alive = delivery.targets_for([Webhook(f"http://127.0.0.1:{port}/"), Webhook(receiver.url)])
-        dead._ways = dead._ways._replace(dice=lambda: 1.0)
+        dead._timing = dead._timing._replace(dice=lambda: 1.0)
         for target in (dead, alive):
             target.put(receivers.alert(3))
         assert not delivery.flush(60)
-        assert counts(alive.deliveries()) == {"sent": 1}
-        assert counts(dead.deliveries()) | {"retried": 0} == {"waiting": 1, "retried": 0}
+        assert counts(alive.stats()) == {"sent": 1}
+        assert counts(dead.stats()) | {"retried": 0} == {"waiting": 1, "retried": 0}
         assert dead._listeners == alive._listeners == []
-        dead.leave()
+        dead.give_up_all()
 
 
 def test_flush_cuts_no_pause_that_a_target_has_asked_for(receiver):
@@ -369,10 +369,10 @@ def test_flush_cuts_no_pause_that_a_target_has_asked_for(receiver):
     (target,) = delivery.targets_for([Webhook(receiver.url)])
     target.put(receivers.alert(3))
     target.start()
-    receivers.until(lambda: target._rest is not None)
+    receivers.until(lambda: target._pause is not None)
     assert not delivery.flush(60)
     assert len(receiver.requests) == 1
-    target.leave()
+    target.give_up_all()
 
 
 def test_the_end_is_bounded_and_says_what_is_left(monkeypatch, log):
@@ -386,10 +386,10 @@ def test_the_end_is_bounded_and_says_what_is_left(monkeypatch, log):
         target.start()
         receivers.until(lambda: hanging.requests)
         delivery.finish()
-        assert counts(target.deliveries()) == {"failed": 2}
+        assert counts(target.stats()) == {"failed": 2}
         delivery.finish()
-        assert counts(target.deliveries()) == {"failed": 2}
-        assert log.text.count("took 2 alerts") == 1
+        assert counts(target.stats()) == {"failed": 2}
+        assert log.text.count("accepted 2 alerts") == 1
         over.set()
 
 
@@ -409,9 +409,9 @@ def test_without_a_thread_the_end_delivers_itself(receiver, monkeypatch):
         target.put(receivers.alert(value))
     target.start()
     assert not delivery.flush(10)
-    assert counts(target.deliveries()) == {"sent": 1, "waiting": 2}
+    assert counts(target.stats()) == {"sent": 1, "waiting": 2}
     assert delivery.flush(10)
-    assert counts(target.deliveries()) == {"sent": 3, "retried": 1}
+    assert counts(target.stats()) == {"sent": 3, "retried": 1}
     assert receiver.values == [3, 4, 4, 5]
 
 
@@ -442,7 +442,7 @@ def test_threads_put_and_nothing_is_lost(receiver):
         thread.join(20)
     receivers.settled(target)
     assert sorted(receiver.values) == list(range(3, 203))
-    assert counts(target.deliveries()) == {"sent": 200}
+    assert counts(target.stats()) == {"sent": 200}
 
 
 def test_an_attempt_has_the_time_that_is_left(monkeypatch):
@@ -456,6 +456,6 @@ def test_an_attempt_has_the_time_that_is_left(monkeypatch):
     monkeypatch.setattr(delivery, "post", post)
     target = Target(Webhook("http://127.0.0.1:1/"))
     target.put(receivers.alert())
-    target.hand_over(time.monotonic() + 3)
+    target.deliver_here(time.monotonic() + 3)
     assert 0 < given[0] <= 3
     assert target.waiting == 1
