@@ -107,7 +107,7 @@ class _Meter:
         return plain
 
     def seen(self) -> list[tuple[int | None, int | None]]:
-        self._meter._settle()
+        self._meter.settle()
         return [(call.usage.input_tokens, call.usage.output_tokens) for call in self._meter.calls]
 
     def forget(self) -> None:

@@ -143,7 +143,7 @@ def count_here() -> None:
     meter = openai_meter.install(thresholds=never)
     call()
     while meter.totals.unpriced_calls:
-        meter._settle()
+        meter.settle()
     turns("metered call", call, 200)
     turns("metered stream", stream, 4, 3)
     usage, day = meter.calls[-1].usage, datetime.now(UTC)

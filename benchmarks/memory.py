@@ -84,7 +84,7 @@ def main() -> None:
     whole, SyncAPIClient.request = SyncAPIClient.request, answered  # type: ignore[method-assign, assignment]
     meter = openai_meter.install()
     call(range(10))  # what the first call loads is there from here on
-    meter._settle()
+    meter.settle()
     start = before = held()
     done = 10
     for number in (options.calls // 100, options.calls // 10, options.calls):
@@ -98,10 +98,10 @@ def main() -> None:
     openai_meter.install()
     with FakeAPI().client() as client:
         leave(client, options.streams // 2)
-        meter._settle()
+        meter.settle()
         before = held()
         leave(client, options.streams)
-    meter._settle()
+    meter.settle()
     now = held()
     assert meter.totals.calls == options.calls + options.streams // 2 + options.streams
     grown = now - before  # without what the first streams load: the HTTP library, the vocabularies of estimates

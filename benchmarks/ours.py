@@ -49,7 +49,7 @@ class Metered(Nothing):
         self._before = self._meter.totals.calls
 
     def flush(self) -> None:
-        self._meter._settle()
+        self._meter.settle()
         for one in self._flushed:
             one()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, webhook_setting
 from openai_meter.core import settings
+from openai_meter.core.locale.choice import language, set_default
 from openai_meter.errors import ConfigurationError, UnsupportedClientError
 from openai_meter.instrumentation import include_usage
 from openai_meter.instrumentation.listening import MARK, ClientMark, registry
@@ -55,6 +56,7 @@ def install(
     webhook: Hooks = None,
     otel: bool | None = None,
     otel_spans: bool | None = None,
+    lang: str | None = None,
 ) -> Meter:
     """Starts counting every call of every openai client in the process.
 
@@ -92,6 +94,8 @@ def install(
         webhook: where alerts are posted, beside the program: a URL (of your own, of Slack or of Discord), a
             ``Webhook(url, secret=..., alerts=("cost",), ...)``, or a list of them; ``False``: nowhere. Also
             ``OPENAI_METER_WEBHOOK`` and ``OPENAI_METER_WEBHOOK_SECRET``. ``meter.webhooks`` says what became of them.
+        lang: the language of what people read (reports, alerts, the command line's summary): ``"en"`` or ``"fr"``. Also
+            ``OPENAI_METER_LANG``; by default that of the locale.
 
     Returns:
         The meter that counts.
@@ -107,6 +111,8 @@ def install(
         raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
     if threads is not None and not isinstance(threads, bool):
         raise ConfigurationError(f"threads={threads!r} is neither True nor False; say whether threads are followed")
+    if lang is not None:
+        language(lang)
     behind = hosts_from_environment() if hosts is None else _checked_hosts(hosts)
     current = meter or registry.installed or registry.meter
     kept = opened(ledger, None if current is None else current.ledger, required=ledger_required)
@@ -123,6 +129,8 @@ def install(
         telemetry(chosen)
         if behind or hosts is not None:
             set_hosts(behind)
+        if lang is not None:
+            set_default(lang)
         registry.installed = chosen
         registry.update()
         if threads is not None:
@@ -175,6 +183,7 @@ def uninstall() -> None:
     """
     with registry.lock:
         set_hosts({})
+        set_default(None)
         include_usage.configure("auto")
         registry.installed = None
         registry.has_wrapped = False

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from openai_meter.core.bounded import Bounded
 from openai_meter.core.call import Call, new_call_id
+from openai_meter.core.locale import language
 from openai_meter.core.native import RLock
 from openai_meter.core.public import public
 from openai_meter.core.usage import Usage
@@ -70,15 +71,21 @@ class TokenTracker:
         ConfigurationError: a setting cannot be used; the message says why.
     """
 
+    PRICING: Mapping[str, Mapping[str, Number] | Price] = {}
+    """Prices of a subclass, as in the module's :data:`PRICING` and before those; one of an instance goes first."""
+
     def __init__(
         self,
         output_dir: str | os.PathLike[str] = "outputs/token_tracking",
         *,
         pricing: Mapping[str, Mapping[str, Number] | Price] | None = None,
         recent: int = 10_000,
+        lang: str | None = None,
     ) -> None:
+        self.lang = None if lang is None else language(lang).code
+        """The language of the summary; ``None`` is that of the process."""
         self.output_dir = Path(output_dir)
-        self.PRICING: dict[str, Mapping[str, Number] | Price] = dict(pricing or {})
+        self.PRICING = dict(pricing or {})
         model = registry.installed or registry.meter
         self.meter = Meter(recent=recent, thresholds=False) if model is None else model._alike()
         """What counts: a meter of the tracker's own, with all that a meter can show."""
@@ -157,7 +164,10 @@ class TokenTracker:
 
     def _apply_pricing(self, model: str | None) -> Mapping[str, object]:
         """Brings the price book in line with ``PRICING``; what it holds now."""
-        table = {**PRICING, **self.PRICING}
+        table: dict[str, Mapping[str, Number] | Price] = dict(PRICING)
+        for kind in reversed(type(self).__mro__):
+            table.update(vars(kind).get("PRICING", {}))
+        table.update(self.PRICING)
         if model is not None and model not in table and undated(model) in table and len(self._snapshots) < _SNAPSHOTS:
             self._snapshots.add(model)  # the API answers with the snapshot's name
         for snapshot in self._snapshots.copy():
@@ -168,7 +178,7 @@ class TokenTracker:
         # A lock of each process: the parent's may be held for ever by a thread that a fork has left behind.
         with self._locks.setdefault(os.getpid(), RLock()):
             prices = {name: _price(name, row) for name, row in table.items()}
-            self.meter._settle()  # what had to wait for the price files has the prices of its own time
+            self.meter.settle()  # what had to wait for the price files has the prices of its own time
             for name in self._applied.keys() - prices.keys():
                 self.meter.prices.set(name, None)
             for name, price in prices.items():
@@ -188,13 +198,13 @@ class TokenTracker:
         """Prints calls, tokens and cost, as a whole and per agent.
 
         Args:
-            lang: ``"en"`` or ``"fr"``; by default the environment's.
+            lang: ``"en"`` or ``"fr"``; by default the tracker's, else that of the process.
             file: where to; standard output by default.
 
         Raises:
             ConfigurationError: there is no such language.
         """
-        self.meter.print_summary(by="agent", lang=lang, format="tree", file=file)
+        self.meter.print_summary(by="agent", lang=lang or self.lang, format="tree", file=file)
 
     def to_dict(self) -> dict[str, Any]:
         """What :meth:`save_report` writes, as plain JSON values: tokens as numbers, money in US dollars.

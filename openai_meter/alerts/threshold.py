@@ -10,6 +10,7 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
+from openai_meter.core.formatting import NumberStyle, amount, number, printable
 from openai_meter.core.locale import Messages, language
 from openai_meter.core.money import Number, exact, to_float
 from openai_meter.core.public import public
@@ -221,13 +222,13 @@ class Alert:
         """
         m = language(lang)
         per, window, money = self.threshold.per, self.window, METRICS[self.kind].money
-        shown = _dollars(self.value, self.limit) if money else f"{self.value:,}"
+        shown = _dollars(self.value, self.limit, m.numbers) if money else number(self.value, m.numbers)
         value = m(f"alert.value.{self.kind}", n=math.ceil(self.value), text=shown)
         return m(
             f"alert.{self.kind}",
             value=m("alert.at_least", value=value) if self.at_least else value,
-            limit=_dollars(self.limit, 0) if money else f"{self.limit:,}",
-            where="" if per is None else m(f"alert.{per}", name=_shown(self.key or "")),
+            limit=_dollars(self.limit, 0, m.numbers) if money else number(self.limit, m.numbers),
+            where="" if per is None else m(f"alert.{per}", name=printable(self.key or "", _NAME)),
             during="" if window is None else m("alert.during", window=_spoken(window, m)),
         )
 
@@ -316,19 +317,11 @@ def _number(value: int | Decimal) -> int | float:
     return value if isinstance(value, int) else to_float(value)
 
 
-def _dollars(value: int | Decimal, limit: int | Decimal) -> str:
+def _dollars(value: int | Decimal, limit: int | Decimal, style: NumberStyle) -> str:
     """Dollars with two digits, or with as many more as it takes to see that they are above the limit."""
-    for digits in range(2, 13):
-        shown = f"{value:,.{digits}f}"
-        if Decimal(shown.replace(",", "")) > limit:
-            return f"${shown}"
-    return f"${value:,f}"
-
-
-def _shown(name: str) -> str:
-    """A name that came with a call: it is data, so control characters are shown, and it takes no more than its room."""
-    visible = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
-    return visible if len(visible) <= _NAME else visible[: _NAME - 1] + "…"
+    exact_value = Decimal(value)
+    places = next((places for places in range(2, 13) if Decimal(f"{value:.{places}f}") > limit), None)
+    return amount(exact_value, style, max(-int(exact_value.as_tuple().exponent), 0) if places is None else places)
 
 
 def _spoken(window: timedelta, m: Messages) -> str:

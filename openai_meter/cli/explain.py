@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from openai_meter.cli.output import fail, write_json
+from openai_meter.core.locale import language
 
 if TYPE_CHECKING:
     import typer
@@ -28,9 +29,10 @@ class CallDescription(NamedTuple):
     batch: bool
     at: str | None
     host: str
+    lang: str | None = None
 
 
-def explain(call: CallDescription, *, as_json: bool, lang: str | None) -> None:
+def explain(call: CallDescription, *, as_json: bool) -> None:
     """Writes the bill of the call on standard input. Exit code 1: its cost is unknown."""
     from openai_meter.pricing import PriceBook  # noqa: PLC0415 - not for `run`
     from openai_meter.reports import bills  # noqa: PLC0415
@@ -41,7 +43,7 @@ def explain(call: CallDescription, *, as_json: bool, lang: str | None) -> None:
     if as_json:
         write_json(bills.bill_values(cost, lines))
     else:
-        bills.print_bill(cost, lines, lang=lang)
+        bills.print_bill(cost, lines, lang=call.lang)
     if cost.amount_pico is None:
         raise SystemExit(1)
 
@@ -52,6 +54,8 @@ def _billable(call: CallDescription) -> "Billable":
     from openai_meter.usage.billing_details import answer_facts  # noqa: PLC0415
     from openai_meter.usage.responses import ResponseState, read_object, read_response  # noqa: PLC0415 - not for `run`
 
+    if sys.stdin.isatty():
+        sys.stderr.write(f"openai-meter: {language(call.lang)('cli.explain.waiting')}\n")
     try:
         document = json.load(sys.stdin)
         at = None if call.at is None else datetime.fromisoformat(call.at)
@@ -111,5 +115,5 @@ def add_commands(app: "typer.Typer") -> None:
         as_json: Annotated[bool, options.as_json] = False,
         lang: Annotated[str | None, options.lang] = None,
     ) -> None:
-        call = CallDescription(model, endpoint, tier, batch, at, host)
-        ctx.obj.append(partial(explain, call, as_json=as_json, lang=lang))
+        call = CallDescription(model, endpoint, tier, batch, at, host, lang)
+        ctx.obj.append(partial(explain, call, as_json=as_json))

@@ -64,10 +64,12 @@ class IdleThread:
 
     def start(self) -> None:
         """Starts the thread, if there is work and no thread. Waits for nothing; may be called in a finalizer."""
+        if self._thread is not None:
+            return
         pending, turn = self._pending(), self._turn()
         if pending is None or turn is None:  # their owner is being freed
             return
-        if self._thread is None and pending() and self._starting.acquire(blocking=False):
+        if pending() and self._starting.acquire(blocking=False):
             try:
                 if self._thread is None:  # the thread that held the lock may have started one
                     self._thread = Thread(partial(self._run, turn), self._name)
@@ -125,7 +127,8 @@ class Worker:
 
     def start(self) -> None:
         """Starts the thread if there are jobs. Never waits."""
-        self._thread.start()
+        if self._jobs:  # every call comes here
+            self._thread.start()
 
     def submit(self, job: Job) -> bool:
         """Puts a job at the end of the queue, without waiting.

@@ -16,12 +16,31 @@ import logging
 from collections import Counter
 
 from openai_meter.core import settings
+from openai_meter.core.formatting import printable
 
 __all__ = ["caught", "count", "kinds", "reraise"]
 
 logger = logging.getLogger("openai_meter")
 # Without a handler anywhere, logging would write warnings to the program's standard error.
 logger.addHandler(logging.NullHandler())
+
+
+def _make_visible(record: logging.LogRecord) -> bool:
+    """Replaces control characters in the values of a log record: names of models come from hosts, tags from users."""
+    try:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                value if isinstance(value, int | float) or not str(value) else printable(value, _LONGEST)
+                for value in record.args
+            )
+    except Exception:
+        record.args = tuple("?" for _ in record.args or ())
+    return True
+
+
+_LONGEST = 2_000
+"""Characters of a value in a log record."""
+logger.addFilter(_make_visible)  # the whole package logs by this logger
 
 reraise: bool = settings.get("reraise_faults")
 """Whether a fault is raised where it happens instead of being swallowed (for this project's tests)."""

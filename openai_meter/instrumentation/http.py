@@ -8,6 +8,7 @@ of the options: the caller's own are never written to. What is patched, and when
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from openai_meter.core import faults
@@ -20,15 +21,21 @@ from openai_meter.pricing.loading import prepare
 from openai_meter.usage import providers
 from openai_meter.usage.bodies import read_text
 from openai_meter.usage.endpoints import find
+from openai_meter.usage.response_headers import header_facts
 
 if TYPE_CHECKING:
     from openai_meter.core.patching import Wrapper
     from openai_meter.instrumentation.sdk import Sdk
 
-__all__ = ["RequestContext", "copy_mark", "request_wrappers"]
+__all__ = ["RequestContext", "copy_mark", "process_response", "request_wrappers"]
 
+_WITHOUT_GATEWAY = ("api.openai.com", ".openai.azure.com")
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """The positional and the named arguments of ``request``."""
+
+
+_current: ContextVar[RequestContext | None] = ContextVar("openai_meter_request", default=None)
+"""The request that is being made: options that are not copied have no other way to their context."""
 
 
 def request_wrappers(sdk: Sdk) -> tuple[Wrapper, Wrapper]:
@@ -42,16 +49,21 @@ def _sync_wrapper(sdk: Sdk) -> Wrapper:
         if begun is None:
             return wrapped(*args, **kwargs)
         context, args, kwargs = begun
-        while True:
-            try:
-                answer = wrapped(*args, **kwargs)
-            except BaseException as error:
-                if (uninjected := context.on_error(error)) is None:
-                    raise
-                args, kwargs = uninjected
-            else:
-                context.on_return(answer)
-                return answer
+        outer = _current.get()
+        _current.set(context)
+        try:
+            while True:
+                try:
+                    answer = wrapped(*args, **kwargs)
+                except BaseException as error:
+                    if (uninjected := context.on_error(error)) is None:
+                        raise
+                    args, kwargs = uninjected
+                else:
+                    context.on_return(answer)
+                    return answer
+        finally:
+            _current.set(outer)  # not reset(): a coroutine may be run in several contexts
 
     return request
 
@@ -62,18 +74,31 @@ def _async_wrapper(sdk: Sdk) -> Wrapper:
         if begun is None:
             return await wrapped(*args, **kwargs)
         context, args, kwargs = begun
-        while True:
-            try:
-                answer = await wrapped(*args, **kwargs)
-            except BaseException as error:
-                if (uninjected := context.on_error(error)) is None:
-                    raise
-                args, kwargs = uninjected
-            else:
-                context.on_return(answer)
-                return answer
+        outer = _current.get()
+        _current.set(context)
+        try:
+            while True:
+                try:
+                    answer = await wrapped(*args, **kwargs)
+                except BaseException as error:
+                    if (uninjected := context.on_error(error)) is None:
+                        raise
+                    args, kwargs = uninjected
+                else:
+                    context.on_return(answer)
+                    return answer
+        finally:
+            _current.set(outer)  # not reset(): a coroutine may be run in several contexts
 
     return request
+
+
+def process_response(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The wrapper of ``_process_response``, which the SDK calls with a response before it parses it."""
+    context = _current.get()
+    if context is not None:
+        context.on_response(kwargs)
+    return wrapped(*args, **kwargs)
 
 
 def copy_mark(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -166,6 +191,23 @@ class RequestContext:
             faults.caught(fault, "checking for a refusal")
         self.pending.finish(error)
         return None
+
+    def on_response(self, arguments: Mapping[str, Any]) -> None:
+        """Reads from the arguments of ``_process_response`` what no parsed answer has: retries, and two headers.
+
+        OpenAI sends neither header: they are those of proxies and gateways.
+        """
+        try:
+            pending = self.pending
+            facts: dict[str, Any] = {}
+            if retries := arguments.get("retries_taken"):
+                facts["attempts"] = retries + 1
+            if not pending.host.endswith(_WITHOUT_GATEWAY):
+                facts.update(header_facts(arguments["response"].headers.raw))
+            if facts:
+                pending.response.facts = {**pending.response.facts, **facts}
+        except Exception as error:
+            faults.caught(error, "reading the headers of a response")
 
     def on_return(self, answer: Any) -> None:
         """Reads what ``request`` returned, where no parser was run: a raw response has only its bytes to read."""

@@ -15,7 +15,7 @@ from types import ModuleType
 from openai_meter.core import faults
 from openai_meter.core.import_hooks import after_import
 from openai_meter.core.patching import Patches, tree
-from openai_meter.instrumentation.http import copy_mark, request_wrappers
+from openai_meter.instrumentation.http import copy_mark, process_response, request_wrappers
 from openai_meter.instrumentation.listening import registry
 from openai_meter.instrumentation.sdk import Sdk
 from openai_meter.metering.call_in_flight import finish_open_streams
@@ -92,6 +92,7 @@ class Patcher:
         for root, request in zip((sdk.sync_client, sdk.async_client), sdk.wrappers, strict=True):
             for owner in tree(root):
                 self.patches.add(owner, "request", request)
+                self.patches.add(owner, "_process_response", process_response)
                 if registry.has_wrapped:
                     self.patches.add(owner, "copy", copy_mark)
                     self.patches.add(owner, "with_options", copy_mark)
@@ -108,7 +109,7 @@ class Patcher:
     def _patch_connections(self) -> None:
         """Patches every WebSocket connection that there is by now; a program that opens none has nothing patched."""
         managers = registry.wants_connections
-        found = [module for name in CONNECTION_MODULES if (module := sys.modules.get(name)) is not None]
+        found = [module for name in CONNECTION_MODULES if isinstance(module := sys.modules.get(name), ModuleType)]
         if found and (managers or _TRANSPORT in sys.modules):
             from openai_meter.instrumentation.websockets import patch  # noqa: PLC0415 - most programs open none
 

@@ -78,6 +78,8 @@ scopes of all their ancestors."""
 def current_surroundings() -> Surroundings:
     """The scopes around the caller, those of generators whose step runs in another context included."""
     found = surroundings.get()
+    if not generator_scopes.ENTRIES:
+        return found
     for scope in generator_scopes.scopes_of_callers():
         if not _is_inside(found, scope):
             found = scope.around(found)

@@ -17,7 +17,7 @@ from functools import partial
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-__all__ = ["add", "discard", "scopes_of_callers"]
+__all__ = ["ENTRIES", "add", "discard", "scopes_of_callers"]
 
 logger = logging.getLogger("openai_meter")
 
@@ -33,7 +33,8 @@ class _Entry(NamedTuple):
     scopes: tuple[weakref.ref[Any], ...]
 
 
-_entries: dict[int, _Entry] = {}
+ENTRIES: dict[int, _Entry] = {}
+"""The scopes by the address of their frame. Empty in most programs, which the path of a call checks first."""
 _warned: set[CodeType] = set()
 
 
@@ -43,17 +44,17 @@ def add(frame: FrameType | None, scope: object) -> None:
     if generator is None:
         return
     address, code = id(generator), generator.f_code
-    entry = _entries.get(address)
+    entry = ENTRIES.get(address)
     before = entry.scopes if entry is not None and entry.code is code else ()
-    _entries[address] = _Entry(code, (*before, weakref.ref(scope, partial(_forget, address))))
+    ENTRIES[address] = _Entry(code, (*before, weakref.ref(scope, partial(_forget, address))))
 
 
 def discard(frame: FrameType | None, scope: object) -> bool:
     """Ends what :func:`add` noted; ``False`` if it noted nothing."""
-    if not _entries or (generator := _generator_of(frame)) is None:
+    if not ENTRIES or (generator := _generator_of(frame)) is None:
         return False
     address = id(generator)
-    entry = _entries.get(address)
+    entry = ENTRIES.get(address)
     if entry is None or entry.code is not generator.f_code:
         return False
     for place in reversed(range(len(entry.scopes))):
@@ -66,11 +67,11 @@ def discard(frame: FrameType | None, scope: object) -> bool:
 def scopes_of_callers() -> list[Any]:
     """The scopes that generators among the callers have entered and not left, outermost first."""
     found: list[Any] = []
-    if _entries:
+    if ENTRIES:
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - there is no other way to the callers
         while frame is not None:
             if frame.f_code.co_flags & _GENERATOR:
-                entry = _entries.get(id(frame))
+                entry = ENTRIES.get(id(frame))
                 if entry is not None and entry.code is frame.f_code:
                     found += [scope for one in reversed(entry.scopes) if (scope := one()) is not None]
             frame = frame.f_back
@@ -110,13 +111,13 @@ def _warn(code: CodeType) -> None:
 
 def _keep(address: int, entry: _Entry, scopes: tuple[weakref.ref[Any], ...]) -> None:
     if scopes:
-        _entries[address] = _Entry(entry.code, scopes)
+        ENTRIES[address] = _Entry(entry.code, scopes)
     else:
-        _entries.pop(address, None)
+        ENTRIES.pop(address, None)
 
 
 def _forget(address: int, scope: weakref.ref[Any]) -> None:
     """Forgets a scope that was collected; its generator is gone."""
-    entry = _entries.get(address)
+    entry = ENTRIES.get(address)
     if entry is not None and any(one is scope for one in entry.scopes):
         _keep(address, entry, tuple(one for one in entry.scopes if one is not scope))

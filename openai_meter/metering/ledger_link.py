@@ -117,7 +117,7 @@ class LedgerLink(MeterCore):
         """
         end = time.monotonic() + timeout
         stored = self._flush_sinks(timeout)
-        return flush_webhooks(end, self._settle) and stored
+        return flush_webhooks(end, self.settle) and stored
 
     def _keep(self, ledger: Ledger) -> None:
         """Keeps the calls from now on in a ledger: those of the meter itself, each once it has its price.
@@ -145,7 +145,7 @@ class LedgerLink(MeterCore):
 
     def _own_sinks(self) -> Sinks:
         # setdefault is atomic: of two threads, one makes it.
-        sinks: Sinks = vars(self).setdefault("_sinks", Sinks(self._price_loader, self._settle))
+        sinks: Sinks = vars(self).setdefault("_sinks", Sinks(self._price_loader, self.settle))
         return sinks
 
     def _flush_sinks(self, timeout: float) -> bool:

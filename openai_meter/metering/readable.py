@@ -17,6 +17,7 @@ from openai_meter.core import faults
 from openai_meter.core.background import worker
 from openai_meter.core.call import Call
 from openai_meter.core.deprecation import renamed
+from openai_meter.core.formatting import printable
 from openai_meter.metering.open_calls import OpenCall, open_calls
 from openai_meter.metering.seen_jobs import SeenJobs
 from openai_meter.metering.store import Store, StoreSnapshot, Totals, Unpriced
@@ -65,19 +66,19 @@ class Readable(Reporting):
 
     def snapshot(self) -> StoreSnapshot:
         """All figures of one moment: totals, groups, recent calls, alerts, what has no price. They agree."""
-        self.meter._settle()
+        self.meter.settle()
         return self._store.read()
 
     @property
     def calls(self) -> tuple[Call, ...]:
         """The most recent calls, oldest first (as many as ``recent`` allows; :attr:`totals` include all calls)."""
-        self.meter._settle()
+        self.meter.settle()
         return self._store.calls()
 
     @property
     def totals(self) -> Totals:
         """The totals over all calls."""
-        self.meter._settle()
+        self.meter.settle()
         return self._store.totals()
 
     @overload
@@ -100,7 +101,7 @@ class Readable(Reporting):
         Raises:
             ConfigurationError: there is no such dimension.
         """
-        self.meter._settle()
+        self.meter.settle()
         rows = self._store.by(*dimensions)
         return rows if len(dimensions) > 1 else {value: totals for (value,), totals in rows.items()}
 
@@ -108,6 +109,11 @@ class Readable(Reporting):
     def cost(self) -> Decimal | None:
         """The exact cost in US dollars of all calls whose price is known; ``None`` if there are calls and none is."""
         return self.totals.cost
+
+    def __str__(self) -> str:
+        """One line: calls, tokens, cost, errors; with the name of a block in front."""
+        name = getattr(self, "name", None)
+        return self.summary() if name is None else f"{printable(name)}: {self.summary()}"
 
     @property
     def overflow_calls(self) -> int:
@@ -165,7 +171,7 @@ class Readable(Reporting):
         Calls that are still open are counted when they end. Work on the server that was counted is not counted again
         when it is asked for again: it was paid for once.
         """
-        self.meter._settle()
+        self.meter.settle()
         return self._store.reset()
 
     folded = renamed("Meter", "folded", "overflow_calls")
@@ -192,7 +198,7 @@ class Readable(Reporting):
         self, past: Past
     ) -> tuple[Mapping[tuple[str, ...], Totals], Mapping[tuple[str, ...], Totals]]:
         """The totals by the dimensions of a past, through all resets since it was first read; and those of now."""
-        self.meter._settle()
+        self.meter.settle()
         return self._store.ever(past)
 
     def _start_over_in_child(self) -> None:
@@ -234,17 +240,17 @@ class MeterCore(Readable):
 
     faults = renamed("Meter", "faults", "internal_errors")
 
+    def settle(self) -> None:
+        """Does what had to wait (estimates, the price files): then figures are final. Every property does so first."""
+        worker.drain()
+        # A signal handler may have interrupted a thread that holds the sums which pricing is waiting for.
+        self._price_loader.settle(patient=not any(one._store.held_here() for one in all_readables()))
+
     def _reprice(self) -> int:
         for readable in all_readables():
             if readable is not self and readable.meter is self:
                 readable._store.reprice(self._price_loader.again)
         return self._store.reprice(self._price_loader.again)
-
-    def _settle(self) -> None:
-        """Does what had to wait (estimates, the price files), so that what is read next is final."""
-        worker.drain()
-        # A signal handler may have interrupted a thread that holds the sums which pricing is waiting for.
-        self._price_loader.settle(patient=not any(one._store.held_here() for one in all_readables()))
 
     def _start_over_in_child(self) -> None:
         super()._start_over_in_child()

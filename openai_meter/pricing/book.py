@@ -23,6 +23,7 @@ from openai_meter.pricing.lookup import Books
 from openai_meter.pricing.overlay import BUNDLED, Overlay, load_overlay
 from openai_meter.pricing.plan import Key, Plan, Settings, make_plan
 from openai_meter.pricing.types import SLOTS, Billable, Cost, CostLine, CurrentRate, Deployment, Price, Sheet
+from openai_meter.usage.billing_details import NOT_CHARGED
 
 __all__ = ["PriceBook"]
 
@@ -30,7 +31,7 @@ _LOG = logging.getLogger("openai_meter")
 _PLANS = 1_024
 _WARNINGS = 1_024
 
-_RARE = frozenset({"cache_ttl", "image_usage", "svg_usage", "provider_cost"})
+_RARE = frozenset({"cache_ttl", "image_usage", "svg_usage", "provider_cost", "gateway_cache_hit", "unreported_images"})
 """The details that can change what plain text costs."""
 _FREE = Cost(0, "free")
 _FREE_ENDPOINTS = frozenset({"moderations"})
@@ -188,8 +189,8 @@ class PriceBook:
         if billable.endpoint in _FREE_ENDPOINTS:
             return _FREE
         status = billable.details.get("status")
-        if status == "error" and (billable.usage is None or not billable.usage.known):
-            return _FREE._replace(reason="HTTP errors are not charged")
+        if (reason := NOT_CHARGED.get(status)) is not None and (billable.usage is None or not billable.usage.known):
+            return _FREE._replace(reason=reason)
         if status == "failed" and billable.endpoint == "videos":
             return _FREE._replace(reason="failed videos are not charged")
         return None
@@ -352,6 +353,8 @@ def _checked_model(name: str, model: object) -> Deployment:
 
 def _stated_cost(billable: Billable, plan: Plan) -> Amount | None:
     """The cost that the host has stated, unless the caller has set a price."""
+    if billable.details.get("gateway_cache_hit"):  # the model was not asked, and its maker charges nothing
+        return simplest(0)
     if billable.provider in {"openai", "azure"} or plan.overridden:
         return None
     stated = billable.details.get("provider_cost")

@@ -18,6 +18,7 @@ from openai_meter.core.call import Call
 from openai_meter.core.money import Cost
 from openai_meter.core.native import Lock, RLock, Thread
 from openai_meter.core.usage import Usage
+from openai_meter.usage.billing_details import NOT_CHARGED
 from openai_meter.usage.endpoints import ENDPOINTS, Endpoint
 
 if TYPE_CHECKING:
@@ -215,8 +216,8 @@ class PriceLoader:
         facts = response.facts
         if name in _FREE:
             return Cost(0, "free"), None
-        if usage is None and facts.get("status") == "error":
-            return Cost(0, "free", "errors are not charged"), None
+        if usage is None and (reason := NOT_CHARGED.get(facts.get("status"))) is not None:
+            return Cost(0, "free", reason), None
         if self._failed:
             return Cost(None, "unpriced", UNREADABLE), None
         if not self._ready:

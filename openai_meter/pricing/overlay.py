@@ -12,16 +12,21 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.core.money import exact, pico
 from openai_meter.errors import ConfigurationError
 from openai_meter.pricing.types import LONG_CONTEXT, SLOTS, TIERS
 
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
 __all__ = ["BUNDLED", "Factor", "Fee", "Overlay", "Row", "load_overlay", "parse_overlay"]
 
-BUNDLED = Path(__file__).with_name("overlay.toml")
+BUNDLED = files("openai_meter.pricing").joinpath("overlay.toml")
+"""Our own price file. Not a path: the package may be in an archive, or in a frozen program."""
 
 
 class Row(NamedTuple):
@@ -298,14 +303,14 @@ def _label(table: Mapping[str, Any]) -> str:
     return f" ({', '.join(map(str, names[:3]))})" if isinstance(names, list) and names else ""
 
 
-def load_overlay(path: str | Path, name: str | None = None, *, strict: bool = False) -> Overlay:
+def load_overlay(path: str | Path | Traversable, name: str | None = None, *, strict: bool = False) -> Overlay:
     """Reads a price file; see :func:`parse_overlay`.
 
     Raises:
         ConfigurationError: the file cannot be read, or is wrong.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = (Path(path) if isinstance(path, str) else path).read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
         raise ConfigurationError(f"the price file {str(path)!r} cannot be read: {error}") from None
     return parse_overlay(text, name or str(path), strict=strict)

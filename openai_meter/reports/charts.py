@@ -31,7 +31,7 @@ def chart(report: ReportData, m: Messages, width: int = 80, encoding: str | None
     """
     rows = [(" / ".join(words.label(value, m) for value in row.key), row.totals) for row in report.rows]
     by_cost = bool(report.totals.cost_pico)
-    texts = [_text(totals, by_cost=by_cost) for _, totals in rows]
+    texts = [fitting(_text(totals, m, by_cost=by_cost), encoding) for _, totals in rows]
     names = [_cut(fitting(name, encoding)) for name, _ in rows]
     room = max([cell_len(name) for name in names], default=0)
     space = max(width - room - max(map(len, texts), default=0) - 4, _LEAST)
@@ -42,7 +42,7 @@ def chart(report: ReportData, m: Messages, width: int = 80, encoding: str | None
     for name, text, amount in zip(names, texts, amounts, strict=True):
         bar = _bar(amount / largest * space if largest else Fraction(0), plain=plain)
         lines.append(f"{name}{' ' * (room - cell_len(name))}  {bar}{' ' if bar else ''}{text}")
-    total = f"{m('table.total')}: {_text(report.totals, by_cost=by_cost)}"
+    total = f"{m('table.total')}: {_text(report.totals, m, by_cost=by_cost)}"
     return "\n".join([*lines, fitting(total, encoding)])
 
 
@@ -50,8 +50,10 @@ def _amount(totals: Totals, *, by_cost: bool) -> Fraction:
     return Fraction((totals.cost_pico if by_cost else totals.usage.total_tokens) or 0)
 
 
-def _text(totals: Totals, *, by_cost: bool) -> str:
-    return words.cost(totals, words.dollars) if by_cost else words.tokens(totals.usage.total_tokens, totals)
+def _text(totals: Totals, m: Messages, *, by_cost: bool) -> str:
+    if by_cost:
+        return words.cost(totals, words.money(m))
+    return words.tokens(totals.usage.total_tokens, totals, m.numbers)
 
 
 def _bar(length: Fraction, *, plain: bool) -> str:

@@ -25,7 +25,7 @@ def as_html(report: ReportData, m: Messages) -> str:
     columns = [one for one in COLUMNS if one.rank <= _SHOWN_ALWAYS or one.number(report.totals)]
 
     def numbers(totals: Totals) -> list[str]:
-        return [one.text(one.number(totals), totals) for one in columns]
+        return [one.text(one.number(totals), totals, m.numbers) for one in columns]
 
     def row(tag: str, names: list[str], cells: list[str], style: str = "") -> str:
         left = "".join(f"<{tag}{_LEFT}>{escape(name)}</{tag}>" for name in names)
@@ -37,7 +37,7 @@ def as_html(report: ReportData, m: Messages) -> str:
     foot = [m("table.total"), *[""] * (len(report.dimensions) - 1)]
     title = m("table.title") if report.name is None else m("table.title_of", name=shown(report.name))
     alerts = [shown(alert, _SENTENCE) for alert in report.alerts]
-    notes = words.notes(report, m, words.dollars, errors=True)
+    notes = words.notes(report, m, words.money(m), errors=True)
     return "\n".join([
         '<table class="openai-meter">',
         f'<caption style="text-align: left; font-weight: bold">{escape(title)}</caption>',

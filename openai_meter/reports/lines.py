@@ -12,13 +12,13 @@ from openai_meter.reports.data import ReportData
 __all__ = ["compact", "session"]
 
 
-def compact(report: ReportData, m: Messages, money: Callable[[Decimal], str] = words.dollars) -> str:
+def compact(report: ReportData, m: Messages, money: Callable[[Decimal], str] | None = None) -> str:
     """``8 calls | 5,137 tokens | $0.00162 | 1 error``: what is zero is left out, but for the first three."""
     totals = report.totals
     parts = [
         m("calls", n=totals.calls),
         words.phrase(totals.usage.total_tokens, totals, m),
-        words.cost(totals, money),
+        words.cost(totals, money or words.money(m)),
     ]
     if totals.errors:
         parts.append(m("errors", n=totals.errors))
@@ -31,4 +31,5 @@ def compact(report: ReportData, m: Messages, money: Callable[[Decimal], str] = w
 
 def session(report: ReportData, m: Messages) -> str:
     """``💡 Session: 8 calls | 5,137 tokens | $0.0016``: four decimals, to be put below an answer in a chat."""
-    return m("line.session", line=compact(report, m, words.decimals(4)))
+    plain = m.plain()  # a layout of the guides
+    return plain("line.session", line=compact(report, plain, words.decimals(4)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple, TextIO
 
 from rich import box
@@ -13,6 +14,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from openai_meter.core.formatting import NumberStyle, number
 from openai_meter.core.locale import Messages
 from openai_meter.core.totals import Totals
 from openai_meter.reports import words
@@ -38,25 +40,27 @@ class Column(NamedTuple):
     name: str
     number: Callable[[Totals], int]
     rank: int
-    text: Callable[[int, Totals], str]
+    text: Callable[[int, Totals, NumberStyle], str]
 
 
-def _count(number: int, _: Totals) -> str:
-    return f"{number:,}" if number else NONE
+def _count(count: int, _: Totals, style: NumberStyle) -> str:
+    return number(count, style) if count else NONE
 
 
-def _part(number: int, totals: Totals) -> str:
+def _part(number: int, totals: Totals, style: NumberStyle) -> str:
     """Tokens that are never estimated: ``-`` is none, ``?`` and ``+`` are for figures that the API did not return."""
-    return words.tokens(number, replace(totals, estimated_calls=0)) if number or totals.unmeasured_calls else NONE
+    return (
+        words.tokens(number, replace(totals, estimated_calls=0), style) if number or totals.unmeasured_calls else NONE
+    )
 
 
-def _tokens(number: int, totals: Totals) -> str:
-    return words.tokens(number, totals) if number or totals.unmeasured_calls else NONE
+def _tokens(number: int, totals: Totals, style: NumberStyle) -> str:
+    return words.tokens(number, totals, style) if number or totals.unmeasured_calls else NONE
 
 
-def _cost(number: int, totals: Totals) -> str:
+def _cost(number: int, totals: Totals, style: NumberStyle) -> str:
     free = totals.cost == 0 and not totals.unpriced_calls
-    return NONE if free or not number else words.cost(totals, words.dollars)
+    return NONE if free or not number else words.cost(totals, partial(words.dollars, style=style))
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -120,8 +124,10 @@ def _print(report: ReportData, m: Messages, console: Console, *, compact: bool =
 
 
 def _width(column: Column, report: ReportData, m: Messages, console: Console) -> int:
-    cells = [_number(column, totals) for totals in (report.totals, *(row.totals for row in report.rows))]
-    return max(map(cell_len, [_fitting(m(f"column.{column.name}"), console), *cells]))
+    cells = [_number(column, totals, m) for totals in (report.totals, *(row.totals for row in report.rows))]
+    return max(
+        map(cell_len, [_fitting(m(f"column.{column.name}"), console), *(_fitting(cell, console) for cell in cells)])
+    )
 
 
 def _names(report: ReportData, m: Messages, console: Console) -> list[list[str]]:
@@ -158,18 +164,22 @@ def _table(
     for head, foot, width in zip(names[0], names[-1], widths, strict=True):
         table.add_column(Text(head), Text(foot), overflow="fold", footer_style="bold", width=width)
     for column in columns:
-        head, foot = m(f"column.{column.name}"), _number(column, report.totals)
-        table.add_column(_fitting(head, console), foot, justify="right", no_wrap=True, footer_style="bold")
+        head, foot = m(f"column.{column.name}"), _number(column, report.totals, m)
+        table.add_column(
+            _fitting(head, console), _fitting(foot, console), justify="right", no_wrap=True, footer_style="bold"
+        )
     for cells, (_, totals) in zip(names[1:-1], report.rows, strict=True):
         # A name is data, wherever it comes from: as Text it cannot be markup.
         style = "red" if totals.errors == totals.calls else "cyan"
-        numbers = (Text(_number(column, totals), style=_style(column, totals)) for column in columns)
+        numbers = (
+            Text(_fitting(_number(column, totals, m), console), style=_style(column, totals)) for column in columns
+        )
         table.add_row(*(Text(cell, style) for cell in cells), *numbers)
     return table
 
 
-def _number(column: Column, totals: Totals) -> str:
-    return column.text(column.number(totals), totals)
+def _number(column: Column, totals: Totals, m: Messages) -> str:
+    return column.text(column.number(totals), totals, m.numbers)
 
 
 def _style(column: Column, totals: Totals) -> str:
@@ -192,5 +202,5 @@ def _notes(report: ReportData, m: Messages, console: Console, columns: list[Colu
         if part in names
     ]
     sentences = [m("separator").join(parts) + "."] if parts else []
-    sentences += words.notes(report, m, words.dollars, errors="errors" not in names)
+    sentences += words.notes(report, m, words.money(m), errors="errors" not in names)
     return [Text(_fitting(note, console), style="dim") for note in sentences]

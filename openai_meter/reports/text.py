@@ -6,25 +6,9 @@ import re
 import unicodedata
 from functools import cache
 
+from openai_meter.core.formatting import printable as shown
+
 __all__ = ["fitting", "shown"]
-
-_NAME = 200
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-# Without these the letters of some scripts, and some emoji, come apart.
-_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
-
-
-def shown(text: str, limit: int = _NAME) -> str:
-    """A name (or, with a higher limit, a sentence) of others as it may be shown: visible, on one line, not too long.
-
-    A control character (line breaks, terminal sequences, changes of direction) becomes the replacement character, and
-    what is left of a very long name ends with three dots. Nothing at all becomes a pair of quotation marks.
-    """
-    if len(text) > limit:
-        text = text[: limit - 1] + "…"
-    visible = "".join(one if one.isprintable() or one in _JOINERS else _REPLACEMENT for one in text)
-    return visible if visible.strip() else f'"{visible}"'
-
 
 # The signs that our own reports begin a line with: where they cannot be shown, they go together with their space.
 _SIGNS = re.compile("(?m)^(\\*\\*)?(?:[📊🕐📞🔤💰💡📈📝]|[⏱⚠]\N{VARIATION SELECTOR-16}?) ")

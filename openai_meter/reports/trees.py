@@ -22,11 +22,12 @@ _BREAK = "  \n"
 """Two spaces: a line break inside a paragraph, also where Markdown would join the lines. Chats do not show them."""
 
 
-def tree(report: ReportData, m: Messages) -> str:
+def tree(report: ReportData, messages: Messages) -> str:
     """The summary in a frame, with a branch for each row; times are local, money has four decimals.
 
     More decimals are shown where a cost would look like nothing.
     """
+    m = messages.plain()
     totals, usage = report.totals, report.totals.usage
     lines = [
         _RULE,
@@ -51,11 +52,12 @@ def tree(report: ReportData, m: Messages) -> str:
     return "\n".join([*lines, _RULE])
 
 
-def markdown(report: ReportData, m: Messages) -> str:
+def markdown(report: ReportData, messages: Messages) -> str:
     """The report for a chat: alerts, a part for each row, the totals, and recommendations; money has six decimals.
 
     More decimals are shown where a cost would look like nothing. Names are escaped, so that they cannot be Markdown.
     """
+    m = messages.plain()
     parts = [
         *(_escaped(shown(alert, _SENTENCE)) for alert in report.alerts),
         _title("chat", report, m, escape=True),

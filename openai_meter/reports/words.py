@@ -7,37 +7,47 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Context, Decimal
+from functools import partial
 
+from openai_meter.core import formatting
+from openai_meter.core.formatting import ENGLISH, NumberStyle
 from openai_meter.core.locale import Messages
 from openai_meter.core.totals import Totals, Unpriced
 from openai_meter.reports.data import ReportData
 from openai_meter.reports.text import shown
 
-__all__ = ["cost", "decimals", "dollars", "duration", "heading", "label", "notes", "phrase", "reason", "tokens"]
+__all__ = [
+    "cost",
+    "decimals",
+    "dollars",
+    "duration",
+    "heading",
+    "label",
+    "money",
+    "notes",
+    "phrase",
+    "reason",
+    "tokens",
+]
 
-# Of our own: the host program may have set the global one to round otherwise.
 _CONTEXT = Context(prec=1_000)
 _SHOWN = 8
 """How many models without a price are named."""
 
 
-def dollars(amount: Decimal) -> str:
+def dollars(amount: Decimal, style: NumberStyle = ENGLISH) -> str:
     """US dollars for tables: two decimals from one dollar up, below that three digits that mean something."""
-    return _rounded(amount, 2 if amount >= 1 or not amount else 2 - amount.adjusted())
+    return formatting.dollars(amount, style)
 
 
-def decimals(places: int) -> Callable[[Decimal], str]:
+def decimals(places: int, style: NumberStyle = ENGLISH) -> Callable[[Decimal], str]:
     """Makes a function that writes US dollars with that many decimals, and with more where it would show a zero."""
-
-    def write(amount: Decimal) -> str:
-        text = _rounded(amount, places)
-        return text if not amount or any(digit in "123456789" for digit in text) else dollars(amount)
-
-    return write
+    return formatting.decimals(places, style)
 
 
-def _rounded(amount: Decimal, places: int) -> str:
-    return f"${amount.quantize(Decimal(1).scaleb(-places, _CONTEXT), context=_CONTEXT):,f}"
+def money(m: Messages) -> Callable[[Decimal], str]:
+    """The function :func:`dollars` for a language."""
+    return partial(dollars, style=m.numbers)
 
 
 def cost(totals: Totals, money: Callable[[Decimal], str]) -> str:
@@ -48,18 +58,18 @@ def cost(totals: Totals, money: Callable[[Decimal], str]) -> str:
     return f"{'~' if totals.estimated_cost_pico else ''}{money(amount)}{'+' if totals.unpriced_calls else ''}"
 
 
-def tokens(number: int | None, totals: Totals) -> str:
+def tokens(number: int | None, totals: Totals, style: NumberStyle = ENGLISH) -> str:
     """A number of tokens, with its marks."""
     if not number and totals.unmeasured_calls:
         return "?"
     number = number or 0
     mark = "~" if totals.estimated_calls and number else ""
-    return f"{mark}{number:,}{'+' if totals.unmeasured_calls else ''}"
+    return f"{mark}{formatting.number(number, style)}{'+' if totals.unmeasured_calls else ''}"
 
 
 def phrase(number: int | None, totals: Totals, m: Messages) -> str:
     """``5,137 tokens``, with its marks."""
-    return m("tokens", n=2 if totals.unmeasured_calls else number or 0, text=tokens(number, totals))
+    return m("tokens", n=2 if totals.unmeasured_calls else number or 0, text=tokens(number, totals, m.numbers))
 
 
 def label(value: str, m: Messages) -> str:
@@ -140,6 +150,6 @@ def _unpriced(one: Unpriced, m: Messages) -> str:
         "note.unpriced",
         model=label(one.model, m),
         calls=m("calls", n=one.calls),
-        tokens=m("tokens", n=one.tokens, text=f"{one.tokens:,}"),
+        tokens=m("tokens", n=one.tokens, text=formatting.number(one.tokens, m.numbers)),
         reason=reason(one.reason, m),
     )

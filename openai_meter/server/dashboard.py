@@ -10,8 +10,9 @@ import hashlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import version as distribution_version
+from importlib.resources import files
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.responses import HTMLResponse, Response
@@ -31,7 +32,7 @@ __all__ = ["AREAS", "GROUPS", "routes"]
 GROUPS: tuple[str, ...] = ("model", "agent", "operation", "user", "session", "endpoint", "provider", "tag")
 """The dimensions that the page groups by, in the order of its menu."""
 
-_HERE = Path(__file__).parent
+_FILES = files("openai_meter.server")
 AREAS = ("page", "row", "dimension", "by", "column", "table", "unit", "bill", "reason", "prices", "calls", "separator")
 """The areas of the message catalog that the page's scripts use."""
 _TYPES: Mapping[str, str] = {
@@ -85,10 +86,11 @@ def routes(choose_language: Callable[[str | None, str], Messages], *, token_need
 
 def _template() -> Template:
     try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - an extra
+        from jinja2 import Environment, FunctionLoader, StrictUndefined  # noqa: PLC0415 - an extra
     except ImportError:
         raise MissingExtraError(_MISSING.format("Jinja2")) from None
-    loader = FileSystemLoader(_HERE / "templates")
+    templates = _FILES.joinpath("templates")  # not a folder of files where the package is in an archive
+    loader = FunctionLoader(lambda name: templates.joinpath(name).read_text(encoding="utf-8"))
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return environment.get_template("dashboard.html")
 
@@ -129,8 +131,8 @@ def _accepts_gzip(accepted: str) -> bool:
 def _files() -> Mapping[str, _File]:
     """The files of the page by name."""
     files = {}
-    for path in sorted((_HERE / "static").iterdir()):
-        if content_type := _TYPES.get(path.suffix):
+    for path in sorted(_FILES.joinpath("static").iterdir(), key=lambda path: path.name):
+        if content_type := _TYPES.get(PurePosixPath(path.name).suffix):
             body = path.read_bytes()
             files[path.name] = _File(body, gzip.compress(body, mtime=0), content_type, _etag(body))
     return files

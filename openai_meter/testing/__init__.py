@@ -137,12 +137,12 @@ def fixed_prices(prices: Mapping[str, Price], meter: Meter | None = None) -> Ite
 
     book = PriceBook.only(prices)
     chosen = meter or registry.installed or get_meter()
-    chosen._settle()  # calls that have ended get the prices from before
+    chosen.settle()  # calls that have ended get the prices from before
     loader = chosen._price_loader
     with ExitStack() as undo:
         _put(undo, chosen, "_settings", chosen._settings)
         _put(undo, loader, "_failed", value=False)
         _put(undo, loader, "_ready", value=True)
         _put(undo, loader, "_book", book)
-        undo.callback(chosen._settle)
+        undo.callback(chosen.settle)
         yield

@@ -195,13 +195,13 @@ def test_endpoint_that_is_not_recognised_is_missed(monkeypatch):
 
 def test_call_recorded_twice_is_a_problem(monkeypatch):
     """A record too many is a problem."""
-    take = openai_meter.Meter.take
+    take = openai_meter.Meter._take
 
     def twice(meter, call):
         take(meter, call)
         take(meter, call)
 
-    monkeypatch.setattr(openai_meter.Meter, "take", twice)
+    monkeypatch.setattr(openai_meter.Meter, "_take", twice)
     trial = one_trial("chat.completions.create")
     assert (trial.outcome, trial.sync.records, trial.level) == ("twice", 2, "problem")
 
@@ -245,6 +245,42 @@ def test_trials_beyond_the_patience_are_ended():
     """After its patience the doctor stops, and says how far it came."""
     heard = child.try_in_child(0.05)
     assert [(one.code, one.level) for one in heard.findings] == [("late", "problem")]
+
+
+def test_trials_before_the_end_of_the_patience_are_shown(monkeypatch):
+    """What was tried when the time of the processor was over is in the results, and in the table."""
+    trial = diagnosis_of().trials[0].to_dict()
+    lines = [
+        ("total", 4, 0.1),
+        ("trial", None, 0.2),
+        ("trial", trial, 0.3),
+        ("trial", trial, 99.0),
+        ("trial", trial, 99.1),
+    ]
+    script = "\n".join(
+        f"print({json.dumps(json.dumps({'doctor': kind, 'value': value, 'used': used}))}, flush=True)"
+        for kind, value, used in lines
+    )
+    monkeypatch.setattr(child, "_START", script + "\nimport time; time.sleep(60)")
+    results = child.try_in_child(18)
+    assert len(results.trials) >= 2
+    (finding,) = results.findings
+    assert (finding.code, finding.values["tried"]) == ("late", len(results.trials))
+    assert f"only the {len(results.trials)} above" in finding.message(sentences("en"))
+
+
+def test_trial_that_hangs_is_ended(monkeypatch):
+    """A process that writes nothing any more is ended, though it uses no time of the processor."""
+    monkeypatch.setattr(child, "_SILENCE", 0.5)
+    monkeypatch.setattr(child, "_START", "import time; time.sleep(60)")
+    assert [one.code for one in child.try_in_child(0.2).findings] == ["late"]
+
+
+def test_busy_machine_does_not_shorten_the_patience(monkeypatch):
+    """However long the trials take by the clock, what counts is the time of the processor."""
+    line = json.dumps(json.dumps({"doctor": "done", "value": True, "used": 0.1}))
+    monkeypatch.setattr(child, "_START", f"import time; time.sleep(1.5); print({line})")
+    assert child.try_in_child(0.5).findings == ()
 
 
 def test_trials_that_crash_are_a_problem(monkeypatch):
@@ -303,6 +339,15 @@ def test_patch_by_a_closure_is_found(monkeypatch):
 
     monkeypatch.setattr(openai.resources.Embeddings, "create", patched)
     assert patchers.find_patches() == (patchers.Patch("Embeddings.create", __name__),)
+
+
+@pytest.mark.parametrize("module", ["dataclasses", "collections", "functools", "typing", "importlib.util"])
+def test_methods_that_python_makes_are_no_patches(monkeypatch, module):
+    """Methods that the standard library makes for classes are not patches, whichever module makes them."""
+    names = {"__name__": module}
+    exec("def __replace__(self, **changes):\n    return self", names)
+    monkeypatch.setattr(openai.resources.Embeddings, "__replace__", names["__replace__"], raising=False)
+    assert patchers.find_patches() == ()
 
 
 def test_patches_of_the_meter_are_not_reported():

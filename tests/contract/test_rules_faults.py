@@ -20,6 +20,7 @@ from openai_meter.core.bounded import Bounded
 from openai_meter.instrumentation import http, streams
 from openai_meter.metering import call_in_flight
 from openai_meter.metering.meter import Meter
+from openai_meter.metering.seen_jobs import SeenJobs
 from openai_meter.metering.store import Store
 from openai_meter.usage import bodies, providers
 from openai_meter.usage import responses as answers
@@ -98,8 +99,8 @@ PARTS = {
     "fields of answers": attribute(answers, "fields_of"),
     "total": attribute(answers.ResponseState, "total"),
     "usage": attribute(answers, "read_usage"),
-    "first sight": attribute(Meter, "first_sight"),
-    "take": attribute(Meter, "take"),
+    "first sight": attribute(SeenJobs, "claim"),
+    "take": attribute(Meter, "_take"),
     "add": attribute(Store, "add"),
     "count": attribute(Store, "_count"),
     "put": attribute(Bounded, "put"),

@@ -139,7 +139,7 @@ def memory(meter):
 
 def told_beside_open_calls(meter):
     """What is told while answers are read: a call has its request at hand, in case that its tokens must be counted."""
-    meter._settle()
+    meter.settle()
     open_calls = call_in_flight.OPEN.values()
     call_in_flight.OPEN.clear()
     try:

@@ -27,7 +27,7 @@ def fields(template: str) -> set[str]:
 
 @pytest.fixture
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in ("OPENAI_METER_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+    for name in ("OPENAI_METER_LANG", "LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
@@ -68,7 +68,7 @@ def test_every_number_has_its_form(code: str, n: int) -> None:
     ("code", "n", "said"),
     [
         ("en", 0, "0 calls"), ("en", 1, "1 call"), ("en", 2, "2 calls"), ("en", 1234, "1,234 calls"),
-        ("fr", 0, "0 appel"), ("fr", 1, "1 appel"), ("fr", 2, "2 appels"), ("fr", 1234, "1,234 appels"),
+        ("fr", 0, "0 appel"), ("fr", 1, "1 appel"), ("fr", 2, "2 appels"), ("fr", 1234, "1\u202f234 appels"),
     ],
 )  # fmt: skip
 def test_plurals(code: str, n: int, said: str) -> None:
@@ -101,6 +101,12 @@ def test_a_language_by_any_of_its_names(name: str, no_environment: pytest.Monkey
         ({"LANG": "choice"}, "en"),
         ({"LANG": "en_GB", "OPENAI_METER_LANG": "fr"}, "fr"),
         ({"LANG": "fr_FR", "OPENAI_METER_LANG": ""}, "fr"),
+        ({"LANG": "en_GB.UTF-8", "LANGUAGE": "fr"}, "fr"),
+        ({"LANG": "de_DE.UTF-8", "LANGUAGE": "de:tlh:fr_CA:en"}, "fr"),
+        ({"LANG": "fr_FR.UTF-8", "LANGUAGE": "de:tlh"}, "fr"),
+        ({"LANG": "fr_FR.UTF-8", "LC_ALL": "C", "LANGUAGE": "fr"}, "en"),
+        ({"LANG": "fr_FR.UTF-8", "LANGUAGE": ""}, "fr"),
+        ({"LANGUAGE": "fr", "OPENAI_METER_LANG": "en"}, "en"),
     ],
 )
 def test_the_environment_chooses(environment: dict[str, str], code: str, no_environment: pytest.MonkeyPatch) -> None:

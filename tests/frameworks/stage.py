@@ -75,7 +75,7 @@ class Stage:
         except Exception as raised:
             traceback.print_exc()
             error = f"{type(raised).__name__}: {raised}"[:200]
-        self.meter._settle()
+        self.meter.settle()
         self.calls = self.meter.calls
         said = [_usage(bytes(answer)) for answer in self.answers]
         tokens = sum(one["input"] + one["output"] for one in said)

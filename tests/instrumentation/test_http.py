@@ -1,14 +1,22 @@
-"""The copy of request options, which is made without the SDK's help where that is safe."""
+"""The wrapper of ``request``: its copy of the options, and what it reads of a response."""
 
 from __future__ import annotations
 
+import asyncio
+from decimal import Decimal
 from typing import Any
 
+import contract
+import openai
 import pytest
+from openai import OpenAI
 from openai._compat import model_copy
 from openai._models import FinalRequestOptions
 
+import openai_meter
 from openai_meter.instrumentation import http, sdk
+from openai_meter.testing.fake_api.handlers import data_frames, event_answer, json_answer
+from openai_meter.testing.fake_api.loopback import Answer, LoopbackServer, Request
 
 
 def copied(options: Any, parser: Any) -> Any:
@@ -49,3 +57,131 @@ def test_options_of_another_class_are_copied_by_the_sdk() -> None:
     options = Options.construct(method="post", url="/chat/completions")
     found = sdk.copier(FinalRequestOptions, lambda one: one.model_copy())(options, print)  # type: ignore[arg-type]
     assert (made, type(found), found.post_parser) == ([options], Options, print)
+
+
+# --- what only the response has ---------------------------------------------------------------------------------------
+
+COST = {"x-litellm-response-cost": "0.00125"}
+HIT = {"helicone-cache": "HIT"}
+ANSWER = {
+    "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": contract.MODEL,
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi."}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11},
+}  # fmt: skip
+DELTA = {"index": 0, "delta": {"content": "Hi."}, "finish_reason": "stop"}
+CHUNKS = [
+    {**ANSWER, "object": "chat.completion.chunk", "choices": choices, "usage": usage}
+    for choices, usage in (([DELTA], None), ([], ANSWER["usage"]))
+]
+
+
+class Gateway(LoopbackServer):
+    """A host with headers of its own, whose first answers are errors that the SDK retries."""
+
+    def __init__(self, headers: dict[str, str], errors: int = 0) -> None:
+        super().__init__(self._answer_to)
+        self._headers = headers
+        self._errors = errors
+        self.base_url = ""
+
+    def _answer_to(self, request: Request) -> Answer:
+        if self._errors:
+            self._errors -= 1
+            return json_answer({"error": {"message": "again"}}, 500)._replace(headers={"retry-after-ms": "1"})
+        streamed = request.json().get("stream")
+        answer = event_answer(data_frames(CHUNKS)) if streamed else json_answer(ANSWER)
+        return answer._replace(headers={**answer.headers, **self._headers})
+
+
+async def ask(server: Gateway, way: str, *, is_async: bool) -> None:
+    """One call of one kind, read to its end."""
+    server.base_url = f"{server.url}/v1"
+    if is_async:
+        async with contract.async_client(server) as client:
+            completions = client.with_options(max_retries=3).chat.completions
+            body: Any = {"model": contract.MODEL, "messages": contract.HELLO}
+            if way == "stream":
+                assert [chunk async for chunk in await completions.create(**body, stream=True)]
+            elif way == "raw":
+                (await completions.with_raw_response.create(**body)).parse()
+            else:
+                await completions.create(**body)
+        return
+    with contract.sync_client(server) as client:
+        completions = client.with_options(max_retries=3).chat.completions
+        body = {"model": contract.MODEL, "messages": contract.HELLO}
+        if way == "stream":
+            assert list(completions.create(**body, stream=True))
+        elif way == "raw":
+            completions.with_raw_response.create(**body).parse()
+        else:
+            completions.create(**body)
+
+
+WAYS = pytest.mark.parametrize("way", ["plain", "raw", "stream"])
+KINDS = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+
+
+@WAYS
+@KINDS
+def test_cost_that_a_proxy_states_in_a_header_is_believed(meter: openai_meter.Meter, way: str, is_async: bool) -> None:
+    """The cost is the proxy's where no provider is named for the host; no other header is kept."""
+    with Gateway({**COST, "x-secret": "do not keep"}) as server:
+        asyncio.run(ask(server, way, is_async=is_async))
+    (call,) = meter.calls
+    assert (call.cost, call.cost_status) == (Decimal("0.00125"), "priced")
+    assert call.price_facts == {"provider_cost": Decimal("0.00125")}
+    assert "do not keep" not in repr(call)
+
+
+def test_cost_in_a_header_does_not_replace_prices_of_openai() -> None:
+    """Where the program says that OpenAI is behind a host, OpenAI's prices count."""
+    meter = openai_meter.install(hosts={"127.0.0.1": "openai"})
+    with Gateway(COST) as server:
+        asyncio.run(ask(server, "plain", is_async=False))
+    (call,) = meter.calls
+    assert call.cost not in (None, Decimal("0.00125"))
+
+
+@WAYS
+@pytest.mark.parametrize("hosts", [{}, {"127.0.0.1": "openai"}], ids=["other", "openai"])
+def test_answer_from_the_cache_of_a_gateway_is_free(way: str, hosts: dict[str, str]) -> None:
+    """The model was not asked: the tokens are counted, and cost nothing."""
+    meter = openai_meter.install(hosts=hosts)
+    with Gateway(HIT) as server:
+        asyncio.run(ask(server, way, is_async=False))
+    (call,) = meter.calls
+    assert (call.cost, call.usage.total_tokens) == (0, 11)
+    assert call.cost_status in ("priced", "free")
+
+
+@WAYS
+@KINDS
+def test_attempts_of_the_sdk_are_known(meter: openai_meter.Meter, way: str, is_async: bool) -> None:
+    """A call that the SDK has sent three times is one record that has the number of attempts."""
+    with Gateway({}, errors=2) as server:
+        asyncio.run(ask(server, way, is_async=is_async))
+    (call,) = meter.calls
+    assert call.price_facts["attempts"] == 3
+    with Gateway({}) as server:
+        asyncio.run(ask(server, way, is_async=is_async))
+    assert "attempts" not in meter.calls[-1].price_facts
+
+
+def test_request_inside_a_request_has_its_own_headers(meter: openai_meter.Meter) -> None:
+    """A client that calls another one while it prepares a request does not mix up their answers."""
+    with Gateway(COST) as inner, Gateway({}, errors=1) as outer:
+        inner.base_url, outer.base_url = f"{inner.url}/v1", f"{outer.url}/v1"
+
+        class Nesting(OpenAI):
+            def _prepare_options(self, options: Any) -> Any:
+                if meter.totals.calls == 0:
+                    asyncio.run(ask(inner, "plain", is_async=False))
+                return super()._prepare_options(options)
+
+        http = openai.DefaultHttpxClient(trust_env=False)
+        with Nesting(api_key="k", base_url=outer.base_url, http_client=http) as client:
+            client.chat.completions.create(model=contract.MODEL, messages=contract.HELLO)
+    first, second = meter.calls
+    assert first.price_facts == {"provider_cost": Decimal("0.00125")}
+    assert second.price_facts == {"attempts": 2}

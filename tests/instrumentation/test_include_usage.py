@@ -6,6 +6,8 @@ import asyncio
 import copy
 import itertools
 import json
+import time
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import contract
@@ -59,13 +61,16 @@ class Host(LoopbackServer):
     def __init__(self, manner: str) -> None:
         super().__init__(self._answer_to)
         self.manner = manner
+        self.refused: dict[str, Any] | None = None
+        """What a request has to have for ``stream_options`` to be refused; ``None`` if they always are."""
         self.answer = ANSWERS["text"]
         self.base_url = ""
 
     def _answer_to(self, request: Any) -> Answer:
         body = request.json()
         asked = bool((body.get("stream_options") or {}).get("include_usage"))
-        if "stream_options" in body and (refusal := REFUSALS.get(self.manner)):
+        refuses = self.refused is None or self.refused.items() <= body.items()
+        if "stream_options" in body and refuses and (refusal := REFUSALS.get(self.manner)):
             return json_answer(refusal[1], refusal[0])
         if self.manner == "busy" or body.get("model") == "wrong":
             return json_answer(
@@ -393,6 +398,76 @@ def test_refused_request_is_sent_again_without_and_remembered(host, is_async):
     assert [(call.status, call.usage_source, call.usage.total_tokens) for call in meter.calls] == [
         ("ok", "tiktoken", 18)
     ] * 3
+
+
+PARTS: dict[str, dict[str, Any]] = {
+    "a key": {"extra_body": {"search": {"index": 1}}},
+    "a value's key": {"user": "u"},
+    "a model": {"model": "without-options"},
+}
+
+
+@every("part", PARTS)
+@every("host", REFUSALS, indirect=True)
+def test_refusal_of_one_shape_leaves_the_others_of_the_host_asked(host, part, is_async):
+    """What is refused together with a key or a model is not asked for with that again; all else of the host is."""
+    given = PARTS[part]
+    host.refused = given.get("extra_body", given)
+    meter = openai_meter.install(stream_usage="always")
+    for arguments in (given, {}, given, {}, given):
+        assert len(read(host, is_async=is_async, **arguments)) == 4
+    assert sent(host) == [ASKED, None, ASKED, None, ASKED, None]
+    in_order = sorted(meter.calls, key=lambda call: call.started_at)  # estimates are recorded later
+    assert [call.usage_source for call in in_order] == ["tiktoken", "api", "tiktoken", "api", "tiktoken"]
+
+
+@every("host", ["400", "422"], indirect=True)
+def test_refusal_after_an_acceptance_is_remembered_for_its_shape(host, is_async):
+    """A host that has accepted the option may still refuse it for another shape, by name."""
+    host.refused = PARTS["a model"]
+    openai_meter.install(stream_usage="always")
+    for arguments in ({}, PARTS["a model"], {}, PARTS["a model"]):
+        read(host, is_async=is_async, **arguments)
+    assert sent(host) == [ASKED, ASKED, None, ASKED, None]
+
+
+@every("host", ["400 without a word"], indirect=True)
+def test_refusal_without_a_word_of_a_new_key_is_not_the_programs_error(host, is_async):
+    """A key that the host has not accepted together with the option is sent again without it."""
+    host.refused = PARTS["a key"]["extra_body"]
+    openai_meter.install(stream_usage="always")
+    for arguments in ({}, PARTS["a key"], {}, PARTS["a key"]):
+        assert len(read(host, is_async=is_async, **arguments)) == 4
+    assert sent(host) == [ASKED, ASKED, None, ASKED, None]
+
+
+@every("host", REFUSALS, indirect=True)
+def test_refusal_is_forgotten_after_ten_minutes(host, monkeypatch):
+    """Hosts are updated: what was refused is asked for again later."""
+    now = time.monotonic()
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr(include_usage, "time", clock)
+    meter = openai_meter.install(stream_usage="always")
+    read(host, is_async=False)
+    now += 599
+    read(host, is_async=False)
+    assert sent(host) == [ASKED, None, None]
+    host.manner = "takes it"
+    now += 2
+    read(host, is_async=False)
+    read(host, is_async=False)
+    assert sent(host)[3:] == [ASKED, ASKED]
+    in_order = sorted(meter.calls, key=lambda call: call.started_at)
+    assert [call.usage_source for call in in_order] == ["tiktoken", "tiktoken", "api", "api"]
+
+
+@every("host", REFUSALS, indirect=True)
+def test_host_that_refuses_every_shape_is_left_alone(host):
+    """After three shapes that a host has refused, and none accepted, new shapes are not tried before ten minutes."""
+    openai_meter.install(stream_usage="always")
+    for number in range(6):
+        read(host, is_async=False, extra_body={f"key{number}": 1})
+    assert [options for options in sent(host) if options is not None] == [ASKED] * 3
 
 
 @every("host", ["busy"], indirect=True)

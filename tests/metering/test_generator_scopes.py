@@ -22,7 +22,7 @@ def nothing_left():
     """Every test ends without a scope that is still entered."""
     yield
     gc.collect()
-    assert generator_scopes._entries == {}
+    assert generator_scopes.ENTRIES == {}
     assert surroundings.get() is OUTERMOST
 
 
@@ -162,7 +162,7 @@ def test_a_generator_that_is_left_leaves_nothing(end):
 
     generator = answer()
     contextvars.copy_context().run(next, generator)
-    assert generator_scopes._entries
+    assert generator_scopes.ENTRIES
     if end == "close":
         contextvars.copy_context().run(generator.close)
     elif end == "throw":

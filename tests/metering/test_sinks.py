@@ -78,7 +78,7 @@ def test_a_sink_gets_what_comes_while_it_is_fed(meter):
     heap = Heap()
     with contract.in_process(_answer) as client:
         chat(client)
-        meter._settle()
+        meter.settle()
         meter.add_sink(heap)
         chat(client)
         chat(client)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 import openai_meter
 from openai_meter import Call, Meter, Usage
+from openai_meter.core.locale import language
 from openai_meter.reports import tables
 from openai_meter.reports.words import dollars
 
@@ -136,8 +137,9 @@ def test_any_table_fits_any_terminal(by: str, width: int, lang: str, monkeypatch
     meter.print_summary(file, by=by, lang=lang)
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in file.getvalue().splitlines()]
     assert max(map(cell_len, lines)) <= width
-    costs = [dollars(row.totals.cost) for row in meter.report(by).rows]
-    assert re.findall(r"\$[\d.]+$", "\n".join(lines), re.MULTILINE) == [*costs, "$0.000870"]
+    costs = [dollars(row.totals.cost, language(lang).numbers) for row in meter.report(by).rows]
+    shown = re.findall(r"(?:\$[\d.]+|[\d,]+\xa0\$)$", "\n".join(lines), re.MULTILINE)
+    assert shown == [*costs, dollars(Decimal("0.00087"), language(lang).numbers)]
     if by == "agent,model" and width >= 100:
         assert any("gpt-5.4-mini-2026-03-17 " in line for line in lines)
 

@@ -81,7 +81,8 @@ def guessed(call: Any, request: Any, said: bytes) -> tuple[str, dict[str, Any]] 
     name = call.endpoint
     spoken = output_of_answer(name, answer)
     answered = spoken or (name == "embeddings" and answer.get("data"))
-    if name not in ENDPOINTS or not request.body or not (answered or call.status == "aborted"):
+    sent_in_vain = call.status in ("aborted", "error") and call.cost_status != "free"
+    if name not in ENDPOINTS or not request.body or not (answered or sent_in_vain):
         return None
     estimate = estimate_call(name, json.loads(request.body), spoken, call.model, wait=True)
     given, made = estimate.usage.input_tokens, estimate.usage.output_tokens

@@ -493,10 +493,11 @@ class Played:
         return self
 
     def _guessed(self, expected: Row, place: int) -> Row:
-        if expected.usage_source != "none" or not self.said:
+        if expected.usage_source != "none" or not self.requests:
             return expected
         place = place if len(self.said) == len(self.calls) else -1
-        if (found := guessed(self.calls[place], self.requests[place], self.said[place])) is None:
+        said = self.said[place] if self.said else b""  # the connection was lost
+        if (found := guessed(self.calls[place], self.requests[place], said)) is None:
             return expected
         source, usage = found
         return expected._replace(usage_source=source, usage={**expected.usage, **usage})

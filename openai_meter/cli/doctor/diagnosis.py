@@ -19,7 +19,7 @@ Outcome = Literal[
 ]  # fmt: skip
 
 PATIENCE = 18.0
-"""The default of the seconds that all trials may take together; an idle machine needs about 7."""
+"""The default of the seconds of processor time that all trials may take together; they need about 7."""
 
 BAD: frozenset[Outcome] = frozenset({"missed", "twice", "changed", "request_changed", "raised", "no_usage", "fault"})
 """The outcomes that must not be."""

@@ -36,7 +36,7 @@ def examine(
     Args:
         ledger: the ledger to look at; by default that of the installed meter, or of ``OPENAI_METER_LEDGER``.
         trials: whether calls are tried at all.
-        patience: seconds that all trials may take together; shapes that were not tried by then are a problem.
+        patience: seconds of processor time that all trials may take together; shapes that are left are a problem.
         on_progress: is called with the steps that are done and their number.
 
     Raises:

@@ -47,10 +47,11 @@ LIBRARIES: tuple[Library, ...] = (
     Library("newrelic", "newrelic", emits=False),
 )
 
-_HARMLESS = (
-    "openai.", "openai_meter.", "typing_extensions.", "warnings.", "functools.", "contextlib.", "dataclasses.",
-    "pydantic.", "pydantic_core.",
-)  # fmt: skip
+_HARMLESS = frozenset({"openai", "openai_meter", "typing_extensions", "pydantic", "pydantic_core"}) | (
+    sys.stdlib_module_names - {"unittest"}
+)
+"""The packages whose functions in classes of the SDK are no patches. The standard library makes methods of its own for
+dataclasses, named tuples and deprecated functions, other ones in each version of Python."""
 
 
 class Patch(NamedTuple):
@@ -89,7 +90,7 @@ def _foreign(function: Any) -> str | None:
     """The module of the outermost wrapper of a method that is neither the SDK's nor ours."""
     for _ in range(100):
         owner = _owner(function)
-        if owner is not None and not f"{owner}.".startswith(_HARMLESS):
+        if owner is not None and owner.partition(".")[0] not in _HARMLESS:
             return owner
         function = getattr(function, "__wrapped__", None)
         if function is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -31,6 +32,8 @@ _CONNECTIONS = {
     "live, WebSocket": ("openai.resources.live.live", "live"),
 }
 """The calls that are not HTTP requests: the module whose connections have to be watched."""
+_TOGETHER = 10
+"""The shapes that are tried bare, and then metered, at a time."""
 _SOURCES = {"api": "api", "tiktoken": "estimate", "chars": "estimate", "none": "none"}
 
 
@@ -49,19 +52,33 @@ def main() -> None:
 
 
 def _write(kind: str, value: object) -> None:
-    sys.stdout.write(json.dumps({"doctor": kind, "value": value}) + "\n")
+    sys.stdout.write(json.dumps({"doctor": kind, "value": value, "used": time.process_time()}) + "\n")
     sys.stdout.flush()
 
 
 def try_all(runner: ShapeRunner, shapes: tuple[Shape, ...]) -> Iterator[Trial | None]:
-    """Runs all shapes bare, yielding ``None`` for each, then metered, yielding the result of each."""
+    """Runs some shapes bare, yielding ``None`` for each, then metered, yielding the result of each; then the next.
+
+    So there are results of some shapes when the time is over before all of them were tried.
+    """
+    meter = Meter()
+    for first in range(0, len(shapes), _TOGETHER):
+        yield from _try(runner, shapes[first : first + _TOGETHER], meter)
+    install(meter=meter)
+    try:
+        yield from _connections()
+    finally:
+        uninstall()
+
+
+def _try(runner: ShapeRunner, shapes: tuple[Shape, ...], meter: Meter) -> Iterator[Trial | None]:
     bare: dict[tuple[str, bool], ShapeResult] = {}
     for shape in shapes:
         for caller in runner.callers:
             if _can_run(caller, shape):
                 bare[shape.name, caller.is_async] = runner.run(shape, caller)
         yield None
-    meter = install(meter=Meter(), hosts={"127.0.0.1": "openai"})
+    install(meter=meter, hosts={"127.0.0.1": "openai"})
     try:
         for shape in shapes:
             sync, asynchronous = (
@@ -69,7 +86,6 @@ def try_all(runner: ShapeRunner, shapes: tuple[Shape, ...]) -> Iterator[Trial | 
                 for caller in runner.callers
             )
             yield Trial(shape.name, shape.records, sync, None if shape.sync_only else asynchronous)
-        yield from _connections()
     finally:
         uninstall()
 
@@ -86,7 +102,7 @@ def _compared(runner: ShapeRunner, shape: Shape, caller: Caller, bare: ShapeResu
         return Mode("untried", detail=bare.error)
     before, failed = len(meter.calls), meter.internal_errors
     metered = runner.run(shape, caller)
-    meter._settle()
+    meter.settle()
     calls = meter.calls[before:]
     usage = _usage(calls)
     if metered.error is not None:

@@ -11,21 +11,27 @@ import os
 import string
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from openai_meter.cli.live import marks
 from openai_meter.cli.live.feeds import AwayError, Feed, Source, feed_of
+from openai_meter.cli.live.line_cache import Cached, LineCache
 from openai_meter.core.locale import Messages
 from openai_meter.core.totals import Totals
 from openai_meter.errors import ConfigurationError, MeterError
 from openai_meter.metering.pulse import Pulse
 from openai_meter.reports.text import fitting, shown
-from openai_meter.reports.words import cost, decimals
+from openai_meter.reports.words import cost, decimals, duration
 
 __all__ = ["FIELDS", "Line", "checked_form", "statusline"]
 
 _SEPARATOR = " · "
+_LONGEST = 30.0
+"""Seconds that a source may take on a busy machine."""
+_SLICE, _WORKING = 0.5, 0.002
+"""A process that uses the processor for so long in such a slice of time is at work, and does not only wait."""
 _SPARK = 8
 _COLOURS = {"cost": "1", "alerts": "1;31", "errors": "31", "spark": "36", "away": "2"}
 
@@ -47,6 +53,8 @@ class _Found(NamedTuple):
     pulse: Pulse
     totals: Totals | None
     """The sums since the wanted moment; ``None`` if the source does not have them."""
+    age: float | None = None
+    """Seconds since the figures were read, if they are not those of now."""
 
 
 def _sum(found: _Found, write: Callable[[Totals], str]) -> str:
@@ -94,19 +102,41 @@ def statusline(source: Source, line: Line) -> None:
     """Writes the line. Leaves the process at once where the source does not answer: nothing waits for it.
 
     Raises:
-        ConfigurationError: the source or the moment is none.
+        ConfigurationError: the source or the moment cannot be used.
     """
+    cache = LineCache(source, line.since)
+    cached = cache.read()
+    if cached is not None and cached.fresh and (found := _from_cache(cached)) is not None:
+        _write(found, None, line)
+        return
     found, error = _in_time(source, line)
     if isinstance(error, ConfigurationError):
         raise error
+    if found is not None:
+        cache.write({"pulse": found.pulse.to_dict(), "totals": found.totals and found.totals.to_dict()})
+    elif isinstance(error, TimeoutError | AwayError) and cached is not None:
+        found = _from_cache(cached)
     _write(found, error, line)
     if isinstance(error, TimeoutError):
         sys.stdout.flush()
-        os._exit(0)  # what the source still does would keep the end of the process waiting
+        os._exit(0)  # the end of the process would wait for the source
+
+
+def _from_cache(cached: Cached) -> _Found | None:
+    try:
+        totals = cached.data["totals"]
+        pulse = Pulse.from_dict(cached.data["pulse"])
+        return _Found(pulse, None if totals is None else Totals.from_dict(totals), None if cached.fresh else cached.age)
+    except (KeyError, TypeError, ValueError):  # of another version
+        return None
 
 
 def _in_time(source: Source, line: Line) -> tuple[_Found | None, Exception | None]:
-    """The answer of the source, or the error instead of one."""
+    """The answer of the source, or the error instead of one.
+
+    A source that hangs is given up after the timeout. On a busy machine, this process may have had no time to work in:
+    as long as it uses the processor, it is waited for, :data:`_LONGEST` seconds at most.
+    """
     answer: list[tuple[_Found | None, Exception | None]] = []
 
     def ask() -> None:
@@ -119,8 +149,14 @@ def _in_time(source: Source, line: Line) -> tuple[_Found | None, Exception | Non
             answer.append((None, error))
 
     thread = threading.Thread(target=ask, name="openai-meter-statusline", daemon=True)
+    begun = time.monotonic()
     thread.start()
     thread.join(line.timeout)
+    while thread.is_alive() and time.monotonic() - begun < _LONGEST:
+        before = time.process_time()
+        thread.join(_SLICE)
+        if time.process_time() - before < _WORKING:
+            break
     return answer[0] if answer else (None, TimeoutError(f"no answer within {line.timeout:g} seconds"))
 
 
@@ -148,6 +184,7 @@ def _data(found: _Found | None, error: Exception | None, line: Line) -> dict[str
         return {"away": str(error) if known else f"{type(error).__name__}: {error}", "since": line.since}
     return {
         "away": None,
+        "age": found.age,
         "since": line.since,
         "totals": None if found.totals is None else found.totals.to_dict(),
         "minute": found.pulse.minute.to_dict(),
@@ -177,6 +214,8 @@ def _usual(found: _Found, line: Line) -> str:
         parts.append(f"{part('spark')} {FIELDS['rate'](found)}/min")
     if pulse.alerts:
         parts.append(_painted("alerts", f"⚠ {pulse.alerts:,}", line))
+    if found.age is not None:
+        parts.append(_painted("away", m("live.line.old", age=duration(found.age, m)), line))
     return _SEPARATOR.join(parts)
 
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from openai_meter.core.formatting import ENGLISH
 from openai_meter.core.locale.page.en import PAGE
 from openai_meter.core.locale.screens.en import SCREENS
 from openai_meter.core.version import install_command
 
 __all__ = ["MESSAGES", "plural"]
+
+
+NUMBERS = ENGLISH
 
 
 def plural(n: float) -> int:
@@ -303,6 +307,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.ledger_missing": "name the ledger: --ledger sqlite:///usage.db, or {variable} in the environment",
     "cli.ledger_not_found": "there is no ledger {file}; openai-meter run --ledger {url} PROGRAM makes one",
     "cli.unknown_name": "no call in the ledger has the {dimension} {name}.",
+    "cli.explain.waiting": (
+        "waiting for JSON: paste a usage object or an answer of the API, then press Ctrl-D on a line of its own"
+    ),
     "cli.near": "Did you mean {names}?",
     "cli.docs.choose": "openai-meter docs TOPIC shows one of these pages.",
     "cli.docs.missing": "there is no page {topic}; there are {topics}.",

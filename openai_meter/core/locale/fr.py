@@ -1,14 +1,18 @@
-"""French. Numbers are written as in English (``32,000``, ``$0.1240``), which is how the French reports have them."""
+"""French, with French numbers: ``32 000``, ``0,1240 $``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from openai_meter.core.formatting import FRENCH
 from openai_meter.core.locale.page.fr import PAGE
 from openai_meter.core.locale.screens.fr import SCREENS
 from openai_meter.core.version import install_command
 
 __all__ = ["MESSAGES", "plural"]
+
+
+NUMBERS = FRENCH
 
 
 def plural(n: float) -> int:
@@ -308,6 +312,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.ledger_missing": "indiquez le registre : --ledger sqlite:///usage.db, ou {variable} dans l'environnement",
     "cli.ledger_not_found": "il n'y a pas de registre {file} ; openai-meter run --ledger {url} PROGRAM en crée un",
     "cli.unknown_name": "aucun appel du registre n'a cette valeur de « {dimension} » : {name}.",
+    "cli.explain.waiting": (
+        "en attente de JSON : collez un objet usage ou une réponse de l'API, puis tapez Ctrl-D sur une ligne vide"
+    ),
     "cli.near": "Vouliez-vous dire {names} ?",
     "cli.docs.choose": "openai-meter docs PAGE montre une de ces pages.",
     "cli.docs.missing": "il n'y a pas de page {topic} ; il y a {topics}.",

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from openai_meter.core.locale import language
+from openai_meter.core.formatting import NumberStyle, amount, decimals, number, printable
+from openai_meter.core.locale import Messages, language
 from openai_meter.core.public import public
 
 __all__ = ["Recommendation"]
@@ -51,14 +52,14 @@ class Recommendation:
             ConfigurationError: there is no such language.
         """
         m = language(lang)
-        where = "" if self.model is None else m("alert.model", name=_shown(self.model, ""))
-        where += "" if self.agent is None else m("alert.agent", name=_shown(self.agent, ""))
+        where = "" if self.model is None else m("alert.model", name=_shown(self.model, "", m))
+        where += "" if self.agent is None else m("alert.agent", name=_shown(self.agent, "", m))
         about = "~" if self.estimated else ""
-        values = {name: _shown(value, about) for name, value in self.facts.items()}
-        values |= {"calls": f"{self.calls:,}", "where": where}
+        values = {name: _shown(value, about, m) for name, value in self.facts.items()}
+        values |= {"calls": number(self.calls, m.numbers), "where": where}
         sentences = [m(f"advice.{part}", **values) for part in self.parts]
         if self.saving is not None:
-            sentences.append(m("advice.saving", saving=_shown(self.saving, about)))
+            sentences.append(m("advice.saving", saving=_shown(self.saving, about, m)))
         return " ".join(sentences)
 
     def to_dict(self, lang: str | None = None) -> dict[str, Any]:
@@ -80,22 +81,14 @@ class Recommendation:
         }
 
 
-def _shown(value: object, about: str) -> str:
+def _shown(value: object, about: str, m: Messages) -> str:
     if isinstance(value, Decimal):
-        return about + _dollars(value)
+        return about + _dollars(value, m.numbers)
     if isinstance(value, int):
-        return f"{value:,}"
-    # A name is data: control characters are shown, and it takes no more than its room.
-    visible = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in str(value))
-    return visible if len(visible) <= _NAME else visible[: _NAME - 1] + "…"
+        return number(value, m.numbers)
+    return printable(value, _NAME)
 
 
-def _dollars(value: Decimal) -> str:
+def _dollars(value: Decimal, style: NumberStyle) -> str:
     """Dollars with two digits from a dollar up, with four below, and with more where that would show nothing."""
-    if abs(value) >= 1:
-        return f"${value:,.2f}"
-    for digits in range(4, 13):
-        shown = f"{value:.{digits}f}"
-        if value == 0 or Decimal(shown):
-            return f"${shown}"
-    return f"${value:f}"
+    return amount(value, style, 2) if value.copy_abs() >= 1 else decimals(4, style)(value)

@@ -58,10 +58,10 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "area.clock": "Clock",
     "trials.no_python": "no call was tried: the path of the interpreter is unknown",
     "trials.late": (
-        "not all calls were tried: {n} second was over",
-        "not all calls were tried: {n} seconds were over",
+        "not all calls were tried, only the {tried} above: their time ({n} second of the processor) was over",
+        "not all calls were tried, only the {tried} above: their time ({n} seconds of the processor) was over",
     ),
-    "trials.late.do": "On a busy machine, try with --patience 60; if it stays, a call hangs here.",
+    "trials.late.do": "Give it more time: --patience 60. If the result is the same, a call hangs here.",
     "trials.crashed": "the process that tries the calls ended early: {error}",
     "trials.check_failed": "a check failed: {error}",
     "python.supported": "{version}",

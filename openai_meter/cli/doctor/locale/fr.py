@@ -58,10 +58,10 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "area.clock": "Horloge",
     "trials.no_python": "aucun appel n'a été essayé : le chemin de l'interpréteur est inconnu",
     "trials.late": (
-        "tous les appels n'ont pas été essayés : {n} seconde est passée",
-        "tous les appels n'ont pas été essayés : {n} secondes sont passées",
+        "seuls les {tried} appels ci-dessus ont été essayés : leur temps ({n} seconde de processeur) était écoulé",
+        "seuls les {tried} appels ci-dessus ont été essayés : leur temps ({n} secondes de processeur) était écoulé",
     ),
-    "trials.late.do": "Sur une machine occupée, essayez avec --patience 60 ; si cela reste, un appel se bloque ici.",
+    "trials.late.do": "Donnez-lui plus de temps : --patience 60. Si le résultat est le même, un appel se bloque ici.",
     "trials.crashed": "le processus qui essaie les appels s'est arrêté trop tôt : {error}",
     "trials.check_failed": "une vérification a échoué : {error}",
     "python.supported": "{version}",

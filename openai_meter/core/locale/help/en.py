@@ -134,7 +134,7 @@ HELP: Mapping[str, str] = {
     "doctor": "Examine this installation. It tries which calls are counted here, and finds who else patches openai, "
     "and what is missing.",
     "doctor.strict": "Exit with code 1 for warnings too.",
-    "doctor.patience": "The seconds that trying all calls may take together.",
+    "doctor.patience": "The seconds of processor time that trying all calls may take together.",
     "docs": "Show the pages of the documentation in the terminal.",
     "docs.topic": "The page. Without it, the list of pages.",
 }

@@ -139,7 +139,7 @@ HELP: Mapping[str, str] = {
     "doctor": "Examiner cette installation. La commande essaie quels appels sont comptés ici, et trouve qui d'autre "
     "modifie openai, et ce qui manque.",
     "doctor.strict": "Finir avec le code 1 pour des avertissements aussi.",
-    "doctor.patience": "Les secondes que tous les essais peuvent prendre ensemble.",
+    "doctor.patience": "Les secondes de processeur que tous les essais peuvent prendre ensemble.",
     "docs": "Montrer les pages de la documentation dans le terminal.",
     "docs.topic": "La page. Sans elle, la liste des pages.",
 }

@@ -82,6 +82,7 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "live.alerts": ("{n:,} limit exceeded", "{n:,} limits exceeded"),
     "live.line.today": "{cost} today",
     "live.line.since": "{cost} since {since}",
+    "live.line.old": "{age} ago",
     "live.line.away": "openai-meter: no figures",
     # Forecasts, comparisons, and the upkeep of a ledger.
     "upkeep.forecast.month": "This month, {since} .. {until} ({timezone})",

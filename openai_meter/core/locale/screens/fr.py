@@ -82,6 +82,7 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "live.alerts": ("{n:,} limite dépassée", "{n:,} limites dépassées"),
     "live.line.today": "{cost} aujourd'hui",
     "live.line.since": "{cost} depuis {since}",
+    "live.line.old": "il y a {age}",
     "live.line.away": "openai-meter : pas de chiffres",
     # Forecasts, comparisons, and the upkeep of a ledger.
     "upkeep.forecast.month": "Ce mois, {since} .. {until} ({timezone})",
