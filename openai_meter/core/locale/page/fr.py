@@ -149,7 +149,7 @@ PAGE: Mapping[str, str | tuple[str, ...]] = {
     "page.other_prices": "Les lignes sont aux prix actuels. L'appel a été calculé avec d'autres prix.",
     "page.why_unpriced": "Pourquoi le prix n'est pas complet",
     "page.per_million": "{price} par million",
-    "page.marks": "~ contient des estimations, + est un minimum, – est inconnu. Dollars US ; heures de votre fuseau.",
+    "page.marks": "~ contient des estimations, + est un minimum, \N{EN DASH} est inconnu. Dollars US, heure locale.",
     "page.reset": "Remettre à zéro…",
     "page.reset.title": "Remettre tous les chiffres à zéro ?",
     "page.reset.words": "Les totaux de ce processus repartent de zéro. Un registre garde son historique.",
