@@ -145,7 +145,7 @@ PAGE: Mapping[str, str | tuple[str, ...]] = {
     "page.other_prices": "The lines use the prices of now. The call was priced with other prices.",
     "page.why_unpriced": "Why the price is incomplete",
     "page.per_million": "{price} per million",
-    "page.marks": "~ contains estimates, + is a lower bound, \N{EN DASH} is unknown or none. US dollars; times in your timezone.",
+    "page.marks": "~ contains estimates, + is a lower bound, \N{EN DASH} is unknown. US dollars, local time.",
     "page.reset": "Reset the figures…",
     "page.reset.title": "Reset all figures?",
     "page.reset.words": "The totals of this process start from zero again. A ledger keeps its history.",
