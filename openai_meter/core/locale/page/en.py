@@ -41,7 +41,7 @@ PAGE: Mapping[str, str | tuple[str, ...]] = {
     "page.empty.code": "How to begin",
     "page.empty.then": "The first call appears here by itself. An example without a key: openai-meter demo --serve",
     "page.glance": "At a glance",
-    "page.partial": "The oldest calls of this period are no longer in memory: its figures are too low. A ledger keeps all.",
+    "page.partial": "The oldest calls of this period are no longer in memory: figures are too low. A ledger keeps all.",
     "page.card.today": "Cost today",
     "page.card.month": "Cost this month",
     "page.card.period": "Cost · {period}",
