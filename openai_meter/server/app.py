@@ -66,7 +66,7 @@ ROUTES: tuple[Endpoint, ...] = (
     Endpoint("POST", "/api/stats/reset", "Resets the meter to zero.", handlers.reset, (LANG,), "Reset", errors=(409,)),
     Endpoint(
         "GET", "/api/overview", "The cards, the chart and the table of the dashboard.", handlers.overview,
-        (PERIOD, GROUP, ZONE, LANG), "Overview",
+        (PERIOD, _SINCE, _UNTIL, GROUP, ZONE, *FILTERS, LANG), "Overview",
     ),
     Endpoint(
         "GET", "/api/calls", "Calls, the newest first.", handlers.calls,
