@@ -128,7 +128,7 @@ class ShowApiStats:
             meter.report(by="model", lang=lang),
             recommendations=tuple(meter.generate_optimization_recommendations(lang)),
         )
-        return report.render("markdown", lang=lang)
+        return report.render("chat", lang=lang)
 
     def tool(self, api: str = "chat.completions") -> dict[str, Any]:
         """The definition that lets a model call the action.

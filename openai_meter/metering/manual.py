@@ -207,7 +207,7 @@ class ManualTracking(MeterCore):
         """
         # Alerts and advice are for the chat action (``actions.py``) to put before and after it.
         return replace(self.report(by="model", lang=lang, fold_snapshots=fold_snapshots), alerts=()).render(
-            "markdown", lang=lang
+            "chat", lang=lang
         )
 
     def generate_compact_summary(self, lang: str | None = None) -> str:

@@ -240,7 +240,7 @@ def _rates(total: Sum, seconds: float) -> Rates:
     cost, tokens = totals.cost_pico, tokens_of(totals)
     return Rates(
         None if cost is None else _per(cost, Fraction(minutes)),
-        None if tokens is None else to_float(tokens) / minutes,
+        None if tokens is None else to_float(Fraction(tokens) / Fraction(minutes)),
         totals.calls / minutes,
         totals.errors / minutes,
     )
