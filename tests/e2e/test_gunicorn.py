@@ -1,4 +1,4 @@
-"""Programs under gunicorn: each kind of worker answers, and every answered call is in the ledger when it has stopped."""
+"""Under gunicorn, each kind of worker answers, and every answered call is in the ledger after an orderly stop."""
 
 from __future__ import annotations
 
