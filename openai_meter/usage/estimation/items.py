@@ -33,6 +33,8 @@ _ELSEWHERE = {
 def response_input(body: Mapping[str, Any], model: Traits, counter: Counter) -> int | None:
     """The tokens of a response's request; ``None`` if there is nothing in it that can be read."""
     counter.unknown.update(name for field, name in _ELSEWHERE.items() if body.get(field))
+    if fields(body.get("reasoning")).get("mode") == "pro":
+        counter.unknown.add("pro mode")  # about 1,500 tokens of the server's own
     total = primer(model) - model.old
     if instructions := text_of(body.get("instructions")):
         total += message_tokens(model, "system") + counter.tok(instructions)
