@@ -164,7 +164,7 @@ class Source:
 
     def _exported(self, document: Mapping[str, Any]) -> Iterator[Call]:
         _check_amount(document, "cost")
-        if not isinstance(document.get("usage"), dict):
+        if not isinstance(document.get("usage", {}), dict):
             raise TypeError(f"usage is {_short(document.get('usage'))}; it has to be an object")
         call = Call.from_dict(document)
         if call.started_at.tzinfo is None:
