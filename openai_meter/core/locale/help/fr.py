@@ -31,13 +31,15 @@ HELP: Mapping[str, str] = {
     "option.json": "Écrire du JSON.",
     "option.lang": "La langue : en ou fr. Par défaut, celle de la locale.",
     "option.quiet": "Écrire le résumé sur une seule ligne.",
-    "option.format": "La forme : table (par défaut), tree, markdown, line, json ou csv.",
+    "option.format": "La forme : table (par défaut), tree, markdown, chat, line, json ou csv.",
     "option.by": "Le regroupement : model (par défaut), agent, operation, user, session, endpoint, provider, block, "
     "tag:NOM. Plusieurs sont séparés par des virgules : agent,model.",
     "option.report": "Enregistrer aussi un rapport dans ce fichier. Le suffixe est la forme : .json, .csv, .md ou "
     ".txt.",
     "option.excel": "Écrire le CSV comme Excel l'ouvre : avec une marque d'ordre des octets et le "
     "séparateur de la langue.",
+    "option.host": "Un proxy ou une passerelle à vous, qui transmet les appels à OpenAI ; HOST=azure pour Azure. Peut "
+    "être donné plusieurs fois.",
     "option.output": "Écrire le résumé dans ce fichier au lieu de l'erreur standard.",
     # Commands.
     "run": "Exécuter un programme comme le fait python, et écrire à la fin ce que ses appels ont coûté. Les options "
