@@ -153,13 +153,25 @@ class Transcript:
     for tool calls ``(index, "call", number)``.
     """
 
-    __slots__ = ("_dropped", "_events", "_finish", "_items", "_kinds", "_names", "_pieces", "_started", "size")
+    __slots__ = (
+        "_dropped",
+        "_events",
+        "_finish",
+        "_has_audio",
+        "_items",
+        "_kinds",
+        "_names",
+        "_pieces",
+        "_started",
+        "size",
+    )
 
     def __init__(self) -> None:
         self._started = False
         self.size = 0
         """The characters kept so far."""
         self._dropped = 0
+        self._has_audio = False
         self._pieces: dict[Any, list[str]] = {}
         self._names: dict[tuple[int, int], str] = {}
         self._finish: dict[int, str] = {}
@@ -227,7 +239,9 @@ class Transcript:
         # Reasoning that other hosts' models show, under the two names in use, and the transcript of spoken audio.
         self.add((index, "reasoning"), extra.get("reasoning_content") or extra.get("reasoning"))
         if (audio := extra.get("audio")) is not None:
-            self.add(index, fields_of(audio).get("transcript"))
+            fields = fields_of(audio)
+            self.add(index, fields.get("transcript"))
+            self._has_audio = self._has_audio or bool(fields.get("data"))
 
     def _add_calls(self, index: int, calls: object) -> None:
         for call in calls if isinstance(calls, list) else ():
@@ -268,6 +282,17 @@ class Transcript:
             return
         self.size += len(event)
         self._events.append(event)
+
+    @property
+    def has_token(self) -> bool:
+        """Whether there is any output in it; an item of hidden reasoning is not."""
+        return bool(
+            self.size
+            or self._dropped
+            or self._names
+            or self._has_audio
+            or any(fields_of(item).get("type") != "reasoning" for item in self._items.values())
+        )
 
     # --- when the answer has ended ------------------------------------------------------------------------------------
 

@@ -80,9 +80,9 @@ def _message(message: Mapping[str, Any], content: Content, names: _Names, model:
 
 
 def _calls(message: Mapping[str, Any], names: _Names) -> list[tuple[str, object]]:
-    said = listed(message.get("tool_calls"))
-    calls = [called(call) for call in said]
-    for call, (name, _) in zip(said, calls, strict=True):
+    tool_calls = listed(message.get("tool_calls"))
+    calls = [called(call) for call in tool_calls]
+    for call, (name, _) in zip(tool_calls, calls, strict=True):
         call_id = text_of(fields(call).get("id"))
         names.of[call_id] = name
         if len(calls) > 1:
@@ -119,6 +119,6 @@ def _tools(body: Mapping[str, Any], system: Content | None, model: Traits, count
         if functions:
             total += model.family == "L"
         else:
-            # The name is told a second time; without a system message, one is made for it.
+            # The name is shown a second time; without a system message, one is made for it.
             total += counter.tok(form.name) + (6 if model.family == "L" and system is None else 2)
     return total

@@ -1,7 +1,7 @@
-"""What a model's name says of how its tokens are counted: its family, encoding, and the rule for images.
+"""What a model's name determines about counting its tokens: its family, encoding, and the rule for images.
 
-The figures were found in recorded traffic. To add a model, add a row to the table that it belongs in; the first row
-that matches counts.
+The figures were found in recorded traffic. To add a model, add a row to the table that it belongs
+in; the first row that matches counts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Traits(NamedTuple):
     encoding: str
     images: Tiles | Patches
     reasons: bool
-    """Whether the model reasons if the request does not say how much."""
+    """Whether the model reasons if the request sets no effort."""
     old: bool
     """Whether it is gpt-4 of 2023: it is shown tools without titles and defaults, and some frames differ by one."""
     extra: int
@@ -76,7 +76,7 @@ _REASONS_IF_ASKED = re.compile(r"gpt-5\.[1-9]")
 
 
 def traits(model: str | None) -> Traits:
-    """How a model counts. A name that says nothing is taken for a model of family L with o200k_base.
+    """How a model counts. An unknown name counts as family L with o200k_base.
 
     The name may be a fine-tuned model's (``ft:gpt-4o-mini:...``), Azure's (``gpt-35-turbo``) or a host's
     (``openai/gpt-4o``). Thread-safe.

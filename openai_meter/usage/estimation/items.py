@@ -32,16 +32,16 @@ _ELSEWHERE = {
 
 def response_input(body: Mapping[str, Any], model: Traits, counter: Counter) -> int | None:
     """The tokens of a response's request; ``None`` if there is nothing in it that can be read."""
-    counter.unknown.update(word for field, word in _ELSEWHERE.items() if body.get(field))
+    counter.unknown.update(name for field, name in _ELSEWHERE.items() if body.get(field))
     total = primer(model) - model.old
     if instructions := text_of(body.get("instructions")):
         total += message_tokens(model, "system") + counter.tok(instructions)
-    said = body.get("input")
-    if isinstance(said, str):
-        total += message_tokens(model, "user") + counter.tok(text_of(said))
-    elif items := listed(said):
+    value = body.get("input")
+    if isinstance(value, str):
+        total += message_tokens(model, "user") + counter.tok(text_of(value))
+    elif items := listed(value):
         total += _items(items, body, model, counter)
-    elif said is not None or not (instructions or counter.unknown):
+    elif value is not None or not (instructions or counter.unknown):
         return None
     return total + _tools(body, model, counter)
 
@@ -52,17 +52,17 @@ def _items(items: Sequence[Any], body: Mapping[str, Any], model: Traits, counter
     counter.sampled = counter.sampled or share > 1
     total = 0
     for item in some:
-        said = fields(item)
-        kind = text_of(said.get("type")) or "message"
+        item_fields = fields(item)
+        kind = text_of(item_fields.get("type")) or "message"
         if kind == "function_call":
-            calls.add(said)
+            calls.add(item_fields)
             continue
         total += calls.close()
-        if kind == "message" and "role" in said:
-            total += message_tokens(model, said.get("role"))
-            total += read_content(said.get("content"), model, counter).tokens(counter)
+        if kind == "message" and "role" in item_fields:
+            total += message_tokens(model, item_fields.get("role"))
+            total += read_content(item_fields.get("content"), model, counter).tokens(counter)
         elif kind == "function_call_output":
-            total += calls.result(said)
+            total += calls.result(item_fields)
         elif kind == "reasoning":
             # Old reasoning costs nothing; with tools it may belong to this turn, and is billed.
             if body.get("tools"):
@@ -75,7 +75,7 @@ def _items(items: Sequence[Any], body: Mapping[str, Any], model: Traits, counter
 
 
 class _Calls:
-    """The function calls among the items: models of family H are shown those that were made together as one."""
+    """The function calls among the items: models of family H see parallel calls as one."""
 
     def __init__(self, model: Traits, counter: Counter) -> None:
         self._model = model
