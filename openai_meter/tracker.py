@@ -71,6 +71,9 @@ class TokenTracker:
         ConfigurationError: a setting cannot be used; the message says why.
     """
 
+    PRICING: Mapping[str, Mapping[str, Number] | Price] = {}
+    """Prices of a subclass, as in the module's :data:`PRICING` and before those; one of an instance goes first."""
+
     def __init__(
         self,
         output_dir: str | os.PathLike[str] = "outputs/token_tracking",
@@ -82,7 +85,7 @@ class TokenTracker:
         self.lang = None if lang is None else language(lang).code
         """The language of the summary; ``None`` is that of the process."""
         self.output_dir = Path(output_dir)
-        self.PRICING: dict[str, Mapping[str, Number] | Price] = dict(pricing or {})
+        self.PRICING = dict(pricing or {})
         model = registry.installed or registry.meter
         self.meter = Meter(recent=recent, thresholds=False) if model is None else model._alike()
         """What counts: a meter of the tracker's own, with all that a meter can show."""
@@ -161,7 +164,10 @@ class TokenTracker:
 
     def _apply_pricing(self, model: str | None) -> Mapping[str, object]:
         """Brings the price book in line with ``PRICING``; what it holds now."""
-        table = {**PRICING, **self.PRICING}
+        table: dict[str, Mapping[str, Number] | Price] = dict(PRICING)
+        for kind in reversed(type(self).__mro__):
+            table.update(vars(kind).get("PRICING", {}))
+        table.update(self.PRICING)
         if model is not None and model not in table and undated(model) in table and len(self._snapshots) < _SNAPSHOTS:
             self._snapshots.add(model)  # the API answers with the snapshot's name
         for snapshot in self._snapshots.copy():

@@ -91,7 +91,10 @@ def test_programs_without_openai_pay_almost_nothing(python):
     """Before openai is imported, only what reads the switch is loaded, and such a program ends in silence."""
     program = "import sys; print(sorted(name for name in sys.modules if name.startswith(('openai', 'wrapt', 'rich'))))"
     settings = {"OPENAI_METER": "1", "OPENAI_METER_SUMMARY": "table", "OPENAI_METER_LEDGER": "nonsense"}
-    loaded = ["openai_meter", *(f"openai_meter.{name}" for name in ("auto", "core", "core.settings", "errors"))]
+    loaded = [
+        "openai_meter",
+        *(f"openai_meter.{name}" for name in ("auto", "core", "core.old_names", "core.settings", "errors")),
+    ]
     assert python("-c", program, **settings) == (0, f"{loaded}\n", "")
     program = "import openai, sys; print([one for one in sys.meta_path if 'auto' in type(one).__module__])"
     assert python("-c", program, OPENAI_METER="1", OPENAI_METER_SUMMARY="table") == (0, "[]\n", "")

@@ -10,6 +10,8 @@ from openai_meter.cli.ledger import open_ledger, with_progress
 if TYPE_CHECKING:
     import typer
 
+    from openai_meter.ledger.imports import Source
+
 __all__ = ["add_commands", "import_files"]
 
 _T = TypeVar("_T")
@@ -29,9 +31,35 @@ def import_files(url: str | None, files: list[str], timezone: str | None) -> Non
             last: list[int] = []
             new = ledger.import_calls(with_progress(_counted(source, last), 0))
             known = len(last) and last[-1] - new
-            rest = f", {known:,} were there already" * bool(known)
-            rest += f", {source.skipped:,} lines were of no call" * bool(source.skipped)
-            sys.stdout.write(f"{source.path}: {new:,} calls{rest}\n")
+            rest = f", {known:,} {'was' if known == 1 else 'were'} there already" * bool(known)
+            skipped = source.skipped
+            rest += f", {skipped:,} {'line was' if skipped == 1 else 'lines were'} of no call" * bool(skipped)
+            sys.stdout.write(f"{source.path}: {_calls(new)}{rest}\n")
+            sys.stdout.writelines(f"{source.path}: {note}\n" for note in _notes(source))
+
+
+def _notes(source: "Source") -> Iterator[str]:
+    """What a reader of the ledger has to know about a file: what is not in it, and what costs something else."""
+    from openai_meter.core.money import usd  # noqa: PLC0415 - not for `run`
+
+    missing = source.missing
+    if any(missing):
+        tokens = f"{missing.tokens:,} token{'' if missing.tokens == 1 else 's'}"
+        least = "" if source.missing_cost_known else "at least "
+        yield (
+            f"{_calls(missing.calls)}, {tokens} and {least}${usd(missing.cost):f} of its totals are not "
+            "in its details, and cannot be imported"
+        )
+    if source.priced_anew:
+        verb = "was" if source.priced_anew == 1 else "were"
+        yield (
+            f"{_calls(source.priced_anew)} {verb} priced anew: ${usd(source.ours):f}, where the file states "
+            f"${usd(source.stated):f}"
+        )
+
+
+def _calls(number: int) -> str:
+    return f"{number:,} call{'' if number == 1 else 's'}"
 
 
 def _counted(calls: Iterator[_T] | Any, last: list[int]) -> Iterator[_T]:

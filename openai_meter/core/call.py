@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 from openai_meter.core import fork_safety
 from openai_meter.core.deprecation import warn_renamed
 from openai_meter.core.fast_init import maker
+from openai_meter.core.formatting import plain_line, printable
 from openai_meter.core.money import CostStatus, exact, pico, simplest, usd
 from openai_meter.core.public import get_state, public, set_state
 from openai_meter.core.usage import Usage
@@ -191,6 +192,20 @@ class Call(_Drawn):
     def __setstate__(self, state: Mapping[str, Any] | Sequence[Any]) -> None:
         set_state(self, state, _FIRST_FIELDS)
         object.__setattr__(self, "status", current_status(self.status))
+
+    def __str__(self) -> str:
+        """One line for people: ``gpt-5-mini (chat.completions, ok), 1,130 tokens, $0.00042, 1.2 s, agent=planner``."""
+        model = printable(self.model or "unknown model")
+        ended = self.status if self.error_type is None else f"{self.status}: {printable(self.error_type)}"
+        more = [f"{self.duration:,.1f} s"]
+        more += [
+            f"{name}={printable(value)}"
+            for name in ("agent", "operation", "user", "session")
+            if (value := getattr(self, name)) is not None
+        ]
+        return plain_line(
+            f"{model} ({self.endpoint}, {ended})", self.usage.total_tokens, self.cost, more, estimated=self.estimated
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The call as plain JSON values: times in ISO 8601, money as a decimal string."""

@@ -6,7 +6,7 @@ Numbers are written in the style of a language: ``1,234.56`` and ``$1,234.56`` i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Context, Decimal
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ __all__ = [
     "localized",
     "number",
     "percent",
+    "plain_line",
     "printable",
 ]  # fmt: skip
 
@@ -85,8 +86,8 @@ def amount(value: Decimal, style: NumberStyle, places: int) -> str:
 
 
 _NAME = 200
-# Without these the letters of some scripts, and some emoji, come apart.
-_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+# Without the first two the letters of some scripts, and some emoji, come apart; French numbers have the others.
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
 
 
 def printable(text: object, limit: int = _NAME) -> str:
@@ -102,3 +103,13 @@ def printable(text: object, limit: int = _NAME) -> str:
     if not name.isprintable():
         name = "".join(one if one.isprintable() or one in _JOINERS else "\N{REPLACEMENT CHARACTER}" for one in name)
     return name if name.strip() else f'"{name}"'
+
+
+def plain_line(
+    first: str, tokens: int | None, cost: Decimal | None, more: Iterable[str] = (), *, estimated: bool = False
+) -> str:
+    """One English line for ``str()`` of a value: what it is, its tokens and cost, and more; ``~`` marks an estimate."""
+    mark = "~" if estimated else ""
+    known = "tokens unknown" if tokens is None else f"{mark}{tokens:,} token{'s' * (tokens != 1)}"
+    paid = "cost unknown" if cost is None else f"{mark}{dollars(cost, ENGLISH)}"
+    return ", ".join([first, known, paid, *more])

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from openai_meter.core.call import ESTIMATED, FAILURES, Call
+from openai_meter.core.formatting import plain_line
 from openai_meter.core.money import exact, pico, simplest, usd
 from openai_meter.core.public import get_state, public, set_state
 from openai_meter.core.usage import COUNTS, Usage
@@ -68,6 +69,17 @@ class Totals:
 
     def __setstate__(self, state: Mapping[str, Any] | Sequence[Any]) -> None:
         set_state(self, state, _FIRST_FIELDS)
+
+    def __str__(self) -> str:
+        """One line for people: ``8 calls, 5,137 tokens, $0.00162, 1 error``; what is unknown says so."""
+        tokens = None if self.calls and self.unmeasured_calls == self.calls else self.usage.total_tokens
+        more = [f"{self.errors:,} error{'s' * (self.errors != 1)}"] if self.errors else []
+        more += [f"{self.unmeasured_calls:,} of unknown size"] if self.unmeasured_calls and tokens is not None else []
+        more += (
+            [f"{self.unpriced_calls:,} without a full price"] if self.unpriced_calls and self.cost is not None else []
+        )
+        calls = f"{self.calls:,} call{'s' * (self.calls != 1)}"
+        return plain_line(calls, tokens, self.cost, more, estimated=self.estimated_calls > 0)
 
     def to_dict(self) -> dict[str, Any]:
         """The totals as plain JSON values."""

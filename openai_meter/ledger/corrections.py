@@ -50,7 +50,7 @@ def import_rows(writing: Transaction, calls: Iterable[Call]) -> int:
     while some := list(islice(rest, _PAGE)):
         try:
             page = {call.id: rows.to_row(call) for call in some}
-        except ValueError as error:
+        except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
             raise ConfigurationError(f"a call cannot be stored: {error}") from error
         with writing() as connection:
             done += store(connection, page)

@@ -10,8 +10,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.core.call import Call, make_call
 from openai_meter.core.money import exact, pico, simplest
@@ -19,17 +20,69 @@ from openai_meter.core.totals import NOT_PRICED
 from openai_meter.core.usage import Usage, count, fields_of, read_usage
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.corrections import price_call
-from openai_meter.ledger.rows import micros
+from openai_meter.ledger.rows import check_call, micros
 from openai_meter.usage.external import MANUAL, read_external
 
 if TYPE_CHECKING:
     from openai_meter.pricing import PriceBook
 
-__all__ = ["Source", "read"]
+__all__ = ["Part", "Source", "read"]
 
 _FORMS = "JSON lines from openai-meter export, a report of TokenTracker, or an output file of the Batch API"
 _LARGEST = 500_000_000
 """Bytes of a file that is one JSON document; lines are read one by one."""
+
+
+class Part(NamedTuple):
+    """Some of the figures of a report."""
+
+    calls: int = 0
+    tokens: int = 0
+    cost: Fraction = Fraction(0)
+    """Pico-dollars."""
+
+    def plus(self, other: Part) -> Part:
+        """The sum of both."""
+        return Part(self.calls + other.calls, self.tokens + other.tokens, self.cost + other.cost)
+
+    def minus(self, other: Part) -> Part:
+        """What this part has more than another; nothing below 0."""
+        less = self.calls - other.calls, self.tokens - other.tokens
+        return Part(max(less[0], 0), max(less[1], 0), max(self.cost - other.cost, Fraction(0)))
+
+
+def _stated(fields: Mapping[str, Any], tokens: str, cost: str) -> Part:
+    """The tokens and the cost that a part of a report states."""
+    _check_amount(fields, cost)
+    amount = fields.get(cost)
+    return Part(0, count(fields.get(tokens)) or 0, Fraction(0) if amount is None else pico(exact(amount, cost)))
+
+
+_HIGHEST, _LOWEST = 12, -40
+"""The powers of ten that the digits of an amount in US dollars can stand for."""
+
+
+def _check_amount(fields: Mapping[str, Any], name: str) -> None:
+    """Checks the size of an amount before it is computed with: the digits of ``1e99999999`` would fill the memory.
+
+    Raises:
+        ValueError: it is not an amount of US dollars.
+    """
+    value = fields.get(name)
+    if value is None:
+        return
+    number = exact(value, name) if len(str(value)) <= _LONGEST else None
+    if number is None or (number and not _LOWEST <= number.adjusted() <= _HIGHEST):
+        raise ValueError(f"{name} is {_short(value)}, which is not an amount of US dollars")
+
+
+_LONGEST = 100
+"""Characters of a value that is read as an amount, or shown in a message."""
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 class Source:
@@ -45,6 +98,14 @@ class Source:
         self.path = path
         self.skipped = 0
         """Lines without a call: requests of a batch that were not made."""
+        self.missing = Part()
+        """What the sums of a report count, and its details do not have: it cannot be imported."""
+        self.missing_cost_known = True
+        """Whether all calls of the report have a price; if not, what is missing costs more than it states."""
+        self.priced_anew = 0
+        """Calls whose cost in the ledger is ours, and not the one that the report states."""
+        self.stated = self.ours = Fraction(0)
+        """Pico-dollars of those calls: as the report states them, and ours."""
         self._book = book
         self._zone = zone
         self._changed_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
@@ -57,10 +118,13 @@ class Source:
         """
         for number, document in self._documents():
             try:
-                yield from self._calls(document)
-            except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError) as error:
+                for call in self._calls(document):
+                    check_call(call)
+                    yield call
+            except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, OSError, RecursionError) as error:
                 where = f"{self.path}, line {number}" if number else str(self.path)
-                raise ConfigurationError(f"{where}: {error}; nothing counts twice if it is imported again") from error
+                why = f"{error.args[0]} is missing" if isinstance(error, KeyError) and error.args else str(error)
+                raise ConfigurationError(f"{where}: {why}; nothing counts twice if it is imported again") from error
 
     def _documents(self) -> Iterator[tuple[int, Any]]:
         """The JSON documents of the file, each with its line: one a line, or a single one."""
@@ -98,6 +162,9 @@ class Source:
     # --- each form ----------------------------------------------------------------------------------------------------
 
     def _exported(self, document: Mapping[str, Any]) -> Iterator[Call]:
+        _check_amount(document, "cost")
+        if not isinstance(document.get("usage"), dict):
+            raise TypeError(f"usage is {_short(document.get('usage'))}; it has to be an object")
         call = Call.from_dict(document)
         if call.started_at.tzinfo is None:
             raise ValueError(f"started_at is {document['started_at']!r}, which has no timezone")
@@ -134,11 +201,27 @@ class Source:
 
     def _tracker_report(self, document: Mapping[str, Any]) -> Iterator[Call]:
         session = str(document.get("session_start"))
-        for number, detail in enumerate(document["calls_detail"]):
-            if isinstance(record := detail.get("call"), dict):
-                yield from self._exported(record)
-            else:
-                yield self._tracked(session, number, detail)
+        details = document["calls_detail"]
+        if not isinstance(details, list):
+            raise TypeError(f"calls_detail is {_short(details)}; it has to be a list of calls")
+        found = Part()
+        for number, detail in enumerate(details):
+            try:
+                if not isinstance(detail, dict):
+                    raise TypeError(f"it is {_short(detail)}, and has to be an object")
+                record = detail.get("call")
+                calls = (
+                    [*self._exported(record)] if isinstance(record, dict) else [self._tracked(session, number, detail)]
+                )
+                found = found.plus(_stated(detail, "total_tokens", "cost_usd"))
+            except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError) as error:
+                why = f"{error.args[0]} is missing" if isinstance(error, KeyError) and error.args else str(error)
+                raise ValueError(f"calls_detail[{number}]: {why}") from error
+            yield from calls
+        whole = _stated(document, "total_tokens", "cost" if document.get("cost") is not None else "total_cost")
+        self.missing_cost_known = not count(document.get("unpriced_calls"))
+        calls_of_all = count(document.get("total_calls")) or 0
+        self.missing = whole._replace(calls=calls_of_all).minus(found._replace(calls=len(details)))
 
     def _tracked(self, session: str, number: int, detail: Mapping[str, Any]) -> Call:
         """A call of a tracker without exact records: with our price, else with the cost in the report."""
@@ -163,9 +246,16 @@ class Source:
         )
         ours = price_call(call, self._book)
         stated = detail.get("cost_usd")
-        if ours.cost_status not in NOT_PRICED or stated is None:
+        if stated is None:
             return ours
+        _check_amount(detail, "cost_usd")
         amount = simplest(pico(exact(stated, "cost_usd")))
+        if ours.cost_status not in NOT_PRICED:
+            if ours.cost_pico != amount:
+                self.priced_anew += 1
+                self.stated += amount
+                self.ours += ours.cost_pico or 0
+            return ours
         return replace(call, cost_pico=amount, cost_status="priced", price_source="imported report")
 
 

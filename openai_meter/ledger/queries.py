@@ -23,13 +23,16 @@ from openai_meter.ledger.filters import Filters
 from openai_meter.ledger.periods import DAY_US, PERIODS, Segment, Span, segments
 from openai_meter.ledger.rows import from_micros, micros
 
-__all__ = ["PRUNED", "WITHOUT_PRICE", "Query", "check_dimensions", "run_query", "unpriced", "within"]
+__all__ = ["PRUNED", "TIER", "WITHOUT_PRICE", "Query", "check_dimensions", "run_query", "unpriced", "within"]
 
 PRUNED = "(pruned)"
 """The name of the row for pruned calls, where the roll-ups lack the dimension that is grouped by."""
 
 WITHOUT_PRICE = text("calls.cost_status IN ('unpriced', 'partial')")
 """Calls without a full price. The text is that of the partial index: with parameters the index is not used."""
+
+TIER = "service_tier"
+"""What queries of this package can group by, besides the dimensions of reports."""
 
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _OF_CALLS = schema.calls.c
@@ -75,7 +78,7 @@ def check_dimensions(by: tuple[str, ...]) -> None:
         ConfigurationError: one is neither a period nor a dimension.
     """
     try:
-        if dimensions := tuple(name for name in by if name not in PERIODS):
+        if dimensions := tuple(name for name in by if name not in PERIODS and name != TIER):
             groups.checked(dimensions)
     except ConfigurationError as error:
         raise ConfigurationError(f"{error}; in time, by {', '.join(PERIODS)}") from None
@@ -115,7 +118,9 @@ class _Days(NamedTuple):
 
 def _rolled_up(query: Query, stretches: tuple[Segment, ...]) -> bool:
     asked = {*query.by, *query.filters.names} - {"day", "week", "month"}
-    return asked <= _ROLLED and (not query.periods or all(not one.offset for one in stretches))
+    return any(asked <= one.dimensions for one in _ROLL_UPS) and (
+        not query.periods or all(not one.offset for one in stretches)
+    )
 
 
 def _whole_days(span: Span) -> _Days | None:
@@ -155,7 +160,7 @@ class _Aggregator:
         # SQL groups by all dimensions that rows are named by, and all that are filtered by.
         needed = dict.fromkeys((*dimensions.values(), *query.filters.names))
         self._dimensions = tuple(needed)
-        self._labels = {name: groups.checked((name,))[0] for name in dimensions}
+        self._labels = {name: groups.checked((name,))[0] for name in dimensions if name != TIER}
         self.segments = _segments(connection, query)
 
     def add_calls(self, span: Span, *, split: bool) -> None:
@@ -174,7 +179,9 @@ class _Aggregator:
         self._add_rolled(days)
 
     def _add_rolled(self, days: _Days, *, known: bool = True) -> None:
-        names = [name for name in self._dimensions if name in _ROLLED]
+        names = [name for name in self._dimensions if name in _ROLLED or name == TIER]
+        if not any(one.dimensions.issuperset(names) for one in _ROLL_UPS):
+            names.remove(TIER)
         table = next(one for one in _ROLL_UPS if one.dimensions.issuperset(names))
         where = [*_within_days(days, table.columns), *self._query.filters.of_calls(table.columns)]
         period = [_period_of_days(self._query.periods, table.columns)] if self._query.periods and known else []
@@ -215,8 +222,10 @@ class _Aggregator:
         for name in self._query.by:
             if name in PERIODS:
                 key.append(self._period(name, period) if known else PRUNED)
+            elif _dimension(name) not in values:
+                key.append(PRUNED)
             else:
-                key.append(self._labels[name](whole) if _dimension(name) in values else PRUNED)
+                key.append(values[name] or "" if name == TIER else self._labels[name](whole))
         return tuple(key)
 
     def _period(self, name: str, period: Any) -> str:

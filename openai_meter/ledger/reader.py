@@ -110,6 +110,18 @@ class Reader(Reporting):
                 were pruned.
             LedgerError: the database cannot be read.
         """
+        return self._report(by, since, until, timezone, filters, with_reasons=True)
+
+    def _report(
+        self,
+        by: str | Iterable[str],
+        since: Moment,
+        until: Moment,
+        timezone: Zone,
+        filters: Mapping[str, Any],
+        *,
+        with_reasons: bool,
+    ) -> Report:
         from openai_meter.ledger import queries  # noqa: PLC0415 - SQLAlchemy is only loaded behind a ledger
         from openai_meter.reports import report as values  # noqa: PLC0415 - reports stand below the ledger
 
@@ -120,7 +132,8 @@ class Reader(Reporting):
         with self._reading() as connection:
             sums = queries.run_query(connection, queries.Query(names, span, zone, kept))
             whole = summed(sums.values()).totals()
-            reasons = queries.unpriced(connection, span, kept) if whole.unpriced_calls else ()
+            # The reasons stand with the calls only: they are read where they are shown.
+            reasons = queries.unpriced(connection, span, kept) if with_reasons and whole.unpriced_calls else ()
         return values.Report(
             dimensions=names,
             rows=values.arranged({key: one.totals() for key, one in sums.items()}, names),
@@ -143,7 +156,7 @@ class Reader(Reporting):
             ConfigurationError: as for :meth:`report`.
             LedgerError: the database cannot be read.
         """
-        return self.report("provider", since=since, until=until, timezone=timezone, **filters).totals
+        return self._report("provider", since, until, timezone, filters, with_reasons=False).totals
 
     def model_stats(
         self, *, since: Moment = None, until: Moment = None, timezone: Zone = None, **filters: Any
@@ -162,7 +175,7 @@ class Reader(Reporting):
         """
         from openai_meter.reports.model_stats import stats_of  # noqa: PLC0415 - services stand below the ledger
 
-        report = self.report("model", since=since, until=until, timezone=timezone, **filters)
+        report = self._report("model", since, until, timezone, filters, with_reasons=False)
         return {row.key[0]: stats_of(row.totals) for row in report.rows}
 
     def calls(
@@ -325,6 +338,7 @@ class Reader(Reporting):
         since: Moment = None,
         until: Moment = None,
         timezone: Zone = None,
+        prices: PriceBook | None = None,
     ) -> Comparison:
         """Two parts of history side by side: tokens and cost per call, and where the difference comes from.
 
@@ -338,21 +352,21 @@ class Reader(Reporting):
             since: for parts without a time: as for :meth:`report`.
             until: for parts without a time: as for :meth:`report`.
             timezone: as for :meth:`report`.
+            prices: what the parts were priced by; those that come with openai_meter by default.
 
         Raises:
             ConfigurationError: a part cannot be understood; as for :meth:`report`.
             LedgerError: the database cannot be read.
         """
         from openai_meter.ledger import queries  # noqa: PLC0415
+        from openai_meter.ledger.unit_prices import standard_cost  # noqa: PLC0415 - not before prices are needed
 
         zone, now = zone_of(timezone), datetime.now(UTC)
         parts = [_slice(part, (since, until), zone, now) for part in (a, b)]
         with self._reading() as connection:
-            models = [
-                {model: total for (model,), total in queries.run_query(connection, query).items()}
-                for query in (queries.Query(("model",), span, zone, filters) for _, span, filters in parts)
-            ]
-        return compare(parts[0][0], models[0], parts[1][0], models[1])
+            by = "model", "provider", queries.TIER
+            sums = [queries.run_query(connection, queries.Query(by, span, zone, filters)) for _, span, filters in parts]
+        return compare(parts[0][0], sums[0], parts[1][0], sums[1], standard_cost(prices))
 
 
 class _Attributes(Mapping[str, Any]):

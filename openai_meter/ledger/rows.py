@@ -24,7 +24,7 @@ from openai_meter.core.usage import COUNTS, Usage
 from openai_meter.ledger import schema
 from openai_meter.ledger.schema import REST
 
-__all__ = ["COLUMNS", "Row", "decode_line", "encode_line", "from_micros", "from_row", "micros", "to_row"]
+__all__ = ["COLUMNS", "Row", "check_call", "decode_line", "encode_line", "from_micros", "from_row", "micros", "to_row"]
 
 Row = tuple[Any, ...]
 """The values of a row of ``calls``, in the order of :data:`COLUMNS`."""
@@ -158,6 +158,33 @@ def from_row(row: Mapping[str, Any]) -> Call:
         raise ValueError(f"this is not the row of a call: {error!r}") from error
 
 
+def check_call(call: Call) -> None:
+    """Checks that a call whose fields come from a file has a row.
+
+    Raises:
+        ValueError: a field has the wrong type or is too large; the message begins with its name.
+    """
+    for column in schema.calls.columns:
+        name = column.name
+        if name not in _OWN_FORMS:
+            _check_value(column, getattr(call.usage if name in _USAGE_COLUMNS else call, name))
+    if not isinstance(call.tags, Mapping) or not all(
+        isinstance(text, str) for pair in call.tags.items() for text in pair
+    ):
+        raise ValueError(f"tags is {str(call.tags)[:_FACT]}; it has to be an object of texts")
+    if not all(isinstance(text, str) for text in call.usage_unknown):
+        raise ValueError("usage_unknown has to be a list of texts")
+    try:
+        to_row(call)
+    except (TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"a field has the wrong type: {error}") from error
+
+
+_OWN_FORMS = frozenset({"started_at", "usage_unknown", "cost_pico", "cost_rest", "cost_exact", "price_facts", "tags"})
+"""Columns that are not as the field of the call."""
+_USAGE_COLUMNS = frozenset({"input_tokens", "output_tokens", "total_tokens", "inconsistent", *COUNTS})
+
+
 def encode_line(row: Row) -> bytes:
     """A row as a line of a spool, with the line break at its end."""
     fields = {name: value for name, value in zip(COLUMNS, row, strict=True) if value is not None and value is not False}
@@ -198,12 +225,17 @@ def _check_value(column: Any, value: object) -> None:
         return
     kinds: tuple[type, ...] = _KINDS[type(column.type)]
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise ValueError(f"{column.name} is {str(value)[:_FACT]!r}, which is not of type {column.type!r}")
+        raise ValueError(f"{column.name} is {repr(value)[:_FACT]}; it has to be {_KIND_NAMES[type(column.type)]}")
     if isinstance(value, float) and not isfinite(value):
         raise ValueError(f"{column.name} is not finite")
 
 
 _KINDS: Mapping[type, tuple[type, ...]] = {Text: (str,), BigInteger: (int,), Double: (int, float), Boolean: (bool,)}
+
+
+_KIND_NAMES: Mapping[type, str] = {
+    Text: "text", BigInteger: "a whole number", Double: "a number", Boolean: "true or false",
+}  # fmt: skip
 
 
 def _is_list_of_texts(text: str) -> bool:

@@ -97,7 +97,7 @@ class ManualTracking(MeterCore):
         self,
         model: str,
         prompt: str,
-        response: str,
+        response: str | None,
         actual_tokens: ActualTokens | None = None,
         **attribution: object,
     ) -> Call:
@@ -106,7 +106,7 @@ class ManualTracking(MeterCore):
         Args:
             model: the model's name.
             prompt: the text that was sent.
-            response: the text that came back.
+            response: the text that came back; ``None`` for a generation without text, such as a tool call.
             actual_tokens: the tokens as the API told them: ``{"prompt": 12, "completion": 34}`` or ``(12, 34)``. What
                 is not told is estimated by :meth:`estimate_tokens`, and the call is marked as an estimate.
             attribution: as for :meth:`track_call`.
@@ -116,7 +116,7 @@ class ManualTracking(MeterCore):
         """
         told_in, told_out = _read_actual(actual_tokens)
         tokens_in = self.estimate_tokens(prompt) if told_in is None else told_in
-        tokens_out = self.estimate_tokens(response) if told_out is None else told_out
+        tokens_out = self.estimate_tokens("" if response is None else response) if told_out is None else told_out
         estimated = told_in is None or told_out is None
         usage = Usage(tokens_in, tokens_out, tokens_in + tokens_out)
         call = _manual(model, usage, "chars" if estimated else "api", attribution)

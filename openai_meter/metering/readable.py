@@ -17,6 +17,7 @@ from openai_meter.core import faults
 from openai_meter.core.background import worker
 from openai_meter.core.call import Call
 from openai_meter.core.deprecation import renamed
+from openai_meter.core.formatting import printable
 from openai_meter.metering.open_calls import OpenCall, open_calls
 from openai_meter.metering.seen_jobs import SeenJobs
 from openai_meter.metering.store import Store, StoreSnapshot, Totals, Unpriced
@@ -108,6 +109,11 @@ class Readable(Reporting):
     def cost(self) -> Decimal | None:
         """The exact cost in US dollars of all calls whose price is known; ``None`` if there are calls and none is."""
         return self.totals.cost
+
+    def __str__(self) -> str:
+        """One line: calls, tokens, cost, errors; with the name of a block in front."""
+        name = getattr(self, "name", None)
+        return self.summary() if name is None else f"{printable(name)}: {self.summary()}"
 
     @property
     def overflow_calls(self) -> int:

@@ -150,7 +150,7 @@ def test_report_in_french(url: str, run: Run) -> None:
         (("report", "--since", "soon"), 2, "since='soon' is not a time"),
         (("report", "--timezone", "Mars"), 2, "is not known here"),
         (("report", "--format", "pdf"), 2, "is not a form of report"),
-        (("report", "--lang", "xx"), 2, "is no language"),
+        (("report", "--lang", "xx"), 2, "is not a language"),
         (("report", "--tag", "env"), 2, "write NAME=VALUE"),
         (("export", "--format", "xml"), 2, "use one of csv, jsonl, parquet, litellm"),
         (("export", "-o", "."), 2, "is a folder"),
@@ -370,3 +370,79 @@ def test_unknown_file_raises_with_the_line(text: str, why: str, tmp_path: Path) 
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=why):
         list(imports.read(file, PriceBook()))
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"cost": "1e99999999"}, r"cost is '1e99999999', which is not an amount"),
+    ({"cost": 1e-300}, "cost is 1e-300, which is not an amount"),
+    ({"cost": "9" * 5_000}, "cost is '9+[.]{3}, which is not an amount"),
+    ({"duration": "fast"}, "duration is 'fast'; it has to be a number"),
+    ({"duration": 1e300}, "seconds are beyond"),
+    ({"model": 7}, "model is 7; it has to be text"),
+    ({"agent": ["a"]}, r"agent is \['a'\]; it has to be text"),
+    ({"tags": {"a": {"b": 1}}}, "tags is .*; it has to be an object of texts"),
+    ({"tags": 3}, "tags"),
+    ({"stream": "yes"}, "stream is 'yes'; it has to be true or false"),
+    ({"id": None}, "id is None; it has to be text"),
+    ({"usage_unknown": [1]}, "usage_unknown"),
+    ({"started_at": 7}, "line 1"),
+    ({"usage": [1]}, "line 1"),
+]
+
+
+@pytest.mark.parametrize(("changes", "why"), WRONG, ids=str)
+def test_wrong_field_of_an_import_raises_with_line_and_field(changes: dict[str, Any], why: str, tmp_path: Path) -> None:
+    """A value of the wrong type or size is named, with its line, in a sentence; nothing is computed without end."""
+    file = tmp_path / "calls.jsonl"
+    record = json.loads(exported("jsonl", call())) | changes
+    file.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=f"line 1: .*{why}" if why != "line 1" else why):
+        list(imports.read(file, PriceBook()))
+
+
+def test_wrong_detail_of_a_report_is_named(tmp_path: Path) -> None:
+    """In a report, the number of the call is named."""
+    file = tmp_path / "report.json"
+    good = {"timestamp": "2026-03-04T13:00:00", "model": "m", "input_tokens": 1, "output_tokens": 1, "cost_usd": 1}
+    for wrong, why in (
+        (good | {"cost_usd": "1e9999999"}, "cost_usd is '1e9999999'"),
+        (3, "it is 3"),
+        ({}, "timestamp is missing"),
+    ):
+        file.write_text(json.dumps({"calls_detail": [good, wrong]}), encoding="utf-8")
+        with pytest.raises(ConfigurationError, match=rf"calls_detail\[1\]: {why}"):
+            list(imports.read(file, PriceBook()))
+
+
+def test_import_tells_what_a_report_has_no_details_of(run: Run, tmp_path: Path) -> None:
+    """Calls that only the totals of a report count are told, with their tokens and dollars."""
+    detail = {"timestamp": "2026-03-04T13:00:00", "agent_name": "a", "model": "gpt-4o-mini", "input_tokens": 1000,
+              "output_tokens": 100, "total_tokens": 1100, "cost_usd": 0.00021}  # fmt: skip
+    report = {
+        "session_start": "x",
+        "total_calls": 6,
+        "total_tokens": 6600,
+        "total_cost": 0.00126,
+        "calls_detail": [detail] * 2,
+    }
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(report), encoding="utf-8")
+    assert run("import", str(file)) == (
+        f"{file}: 2 calls\n"
+        f"{file}: 4 calls, 4,400 tokens and $0.00084 of its totals are not in its details, and cannot be imported\n"
+    )
+    file.write_text(json.dumps(report | {"unpriced_calls": 1, "total_calls": 3}), encoding="utf-8")
+    assert "1 call, 4,400 tokens and at least $0.00084 of its totals" in run("import", str(file))
+
+
+def test_import_tells_what_was_priced_anew(run: Run, tmp_path: Path) -> None:
+    """A call whose cost is not the one that the report states is told; a single one in the singular."""
+    detail = {"timestamp": "2026-03-04T13:00:00", "model": "gpt-4o-mini", "input_tokens": 3245, "output_tokens": 1892,
+              "total_tokens": 5137, "cost_usd": 0.001254}  # fmt: skip
+    file = tmp_path / "report.json"
+    report = {"session_start": "x", "total_calls": 1, "total_tokens": 5137, "total_cost": 0.001254}
+    file.write_text(json.dumps(report | {"calls_detail": [detail]}), encoding="utf-8")
+    assert run("import", str(file)) == (
+        f"{file}: 1 call\n{file}: 1 call was priced anew: $0.00162195, where the file states $0.001254\n"
+    )
+    assert run("import", str(file)).startswith(f"{file}: 0 calls, 1 was there already\n")

@@ -8,6 +8,7 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,25 @@ def test_a_call_with_an_old_status_is_read_with_the_new_one() -> None:
 def test_a_status_that_was_not_renamed_stays(status: object) -> None:
     """Only old names are changed; what is not a status is left for the caller to refuse."""
     assert current_status(status) == status
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({}, "gpt-6-luna (chat.completions, ok), 15 tokens, $0.00000125, 1.2 s, agent=need_analysis"),
+        (
+            {"usage": Usage(), "usage_source": "none", "cost_pico": None, "agent": "a\nb", "model": None},
+            "unknown model (chat.completions, ok), tokens unknown, cost unknown, 1.2 s, agent=a\ufffdb",
+        ),
+        (
+            {"status": "error", "error_type": "RateLimitError", "usage_source": "chars", "cost_pico": 0, "agent": None},
+            "gpt-6-luna (chat.completions, error: RateLimitError), ~15 tokens, ~$0.00, 1.2 s",
+        ),
+    ],
+)
+def test_a_call_as_text_is_what_a_person_wants_to_see(change: dict[str, Any], text: str) -> None:
+    """Model, end, tokens, dollars, time and names on one line; what is unknown says so."""
+    assert str(replace(CALL, **change)) == text
 
 
 def test_ids_are_uuids_of_version_7_in_the_order_of_time() -> None:

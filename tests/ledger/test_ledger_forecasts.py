@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
 pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the ledger is NOT tested")
 from hypothesis import given
 from hypothesis import strategies as st
+from ledger_calls import call
 
-from openai_meter.core.totals import Sum, summed
+from openai_meter import Usage
+from openai_meter.core.totals import NOTHING, Sum, summed
 from openai_meter.ledger.comparisons import compare
+from openai_meter.ledger.corrections import price_call
 from openai_meter.ledger.forecasts import project
+from openai_meter.ledger.unit_prices import standard_cost
+from openai_meter.pricing import PriceBook
 
 TODAY = date(2026, 3, 18)  # a Wednesday
 END = date(2026, 4, 1)
@@ -149,3 +156,47 @@ def test_causes_sum_to_the_difference_exactly(a: dict[str, Sum], b: dict[str, Su
     for cause in ("volume", "mix", "tokens", "price"):
         assert sum(getattr(part, cause) for part in found.by_model.values()) == getattr(found.causes, cause)
     assert found.a.totals.usage.total_tokens == sum(one.total for one in a.values())
+
+
+# --- comparisons at the prices of a list ------------------------------------------------------------------------------
+
+KINDS = [
+    # (input, cached, output) of each call in the two parts, with the tier of each part
+    ((1000, 0, 100), (100, 0, 1000), (None, None)),
+    ((1000, 0, 100), (1000, 900, 100), (None, None)),
+    ((1000, 500, 0), (10, 0, 3000), (None, None)),
+    ((1000, 0, 100), (1000, 0, 100), (None, "flex")),
+    ((1000, 200, 100), (700, 0, 450), ("flex", "priority")),
+]
+
+
+def priced_calls(usages: Sequence[tuple[int, int, int]], tier: str | None, at: datetime, discount: Any = 0) -> Any:
+    """The sums of calls of gpt-5 at the prices of the list, by group, as a ledger makes them."""
+    book = PriceBook(discount=discount)
+    total = NOTHING
+    for given_, cached, made in usages:
+        usage = Usage(given_, made, given_ + made, cached_input_tokens=cached)
+        total = total.plus(price_call(call(at, model="gpt-5", usage=usage, service_tier=tier), book))
+    return {("gpt-5", "openai", tier or ""): total}
+
+
+@pytest.mark.parametrize(("before", "after", "tiers"), KINDS)
+@pytest.mark.parametrize("discount", [0, "0.3"])
+def test_equal_prices_give_a_price_part_of_zero(before: Any, after: Any, tiers: Any, discount: Any) -> None:
+    """Where only the kinds of tokens, or the tier, changed, no part of the difference is a change of price."""
+    a = priced_calls([before] * 10, tiers[0], AT, discount)
+    b = priced_calls([after] * 7, tiers[1], AT + timedelta(days=20), discount)
+    found = compare("a", a, "b", b, standard_cost(None))
+    assert found.causes.price == 0
+    assert sum(found.causes) == sum(one.cost for one in b.values()) - sum(one.cost for one in a.values())
+
+
+def test_changed_price_is_told_from_a_changed_mix() -> None:
+    """Twice the price with another mix of kinds: what the same tokens cost more is the price part, exactly."""
+    a = priced_calls([(1000, 0, 100)] * 4, None, AT)
+    at_old = priced_calls([(100, 0, 1000)] * 4, None, AT)
+    doubled = {group: total._replace(cost=2 * total.cost) for group, total in at_old.items()}
+    found = compare("a", a, "b", doubled, standard_cost(None))
+    (old,) = at_old.values()
+    (was,) = a.values()
+    assert found.causes == (0, 0, old.cost - was.cost, old.cost)

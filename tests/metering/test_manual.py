@@ -455,7 +455,7 @@ def test_the_documents_thresholds_hold(own: Meter) -> None:
     own.track_call("m", 1_020_000, 0)
     alert = own.check_thresholds()
     assert alert is not None
-    assert alert.message("fr").startswith("💰 Alerte : Coût de $1.02")
+    assert alert.message("fr").startswith("💰 Alerte : Coût de 1,02\xa0$")
 
 
 def test_recommendations_are_sentences(own: Meter, monkeypatch: pytest.MonkeyPatch) -> None:

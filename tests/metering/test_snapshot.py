@@ -140,3 +140,20 @@ def test_snapshots_are_folded_into_their_model_where_that_is_asked_for():
     assert "2024-07-18" not in meter.generate_report(fold_snapshots=True)
     assert "2024-07-18" in meter.generate_report()
     assert openai_meter.ModelStats is ModelStats
+
+
+# --- as text ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_meter_a_block_and_totals_as_text_are_one_line():
+    """``str()`` of each is what a person wants to see: calls, tokens, dollars; a block begins with its name."""
+    meter = Meter(prices=MINE, thresholds=False)
+    assert str(meter.totals) == "0 calls, 0 tokens, $0.00"
+    with openai_meter.track("nightly", meter=meter) as run:
+        meter.track_call("mine", 1_000, 100)
+        meter.track_error("mine", ValueError)
+    assert str(meter) == meter.summary(lang="en")
+    assert str(run) == f"nightly: {meter.summary(lang='en')}"
+    assert str(meter.totals) == "2 calls, 1,100 tokens, $0.00120, 1 error"
+    meter.track_call("unknown", None, None)
+    assert str(meter.totals) == ("3 calls, 1,100 tokens, $0.00120, 1 error, 1 of unknown size, 1 without a full price")

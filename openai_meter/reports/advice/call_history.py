@@ -15,11 +15,12 @@ from openai_meter.core.totals import Totals
 from openai_meter.core.usage import COUNTS, Usage
 from openai_meter.pricing import Billable, PriceBook
 from openai_meter.reports.advice.recommendation import Recommendation
+from openai_meter.usage.external import MANUAL
 
 __all__ = ["ANSWERS", "CallHistory", "Group", "by_group", "recommend", "usage_with"]
 
-ANSWERS = frozenset({"chat.completions", "responses", "completions"})
-"""The endpoints whose calls are a prompt and an answer."""
+ANSWERS = frozenset({"chat.completions", "responses", "completions", MANUAL})
+"""The endpoints whose calls are a prompt and an answer; those that a program reports itself are taken for such."""
 _LONG = 200_000
 """Input tokens above which no other cost is computed: long requests have other prices in other tiers and models."""
 _HARMLESS = frozenset({"web_search_tool", "container_memory", "image_model", "status"})
