@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from openai_meter.core.usage import Usage, read_usage
+from openai_meter.core.usage import Usage
+from openai_meter.core.usage_objects import read_usage
 from openai_meter.usage.endpoints import find
 from openai_meter.usage.estimation import Output, estimate_call
 from openai_meter.usage.estimation.images import image_size

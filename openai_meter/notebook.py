@@ -5,9 +5,9 @@
     %load_ext openai_meter
 
     %%meter                   # in the first line of a cell: shows the cost of its calls, also where the cell fails
-    %%meter agent,model       # the same, by other dimensions
+    %%meter --by agent,model  # the same, by other dimensions; also without --by
     %meter                    # the cost of the session since the extension was loaded
-    %meter agent,model        # by other dimensions
+    %meter --by agent,model   # by other dimensions
     %meter reset              # counts from zero again
 
 A notebook shows tables, a terminal text. Loading installs the meter, which counts every call from then on; unloading
@@ -17,6 +17,7 @@ threads and tasks too (and in those of earlier cells, if they still work). ``awa
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -32,6 +33,7 @@ __all__ = ["load_ipython_extension", "unload_ipython_extension"]
 
 _HEAD = "%%meter"
 _BEGIN = "--begin"
+_find_option = re.compile(r"\s*--by(?:=|\s+|$)").match
 
 
 class _Magics:
@@ -79,7 +81,7 @@ class _Magics:
         return [f"get_ipython().run_line_magic('meter', {arguments!r})\n", *rest]
 
     def line(self, line: str) -> Any:
-        """Shows the cost of the session: ``%meter``, ``%meter agent,model``; ``%meter reset`` starts from zero."""
+        """Shows the cost of the session: ``%meter``, ``%meter --by agent``; ``%meter reset`` starts from zero."""
         if line.startswith(_BEGIN):
             self._begin(line.removeprefix(_BEGIN))
             return None
@@ -89,7 +91,7 @@ class _Magics:
         return self.meter.report(_dimensions(line))
 
     def cell(self, line: str, cell: str) -> None:
-        """Shows the cost of the calls of the cell: ``%%meter [DIMENSIONS]``, such as ``%%meter agent,model``."""
+        """Shows the cost of the calls of the cell: ``%%meter [--by DIMENSIONS]``, such as ``%%meter --by agent``."""
         # For code that calls the magic by its name; cells are handled by transform().
         self._shell.run_cell(f"{_HEAD} {line}\n{cell}").raise_error()
 
@@ -126,8 +128,10 @@ def _dimensions(line: str) -> tuple[str, ...]:
     from openai_meter.core import dimensions  # noqa: PLC0415 - not to load the extension
     from openai_meter.reports import report as values  # noqa: PLC0415
 
+    option = _find_option(line)
+    names_given = line if option is None else line[option.end() :]
     try:
-        names = values.dimensions(line.strip() or "model")
+        names = values.dimensions(names_given.strip().strip("'\"") or "model")
         dimensions.checked(names)
     except ConfigurationError as error:
         raise import_module("IPython.core.error").UsageError(str(error)) from None

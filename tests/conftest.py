@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
@@ -88,6 +89,21 @@ def _encodable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(map(_encodable, value))
     return value
+
+
+def accept_signals() -> None:
+    """Handles the signals that ``nohup`` and shells without job control have set to be ignored.
+
+    Programs that the tests start would inherit that, and not end as they should. A signal with a handler is back at its
+    default in them. In this process, what was ignored still does nothing; a sent SIGINT interrupts the tests.
+    """
+    for name in ("SIGHUP", "SIGQUIT", "SIGINT"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if name == "SIGINT" else lambda *_: None)
+
+
+accept_signals()
 
 
 @pytest.fixture(autouse=True)

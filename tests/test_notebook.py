@@ -140,6 +140,28 @@ def test_cells_by_other_dimensions_and_other_magics(shell, capsys):
     assert "hidden" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "words", ["--by agent,model", "--by=agent,model", "agent,model", "--by 'agent,model'", "--by  agent, model"]
+)
+def test_option_by_of_both_magics_sets_the_dimensions(shell, words):
+    """``%%meter --by agent,model`` is as the command line has it; without ``--by`` it is the same."""
+    assert shell.run_cell(
+        f"%%meter {words}\nimport openai_meter\nwith openai_meter.tag(agent='writer'):\n    ask()"
+    ).success
+    texts = Page(SHOWN[-1]["text/html"]).texts
+    assert texts[1:3] == ["Agent", "Model"]
+    assert "writer" in texts
+    assert shell.run_cell(f"%meter {words}").result.dimensions == ("agent", "model")
+
+
+@pytest.mark.parametrize("words", ["--by agnt", "--sort agent", "--by agent --by model"])
+def test_unknown_words_of_a_magic_are_a_usage_error(shell, capsys, words):
+    """A misspelt dimension or option is named in one line, and the cell does not run."""
+    assert not shell.run_cell(f"%%meter {words}\nask()").success
+    assert "UsageError" in capsys.readouterr().err
+    assert openai_meter.get_meter().totals.calls == 0
+
+
 def test_the_magic_can_be_called_by_its_name(shell):
     """``run_cell_magic`` does the same, and raises what the cell raises."""
     shell.run_cell_magic("meter", "", "ask()")

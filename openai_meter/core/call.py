@@ -115,7 +115,7 @@ class Call(_Drawn):
     """The tier that served the call, as the API says."""
     stream: bool = False
     time_to_first_token: float | None = None
-    """Seconds until the first event of a stream."""
+    """Seconds until the first token of a stream: of text, a refusal, a tool call, audio or reasoning."""
     error_type: str | None = None
     """The class of the exception, or the API's own error code where it answered with one."""
 
@@ -146,6 +146,10 @@ class Call(_Drawn):
     """What advice needs to know of the request (``evidence.py``); kept in memory only."""
     price_book: Priced | None = field(default=None, compare=False, repr=False)
     """The prices as they were when the call was priced; kept in memory only."""
+
+    usage_rule: str | None = None
+    """How an estimate was counted: with a vocabulary (``o200k_base``, ``cl100k_base``), or from characters: ``script``
+    (by the script of the text, 3.8 or 3.5 a token in French) or ``plain`` (3 a token in French, 4 in all else)."""
 
     @property
     def cost(self) -> Decimal | None:

@@ -9,7 +9,6 @@ own interface: unlike an attribute on the response, it does not get in the way o
 from __future__ import annotations
 
 import sys
-import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from functools import lru_cache
 from types import ModuleType
@@ -19,24 +18,22 @@ from openai_meter.core import faults
 from openai_meter.instrumentation.include_usage import UsageFilter, strip_usage
 from openai_meter.metering.call_in_flight import CallInFlight
 from openai_meter.usage.bodies import Body, body_reader
+from openai_meter.usage.decompression import Decoder, DecompressionError, decoder
 from openai_meter.usage.responses import ResponseState
 
 __all__ = ["read_response", "watch_body", "watch_events"]
-
-_PIECE = 64 * 1024
-"""How much of a compressed body is unpacked at a time: a small one may hold gigabytes."""
 
 
 class AnswerWatcher:
     """The state of one answer that is being read; shared by the wrappers of its events and of its bytes."""
 
-    __slots__ = ("body", "filter", "packed", "pending", "sees_close", "streams", "waiting")
+    __slots__ = ("body", "decoder", "filter", "pending", "sees_close", "streams", "waiting")
 
     def __init__(self, pending: CallInFlight) -> None:
         self.pending = pending
         self.body: Body | None = None
-        self.packed: Any = None
-        """What unpacks a compressed body."""
+        self.decoder: Decoder | None = None
+        """What decompresses a compressed body."""
         self.filter: UsageFilter | None = None
         """Takes the answer to an injected option out of the bytes, where the program reads bytes."""
         self.waiting = False
@@ -51,13 +48,14 @@ class AnswerWatcher:
         if self.waiting or self.body is None:  # what an iterator waits for, it will read as events
             return
         try:
-            if self.packed is None:
+            if self.decoder is None:
                 self.body.feed(data)
                 return
-            while data:
-                self.body.feed(self.packed.decompress(data, _PIECE))
-                data = self.packed.unconsumed_tail
-        except zlib.error:  # not what its header says it is; the program will hear of that from its own reader
+            for piece in self.decoder.feed(data):
+                self.body.feed(piece)
+        except DecompressionError:  # a broken body raises in the program's own reader
+            self.pending.response.unreadable = True
+            self.body.end()
             self.body = None
         except Exception as error:
             faults.caught(error, "reading a body")
@@ -103,7 +101,7 @@ class _WatchedEvents:
         self._watcher = watcher
         self._injected = injected
         self._fold: Callable[[ResponseState, Any], bool | None] | None = None
-        """What reads an event after the first one, which sets the time too."""
+        """What reads an event once the first token has arrived; until then the call does, which records that moment."""
         self._response = watcher.pending.response
         self._inner = inner
         self._next = step
@@ -114,8 +112,9 @@ class _WatchedEvents:
         """Reads an event; whether the program is to see it."""
         if (fold := self._fold) is None:
             pending = self._watcher.pending
-            self._fold = pending.row.fold
             pending.read_event(item)
+            if pending.token_arrived:
+                self._fold = pending.row.fold
         else:
             try:
                 ordinary = fold(self._response, item)
@@ -222,7 +221,7 @@ def watch_events(stream: Any, pending: CallInFlight, *, is_async: bool, injected
 def watch_body(response: Any, pending: CallInFlight, *, is_async: bool, injected: bool) -> None:
     """Reads the bytes of a response as the program reads them; nothing is read before it does."""
     watcher = _watch(response, pending, is_async=is_async)
-    if injected and watcher.sees_close and watcher.packed is None and not _encoding(response):
+    if injected and watcher.sees_close and not _encoding(response):
         watcher.filter = UsageFilter()
     pending.open()
 
@@ -246,10 +245,11 @@ def _watch(response: Any, pending: CallInFlight, *, is_async: bool) -> AnswerWat
         return watcher  # an answer of neither httpx nor httpx2: it can be read, but not watched
     watcher.body = body_reader(pending, response.headers.get("content-type", ""))
     encoding = _encoding(response)
-    if encoding in ("gzip", "x-gzip", "deflate"):
-        watcher.packed = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    elif encoding:
-        watcher.body = None  # brotli and the like only come to programs that have installed a library for them
+    if encoding:
+        watcher.decoder = decoder(encoding)
+        if watcher.decoder is None:
+            watcher.body = None
+            pending.response.unreadable = True
     response.stream = _watched_type(library, is_async=is_async)(stream, watcher)
     watcher.sees_close = True
     return watcher

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from openai_meter.core.call import Call, make_call
 from openai_meter.core.money import exact, pico, simplest
 from openai_meter.core.totals import NOT_PRICED
-from openai_meter.core.usage import Usage, count, fields_of, read_usage
+from openai_meter.core.usage import Usage, count, fields_of
+from openai_meter.core.usage_objects import read_usage
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.corrections import price_call
 from openai_meter.ledger.rows import check_call, micros
@@ -163,7 +164,7 @@ class Source:
 
     def _exported(self, document: Mapping[str, Any]) -> Iterator[Call]:
         _check_amount(document, "cost")
-        if not isinstance(document.get("usage"), dict):
+        if not isinstance(document.get("usage", {}), dict):
             raise TypeError(f"usage is {_short(document.get('usage'))}; it has to be an object")
         call = Call.from_dict(document)
         if call.started_at.tzinfo is None:

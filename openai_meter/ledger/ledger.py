@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import sys
 import weakref
 from collections.abc import Callable
 from multiprocessing import process
@@ -71,6 +72,7 @@ class Ledger(Reader):
         self._before: list[weakref.WeakMethod[Callable[[], None]]] = []
         _ledgers.add(self)
         _finish_with_multiprocessing(self)
+        _finish_with_celery()
 
     @property
     def url(self) -> str:
@@ -196,6 +198,20 @@ def _register_finalizer(ledger: Ledger) -> None:
     Finalize(None, ledger.finish, exitpriority=0)
 
 
+def _finish_with_celery() -> None:
+    """Makes children of Celery flush at their end, where Celery is loaded: they leave by ``os._exit``."""
+    signals = sys.modules.get("celery.signals")
+    if signals is not None:
+        try:
+            signals.worker_process_shutdown.connect(_finish_child, weak=False, dispatch_uid="openai_meter ledger")
+        except Exception as error:
+            faults.caught(error, "following the children of Celery")
+
+
+def _finish_child(**_: object) -> None:
+    _finish_all()
+
+
 def _before_fork() -> list[Writer]:
     """Stops all transactions; returns the writers that are held."""
     writers = [ledger._writer for ledger in list(_ledgers)]  # noqa: SLF001 - its own module
@@ -210,6 +226,8 @@ def _after_fork(held: list[Writer]) -> None:
 def _in_child(_: object) -> None:
     for ledger in list(_ledgers):
         ledger._writer.start_over_in_child()  # noqa: SLF001 - its own module
+    if _ledgers:
+        _finish_with_celery()
 
 
 fork_safety.on_fork(

@@ -175,11 +175,25 @@ def _refuse_overflow(connection: Connection) -> None:
         )
 
 
+def _add_prediction_tokens(connection: Connection) -> None:
+    """Adds the counts of predicted outputs, and has SQLite check their sums as those of all others."""
+    for table in ("calls", "daily", "daily_totals"):
+        known = {column["name"] for column in inspect(connection).get_columns(table)}
+        for column in ("accepted_prediction_tokens", "rejected_prediction_tokens"):
+            if column not in known:
+                connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} BIGINT NOT NULL DEFAULT 0")
+    if connection.dialect.name != "postgresql":
+        for table in ("daily", "daily_totals"):
+            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {table}_overflow")
+    _refuse_overflow(connection)
+
+
 MIGRATIONS: list[Callable[[Connection], None]] = [
     _create_calls_and_daily,
     _rename_status_cut_to_aborted,
     _add_daily_totals,
     _refuse_overflow,
+    _add_prediction_tokens,
 ]
 
 

@@ -19,6 +19,7 @@ from openai_meter.core.background import worker
 from openai_meter.core.call import ESTIMATED, Status, UsageSource, new_call, random_half
 from openai_meter.core.usage import Usage, fields_of
 from openai_meter.metering.attribution import Attribution, Surroundings, current_attribution, current_surroundings
+from openai_meter.metering.container_sessions import begin_sessions
 from openai_meter.metering.meter import MeterCore, Readable, finish
 from openai_meter.metering.open_calls import OPEN, WORK
 from openai_meter.metering.outcome import outcome_of
@@ -54,15 +55,16 @@ class CallInFlight:
         row: the endpoint.
         listeners: the meters and blocks that take the record.
         provider: ``openai``, ``azure`` or a host.
-        host: the host that is asked.
+        host: the host that the request goes to.
         body: the request's JSON body; kept until the call ends, and only where its tokens may have to be counted.
-        stream: whether the answer was asked for as a stream.
+        stream: whether a stream was requested.
         around: the surroundings of the call; by default, those of now.
     """
 
     __slots__ = (
-        "_answer", "_attribution", "_body", "_claim", "_clock", "_evidence", "_first", "_listed", "_observed", "block",
-        "host", "listeners", "provider", "requested_model", "response", "row", "started", "stream",
+        "_answer", "_answered", "_attribution", "_body", "_claim", "_clock", "_evidence", "_first", "_listed",
+        "_observed", "block", "host", "listeners", "provider", "requested_model", "response", "row", "started",
+        "stream",
     )  # fmt: skip
 
     def __init__(
@@ -96,6 +98,7 @@ class CallInFlight:
         self._evidence = evidence_of(row.name, body)
         self._attribution: Attribution = current_attribution(around)
         self.block: str | None = blocks[-1].name if blocks else None
+        self._answered = False
         self._first: float | None = None
         self._listed = False
         observer = ObserverSlot.observer
@@ -121,12 +124,18 @@ class CallInFlight:
 
     def read_event(self, item: Any) -> None:
         """Reads one event of a stream."""
-        if self._first is None:
-            self._first = time.perf_counter()
+        self._answered = True
         try:
             self.row.fold(self.response, item)  # type: ignore[misc] # taps are only made where there is a folder
         except Exception as error:
             faults.caught(error, f"reading an event of {self.row.name}")
+        if self._first is None and self.response.has_token:
+            self._first = time.perf_counter()
+
+    @property
+    def token_arrived(self) -> bool:
+        """Whether the moment of the first token is known. Until then, events have to come by :meth:`read_event`."""
+        return self._first is not None
 
     def finish(self, error: BaseException | None = None, *, whole: bool = True) -> None:
         """Ends the call; only the first time counts.
@@ -216,11 +225,21 @@ class CallInFlight:
         error_type = response.error_type
         if error is not None:
             error_type = type(error).__name__
-            response.extra = {}  # what was asked for was not delivered
+            if response.state is None:
+                response.extra = {}  # what was requested was not delivered
         if self.provider not in _STATES_NO_COST and (stated := provider_cost(response.usage)) is not None:
             response.facts = {**response.facts, "provider_cost": stated}
+        if response.containers:
+            sessions = begin_sessions(response.containers, self.started)
+            response.extra = {**response.extra, "container_sessions": sessions}
         unanswered = status == "aborted"
-        if error is not None and response.state is None and self._first is None and self._answer is None:
+        if (
+            error is not None
+            and response.state is None
+            and not self._answered
+            and self._first is None
+            and self._answer is None
+        ):
             outcome = outcome_of(error)
             # A stream that has been opened was sent, wherever its error comes from.
             unanswered = outcome == "unanswered" or (self._listed and outcome == "unsent")
@@ -232,7 +251,7 @@ class CallInFlight:
         if body is not None:
             answer = self._answer
             self._body = self._answer = None
-            if (usage is None or not usage.total_tokens) and self._leave_to_estimate(
+            if not (usage and usage.usable) and self._leave_to_estimate(
                 end, usage, body, answer, unanswered=unanswered
             ):
                 return
@@ -250,32 +269,35 @@ class CallInFlight:
         """Leaves the call to the worker, to be recorded with an estimate; ``False`` if there is none to be made."""
         transcript = self.response.transcript
         # Without an answer nothing shows that the call is billed; unless it was sent, and no answer came.
-        said = () if answer is None else output_of_answer(self.row.name, answer)
-        there = said or transcript.started or (answer is not None and answer.get("data"))
-        if not (there or (unanswered and usage is None)):
+        outputs = () if answer is None else output_of_answer(self.row.name, answer)
+        answered = (
+            outputs or transcript.started or self.response.unreadable or (answer is not None and answer.get("data"))
+        )
+        if not (answered or (unanswered and usage is None)):
             return False
-        if not worker.submit(partial(self._estimate, end, usage, body, said)):
+        if not worker.submit(partial(self._estimate, end, usage, body, outputs)):
             return False
         worker.start()
         return True
 
-    def _estimate(self, end: _End, usage: Usage | None, body: Mapping[str, Any], said: tuple[Output, ...]) -> None:
-        """Counts the tokens, and records the call. Runs in the worker, or in whoever waits for it."""
+    def _estimate(self, end: _End, usage: Usage | None, body: Mapping[str, Any], outputs: tuple[Output, ...]) -> None:
+        """Counts the tokens, and records the call. Runs in the worker, or in a thread that waits for it."""
         from openai_meter.usage.estimation import estimate_call  # noqa: PLC0415 - most programs never need it
 
         response = self.response
-        found: tuple[Usage | None, UsageSource, tuple[str, ...]] = (usage, "none", ())
+        found: tuple[Usage | None, UsageSource, tuple[str, ...], str | None] = (usage, "api", (), None)
         try:
-            for event in response.transcript.events():
-                self.row.fold(response, event)  # type: ignore[misc] # only where there is a folder are events heard
-            spoken = said or response.transcript.outputs()
-            answered = bool(spoken) or self._first is not None
+            if self.row.fold is not None:
+                response.replay(self.row.fold)
+            outputs = outputs or response.transcript.outputs()
+            answered = bool(outputs) or self._answered or self._first is not None
             model = response.model or self.requested_model
-            estimate = estimate_call(self.row.name, body, spoken if answered else None, model, wait=True)
+            estimate = estimate_call(self.row.name, body, outputs if answered else None, model, wait=True)
             unknown = estimate.unknown if answered else tuple(sorted({*estimate.unknown, "answer"}))
-            found = (estimate.enlarged(response.transcript.ratio), estimate.source, unknown)
+            complete = estimate.complete(response.reported(), response.transcript.ratio)
             if response.extra:
-                found = (found[0] + Usage(**response.extra), *found[1:])
+                complete += Usage(**response.extra)
+            found = (complete, estimate.source, unknown, estimate.rule)
         except Exception as error:
             faults.caught(error, f"estimating a call of {self.row.name}")
         finally:
@@ -288,6 +310,7 @@ class CallInFlight:
         split: Iterable[tuple[str | None, Usage | None]],
         source: UsageSource = "api",
         unknown: tuple[str, ...] = (),
+        rule: str | None = None,
     ) -> None:
         """Makes the record (or several, where an answer reports several models) and hands it to the listeners."""
         response, attribution = self.response, self._attribution
@@ -331,6 +354,7 @@ class CallInFlight:
                     response.facts,
                     self._evidence,
                     book,
+                    rule,
                 )
                 for listener in group:
                     listener._take(call)
@@ -354,7 +378,7 @@ def _held(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _status(response: ResponseState, error: BaseException | None, *, whole: bool) -> Status:
     if error is not None:
-        # What is no Exception is the program leaving: a cancelled task, Ctrl-C, a closed coroutine.
+        # A BaseException that is not an Exception: the program left (a cancelled task, Ctrl-C, a closed coroutine).
         return "error" if isinstance(error, Exception) else "aborted"
     if response.state is not None and response.state != "open":
         return response.state

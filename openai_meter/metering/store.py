@@ -1,9 +1,9 @@
 """Exact totals for ever, and the most recent calls: the memory of a meter or of a block.
 
-Adding a call never waits. A call is put into an inbox (an atomic operation of the interpreter) and whoever holds the
-lock empties it; readers hold the lock, so what they see is always exact. This also keeps finalizers and signal
-handlers out of trouble, which run in the middle of whatever their thread is doing: a stream that is collected while
-its thread adds a call can add its own, and a handler that prints a summary finds no closed door.
+Adding a call never waits. A call is put into an inbox (an atomic operation of the interpreter) and the thread that
+holds the lock empties it. Readers hold the lock, so that their figures are exact. Finalizers and signal handlers run in
+the middle of what their thread is doing: a stream that is collected while its thread adds a call can add its own, and a
+handler that prints a summary does not wait for the lock of its own thread.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Store:
 
     Args:
         recent: how many calls the ring holds; the totals go on for ever.
-        alarms: hear of each call once, in their order.
+        dispatcher: is notified of each call once, in their order.
     """
 
     def __init__(self, recent: int = 10_000, dispatcher: AlertDispatcher | None = None) -> None:
@@ -120,7 +120,7 @@ class Store:
                     self._count(call)
                 except Exception as error:
                     if inbox and inbox[0] is call:
-                        inbox.popleft()  # or it would be in everybody's way
+                        inbox.popleft()  # or no call after it would be counted
                     faults.caught(error, "counting a call")
         finally:
             self._emptying = False
@@ -272,7 +272,7 @@ class Store:
         return dimensions.breakdown(self._sums(), labels)
 
     def ever(self, past: Past) -> tuple[Mapping[tuple[str, ...], Totals], Mapping[tuple[str, ...], Totals]]:
-        """The totals by the dimensions of a past, through all resets since it was first asked for; and those of now."""
+        """The totals by the dimensions of a past, through all resets since it was first read; and those of now."""
         with self._lock:
             self._empty_inbox()
             self._pasts.add(past)
@@ -352,8 +352,8 @@ def _note(reasons: dict[tuple[str, str], Unpriced], call: Call, times: int) -> N
     key = (call.model or UNKNOWN_MODEL, call.cost_reason or "no price")
     if key not in reasons and len(reasons) >= _REASONS:
         key = (OTHER_MODELS, "no price")
-    said = reasons.get(key, Unpriced(*key, 0, 0))
-    left = said._replace(calls=said.calls + times, tokens=said.tokens + times * (call.usage.total_tokens or 0))
+    found = reasons.get(key, Unpriced(*key, 0, 0))
+    left = found._replace(calls=found.calls + times, tokens=found.tokens + times * (call.usage.total_tokens or 0))
     if left.calls > 0:
         reasons[key] = left
     else:

@@ -116,7 +116,12 @@ def make_bill(billable: Billable, plan: Plan, books: Books, side_plan: Callable[
     total = sum(line.amount_pico for line in writer.lines)
     if plan.discount != 1 and (less := total * (plan.discount - 1)):
         writer.lines.append(CostLine("discount", simplest(less), factor=plan.discount, source="the caller"))
-    return Bill(tuple(writer.lines), tuple(writer.missing), writer.estimated, writer.approximate or usage.inconsistent)
+    return Bill(
+        tuple(writer.lines),
+        tuple(writer.missing),
+        writer.estimated or usage.inconsistent,
+        writer.approximate or usage.inconsistent,
+    )
 
 
 def _units(writer: _Writer, plan: Plan, usage: Usage, billable: Billable) -> Amount:
@@ -254,6 +259,8 @@ def _side_models(writer: _Writer, billable: Billable, side_plan: Callable[[str],
     if isinstance(image, Usage) and image.total_tokens:
         jobs.append((billable.details.get("image_model") or DEFAULT_IMAGE_MODEL, "images.generate", image))
         writer.approximate = writer.approximate or not billable.details.get("image_model")
+    if billable.details.get("unreported_images"):
+        writer.lack("usage: image tool")  # the image model's tokens are not in the usage of the call's own model
     jobs += [(model, "responses", usage) for model, usage in billable.details.get("svg_usage", ())]
     for model, endpoint, usage in jobs:
         plan = side_plan(model)

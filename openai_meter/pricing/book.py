@@ -31,7 +31,7 @@ _LOG = logging.getLogger("openai_meter")
 _PLANS = 1_024
 _WARNINGS = 1_024
 
-_RARE = frozenset({"cache_ttl", "image_usage", "svg_usage", "provider_cost", "gateway_cache_hit"})
+_RARE = frozenset({"cache_ttl", "image_usage", "svg_usage", "provider_cost", "gateway_cache_hit", "unreported_images"})
 """The details that can change what plain text costs."""
 _FREE = Cost(0, "free")
 _FREE_ENDPOINTS = frozenset({"moderations"})

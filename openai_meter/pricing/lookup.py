@@ -15,6 +15,10 @@ from openai_meter.pricing.types import Sheet
 __all__ = ["Books", "Found"]
 
 _DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+_COMPLETIONS_SNAPSHOT = re.compile(r":\d{4}-?\d{2}-?\d{2}-v\d+$")
+"""How /completions names its snapshots: ``gpt-3.5-turbo-instruct:20230824-v2``."""
+_BASE_MODELS = {"babbage": "babbage-002", "davinci": "davinci-002"}
+"""What such a snapshot is listed as, where that is another name."""
 
 
 class Found(NamedTuple):
@@ -32,6 +36,9 @@ def names_of(model: str) -> Iterator[tuple[str, bool]]:
     """
     if model.startswith("ft:"):
         model = "ft:" + model.split(":", 2)[1]
+    elif (snapshot := _COMPLETIONS_SNAPSHOT.search(model)) is not None:
+        name = model[: snapshot.start()]
+        model = _BASE_MODELS.get(name, name)
     yield model, False
     stripped = _DATED.sub("", model)
     if stripped != model:

@@ -1,4 +1,4 @@
-"""What a text or a request would cost, before it is sent: the public way into the estimates."""
+"""The cost of a text or a request before it is sent: the public functions for estimates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from openai_meter.usage.endpoints import ENDPOINTS
 from openai_meter.usage.estimation import encodings
 from openai_meter.usage.estimation.calls import INPUTS, estimate_call
 from openai_meter.usage.estimation.counter import Counter
-from openai_meter.usage.estimation.estimate import Estimate
+from openai_meter.usage.estimation.estimate import Estimate, Source
 from openai_meter.usage.estimation.families import traits
 from openai_meter.usage.estimation.request_values import fields, text_of
 
@@ -41,9 +41,14 @@ class Quote:
     price: Cost
     """The cost of the input tokens at today's prices, or why it is not known."""
 
+    def __str__(self) -> str:
+        """The quote as a person reads it: ``2 input tokens (tiktoken), $0.0000003 (gpt-4o-mini)``."""
+        cost = f"${self.cost:f}" if self.cost is not None else f"cost unknown: {self.price.reason}"
+        return f"{self.estimate}, {cost}{f' ({self.model})' if self.model else ''}"
+
     @property
     def tokens(self) -> int | None:
-        """Input tokens; ``None`` if they cannot be told."""
+        """Input tokens; ``None`` if they cannot be counted."""
         return self.estimate.usage.input_tokens
 
     @property
@@ -84,24 +89,24 @@ def estimate(
 
     Args:
         what: a text, which is counted by itself; or the body of a request, as a dict or (with ``endpoint``) as JSON.
-        model: the model that the text is for, or that is asked instead of the one in the request.
+        model: the model that the text is for, or instead of the one in the request.
         endpoint: what the request is for: ``chat.completions``, ``responses``, ``embeddings``, ``completions``. Without
             it, the fields of the request decide.
         prices: prices other than today's published ones.
 
     Raises:
-        ConfigurationError: it is neither, or cannot be read; the message says what would do.
+        ConfigurationError: it is neither, or cannot be read; the message names the remedy.
     """
     if isinstance(what, str) and endpoint is None:
         return _quote(_estimate_text(text_of(what), model), model, None, {}, prices)
     body = _body(what)
     name = _guess(body, model) if endpoint is None else _checked(endpoint)
-    asked = model or text_of(body.get("model")) or None
-    return _quote(estimate_call(name, body, None, asked, wait=True), asked, name, body, prices)
+    name_of_model = model or text_of(body.get("model")) or None
+    return _quote(estimate_call(name, body, None, name_of_model, wait=True), name_of_model, name, body, prices)
 
 
 def load_encodings(*, allow_download: bool = False) -> tuple[encodings.Status, ...]:
-    """Loads the vocabularies now, instead of beside the first call that needs one, and says what was found.
+    """Loads the vocabularies now, instead of with the first call that needs one, and returns what was found.
 
     With ``allow_download``, one that is not on this machine is fetched from OpenAI's server. Waits. Thread-safe.
     """
@@ -113,7 +118,8 @@ def _estimate_text(text: str, model: str | None) -> Estimate:
     encoding = encodings.load(kind.encoding)
     counter = Counter(encoding, kind.encoding)
     tokens = counter.tok(text)
-    return Estimate(Usage(input_tokens=tokens), "chars" if encoding is None else "tiktoken", (), counter.sampled)
+    source: Source = "chars" if encoding is None else "tiktoken"
+    return Estimate(Usage(input_tokens=tokens), source, (), counter.sampled, counter.rule)
 
 
 def _body(what: object) -> Mapping[str, Any]:
@@ -121,7 +127,7 @@ def _body(what: object) -> Mapping[str, Any]:
         try:
             what = json.loads(what)
         except (ValueError, RecursionError) as error:
-            raise ConfigurationError(f"the request is no JSON: {error}") from None
+            raise ConfigurationError(f"the request is not JSON: {error}") from None
     if not isinstance(what, Mapping):
         kind = type(what).__name__
         raise ConfigurationError(f"estimate() was given a {kind}; give it a text, or the body of a request as a dict")

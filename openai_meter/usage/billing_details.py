@@ -1,15 +1,16 @@
 """The rare facts that a price can depend on besides the usage: ``Billable.details``, read from request and answer.
 
 ========================= ============================ =================================================================
-key                       said by                      what it is
+key                       stated by                    what it is
 ========================= ============================ =================================================================
 ``web_search_tool``       request, answer              the type of the search tool: ``web_search...`` is charged unlike
                                                        ``web_search_preview...``
-``container_memory``      request, answer              ``1g`` (if nothing is said), ``4g``, ``16g``, ``64g``
-``cache_ttl``             request                      ``12h`` if written tokens live so long: chats do not say
+``container_memory``      request, answer              ``1g`` (if nothing is stated), ``4g``, ``16g``, ``64g``
+``cache_ttl``             request                      ``12h`` if written tokens live so long: absent in chats
 ``image_model``           request, answer              the model of the image tool
 ``image_usage``           answer                       what the image tool used, as a ``Usage``
 ``svg_usage``             answer                       what authors of SVGs used: pairs of model and ``Usage``
+``unreported_images``     answer                       images of the image tool, where the answer has no usage for them
 ``size``                  answer, request              the size of a video
 ``window``                request                      the completion window of a background response
 ``status``                answer                       ``failed`` makes a video free, ``error`` and ``unsent`` a call
@@ -27,7 +28,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from openai_meter.core.usage import Usage, count, fields_of, read_usage
+from openai_meter.core.usage import Usage, count, fields_of
+from openai_meter.core.usage_objects import read_usage
 
 __all__ = ["NOT_CHARGED", "answer_facts", "completion_window", "provider_cost", "request_facts"]
 
@@ -42,7 +44,7 @@ and 2.50 USD per million are 0.0061534 USD and come as 61,534,000 ticks."""
 
 
 def request_facts(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What a request's body says that its answer does not repeat, or may not."""
+    """What a request's body states and its answer does not, or may not, repeat."""
     facts = _tool_facts(body.get("tools"))
     ttl = fields_of(body.get("prompt_cache_options")).get("ttl")
     if isinstance(ttl, str) and ttl != "30m":
@@ -61,7 +63,7 @@ def completion_window(body: Mapping[str, Any]) -> str | None:
 
 
 def answer_facts(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """What an answer says besides its usage; it goes before what the request says."""
+    """What an answer states besides its usage. It takes precedence over the request."""
     facts = _tool_facts(answer.get("tools"))
     if isinstance(size := answer.get("size"), str):
         facts["size"] = size
@@ -80,18 +82,18 @@ def answer_facts(answer: Mapping[str, Any]) -> dict[str, Any]:
 def provider_cost(usage: object) -> Decimal | None:
     """US dollars that a host states in its usage object: ``cost`` (OpenRouter), ``cost_in_usd_ticks`` (x.ai).
 
-    No ticks at all beside tokens is a host that has not worked out its price yet, not a gift.
+    Zero ticks for a call with tokens means that the host has not computed its price yet, not that it is free.
     """
-    said = fields_of(usage)
-    if ticks := count(said.get("cost_in_usd_ticks")):
+    fields = fields_of(usage)
+    if ticks := count(fields.get("cost_in_usd_ticks")):
         return Decimal(ticks) / _TICKS_PER_USD
-    cost = said.get("cost")
+    cost = fields.get("cost")
     if isinstance(cost, Mapping):
         cost = cost.get("total_cost")
     dollars = _dollars(cost)
-    if dollars is not None and said.get("is_byok") is True:
-        # The caller's own key at the model's maker: what that one charges comes on top of the host's fee.
-        dollars += _dollars(fields_of(said.get("cost_details")).get("upstream_inference_cost")) or 0
+    if dollars is not None and fields.get("is_byok") is True:
+        # The caller uses its own key at the model's provider: that provider's charge is added to the host's fee.
+        dollars += _dollars(fields_of(fields.get("cost_details")).get("upstream_inference_cost")) or 0
     return dollars
 
 
@@ -105,38 +107,38 @@ def _dollars(value: object) -> Decimal | None:
 def _tool_facts(tools: object) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for tool in tools if isinstance(tools, list | tuple) else ():
-        said = fields_of(tool)
-        kind = said.get("type")
+        fields = fields_of(tool)
+        kind = fields.get("type")
         if not isinstance(kind, str):
             continue
         if kind.startswith("web_search"):
-            # Of both types together nobody says which one searched: the one that is not a preview.
+            # With both types, the answer does not tell which one searched: the one that is not a preview counts.
             if "web_search_tool" not in facts or not kind.startswith("web_search_preview"):
                 facts["web_search_tool"] = kind
-        elif kind == "image_generation" and isinstance(said.get("model"), str):
-            facts["image_model"] = said["model"]
+        elif kind == "image_generation" and isinstance(fields.get("model"), str):
+            facts["image_model"] = fields["model"]
         elif kind in {"code_interpreter", "shell"}:
-            place = said.get("container") or said.get("environment")
+            place = fields.get("container") or fields.get("environment")
             memory = fields_of(place).get("memory_limit")
             if isinstance(memory, str):
                 facts["container_memory"] = memory
     return facts
 
 
-def _image_usage(said: Mapping[str, Any]) -> Usage | None:
-    """The image tool's usage, whose cached tokens stand beside the details of the input instead of in them."""
-    inputs = dict(fields_of(said.get("input_tokens_details")))
-    if (cached := said.get("cached_tokens")) is not None:
+def _image_usage(usage: Mapping[str, Any]) -> Usage | None:
+    """The image tool's usage, whose cached tokens are outside the details of the input."""
+    inputs = dict(fields_of(usage.get("input_tokens_details")))
+    if (cached := usage.get("cached_tokens")) is not None:
         inputs["cached_tokens"] = cached
-    if (parts := said.get("cached_tokens_details")) is not None:
+    if (parts := usage.get("cached_tokens_details")) is not None:
         inputs["cached_tokens_details"] = parts
-    return read_usage({**said, "input_tokens_details": inputs})
+    return read_usage({**usage, "input_tokens_details": inputs})
 
 
 def _svg_usages(answer: Mapping[str, Any]) -> Iterator[tuple[str, Usage]]:
     output = answer.get("output")
     for item in (answer, *(output if isinstance(output, list) else ())):
-        said = fields_of(fields_of(item).get("svg_usage"))
-        model = said.get("model")
-        if isinstance(model, str) and (usage := read_usage(said)) is not None:
+        svg = fields_of(fields_of(item).get("svg_usage"))
+        model = svg.get("model")
+        if isinstance(model, str) and (usage := read_usage(svg)) is not None:
             yield model, usage

@@ -1,6 +1,6 @@
 """Reads answers that pass as bytes: raw responses, bodies that the program reads piece by piece, event streams.
 
-What is kept of a body is bounded, whatever its size: a usage object stands near one of its ends.
+What is kept of a body is bounded, whatever its size: a usage object is near one of its ends.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from openai_meter.core.usage import read_usage
+from openai_meter.core.usage_objects import read_usage
 
 if TYPE_CHECKING:
     from openai_meter.usage.endpoints import Endpoint
@@ -23,7 +23,8 @@ _WHOLE = 256 * 1024
 _END = 64 * 1024
 """Of a larger one, this much is kept of its beginning and of its end."""
 _LINE = 16 * 1024 * 1024
-"""An event larger than this is passed over."""
+"""An event larger than this is skipped."""
+_BOM = b"\xef\xbb\xbf"
 
 
 class AnsweredCall(Protocol):
@@ -31,6 +32,10 @@ class AnsweredCall(Protocol):
 
     row: Endpoint
     response: ResponseState
+
+    @property
+    def token_arrived(self) -> bool:
+        """Whether the moment of the first token is known."""
 
     def read_response(self, answer: object) -> None:
         """Reads a whole answer."""
@@ -52,40 +57,36 @@ class Body(Protocol):
 def body_reader(pending: AnsweredCall, content_type: str) -> Body | None:
     """The reader for a body of this type, or ``None`` if nothing can be read from it (audio, video, pictures)."""
     kind = content_type.partition(";")[0].strip().lower()
-    if kind.startswith(("audio/", "video/", "image/")):
-        return None
-    if kind == "text/event-stream":
-        return _Events(pending)
-    return _Document(pending) if kind.endswith("json") else _Unnamed(pending)
+    return None if kind.startswith(("audio/", "video/", "image/")) else _Text(pending)
 
 
 def read_text(pending: AnsweredCall, text: str) -> None:
     """Reads an answer that the SDK gave to the program as text, because its type was not what it expected."""
-    reader = _Unnamed(pending)
+    reader = _Text(pending)
     reader.feed(text.encode())
     reader.end()
 
 
-class _Unnamed:
-    """A body that does not say what it is, or says something else: its first bytes tell."""
+class _Text:
+    """A body whose first bytes show what it is. Its header is not believed: gateways send each as the other."""
 
     def __init__(self, pending: AnsweredCall) -> None:
         self._pending = pending
         self._start = b""
         self._reader: Body | None = None
-        self._hopeless = False
+        self._unknown = False
 
     def feed(self, data: bytes) -> None:
         if self._reader is not None:
             self._reader.feed(data)
-        elif not self._hopeless:
-            self._start = (self._start + data).lstrip()
+        elif not self._unknown:
+            self._start = (self._start + data).removeprefix(_BOM).lstrip()
             if self._start[:1] == b"{":
                 self._reader = _Document(self._pending)
-            elif self._start.startswith((b"data:", b"event:", b": ")):
+            elif self._start.startswith((b"data:", b"event:", b"id:", b"retry:", b":")):
                 self._reader = _Events(self._pending)
             elif len(self._start) > len(b"event:"):
-                self._hopeless = True
+                self._unknown = True
             if self._reader is not None:
                 self._reader.feed(self._start)
                 self._start = b""
@@ -121,12 +122,13 @@ class _Gathered:
         return self._tail is not None
 
     def fields(self) -> Mapping[str, Any]:
-        """The document's fields, as far as they can be known; empty if it is no JSON object."""
+        """The document's fields, as far as they can be known; empty if it is not a JSON object."""
         if self._tail is not None:
             return _fields_at_ends(bytes(self._head), bytes(self._tail))
         try:
-            document = json.loads(self._head)
-        except ValueError:
+            # What follows the document is ignored: some gateways send "data: [DONE]" there.
+            document, _ = json.JSONDecoder().raw_decode(self._head.decode(errors="replace"))
+        except (ValueError, RecursionError):
             return {}
         return document if isinstance(document, dict) else {}
 
@@ -169,12 +171,14 @@ class _Document:
         fields = self._gathered.fields()
         if fields or self._gathered.truncated:
             self._pending.read_response(fields)
+        if self._gathered.truncated and "usage" not in fields:
+            self._pending.response.unreadable = True
 
 
-# Parsing every event of a stream that the program reads as bytes would cost more than reading it. What matters stands
-# in the first event, in those with a usage object or a finish reason, and in those that end a response.
+# Parsing every event of a stream that the program reads as bytes would cost more than reading it. Those that matter are
+# the first ones up to the first token, those with a usage object or a finish reason, and those that end a response.
 _MATTERS = re.compile(
-    rb'"(?:usage|error)"\s*:\s*\{|"finish_reason"\s*:\s*"|"type"\s*:\s*"(?:error|response\.(?:created|completed|incomplete|failed))"'
+    rb'"(?:usage|error)"\s*:\s*\{|"finish_reason"\s*:\s*"|"type"\s*:\s*"(?:error|response\.(?:created|completed|incomplete|failed|cancelled))"'
     rb'|"session"\s*:\s*\{'
 )
 
@@ -188,7 +192,7 @@ class _Events:
         self._skipping = False
         self._name = b""
         self._data: list[bytes] = []
-        self._first = True
+        self._parsed = False
 
     def feed(self, data: bytes) -> None:
         start = 0
@@ -225,16 +229,17 @@ class _Events:
         self._data.clear()
         if not data or self._pending.row.fold is None:
             return
-        if not (self._first or name.startswith(b"thread.run") or _MATTERS.search(data)):
+        waiting = not (self._parsed and self._pending.token_arrived)
+        if not (waiting or name.startswith(b"thread.run") or _MATTERS.search(data)):
             if data[:1] == b"{":  # not [DONE]
                 self._pending.response.transcript.add_event(data)
             return
         try:
             event = json.loads(data)
-        except ValueError:  # [DONE], or a line that is no JSON
+        except (ValueError, RecursionError):  # [DONE], or a line that is not JSON
             return
         if isinstance(event, dict):
-            self._first = False
-            # The events of assistants say what they are beside the data, as the SDK hands them on.
+            self._parsed = True
+            # The events of assistants have their type outside the data; the SDK gives it to the program likewise.
             named = name.startswith(b"thread.")
             self._pending.read_event({"event": name.decode(errors="replace"), "data": event} if named else event)

@@ -1,10 +1,10 @@
-"""What advice needs to know of a request, taken when it leaves: counts, settings and salted keys, never text.
+"""The fingerprint of a request, which advice rests on: counts, settings and salted keys, never text.
 
-A key says whether two requests of this process began or read the same, and nothing else: it is a 64-bit hash with
-the process's own salts (Python's for strings, and one of ours for programs that switch that one off), so it cannot be
-compared between processes, and no text can be got out of it. It is kept in memory, and never written or sent.
+Equal keys mean that two requests of this process have the same input, or begin with the same text. A key is a 64-bit
+hash with the process's own salts (Python's for strings, and one of ours for programs that switch that off): it cannot
+be compared between processes, and no text can be recovered from it. It is kept in memory, and never written or sent.
 
-This runs on the way of every call, so all of it is bounded: long texts and long histories are compared by samples.
+This runs in every call, so all of it is bounded: long texts and long histories are compared by samples.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _END = 1_024
 _SLICES = 8
 _SLICE = 128
 _ALL = 32
-"""Messages up to which all are looked at."""
+"""Messages up to which all are read."""
 _FIRST, _LAST = 8, 24
 """Of more, this many at the beginning and at the end."""
 _NODES = 512
@@ -37,25 +37,25 @@ _DEPTH = 12
 
 
 _INPUTS = {"chat.completions": "messages", "responses": "input", "completions": "prompt", "embeddings": "input"}
-"""The endpoints that advice is given on, and the key of their input."""
+"""The endpoints that advice covers, and the key of their input."""
 _LIMITS = frozenset({"max_completion_tokens", "max_output_tokens", "max_tokens"})
-_ELSEWHERE = ("previous_response_id", "conversation", "prompt")
-_SHAPING = frozenset({*_ELSEWHERE, "functions", "response_format", "text", "tools"})
-"""Keys of a request besides its input that make it another question."""
+_SERVER_SIDE = ("previous_response_id", "conversation", "prompt")
+_SHAPING = frozenset({*_SERVER_SIDE, "functions", "response_format", "text", "tools"})
+"""Keys of a request, besides its input, that change what is asked."""
 _SETTINGS = _LIMITS | {"prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier"}
 _TEXTS = frozenset({"arguments", "content", "input_text", "output", "output_text", "refusal", "text"})
-"""Keys under which a message has text, as opposed to pictures, recordings, ids and types."""
+"""Keys of a message that hold text, as opposed to pictures, recordings, ids and types."""
 _UNCOMMON = _SHAPING | _SETTINGS | {"instructions"}
-"""Keys of a request whose input does not say all."""
+"""Keys of a request that need more than its input."""
 _NUMBERS = frozenset({int, float, bool})
 _new = tuple.__new__
 
 
 def evidence_of(endpoint: str, body: Mapping[str, Any]) -> Evidence | None:
-    """The evidence in a request's body, or ``None`` for endpoints that no advice is given on. Never raises.
+    """The evidence in a request's body, or ``None`` for endpoints that advice does not cover. Never raises.
 
     Takes one or two microseconds for an ordinary chat, and tens at most. What cannot be read (iterators, which
-    belong to the program, or objects unknown here) is not touched; the input then has no key.
+    belong to the program, or unknown objects) is not touched; the input then has no key.
 
     Args:
         endpoint: the name of a row of ``endpoints.ENDPOINTS``.
@@ -69,26 +69,26 @@ def evidence_of(endpoint: str, body: Mapping[str, Any]) -> Evidence | None:
             return plain
         return _read(body, name)
     except Exception as error:
-        faults.caught(error, "looking at a request")
+        faults.caught(error, "reading the fingerprint of a request")
         return None
 
 
-def _read_plain(said: object) -> Evidence | None:
-    """The quick way for what most requests are: one text, or a short history of ``{"role": ..., "content": ...}``.
+def _read_plain(value: object) -> Evidence | None:
+    """The quick way for most requests: one text, or a short history of ``{"role": ..., "content": ...}``.
 
-    Comes to what :func:`_read` says of them; ``None`` for everything else.
+    Returns what :func:`_read` returns for them; ``None`` for everything else.
     """
-    if type(said) is str:
-        length = len(said)
+    if type(value) is str:
+        length = len(value)
         if not 0 < length <= _WHOLE:
             return None
-        key = hash((_SALT, None, said))
-        return _new(Evidence, (hash((_SALT, said)), key, length, length, 1, False, False, False, None, None))
-    if type(said) is not list or not 0 < len(said) <= _ALL:
+        key = hash((_SALT, None, value))
+        return _new(Evidence, (hash((_SALT, value)), key, length, length, 1, False, False, False, None, None))
+    if type(value) is not list or not 0 < len(value) <= _ALL:
         return None
     keys: list[object] = [_SALT]
     chars = 0
-    for message in said:
+    for message in value:
         if type(message) is not dict or len(message) != 2:
             return None
         text, role = message.get("content"), message.get("role")
@@ -96,26 +96,26 @@ def _read_plain(said: object) -> Evidence | None:
             return None
         chars += len(text)
         keys += role, text
-    if not (beginning := said[0]["content"]):
+    if not (beginning := value[0]["content"]):
         return None
     key = hash((_SALT, None, beginning))
-    return _new(Evidence, (hash(tuple(keys)), key, len(beginning), chars, len(said), False, False, False, None, None))
+    return _new(Evidence, (hash(tuple(keys)), key, len(beginning), chars, len(value), False, False, False, None, None))
 
 
 def _read(body: Mapping[str, Any], name: str) -> Evidence:
-    said = body.get(name)
-    sight = _Sight()
+    value = body.get(name)
+    hasher = _Hasher()
     keys: list[object] = [_SALT]
     tools: object = None
     if not _SHAPING.isdisjoint(body):
         tools = _tools(body.get("tools") or body.get("functions"))
-        keys += (tools, sight.shape(body, name))
+        keys += (tools, hasher.shape(body, name))
     beginning, count = None, 0
-    if type(said) is list and said and "instructions" not in body:
-        # Most are this: a history of {"role": ..., "content": ...}.
+    if type(value) is list and value and "instructions" not in body:
+        # The most frequent case: a history of {"role": ..., "content": ...}.
         texts: list[object] = []
         chars = 0
-        shown = said if len(said) <= _ALL else _ends(said)
+        shown = value if len(value) <= _ALL else _both_ends(value)
         for message in shown:
             if type(message) is not dict or len(message) != 2:
                 break
@@ -127,14 +127,14 @@ def _read(body: Mapping[str, Any], name: str) -> Evidence:
             texts.append(text)
         else:
             keys += texts
-            beginning, count = said[0], len(said)
-            if shown is not said:
+            beginning, count = value[0], len(value)
+            if shown is not value:
                 keys.append(count)
                 chars = chars * count // len(shown)
-                sight.sampled = True
-            sight.chars = chars
+                hasher.sampled = True
+            hasher.chars = chars
     if not count:
-        beginning, count = sight.whole(body, name, keys)
+        beginning, count = hasher.add_input(body, name, keys)
     prefix_key, prefix_chars = _prefix(beginning, tools, alone=count == 1)
     retention = tier = None
     cache_key_set = max_tokens_set = False
@@ -144,12 +144,12 @@ def _read(body: Mapping[str, Any], name: str) -> Evidence:
         cache_key_set = body.get("prompt_cache_key") is not None
         max_tokens_set = not _LIMITS.isdisjoint(body)
     return _new(Evidence, (
-        hash(tuple(keys)) if count and not sight.blind else None,
+        hash(tuple(keys)) if count and not hasher.unreadable else None,
         prefix_key,
         prefix_chars,
-        sight.chars,
+        hasher.chars,
         count,
-        sight.sampled,
+        hasher.sampled,
         cache_key_set,
         max_tokens_set,
         tier if type(tier) is str else None,
@@ -158,18 +158,18 @@ def _read(body: Mapping[str, Any], name: str) -> Evidence:
 
 
 def _prefix(beginning: object, tools: object, *, alone: bool) -> tuple[int | None, int]:
-    """The key and the length of what a request begins with.
+    """The key and the length of the text that a request begins with.
 
-    Tools go before all text, so other tools are another beginning. Where the whole prompt is one text, templates put
-    their fixed part first: only its beginning counts.
+    Tools come before all text, so other tools make another beginning. Where the whole prompt is one text, a template's
+    fixed part comes first: only the beginning counts.
     """
     text = beginning
     if type(text) is dict:
         text = text.get("content")
     if type(text) is not str:
-        sight = _Sight()
-        key = sight.key(text, text=True)
-        return (None, 0) if sight.blind or not sight.chars else (hash((_SALT, tools, key)), sight.chars)
+        hasher = _Hasher()
+        key = hasher.key(text, text=True)
+        return (None, 0) if hasher.unreadable or not hasher.chars else (hash((_SALT, tools, key)), hasher.chars)
     length = len(text)
     if length <= _WHOLE:
         return (hash((_SALT, tools, text)), length) if length else (None, 0)
@@ -179,88 +179,87 @@ def _prefix(beginning: object, tools: object, *, alone: bool) -> tuple[int | Non
 
 
 def _retention(body: Mapping[str, Any]) -> str | None:
-    said = fields_of(body.get("prompt_cache_options")).get("ttl") or body.get("prompt_cache_retention")
-    return _word(said)
+    return _string(fields_of(body.get("prompt_cache_options")).get("ttl") or body.get("prompt_cache_retention"))
 
 
-def _word(value: object) -> str | None:
+def _string(value: object) -> str | None:
     return value if type(value) is str else None
 
 
 def _tools(tools: object) -> object:
-    """What tells sets of tools apart: their number, and the names at both ends."""
-    return (len(tools), _named(tools[0]), _named(tools[-1])) if type(tools) is list and tools else None
+    """What distinguishes sets of tools: their number, and the names of the first and the last."""
+    return (len(tools), _name_of(tools[0]), _name_of(tools[-1])) if type(tools) is list and tools else None
 
 
-def _named(tool: object) -> str | None:
-    said = fields_of(tool)
-    return _word(said.get("name") or fields_of(said.get("function")).get("name") or said.get("type"))
+def _name_of(tool: object) -> str | None:
+    fields = fields_of(tool)
+    return _string(fields.get("name") or fields_of(fields.get("function")).get("name") or fields.get("type"))
 
 
-def _ends(many: Sequence[Any]) -> list[Any]:
+def _both_ends(many: Sequence[Any]) -> list[Any]:
     return [*many[:_FIRST], *many[-_LAST:]]
 
 
 def _sample(text: str) -> tuple[object, ...]:
-    """Parts of a long text that tell it from others: both ends, and slices in between."""
+    """Parts of a long text that distinguish it from others: both ends, and slices in between."""
     step = (len(text) - 2 * _END) // _SLICES
     between = [text[at : at + _SLICE] for at in range(_END, _END + _SLICES * step, step)]
     return (len(text), text[:_END], text[-_END:], *between)
 
 
-class _Sight:
-    """Turns values into what can be hashed, within bounds, and notes what that costs in certainty."""
+class _Hasher:
+    """Turns values into hashable ones, within bounds, and notes what was left out."""
 
-    __slots__ = ("blind", "chars", "left", "sampled")
+    __slots__ = ("chars", "left", "sampled", "unreadable")
 
     def __init__(self) -> None:
-        self.blind = False
-        """Whether there was something that cannot be read."""
+        self.unreadable = False
+        """Whether a value could not be read."""
         self.chars = 0
         self.left = _NODES
         self.sampled = False
 
-    def whole(self, body: Mapping[str, Any], name: str, keys: list[object]) -> tuple[object, int]:
-        """Looks at any input: adds its keys, and says what it begins with, and the number of its messages."""
+    def add_input(self, body: Mapping[str, Any], name: str, keys: list[object]) -> tuple[object, int]:
+        """Adds the keys of any input; returns what it begins with, and the number of its messages."""
         count = 0
         beginning = body.get("instructions")
         if beginning is not None:
             count = 1
             keys.append(self.key(beginning, text=True))
-        said = body.get(name)
-        if type(said) is list and said and name != "prompt" and type(said[0]) is not int:
-            first, many = said[0], len(said)
-            self._messages(said, keys)
+        value = body.get(name)
+        if type(value) is list and value and name != "prompt" and type(value[0]) is not int:
+            first, many = value[0], len(value)
+            self._messages(value, keys)
         else:
-            first, many = said, int(said is not None)
-            keys.append(self.key(said, text=True))
+            first, many = value, int(value is not None)
+            keys.append(self.key(value, text=True))
         return first if beginning is None else beginning, count + many
 
-    def _messages(self, said: list[Any], keys: list[object]) -> None:
+    def _messages(self, messages: list[Any], keys: list[object]) -> None:
         """Adds the keys of a history, or of a list of texts."""
-        shown = said
-        if len(said) > _ALL:
-            shown = _ends(said)
-            keys.append(len(said))
+        shown = messages
+        if len(messages) > _ALL:
+            shown = _both_ends(messages)
+            keys.append(len(messages))
             self.sampled = True
         before = self.chars
         keys += [self.key(message, text=True) for message in shown]
-        if shown is not said:
-            self.chars = before + (self.chars - before) * len(said) // len(shown)
+        if shown is not messages:
+            self.chars = before + (self.chars - before) * len(messages) // len(shown)
 
     def shape(self, body: Mapping[str, Any], name: str) -> object:
-        """What else makes a request the question that it is: its history on the server, the form of the answer."""
-        given = [(key, value) for key in _ELSEWHERE if key != name and (value := body.get(key)) is not None]
+        """What else determines what is asked: the history on the server, the form of the answer."""
+        given = [(key, value) for key in _SERVER_SIDE if key != name and (value := body.get(key)) is not None]
         found: list[object] = [(key, self.key(value)) for key, value in given]
         for key in ("response_format", "text"):
             if (form := body.get(key)) is not None:
-                said = fields_of(form)
-                said = fields_of(said.get("format")) or said
-                found.append((_word(said.get("type")), _named(said.get("json_schema") or said)))
+                fields = fields_of(form)
+                fields = fields_of(fields.get("format")) or fields
+                found.append((_string(fields.get("type")), _name_of(fields.get("json_schema") or fields)))
         return tuple(found)
 
     def key(self, value: Any, depth: int = 0, *, text: bool = False) -> object:
-        """What stands for a value in a hash; ``text`` says whether its characters count."""
+        """The hashable form of a value. ``text``: count its characters."""
         kind = type(value)
         if kind is str:
             if text:
@@ -278,31 +277,31 @@ class _Sight:
         if kind is list or kind is tuple:
             shown: Sequence[Any] = value
             if len(value) > _ALL:
-                shown = _ends(value)
+                shown = _both_ends(value)
                 self.sampled = True
-            return len(value), tuple([self.key(one, depth + 1, text=text) for one in shown])
+            return len(value), tuple([self.key(item, depth + 1, text=text) for item in shown])
         if isinstance(value, str):
-            return self.key(str.__getitem__(value, slice(None)), depth + 1, text=text)  # whatever its class says
+            return self.key(str.__getitem__(value, slice(None)), depth + 1, text=text)  # whatever its class overrides
         return self._object(value, depth)
 
     def _object(self, value: object, depth: int) -> object:
         fields: Mapping[Any, Any] | None = value if type(value) is dict else _fields(value)
         if fields is None or len(fields) > _ALL:
-            self.blind = True
+            self.unreadable = True
             return None
         found: list[object] = []
-        for name, one in fields.items():
-            if type(one) is str and len(one) <= _WHOLE:
+        for name, inner in fields.items():
+            if type(inner) is str and len(inner) <= _WHOLE:
                 if name in _TEXTS:
-                    self.chars += len(one)
-                found.append(one)
+                    self.chars += len(inner)
+                found.append(inner)
             else:
-                found.append(self.key(one, depth + 1, text=name in _TEXTS))
+                found.append(self.key(inner, depth + 1, text=name in _TEXTS))
         return tuple(fields), tuple(found)
 
 
 def _fields(value: object) -> dict[Any, Any] | None:
-    """The fields of a model of pydantic or of a kind of dict; ``None`` for anything else, which is not touched."""
+    """The fields of a pydantic model or of a dict subclass; ``None`` for anything else, which is not touched."""
     if isinstance(value, dict):
         return dict(dict.items(value))
     kind = type(value)

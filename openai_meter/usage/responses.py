@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from openai_meter.core.call import Status
-from openai_meter.core.usage import Usage, count, fields_of, read_usage, seconds
+from openai_meter.core.usage import Usage, count, fields_of, seconds
+from openai_meter.core.usage_objects import merge_usage, read_usage
 from openai_meter.usage.billing_details import answer_facts
 from openai_meter.usage.transcript import BATCH, Transcript
 
@@ -24,13 +25,14 @@ _NOTHING: Fields = {}
 class ResponseState:
     """What is known so far of one answer: filled by a reader at once, or by a folder event by event.
 
-    The usage object is kept as it came and read once at the end: a stream may repeat it on every chunk, and only the
-    last one counts. The text of a stream is collected only in case that there is no usage.
+    The usage object is kept as it came and read once at the end: a stream may repeat it on every chunk, and only its
+    last figures count. The text of a stream is collected only in case that there is no usage.
     """
 
     __slots__ = (
         "_transcript",
         "background",
+        "containers",
         "error_type",
         "extra",
         "facts",
@@ -43,6 +45,8 @@ class ResponseState:
         "text_index",
         "text_pieces",
         "text_room",
+        "token_arrived",
+        "unreadable",
         "usage",
     )
 
@@ -60,6 +64,12 @@ class ResponseState:
         """Counts of :class:`Usage` that stand outside the usage object."""
         self.facts: Fields = _NOTHING
         """Rare facts that the price depends on (``billing_details.py``)."""
+        self.containers: tuple[str, ...] = ()
+        """The containers that hosted tools ran in: several answers may share one session of a container."""
+        self.unreadable = False
+        """Whether there is an answer that could not be read (an unknown compression, a body that is too large)."""
+        self.token_arrived = False
+        """Whether a stream has brought a token that the transcript does not keep: audio, a summary of reasoning."""
         self.images_requested = 0
         """Images that the request asks for: their number where the answer is too large to be kept."""
         self.split: tuple[tuple[str | None, Usage], ...] = ()
@@ -89,6 +99,21 @@ class ResponseState:
         self._transcript = None
         self.text_pieces = []
 
+    @property
+    def has_token(self) -> bool:
+        """Whether a token of a streamed answer has arrived: text, a refusal, a tool call, audio, reasoning."""
+        if self.token_arrived or self.text_pieces:
+            return True
+        return self._transcript is not None and self._transcript.has_token
+
+    def replay(self, fold: Callable[[ResponseState, Any], object]) -> None:
+        """Folds the events that were kept as bytes. They are older than what is known, which they do not change."""
+        known = {name: value for name in _LAST_WINS if (value := getattr(self, name)) is not None}
+        for event in self.transcript.events():
+            fold(self, event)
+        for name, value in known.items():
+            setattr(self, name, value)
+
     def begin_text(self, index: object) -> bool:
         """Prepares for pieces of the text of a choice or item; ``False`` if ``index`` is not a number."""
         if type(index) is int:
@@ -97,13 +122,21 @@ class ResponseState:
             return True
         return False
 
+    def reported(self) -> Usage | None:
+        """The usage object, read, or ``None`` if there is none."""
+        return None if self.usage is None else read_usage(self.usage)
+
     def total(self) -> Usage | None:
         """All that was consumed, or ``None`` if the API did not report it."""
-        usage = read_usage(self.usage) if self.usage is not None else None
+        usage = None if self.usage is None else read_usage(self.usage)
         if not self.extra:
             return usage
         counts = Usage(**self.extra)
         return counts if usage is None else usage + counts
+
+
+_LAST_WINS = ("error_type", "model", "response_id", "service_tier", "state", "usage")
+"""What later events of a stream replace."""
 
 
 # --- readers of whole answers -----------------------------------------------------------------------------------------
@@ -125,7 +158,7 @@ def read_common(response: ResponseState, answer: Fields) -> None:
         response.service_tier = text_or_none(tier) or response.service_tier
     usage = get("usage")
     if usage is not None:
-        response.usage = usage
+        response.usage = usage if response.usage is None else merge_usage(response.usage, usage)
 
 
 # An error's code is a word. Some hosts put a sentence there, which may quote the prompt: it is not kept.
@@ -155,29 +188,37 @@ def read_embeddings(response: ResponseState, answer: Fields) -> None:
     """Reads an embeddings answer: all its tokens are input, also where the host states only the total."""
     read_object(response, answer)
     usage = fields_of(response.usage)
-    if usage.get("prompt_tokens") is None and usage.get("input_tokens") is None:
+    if not (usage.get("prompt_tokens") or usage.get("input_tokens")) and usage.get("total_tokens"):
         response.usage = {**usage, "prompt_tokens": usage.get("total_tokens")}
 
 
 _STOPPED_EARLY = frozenset({"length", "content_filter"})
 
 
-def read_finish_reasons(response: ResponseState, choices: object) -> None:
-    """Reads how the choices of a chat completion or completion ended."""
+def read_each_choice(response: ResponseState, choices: object) -> None:
+    """Reads how the choices of a chat completion or completion ended, and the usage that some hosts put in them."""
     if isinstance(choices, list):
         for choice in choices:
-            reason = fields_of(choice).get("finish_reason")
+            fields = fields_of(choice)
+            reason = fields.get("finish_reason")
             if reason is not None and text_or_none(reason) is not None:
                 response.state = "incomplete" if reason in _STOPPED_EARLY else response.state or "ok"
+            if (usage := fields.get("usage")) is not None:
+                read_nested_usage(response, usage)
+
+
+def read_nested_usage(response: ResponseState, usage: object) -> None:
+    """Reads a usage object that is not at the top of an answer; one at the top takes precedence."""
+    response.usage = usage if response.usage is None else merge_usage(usage, response.usage)
 
 
 def read_choices(response: ResponseState, answer: Fields) -> None:
     """Reads a chat completion or a completion; the model having stopped early makes it incomplete."""
     read_common(response, answer)
     response.state = "ok"
-    read_finish_reasons(response, answer.get("choices"))
-    if (groq := answer.get("x_groq")) is not None and response.usage is None:
-        response.usage = fields_of(groq).get("usage")
+    read_each_choice(response, answer.get("choices"))
+    if (groq := answer.get("x_groq")) is not None and (usage := fields_of(groq).get("usage")) is not None:
+        read_nested_usage(response, usage)
     if (error := answer.get("error")) is not None and not answer.get("choices"):
         read_error(response, error)
 
@@ -197,30 +238,43 @@ def read_response(response: ResponseState, answer: Fields) -> None:
     read_common(response, answer)
     response.background = response.background or answer.get("background") is True
     response.state = RESPONSE_STATES.get(text_or_none(answer.get("status")), "ok")
+    if response.state == "open" and response.service_tier == "auto":
+        response.service_tier = None  # what was requested; the tier that served is in the last event
     if (error := answer.get("error")) is not None:
         read_error(response, error)
-    _read_tools(response, answer)
     if answer.get("tools") or answer.get("tool_usage"):
         response.facts = {**response.facts, **answer_facts(answer)}
+    _read_tools(response, answer)
+
+
+_CONTAINER_CALLS = frozenset({"code_interpreter_call", "shell_call"})
+"""The items of tools that run in a container of OpenAI's."""
 
 
 def _read_tools(response: ResponseState, answer: Fields) -> None:
-    searches = files = 0
-    containers: set[str] = set()
+    searches = files = images = 0
+    containers: dict[str, None] = {}
     output = answer.get("output")
     for item in output if isinstance(output, list) else ():
         fields = fields_of(item)
         kind = fields.get("type")
         if kind == "web_search_call":
-            # Opening a page or looking for a word in it is no search action and is not billed as one.
+            # Opening a page, or finding a text in it, is not a search and is not billed as one.
             searches += fields_of(fields.get("action")).get("type", "search") == "search"
         elif kind == "file_search_call":
             files += 1
-        elif kind == "code_interpreter_call" and (container := text_or_none(fields.get("container_id"))):
-            containers.add(container)
+        elif kind in _CONTAINER_CALLS:
+            place = fields.get("container_id") or fields_of(fields.get("environment")).get("container_id")
+            if (container := text_or_none(place)) is not None:
+                containers[container] = None
+        elif kind == "image_generation_call":
+            images += fields.get("status") in (None, "completed") or fields.get("result") is not None
     if (tools := answer.get("tool_usage")) is not None:
         billed = count(fields_of(fields_of(tools).get("web_search")).get("num_requests"))
         searches = searches if billed is None else billed
+    if images and "image_usage" not in response.facts:
+        response.facts = {**response.facts, "unreported_images": images}
+    response.containers = tuple(containers)
     found = {"web_searches": searches, "file_searches": files, "container_sessions": len(containers)}
     if any(found.values()):
         response.extra = {**response.extra, **{name: number for name, number in found.items() if number}}

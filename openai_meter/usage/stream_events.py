@@ -11,13 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 from openai_meter.core.usage import fields_of
+from openai_meter.core.usage_objects import merge_usage
 from openai_meter.usage.responses import (
     RESPONSE_STATES,
     Fields,
     ResponseState,
     read_common,
+    read_each_choice,
     read_error,
-    read_finish_reasons,
+    read_nested_usage,
     read_response,
     read_run,
     read_session,
@@ -42,12 +44,12 @@ def fold_choices(response: ResponseState, chunk: Any) -> None:
     """Reads a chunk of a chat completion or a completion.
 
     Usage may come on a chunk of its own, on the one with the finish reason, on every chunk (growing), or followed by
-    more content: the last one that is not null counts. Azure's first chunk has neither model nor choices.
+    more content: the last figures count. Azure's first chunk has neither model nor choices.
     """
     fields = chunk if type(chunk) is dict else getattr(chunk, "__dict__", _NOTHING)
     usage = fields.get("usage")
     if usage is not None:
-        response.usage = usage
+        response.usage = usage if response.usage is None else merge_usage(response.usage, usage)
     choices = fields.get("choices")
     if choices and type(choices) is list:
         ended = None
@@ -56,7 +58,7 @@ def fold_choices(response: ResponseState, chunk: Any) -> None:
             response.transcript.add_choice(choice_fields)
             ended = ended or choice_fields.get("finish_reason")
         if ended is not None:
-            read_finish_reasons(response, choices)
+            read_each_choice(response, choices)
     elif type(chunk) is dict and chunk.get("error") is not None:
         read_error(response, chunk["error"])  # the SDK raises an error for it instead of making a chunk
     if response.model is None or response.response_id is None:
@@ -66,20 +68,11 @@ def fold_choices(response: ResponseState, chunk: Any) -> None:
         response.service_tier = text_or_none(tier) or response.service_tier
     extra = fields if type(chunk) is dict else getattr(chunk, "__pydantic_extra__", None)
     if extra and (groq := extra.get("x_groq")) is not None and (usage := fields_of(groq).get("usage")) is not None:
-        response.usage = usage
+        read_nested_usage(response, usage)
 
 
-_RESPONSE_EVENTS = frozenset(
-    {
-        "response.created",
-        "response.queued",
-        "response.in_progress",
-        "response.completed",
-        "response.incomplete",
-        "response.failed",
-        "response.cancelled",
-    }
-)
+_BEGINNINGS = frozenset({"response.created", "response.queued", "response.in_progress"})
+_RESPONSE_EVENTS = _BEGINNINGS | {"response.completed", "response.incomplete", "response.failed", "response.cancelled"}
 
 
 RESPONSE_PIECES = {
@@ -106,20 +99,29 @@ def fold_response(response: ResponseState, event: Any) -> None:
         if type(index) is int:
             response.transcript.add(key, fields.get("delta"))
     elif kind in _RESPONSE_EVENTS:
-        answer = fields_of(fields_of(event).get("response"))
-        if kind in {"response.created", "response.queued", "response.in_progress"}:
-            read_common(response, answer)
-            response.background = response.background or answer.get("background") is True
-            return
-        read_response(response, answer)
-        if "status" not in answer:
-            response.state = RESPONSE_STATES.get(kind.partition(".")[2], "ok")
+        _read_whole(response, kind, fields_of(fields_of(event).get("response")))
     elif kind == "response.output_item.done":
         response.transcript.add_item(fields.get("output_index"), fields.get("item"))
     elif kind == "response.output_item.added":
         response.transcript.begin_item(fields.get("output_index"), fields.get("item"))
     elif kind == "error":
         read_error(response, fields_of(event))
+    elif kind.endswith(".delta") and fields.get("delta"):
+        response.token_arrived = True  # audio, a summary of reasoning
+
+
+def _read_whole(response: ResponseState, kind: str, answer: Fields) -> None:
+    """Reads the response in an event of the type ``kind``."""
+    if kind in _BEGINNINGS:
+        tier = response.service_tier
+        read_common(response, answer)
+        if tier is not None or response.service_tier == "auto":
+            response.service_tier = tier  # "auto" is what was requested; the last event has the tier that served
+        response.background = response.background or answer.get("background") is True
+        return
+    read_response(response, answer)
+    if "status" not in answer:
+        response.state = RESPONSE_STATES.get(kind.partition(".")[2], "ok")
 
 
 def fold_run(response: ResponseState, event: Any) -> None:
@@ -128,6 +130,8 @@ def fold_run(response: ResponseState, event: Any) -> None:
     kind = fields.get("event")
     if isinstance(kind, str) and kind.startswith("thread.run.") and not kind.startswith("thread.run.step."):
         read_run(response, fields_of(fields.get("data")))
+    elif isinstance(kind, str) and kind.endswith(".delta"):
+        response.token_arrived = True
 
 
 def fold_session(response: ResponseState, event: Any) -> None:
@@ -135,6 +139,8 @@ def fold_session(response: ResponseState, event: Any) -> None:
     fields = event if type(event) is dict else getattr(event, "__dict__", _NOTHING)
     if (session := fields.get("session")) is not None:
         read_session(response, fields_of(session))
+    elif fields.get("delta"):
+        response.token_arrived = True
 
 
 def _folder_of_last(*kinds: str) -> Callable[[ResponseState, Any], None]:
@@ -153,6 +159,8 @@ def _folder_of_last(*kinds: str) -> Callable[[ResponseState, Any], None]:
                 response.extra = {**response.extra, "images": response.extra.get("images", 0) + 1}
         elif kind == "error":
             read_error(response, fields_of(event).get("error") or fields_of(event))
+        else:  # a piece of the transcript or of the speech, or a partial image
+            response.token_arrived = True
 
     return fold
 

@@ -43,6 +43,8 @@ class Output(NamedTuple):
     """Why it ended, if that is known: ``stop``, ``length``, ``tool_calls``, ..."""
     reasoned: bool | None = None
     """Whether it is the model's reasoning, shown or hidden; ``None`` where that is unknown (chat completions)."""
+    hosted: bool = False
+    """Whether it is a call that the server executed. A model that reasons writes it as a part of its reasoning."""
 
 
 # --- whole answers ----------------------------------------------------------------------------------------------------
@@ -131,7 +133,8 @@ def _item_output(item: object, stopped: str | None = None) -> Output:
     if (field := _WRITTEN_FIELDS.get(kind)) is None:
         return Output(done=done, stopped=stopped, reasoned=False)
     call = _text(fields.get("name")) or kind.removesuffix("_call"), _as_text(fields.get(field))
-    return Output(calls=(call,), done=done, stopped=stopped, reasoned=False)
+    hosted = kind == "code_interpreter_call" or (kind == "tool_search_call" and fields.get("execution") != "client")
+    return Output(calls=(call,), done=done, stopped=stopped, reasoned=False, hosted=hosted)
 
 
 def _as_text(value: object) -> str:
@@ -153,13 +156,25 @@ class Transcript:
     for tool calls ``(index, "call", number)``.
     """
 
-    __slots__ = ("_dropped", "_events", "_finish", "_items", "_kinds", "_names", "_pieces", "_started", "size")
+    __slots__ = (
+        "_dropped",
+        "_events",
+        "_finish",
+        "_has_audio",
+        "_items",
+        "_kinds",
+        "_names",
+        "_pieces",
+        "_started",
+        "size",
+    )
 
     def __init__(self) -> None:
         self._started = False
         self.size = 0
         """The characters kept so far."""
         self._dropped = 0
+        self._has_audio = False
         self._pieces: dict[Any, list[str]] = {}
         self._names: dict[tuple[int, int], str] = {}
         self._finish: dict[int, str] = {}
@@ -227,7 +242,9 @@ class Transcript:
         # Reasoning that other hosts' models show, under the two names in use, and the transcript of spoken audio.
         self.add((index, "reasoning"), extra.get("reasoning_content") or extra.get("reasoning"))
         if (audio := extra.get("audio")) is not None:
-            self.add(index, fields_of(audio).get("transcript"))
+            fields = fields_of(audio)
+            self.add(index, fields.get("transcript"))
+            self._has_audio = self._has_audio or bool(fields.get("data"))
 
     def _add_calls(self, index: int, calls: object) -> None:
         for call in calls if isinstance(calls, list) else ():
@@ -268,6 +285,17 @@ class Transcript:
             return
         self.size += len(event)
         self._events.append(event)
+
+    @property
+    def has_token(self) -> bool:
+        """Whether there is any output in it; an item of hidden reasoning is not."""
+        return bool(
+            self.size
+            or self._dropped
+            or self._names
+            or self._has_audio
+            or any(fields_of(item).get("type") != "reasoning" for item in self._items.values())
+        )
 
     # --- when the answer has ended ------------------------------------------------------------------------------------
 

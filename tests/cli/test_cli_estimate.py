@@ -72,7 +72,7 @@ def test_what_is_not_known_has_no_cost() -> None:
         (None, {}, "give it a text"),
         ({}, {}, "name its endpoint"),
         ({"model": "gpt-4o"}, {}, "no messages, input or prompt"),
-        ("no json", {"endpoint": "responses"}, "is no JSON"),
+        ("no json", {"endpoint": "responses"}, "is not JSON"),
         ("[]", {"endpoint": "responses"}, "body of a request"),
         (BODY, {"endpoint": "videos"}, "no input that can be counted"),
         (BODY, {"endpoint": "chat"}, "those that can be estimated are chat.completions"),

@@ -607,3 +607,27 @@ def test_body_left_early_is_closed_as_soon_as_without_the_meter():
     meter = openai_meter.install()
     assert asyncio.run(closed_at_once()) or not bare
     assert [call.status for call in meter.calls] == ["aborted"]
+
+
+def test_async_streams_left_open_list_no_generator_of_the_meter(api):
+    """A loop that ends finds the same async generators as without the meter, and so reports no more of them."""
+
+    def left_open():
+        async def main():
+            async with contract.async_client(api) as client:
+                streams = [await chat(client, stream=True) for _ in range(3)]
+                raw = client.chat.completions.with_raw_response
+                lines = (await raw.create(model=MODEL, messages=HELLO, stream=True)).http_response.aiter_lines()
+                for items in (*streams, lines):
+                    await anext(items)
+                found = sorted(generator.__qualname__ for generator in asyncio.get_running_loop()._asyncgens)
+                for stream in streams:
+                    await stream.close()
+                await lines.aclose()
+                return found
+
+        return asyncio.run(main())
+
+    bare = left_open()
+    openai_meter.install(hosts={"127.0.0.1": "openai"})
+    assert left_open() == bare

@@ -99,7 +99,7 @@ BODIES = {
         chat_answer(usage={"prompt_tokens": -1, "completion_tokens": -1, "total_tokens": -2}),
         SILENT,
     ),
-    "huge counts": (chat_answer(usage=usage(HUGE, 1)), row(usage=(HUGE, 1, HUGE + 1))),
+    "huge counts": (chat_answer(usage=usage(HUGE, HUGE)), SILENT),
     "total that is no sum": (
         chat_answer(usage={**usage(12, 5), "total_tokens": 40}),
         row(usage=(12, 5, 40), inconsistent=True),

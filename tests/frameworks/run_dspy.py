@@ -17,7 +17,7 @@ with stage.way("LM(engine='litellm')", expected=1):
 # The local API does not speak in the format of predictors: they try again, and give up. Each try is a call.
 with stage.way("Predict"), contextlib.suppress(AdapterParseError):
     dspy.Predict("question -> answer")(question="How?")
-# From 3.4 on it speaks HTTP itself where it is not told otherwise: without the openai package, nobody can count it.
+# From 3.4 on, its default engine is an HTTP client of its own: without the openai package, it cannot be counted.
 with stage.way("LM(), its own HTTP client", expected=1, beyond=True):
     own("How?")
 
@@ -25,7 +25,7 @@ with stage.way("LM(), its own HTTP client", expected=1, beyond=True):
 async def main():
     with stage.way("LM.acall", expected=1):
         await lm.acall("How?")
-    with stage.way("streamify", estimated=True), contextlib.suppress(AdapterParseError):
+    with stage.way("streamify"), contextlib.suppress(AdapterParseError):
         async for _ in dspy.streamify(dspy.Predict("question -> answer"))(question="How?"):
             pass
 

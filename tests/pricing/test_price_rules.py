@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from openai_meter.core.usage import Usage, read_usage
+from openai_meter.core.usage import Usage
+from openai_meter.core.usage_objects import read_usage
 from openai_meter.pricing import Billable, Deployment, Price, PriceBook
 from openai_meter.usage.billing_details import answer_facts, completion_window, request_facts
 
@@ -505,7 +506,7 @@ MARKS = [
     (billable("gpt-4o-transcribe", {"seconds": 60}), False, True),
     (billable("gpt-5.4", resp(400_000, 1), endpoint="batches"), False, True),
     (billable("sora-2", Usage(seconds=4), endpoint="videos"), False, True),
-    (billable("gpt-6-sol", resp(100, 1, 200)), True, False),  # more cached than there is
+    (billable("gpt-6-sol", resp(100, 1, 200)), True, True),  # more cached than there is
     (billable("gpt-5.4-mini", resp(1, 1), service_tier="flex", at=datetime(2026, 6, 1, tzinfo=UTC)), True, False),
 ]
 

@@ -73,9 +73,10 @@ class _Part(Turn):
         split: Iterable[tuple[str | None, Usage | None]],
         source: UsageSource = "api",
         unknown: tuple[str, ...] = (),
+        rule: str | None = None,
     ) -> None:
         # Events of translations do not contain what is billed.
-        super()._write(end, split, "elapsed" if self.row is TRANSLATION else source, unknown)
+        super()._write(end, split, "elapsed" if self.row is TRANSLATION else source, unknown, rule)
 
 
 class TimedSessions:

@@ -1,25 +1,24 @@
-"""Token counts where the API has told none: always marked, never taken for measured ones.
+"""Token counts where the API reported none: always marked as estimates, never mixed up with reported ones.
 
 ::
 
-    values     Estimate: what an estimate says
-    chars      from the number of characters: the promised rule, and ratios by script
-    families   what a model's name says: family, encoding, images
-    reading    odd requests, read safely
-    counter    tokens of texts, in bounded time
-    images     what images cost
-    content    the content of messages, and tool calls
-    tools      function tools as the model sees them
-    schemas    structured output
-    prompts    what messages and tools cost
-    chat       the input of a chat completion
-    items      the input of a response
-    outputs    what was said
-    calls      estimate_call: one call, any endpoint
-    api        estimate: what a text or a request would cost, for callers
+    estimate        Estimate: the result
+    chars           tokens from the number of characters: the promised rule, and ratios by script
+    encodings       tiktoken's vocabularies: found on this machine, loaded in the background
+    families        what a model's name determines: family, encoding, images
+    request_values  values of a request, read safely
+    counter         tokens of texts, in bounded time
+    images          tokens of images
+    content         the content of messages, and tool calls
+    tools           function tools as the model sees them
+    schemas         structured output
+    prompts         tokens of messages and tools, whichever endpoint they belong to
+    chat            the input of a chat completion
+    items           the input of a response
+    outputs         the output of an answer
+    calls           estimate_call: one call, any endpoint
 
-Beside it stand ``vocabulary.py`` (finds tiktoken's vocabularies) and ``spoken.py`` (what was said). The rules were
-found in recorded traffic; ``benchmarks/estimate.py`` shows how close they come.
+The rules were found in recorded traffic; ``benchmarks/estimate.py`` shows how close they come.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Estimates the tokens of one call, from its request and from what the model has said."""
+"""Estimates the tokens of one call, from its request and its answer."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def _completion_input(body: Mapping[str, Any], _: Traits, counter: Counter) -> i
     return None if total is None else total + counter.tok(text_of(body.get("suffix")))
 
 
-def _strings(said: object, counter: Counter) -> int | None:
+def _strings(value: object, counter: Counter) -> int | None:
     """The tokens of a string, of strings, of an array of tokens, or of such arrays."""
-    if isinstance(said, str):
-        return counter.tok(text_of(said))
-    parts = listed(said)
+    if isinstance(value, str):
+        return counter.tok(text_of(value))
+    parts = listed(value)
     if not parts:
         return None
     if type(parts[0]) is int:
@@ -52,7 +52,7 @@ INPUTS: Mapping[str, _Input] = {
     "responses.compact": response_input,
     "embeddings": _embedding_input,
 }
-"""How the input is counted, by endpoint; what is missing here is unknown. To add one, add a row."""
+"""How the input is counted, by endpoint; an endpoint without a row is unknown. To add one, add a row."""
 
 _UNKNOWN = {
     "audio.transcriptions": "audio",
@@ -63,7 +63,7 @@ _UNKNOWN = {
     "realtime": "conversation",
     "threads.runs": "conversation",
 }
-"""What the input holds that cannot be counted, where nothing of it can."""
+"""What the input consists of where none of it can be counted."""
 _TOOLS = 1_000
 _RESPONSES = frozenset({"realtime", "responses", "responses.compact"})
 
@@ -71,43 +71,43 @@ _RESPONSES = frozenset({"realtime", "responses", "responses.compact"})
 def estimate_call(
     endpoint: str,
     body: Mapping[str, Any],
-    spoken: Sequence[Output] | None,
+    outputs: Sequence[Output] | None,
     model: str | None,
     *,
     input_known: bool = False,
     wait: bool = False,
 ) -> Estimate:
-    """Estimates the tokens of one call. Never raises, whatever stands in the request; takes bounded time. Thread-safe.
+    """Estimates the tokens of one call. Never raises, whatever is in the request; takes bounded time. Thread-safe.
 
     Args:
         endpoint: the name of a row of :data:`openai_meter.usage.endpoints.ENDPOINTS`.
         body: the request's body as the caller gave it. It is only read, and iterators in it are left alone.
-        spoken: what was said, or ``None`` while that is not known.
+        outputs: the choices or items of the answer, or ``None`` if there is no answer.
         model: the model that answered, if that is known; otherwise the request's counts.
-        input_known: the input need not be counted: the API has told it.
-        wait: load the vocabulary now if that has not been done, instead of doing with characters.
+        input_known: the API reported the input, so it need not be counted.
+        wait: load the vocabulary now if that has not been done, instead of counting characters.
     """
-    said = fields(body)
-    name = model if isinstance(model, str) and model else text_of(said.get("model"))
+    request = fields(body)
+    name = model if isinstance(model, str) and model else text_of(request.get("model"))
     kind = traits(name)
     encoding = encodings.load(kind.encoding) if wait else encodings.encoding(kind.encoding)
     counter = Counter(encoding, kind.encoding)
     usage = Usage()
     try:
-        tokens_in = None if input_known else _input(endpoint, said, kind, counter)
-        usage = _usage(endpoint, said, tokens_in, _output(endpoint, said, spoken, kind, counter))
+        tokens_in = None if input_known else _input(endpoint, request, kind, counter)
+        usage = _usage(endpoint, request, tokens_in, _output(endpoint, request, outputs, kind, counter))
     except Exception as error:
         counter.unknown.add("unreadable input")
         faults.caught(error, "estimating tokens")
     source: Source = "chars" if encoding is None else "tiktoken"
-    return Estimate(usage, source, tuple(sorted(counter.unknown)), counter.sampled)
+    return Estimate(usage, source, tuple(sorted(counter.unknown)), counter.sampled, counter.rule)
 
 
 def _input(endpoint: str, body: Mapping[str, Any], model: Traits, counter: Counter) -> int | None:
     count = INPUTS.get(endpoint)
     if count is None:
-        if word := _UNKNOWN.get(endpoint):
-            counter.unknown.add(word)
+        if name := _UNKNOWN.get(endpoint):
+            counter.unknown.add(name)
         return None
     total = count(body, model, counter)
     if total is None:
@@ -116,19 +116,19 @@ def _input(endpoint: str, body: Mapping[str, Any], model: Traits, counter: Count
 
 
 def _output(
-    endpoint: str, body: Mapping[str, Any], spoken: Sequence[Output] | None, model: Traits, counter: Counter
+    endpoint: str, body: Mapping[str, Any], outputs: Sequence[Output] | None, model: Traits, counter: Counter
 ) -> OutputTokens | None:
     """The tokens of the output; ``None`` if they are not known."""
     if endpoint == "embeddings":
         return OutputTokens(0)
-    if spoken is None:
+    if outputs is None:
         return None
     if endpoint == "completions":
-        return completion_output(spoken, counter)
+        return completion_output(outputs, counter)
     if endpoint == "chat.completions":
-        output = chat_output(spoken, body, model, counter)
+        output = chat_output(outputs, body, model, counter)
     elif endpoint in _RESPONSES:
-        output = response_output(spoken, body, model, counter)
+        output = response_output(outputs, body, model, counter)
     else:
         return None
     if output.hidden:

@@ -1,4 +1,4 @@
-"""Token counts from the number of characters: the promised rule, and a closer one where no vocabulary is at hand."""
+"""Token counts from the number of characters: the promised rule, and a closer one for machines without a vocabulary."""
 
 from __future__ import annotations
 
@@ -7,7 +7,37 @@ from bisect import bisect_right
 
 from openai_meter.errors import ConfigurationError
 
-__all__ = ["estimate_tokens", "ratio_tokens"]
+__all__ = ["RULES", "checked_rule", "estimate_tokens", "ratio_tokens", "rule", "set_rule"]
+
+RULES = ("script", "plain")
+"""The rules for a count by characters: ``script`` (:func:`ratio_tokens`) and ``plain`` (:func:`estimate_tokens`)."""
+_rule = ["script"]
+
+
+def rule() -> str:
+    """The rule by which tokens are counted where no vocabulary is on this machine."""
+    return _rule[0]
+
+
+def set_rule(name: str) -> None:
+    """Sets that rule for the process.
+
+    Raises:
+        ConfigurationError: there is no such rule.
+    """
+    _rule[0] = checked_rule(name)
+
+
+def checked_rule(name: str) -> str:
+    """The name of a rule.
+
+    Raises:
+        ConfigurationError: there is no such rule.
+    """
+    if name not in RULES:
+        raise ConfigurationError(f"char_rule={name!r} is not a rule; give one of {', '.join(map(repr, RULES))}")
+    return name
+
 
 _FRENCH = re.compile("[àâäéèêëïîôùûüÿæœç]", re.IGNORECASE)
 
@@ -19,7 +49,7 @@ def estimate_tokens(text: str) -> int:
     empty text has 0 tokens. Needs no vocabulary. Thread-safe.
 
     Raises:
-        ConfigurationError: ``text`` is no string.
+        ConfigurationError: ``text`` is not a string.
     """
     if not isinstance(text, str):
         raise ConfigurationError(f"estimate_tokens() was given a {type(text).__name__}; give it the text as a str")
@@ -61,18 +91,18 @@ def ratio_tokens(text: str, encoding_name: str) -> int:
     """A rough number of tokens of a text in an encoding, by the scripts that it is written in. Never raises.
 
     Latin text is counted as by :func:`estimate_tokens`, but French and German at what was measured. Of a text with
-    more than a quarter of an additional UTF-8 byte a character, 64 characters spread over it are looked at.
+    more than a quarter of an additional UTF-8 byte a character, 64 characters spread over it are sampled.
     """
     length = len(text)
     if text.isascii():
         return -(-length // 4)
-    step = max(length // 4096, 1)  # the bytes of a sample tell the script of a long text as well as all of them
-    looked = text[::step]
-    if len(looked.encode("utf-8", "surrogatepass")) <= 1.25 * len(looked):
-        if not _FRENCH.search(looked):
+    step = max(length // 4096, 1)  # a sample is enough to find the script of a long text
+    sample = text[::step]
+    if len(sample.encode("utf-8", "surrogatepass")) <= 1.25 * len(sample):
+        if not _FRENCH.search(sample):
             return -(-length // 4)
         return int(length / _ACCENTED.get(encoding_name, 3.8)) + 1
     costs = _COSTS.get(encoding_name, _COSTS["o200k_base"])
-    sample = text[:: max(length // _SAMPLE, 1)]
-    cost = sum(costs[bisect_right(_STARTS, ord(character)) - 1] for character in sample)
-    return max(round(cost / len(sample) * length), 1)
+    characters = text[:: max(length // _SAMPLE, 1)]
+    cost = sum(costs[bisect_right(_STARTS, ord(character)) - 1] for character in characters)
+    return max(round(cost / len(characters) * length), 1)

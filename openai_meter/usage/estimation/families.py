@@ -1,7 +1,7 @@
-"""What a model's name says of how its tokens are counted: its family, encoding, and the rule for images.
+"""What a model's name determines about counting its tokens: its family, encoding, and the rule for images.
 
-The figures were found in recorded traffic. To add a model, add a row to the table that it belongs in; the first row
-that matches counts.
+The figures were found in recorded traffic. To add a model, add a row to the table that it belongs
+in; the first row that matches counts.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ class Traits(NamedTuple):
     encoding: str
     images: Tiles | Patches
     reasons: bool
-    """Whether the model reasons if the request does not say how much."""
+    """Whether the model reasons if the request sets no effort."""
     old: bool
     """Whether it is gpt-4 of 2023: it is shown tools without titles and defaults, and some frames differ by one."""
     extra: int
     """Tokens that each message costs more than in other models."""
+    primer: int
+    """Tokens before the answer."""
     ending: int
     """Tokens after the text of a response, beyond those that models of its family have in common."""
 
@@ -76,7 +78,7 @@ _REASONS_IF_ASKED = re.compile(r"gpt-5\.[1-9]")
 
 
 def traits(model: str | None) -> Traits:
-    """How a model counts. A name that says nothing is taken for a model of family L with o200k_base.
+    """How a model counts. An unknown name counts as family L with o200k_base.
 
     The name may be a fine-tuned model's (``ft:gpt-4o-mini:...``), Azure's (``gpt-35-turbo``) or a host's
     (``openai/gpt-4o``). Thread-safe.
@@ -95,6 +97,7 @@ def _traits(model: str) -> Traits:
         family != "L" and not _REASONS_IF_ASKED.match(name),
         name in {"gpt-4", "gpt-4-0613", "gpt-4-32k", "gpt-4-32k-0613"},
         1 if name == "gpt-3.5-turbo-0301" else 0,
+        3 if family == "L" and not name.startswith("gpt-5.2-chat") else 2,
         6 if family == "O" and not name.startswith("o3-mini") else 0,
     )
 

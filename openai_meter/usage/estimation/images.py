@@ -1,4 +1,4 @@
-"""What images cost: by their size, which is read from the data of the request and never from the network."""
+"""Tokens of images, by their size. The size is read from the request and never from the network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEADER = 65_536
 
 
 def image_size(url: str) -> tuple[int, int] | None:
-    """Width and height in pixels of the image in a data URL (PNG, JPEG, GIF, WebP); ``None`` if it cannot be told."""
+    """Width and height in pixels of the image in a data URL (PNG, JPEG, GIF, WebP); ``None`` if it cannot be read."""
     if not url.startswith("data:") or (start := url.find(",", 0, 256) + 1) == 0:
         return None
     text = "".join(url[start : start + _HEADER * 4 // 3].split())
@@ -87,7 +87,7 @@ def _jpeg(head: bytes) -> tuple[int, int] | None:
 
 
 def image_tokens(rule: Tiles | Patches, size: tuple[int, int] | None, detail: object) -> int:
-    """The tokens of an image; one of unknown size is taken for a square of 1024 pixels."""
+    """The tokens of an image; one of unknown size counts as a square of 1024 pixels."""
     width, height = size or (1024, 1024)
     if isinstance(rule, Patches):
         return _patches(rule, width, height)

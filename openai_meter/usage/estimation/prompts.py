@@ -1,4 +1,4 @@
-"""What messages and tools cost in a prompt, whichever endpoint they came by."""
+"""Tokens of messages and tools in a prompt, whichever endpoint it is for."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["call_tokens", "choice_tokens", "message_tokens", "primer", "result_t
 
 
 def primer(model: Traits) -> int:
-    """Tokens that stand before the answer."""
-    return 3 if model.family == "L" else 2
+    """Tokens before the answer."""
+    return model.primer
 
 
 def message_tokens(model: Traits, role: object) -> int:
@@ -27,7 +27,7 @@ def call_tokens(name: str, arguments: object, model: Traits, counter: Counter) -
 
 
 def result_tokens(content: int, name: str, counter: Counter) -> int:
-    """The result of one tool call; the function's name stands where a role would stand."""
+    """The result of one tool call; the function's name takes the place of the role."""
     return 3 + content + counter.tok(name)
 
 
@@ -37,11 +37,11 @@ def tools_text(functions: list[Function], model: Traits) -> str:
 
 
 def choice_tokens(choice: object, model: Traits, counter: Counter, *, required: int) -> int:
-    """What ``tool_choice`` adds; ``required`` is what that word adds."""
+    """What ``tool_choice`` adds; ``required`` is what the value "required" adds."""
     if model.family != "L":
         return 0
     if isinstance(choice, str):
         return {"none": 1, "required": required}.get(choice, 0)
-    said = fields(choice)
-    name = text_of(said.get("name")) or text_of(fields(said.get("function")).get("name"))
+    choice_fields = fields(choice)
+    name = text_of(choice_fields.get("name")) or text_of(fields(choice_fields.get("function")).get("name"))
     return 7 + counter.tok(name) if name else 0

@@ -1,4 +1,4 @@
-"""Reads what stands in a request without trusting it: wrong types, SDK objects, cycles, things without end.
+"""Reads values of a request without trusting them: wrong types, SDK objects, cycles, endless values.
 
 A request's body is what the caller gave: mostly plain JSON, but it may hold pydantic objects, iterators (which belong
 to the caller and are never consumed), or itself.
@@ -51,12 +51,12 @@ def text_of(value: object) -> str:
 
 
 def is_iterator(value: object) -> bool:
-    """Whether a value may hold things that cannot be looked at without taking them from the caller."""
+    """Whether a value may hold items that cannot be read without taking them from the caller."""
     return value is not None and not isinstance(value, str | bytes | int | float | Mapping | list | tuple)
 
 
 class Walk:
-    """Copies values as plain JSON, up to a number of nodes in all and a depth: cycles and bombs end there."""
+    """Copies values as plain JSON, up to a number of nodes in all and a depth: so that cycles and bombs end."""
 
     def __init__(self, nodes: int = _NODES) -> None:
         self.left = nodes
@@ -75,8 +75,8 @@ class Walk:
             return text_of(value)
         if isinstance(value, list | tuple):
             copied = []
-            for one in value:
-                copied.append(self.copy(one, depth + 1))
+            for item in value:
+                copied.append(self.copy(item, depth + 1))
                 if self.left < 0:
                     break
             return copied
@@ -84,8 +84,8 @@ class Walk:
             self.whole = self.whole and isinstance(value, Mapping)
             return {}
         made = {}
-        for key, one in list(found.items()):
-            made[str(key)] = self.copy(one, depth + 1)
+        for key, inner in list(found.items()):
+            made[str(key)] = self.copy(inner, depth + 1)
             if self.left < 0:
                 break
         return made

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from openai_meter.usage.estimation.counter import Counter
 from openai_meter.usage.estimation.request_values import compact, fields, plain, text_of
-from openai_meter.usage.estimation.tools import comments
+from openai_meter.usage.estimation.tools import CONSTRAINTS, comments
 
 __all__ = ["Format", "read_format"]
 
@@ -20,19 +20,19 @@ class Format(NamedTuple):
     """The name, description and schema as the model is shown them."""
 
 
-def read_format(said: object, counter: Counter) -> Format | None:
+def read_format(value: object, counter: Counter) -> Format | None:
     """Reads a chat completion's ``response_format`` or a response's ``text.format``; ``None`` if it has no schema.
 
     A pydantic class is what the SDK makes of it.
     """
-    if isinstance(said, type):
+    if isinstance(value, type):
         try:
-            schema: Mapping[str, Any] = said.model_json_schema()  # type: ignore[attr-defined]
-        except Exception:  # no pydantic class, or one without a schema
+            schema: Mapping[str, Any] = value.model_json_schema()  # type: ignore[attr-defined]
+        except Exception:  # not a pydantic class, or one without a schema
             counter.unknown.add("schema")
             return None
-        return _format(schema, said.__name__, "", counter)
-    form = fields(said)
+        return _format(schema, value.__name__, "", counter)
+    form = fields(value)
     if form.get("type") != "json_schema":
         return None
     inner = fields(form.get("json_schema")) or form
@@ -47,17 +47,21 @@ def _format(schema: object, name: str, description: str, counter: Counter) -> Fo
     return Format(name, "\n".join([*lines, compact(_shown(copied)) if copied else ""]))
 
 
+_HIDDEN = frozenset({"required", "$schema", *CONSTRAINTS})
+"""Keywords of a schema that are not billed. (In the schemas of function tools, constraints are.)"""
+
+
 def _shown(schema: Any) -> Any:
-    """A schema as the model sees it: without ``required``, ``$schema`` and ``additionalProperties: false``."""
+    """A schema as it is billed: without ``additionalProperties: false`` and what :data:`_HIDDEN` lists."""
     if isinstance(schema, list):
-        return [_shown(one) for one in schema]
+        return [_shown(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     return {
-        # Under "properties" stand names of the caller's: one may be called "required".
-        key: {name: _shown(one) for name, one in value.items()}
+        # Under "properties" are names of the caller: a field may be called "required".
+        key: {name: _shown(inner) for name, inner in value.items()}
         if key == "properties" and isinstance(value, dict)
         else _shown(value)
         for key, value in schema.items()
-        if key not in {"required", "$schema"} and not (key == "additionalProperties" and value is False)
+        if key not in _HIDDEN and not (key == "additionalProperties" and value is False)
     }

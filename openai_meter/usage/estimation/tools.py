@@ -1,6 +1,6 @@
 """Function tools as the text that the model is shown: a list of type declarations, which is what they cost.
 
-The server's own text is not public; this one has the token counts of recorded traffic.
+The server's own text is not public; this one has the same token counts in recorded traffic.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 from openai_meter.usage.estimation.request_values import Walk, compact, fields, listed, spread, text_of
 
-__all__ = ["Function", "comments", "functions_of", "render"]
+__all__ = ["CONSTRAINTS", "Function", "comments", "functions_of", "render"]
 
 _FIELDS = 20_000
 """Values that are read in the schemas of one call at most."""
 _NODES = 4_000
 """Schema nodes that are rendered for one call at most: references may multiply them without end."""
 _DEPTH = 40
-_CONSTRAINTS = (
+CONSTRAINTS = (
     "minimum",
     "maximum",
     "exclusiveMinimum",
@@ -44,8 +44,8 @@ class Function(NamedTuple):
 def functions_of(tools: object, *, nested: bool) -> tuple[list[Function], bool, bool]:
     """The function tools of a request, whether there are tools of other kinds, and whether all could be read.
 
-    ``nested``: the shape of chat completions, with the fields under ``function``. A function in the other endpoint's
-    shape is one that the server knows neither name nor schema of.
+    ``nested``: the shape of chat completions, with the fields under ``function``. For a function in the shape of the
+    other endpoint, the server knows neither name nor schema.
     """
     found: list[Function] = []
     others = False
@@ -53,13 +53,13 @@ def functions_of(tools: object, *, nested: bool) -> tuple[list[Function], bool, 
     walk = Walk(_FIELDS)
     walk.whole = share == 1
     for tool in some:
-        said = _class_fields(tool) if isinstance(tool, type) else fields(tool)
-        if said.get("type", "function") != "function":
+        tool_fields = _class_fields(tool) if isinstance(tool, type) else fields(tool)
+        if tool_fields.get("type", "function") != "function":
             others = True
             continue
-        inner = fields(said.get("function")) if nested and "function" in said else said
+        inner = fields(tool_fields.get("function")) if nested and "function" in tool_fields else tool_fields
         parameters = walk.copy(inner.get("parameters"))
-        walk.whole = walk.whole and bool(said)
+        walk.whole = walk.whole and bool(tool_fields)
         schema = parameters if isinstance(parameters, dict) else {}
         found.append(Function(text_of(inner.get("name")), text_of(inner.get("description")), schema))
     return found, others, walk.whole
@@ -69,7 +69,7 @@ def _class_fields(model: type) -> Mapping[str, Any]:
     """The tool that the SDK makes of a pydantic class."""
     try:
         schema = model.model_json_schema()  # type: ignore[attr-defined]
-    except Exception:  # no pydantic class, or one without a schema
+    except Exception:  # not a pydantic class, or one without a schema
         return {}
     return {"name": model.__name__, "description": schema.get("description", ""), "parameters": schema}
 
@@ -119,10 +119,8 @@ class _Types:
         yield from comments(schema.get("description"), strip=self._strip)
 
     def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A schema with its reference, or the only part of its ``allOf``, merged into it; its own words go first."""
-        seen = 0
-        while seen < _DEPTH:
-            seen += 1
+        """A schema with its reference, or the only part of its ``allOf``, merged into it. Its own keys win."""
+        for _ in range(_DEPTH):
             inner: Any = None
             if isinstance(reference := schema.get("$ref"), str):
                 inner = self._find(reference)
@@ -144,10 +142,10 @@ class _Types:
         properties = fields(schema.get("properties"))
         required = listed(schema.get("required"))
         rows: list[tuple[list[str], str, str]] = []
-        for name, said in properties.items():
-            inner = self._resolved(fields(said))
+        for name, value in properties.items():
+            inner = self._resolved(fields(value))
             mark = "" if name in required else "?"
-            rows.append((self._notes(inner), f"{name}{mark}: {self._inside(said, depth + 1)}", self._default(inner)))
+            rows.append((self._notes(inner), f"{name}{mark}: {self._inside(value, depth + 1)}", self._default(inner)))
         more = schema.get("additionalProperties")
         if more is True or (isinstance(more, dict) and more):
             rows.append(([], f"[k: string]: {self._type(fields(more), depth + 1)}", ""))
@@ -161,23 +159,23 @@ class _Types:
         return "\n".join([*lines, "}"])
 
     def _notes(self, schema: Mapping[str, Any]) -> list[str]:
-        constraints = (f"// {key}: {_literal(schema[key])}" for key in _CONSTRAINTS if schema.get(key) is not None)
+        constraints = (f"// {key}: {_literal(schema[key])}" for key in CONSTRAINTS if schema.get(key) is not None)
         return [*self._about(schema), *constraints]
 
     def _default(self, schema: Mapping[str, Any]) -> str:
         return "" if self._old or "default" not in schema else f" // default: {compact(schema['default'])}"
 
     def _inside(self, schema: object, depth: int) -> str:
-        """The type of a schema that may be a reference; one that stands inside itself is ``any``."""
-        said = fields(schema)
-        reference = said.get("$ref")
+        """The type of a schema that may be a reference; one inside itself is ``any``."""
+        inner = fields(schema)
+        reference = inner.get("$ref")
         if not isinstance(reference, str):
-            return self._type(self._resolved(said), depth)
+            return self._type(self._resolved(inner), depth)
         if reference in self._open:
             return "any"
         self._open.append(reference)
         try:
-            return self._type(self._resolved(said), depth)
+            return self._type(self._resolved(inner), depth)
         finally:
             self._open.pop()
 
@@ -194,7 +192,7 @@ class _Types:
                 return " | ".join(self._inside(choice, depth + 1) for choice in choices)
         kind = schema.get("type")
         if isinstance(kind, list):
-            return " | ".join(self._type({**schema, "type": one}, depth + 1) for one in kind)
+            return " | ".join(self._type({**schema, "type": name}, depth + 1) for name in kind)
         if kind == "array":
             return self._array(schema, depth)
         if kind == "object" or "properties" in schema:

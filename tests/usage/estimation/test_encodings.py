@@ -73,7 +73,7 @@ def package(folder: Path, name: str, file: str, data: bytes) -> Path:
 
 
 def join_loaders() -> None:
-    for loader in list(encodings._shelf.asked.values()):
+    for loader in list(encodings._shelf.started.values()):
         if isinstance(loader, Thread):
             assert loader.join(10)
 
@@ -118,7 +118,7 @@ def test_unknown_names_are_nothing(name: str) -> None:
     """A name without a row is no vocabulary, and nothing is begun for it."""
     assert encodings.encoding(name) is None
     assert encodings.load(name) is None
-    assert not encodings._shelf.asked
+    assert not encodings._shelf.started
 
 
 @pytest.mark.parametrize("variable", ["TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR", None])

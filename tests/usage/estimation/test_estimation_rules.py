@@ -507,7 +507,7 @@ def test_unknown_is_not_zero() -> None:
     known = estimate_call("chat.completions", body, [Output("ok")], "gpt-4o", input_known=True)
     assert known.usage == Usage(output_tokens=2)
     assert estimate_call("moderations", {"input": "hi"}, None, None).usage == Usage()
-    assert estimate_call("no.such", {}, None, None) == Estimate(Usage(), "tiktoken")
+    assert estimate_call("no.such", {}, None, None) == Estimate(Usage(), "tiktoken", rule="o200k_base")
     assert estimate_call("audio.speech", {"input": "hello"}, None, "tts-1").usage == Usage(characters=5)
 
 
@@ -640,4 +640,4 @@ def test_rules_hold_without_a_vocabulary(monkeypatch: pytest.MonkeyPatch) -> Non
     """Where no vocabulary is loaded the same rules count by characters, and say so."""
     monkeypatch.setattr(encodings, "encoding", lambda name: None)
     found = estimate_call("chat.completions", {"messages": [said("hello you")]}, [Output("hello")], "gpt-4o")
-    assert found == Estimate(Usage(3 + 4 + 3, 2, 12), "chars")
+    assert found == Estimate(Usage(3 + 4 + 3, 2, 12), "chars", rule="script")
