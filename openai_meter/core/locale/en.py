@@ -320,6 +320,11 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.explain.waiting": (
         "waiting for JSON: paste a usage object or an answer of the API, then press Ctrl-D on a line of its own"
     ),
+    "cli.demo.next": "Next:",
+    "cli.demo.run": "the same for a program of yours",
+    "cli.demo.ledger": "and keep every call",
+    "cli.demo.serve": "the dashboard of sixty days",
+    "cli.demo.docs": "the documentation",
     "cli.near": "Did you mean {names}?",
     "cli.docs.choose": "openai-meter docs TOPIC shows one of these pages.",
     "cli.docs.missing": "there is no page {topic}; there are {topics}.",
