@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Condition
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -26,7 +27,9 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.util.queue import Queue
 
+from openai_meter.core.native import RLock
 from openai_meter.core.secrets import is_secret, mask
 from openai_meter.core.version import install_command
 from openai_meter.errors import ConfigurationError, LedgerError, LedgerUnavailableError, MissingExtraError
@@ -159,9 +162,22 @@ def _is_private(folder: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and owned and (os.name == "nt" or not found.st_mode & 0o077)
 
 
+class _Queue(Queue):  # type: ignore[type-arg]
+    """The queue of a pool, with a lock of our own.
+
+    eventlet replaces the locks of queues that exist when it patches, and their conditions then use two locks at once.
+    """
+
+    def __init__(self, maxsize: int = 0, use_lifo: bool = False) -> None:
+        super().__init__(maxsize, use_lifo)
+        self.mutex = RLock()
+        self.not_empty, self.not_full = Condition(self.mutex), Condition(self.mutex)
+
+
 class _Pool(QueuePool):
     """Closes connections that come back after the pool was disposed of: another thread may have read meanwhile."""
 
+    _queue_class = _Queue
     disposed = False
 
     def dispose(self) -> None:
