@@ -1,4 +1,4 @@
-"""An action for chat agents: shows what the API calls have used, when somebody asks for it.
+"""An action for chat agents: shows what the API calls have used, when a user asks for it.
 
 ``SHOW_API_STATS`` answers a message (:meth:`~ShowApiStats.matches`, :meth:`~ShowApiStats.handle`), or is given to a
 model as a tool (:meth:`~ShowApiStats.tool`, :meth:`~ShowApiStats.handle_tool_call`). It shows counts, costs and names
@@ -97,18 +97,18 @@ class ShowApiStats:
 
         It does if it names the API or its tokens together with a figure (stats, usage, cost, how many), or asks for
         the consumption of nothing else. Questions about electricity, crypto tokens or the length of a text do not.
-        What is no text does not.
+        A value that is not text does not match.
         """
         if not isinstance(text, str):
             return False
-        said = set(_words(text[:_LONGEST]))
-        if len(text) > _LONGEST or said & _ELSEWHERE:
+        words = set(_words(text[:_LONGEST]))
+        if len(text) > _LONGEST or words & _ELSEWHERE:
             return False
-        if said & (_API | _TOKENS) and said & _FIGURES:
+        if words & (_API | _TOKENS) and words & _FIGURES:
             return True
-        if said & _MANY and (said & _TOKENS or (said & _API and said & _CALLS)):
+        if words & _MANY and (words & _TOKENS or (words & _API and words & _CALLS)):
             return True
-        return bool(said & _ALONE) and said <= _ALONE | _FIGURES | _SMALL
+        return bool(words & _ALONE) and words <= _ALONE | _FIGURES | _SMALL
 
     def handle(self, text: str | None = None, meter: Meter | None = None, lang: str | None = None) -> str:
         """The answer in Markdown: what thresholds are exceeded, the report, what would save money.
@@ -128,7 +128,7 @@ class ShowApiStats:
             meter.report(by="model", lang=lang),
             recommendations=tuple(meter.generate_optimization_recommendations(lang)),
         )
-        return report.render("markdown", lang=lang)
+        return report.render("chat", lang=lang)
 
     def tool(self, api: str = "chat.completions") -> dict[str, Any]:
         """The definition that lets a model call the action.
@@ -184,7 +184,7 @@ SHOW_API_STATS = ShowApiStats()
 """The action."""
 
 _LONGEST = 500
-"""A longer message is no such question."""
+"""Characters of a message; a longer one is not such a question."""
 
 
 def _language(text: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Who is metered: everything in the process (``install``), one client (``wrap``), a stretch of code (``track``)."""
+"""What is metered: everything in the process (``install``), one client (``wrap``), a part of a program (``track``)."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ def install(
     otel: bool | None = None,
     otel_spans: bool | None = None,
     lang: str | None = None,
+    char_rule: str | None = None,
 ) -> Meter:
     """Starts counting every call of every openai client in the process.
 
@@ -91,11 +92,15 @@ def install(
         otel: whether metrics go to OpenTelemetry, to the program's own ``MeterProvider``, set now or later; see
             ``openai_meter.exporters.otel``, whose ``attach`` has more settings. ``False`` ends it.
         otel_spans: whether usage and cost are also set on the span that is current when a call is made.
-        webhook: where alerts are posted, beside the program: a URL (of your own, of Slack or of Discord), a
+        webhook: where alerts are posted, in the background: a URL (of your own, of Slack or of Discord), a
             ``Webhook(url, secret=..., alerts=("cost",), ...)``, or a list of them; ``False``: nowhere. Also
-            ``OPENAI_METER_WEBHOOK`` and ``OPENAI_METER_WEBHOOK_SECRET``. ``meter.webhooks`` says what became of them.
+            ``OPENAI_METER_WEBHOOK`` and ``OPENAI_METER_WEBHOOK_SECRET``. ``meter.webhooks`` has the counts.
         lang: the language of what people read (reports, alerts, the command line's summary): ``"en"`` or ``"fr"``. Also
             ``OPENAI_METER_LANG``; by default that of the locale.
+        char_rule: how tokens are estimated where tiktoken's vocabulary is not on this machine: ``"script"`` (the
+            default) by the script of the text, with 3.8 or 3.5 characters a token in French, as was measured;
+            ``"plain"`` as :func:`estimate_tokens` counts, 3 in French and 4 in all else. ``Call.usage_rule`` names
+            the rule of each estimate.
 
     Returns:
         The meter that counts.
@@ -108,11 +113,12 @@ def install(
     """
     telemetry = _checked_telemetry(otel, otel_spans)
     if meter is not None and not isinstance(meter, Meter):
-        raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
+        raise ConfigurationError(f"meter={meter!r} is not an openai_meter.Meter; leave it out for the process-wide one")
     if threads is not None and not isinstance(threads, bool):
         raise ConfigurationError(f"threads={threads!r} is neither True nor False; say whether threads are followed")
     if lang is not None:
         language(lang)
+    set_char_rule = _checked_char_rule(char_rule)
     behind = hosts_from_environment() if hosts is None else _checked_hosts(hosts)
     current = meter or registry.installed or registry.meter
     kept = opened(ledger, None if current is None else current.ledger, required=ledger_required)
@@ -131,6 +137,7 @@ def install(
             set_hosts(behind)
         if lang is not None:
             set_default(lang)
+        set_char_rule()
         registry.installed = chosen
         registry.update()
         if threads is not None:
@@ -155,6 +162,16 @@ def _checked_telemetry(otel: object, spans: object) -> Callable[[Meter], object]
     return loaded.detach if otel is False else lambda meter: loaded.switch(meter, spans=False, only=True)
 
 
+def _checked_char_rule(name: str | None) -> Callable[[], object]:
+    """What the setting of the rule for characters does."""
+    if name is None:
+        return lambda: None
+    from openai_meter.usage.estimation import chars  # noqa: PLC0415 - most programs set no rule
+
+    rule = chars.checked_rule(name)
+    return lambda: chars.set_rule(rule)
+
+
 _PROVIDERS = ("openai", "azure")
 
 
@@ -162,7 +179,7 @@ def hosts_from_environment() -> Mapping[str, str]:
     """The hosts that ``OPENAI_METER_HOSTS`` names.
 
     Raises:
-        ConfigurationError: what it says cannot be used.
+        ConfigurationError: its value cannot be used.
     """
     return _checked_hosts(settings.get("hosts"))
 
@@ -177,7 +194,7 @@ def _checked_hosts(hosts: Mapping[str, str]) -> Mapping[str, str]:
 def uninstall() -> None:
     """Stops counting, for :func:`install` and :func:`wrap` alike, and restores the identical functions of openai.
 
-    What was counted stays readable. Where somebody else has patched on top, our wrapper stays below, and lets
+    What was counted stays readable. Where another library has patched on top, our wrapper stays below, and lets
     everything through. The same holds for the functions of threads, where those were followed. Streams that are being
     read are still counted. Thread-safe; harmless if nothing is installed.
     """
@@ -185,6 +202,8 @@ def uninstall() -> None:
         set_hosts({})
         set_default(None)
         include_usage.configure("auto")
+        if (chars := sys.modules.get("openai_meter.usage.estimation.chars")) is not None:
+            chars.set_rule("script")
         registry.installed = None
         registry.has_wrapped = False
         registry.epoch += 1
@@ -203,7 +222,7 @@ def wrap(client: C, meter: Meter | None = None) -> C:
         The same client.
 
     Raises:
-        UnsupportedClientError: that is no client of the openai package.
+        UnsupportedClientError: that is not a client of the openai package.
     """
     with registry.lock:
         if not is_client(client):
@@ -211,7 +230,9 @@ def wrap(client: C, meter: Meter | None = None) -> C:
                 f"wrap() takes a client of the openai package, such as openai.OpenAI(), not {type(client).__name__!r}"
             )
         if meter is not None and not isinstance(meter, Meter):
-            raise ConfigurationError(f"meter={meter!r} is no openai_meter.Meter; leave it out for the process-wide one")
+            raise ConfigurationError(
+                f"meter={meter!r} is not an openai_meter.Meter; leave it out for the process-wide one"
+            )
         registry.has_wrapped = True
         registry.update()
         vars(client)[MARK] = ClientMark(meter or get_meter(), registry.epoch)
@@ -251,8 +272,8 @@ def track(
 ) -> Block:
     """A block with totals of its own: all calls that are made in it, from whatever client.
 
-    Use it round a stretch of code (``with track("nightly") as run:``, ``async with``) or as a decorator. Blocks nest,
-    follow asyncio tasks, and need no :func:`install`. A stream that is opened in the block and read after it counts.
+    Use it around some code (``with track("nightly") as run:``, ``async with``) or as a decorator. Blocks nest, follow
+    asyncio tasks, and need no :func:`install`. A stream that is opened in the block and read after it counts.
 
     Args:
         name: a name for the block; its calls carry it.

@@ -48,8 +48,8 @@ trackers. A row is a ``Price`` or a mapping of its fields (``cached_input``, ...
 the next response that is tracked.
 """
 
-NOBODY = "unknown"
-"""The agent and the operation of a response of which nobody says whose it is."""
+UNNAMED = "unknown"
+"""The agent and the operation of a response for which none is named."""
 
 _REMEMBERED = 20_000
 _SNAPSHOTS = 1_000
@@ -102,8 +102,8 @@ class TokenTracker:
     def track_response(
         self,
         response: object,
-        agent_name: object = NOBODY,
-        operation: object = NOBODY,
+        agent_name: object = UNNAMED,
+        operation: object = UNNAMED,
         model: str | None = None,
     ) -> Call | None:
         """Counts a response. Never waits, and what the response is never makes it raise.
@@ -141,8 +141,8 @@ class TokenTracker:
         )
         call = replace(
             call,
-            agent=who.agent or NOBODY,
-            operation=who.operation or NOBODY,
+            agent=who.agent or UNNAMED,
+            operation=who.operation or UNNAMED,
             user=who.user,
             session=who.session,
             tags=who.tags,
@@ -277,7 +277,7 @@ _global: dict[str, TokenTracker] = {}
 
 def _named(name: str, value: object) -> str | None:
     text = as_text(name, value)
-    return None if text == NOBODY or not text else text
+    return None if text == UNNAMED or not text else text
 
 
 def _measured(response_id: str) -> Call | None:
@@ -300,7 +300,7 @@ def _taken_over(measured: Call, handed: Call, own: Mapping[str, object]) -> Call
 
 
 def _call(endpoint: str, state: ResponseState, usage: Usage | None, model: str | None) -> Call:
-    """The record of a response that nobody has measured: it is said to have been made now, by OpenAI."""
+    """The record of a response that no meter has measured: it is dated now, with OpenAI as the provider."""
     known = usage is not None and (usage.known or bool(usage.seconds))
     return Call(
         id=new_call_id(),

@@ -194,7 +194,7 @@ def test_thresholds_come_first_and_advice_last(own: Meter) -> None:
         own.track_error("gpt-4o-mini", type("AuthenticationError", (Exception,), {}))
     answer = SHOW_API_STATS.handle("Consommation", own)
     report = answer.index("📊 **Statistiques d'utilisation OpenAI**")
-    assert answer.index("💰 Alerte : Coût de $1.50") < report
+    assert answer.index("💰 Alerte : Coût de 1,50\xa0$") < report
     assert answer.index("AuthenticationError") > answer.index("**💡 Recommandations**") > report
 
 

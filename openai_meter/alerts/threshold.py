@@ -314,7 +314,7 @@ class ThresholdUsage:
 
 
 def _number(value: int | Decimal) -> int | float:
-    return value if isinstance(value, int) else float(value)
+    return value if isinstance(value, int) else to_float(value)
 
 
 def _dollars(value: int | Decimal, limit: int | Decimal, style: NumberStyle) -> str:

@@ -62,6 +62,7 @@ class Options:
         self.by = typer.Option("--by", metavar="NAME,...", callback=checked(parsed_dimensions), help=t("option.by"))
         self.report = typer.Option("--report", metavar="FILE", callback=checked(report_file), help=t("option.report"))
         self.excel = typer.Option("--excel", help=t("option.excel"))
+        self.host = typer.Option("--host", metavar="HOST", help=t("option.host"))
         self.output = typer.Option("--output", "-o", metavar="FILE", help=t("option.output"))
 
     @staticmethod

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from openai_meter.cli import program as programs
 from openai_meter.cli.dashboard import parsed_port
 from openai_meter.cli.exit_summary import ExitSummary
+from openai_meter.cli.hosts import add_hosts
 from openai_meter.cli.summary import SummaryOptions, ledger_from_url, report_file, summary_language
 from openai_meter.core import settings
 from openai_meter.errors import ConfigurationError, MeterError
@@ -33,6 +34,7 @@ class RunOptions(NamedTuple):
     ledger: str | None = None
     serve: str | None = None
     children: bool = True
+    hosts: tuple[str, ...] = ()
 
 
 def prepare(program: list[str], summary: SummaryOptions, options: RunOptions) -> "Job":
@@ -60,6 +62,7 @@ def prepare(program: list[str], summary: SummaryOptions, options: RunOptions) ->
         by=summary.by or settings.get("by"),
         lang=summary_language(summary.lang),
     )
+    add_hosts(options.hosts)
     exit_summary = ExitSummary(
         chosen.summary(),
         path,
@@ -74,9 +77,21 @@ def prepare(program: list[str], summary: SummaryOptions, options: RunOptions) ->
 
 def read(args: list[str]) -> "Job | None":
     """The job of correct arguments. None: typer explains what is wrong, or shows the help page."""
-    long = ["json", "quiet", "output=", "format=", "by=", "lang=", "report=", "ledger=", "serve=", "no-children"]
+    long = [
+        "json",
+        "quiet",
+        "output=",
+        "format=",
+        "by=",
+        "lang=",
+        "report=",
+        "ledger=",
+        "serve=",
+        "no-children",
+        "host=",
+    ]
     try:
-        pairs, program = getopt.getopt(args, "mqo:", long)
+        pairs, program = getopt.getopt(args, "mqo:", [*long, "host="])
         given = dict(pairs)
         summary = SummaryOptions(
             as_json="--json" in given,
@@ -92,6 +107,7 @@ def read(args: list[str]) -> "Job | None":
             ledger=given.get("--ledger"),
             serve=given.get("--serve"),
             children="--no-children" not in given,
+            hosts=tuple(value for name, value in pairs if name == "--host"),
         )
         return prepare(program, summary, options)
     except (getopt.GetoptError, programs.ProgramNotFoundError, NotADirectoryError, MeterError):
@@ -141,10 +157,13 @@ def add_commands(app: "typer.Typer") -> None:
         ledger: Annotated[str | None, ledger_option] = None,
         serve: Annotated[str | None, serve_option] = None,
         no_children: Annotated[bool, no_children_option] = False,
+        host: Annotated[list[str] | None, options.host] = None,
     ) -> None:
         summary = SummaryOptions(as_json, quiet, format, by, lang)
         try:
-            job = prepare(program, summary, RunOptions(module, output, report, ledger, serve, not no_children))
+            job = prepare(
+                program, summary, RunOptions(module, output, report, ledger, serve, not no_children, tuple(host or ()))
+            )
         except programs.ProgramNotFoundError as error:
             raise typer.BadParameter(str(error), param_hint="PROGRAM") from None
         except NotADirectoryError as error:

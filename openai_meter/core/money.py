@@ -123,6 +123,19 @@ class CostLine(NamedTuple):
     checked: date | None = None
     estimated: bool = False
 
+    def __str__(self) -> str:
+        """The line as a person reads it: ``input: 3,245 tokens at $0.15 per million = $0.00048675``."""
+        parts = [f"{self.item}:"]
+        if self.quantity is not None:
+            parts.append(f"{self.quantity:,} {self.unit or 'unit'}{'s' * (self.quantity != 1)}")
+        if self.factor is not None:
+            parts.append(f"x {float(self.factor):g}")
+        elif self.unit_usd is not None:
+            million = self.unit == "token"
+            price = (self.unit_usd * (1_000_000 if million else 1)).normalize()
+            parts.append(f"at ${price:f}{' per million' if million else ''}")
+        return f"{' '.join(parts)} = {'~' if self.estimated else ''}${self.usd:f}"
+
     @property
     def usd(self) -> Decimal:
         """The amount in US dollars."""

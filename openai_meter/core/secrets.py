@@ -17,7 +17,7 @@ MASK = "***"
 _KEY = re.compile(
     r"pass(?!file)|pwd|secret|token|credential|(?:api|access|private|account|shared)[_-]?key", re.IGNORECASE
 )
-_USER = re.compile(r"(://[^\s:/@?]*):[^\s?]*@|(://[^\s:/@?]*):[^\s]*@")
+_USER = re.compile(r"(//[^\s:/@?]*):[^\s?]*@|(//[^\s:/@?]*):[^\s]*@")
 _PAIR = re.compile(r"""([^\s=&?;,'"(){}]{1,200})(\s*=\s*)('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s&;'")]*)""")
 _SHORTEST = 3
 """Characters of a known secret that is searched for: a shorter one is part of too many words."""

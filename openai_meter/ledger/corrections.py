@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from itertools import islice
 from operator import add
 from typing import TYPE_CHECKING, Any
@@ -80,11 +81,25 @@ def price_call(call: Call, book: PriceBook, billable: Billable | None = None) ->
     return call.charged(book.cost(billable or book.billable_of(call)), book)
 
 
-def reprice(reading: Transaction, writing: Transaction, book: PriceBook, span: Span) -> int:
-    """Prices again what has no full price, in the calls and in the roll-ups; returns how many calls have one now."""
+def reprice(
+    reading: Transaction, writing: Transaction, book: PriceBook, span: Span, hosts: Mapping[str, str] | None = None
+) -> int:
+    """Prices again what has no full price, in the calls and in the roll-ups; returns how many calls have one now.
+
+    ``hosts``: the provider that sells behind a host, as for ``install(hosts=...)``. It is not stored: the rows of
+    reports by provider stay as they are.
+    """
     done = 0
+    known = hosts or {}
+
+    def priced(call: Call) -> Call:
+        seller = known.get(call.host or "")
+        if seller is None:
+            return price_call(call, book)
+        return replace(price_call(replace(call, provider=seller), book), provider=call.provider)
+
     for page in pages(reading, span, [WITHOUT_PRICE]):
-        pairs = [(before, price_call(before, book)) for before in page]
+        pairs = [(before, priced(before)) for before in page]
         changed = [(before, after) for before, after in pairs if _costs(before) != _costs(after)]
         if changed:
             with writing() as connection:

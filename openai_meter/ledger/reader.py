@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
+from openai_meter.core import settings
 from openai_meter.core.money import usd
 from openai_meter.core.totals import Totals, summed
 from openai_meter.errors import ConfigurationError
@@ -214,6 +215,7 @@ class Reader(Reporting):
         since: Moment = None,
         until: Moment = None,
         timezone: Zone = None,
+        hosts: Mapping[str, str] | None = None,
     ) -> int:
         """Prices again the calls that have no full price, each at the price of its day.
 
@@ -224,6 +226,8 @@ class Reader(Reporting):
             since: as for :meth:`report`.
             until: as for :meth:`report`.
             timezone: as for :meth:`report`.
+            hosts: which provider sells behind hosts of your own, as for ``install(hosts=...)``. By default
+                those of ``OPENAI_METER_HOSTS``.
 
         Returns:
             How many have a full price now.
@@ -237,7 +241,8 @@ class Reader(Reporting):
 
         span = span_of(since, until, zone_of(timezone))
         self._settle()
-        return corrections.reprice(self._snapshot, self._writing, prices or PriceBook(), span)
+        known = settings.get("hosts") if hosts is None else hosts
+        return corrections.reprice(self._snapshot, self._writing, prices or PriceBook(), span, known)
 
     def prune(self, before: Moment, *, timezone: Zone = None) -> int:
         """Deletes the details of old calls; their sums per day stay, with model, agent, operation, user and more.

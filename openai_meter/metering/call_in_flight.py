@@ -55,9 +55,9 @@ class CallInFlight:
         row: the endpoint.
         listeners: the meters and blocks that take the record.
         provider: ``openai``, ``azure`` or a host.
-        host: the host that is asked.
+        host: the host that the request goes to.
         body: the request's JSON body; kept until the call ends, and only where its tokens may have to be counted.
-        stream: whether the answer was asked for as a stream.
+        stream: whether a stream was requested.
         around: the surroundings of the call; by default, those of now.
     """
 
@@ -226,7 +226,7 @@ class CallInFlight:
         if error is not None:
             error_type = type(error).__name__
             if response.state is None:
-                response.extra = {}  # what was asked for was not delivered
+                response.extra = {}  # what was requested was not delivered
         if self.provider not in _STATES_NO_COST and (stated := provider_cost(response.usage)) is not None:
             response.facts = {**response.facts, "provider_cost": stated}
         if response.containers:
@@ -269,17 +269,19 @@ class CallInFlight:
         """Leaves the call to the worker, to be recorded with an estimate; ``False`` if there is none to be made."""
         transcript = self.response.transcript
         # Without an answer nothing shows that the call is billed; unless it was sent, and no answer came.
-        said = () if answer is None else output_of_answer(self.row.name, answer)
-        answered = said or transcript.started or self.response.unreadable or (answer is not None and answer.get("data"))
+        outputs = () if answer is None else output_of_answer(self.row.name, answer)
+        answered = (
+            outputs or transcript.started or self.response.unreadable or (answer is not None and answer.get("data"))
+        )
         if not (answered or (unanswered and usage is None)):
             return False
-        if not worker.submit(partial(self._estimate, end, usage, body, said)):
+        if not worker.submit(partial(self._estimate, end, usage, body, outputs)):
             return False
         worker.start()
         return True
 
-    def _estimate(self, end: _End, usage: Usage | None, body: Mapping[str, Any], said: tuple[Output, ...]) -> None:
-        """Counts the tokens, and records the call. Runs in the worker, or in whoever waits for it."""
+    def _estimate(self, end: _End, usage: Usage | None, body: Mapping[str, Any], outputs: tuple[Output, ...]) -> None:
+        """Counts the tokens, and records the call. Runs in the worker, or in a thread that waits for it."""
         from openai_meter.usage.estimation import estimate_call  # noqa: PLC0415 - most programs never need it
 
         response = self.response
@@ -287,7 +289,7 @@ class CallInFlight:
         try:
             if self.row.fold is not None:
                 response.replay(self.row.fold)
-            outputs = said or response.transcript.outputs()
+            outputs = outputs or response.transcript.outputs()
             answered = bool(outputs) or self._answered or self._first is not None
             model = response.model or self.requested_model
             estimate = estimate_call(self.row.name, body, outputs if answered else None, model, wait=True)
@@ -376,7 +378,7 @@ def _held(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _status(response: ResponseState, error: BaseException | None, *, whole: bool) -> Status:
     if error is not None:
-        # What is no Exception is the program leaving: a cancelled task, Ctrl-C, a closed coroutine.
+        # A BaseException that is not an Exception: the program left (a cancelled task, Ctrl-C, a closed coroutine).
         return "error" if isinstance(error, Exception) else "aborted"
     if response.state is not None and response.state != "open":
         return response.state

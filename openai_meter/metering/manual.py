@@ -1,4 +1,4 @@
-"""What a program tells the meter itself, and short ways to what the meter knows: the services of an agent runtime.
+"""Calls that a program reports itself, and the names under which agent runtimes read a meter.
 
 Calls of the openai package are counted without any of this. These methods are for calls that something else makes
 (another SDK, another process, a local model), and for programs that were written against a per-model tracker.
@@ -41,7 +41,7 @@ _LONGEST = 10 * 365 * 86_400
 class ManualTracking(MeterCore):
     """The part of a ``Meter`` for calls that a program reports itself. All methods are safe in any thread."""
 
-    # --- what the program tells ---------------------------------------------------------------------------------------
+    # --- what the program reports -------------------------------------------------------------------------------------
 
     def track_call(
         self,
@@ -55,7 +55,7 @@ class ManualTracking(MeterCore):
         duration: float = 0.0,
         **attribution: object,
     ) -> Call:
-        """Counts a call that something else made, at the meter's prices, for whoever the surrounding code names.
+        """Counts a call that something else made, at the meter's prices, attributed as the surrounding code names.
 
         A call of the openai package that the meter has counted already would be counted twice: do not tell it of those.
 
@@ -126,7 +126,7 @@ class ManualTracking(MeterCore):
         """Counts a call that failed. Of the error only the class's name is kept: a message may quote the prompt.
 
         Args:
-            model: the model that was asked, or ``None`` if that is not known.
+            model: the requested model, or ``None`` if that is not known.
             error: the exception or its class; anything else is an ``unknown_error``.
             attribution: as for :meth:`track_call`.
 
@@ -169,7 +169,7 @@ class ManualTracking(MeterCore):
         """About how many tokens a text is: its length by 3 if it has a French letter with an accent, else by 4.
 
         Raises:
-            ConfigurationError: that is no text.
+            ConfigurationError: that is not text.
         """
         if not isinstance(text, str):
             raise ConfigurationError(f"tokens are estimated of text, not of {type(text).__name__!r}; pass a string")
@@ -177,7 +177,7 @@ class ManualTracking(MeterCore):
 
         return estimate_tokens(text)
 
-    # --- what the meter tells -----------------------------------------------------------------------------------------
+    # --- what the meter returns ---------------------------------------------------------------------------------------
 
     def get_all_stats(self, *, fold_snapshots: bool = False) -> dict[str, ModelStats]:
         """The stats of every model, by the name that the API answered with. Plain data for ``json.dumps``.
@@ -207,7 +207,7 @@ class ManualTracking(MeterCore):
         """
         # Alerts and advice are for the chat action (``actions.py``) to put before and after it.
         return replace(self.report(by="model", lang=lang, fold_snapshots=fold_snapshots), alerts=()).render(
-            "markdown", lang=lang
+            "chat", lang=lang
         )
 
     def generate_compact_summary(self, lang: str | None = None) -> str:
@@ -270,7 +270,7 @@ def _manual(
     service_tier: str | None = None,
     duration: float = 0.0,
 ) -> Call:
-    """A call that ends now, for whoever is named, or the surrounding code names."""
+    """A call that ends now, attributed as named, else as the surrounding code names."""
     if model is not None or status != "error":
         _checked_model(model)
     named = read_attribution(attribution).within(current_attribution())

@@ -1,9 +1,9 @@
 """Exact totals for ever, and the most recent calls: the memory of a meter or of a block.
 
-Adding a call never waits. A call is put into an inbox (an atomic operation of the interpreter) and whoever holds the
-lock empties it; readers hold the lock, so what they see is always exact. This also keeps finalizers and signal
-handlers out of trouble, which run in the middle of whatever their thread is doing: a stream that is collected while
-its thread adds a call can add its own, and a handler that prints a summary finds no closed door.
+Adding a call never waits. A call is put into an inbox (an atomic operation of the interpreter) and the thread that
+holds the lock empties it. Readers hold the lock, so that their figures are exact. Finalizers and signal handlers run in
+the middle of what their thread is doing: a stream that is collected while its thread adds a call can add its own, and a
+handler that prints a summary does not wait for the lock of its own thread.
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ from openai_meter.alerts import Alert, ThresholdUsage
 from openai_meter.alerts.dispatch import AlertDispatcher
 from openai_meter.core import dimensions, faults
 from openai_meter.core.call import Call
-from openai_meter.core.dimensions import DIMENSIONS, OTHER_MODELS, UNATTRIBUTED, UNKNOWN_MODEL, Key, Past, Table
+from openai_meter.core.dimensions import (
+    DIMENSIONS,
+    OTHER_MODELS,
+    UNATTRIBUTED,
+    UNKNOWN_MODEL,
+    CounterHistory,
+    Key,
+    Table,
+)
 from openai_meter.core.native import RLock
 from openai_meter.core.totals import NOT_PRICED, NOTHING, Sum, Totals, Unpriced, summed
 from openai_meter.reports.model_stats import undated
@@ -81,7 +89,7 @@ class Store:
 
     Args:
         recent: how many calls the ring holds; the totals go on for ever.
-        alarms: hear of each call once, in their order.
+        dispatcher: is notified of each call once, in their order.
     """
 
     def __init__(self, recent: int = 10_000, dispatcher: AlertDispatcher | None = None) -> None:
@@ -92,7 +100,7 @@ class Store:
         self._table = Table()
         self._unpriced: deque[Call] = deque(maxlen=recent)
         self._reasons: dict[tuple[str, str], Unpriced] = {}
-        self._pasts: weakref.WeakSet[Past] = weakref.WeakSet()
+        self._pasts: weakref.WeakSet[CounterHistory] = weakref.WeakSet()
         self.dispatcher = dispatcher
         self.started_at = datetime.now(UTC)
         """Since when calls are counted: the making, or the last reset."""
@@ -120,7 +128,7 @@ class Store:
                     self._count(call)
                 except Exception as error:
                     if inbox and inbox[0] is call:
-                        inbox.popleft()  # or it would be in everybody's way
+                        inbox.popleft()  # or no call after it would be counted
                     faults.caught(error, "counting a call")
         finally:
             self._emptying = False
@@ -271,8 +279,8 @@ class Store:
         labels = dimensions.checked(names)
         return dimensions.breakdown(self._sums(), labels)
 
-    def ever(self, past: Past) -> tuple[Mapping[tuple[str, ...], Totals], Mapping[tuple[str, ...], Totals]]:
-        """The totals by the dimensions of a past, through all resets since it was first asked for; and those of now."""
+    def ever(self, past: CounterHistory) -> tuple[Mapping[tuple[str, ...], Totals], Mapping[tuple[str, ...], Totals]]:
+        """The totals by the dimensions of a past, through all resets since it was first read; and those of now."""
         with self._lock:
             self._empty_inbox()
             self._pasts.add(past)
@@ -352,8 +360,8 @@ def _note(reasons: dict[tuple[str, str], Unpriced], call: Call, times: int) -> N
     key = (call.model or UNKNOWN_MODEL, call.cost_reason or "no price")
     if key not in reasons and len(reasons) >= _REASONS:
         key = (OTHER_MODELS, "no price")
-    said = reasons.get(key, Unpriced(*key, 0, 0))
-    left = said._replace(calls=said.calls + times, tokens=said.tokens + times * (call.usage.total_tokens or 0))
+    found = reasons.get(key, Unpriced(*key, 0, 0))
+    left = found._replace(calls=found.calls + times, tokens=found.tokens + times * (call.usage.total_tokens or 0))
     if left.calls > 0:
         reasons[key] = left
     else:

@@ -41,6 +41,11 @@ class Quote:
     price: Cost
     """The cost of the input tokens at today's prices, or why it is not known."""
 
+    def __str__(self) -> str:
+        """The quote as a person reads it: ``2 input tokens (tiktoken), $0.0000003 (gpt-4o-mini)``."""
+        cost = f"${self.cost:f}" if self.cost is not None else f"cost unknown: {self.price.reason}"
+        return f"{self.estimate}, {cost}{f' ({self.model})' if self.model else ''}"
+
     @property
     def tokens(self) -> int | None:
         """Input tokens; ``None`` if they cannot be counted."""

@@ -61,7 +61,8 @@ class Reporting:
         Args:
             file: where to; standard output by default.
             by: a dimension, or several (``"agent,model"`` or ``("agent", "model")``).
-            format: ``table``, ``tree``, ``markdown``, ``line``, ``json`` or ``csv``.
+            format: ``table``, ``tree``, ``markdown`` (a table), ``chat``, ``line``, ``json`` or
+                ``csv``.
             lang: ``en`` or ``fr``; by default ``OPENAI_METER_LANG``, else the locale, else English.
 
         Raises:

@@ -32,6 +32,12 @@ def _table(report: ReportData, m: Messages) -> str:
     return tables.table_text(report, m)
 
 
+def _markdown(report: ReportData, m: Messages) -> str:
+    from openai_meter.reports import markdown  # noqa: PLC0415 - as for tables
+
+    return markdown.markdown(report, m)
+
+
 def _print_table(report: ReportData, m: Messages, file: TextIO) -> None:
     from openai_meter.reports import tables  # noqa: PLC0415
 
@@ -45,7 +51,8 @@ def _print_json(report: ReportData, _: Messages, file: TextIO) -> None:
 RENDERERS: Mapping[str, Renderer] = {
     "table": Renderer(_table, (".txt",), _print_table),
     "tree": Renderer(trees.tree),
-    "markdown": Renderer(trees.markdown, (".md", ".markdown")),
+    "markdown": Renderer(_markdown, (".md", ".markdown")),
+    "chat": Renderer(trees.chat),
     "line": Renderer(lines.session),
     "json": Renderer(exports.json_text, (".json",), _print_json),
     "csv": Renderer(exports.csv_text, (".csv",)),

@@ -73,11 +73,16 @@ class ReportSource(Protocol):
 class Report(ReportData):
     """Totals by some dimensions, as they were at one moment; the rows sum up to ``totals``. Immutable."""
 
+    def __str__(self) -> str:
+        """The report as a table, in the language of the environment."""
+        return self.render().strip("\n")
+
     def render(self, format: str = "table", *, lang: str | None = None) -> str:  # noqa: A002
         """The report as text, without a line break at its end.
 
         Args:
-            format: ``table``, ``tree``, ``markdown``, ``line``, ``json`` or ``csv``.
+            format: ``table``, ``tree``, ``markdown`` (a table), ``chat``, ``line``, ``json`` or
+                ``csv``.
             lang: ``en`` or ``fr``; by default ``OPENAI_METER_LANG``, else the locale, else English. ``json`` and
                 ``csv`` are the same in all languages.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from functools import partial
 from typing import NamedTuple, TextIO
 
@@ -14,16 +15,18 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from openai_meter.core.formatting import NumberStyle, number
+from openai_meter.core.formatting import NumberStyle, amount, number
 from openai_meter.core.locale import Messages
 from openai_meter.core.totals import Totals
 from openai_meter.reports import words
 from openai_meter.reports.data import ReportData
 from openai_meter.reports.text import fitting, shown
 
-__all__ = ["COLUMNS", "print_table", "table_text"]
+__all__ = ["COLUMNS", "Column", "cells_of", "print_table", "table_text"]
 
 NONE = "-"
+_LARGE = Decimal(1_000)
+"""From this amount up, a column has cents and nothing smaller."""
 _ROOM = ((24, 3), (12, 2), (8, 1), (1, 9))
 """How wide a column of names stays at least before the columns of numbers from that rank up go, one after the other."""
 _BETWEEN = 3
@@ -41,6 +44,8 @@ class Column(NamedTuple):
     number: Callable[[Totals], int]
     rank: int
     text: Callable[[int, Totals, NumberStyle], str]
+    is_money: bool = False
+    """Whether all cells have the same number of decimals, so that the eye can compare them."""
 
 
 def _count(count: int, _: Totals, style: NumberStyle) -> str:
@@ -58,9 +63,23 @@ def _tokens(number: int, totals: Totals, style: NumberStyle) -> str:
     return words.tokens(number, totals, style) if number or totals.unmeasured_calls else NONE
 
 
-def _cost(number: int, totals: Totals, style: NumberStyle) -> str:
+def _cost(number: int, totals: Totals, style: NumberStyle, places: int = 4) -> str:
     free = totals.cost == 0 and not totals.unpriced_calls
-    return NONE if free or not number else words.cost(totals, partial(words.dollars, style=style))
+    return NONE if free or not number else words.cost(totals, partial(_fixed, places=places, style=style))
+
+
+def _fixed(value: Decimal, places: int, style: NumberStyle) -> str:
+    """An amount with a number of decimals; ``<$0.0001`` for one that has none of its digits there."""
+    least = Decimal(1).scaleb(-places)
+    return f"<{amount(least, style, places)}" if 0 < value < least / 2 else amount(value, style, places)
+
+
+def _places(amounts: list[Decimal]) -> int:
+    """The decimals of a column: three digits of its largest amount, and four where there are cents and less."""
+    largest, smallest = max(amounts, default=Decimal(0)), min((one for one in amounts if one), default=Decimal(0))
+    if not largest or smallest >= Decimal("0.01") or largest >= _LARGE:
+        return 2
+    return max(4, 2 - largest.adjusted())
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -71,9 +90,26 @@ COLUMNS: tuple[Column, ...] = (
     Column("reasoning", lambda totals: totals.usage.reasoning_tokens, 5, _part),
     Column("total", lambda totals: totals.usage.total_tokens or 0, 1, _tokens),
     Column("errors", lambda totals: totals.errors, 3, _count),
-    Column("cost", lambda totals: totals.calls, 0, _cost),
+    Column("cost", lambda totals: totals.calls, 0, _cost, is_money=True),
 )
 """The columns of numbers, from left to right. To add one, add a row, and its head to the languages."""
+
+
+def cells_of(column: Column, report: ReportData, m: Messages) -> list[str]:
+    """The cells of a column: one for each row, and the total. Amounts of money have one number of decimals."""
+    rows = [*(row.totals for row in report.rows), report.totals]
+    if not column.is_money:
+        return [column.text(column.number(totals), totals, m.numbers) for totals in rows]
+    places = _places([totals.cost for totals in rows if totals.cost is not None])
+    return [_cost(column.number(totals), totals, m.numbers, places) for totals in rows]
+
+
+def _aligned(cells: list[str]) -> list[str]:
+    """Cells of the same width, with the decimal points of amounts below each other where some have a ``+`` behind."""
+    if any(cell.endswith("+") for cell in cells):
+        cells = [cell if cell.endswith("+") else f"{cell} " for cell in cells]
+    width = max(map(cell_len, cells))
+    return [" " * (width - cell_len(cell)) + cell for cell in cells]
 
 
 def table_text(report: ReportData, m: Messages) -> str:
@@ -101,10 +137,10 @@ def _print(report: ReportData, m: Messages, console: Console, *, compact: bool =
     widths = [max(map(cell_len, column)) for column in zip(*names, strict=True)]
     most = 1 if compact else 2
     columns = [one for one in COLUMNS if one.rank <= most or (not compact and one.number(report.totals))]
-    numbers = {column.name: _width(column, report, m, console) for column in columns}
+    numbers = {column.name: _column(column, report, m, console) for column in columns}
 
     def excess() -> int:
-        each = [*widths, *(numbers[column.name] for column in columns)]
+        each = [*widths, *(cell_len(numbers[column.name][0]) for column in columns)]
         return sum(each) + _BETWEEN * (len(each) - 1) - console.width
 
     if not console.is_terminal:
@@ -118,16 +154,19 @@ def _print(report: ReportData, m: Messages, console: Console, *, compact: bool =
         while over > 0 and (widest := max(widths)) > room:
             widths[widths.index(widest)] -= 1
             over -= 1
-    table = _table(report, m, console, columns=columns, names=names, widths=widths)
+    shown_numbers = [numbers[column.name] for column in columns]
+    table = _table(report, m, console, columns=columns, numbers=shown_numbers, names=names, widths=widths)
     alerts = [Text(_fitting(shown(alert), console), style="yellow") for alert in report.alerts]
     console.print(Group(table, *alerts, *_notes(report, m, console, columns)))
 
 
-def _width(column: Column, report: ReportData, m: Messages, console: Console) -> int:
-    cells = [_number(column, totals, m) for totals in (report.totals, *(row.totals for row in report.rows))]
-    return max(
-        map(cell_len, [_fitting(m(f"column.{column.name}"), console), *(_fitting(cell, console) for cell in cells)])
-    )
+def _column(column: Column, report: ReportData, m: Messages, console: Console) -> list[str]:
+    """A column of numbers from its head to its foot, each text of the same width."""
+    cells = [_fitting(cell, console) for cell in cells_of(column, report, m)]
+    cells = _aligned(cells) if column.is_money else cells
+    head = _fitting(m(f"column.{column.name}"), console)
+    width = max(map(cell_len, [head, *cells]))
+    return [" " * (width - cell_len(text)) + text for text in (head, *cells)]
 
 
 def _names(report: ReportData, m: Messages, console: Console) -> list[list[str]]:
@@ -148,6 +187,7 @@ def _table(
     console: Console,
     *,
     columns: list[Column],
+    numbers: list[list[str]],
     names: list[list[str]],
     widths: list[int],
 ) -> Table:
@@ -163,23 +203,16 @@ def _table(
     )
     for head, foot, width in zip(names[0], names[-1], widths, strict=True):
         table.add_column(Text(head), Text(foot), overflow="fold", footer_style="bold", width=width)
-    for column in columns:
-        head, foot = m(f"column.{column.name}"), _number(column, report.totals, m)
-        table.add_column(
-            _fitting(head, console), _fitting(foot, console), justify="right", no_wrap=True, footer_style="bold"
-        )
-    for cells, (_, totals) in zip(names[1:-1], report.rows, strict=True):
+    for texts in numbers:  # they are padded already: rich would strip the space that stands for a "+"
+        table.add_column(Text(texts[0]), Text(texts[-1]), no_wrap=True, footer_style="bold")
+    for place, (cells, (_, totals)) in enumerate(zip(names[1:-1], report.rows, strict=True), 1):
         # A name is data, wherever it comes from: as Text it cannot be markup.
         style = "red" if totals.errors == totals.calls else "cyan"
-        numbers = (
-            Text(_fitting(_number(column, totals, m), console), style=_style(column, totals)) for column in columns
+        texts_of_row = (
+            Text(texts[place], style=_style(column, totals)) for column, texts in zip(columns, numbers, strict=True)
         )
-        table.add_row(*(Text(cell, style) for cell in cells), *numbers)
+        table.add_row(*(Text(cell, style) for cell in cells), *texts_of_row)
     return table
-
-
-def _number(column: Column, totals: Totals, m: Messages) -> str:
-    return column.text(column.number(totals), totals, m.numbers)
 
 
 def _style(column: Column, totals: Totals) -> str:

@@ -1,23 +1,21 @@
-"""Reports as trees of lines: the summary in a frame for the terminal, and the report in Markdown for a chat."""
+"""Reports as trees of lines: the summary in a frame for the terminal, and the answer for a chat, in Markdown."""
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 
 from openai_meter.core.locale import Messages
 from openai_meter.core.totals import Totals
 from openai_meter.reports import words
 from openai_meter.reports.data import ReportData, Row
+from openai_meter.reports.escaping import escaped
 from openai_meter.reports.text import shown
 
-__all__ = ["markdown", "tree"]
+__all__ = ["chat", "tree"]
 
 _RULE = "=" * 70
 _SENTENCE = 2_000
 _FOUR, _SIX = words.decimals(4), words.decimals(6)
-# An underscore inside a word is none of Markdown's; a tilde is GitHub's; a colon and a dot could make a link.
-_MARKUP = re.compile(r"[\\`*\[\]<>|~&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
 _BREAK = "  \n"
 """Two spaces: a line break inside a paragraph, also where Markdown would join the lines. Chats do not show them."""
 
@@ -34,7 +32,7 @@ def tree(report: ReportData, messages: Messages) -> str:
         _title("tree", report, m),
         _RULE,
         *(shown(alert, _SENTENCE) for alert in report.alerts),
-        m("tree.since", since=_local(report.since)),
+        m("tree.since" if report.name is None else "tree.since_of", since=_local(report.since)),
         m("tree.calls", calls=f"{totals.calls:,}"),
         m("tree.tokens", tokens=words.tokens(usage.total_tokens, totals)),
         m("tree.input", tokens=words.tokens(usage.input_tokens, totals)),
@@ -52,26 +50,26 @@ def tree(report: ReportData, messages: Messages) -> str:
     return "\n".join([*lines, _RULE])
 
 
-def markdown(report: ReportData, messages: Messages) -> str:
+def chat(report: ReportData, messages: Messages) -> str:
     """The report for a chat: alerts, a part for each row, the totals, and recommendations; money has six decimals.
 
     More decimals are shown where a cost would look like nothing. Names are escaped, so that they cannot be Markdown.
     """
     m = messages.plain()
     parts = [
-        *(_escaped(shown(alert, _SENTENCE)) for alert in report.alerts),
+        *(escaped(shown(alert, _SENTENCE)) for alert in report.alerts),
         _title("chat", report, m, escape=True),
         m("chat.duration", duration=words.duration((report.until - report.since).total_seconds(), m)),
         *(
-            _BREAK.join([f"**{_escaped(_name(row, m).strip())}**", *_branches("chat", row.totals, m)])
+            _BREAK.join([f"**{escaped(_name(row, m).strip())}**", *_branches("chat", row.totals, m)])
             for row in report.rows
         ),
         _BREAK.join([m("chat.totals"), *_sums(report, m)]),
     ]
     if notes := words.notes(report, m, _SIX, errors=False):
-        parts.append(_BREAK.join(m("tree.note", note=_escaped(note)) for note in notes))
+        parts.append(_BREAK.join(m("tree.note", note=escaped(note)) for note in notes))
     if report.recommendations:
-        advice = [f"- {_escaped(shown(one, _SENTENCE))}" for one in report.recommendations]
+        advice = [f"- {escaped(shown(one, _SENTENCE))}" for one in report.recommendations]
         parts.append("\n".join([m("chat.recommendations"), *advice]))
     return "\n\n".join(parts)
 
@@ -104,7 +102,7 @@ def _title(area: str, report: ReportData, m: Messages, *, escape: bool = False) 
     if report.name is None:
         return m(f"{area}.title")
     name = shown(report.name)
-    return m(f"{area}.title_of", name=_escaped(name.strip()) if escape else name)
+    return m(f"{area}.title_of", name=escaped(name.strip()) if escape else name)
 
 
 def _name(row: Row, m: Messages) -> str:
@@ -113,8 +111,3 @@ def _name(row: Row, m: Messages) -> str:
 
 def _local(moment: datetime) -> str:
     return moment.astimezone().replace(tzinfo=None).isoformat(timespec="seconds")
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return _MARKUP.sub(lambda found: f"\\{found[0]}", text)

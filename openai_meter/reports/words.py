@@ -31,8 +31,8 @@ __all__ = [
 ]
 
 _CONTEXT = Context(prec=1_000)
-_SHOWN = 8
-"""How many models without a price are named."""
+_SHOWN, _HOSTS = 8, 3
+"""How many models without a price are named, and how many hosts with what to do about them."""
 
 
 def dollars(amount: Decimal, style: NumberStyle = ENGLISH) -> str:
@@ -134,8 +134,11 @@ def notes(report: ReportData, m: Messages, money: Callable[[Decimal], str], *, e
         measured = _CONTEXT.subtract(totals.cost, totals.estimated_cost)
         sentences.append(m("note.cost", measured=money(measured), estimated=money(totals.estimated_cost)))
     sentences += [_unpriced(one, m) for one in report.unpriced[:_SHOWN]]
+    sentences += [m("note.host", host=host) for host in _hosts(report.unpriced)]
     if len(report.unpriced) > _SHOWN:
         sentences.append(m("note.unpriced_more", n=len(report.unpriced) - _SHOWN))
+    if totals.unpriced_calls and not report.unpriced:
+        sentences.append(m("note.unpriced_calls", n=totals.unpriced_calls))
     if report.overflow_calls:
         sentences.append(m("note.overflow_calls", n=report.overflow_calls))
     if report.pending:
@@ -146,10 +149,21 @@ def notes(report: ReportData, m: Messages, money: Callable[[Decimal], str], *, e
 
 
 def _unpriced(one: Unpriced, m: Messages) -> str:
-    return m(
-        "note.unpriced",
-        model=label(one.model, m),
-        calls=m("calls", n=one.calls),
-        tokens=m("tokens", n=one.tokens, text=formatting.number(one.tokens, m.numbers)),
-        reason=reason(one.reason, m),
-    )
+    """Why calls of a model have no full price. Missing usage is not a missing price, and unknown tokens are not 0."""
+    values = {"model": label(one.model, m), "calls": m("calls", n=one.calls)}
+    if _NO_USAGE in one.reason.split("; "):
+        return m("note.no_usage", **values)
+    if one.tokens:
+        values["calls"] += f", {m('tokens', n=one.tokens, text=formatting.number(one.tokens, m.numbers))}"
+    return m("note.unpriced", **values, reason=reason(one.reason, m))
+
+
+_NO_USAGE = "usage unknown"
+_HOST = "provider: "
+
+
+def _hosts(unpriced: tuple[Unpriced, ...]) -> list[str]:
+    """The hosts whose calls have no price because it is not known who sells there: proxies and gateways among them."""
+    reasons = [part for one in unpriced for part in one.reason.split("; ")]
+    found = dict.fromkeys(part.removeprefix(_HOST) for part in reasons if part.startswith(_HOST))
+    return [shown(host) for host in list(found)[:_HOSTS]]

@@ -52,7 +52,9 @@ __all__ = ["ROUTES", "Endpoint", "create_app"]
 
 
 _WINDOW = number("window", "The length of the period up to now, in seconds.", 10, 3_600, 300)
-_FORMAT = choice("format", "The form of the report.", ("json", "csv", "markdown", "table", "tree", "line"), "json")
+_FORMAT = choice(
+    "format", "The form of the report.", ("json", "csv", "markdown", "chat", "table", "tree", "line"), "json"
+)
 _SINCE = text(
     "since", "Where the period starts: `7d`, `12h`, `today`, `2026-10`, a date or a time. Default: the first call."
 )
@@ -64,7 +66,7 @@ ROUTES: tuple[Endpoint, ...] = (
     Endpoint("POST", "/api/stats/reset", "Resets the meter to zero.", handlers.reset, (LANG,), "Reset", errors=(409,)),
     Endpoint(
         "GET", "/api/overview", "The cards, the chart and the table of the dashboard.", handlers.overview,
-        (PERIOD, GROUP, ZONE, LANG), "Overview",
+        (PERIOD, _SINCE, _UNTIL, GROUP, ZONE, *FILTERS, LANG), "Overview",
     ),
     Endpoint(
         "GET", "/api/calls", "Calls, the newest first.", handlers.calls,

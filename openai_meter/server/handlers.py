@@ -13,9 +13,11 @@ from openai_meter.errors import ConfigurationError
 from openai_meter.metering.manual import most_urgent
 from openai_meter.reports.model_stats import stats_by_model
 from openai_meter.server import overview as overviews
+from openai_meter.server.advice import Advice
 from openai_meter.server.errors import RequestError, json_response
 from openai_meter.server.params import encode_cursor, filters_of
 from openai_meter.server.recent_calls import TimeRange
+from openai_meter.server.time_windows import between, window_of
 
 if TYPE_CHECKING:
     from openai_meter.server.cache import AnswerCache
@@ -33,6 +35,7 @@ _TYPES: Mapping[str, str] = {
     "json": "application/json",
     "csv": "text/csv",
     "markdown": "text/markdown",
+    "chat": "text/markdown",
 }
 
 
@@ -74,12 +77,12 @@ def _stats(request: ApiRequest) -> dict[str, Any]:
     report, first = moment.report, most_urgent(moment.alerts)
     rows = {row.key[0]: row.totals for row in report.rows}
     by_model = stats_by_model(rows, fold_snapshots=request.values["fold_snapshots"] == "true")
-    advice = request.cache.get("advice", moment.recommendations, _ADVICE_FACTOR)
+    advice = request.cache.get("advice", moment.advice, _ADVICE_FACTOR)
     return {
         "stats": {model: stats.to_dict() for model, stats in by_model.items()},
         "threshold": None if first is None else first.to_dict(lang),
-        "recommendations": [recommendation.message(lang) for recommendation in advice],
-        "report": report.render("markdown", lang=lang),
+        "recommendations": advice.messages(lang),
+        "report": report.render("chat", lang=lang),
         "scope": source.scope,
         "since": report.since.isoformat(),
         "totals": report.totals.to_dict(),
@@ -106,13 +109,25 @@ def reset(request: ApiRequest) -> Response:
 
 def overview(request: ApiRequest) -> Response:
     """The cards, the chart and the table of the dashboard."""
-    values = request.values
-    period, group, zone = values["period"], values["group"], _zone(values)
+    values, view = request.values, _view(request.values)
+    chosen = (values[name] for name in ("period", "since", "until", "group"))
     figures = request.cache.get(
-        ("overview", period, group, str(zone)),
-        lambda: overviews.overview(request.source, period, group, zone, datetime.now(UTC)),
+        ("overview", *chosen, str(view.zone), repr(view.filters)), lambda: overviews.overview(request.source, view)
     )
-    return json_response(figures | {"alerts": _alerts(request), "recommendations": _advice(request)})
+    advice = _advice(request)
+    more = {"recommendations": advice.messages(request.lang), "advice": advice.to_dict(request.lang)}
+    return json_response(figures | {"alerts": _alerts(request)} | more)
+
+
+def _view(values: Mapping[str, Any]) -> overviews.View:
+    zone, now, period = _zone(values), datetime.now(UTC), values["period"]
+    since, until = _since_until(values, zone)
+    if since is None and until is None:
+        window = window_of(period, zone, now)
+    else:
+        ended = min(until or now, now)
+        period, window = "custom", between(min(since or _EARLIEST, ended), ended)
+    return overviews.View(period, window, values["group"], filters_of(values), zone, now)
 
 
 def calls(request: ApiRequest) -> Response:
@@ -161,9 +176,8 @@ def _alerts(request: ApiRequest) -> list[dict[str, Any]]:
     return [alert.to_dict(request.lang) for alert in request.source.alerts()]
 
 
-def _advice(request: ApiRequest) -> list[str]:
-    advice = request.cache.get("advice", request.source.recommendations, _ADVICE_FACTOR)
-    return [recommendation.message(request.lang) for recommendation in advice]
+def _advice(request: ApiRequest) -> Advice:
+    return request.cache.get("advice", request.source.advice, _ADVICE_FACTOR)
 
 
 def live(request: ApiRequest) -> Response:
@@ -183,9 +197,7 @@ def report(request: ApiRequest) -> Response:
     values, source = request.values, request.source
     form, zone = values["format"], _zone(values)
     by = _dimensions(values["by"])
-    since, until = (_moment(name, values[name], zone) for name in ("since", "until"))
-    if since is not None and until is not None and until <= since:
-        raise RequestError(400, "until is not after since", "Give an until that is later than since.")
+    since, until = _since_until(values, zone)
     key = ("report", by, since, until, str(zone), repr(filters_of(values)), form, request.lang)
     text = request.cache.get(
         key,
@@ -215,6 +227,13 @@ def _dimensions(by: str) -> tuple[str, ...]:
     if plain := tuple(name for name in names if name not in TIMES):
         groups.checked(plain)
     return names
+
+
+def _since_until(values: Mapping[str, Any], zone: tzinfo) -> tuple[datetime | None, datetime | None]:
+    since, until = (_moment(name, values[name], zone) for name in ("since", "until"))
+    if since is not None and until is not None and until <= since:
+        raise RequestError(400, "until is not after since", "Give an until that is later than since.")
+    return since, until
 
 
 def _moment(name: str, text: str | None, zone: tzinfo) -> datetime | None:

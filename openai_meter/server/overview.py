@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, tzinfo
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.core import dimensions
 from openai_meter.core.money import Amount, to_float
-from openai_meter.server.recent_calls import TimeRange
+from openai_meter.server.latency import LATENCY_CALLS, latency
+from openai_meter.server.recent_calls import Filters, TimeRange
 from openai_meter.server.time_windows import Window, label, starts, window_of
 
 if TYPE_CHECKING:
     from openai_meter.core.totals import Totals
     from openai_meter.server.sources import Source
 
-__all__ = ["overview", "row_name"]
+__all__ = ["View", "overview", "row_name"]
 
 _MAX_GROUPS = 8
 """Groups of a series; all further groups are summed up in one more."""
@@ -34,48 +35,68 @@ def row_name(value: str) -> dict[str, Any]:
     return {"name": value}
 
 
-def overview(source: Source, period: str, group: str, zone: tzinfo, now: datetime) -> dict[str, Any]:
-    """The figures of the dashboard, without alerts and recommendations.
+class View(NamedTuple):
+    """What the dashboard shows: the choices of its reader."""
+
+    period: str
+    """One of :data:`PERIODS`, or ``custom``."""
+    window: Window
+    group: str
+    filters: Filters
+    zone: tzinfo
+    now: datetime
+
+    @property
+    def time_range(self) -> TimeRange:
+        """The period. Open at its end if that is now: a meter has exact totals for that."""
+        return TimeRange(self.window.since, None if self.window.until >= self.now else self.window.until, self.zone)
+
+
+def overview(source: Source, view: View) -> dict[str, Any]:
+    """The figures of the dashboard, without alerts and advice.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    window = window_of(period, zone, now)
-    time_range = TimeRange(window.since, None, zone)
+    window, time_range, filters = view.window, view.time_range, view.filters
     today, month = (
-        source.totals(group, TimeRange(window_of(name, zone, now).since, None, zone)) for name in ("today", "month")
+        source.totals(view.group, TimeRange(window_of(name, view.zone, view.now).since, None, view.zone), filters)
+        for name in ("today", "month")
     )
-    whole = source.totals(group, time_range)
+    whole = source.totals(view.group, time_range, filters)
     first = whole.totals.first_call_at
     since = window.since or first
+    shown = window._replace(since=_began(source, since, first))
     return {
-        "at": now.isoformat(),
+        "at": view.now.isoformat(),
         "scope": "process" if source.ledger is None else "fleet",
+        "ledger": None if source.ledger is None or source.meter is not None else source.ledger.url,
         "since": None if since is None else since.isoformat(),
-        "until": now.isoformat(),
-        "period": period,
-        "group": group,
+        "until": window.until.isoformat(),
+        "period": view.period,
+        "group": view.group,
         "partial": today.partial or month.partial or whole.partial or source.partial(time_range),
         "cards": {
             "today": today.totals.to_dict(),
             "month": month.totals.to_dict(),
             "period": whole.totals.to_dict(),
-            "previous": _previous(source, window, group, zone),
+            "previous": _previous(source, view),
         },
-        "forecast": source.forecast(zone),
-        "series": _series(source, group, window._replace(since=_began(source, since, first)), zone, [*whole.rows]),
+        "forecast": None if filters else source.forecast(view.zone),
+        "series": _series(source, view, shown, [*whole.rows]),
         "rows": [row_name(name) | totals.to_dict() for name, totals in whole.rows.items()],
+        "latency": latency(source.newest(LATENCY_CALLS, time_range, filters)),
     }
 
 
-def _previous(source: Source, window: Window, group: str, zone: tzinfo) -> dict[str, Any] | None:
+def _previous(source: Source, view: View) -> dict[str, Any] | None:
     """The totals of the previous period up to the same point; ``None`` if the meter did not exist or has forgotten."""
-    if window.previous is None:
+    if view.window.previous is None:
         return None
-    began, ended = window.previous
+    began, ended = view.window.previous
     if source.ledger is None and source.since is not None and source.since > began:
         return None
-    previous = source.totals(group, TimeRange(began, ended, zone))
+    previous = source.totals(view.group, TimeRange(began, ended, view.zone), view.filters)
     return None if previous.partial else previous.totals.to_dict()
 
 
@@ -86,7 +107,8 @@ def _began(source: Source, since: datetime | None, first: datetime | None) -> da
     return max(since, min(source.since, first or source.since))
 
 
-def _series(source: Source, group: str, window: Window, zone: tzinfo, names: list[str]) -> dict[str, Any]:
+def _series(source: Source, view: View, window: Window, names: list[str]) -> dict[str, Any]:
+    zone = view.zone
     if window.since is None:
         return {"step": window.step, "starts": [], "groups": []}
     step = window.step
@@ -94,7 +116,7 @@ def _series(source: Source, group: str, window: Window, zone: tzinfo, names: lis
         step = "minute"
     at = starts(step, window.since, window.until, zone)
     positions = {label(step, moment, zone): position for position, moment in enumerate(at)}
-    rows = source.series(group, step, TimeRange(window.since, None, zone))
+    rows = source.series(view.group, step, TimeRange(window.since, view.time_range.until, zone), view.filters)
     shown = [name for name in names if not row_name(name).get("other")][:_MAX_GROUPS]
     groups: dict[str | None, _SeriesGroup] = {}
     for (time, name), totals in rows.items():

@@ -15,7 +15,7 @@ from openai_meter.server.time_windows import label
 if TYPE_CHECKING:
     from openai_meter.core.call import Call
 
-__all__ = ["TIMES", "Cursor", "Filters", "TimeRange", "cursor_of", "page_of", "sum_calls"]
+__all__ = ["TIMES", "Cursor", "Filters", "TimeRange", "cursor_of", "microseconds", "newest", "page_of", "sum_calls"]
 
 TIMES = frozenset({"minute", "hour", "day", "week", "month"})
 """The units of time that reports group by, besides dimensions."""
@@ -45,7 +45,22 @@ class Cursor(NamedTuple):
 
 def cursor_of(call: Call) -> Cursor:
     """The position of a call."""
-    return Cursor((call.started_at - _EPOCH) // _MICROSECOND, call.id)
+    return Cursor(microseconds(call.started_at), call.id)
+
+
+def microseconds(at: datetime) -> int:
+    """Microseconds since 1970."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def newest(calls: Iterable[Call], limit: int, time_range: TimeRange, filters: Filters) -> list[Call]:
+    """The newest calls of a period, the newest first."""
+    inside = [call for call in calls if _is_inside(call.started_at, time_range) and _matches(call, filters)]
+    return sorted(inside, key=cursor_of, reverse=True)[:limit]
+
+
+def _is_inside(at: datetime, time_range: TimeRange) -> bool:
+    return (time_range.since is None or at >= time_range.since) and (time_range.until is None or at < time_range.until)
 
 
 def sum_calls(
@@ -59,10 +74,7 @@ def sum_calls(
     namers = [_namer(name, time_range.zone) for name in by]
     sums: dict[tuple[str, ...], Sum] = {}
     for call in calls:
-        at = call.started_at
-        if (time_range.since is None or at >= time_range.since) and (time_range.until is None or at < time_range.until):
-            if not _matches(call, filters):
-                continue
+        if _is_inside(call.started_at, time_range) and _matches(call, filters):
             key = tuple([namer(call) for namer in namers])
             sums[key] = sums.get(key, NOTHING).plus(call)
     return sums

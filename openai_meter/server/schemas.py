@@ -179,6 +179,7 @@ SCHEMAS: Mapping[str, Schema] = {
         {
             "at": _TIME,
             "scope": {"enum": ["process", "fleet"]},
+            "ledger": {**_TEXT_OR_NULL, "description": "The URL of a ledger that is shown without a meter."},
             "since": _TIME_OR_NULL,
             "until": _TIME,
             "period": _TEXT,
@@ -198,8 +199,31 @@ SCHEMAS: Mapping[str, Schema] = {
             "forecast": _maybe(_ref("Forecast")),
             "series": _ref("Series"),
             "rows": _list(_ref("Row")),
+            "latency": _list(
+                _object(
+                    {
+                        "name": _TEXT_OR_NULL,
+                        "calls": _COUNT,
+                        "duration": _ref("Percentiles"),
+                        "time_to_first_token": _maybe(_ref("Percentiles")),
+                    }
+                )
+            ),
             "alerts": _list(_ref("Alert")),
             "recommendations": _list(_TEXT),
+            "advice": _object({"since": _TIME_OR_NULL, "until": _TIME_OR_NULL, "lines": _list(_ref("AdviceLine"))}),
+        }
+    ),
+    "Percentiles": _object({"p50": _NUMBER, "p95": _NUMBER}),
+    "AdviceLine": _object(
+        {
+            "kind": _TEXT,
+            "saving": _MONEY,
+            "estimated": _FLAG,
+            "calls": _COUNT,
+            "models": _list(_TEXT),
+            "agents": _list(_TEXT),
+            "messages": _list(_TEXT),
         }
     ),
     "Calls": _object({"calls": _list(_ref("Call")), "next": _TEXT_OR_NULL}),

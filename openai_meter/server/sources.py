@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 from openai_meter.core.call import StoredBill
 from openai_meter.core.totals import NOTHING, Totals, summed
 from openai_meter.metering import pulse
 from openai_meter.server import recent_calls
-from openai_meter.server.recent_calls import Cursor, Filters, TimeRange
+from openai_meter.server.advice import Advice
+from openai_meter.server.recent_calls import Cursor, Filters, TimeRange, microseconds
 from openai_meter.server.time_windows import Step
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from openai_meter.core.call import Call
     from openai_meter.ledger import Ledger
     from openai_meter.metering.meter import Meter
+    from openai_meter.metering.store import StoreSnapshot
     from openai_meter.pricing import PriceBook
-    from openai_meter.reports.advice import Recommendation
     from openai_meter.reports.report import Report
 
 __all__ = ["LedgerSource", "MeterSource", "Moment", "Page", "PeriodTotals", "Source"]
@@ -60,7 +62,7 @@ class Moment(NamedTuple):
     """The report by model on all calls since counting started."""
     alerts: tuple[Alert, ...]
     """The thresholds that are exceeded."""
-    recommendations: Callable[[], tuple[Recommendation, ...]]
+    advice: Callable[[], Advice]
     """Makes the recommendations on the calls of the moment."""
 
 
@@ -88,11 +90,16 @@ class Source(Protocol):
     def report(self, by: tuple[str, ...], time_range: TimeRange, filters: Filters, lang: str) -> Report:
         """A report for a period."""
 
-    def totals(self, group: str, time_range: TimeRange) -> PeriodTotals:
+    def totals(self, group: str, time_range: TimeRange, filters: Filters) -> PeriodTotals:
         """The totals of a period by a dimension."""
 
-    def series(self, group: str, step: Step, time_range: TimeRange) -> Mapping[tuple[str, str], Totals]:
+    def series(
+        self, group: str, step: Step, time_range: TimeRange, filters: Filters
+    ) -> Mapping[tuple[str, str], Totals]:
         """The totals of a period by the names of its steps and by a dimension."""
+
+    def newest(self, limit: int, time_range: TimeRange, filters: Filters) -> list[Call]:
+        """The newest calls of a period."""
 
     def page(self, limit: int, before: Cursor | None, filters: Filters, statuses: Iterable[str]) -> Page:
         """The newest calls before a position."""
@@ -112,11 +119,17 @@ class Source(Protocol):
     def alerts(self) -> tuple[Alert, ...]:
         """The thresholds that are exceeded now."""
 
-    def recommendations(self) -> tuple[Recommendation, ...]:
+    def advice(self) -> Advice:
         """Recommendations to save tokens or money."""
 
     def reset(self) -> Totals | None:
         """Resets to zero and returns the totals before; ``None`` if the source cannot be reset."""
+
+
+def _advice_on(meter: Meter, snapshot: StoreSnapshot) -> Advice:
+    from openai_meter.reports.advice import recommendations  # noqa: PLC0415 - loaded with the first advice
+
+    return Advice.on(recommendations(snapshot.calls, snapshot.totals, meter.prices), snapshot.calls)
 
 
 class LedgerSource:
@@ -141,7 +154,7 @@ class LedgerSource:
 
     def moment(self, lang: str) -> Moment:
         """The report by model on the whole ledger, and recommendations; a ledger has no alerts."""
-        return Moment(self.report(("model",), TimeRange(), {}, lang), (), self.recommendations)
+        return Moment(self.report(("model",), TimeRange(), {}, lang), (), self.advice)
 
     def report(self, by: tuple[str, ...], time_range: TimeRange, filters: Filters, lang: str) -> Report:  # noqa: ARG002 - a ledger has no alerts to translate
         """A report for a period."""
@@ -149,15 +162,23 @@ class LedgerSource:
             by, since=time_range.since, until=time_range.until, timezone=time_range.zone, **filters
         )
 
-    def totals(self, group: str, time_range: TimeRange) -> PeriodTotals:
+    def totals(self, group: str, time_range: TimeRange, filters: Filters) -> PeriodTotals:
         """The totals of a period by a dimension."""
-        report = self.report((group,), time_range, {}, "en")
+        report = self.report((group,), time_range, filters, "en")
         return PeriodTotals(report.totals, {row.key[0]: row.totals for row in report.rows})
 
-    def series(self, group: str, step: Step, time_range: TimeRange) -> Mapping[tuple[str, str], Totals]:
+    def series(
+        self, group: str, step: Step, time_range: TimeRange, filters: Filters
+    ) -> Mapping[tuple[str, str], Totals]:
         """The totals of a period by the names of its steps and by a dimension."""
-        report = self.report((step, group), time_range, {}, "en")
+        report = self.report((step, group), time_range, filters, "en")
         return {(row.key[0], row.key[1]): row.totals for row in report.rows}
+
+    def newest(self, limit: int, time_range: TimeRange, filters: Filters) -> list[Call]:
+        """The newest calls of a period."""
+        before = None if time_range.until is None else Cursor(microseconds(time_range.until), "")
+        calls = self.page(limit, before, filters, ()).calls
+        return [call for call in calls if time_range.since is None or call.started_at >= time_range.since]
 
     def partial(self, time_range: TimeRange) -> bool:  # noqa: ARG002
         """``False``: a ledger keeps all sums; a report that needs pruned details raises an error."""
@@ -198,7 +219,7 @@ class LedgerSource:
         """Empty: a ledger has no thresholds."""
         return ()
 
-    def recommendations(self) -> tuple[Recommendation, ...]:
+    def advice(self) -> Advice:
         """Recommendations from the newest calls."""
         from openai_meter.reports.advice import recommendations  # noqa: PLC0415 - loaded with the first advice
 
@@ -206,7 +227,7 @@ class LedgerSource:
         total = NOTHING
         for call in calls:
             total = total.plus(call)
-        return recommendations(calls, total.totals(), self._book())
+        return Advice.on(recommendations(calls, total.totals(), self._book()), calls)
 
     def reset(self) -> Totals | None:
         """``None``: a ledger cannot be reset."""
@@ -248,13 +269,8 @@ class MeterSource:
 
         meter = self.meter
         snapshot = meter.snapshot()
-
-        def recommend() -> tuple[Recommendation, ...]:
-            from openai_meter.reports.advice import recommendations  # noqa: PLC0415 - loaded when asked for
-
-            return recommendations(snapshot.calls, snapshot.totals, meter.prices)
-
-        return Moment(reports.of_snapshot(meter, snapshot, ("model",), lang), snapshot.alerts, recommend)
+        report = reports.of_snapshot(meter, snapshot, ("model",), lang)
+        return Moment(report, snapshot.alerts, partial(_advice_on, meter, snapshot))
 
     def _history(self) -> LedgerSource | None:
         ledger = self.ledger
@@ -280,28 +296,37 @@ class MeterSource:
             until=time_range.until or datetime.now(UTC),
         )
 
-    def totals(self, group: str, time_range: TimeRange) -> PeriodTotals:
+    def totals(self, group: str, time_range: TimeRange, filters: Filters) -> PeriodTotals:
         """The totals of a period by a dimension."""
         if history := self._history():
-            return history.totals(group, time_range)
+            return history.totals(group, time_range, filters)
         report = self.meter.report(group, lang="en")
         first = report.totals.first_call_at
-        if time_range.until is None and (time_range.since is None or first is None or first >= time_range.since):
+        whole = time_range.until is None and (time_range.since is None or first is None or first >= time_range.since)
+        if whole and not filters:
             return PeriodTotals(report.totals, {row.key[0]: row.totals for row in report.rows})
         from openai_meter.reports import report as reports  # noqa: PLC0415 - loaded with the first report
 
         calls = self.meter.calls
-        sums = recent_calls.sum_calls(calls, (group,), time_range, {})
+        sums = recent_calls.sum_calls(calls, (group,), time_range, filters)
         ordered = reports.arranged({key: summed_up.totals() for key, summed_up in sums.items()}, (group,))
         total = summed(sums.values()).totals()
         return PeriodTotals(total, {row.key[0]: row.totals for row in ordered}, self._has_dropped(calls, time_range))
 
-    def series(self, group: str, step: Step, time_range: TimeRange) -> Mapping[tuple[str, str], Totals]:
+    def series(
+        self, group: str, step: Step, time_range: TimeRange, filters: Filters
+    ) -> Mapping[tuple[str, str], Totals]:
         """The totals of a period by the names of its steps and by a dimension, over the recent calls."""
         if history := self._history():
-            return history.series(group, step, time_range)
-        sums = recent_calls.sum_calls(self.meter.calls, (step, group), time_range, {})
+            return history.series(group, step, time_range, filters)
+        sums = recent_calls.sum_calls(self.meter.calls, (step, group), time_range, filters)
         return {(key[0], key[1]): summed_up.totals() for key, summed_up in sums.items()}
+
+    def newest(self, limit: int, time_range: TimeRange, filters: Filters) -> list[Call]:
+        """The newest calls of a period."""
+        if history := self._history():
+            return history.newest(limit, time_range, filters)
+        return recent_calls.newest(self.meter.calls, limit, time_range, filters)
 
     def partial(self, time_range: TimeRange) -> bool:
         """Whether calls of a period are no longer among the recent calls."""
@@ -346,9 +371,9 @@ class MeterSource:
         """The thresholds that are exceeded now."""
         return self.meter.alerts
 
-    def recommendations(self) -> tuple[Recommendation, ...]:
+    def advice(self) -> Advice:
         """Recommendations from the recent calls."""
-        return self.meter.recommendations()
+        return _advice_on(self.meter, self.meter.snapshot())
 
     def reset(self) -> Totals | None:
         """Resets the meter to zero; its ledger is unchanged."""

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from openai_meter.errors import ConfigurationError
 
-__all__ = ["PERIODS", "Step", "Window", "label", "starts", "window_of", "zone_named"]
+__all__ = ["PERIODS", "Step", "Window", "between", "label", "starts", "window_of", "zone_named"]
 
 Step = Literal["minute", "hour", "day"]
 
@@ -22,6 +22,10 @@ _LENGTHS: Mapping[Step, timedelta] = {
 }
 _MAX_STEPS = 1_830
 """Steps of a series: five years of days. A longer period shows its last steps."""
+
+
+_BY_HOURS = timedelta(days=3)
+"""Up to this length, a window of chosen dates has steps of an hour."""
 
 
 class _Period(NamedTuple):
@@ -83,6 +87,12 @@ def window_of(period: str, zone: tzinfo, now: datetime) -> Window:
     before = (first - timedelta(days=1)).replace(day=1) if days is None else first - timedelta(days=days)
     since, earlier = _midnight(first, zone), _midnight(before, zone)
     return Window(since, now, (earlier, min(earlier + (now - since), since)), step)
+
+
+def between(since: datetime, until: datetime) -> Window:
+    """The window from one moment to another; the previous one is as long."""
+    step: Step = "hour" if until - since <= _BY_HOURS else "day"
+    return Window(since, until, (since - (until - since), since), step)
 
 
 def _midnight(day: date, zone: tzinfo) -> datetime:

@@ -63,10 +63,10 @@ def test_report_by_day_prints_a_table(url: str, run: Run) -> None:
     put(url, *days(2, agent="planner"), call())
     assert lines(run("report", *SPAN)) == [
         "OpenAI usage: 2026-03-04 .. 2026-03-31 (UTC)",
-        "Day          Calls   Input   Output   Total         Cost",
-        "2026-03-04       2     200      100     300   $0.0000900",
-        "2026-03-05       1     100       50     150   $0.0000450",
-        "Total            3     300      150     450    $0.000135",
+        "Day          Calls   Input   Output   Total        Cost",
+        "2026-03-04       2     200      100     300   $0.000090",
+        "2026-03-05       1     100       50     150   $0.000045",
+        "Total            3     300      150     450   $0.000135",
     ]
 
 
@@ -86,8 +86,8 @@ def test_breakdown_lists_models_below_each_row(url: str, run: Run) -> None:
     put(url, *days(1, model="o3", cost_pico=10**12), *days(1, model="o4", cost_pico=None, cost_status="unpriced"))
     assert lines(run("report", "--breakdown", *SPAN))[2:5] == [
         "2026-03-04       2     200      100     300   $1.00+",
-        "  └─ o3          1     100       50     150    $1.00",
-        "  └─ o4          1     100       50     150        ?",
+        "  └─ o3          1     100       50     150   $1.00",
+        "  └─ o4          1     100       50     150       ?",
     ]
     table = list(csv.DictReader(io.StringIO(run("report", "--breakdown", "--csv", *SPAN))))
     assert [(row["day"], row["model"], row["cost"]) for row in table] == [
@@ -358,7 +358,7 @@ def test_tracker_report_is_imported(tmp_path: Path) -> None:
         ("{", "is not JSON"),
         ("[1, 2]\n", "line 1: this is not one of"),
         ('{"x": 1}', "line 1: this is not one of"),
-        ('{"started_at": "2026-01-01T00:00:00+00:00", "id": "x"}', "line 1: this is not a call"),
+        ('{"started_at": "2026-01-01T00:00:00+00:00", "id": "x"}', "line 1: usage is None"),
         ('{"calls_detail": [{"timestamp": "soon"}]}', "line 1: "),
         ('{"calls_detail": 3}', "line 1: "),
         ('\n{"custom_id": "x", "response": 3}\nx', "line 3 is not JSON"),

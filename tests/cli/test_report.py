@@ -127,3 +127,68 @@ def test_exported_calls_for_excel_have_no_control_characters(tmp_path: Path, inv
     (row,) = csv.DictReader(io.StringIO(text), delimiter=";")
     assert (row["cost"], row["agent"]) == ("0,001", "c\N{REPLACEMENT CHARACTER}d")
     assert invoke("export", "--ledger", url, "--excel").code == 2
+
+
+# --- what has no price ------------------------------------------------------------------------------------------------
+
+PROXIED = replace(
+    CALL, id="proxied", host="llm.example.com", provider="llm.example.com", cost_pico=None, cost_status="unpriced",
+    cost_reason="provider: llm.example.com",
+)  # fmt: skip
+
+
+def notes(*calls: Call, lang: str = "en") -> str:
+    meter = Meter(thresholds=False)
+    for each in calls:
+        meter._take(each)
+    return meter.report().render("table", lang=lang)
+
+
+def test_call_through_a_proxy_has_a_note_with_the_remedy() -> None:
+    """The note has the host, each way to name it, and the command that repairs a ledger."""
+    for lang in ("en", "fr"):
+        text = " ".join(notes(PROXIED, lang=lang).split())
+        assert "install(hosts={'llm.example.com': 'openai'})" in text
+        assert "OPENAI_METER_HOSTS=llm.example.com=openai" in text
+        assert "openai-meter run --host llm.example.com" in text
+        assert "openai-meter reprice --host llm.example.com" in text
+        assert "provider:" not in text
+
+
+def test_unknown_usage_is_not_a_missing_price_and_not_zero_tokens() -> None:
+    """A call whose usage is unknown has a note of its own; where tokens are unknown, no number of them is written."""
+    unknown = replace(
+        CALL, id="1", model="gpt-5.1", usage=Usage(None, None, None), usage_source="none", cost_pico=None,
+        cost_status="unpriced", cost_reason="usage unknown",
+    )  # fmt: skip
+    text = notes(unknown)
+    assert "No usage of gpt-5.1: 1 call." in text
+    assert "No price" not in text
+    assert "0 tokens" not in text
+    both = notes(replace(unknown, cost_reason="unknown model"))
+    assert "No price for gpt-5.1: 1 call (unknown model)." in both
+
+
+def test_reprice_with_a_host_prices_the_calls_of_a_proxy(tmp_path: Path, invoke) -> None:
+    """A history that was recorded without the host is repaired; other hosts stay as they are."""
+    url = f"sqlite:///{tmp_path}/usage.db"
+    ledger = Ledger(url)
+    ledger.import_calls([PROXIED, replace(PROXIED, id="other", host="other.example.com")])
+    ledger.close()
+    out = invoke("reprice", "--ledger", url, "--host", "llm.example.com", "--json").out
+    assert json.loads(out) == {"repriced": 1, "unpriced_calls": 1}
+    totals = json.loads(invoke("report", "--ledger", url, "--by", "provider", "--json").out)["totals"]
+    assert totals["cost"] == "0.000045"
+    assert invoke("reprice", "--ledger", url, "--host", "x=acme").code == 2
+
+
+def test_run_adds_hosts_to_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hosts of the command line come on top of the variable, for this process and those below it."""
+    from openai_meter.cli.hosts import add_hosts
+    from openai_meter.core import settings
+
+    monkeypatch.setenv("OPENAI_METER_HOSTS", "a.example.com=azure")
+    add_hosts(["b.example.com", "c.example.com=azure"])
+    assert settings.get("hosts") == {"a.example.com": "azure", "b.example.com": "openai", "c.example.com": "azure"}
+    with pytest.raises(ConfigurationError, match="name of a host"):
+        add_hosts(["https://b.example.com"])

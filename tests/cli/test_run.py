@@ -403,9 +403,9 @@ def test_a_report_beside_the_summary(server, tmp_path):
     assert (code, output) == (0, b"first True\n")
     assert errors.decode().startswith("openai-meter: 1 appel | ")
     written = path.read_text(encoding="utf-8")
-    assert written.startswith("📊 **Statistiques d'utilisation OpenAI**\n")
-    assert "**gpt-4o-mini" in written
-    assert " / chat.completions**" in written
+    assert written.startswith("**Utilisation d'OpenAI**\n")
+    assert "| Modèle | Point d'accès | Appels |" in written
+    assert re.search(r"\n\| gpt-4o-mini\S* \| chat.completions \| 1 \|", written)
 
 
 def test_a_report_of_each_process(server, tmp_path):
@@ -447,7 +447,7 @@ def test_the_language_of_the_surroundings(environment, said):
     assert (code, errors.decode()) == (3, f"openai-meter: {said}\n")
 
 
-@pytest.mark.parametrize("form", ["json", "csv", "tree", "markdown", "line", "table"])
+@pytest.mark.parametrize("form", ["json", "csv", "tree", "markdown", "chat", "line", "table"])
 def test_every_form_of_summary(form):
     """A program's summary can have any form; where nothing was metered, what programs read is still whole."""
     code, _, errors = execute([*RUN, "--format", form, "--by", "agent", "exits.py", "end"])

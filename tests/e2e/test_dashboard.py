@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -38,6 +39,8 @@ pytestmark = pytest.mark.e2e
 STATIC = Path(dashboard.__file__).parent / "static"
 NASTY = "<img src=x onerror=alert(1)>"
 TOKEN = "a-token-for-tests"
+UNKNOWN = "\N{EN DASH}"
+"""What the page shows for an unknown value."""
 
 
 # --- what is shown ----------------------------------------------------------------------------------------------------
@@ -164,8 +167,9 @@ def point_at_the_last_bar(page: Any, wanted: str) -> None:
 
 def shown_cost(totals: dict[str, Any]) -> str:
     """A cost as the page has to show it."""
-    if totals["cost"] is None:
-        return "?"
+    failed = totals["errors"] == totals["calls"] and not Decimal(totals["cost"] or 0)
+    if totals["cost"] is None or failed:
+        return UNKNOWN
     about = "~" if Decimal(totals["estimated_cost"]) else ""
     return f"{about}{dollars(Decimal(totals['cost']))}{'+' if totals['unpriced_calls'] else ''}"
 
@@ -233,6 +237,18 @@ def test_empty_meter_shows_how_to_begin(open_page, serve) -> None:
     until_drawn(page, 1)
 
 
+def test_empty_ledger_shows_how_to_write_to_it(open_page, serve, tmp_path) -> None:
+    """The page of a ledger without calls names that ledger, without its password."""
+    pytest.importorskip("sqlalchemy")
+    ledger = openai_meter.Ledger(f"sqlite:///{tmp_path / 'empty.db'}", spool=tmp_path / "spool")
+    page = open_page(f"{serve(ledger=ledger)}/dashboard")
+    assert f'openai_meter.install(ledger="{ledger.url}")' in page.inner_text("#empty-code")
+    ledger.add(call())
+    assert ledger.flush()
+    page.wait_for_selector("#cards", state="visible")
+    ledger.close()
+
+
 # --- what may be chosen -----------------------------------------------------------------------------------------------
 
 
@@ -286,6 +302,97 @@ def test_chart_equals_its_table_and_groups_can_be_hidden(open_page, serve, ledge
     point_at_the_last_bar(page, "gpt-5-mini")
 
 
+def test_click_on_a_row_filters_the_page(open_page, serve, ledger) -> None:
+    """A row of the table is a filter for cards, chart, table and calls; a chip shows it and takes it away again."""
+    page = open_page(f"{serve(ledger=ledger)}/dashboard?period=30d&group=agent")
+    assert column(page, 0) == ["writer", "reader"]
+    page.locator("#table tbody button", has_text="reader").click()
+    until(page, "[...document.querySelectorAll('#table tbody th')].map(e => e.innerText)", ["reader"])
+    assert cards(page)["Calls"] == "3"
+    page.select_option("#group", "model")
+    until(page, "[...document.querySelectorAll('#table tbody th')].map(e => e.innerText)", ["gpt-4o"])
+    names = "[...document.querySelectorAll('#calls tbody tr:not(.detail) th .name')].map(e => e.innerText)"
+    until(page, names, ["gpt-4o"] * 3)
+    page.reload()
+    until_ready(page)
+    assert column(page, 0) == ["gpt-4o"]
+    assert page.locator("#chips button").inner_text().startswith("Agent: reader")
+    page.locator("#chips button").click()
+    until(page, "document.querySelectorAll('#table tbody tr').length", 3)
+    assert "only=" not in page.url
+
+
+def test_row_without_a_value_and_odd_names_can_be_filters(open_page, serve) -> None:
+    """Calls without an agent, and agents with any characters in their names, can be chosen as others."""
+    meter = filled(call(agent=None), call(agent="a=b&c<i>"), call(agent="a=b&c<i>"))
+    page = open_page(f"{serve(meter)}/dashboard?group=agent")
+    page.locator("#table tbody button", has_text="a=b").click()
+    until(page, "[...document.querySelectorAll('#table tbody tr')].map(r => r.cells[1].innerText)", ["2"])
+    page.locator("#chips button").click()
+    page.locator("#table tbody button", has_text="(unattributed)").click()
+    until(page, "[...document.querySelectorAll('#table tbody tr')].map(r => r.cells[1].innerText)", ["1"])
+
+
+def test_chosen_dates_limit_the_page(open_page, serve, ledger) -> None:
+    """Dates of one's own choice are a period; the last day is included."""
+    page = open_page(f"{serve(ledger=ledger)}/dashboard")
+    day = (datetime.now(ZoneInfo("Europe/Paris")) - timedelta(days=20)).date().isoformat()
+    page.locator("#period label", has_text="Dates").click()
+    page.fill("#since", day)
+    page.fill("#until", day)
+    until(page, "[...document.querySelectorAll('#table tbody th')].map(e => e.innerText)", ["gpt-4.1"])
+    assert cards(page)["Calls"] == "4"
+    page.reload()
+    until_ready(page)
+    assert column(page, 0) == ["gpt-4.1"]
+
+
+def test_unknown_prices_and_failures_are_dashes(open_page, serve) -> None:
+    """Legend, table and calls have no $0.00 for a model without a price or a model whose calls all failed."""
+    unknown = {"model": "no-such-model", "cost_pico": None, "cost_status": "unpriced"}
+    failed = {"model": "broken", "status": "error", "usage": Usage(), "usage_source": "none", "cost_pico": 0,
+              "cost_status": "free"}  # fmt: skip
+    page = open_page(f"{serve(filled(call(), call(**unknown), call(**failed)))}/dashboard")
+    until_drawn(page, 3)
+    legend = page.eval_on_selector_all(
+        "#legend button", "all => all.map(b => [...b.querySelectorAll('.name, .number')].map(e => e.innerText))"
+    )
+    assert dict(legend)["no-such-model"] == UNKNOWN
+    shown = dict(zip(column(page, 0), column(page, 7), strict=True))
+    assert shown == {"gpt-5-mini": "$0.350", "no-such-model": UNKNOWN, "broken": UNKNOWN}
+    costs = page.eval_on_selector_all("#calls tbody tr:not(.detail)", "rows => rows.map(r => r.cells[6].innerText)")
+    assert sorted(costs) == ["$0.350", UNKNOWN, UNKNOWN]
+
+
+def test_latency_has_percentiles_by_model(open_page, serve) -> None:
+    """Median and 95th percentile of duration and first token by model; failed calls and unknown times are left out."""
+    calls = [call(duration=float(n), time_to_first_token=n / 10) for n in range(1, 21)]
+    calls += [call(model="gpt-4o", duration=3.0), call(model="gpt-4o", duration=60.0, status="error")]
+    page = open_page(f"{serve(filled(*calls))}/dashboard")
+    rows = page.eval_on_selector_all("#latency tbody tr", "rows => rows.map(r => [...r.cells].map(c => c.innerText))")
+    assert rows == [
+        ["gpt-5-mini", "20", "10s", "19s", "1.00s", "1.90s"],
+        ["gpt-4o", "1", "3.00s", "3.00s", UNKNOWN, UNKNOWN],
+    ]
+
+
+def test_advice_is_one_line_a_kind(open_page, serve) -> None:
+    """Advice of one kind on several models is one line with the calls and the period; it opens to its text."""
+    long = {"usage": Usage(60_000, 50, 60_050)}
+    calls = [call(model=model, **long) for model in ("gpt-5-mini", "gpt-4o") for _ in range(30)]
+    page = open_page(f"{serve(filled(*calls))}/dashboard")
+    lines = page.locator("#advice details[data-kind=long_prompts]")
+    assert lines.count() == 1
+    assert "Shorten long prompts" in lines.locator("summary").inner_text()
+    assert "60 calls" in lines.locator("summary").inner_text()
+    assert page.inner_text("#advice-period").startswith("From the calls of ")
+    assert not lines.locator("p").first.is_visible()
+    lines.locator("summary").click()
+    assert lines.locator("p").first.is_visible()
+    chart, advice = (page.locator(name).bounding_box()["y"] for name in ("#plot", "#advice"))
+    assert chart < advice
+
+
 def test_table_sorts_and_searches(open_page, serve) -> None:
     """A heading sorts, a second time the other way round, and says so; the search leaves what has it in its name."""
     calls = [call(user=f"user-{n}", cost_pico=n * 10**10, usage=Usage(100 - n, 1, 101 - n)) for n in range(1, 13)]
@@ -303,7 +410,7 @@ def test_table_sorts_and_searches(open_page, serve) -> None:
     page.fill("#search", "USER-1")
     assert column(page, 0) == ["user-1", "user-10", "user-11", "user-12"]
     page.fill("#search", "nobody")
-    assert page.inner_text("#table-note") == "No row has this in its name."
+    assert page.inner_text("#table-note") == "No row with this name."
     page.reload()
     until_ready(page)
     assert page.input_value("#search") == "nobody"
@@ -413,9 +520,9 @@ def test_estimates_and_unknowns_are_marked(open_page, serve) -> None:
     )
     page = open_page(f"{serve(meter)}/dashboard?sort=name")
     assert cards(page)["Cost today"] == "~$0.350+"
-    assert column(page, 7) == ["~$0.350", "?"]
-    assert column(page, 6) == ["~1,050", "?"]
-    assert page.inner_text("#calls tbody tr:not(.detail):has-text('unknown') td:nth-child(7)") == "?"
+    assert column(page, 7) == ["~$0.350", UNKNOWN]
+    assert column(page, 6) == ["~1,050", UNKNOWN]
+    assert page.inner_text("#calls tbody tr:not(.detail):has-text('unknown') td:nth-child(7)") == UNKNOWN
 
 
 # --- names are data ---------------------------------------------------------------------------------------------------

@@ -209,11 +209,11 @@ def test_extreme_counts_can_be_exported(metered, reader, monkeypatch, latest):
     if latest:
         monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", LATEST)
     otel.attach(metered, reader.provider)
-    metered.take(call(usage=Usage(10**400, 2**70, 10**400 + 2**70), cost_pico=10**420))
-    metered.take(call())
+    metered._take(call(usage=Usage(10**400, 2**70, 10**400 + 2**70), cost_pico=10**420))
+    metered._take(call())
     encode = pytest.importorskip("opentelemetry.exporter.otlp.proto.common.metrics_encoder").encode_metrics
     encode(reader.get_metrics_data())
-    assert not faults.kinds()
+    assert faults.count() == 0
 
 
 def test_latest_conventions_by_environment_use_counters_by_modality(metered, reader, monkeypatch):

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+import warnings
 from collections import Counter
 
 import pytest
@@ -22,6 +23,7 @@ from ledgers import START, Database, call, calls, program
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DataError
 
+import openai_meter
 from openai_meter.core import faults
 from openai_meter.ledger import Ledger, intake, writer
 from openai_meter.ledger import database as databases
@@ -672,3 +674,99 @@ def test_calls_of_many_threads_are_stored(database):
     ledger.close()
     assert Counter(database.ids()) == Counter(one.id for one in given)
     database.check_sums()
+
+
+# --- servers ----------------------------------------------------------------------------------------------------------
+
+
+def test_concurrent_batches_over_many_users_do_not_deadlock(postgres, monkeypatch):
+    """Transactions with the same users, in any order, wait for each other and never fail."""
+    monkeypatch.setattr(databases, "_WAIT", 300)
+    monkeypatch.setattr(databases, "_STATEMENT", 300)
+    ledger = postgres.ledger()
+    ledger.prepare()
+    failed = []
+
+    def work(part):
+        some = [call(n, id=f"{part}-{n}", user=f"u{n * (7 + part) % 2_500}", started_at=START) for n in range(2_500)]
+        try:
+            with databases.writing(ledger.engine) as connection:
+                writer.store(connection, {one.id: to_row(one) for one in some})
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(part,)) for part in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert postgres.count() == 10_000
+    postgres.check_sums()
+    ledger.close()
+
+
+def test_hung_server_holds_up_neither_install_nor_fork(tmp_path):
+    """A server that accepts connections and never answers delays the start of a program and a fork by moments only."""
+    pytest.importorskip("psycopg")
+    accepted = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                accepted.append(listener.accept()[0])
+
+    accepting = threading.Thread(target=accept)
+    accepting.start()
+    url = f"postgresql://me@127.0.0.1:{listener.getsockname()[1]}/x?connect_timeout=600"
+    ledger = Ledger(url, spool=tmp_path)
+    began = time.monotonic()
+    openai_meter.install(ledger=ledger)
+    ledger.add(call(1))
+    assert not ledger.flush(0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the process has threads
+        child = os.fork()
+    if not child:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert time.monotonic() - began < 300
+    listener.shutdown(socket.SHUT_RDWR)
+    accepting.join()
+    listener.close()
+    for one in accepted:
+        one.close()
+    assert ledger.flush(300)
+    assert (ledger.stats.away, ledger.stats.spooled) == (True, 1)
+    ledger.close()
+
+
+@pytest.mark.parametrize("damage", ["garbage", "newer"])
+def test_damaged_ledger_lets_the_program_start(sqlite, damage, caplog):
+    """With a ledger that cannot be opened the meter starts, says so, and keeps the calls until it can be."""
+    path = sqlite.spool.parent / "usage.db"
+    if damage == "garbage":
+        path.write_bytes(b"no database at all, but long enough to be looked at " * 40)
+    else:
+        sqlite.ledger().prepare()
+        sqlite.run("INSERT INTO openai_meter_migrations VALUES (99, 'of_tomorrow', 0)")
+    ledger = sqlite.ledger()
+    meter = openai_meter.install(ledger=ledger)
+    assert "the ledger is away" in caplog.text
+    ledger.add(call(1))
+    assert ledger.flush(300)
+    assert (ledger.stats.away, ledger.stats.spooled) == (True, 1)
+    if damage == "garbage":
+        path.unlink()
+    else:
+        sqlite.run("DELETE FROM openai_meter_migrations WHERE version = 99")
+    assert bring_back(ledger)
+    assert meter.ledger is ledger
+    assert sqlite.count() == 1
+    ledger.close()
+    openai_meter.uninstall()
+    again = sqlite.ledger()
+    path.write_bytes(b"no database at all, but long enough to be looked at " * 40)
+    with pytest.raises(openai_meter.errors.LedgerError):
+        openai_meter.install(ledger=again, ledger_required=True)

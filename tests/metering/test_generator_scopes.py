@@ -13,6 +13,7 @@ import contract
 import pytest
 
 import openai_meter
+from openai_meter.instrumentation.listening import registry
 from openai_meter.metering import generator_scopes
 from openai_meter.metering.attribution import OUTERMOST, bind, current_attribution, surroundings, tag
 
@@ -148,7 +149,7 @@ def test_a_block_in_a_generator_counts_without_install(api):
         (run,) = stepped(answer())
         contract.chat(client)
     assert run.totals.calls == 1
-    assert openai_meter.api.listening.tracking == 0
+    assert registry.running_blocks == 0
 
 
 @pytest.mark.parametrize("end", ["close", "collect", "throw"])
@@ -171,7 +172,7 @@ def test_a_generator_that_is_left_leaves_nothing(end):
     else:
         del generator
         gc.collect()
-    assert openai_meter.api.listening.tracking == 0
+    assert registry.running_blocks == 0
 
 
 def test_a_generator_in_a_cycle_is_still_collected():

@@ -513,4 +513,4 @@ def test_reports_for_a_chat_have_no_alerts_of_their_own() -> None:
     assert alert is not None
     assert alert.kind == "tokens_per_call"
     assert alert.message("fr") not in meter.generate_report("fr")
-    assert alert.message("fr") in meter.report(lang="fr").render("markdown", lang="fr")
+    assert alert.message("fr") in meter.report(lang="fr").render("chat", lang="fr")

@@ -92,7 +92,7 @@ def test_the_tree_is_the_guides() -> None:
 
 def test_the_markdown_is_the_documents() -> None:
     """In French the report for chats is the document's; lines that belong together end with Markdown's line break."""
-    shown = replace(DOCUMENT, recommendations=("Réduire le prompt.",)).render("markdown", lang="fr")
+    shown = replace(DOCUMENT, recommendations=("Réduire le prompt.",)).render("chat", lang="fr")
     assert shown.replace("  \n", "\n") == MARKDOWN
     assert re.findall(r"^[├*].*(?<!  )\n(?=[├└])", shown, re.MULTILINE) == []
 
@@ -107,7 +107,7 @@ def test_the_line_is_the_documents() -> None:
 
 def test_other_languages_say_the_same() -> None:
     """In English the tree and the report for chats have the same lines in the same places."""
-    for form in ("tree", "markdown"):
+    for form in ("tree", "chat"):
         french, english = (GUIDE.render(form, lang=code).splitlines() for code in ("fr", "en"))
         assert [re.findall(r"\d[\d,.]*", line) for line in french] == [
             re.findall(r"\d[\d,.]*", line) for line in english
@@ -117,14 +117,14 @@ def test_other_languages_say_the_same() -> None:
 
 def test_totals_of_several_rows() -> None:
     """Where there are several rows, the totals of a chat's report say calls and tokens, too."""
-    shown = GUIDE.render("markdown", lang="en")
+    shown = GUIDE.render("chat", lang="en")
     assert shown.endswith("**📈 Totals**  \n├─ Calls: 7  \n├─ Tokens: 32,000  \n└─ Total cost: $0.124000")
 
 
 def test_alerts_come_first_and_advice_last() -> None:
     """Alerts stand above the numbers, recommendations below them; JSON has both, and what is in them is data."""
     full = replace(DOCUMENT, alerts=("⚠️ Alerte : 101 appels",), recommendations=("use *flex*", "b\nc"))
-    chat = full.render("markdown", lang="en")
+    chat = full.render("chat", lang="en")
     assert chat.startswith("⚠️ Alerte : 101 appels\n\n📊")
     assert chat.endswith("**💡 Recommendations**\n- use \\*flex\\*\n- b\N{REPLACEMENT CHARACTER}c")
     tree = full.render("tree", lang="en").splitlines()
@@ -212,7 +212,7 @@ def test_names_are_shown_as_they_are(name: str) -> None:
     row = f"\n{words.label(name, locale.language('en'))}"
     assert row in one.render("table", lang="en").replace(" " * 3, "")
     assert f"\n   • {row[1:]}:\n" in one.render("tree", lang="en")
-    tokens = MarkdownIt("commonmark").enable(["strikethrough", "table"]).parse(one.render("markdown", lang="en"))
+    tokens = MarkdownIt("commonmark").enable(["strikethrough", "table"]).parse(one.render("chat", lang="en"))
     paragraphs = [token.children for token in tokens if token.type == "inline"]
     assert [token.type for token in tokens if token.type != "inline"] == ["paragraph_open", "paragraph_close"] * 4
     plain = {"text", "text_special", "strong_open", "strong_close", "hardbreak"}
@@ -220,6 +220,47 @@ def test_names_are_shown_as_they_are(name: str) -> None:
     lines = "".join("\n" if child.type == "hardbreak" else child.content for child in paragraphs[2])
     assert lines == f"{row[1:].strip()}\n├─ Calls: 3\n├─ Tokens: 1,540\n└─ Cost: $0.000290"
     assert [child.type for child in paragraphs[2]].count("strong_open") == 1
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name.isprintable() and name.strip() and len(name) < 60])
+def test_markdown_table_has_one_cell_for_each_name(name: str) -> None:
+    """Whatever a name is, the Markdown is one table of a head, a row and the total, and the name is one cell."""
+    one = edge(("agent",), KNOWN, name)
+    tokens = MarkdownIt("commonmark").enable(["strikethrough", "table"]).parse(one.render("markdown", lang="en"))
+    kinds = [token.type for token in tokens]
+    assert [kinds.count(kind) for kind in ("table_open", "tr_open", "th_open", "td_open")] == [1, 3, 6, 12]
+    cells = [tokens[place + 1] for place, kind in enumerate(kinds) if kind == "td_open"]
+    assert all(child.type in {"text", "text_special"} for child in cells[0].children)
+    shown = "".join(child.content for child in cells[0].children)
+    assert shown == words.label(name, locale.language("en")).strip()
+    assert [cell.content for cell in cells[1:6]] == ["3", "1,200", "340", "1,540", "$0.000290"]
+    assert cells[6].content == "**Total**"
+
+
+@pytest.mark.parametrize(
+    ("dollars", "cells"),
+    [
+        (("12.31", "0.0042", "0.00001"), ["$12.3100", "$0.0042", "<$0.0001", "$12.3142"]),
+        (("3", "1", "0.25"), ["$3.00", "$1.00", "$0.25", "$4.25"]),
+        (("0.00009", "0.000045"), ["$0.000090", "$0.000045", "$0.000135"]),
+        (("2000", "0.004"), ["$2,000.00", "<$0.01", "$2,000.00"]),
+        (("1.5", None), ["$1.50", "?", "$1.50+"]),
+    ],
+)
+def test_money_of_a_column_has_one_precision(dollars: tuple[str | None, ...], cells: list[str]) -> None:
+    """All amounts of a column have the same decimals, below each other; a smaller one is ``<`` the least of them."""
+    meter = Meter(thresholds=False)
+    for place, amount in enumerate(dollars):
+        cost = None if amount is None else int(Decimal(amount) * 10**12)
+        status = "unpriced" if cost is None else "priced"
+        meter._take(replace(CALL, id=str(place), model=f"m{place}", cost_pico=cost, cost_status=status))
+    shown = meter.report().render("table", lang="en").splitlines()
+    lines = [line for line in shown if re.match("m[0-9]|Total", line)]
+    assert [line.split()[-1] for line in lines] == cells
+    points = {line.rindex(".") for line in lines if "$" in line}
+    assert len(points) == 1
+    exact = json.loads(meter.report().render("json"))["rows"]
+    assert [row["cost"] for row in exact] == [None if one is None else f"{Decimal(one):f}" for one in dollars]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "cp437", "shift_jis", "utf-8", "utf-16", "no-such"])
@@ -243,7 +284,7 @@ def test_no_encoding_breaks_a_form(form: str, encoding: str) -> None:
     file.flush()
     shown = raw.getvalue().decode(encoding)
     assert shown
-    if form in {"table", "tree", "markdown"} and encoding != "shift_jis":
+    if form in {"table", "tree", "chat", "markdown"} and encoding != "shift_jis":
         assert ("Coût" if encoding != "ascii" else "Cout") in shown
     if form == "json":
         assert "modèle" in json.dumps(json.loads(shown.partition("\n}")[0] + "\n}"), ensure_ascii=False)
@@ -255,7 +296,7 @@ def test_ascii_trees_stay_trees() -> None:
     assert "\nRESUME DES TOKENS & COUTS\n" in shown
     assert "\n   |- Input:  22,000\n   '- Output: 10,000\nCout total: $0.1240\n" in shown
     assert "\n   * workshop:\n     |- Appels: 2\n" in shown
-    assert "**Totaux**" in text.fitting(GUIDE.render("markdown", lang="fr"), "ascii")
+    assert "**Totaux**" in text.fitting(GUIDE.render("chat", lang="fr"), "ascii")
     assert shown.endswith("\n...")
 
 
@@ -303,7 +344,7 @@ def test_marks(edge_name: str, tokens: str, cost: str) -> None:
     one = edge(("model",), EDGES[edge_name])
     assert f"Total tokens: {tokens}\n" in one.render("tree", lang="en")
     assert f"Total cost: {cost}\n" in one.render("tree", lang="en")
-    assert f"Tokens: {tokens}  \n" in one.render("markdown", lang="en")
+    assert f"Tokens: {tokens}  \n" in one.render("chat", lang="en")
     assert f"| {tokens} tokens | {cost}" in one.render("line", lang="en")
     if edge_name != "errors":  # the table has a dash for nothing
         assert re.search(rf"gpt-6-luna .* {re.escape(tokens)} .*{re.escape(cost[:4])}", one.render("table", lang="en"))
@@ -312,11 +353,11 @@ def test_marks(edge_name: str, tokens: str, cost: str) -> None:
 def test_estimates_are_said_apart() -> None:
     """A note says which part of the cost was measured and which is estimated; JSON and CSV have both as numbers."""
     one = edge(("model",), EDGES["estimated"])
-    for form in ("table", "tree", "markdown"):
+    for form in ("table", "tree", "chat", "markdown"):
         shown = one.render(form, lang="en").replace("\\", "")
         assert re.search(r"Cost \(~\): measured \$1\.0+ \+ estimated \$0\.50+\.", shown)
         assert "1 call of estimated size (~)" in shown
-        french = "mesuré 1,00\xa0$" if form == "table" else "mesuré $1.0"  # the other two are layouts of the guides
+        french = "mesuré 1,00\xa0$" if form in {"table", "markdown"} else "mesuré $1.0"  # layouts of the guides
         assert french in one.render(form, lang="fr")
     data = json.loads(one.render("json"))["rows"][0]
     assert (data["cost"], data["estimated_cost"], data["estimated_calls"]) == ("1.5", "0.5", 1)
@@ -350,7 +391,7 @@ def test_what_is_no_name_is_translated() -> None:
     """Rows that are no names are in the reader's language; in JSON and CSV they are what was recorded."""
     rows = {("(unattributed)",): KNOWN, ("(other agents)",): KNOWN, ("(my agent)",): KNOWN}
     one = report(("agent",), rows, KNOWN)
-    for form in ("table", "tree", "markdown"):
+    for form in ("table", "tree", "chat", "markdown"):
         shown = one.render(form, lang="fr")
         assert all(name in shown for name in ("(non attribué)", "(autres agents)", "(my agent)"))
     for form in ("json", "csv"):
@@ -530,7 +571,7 @@ def test_a_grouping_that_is_none(by: object) -> None:
 def test_a_form_that_is_none(form: object) -> None:
     """A form that there is not is refused, and those that there are are named."""
     for show in (GUIDE.render, lambda name: GUIDE.print(io.StringIO(), format=name)):
-        with pytest.raises(ConfigurationError, match="use one of table, tree, markdown, line, json, csv"):
+        with pytest.raises(ConfigurationError, match="use one of table, tree, markdown, chat, line, json, csv"):
             show(form)  # type: ignore[arg-type]
 
 
@@ -575,7 +616,7 @@ def test_a_block_has_its_name_in_every_title() -> None:
     """The report of a block says whose it is."""
     one = openai_meter.track("nightly").report()
     assert one.name == "nightly"
-    for form in ("table", "tree", "markdown"):
+    for form in ("table", "tree", "chat", "markdown"):
         assert "nightly" in one.render(form)
 
 

@@ -273,7 +273,13 @@ def test_live_has_the_calls_of_the_window(api) -> None:
     assert answer["totals"]["calls"] == 4
 
 
-FORMS = {"json": "application/json", "csv": "text/csv", "markdown": "text/markdown", "table": "text/plain"}
+FORMS = {
+    "json": "application/json",
+    "csv": "text/csv",
+    "markdown": "text/markdown",
+    "chat": "text/markdown",
+    "table": "text/plain",
+}
 
 
 @pytest.mark.parametrize("form", FORMS)

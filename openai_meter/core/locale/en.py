@@ -105,7 +105,16 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "{n:,} calls of estimated size (~): the API did not say what was used.",
     ),
     "note.cost": "Cost (~): measured {measured} + estimated {estimated}.",
-    "note.unpriced": "No price for {model}: {calls}, {tokens} ({reason}).",
+    "note.unpriced": "No price for {model}: {calls} ({reason}).",
+    "note.no_usage": "No usage of {model}: {calls}. The API did not return it, so its cost is unknown.",
+    "note.unpriced_calls": (
+        "{n:,} call without a full price (+): the cost is at least what is shown.",
+        "{n:,} calls without a full price (+): the cost is at least what is shown.",
+    ),
+    "note.host": (
+        "If {host} is a proxy or a gateway to OpenAI, name it: install(hosts={{'{host}': 'openai'}}), "
+        "OPENAI_METER_HOSTS={host}=openai, or openai-meter run --host {host}; then openai-meter reprice --host {host}."
+    ),
     "note.unpriced_more": "No price for {n:,} more; the JSON report has them all.",
     "note.overflow_calls": (
         "{n:,} call counts in a row of others: there were too many names.",
@@ -124,6 +133,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "reason.usage_unknown": "usage unknown",
     "reason.prices_are_being_read": "prices are being read",
     "reason.a_fault_inside_openai_meter": "a fault inside openai_meter",
+    "reason.provider": "sold by {what}",
     "reason.tier": "tier: {what}",
     "reason.price": "price: {what}",
     "reason.window": "window: {what}",
@@ -132,10 +142,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "line.unmeasured": ("{n:,} call of unknown size", "{n:,} calls of unknown size"),
     "line.pending": "{n:,} open",
     "line.session": "💡 Session: {line}",
+    "line.named": "💡 {name}: {line}",
     # The summary as a tree.
     "tree.title": "📊 TOKENS & COSTS SUMMARY",
     "tree.title_of": "📊 TOKENS & COSTS SUMMARY: {name}",
     "tree.since": "🕐 Session started: {since}",
+    "tree.since_of": "🕐 Since: {since}",
     "tree.calls": "📞 API calls: {calls}",
     "tree.tokens": "🔤 Total tokens: {tokens}",
     "tree.input": "   ├─ Input:  {tokens}",
@@ -310,6 +322,11 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.explain.waiting": (
         "waiting for JSON: paste a usage object or an answer of the API, then press Ctrl-D on a line of its own"
     ),
+    "cli.demo.next": "Next:",
+    "cli.demo.run": "the same for a program of yours",
+    "cli.demo.ledger": "and keep every call",
+    "cli.demo.serve": "the dashboard of sixty days",
+    "cli.demo.docs": "the documentation",
     "cli.near": "Did you mean {names}?",
     "cli.docs.choose": "openai-meter docs TOPIC shows one of these pages.",
     "cli.docs.missing": "there is no page {topic}; there are {topics}.",

@@ -101,7 +101,16 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "{n:,} appels de taille estimée (~) : l'API n'a pas dit ce qui a été consommé.",
     ),
     "note.cost": "Coût (~) : mesuré {measured} + estimé {estimated}.",
-    "note.unpriced": "Aucun prix pour {model} : {calls}, {tokens} ({reason}).",
+    "note.unpriced": "Aucun prix pour {model} : {calls} ({reason}).",
+    "note.no_usage": "Consommation de {model} inconnue : {calls}. L'API ne l'a pas donnée, le coût est donc inconnu.",
+    "note.unpriced_calls": (
+        "{n:,} appel sans prix complet (+) : le coût est au moins celui qui est affiché.",
+        "{n:,} appels sans prix complet (+) : le coût est au moins celui qui est affiché.",
+    ),
+    "note.host": (
+        "Si {host} est un proxy ou une passerelle vers OpenAI, indiquez-le : install(hosts={{'{host}': 'openai'}}), "
+        "OPENAI_METER_HOSTS={host}=openai, ou openai-meter run --host {host} ; puis openai-meter reprice --host {host}."
+    ),
     "note.unpriced_more": "Aucun prix pour {n:,} de plus ; le rapport JSON les contient tous.",
     "note.overflow_calls": (
         "{n:,} appel est compté dans une ligne « autres » : il y avait trop de noms.",
@@ -120,6 +129,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "reason.usage_unknown": "consommation inconnue",
     "reason.prices_are_being_read": "prix en cours de lecture",
     "reason.a_fault_inside_openai_meter": "un incident dans openai_meter",
+    "reason.provider": "vendu par {what}",
     "reason.tier": "niveau de service : {what}",
     "reason.price": "prix : {what}",
     "reason.window": "délai : {what}",
@@ -128,10 +138,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "line.unmeasured": ("{n:,} appel de taille inconnue", "{n:,} appels de taille inconnue"),
     "line.pending": "{n:,} en cours",
     "line.session": "💡 Session : {line}",
+    "line.named": "💡 {name} : {line}",
     # The summary as a tree.
     "tree.title": "📊 RÉSUMÉ DES TOKENS & COÛTS",
     "tree.title_of": "📊 RÉSUMÉ DES TOKENS & COÛTS : {name}",
     "tree.since": "🕐 Session démarrée: {since}",
+    "tree.since_of": "🕐 Depuis: {since}",
     "tree.calls": "📞 Nombre d'appels API: {calls}",
     "tree.tokens": "🔤 Tokens totaux: {tokens}",
     "tree.input": "   ├─ Input:  {tokens}",
@@ -315,6 +327,11 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.explain.waiting": (
         "en attente de JSON : collez un objet usage ou une réponse de l'API, puis tapez Ctrl-D sur une ligne vide"
     ),
+    "cli.demo.next": "Et ensuite :",
+    "cli.demo.run": "la même chose pour votre programme",
+    "cli.demo.ledger": "et garder chaque appel",
+    "cli.demo.serve": "le tableau de bord de soixante jours",
+    "cli.demo.docs": "la documentation",
     "cli.near": "Vouliez-vous dire {names} ?",
     "cli.docs.choose": "openai-meter docs PAGE montre une de ces pages.",
     "cli.docs.missing": "il n'y a pas de page {topic} ; il y a {topics}.",

@@ -157,7 +157,8 @@ class Collector:
                     for part, value in counter.parts(totals):
                         own = () if counter.label is None else (part,)
                         family.add_metric(
-                            [*map(_utf8, row), *own], reader.past.rising((counter.name, part, *row), value)
+                            [*map(_utf8, row), *own],
+                            to_float(reader.past.rising((counter.name, part, *row), value)),
                         )
                 yield family
             starts = {row: reader.starts.rows[row] for row in since_start}
@@ -207,7 +208,7 @@ class Collector:
             family: Any = CounterMetricFamily if extra.counter else GaugeMetricFamily
             metric = family(f"{self._namespace}_{extra.name}", extra.help, labels=extra.labels)
             for values, value in extra.samples:
-                metric.add_metric(values, value)
+                metric.add_metric(values, to_float(value))
             yield metric
 
 

@@ -1,4 +1,4 @@
-"""Taking a pulse: of the calls that a meter remembers, or of what a ledger holds."""
+"""Makes a pulse, from the recent calls of a meter or from a ledger."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def checked_window(window: object) -> float:
     """A window from a setting, in seconds.
 
     Raises:
-        ConfigurationError: it is no number of seconds from 10 to 3600.
+        ConfigurationError: it is not a number of seconds from 10 to 3600.
     """
     usable = isinstance(window, int | float) and not isinstance(window, bool)
     if not usable or not SHORTEST <= window <= LONGEST:  # type: ignore[operator]
@@ -240,7 +240,7 @@ def _rates(total: Sum, seconds: float) -> Rates:
     cost, tokens = totals.cost_pico, tokens_of(totals)
     return Rates(
         None if cost is None else _per(cost, Fraction(minutes)),
-        None if tokens is None else to_float(tokens) / minutes,
+        None if tokens is None else to_float(Fraction(tokens) / Fraction(minutes)),
         totals.calls / minutes,
         totals.errors / minutes,
     )

@@ -50,7 +50,7 @@ class Group:
     """The calls of one model, agent, ... within the window. Immutable."""
 
     name: str | None
-    """``None``: nobody said; or the group of all others."""
+    """``None``: calls without a value; or the group of all others."""
     totals: Totals
     minute: Rates
     share: float | None

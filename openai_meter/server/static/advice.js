@@ -1,19 +1,43 @@
-// What should be done: limits that are passed, how far the others are used, and recommendations.
-import { at, h } from "./dom.js";
+// Exceeded limits, how much of the other limits is used, and recommendations.
+import { at, h, say } from "./dom.js";
 import { brief, label, money, time } from "./format.js";
 import { has, locale, t } from "./i18n.js";
 
-const FEW = 3; // recommendations that are seen at once; the others are a click away
+const NAMES = 3; // models and agents that are named in a line
+const open = new Set(); // the kinds whose text is shown
 const percents = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
 let last = "";
 
-// The messages are written for terminals and begin with a sign; here a mark beside the sentence says the same.
+// The messages are written for terminals and begin with a sign; here a mark before the sentence has that meaning.
 const bare = (text) => text.replace(/^[^\p{L}\p{N}$]+/u, "");
 
-function item(kind, text, when = null) {
-  const mark = h("span", { class: "mark", "aria-hidden": "true" }, kind === "alert" ? "!" : "→");
-  const at_ = when ? h("time", { datetime: when, class: "muted" }, time(when, "moment")) : null;
-  return h("li", { class: kind }, mark, h("span", { class: "text" }, bare(text)), at_);
+function alert(one) {
+  const mark = h("span", { class: "mark", "aria-hidden": "true" }, "!");
+  return h("li", { class: "alert" }, mark, h("span", { class: "text" }, bare(one.message)), h("time", { datetime: one.at, class: "muted" }, time(one.at, "moment")));
+}
+
+/** One kind of advice: a line with what to do, for whom, the calls and the saving; it opens to the whole text. */
+function hint(line) {
+  const key = `page.advice.${line.kind.replace("errors.", "error_")}`;
+  const names = [...line.models, ...line.agents].map((name) => label(name));
+  const who = names.length > NAMES ? [...names.slice(0, NAMES), t("page.advice.names", { n: names.length - NAMES })] : names;
+  const saving = line.saving === null || !Number(line.saving) ? null : t("page.advice.saving", { saving: `${line.estimated ? "~" : ""}${money(line.saving)}` });
+  return h(
+    "li",
+    { class: "hint" },
+    h(
+      "details",
+      { "data-kind": line.kind, open: open.has(line.kind), ontoggle: (event) => open[event.target.open ? "add" : "delete"](line.kind) },
+      h(
+        "summary",
+        {},
+        h("span", { class: "text" }, t(has(key) ? key : "page.advice.error_other")),
+        h("span", { class: "muted name" }, [t("calls", { n: line.calls }), ...who].join(" · ")),
+        saving && h("strong", { class: "number good" }, saving),
+      ),
+      line.messages.map((message) => h("p", {}, bare(message))),
+    ),
+  );
 }
 
 function burn(one) {
@@ -27,25 +51,21 @@ function burn(one) {
   return h("li", {}, h("span", { class: "name" }, name), bar, h("span", { class: "number muted" }, used));
 }
 
-function rest(items) {
-  const open = at("advice-body").querySelector("details")?.open;
-  return h("details", { open }, h("summary", {}, t("page.advice.more", { n: items.length })), h("ul", { class: "advice" }, items));
-}
-
 /** Shows alerts and recommendations of an overview, and the limits of the live figures. */
 export function show(overview, live) {
-  const said = JSON.stringify([overview.alerts, overview.recommendations, live?.thresholds]);
-  if (said === last) return;
-  last = said;
-  const alerts = overview.alerts.map((one) => item("alert", one.message, one.at));
-  const advice = overview.recommendations.map((one) => item("hint", one));
+  const now = JSON.stringify([overview.alerts, overview.advice, live?.thresholds]);
+  if (now === last) return;
+  last = now;
+  const { lines, since, until } = overview.advice;
+  const alerts = overview.alerts.map(alert);
+  const advice = lines.map(hint);
+  say(at("advice-period"), advice.length ? t("page.advice.period", { since: time(since, "moment"), until: time(until, "moment") }) : "");
   const limits = (live?.thresholds ?? []).map(burn);
   at("advice").classList.toggle("urgent", alerts.length > 0);
   at("advice-body").replaceChildren(
     alerts.length || advice.length
-      ? h("ul", { class: "advice" }, alerts, advice.slice(0, FEW))
+      ? h("ul", { class: "advice" }, alerts, advice)
       : h("p", { class: "muted" }, t("page.advice.none")),
-    ...(advice.length > FEW ? [rest(advice.slice(FEW))] : []),
     ...(limits.length ? [h("h3", {}, t("page.limits")), h("ul", { class: "limits" }, limits)] : []),
   );
 }

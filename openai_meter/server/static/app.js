@@ -4,8 +4,9 @@ import { Refused, call, get } from "./api.js";
 import * as calls from "./calls.js";
 import * as cards from "./cards.js";
 import * as chart from "./chart.js";
-import { at, say, seldom } from "./dom.js";
-import { cost, time, zone } from "./format.js";
+import * as latency from "./latency.js";
+import { at, h, say, seldom } from "./dom.js";
+import { cost, label, time, zone } from "./format.js";
 import { lang, t } from "./i18n.js";
 import { listen } from "./live.js";
 import * as state from "./state.js";
@@ -46,11 +47,30 @@ function scope() {
   say(at("scope"), overview.since ? t(`${key}.since`, { since: time(overview.since, "moment") }) : t(key));
 }
 
+/** The active filters; a click takes one away. */
+function chips() {
+  const items = state.filters().map(([name, value]) => {
+    const text = `${t(`dimension.${name}`)}: ${label(value || null, name)}`;
+    const title = t("page.filter.remove", { name: text });
+    return h("li", {}, h("button", { type: "button", title, "aria-label": title, onclick: () => state.filter(name) }, text, h("span", { "aria-hidden": "true" }, " ×")));
+  });
+  at("chips").replaceChildren(...items);
+  at("chips").hidden = !items.length;
+}
+
+/** How to begin, where there are no calls: a ledger is filled by the programs that name it. */
+function begin() {
+  if (!overview.ledger) return;
+  say(at("empty-how"), t("page.empty.ledger"));
+  say(at("empty-code"), `import openai_meter\n\nopenai_meter.install(ledger=${JSON.stringify(overview.ledger)})`);
+}
+
 function show() {
   const { cards: sums } = overview;
   const empty = !sums.today.calls && !sums.month.calls && !sums.period.calls && !calls.any();
   document.body.classList.toggle("is-empty", empty);
   at("empty").hidden = !empty;
+  if (empty) begin();
   at("partial").hidden = !overview.partial;
   at("reset").hidden = empty || overview.scope !== "process"; // a ledger is not forgotten
   scope();
@@ -58,15 +78,17 @@ function show() {
   advice.show(overview, live);
   chart.show(overview);
   table.show(overview);
+  latency.show(overview);
   document.body.dataset.ready = "yes";
   announce();
 }
 
 /** The overview in the viewer's timezone; in UTC where the server does not know it. */
 async function glance(signal) {
-  const { period, group } = state.state;
+  const { group } = state.state;
   try {
-    return await get("api/overview", { period, group, timezone, lang }, signal);
+    const query = { ...state.periodQuery(), group, timezone, lang, ...state.filterQuery() };
+    return await get("api/overview", query, signal);
   } catch (error) {
     if (!(error instanceof Refused) || error.status !== 400 || timezone === "UTC") throw error;
     timezone = "UTC";
@@ -132,12 +154,17 @@ function reset() {
 
 state.start();
 state.onChange((names) => {
-  if (names.includes("period") || names.includes("group")) guard(load);
+  if (names.includes("only")) {
+    chips();
+    guard(() => calls.load({ fresh: true }));
+  }
+  if (["period", "since", "until", "group", "only"].some((name) => names.includes(name))) guard(load);
   if (names.includes("metric")) chart.show();
   if (names.includes("sort") || names.includes("q")) table.show();
 });
 theme();
 reset();
+chips();
 table.start();
 chart.start();
 calls.start(guard);

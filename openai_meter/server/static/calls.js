@@ -1,8 +1,9 @@
 // The latest calls, each with its bill on demand.
 import { Refused, get } from "./api.js";
 import { at, h, say } from "./dom.js";
-import { count, label, money, seconds, time, today } from "./format.js";
+import { UNKNOWN, count, label, money, seconds, time, today } from "./format.js";
 import { has, t } from "./i18n.js";
+import { filterQuery } from "./state.js";
 
 const PAGE = 12;
 const WIDTH = 7;
@@ -21,13 +22,13 @@ const HEADS = [
 ];
 
 function amount(call) {
-  if (call.cost === null) return "?";
+  if (call.cost === null || (failed(call) && !Number(call.cost))) return UNKNOWN;
   return `${call.cost_estimated ? "~" : ""}${money(call.cost)}${call.cost_status === "partial" ? "+" : ""}`;
 }
 
 function used(call) {
   const total = call.usage.total_tokens;
-  if (total === null || total === undefined) return call.usage_source === "none" ? "?" : "–";
+  if (total === null || total === undefined) return UNKNOWN;
   return `${call.usage_source === "tiktoken" || call.usage_source === "chars" ? "~" : ""}${count(total)}`;
 }
 
@@ -184,7 +185,7 @@ function forget() {
   first = true;
 }
 
-const query = () => ({ limit: PAGE, status: at("only-errors").checked ? ["error", "failed"] : [] });
+const query = () => ({ limit: PAGE, status: at("only-errors").checked ? ["error", "failed"] : [], ...filterQuery() });
 
 /** Reads the latest calls, and puts those that are new above the others. */
 export async function load({ fresh = false } = {}) {
@@ -206,7 +207,7 @@ async function more() {
 }
 
 /** Whether there is any call to be shown, of whatever time. */
-export const any = () => lines.size > 0 || at("only-errors").checked;
+export const any = () => lines.size > 0 || at("only-errors").checked || Object.keys(filterQuery()).length > 0;
 
 /** Makes the table, and listens to its controls; `guard` runs what may fail. */
 export function start(guard) {

@@ -1,6 +1,6 @@
 // The figures at a glance.
 import { at, h } from "./dom.js";
-import { brief, cost, count, money, share, tokens } from "./format.js";
+import { brief, cost, count, money, share, time, tokens } from "./format.js";
 import { locale, t } from "./i18n.js";
 
 const percents = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
@@ -45,7 +45,10 @@ function outlook(forecast) {
 const exactly = (totals) => (totals.cost === null ? null : `$${totals.cost}`);
 const calls = (totals) => t("calls", { n: totals.calls });
 
-/** Shows the cards of an overview, and what happens now. */
+const name = ({ period, since, until }) =>
+  period === "custom" && since ? `${time(since, "day")} – ${time(Date.parse(until) - 1, "day")}` : t(`page.period.${period}`);
+
+/** Shows the cards of an overview, and the live figures. */
 export function show(overview, live) {
   const { today, month, period, previous } = overview.cards;
   const before = previous ?? {};
@@ -53,7 +56,7 @@ export function show(overview, live) {
   at("cards").replaceChildren(
     card(t("page.card.today"), cost(today), { exact: exactly(today), note: calls(today), kind: "main" }),
     card(t("page.card.month"), cost(month), { exact: exactly(month), note: outlook(overview.forecast), kind: "main" }),
-    card(t("page.card.period", { period: t(`page.period.${overview.period}`) }), cost(period), {
+    card(t("page.card.period", { period: name(overview) }), cost(period), {
       exact: exactly(period),
       delta: change(period.cost, before.cost, "bad"),
       note: previous ? t("page.before", { what: cost(previous) }) : t("page.before.none"),

@@ -17,7 +17,14 @@ const key = (group) => (group.other ? "other" : `name ${group.name}`);
 const colour = (group, place) => (group.other ? "other" : `c${place % COLOURS}`);
 const numbers = (group) => group[state.metric].map((one) => (one === null ? null : Number(one)));
 const sum = (values) => values.reduce((all, one) => all + (one ?? 0), 0);
-const total = (group) => (numbers(group).every((one) => one === null) ? null : sum(numbers(group)));
+
+/** The total of some values: unknown if only unknown ones are not 0, a lower bound ("+") if some are unknown. */
+function total(values) {
+  const known = sum(values);
+  const unknown = values.includes(null);
+  if (unknown && !known) return write()(null);
+  return `${write()(known)}${unknown ? "+" : ""}`;
+}
 
 /** Loads plotly, once. Its map part puts a style sheet into the page, which our security policy forbids: it stays out. */
 function library() {
@@ -132,7 +139,6 @@ function tip(place, pointer) {
   const shown = series.groups
     .map((group, number) => ({ group, number, value: numbers(group)[place] }))
     .filter(({ group, value }) => value !== 0 && !hidden.has(key(group)));
-  const all = shown.every(({ value }) => value === null) && shown.length ? null : sum(shown.map(({ value }) => value));
   const rows = shown
     .sort((a, b) => (b.value ?? 0) - (a.value ?? 0))
     .map(({ group, number, value }) =>
@@ -146,7 +152,7 @@ function tip(place, pointer) {
     );
   const box = at("tip");
   box.replaceChildren(
-    h("p", {}, h("span", {}, when(place)), h("strong", { class: "number" }, write()(all))),
+    h("p", {}, h("span", {}, when(place)), h("strong", { class: "number" }, total(shown.map(({ value }) => value)))),
     h("ul", {}, rows),
   );
   box.hidden = false;
@@ -173,7 +179,7 @@ function legend() {
         { type: "button", class: "quiet", "aria-pressed": String(!off), onclick: toggle },
         h("span", { class: `swatch ${colour(group, place)}` }),
         h("span", { class: "name" }, named(group)),
-        h("span", { class: "number" }, write()(total(group))),
+        h("span", { class: "number" }, total(numbers(group))),
       ),
     );
   });
@@ -210,7 +216,7 @@ function words() {
   const most = sums.indexOf(Math.max(...sums));
   if (!sums.length || !sums[most]) return t("page.nothing");
   return t("page.chart.words", {
-    total: write()(sum(sums)),
+    total: total(series.groups.flatMap(numbers)),
     when: when(most),
     most: write()(sums[most]),
   });

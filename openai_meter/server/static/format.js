@@ -1,15 +1,16 @@
-// Numbers, money, times and names as people read them. "?" is unknown, "~" holds estimates, "+" is at least that.
+// Numbers, money, times and names as people read them. "–" is unknown or nothing, "~" contains estimates, "+" is a
+// lower bound.
 import { has, lang, locale, t } from "./i18n.js";
 
 const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 });
 const one = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
 const percents = new Intl.NumberFormat(locale, { style: "percent", ...one });
-const UNKNOWN = "?";
+export const UNKNOWN = "–";
 
 export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-/** A count, or "?". */
+/** A count. */
 export const count = (value) => (value === null || value === undefined ? UNKNOWN : whole.format(value));
 
 /** A count in few characters: 1.2M. */
@@ -34,9 +35,12 @@ export function money(value) {
   return moneys.get(digits).format(amount);
 }
 
+/** Whether all calls of some totals failed and cost nothing: such totals have no cost, which is not a cost of $0. */
+const allFailed = (totals) => totals.errors > 0 && totals.errors === totals.calls && !Number(totals.cost);
+
 /** The cost of some totals, with its marks. */
 export function cost(totals) {
-  if (totals.cost === null || totals.cost === undefined) return UNKNOWN;
+  if (totals.cost === null || totals.cost === undefined || allFailed(totals)) return UNKNOWN;
   const about = Number(totals.estimated_cost) > 0 ? "~" : "";
   return `${about}${money(totals.cost)}${totals.unpriced_calls ? "+" : ""}`;
 }
@@ -44,18 +48,18 @@ export function cost(totals) {
 /** How plotly has to write numbers, so that they look like all others. */
 export function notation(dollars) {
   const parts = new Intl.NumberFormat(locale, DOLLARS).formatToParts(1234567.5);
-  const said = (type) => parts.find((part) => part.type === type)?.value ?? "";
+  const part = (type) => parts.find((part) => part.type === type)?.value ?? "";
   const ahead = parts[0].type === "currency";
   return {
-    separators: said("decimal") + said("group"),
-    prefix: dollars && ahead ? said("currency") : "",
-    suffix: dollars && !ahead ? `\u00a0${said("currency")}` : "",
+    separators: part("decimal") + part("group"),
+    prefix: dollars && ahead ? part("currency") : "",
+    suffix: dollars && !ahead ? `\u00a0${part("currency")}` : "",
   };
 }
 
 /** A count of tokens of some totals, with its marks; `write` is `count` or `brief`. */
 export function tokens(value, totals, write = count) {
-  if (!value && totals.unmeasured_calls) return UNKNOWN;
+  if (!value && (totals.unmeasured_calls || allFailed(totals))) return UNKNOWN;
   const about = totals.estimated_calls && value ? "~" : "";
   return `${about}${write(value ?? 0)}${totals.unmeasured_calls ? "+" : ""}`;
 }

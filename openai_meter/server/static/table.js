@@ -1,9 +1,9 @@
 // The table by group: sorted, searched, saved.
 import { save } from "./csv.js";
 import { at, h, say } from "./dom.js";
-import { cost, count, label, others, share, tokens } from "./format.js";
+import { UNKNOWN, cost, count, label, others, share, tokens } from "./format.js";
 import { lang, t } from "./i18n.js";
-import { change, state } from "./state.js";
+import { change, filter, state } from "./state.js";
 
 const FEW = 20;
 let rows = [];
@@ -88,6 +88,14 @@ function frame() {
   say(table.caption, at("table-title").textContent);
 }
 
+/** The name of a row as a button that filters the page by it. Rows of others and of several tags cannot be a filter. */
+function nameCell(row) {
+  const name = h("span", { class: "name" }, named(row));
+  if (row.other || group === "tag") return name;
+  const title = t("page.filter", { name: named(row) });
+  return h("button", { type: "button", class: "quiet filter", title, onclick: () => filter(group, row.name ?? "") }, name);
+}
+
 function line(row, whole) {
   const part = row.cost === null || !whole ? 0 : Number(row.cost) / whole;
   const bar = h("span", { class: "bar", "aria-hidden": "true" });
@@ -95,12 +103,12 @@ function line(row, whole) {
   return h(
     "tr",
     {},
-    h("th", { scope: "row" }, h("span", { class: "name" }, named(row))),
+    h("th", { scope: "row" }, nameCell(row)),
     COLUMNS.slice(1, -1).map((column) => {
       const failing = column.key === "errors" && row.errors ? "bad" : "";
       return h("td", { class: `number ${column.wide ? "wide" : ""} ${failing}` }, column.show(row));
     }),
-    h("td", { class: "number wide part" }, bar, h("span", {}, row.cost === null ? "?" : share(Number(row.cost), whole))),
+    h("td", { class: "number wide part" }, bar, h("span", {}, row.cost === null ? UNKNOWN : share(Number(row.cost), whole))),
   );
 }
 
@@ -135,7 +143,7 @@ function foot(found, whole) {
   const cells = COLUMNS.slice(1, -1).map((column) =>
     h("td", { class: `number ${column.wide ? "wide" : ""}` }, column.show(totals)),
   );
-  const last = h("td", { class: "number wide" }, totals.cost === null ? "?" : share(totals.cost, whole));
+  const last = h("td", { class: "number wide" }, totals.cost === null ? UNKNOWN : share(totals.cost, whole));
   return [h("tr", {}, h("th", { scope: "row" }, t("table.total")), cells, last)];
 }
 

@@ -29,6 +29,15 @@ class Estimate:
     rule: str | None = None
     """The vocabulary (``o200k_base``, ``cl100k_base``), or ``script`` or ``plain`` for a count by characters."""
 
+    def __str__(self) -> str:
+        """The estimate as a person reads it: ``at least 1,024 input tokens (tiktoken; not counted: file)``."""
+        usage = self.usage
+        counts = ((usage.input_tokens, "input"), (usage.output_tokens, "output"))
+        tokens = [f"{count:,} {kind} token{'s' * (count != 1)}" for count, kind in counts if count is not None]
+        notes = [self.source, *([f"not counted: {', '.join(self.unknown)}"] if self.unknown else [])]
+        notes += ["sampled"] if self.sampled else []
+        return f"{'at least ' * self.lower_bound}{', '.join(tokens) or 'unknown tokens'} ({'; '.join(notes)})"
+
     @property
     def lower_bound(self) -> bool:
         """Whether there are more tokens than were counted."""

@@ -34,11 +34,13 @@ HELP: Mapping[str, str] = {
     "option.json": "Write JSON.",
     "option.lang": "The language: en or fr. By default that of the locale.",
     "option.quiet": "Write the summary as one line.",
-    "option.format": "The form: table (the default), tree, markdown, line, json or csv.",
+    "option.format": "The form: table (the default), tree, markdown, chat, line, json or csv.",
     "option.by": "What to group by: model (the default), agent, operation, user, session, endpoint, provider, block, "
     "tag:NAME. Several are separated by commas: agent,model.",
     "option.report": "Save a report in this file as well. The suffix is the form: .json, .csv, .md or .txt.",
     "option.excel": "Write CSV as Excel opens it: with a byte order mark, and the separator of the language.",
+    "option.host": "A proxy or gateway of your own that passes calls to OpenAI; HOST=azure for Azure. May be given "
+    "several times.",
     "option.output": "Write the summary to this file instead of standard error.",
     # Commands.
     "run": "Run a program as python does, and write at its end what its calls cost. Options of openai-meter come "
@@ -52,6 +54,7 @@ HELP: Mapping[str, str] = {
     "run.serve": "Show the dashboard on this port while the program runs; 0 is any free port.",
     "demo": "Show what the meter does, with a workflow of four agents. The workflow calls a local stand-in for the "
     "OpenAI API: no key, no network.",
+    "demo.serve": "Serve the dashboard of sixty days of these agents instead.",
     "report": "Show what a ledger holds: by default the last 30 days, day by day.",
     "report.by": "What to group by: hour, day, week, month, model, agent ... Several: day,agent.",
     "report.breakdown": "Show the models of each row below it.",

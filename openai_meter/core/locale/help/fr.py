@@ -31,13 +31,15 @@ HELP: Mapping[str, str] = {
     "option.json": "Écrire du JSON.",
     "option.lang": "La langue : en ou fr. Par défaut, celle de la locale.",
     "option.quiet": "Écrire le résumé sur une seule ligne.",
-    "option.format": "La forme : table (par défaut), tree, markdown, line, json ou csv.",
+    "option.format": "La forme : table (par défaut), tree, markdown, chat, line, json ou csv.",
     "option.by": "Le regroupement : model (par défaut), agent, operation, user, session, endpoint, provider, block, "
     "tag:NOM. Plusieurs sont séparés par des virgules : agent,model.",
     "option.report": "Enregistrer aussi un rapport dans ce fichier. Le suffixe est la forme : .json, .csv, .md ou "
     ".txt.",
     "option.excel": "Écrire le CSV comme Excel l'ouvre : avec une marque d'ordre des octets et le "
     "séparateur de la langue.",
+    "option.host": "Un proxy ou une passerelle à vous, qui transmet les appels à OpenAI ; HOST=azure pour Azure. Peut "
+    "être donné plusieurs fois.",
     "option.output": "Écrire le résumé dans ce fichier au lieu de l'erreur standard.",
     # Commands.
     "run": "Exécuter un programme comme le fait python, et écrire à la fin ce que ses appels ont coûté. Les options "
@@ -51,6 +53,7 @@ HELP: Mapping[str, str] = {
     "run.serve": "Montrer le tableau de bord sur ce port pendant l'exécution ; 0 est un port libre.",
     "demo": "Montrer ce que fait le compteur, avec un travail de quatre agents. Les agents appellent une imitation "
     "locale de l'API OpenAI : sans clé, sans réseau.",
+    "demo.serve": "Servir plutôt le tableau de bord de soixante jours de ces agents.",
     "report": "Montrer ce que contient un registre : par défaut les 30 derniers jours, jour par jour.",
     "report.by": "Le regroupement : hour, day, week, month, model, agent ... Plusieurs : day,agent.",
     "report.breakdown": "Montrer les modèles de chaque ligne en dessous d'elle.",

@@ -1,1 +1,1 @@
-"""The sentences of the page in the browser, one file per language: each language's own file takes them in."""
+"""The texts of the dashboard, one file per language; the message catalog of the language includes them."""
