@@ -142,10 +142,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "line.unmeasured": ("{n:,} call of unknown size", "{n:,} calls of unknown size"),
     "line.pending": "{n:,} open",
     "line.session": "💡 Session: {line}",
+    "line.named": "💡 {name}: {line}",
     # The summary as a tree.
     "tree.title": "📊 TOKENS & COSTS SUMMARY",
     "tree.title_of": "📊 TOKENS & COSTS SUMMARY: {name}",
     "tree.since": "🕐 Session started: {since}",
+    "tree.since_of": "🕐 Since: {since}",
     "tree.calls": "📞 API calls: {calls}",
     "tree.tokens": "🔤 Total tokens: {tokens}",
     "tree.input": "   ├─ Input:  {tokens}",

@@ -138,10 +138,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "line.unmeasured": ("{n:,} appel de taille inconnue", "{n:,} appels de taille inconnue"),
     "line.pending": "{n:,} en cours",
     "line.session": "💡 Session : {line}",
+    "line.named": "💡 {name} : {line}",
     # The summary as a tree.
     "tree.title": "📊 RÉSUMÉ DES TOKENS & COÛTS",
     "tree.title_of": "📊 RÉSUMÉ DES TOKENS & COÛTS : {name}",
     "tree.since": "🕐 Session démarrée: {since}",
+    "tree.since_of": "🕐 Depuis: {since}",
     "tree.calls": "📞 Nombre d'appels API: {calls}",
     "tree.tokens": "🔤 Tokens totaux: {tokens}",
     "tree.input": "   ├─ Input:  {tokens}",
