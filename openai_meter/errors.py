@@ -7,7 +7,7 @@
     ├── LedgerError   a ledger that cannot be used
     │   └── LedgerUnavailableError   its database cannot be reached now
     ├── MissingExtraError (ImportError)   a package that has to be installed first
-    └── UnsupportedClientError (TypeError)   something that is no openai client was given to wrap()
+    └── UnsupportedClientError (TypeError)   wrap() was given something else than a client
 """
 
 from __future__ import annotations

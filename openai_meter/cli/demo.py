@@ -1,12 +1,16 @@
 """The command ``demo``: a metered workflow of four agents against the local stand-in for the OpenAI API."""
 
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
+from openai_meter.cli.output import write_lines
+from openai_meter.cli.serve import ServerOptions, serve
 from openai_meter.cli.summary import Summary, SummaryOptions
+from openai_meter.core.locale import language
 from openai_meter.metering.attribution import Scope, tag
 
 if TYPE_CHECKING:
@@ -14,7 +18,10 @@ if TYPE_CHECKING:
 
     from openai_meter.testing.fake_api.workflow import Step
 
-__all__ = ["add_commands", "demo"]
+__all__ = ["add_commands", "demo", "serve_history"]
+
+_FOR_PEOPLE = frozenset({"table", "tree"})
+"""The forms of a summary that lines about what to do next can stand below."""
 
 
 def demo(summary: Summary, *, quiet: bool, ledger: str | None) -> None:
@@ -33,6 +40,33 @@ def demo(summary: Summary, *, quiet: bool, ledger: str | None) -> None:
     finally:
         openai_meter.uninstall()
     summary.write(meter, sys.stdout)
+    if summary.format in _FOR_PEOPLE:
+        _write_next(summary.lang)
+
+
+def _write_next(lang: str) -> None:
+    """Writes what to do next, below a summary for people."""
+    m = language(lang)
+    commands = {
+        "cli.demo.run": "openai-meter run --by agent,model program.py",
+        "cli.demo.ledger": "openai-meter run --ledger sqlite:///usage.db program.py",
+        "cli.demo.serve": "openai-meter demo --serve",
+        "cli.demo.docs": "openai-meter docs",
+    }
+    width = max(map(len, commands.values()))
+    write_lines("", m("cli.demo.next"), *(f"  {line:<{width}}  {m(key)}" for key, line in commands.items()))
+
+
+def serve_history(port: int, lang: str | None) -> None:
+    """Serves the dashboard of sixty days of the workflow's agents, until Ctrl-C or SIGTERM."""
+    from openai_meter.cli.demo_history import history  # noqa: PLC0415 - not for `run`
+    from openai_meter.cli.ledger import open_ledger  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="openai-meter-demo-") as folder:
+        url = f"sqlite:///{folder}/demo.db"
+        with open_ledger(url, create=True, lang=lang) as ledger:
+            ledger.import_calls(history())
+        serve(url, ServerOptions("127.0.0.1", port, None, ()), lang)
 
 
 @contextmanager
@@ -64,11 +98,11 @@ def add_commands(app: "typer.Typer") -> None:
     from openai_meter.cli.summary import ledger_from_url  # noqa: PLC0415
 
     t, options = texts(), Options()
+    serve_option = typer.Option("--serve", help=t("demo.serve"))
+    port_option = typer.Option("--port", "-p", min=0, max=65_535, help=t("serve.port"))
     ledger_option = typer.Option("--ledger", metavar="URL", callback=checked(ledger_from_url), help=t("run.ledger"))
 
-    @app.command(
-        "demo", cls=Command, help=t("demo"), epilog=example("openai-meter demo", "openai-meter demo --by agent")
-    )
+    @app.command("demo", cls=Command, help=t("demo"), epilog=example("openai-meter demo", "openai-meter demo --serve"))
     def show_demo(
         ctx: typer.Context,
         *,
@@ -78,6 +112,12 @@ def add_commands(app: "typer.Typer") -> None:
         by: Annotated[str | None, options.by] = None,
         lang: Annotated[str | None, options.lang] = None,
         ledger: Annotated[str | None, ledger_option] = None,
+        serve: Annotated[bool, serve_option] = False,
+        port: Annotated[int, port_option] = 3000,
     ) -> None:
+        if serve:
+            ctx.obj.append(partial(serve_history, port, lang))
+            return
+        by = by or "agent,model"
         summary = SummaryOptions(as_json, quiet, format, by, lang).summary()
         ctx.obj.append(partial(demo, summary, quiet=quiet, ledger=ledger))

@@ -1,4 +1,4 @@
-"""A dict that forgets its oldest entries: for whatever is remembered about calls, so that memory stays bounded.
+"""A dict that forgets its oldest entries, so that what is remembered about calls takes bounded memory.
 
 Every operation is one atomic step of the interpreter on the dict inside, so there is no lock that a finalizer, a
 signal handler or a forked child could find closed.
@@ -16,7 +16,7 @@ V = TypeVar("V")
 
 
 class Bounded(Generic[K, V]):
-    """At most ``limit`` entries; beyond that, the oldest go. Thread-safe."""
+    """At most ``limit`` entries; beyond that, the oldest are removed. Thread-safe."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -31,7 +31,7 @@ class Bounded(Generic[K, V]):
         self._trim()
 
     def claim(self, key: K, value: V) -> bool:
-        """Sets an entry if there is none, and says whether it did: of many threads, one gets ``True``."""
+        """Sets an entry if there is none. Returns whether it did: of many threads, one gets ``True``."""
         mine = [value]
         claimed = self._entries.setdefault(key, mine) is mine
         if claimed and len(self._entries) > self._limit:
@@ -63,5 +63,5 @@ class Bounded(Generic[K, V]):
         while len(self._entries) > self._limit:
             try:
                 self._entries.popitem(last=False)
-            except KeyError:  # other threads were faster, and have taken all
+            except KeyError:  # other threads have removed them
                 return

@@ -36,8 +36,8 @@ that the work failed. ``aborted``: the program left before the end (break, close
 raised; ``error_type`` names what.
 """
 UsageSource = Literal["api", "tiktoken", "chars", "elapsed", "none"]
-"""Who says what was used: the API; an estimate by a vocabulary of the model's family, by numbers of characters, or by
-the time that has passed in a stream of audio; or nobody, and it is unknown."""
+"""Where the usage comes from: the API; an estimate by a vocabulary of the model's family, by numbers of characters, or
+by the time that has passed in a stream of audio; ``none`` if it is unknown."""
 
 ESTIMATED = frozenset({"tiktoken", "chars", "elapsed"})
 """The sources that are estimates."""
@@ -79,7 +79,7 @@ class StoredBill(NamedTuple):
 
 
 class _Drawn:
-    """What the id of a call is made of when it is asked for: most calls of a program are only summed up."""
+    """What an id is made of when it is read. Most calls are only summed up, and their ids are never read."""
 
     __slots__ = ("_chance",)
     _chance: str
@@ -101,18 +101,18 @@ class Call(_Drawn):
     provider: str
     """``openai``, ``azure``, or the host that answered."""
     model: str | None
-    """The model as the API named it in its answer, else as it was requested; ``None`` if neither says."""
+    """The model as the API named it in its answer, else as it was requested; ``None`` if it is in neither."""
     requested_model: str | None
     status: Status
     usage: Usage
     usage_source: UsageSource
-    """Who says what was used: the API, an estimate, or nobody (``none``: the tokens are unknown)."""
+    """Where the usage comes from: the API, or an estimate; ``none``: the tokens are unknown."""
     usage_unknown: tuple[str, ...] = ()
     """What an estimate could not count (reasoning, a file, what the server keeps): then it is a lower bound."""
 
     response_id: str | None = None
     service_tier: str | None = None
-    """The tier that served the call, as the API says."""
+    """The tier that served the call, as the API answered."""
     stream: bool = False
     time_to_first_token: float | None = None
     """Seconds until the first token of a stream: of text, a refusal, a tool call, audio or reasoning."""
@@ -120,7 +120,7 @@ class Call(_Drawn):
     """The class of the exception, or the API's own error code where it answered with one."""
 
     cost_pico: int | Fraction | None = None
-    """The exact cost in pico-dollars (1e-12 USD), or ``None`` if unknown; :attr:`cost` says it in dollars."""
+    """The exact cost in pico-dollars (1e-12 USD), or ``None`` if unknown; :attr:`cost` is the same in dollars."""
     cost_status: CostStatus = "unpriced"
     """``priced``: wholly. ``partial``: the cost is that of the part that has a price. ``unpriced``: unknown, which is
     not 0. ``free``."""
@@ -244,7 +244,7 @@ class Call(_Drawn):
 
 
 def _late(unset: Any) -> Any:
-    """The ``id`` of :class:`Call`, made by whoever asks first; all threads come to the same."""
+    """The ``id`` of :class:`Call`, made when it is first read; all threads make the same."""
 
     def get(call: Call) -> str:
         try:

@@ -1,6 +1,6 @@
 """Totals by any dimension: each call belongs to one combination of values, and every breakdown adds combinations up.
 
-So adding a call is one sum, whatever is asked for later, and the rows of every breakdown add up to the totals.
+So adding a call is one sum, whatever breakdown is read later, and the rows of every breakdown add up to the totals.
 
 Programs put names without end into users, sessions and tags; what is remembered of them is bounded. Beyond the bounds
 new names share a row, such as ``(other sessions)``; names that are known go on as before. A call finds the same
@@ -20,8 +20,18 @@ from openai_meter.core.totals import NOTHING, Sum, Totals, summed
 from openai_meter.errors import ConfigurationError
 
 __all__ = [
-    "DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Past", "Table", "breakdown", "checked",
-    "combination", "overflow_calls", "plain_key", "read_key",
+    "DIMENSIONS",
+    "OTHER_MODELS",
+    "UNATTRIBUTED",
+    "UNKNOWN_MODEL",
+    "CounterHistory",
+    "Table",
+    "breakdown",
+    "checked",
+    "combination",
+    "overflow_calls",
+    "plain_key",
+    "read_key",
 ]  # fmt: skip
 
 VALUES = 1_000
@@ -32,7 +42,7 @@ COMBINATIONS = 10_000
 """From how many combinations on new ones give up a dimension; each one that is given up allows a twentieth more."""
 
 UNATTRIBUTED = "(unattributed)"
-"""The row of calls of which the program did not say whose they are."""
+"""The row of calls without a value in a dimension."""
 UNKNOWN_MODEL = "(unknown model)"
 """The row of calls whose model neither the request nor the answer names."""
 NO_BLOCK = "(no block)"
@@ -86,7 +96,7 @@ _OTHER = _Other()
 
 
 def combination(call: Call) -> Key:
-    """The combination of a call, as it says itself."""
+    """The combination of a call, by its own fields."""
     tags = call.tags
     return (
         call.model,
@@ -120,7 +130,7 @@ def read_key(values: Iterable[Any]) -> Key:
 
 
 class Table:
-    """The sum of each combination. Not thread-safe: who uses it holds the store's lock."""
+    """The sum of each combination. Not thread-safe: the caller holds the lock of the store."""
 
     __slots__ = ("_known", "_known_tags", "sums")
 
@@ -130,7 +140,7 @@ class Table:
         self._known_tags: dict[str, set[str]] = {}
 
     def find(self, call: Call) -> tuple[Key, Sum | None]:
-        """The combination that a call counts for, and its sum so far; the same one whenever it is asked for."""
+        """The combination that a call counts for, and its sum so far. The same call always has the same one."""
         key = combination(call)
         found = self.sums.get(key)
         if found is None:  # a new combination, or one that is folded
@@ -228,7 +238,7 @@ def _written(tags: Iterable[tuple[Any, Any]]) -> str:
 def _tag_value(tags: Any, tag: str) -> str:
     if tags is None:
         return UNATTRIBUTED
-    # Where some names are not known, nobody can tell whether this was among them.
+    # Where some names of tags were not kept, this one may have been among them.
     value = _OTHER if tags is _OTHER else dict(tags).get(tag, _OTHER if tags[-1][0] is _OTHER else None)
     return _OTHER_TAGS if value is _OTHER else str(value) if value else UNATTRIBUTED
 
@@ -241,10 +251,10 @@ def breakdown(sums: Mapping[Key, Sum], labels: tuple[Label, ...]) -> Mapping[tup
     return {row: summed(parts).totals() for row, parts in rows.items()}
 
 
-class Past:
+class CounterHistory:
     """Sums by some dimensions that go on through every reset: what counters are made of that must never go down.
 
-    Remembers ``limit`` rows, for ever: later ones share the row of others. Not thread-safe: who uses it holds a lock.
+    Remembers ``limit`` rows, for ever: later ones share the row of others. Not thread-safe: the caller holds a lock.
     """
 
     def __init__(self, dimensions: tuple[str, ...], limit: int) -> None:

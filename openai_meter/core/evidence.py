@@ -8,7 +8,7 @@ __all__ = ["Evidence"]
 
 
 class Evidence(NamedTuple):
-    """What a request said that advice rests on. Holds no text, and means nothing outside the process that made it."""
+    """The facts of a request that advice rests on. Holds no text; valid only in the process that made it."""
 
     prompt_key: int | None
     """Equal for requests with the same input; ``None`` if the input cannot be compared."""
@@ -26,6 +26,6 @@ class Evidence(NamedTuple):
     max_tokens_set: bool = False
     """Whether the request limits the length of its answer."""
     service_tier: str | None = None
-    """The tier that was asked for."""
+    """The tier in the request."""
     retention: str | None = None
-    """How long the prompt cache was asked to keep the input: ``24h``, ``in_memory``, or a ``ttl`` such as ``12h``."""
+    """How long the prompt cache shall keep the input: ``24h``, ``in_memory``, or a ``ttl`` such as ``12h``."""

@@ -74,7 +74,7 @@ def _log(error: Exception, doing: str) -> None:
             type(error).__name__,
             where,
         )
-    except Exception:  # noqa: S110 - a broken log handler of the program's, and nobody left to tell
+    except Exception:  # noqa: S110 - a log handler of the program is broken: there is no place to report it
         pass
 
 

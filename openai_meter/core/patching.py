@@ -125,12 +125,12 @@ def _take_out(owner: type[Any], name: str, wrapper: Wrapper) -> None:
 
 def tree(root: type[Any]) -> Iterator[type[Any]]:
     """A class and all classes derived from it."""
-    seen = {root}
+    found = {root}
     waiting = [root]
     while waiting:
         owner = waiting.pop()
         yield owner
         for child in owner.__subclasses__():
-            if child not in seen:
-                seen.add(child)
+            if child not in found:
+                found.add(child)
                 waiting.append(child)

@@ -28,7 +28,7 @@ _NO_USAGE = Usage(0, 0, 0)
 class Totals:
     """The sum over a number of calls, as it was at one moment.
 
-    Token counts are sums over the calls whose usage is known; ``unmeasured_calls`` says for how many it is not.
+    Token counts are sums over the calls whose usage is known; ``unmeasured_calls`` counts the others.
     """
 
     calls: int = 0
@@ -71,7 +71,7 @@ class Totals:
         set_state(self, state, _FIRST_FIELDS)
 
     def __str__(self) -> str:
-        """One line for people: ``8 calls, 5,137 tokens, $0.00162, 1 error``; what is unknown says so."""
+        """One line for people: ``8 calls, 5,137 tokens, $0.00162, 1 error``; what is unknown is marked."""
         tokens = None if self.calls and self.unmeasured_calls == self.calls else self.usage.total_tokens
         more = [f"{self.errors:,} error{'s' * (self.errors != 1)}"] if self.errors else []
         more += [f"{self.unmeasured_calls:,} of unknown size"] if self.unmeasured_calls and tokens is not None else []
@@ -103,7 +103,7 @@ class Totals:
     def from_dict(cls, data: Mapping[str, Any]) -> Totals:
         """The inverse of :meth:`to_dict`; keys that this version does not know are passed over.
 
-        Amounts that no decimal number can express may have their fraction beside them, as reports write it.
+        Amounts that no decimal number can express may have their fraction next to them, as reports write it.
 
         Raises:
             KeyError: a key is missing.

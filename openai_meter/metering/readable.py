@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from openai_meter.alerts import Alert, ThresholdUsage
     from openai_meter.alerts.dispatch import AlertDispatcher
     from openai_meter.alerts.webhook import WebhookStats
-    from openai_meter.core.dimensions import Past
+    from openai_meter.core.dimensions import CounterHistory
     from openai_meter.pricing import PriceBook
     from openai_meter.reports.advice import Recommendation
 
@@ -195,7 +195,7 @@ class Readable(Reporting):
         return next((call for call in latest if call.response_id == response_id), None)
 
     def _since_first_read(
-        self, past: Past
+        self, past: CounterHistory
     ) -> tuple[Mapping[tuple[str, ...], Totals], Mapping[tuple[str, ...], Totals]]:
         """The totals by the dimensions of a past, through all resets since it was first read; and those of now."""
         self.meter.settle()

@@ -19,7 +19,15 @@ from openai_meter.alerts import Alert, ThresholdUsage
 from openai_meter.alerts.dispatch import AlertDispatcher
 from openai_meter.core import dimensions, faults
 from openai_meter.core.call import Call
-from openai_meter.core.dimensions import DIMENSIONS, OTHER_MODELS, UNATTRIBUTED, UNKNOWN_MODEL, Key, Past, Table
+from openai_meter.core.dimensions import (
+    DIMENSIONS,
+    OTHER_MODELS,
+    UNATTRIBUTED,
+    UNKNOWN_MODEL,
+    CounterHistory,
+    Key,
+    Table,
+)
 from openai_meter.core.native import RLock
 from openai_meter.core.totals import NOT_PRICED, NOTHING, Sum, Totals, Unpriced, summed
 from openai_meter.reports.model_stats import undated
@@ -92,7 +100,7 @@ class Store:
         self._table = Table()
         self._unpriced: deque[Call] = deque(maxlen=recent)
         self._reasons: dict[tuple[str, str], Unpriced] = {}
-        self._pasts: weakref.WeakSet[Past] = weakref.WeakSet()
+        self._pasts: weakref.WeakSet[CounterHistory] = weakref.WeakSet()
         self.dispatcher = dispatcher
         self.started_at = datetime.now(UTC)
         """Since when calls are counted: the making, or the last reset."""
@@ -271,7 +279,7 @@ class Store:
         labels = dimensions.checked(names)
         return dimensions.breakdown(self._sums(), labels)
 
-    def ever(self, past: Past) -> tuple[Mapping[tuple[str, ...], Totals], Mapping[tuple[str, ...], Totals]]:
+    def ever(self, past: CounterHistory) -> tuple[Mapping[tuple[str, ...], Totals], Mapping[tuple[str, ...], Totals]]:
         """The totals by the dimensions of a past, through all resets since it was first read; and those of now."""
         with self._lock:
             self._empty_inbox()

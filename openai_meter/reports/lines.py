@@ -8,6 +8,7 @@ from decimal import Decimal
 from openai_meter.core.locale import Messages
 from openai_meter.reports import words
 from openai_meter.reports.data import ReportData
+from openai_meter.reports.text import shown
 
 __all__ = ["compact", "session"]
 
@@ -32,4 +33,7 @@ def compact(report: ReportData, m: Messages, money: Callable[[Decimal], str] | N
 def session(report: ReportData, m: Messages) -> str:
     """``💡 Session: 8 calls | 5,137 tokens | $0.0016``: four decimals, to be put below an answer in a chat."""
     plain = m.plain()  # a layout of the guides
-    return plain("line.session", line=compact(report, plain, words.decimals(4)))
+    line = compact(report, plain, words.decimals(4))
+    if report.name is None:
+        return plain("line.session", line=line)
+    return plain("line.named", name=shown(report.name), line=line)  # a block, or a span of a ledger: not a session

@@ -32,7 +32,7 @@ def tree(report: ReportData, messages: Messages) -> str:
         _title("tree", report, m),
         _RULE,
         *(shown(alert, _SENTENCE) for alert in report.alerts),
-        m("tree.since", since=_local(report.since)),
+        m("tree.since" if report.name is None else "tree.since_of", since=_local(report.since)),
         m("tree.calls", calls=f"{totals.calls:,}"),
         m("tree.tokens", tokens=words.tokens(usage.total_tokens, totals)),
         m("tree.input", tokens=words.tokens(usage.input_tokens, totals)),

@@ -43,6 +43,8 @@ class Output(NamedTuple):
     """Why it ended, if that is known: ``stop``, ``length``, ``tool_calls``, ..."""
     reasoned: bool | None = None
     """Whether it is the model's reasoning, shown or hidden; ``None`` where that is unknown (chat completions)."""
+    hosted: bool = False
+    """Whether it is a call that the server executed. A model that reasons writes it as a part of its reasoning."""
 
 
 # --- whole answers ----------------------------------------------------------------------------------------------------
@@ -131,7 +133,8 @@ def _item_output(item: object, stopped: str | None = None) -> Output:
     if (field := _WRITTEN_FIELDS.get(kind)) is None:
         return Output(done=done, stopped=stopped, reasoned=False)
     call = _text(fields.get("name")) or kind.removesuffix("_call"), _as_text(fields.get(field))
-    return Output(calls=(call,), done=done, stopped=stopped, reasoned=False)
+    hosted = kind == "code_interpreter_call" or (kind == "tool_search_call" and fields.get("execution") != "client")
+    return Output(calls=(call,), done=done, stopped=stopped, reasoned=False, hosted=hosted)
 
 
 def _as_text(value: object) -> str:

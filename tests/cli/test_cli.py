@@ -302,6 +302,45 @@ def test_demo_shows_steps_and_a_table(invoke):
     assert ": " in errors.splitlines()[0]
 
 
+def test_demo_is_by_agent_and_model_with_next_lines(invoke):
+    """The demo answers which agent used which model at what cost; then it names what to do next."""
+    output = invoke("demo", "--lang", "en").out
+    lines = output.splitlines()
+    assert re.match("Agent +Model +Calls", lines[1])
+    assert all(any(line.startswith(step.agent) for line in lines) for step in STEPS)
+    following = lines[lines.index("Next:") + 1 :]
+    assert [line.split("  ")[1] for line in following] == [
+        "openai-meter run --by agent,model program.py",
+        "openai-meter run --ledger sqlite:///usage.db program.py",
+        "openai-meter demo --serve",
+        "openai-meter docs",
+    ]
+    assert "Et ensuite :" in invoke("demo", "--lang", "fr").out
+
+
+def test_demo_with_serve_serves_sixty_days(invoke, monkeypatch):
+    """The dashboard of the demo is that of a ledger with calls on each of sixty days, which is deleted at the end."""
+    pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the demo's ledger is NOT tested")
+    from openai_meter.cli import demo
+    from openai_meter.ledger import Ledger
+
+    served = []
+
+    def serve(url, options, lang):
+        ledger = Ledger(url)
+        served.append((url, options.port, ledger.report("day").rows, ledger.report("agent").rows))
+        ledger.close()
+
+    monkeypatch.setattr(demo, "serve", serve)
+    assert invoke("demo", "--serve", "--port", "0").code == 0
+    ((url, port, days, agents),) = served
+    assert port == 0
+    assert len(days) in {59, 60}
+    assert len(agents) == 4
+    assert all(row.totals.cost for row in agents)
+    assert not Path(url.removeprefix("sqlite:///")).exists()
+
+
 def test_demo_as_json_has_all_its_calls(invoke):
     """The demo's JSON has all its calls, and --quiet leaves standard error alone."""
     code, output, errors = invoke("demo", "--json", "--quiet")

@@ -9,6 +9,7 @@ import importlib
 import inspect
 import json
 import threading
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -250,6 +251,39 @@ def test_a_response_that_is_left_is_estimated(stage: Stage, meter: openai_meter.
     assert (call.status, call.usage_source) == ("aborted", "tiktoken")
     assert call.usage.input_tokens == 8
     assert call.usage.output_tokens in range(2, 5)
+
+
+MESSAGE = {"type": "response.output_item.added", "output_index": 0, "item": {"type": "message", "content": []}}
+THOUGHT = {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning", "summary": []}}
+TOOL = {"type": "response.output_item.added", "output_index": 1, "item": {"type": "function_call", "name": "look"}}
+
+
+@pytest.mark.parametrize(
+    ("events", "empty"),
+    [
+        ([on.response("created"), MESSAGE, on.piece("Hello")], 2),
+        ([on.response("created"), THOUGHT, {**THOUGHT, "type": "response.output_item.done"}, TOOL], 3),
+        ([on.response("created"), on.response("in_progress"), on.piece("Hello")], 2),
+    ],
+    ids=["text", "tool", "text at once"],
+)
+def test_time_to_first_token_is_that_of_the_first_token(
+    stage: Stage, meter: openai_meter.Meter, events: list[Any], empty: int
+) -> None:
+    """Events that begin an answer or an empty item of it have no token."""
+    stage.script = [HEAR, *events, on.response("completed", usage=on.WRITTEN)]
+    pause = 0.2
+    with RESPONSES(stage.client(OpenAI)) as connection:
+        connection.response.create(model="gpt-4o-mini", input="Hi")
+        for _ in range(empty):
+            connection.recv()
+        time.sleep(pause)
+        connection.recv()
+        time.sleep(pause)
+        connection.recv()
+    (call,) = meter.calls
+    assert call.time_to_first_token is not None
+    assert pause <= call.time_to_first_token <= call.duration - pause
 
 
 def test_an_error_ends_the_response_it_answers(stage: Stage, meter: openai_meter.Meter) -> None:

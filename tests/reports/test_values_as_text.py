@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from openai_meter import Meter, PriceBook, Usage, estimate
@@ -39,3 +41,12 @@ def test_quote_as_text_has_tokens_and_cost() -> None:
     """A quote has its tokens, its cost and its model; an unknown cost has its reason."""
     assert str(estimate("hello world", model="gpt-4o-mini")) == "2 input tokens (tiktoken), $0.0000003 (gpt-4o-mini)"
     assert "cost unknown: " in str(estimate("hello world", model="no-such-model"))
+
+
+def test_only_the_figures_of_a_meter_are_called_a_session() -> None:
+    """A block and a span of a ledger have their own name in the line and the tree; a meter's are a session."""
+    meter = Meter(thresholds=False)
+    named = replace(meter.report(), name="2026-10-01 .. 2026-10-31 (UTC)")
+    assert meter.report().render("line", lang="en").startswith("💡 Session: ")
+    assert named.render("line", lang="en").startswith("💡 2026-10-01 .. 2026-10-31 (UTC): ")
+    assert "Session" not in named.render("tree", lang="en") + named.render("tree", lang="fr")

@@ -142,10 +142,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "line.unmeasured": ("{n:,} call of unknown size", "{n:,} calls of unknown size"),
     "line.pending": "{n:,} open",
     "line.session": "💡 Session: {line}",
+    "line.named": "💡 {name}: {line}",
     # The summary as a tree.
     "tree.title": "📊 TOKENS & COSTS SUMMARY",
     "tree.title_of": "📊 TOKENS & COSTS SUMMARY: {name}",
     "tree.since": "🕐 Session started: {since}",
+    "tree.since_of": "🕐 Since: {since}",
     "tree.calls": "📞 API calls: {calls}",
     "tree.tokens": "🔤 Total tokens: {tokens}",
     "tree.input": "   ├─ Input:  {tokens}",
@@ -320,6 +322,11 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.explain.waiting": (
         "waiting for JSON: paste a usage object or an answer of the API, then press Ctrl-D on a line of its own"
     ),
+    "cli.demo.next": "Next:",
+    "cli.demo.run": "the same for a program of yours",
+    "cli.demo.ledger": "and keep every call",
+    "cli.demo.serve": "the dashboard of sixty days",
+    "cli.demo.docs": "the documentation",
     "cli.near": "Did you mean {names}?",
     "cli.docs.choose": "openai-meter docs TOPIC shows one of these pages.",
     "cli.docs.missing": "there is no page {topic}; there are {topics}.",

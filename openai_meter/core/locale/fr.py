@@ -138,10 +138,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "line.unmeasured": ("{n:,} appel de taille inconnue", "{n:,} appels de taille inconnue"),
     "line.pending": "{n:,} en cours",
     "line.session": "💡 Session : {line}",
+    "line.named": "💡 {name} : {line}",
     # The summary as a tree.
     "tree.title": "📊 RÉSUMÉ DES TOKENS & COÛTS",
     "tree.title_of": "📊 RÉSUMÉ DES TOKENS & COÛTS : {name}",
     "tree.since": "🕐 Session démarrée: {since}",
+    "tree.since_of": "🕐 Depuis: {since}",
     "tree.calls": "📞 Nombre d'appels API: {calls}",
     "tree.tokens": "🔤 Tokens totaux: {tokens}",
     "tree.input": "   ├─ Input:  {tokens}",
@@ -325,6 +327,11 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.explain.waiting": (
         "en attente de JSON : collez un objet usage ou une réponse de l'API, puis tapez Ctrl-D sur une ligne vide"
     ),
+    "cli.demo.next": "Et ensuite :",
+    "cli.demo.run": "la même chose pour votre programme",
+    "cli.demo.ledger": "et garder chaque appel",
+    "cli.demo.serve": "le tableau de bord de soixante jours",
+    "cli.demo.docs": "la documentation",
     "cli.near": "Vouliez-vous dire {names} ?",
     "cli.docs.choose": "openai-meter docs PAGE montre une de ces pages.",
     "cli.docs.missing": "il n'y a pas de page {topic} ; il y a {topics}.",

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.core import faults, fork_safety
-from openai_meter.core.dimensions import Past
+from openai_meter.core.dimensions import CounterHistory
 from openai_meter.core.money import exact, to_float
 from openai_meter.core.native import Lock, RLock
 from openai_meter.core.totals import Totals
@@ -70,7 +70,7 @@ class _Starts:
 class _MeterReader:
     """Reads the totals of a meter or a block, without keeping it alive."""
 
-    def __init__(self, source: Readable, past: Past) -> None:
+    def __init__(self, source: Readable, past: CounterHistory) -> None:
         self.past = past
         self.lock = RLock()
         self.starts = _Starts()
@@ -144,7 +144,7 @@ def _window(window: Any) -> str:
 class _LedgerReader:
     """Reads the totals of a ledger, without keeping it alive."""
 
-    def __init__(self, ledger: Ledger, past: Past) -> None:
+    def __init__(self, ledger: Ledger, past: CounterHistory) -> None:
         self.past = past
         self.lock = RLock()
         self.starts = _Starts()
@@ -237,7 +237,7 @@ def reader_of(source: Any, names: tuple[str, ...], cache: float) -> _Reader:
     with _making:
         readers = _readers.setdefault(source, {})
         if names not in readers:
-            past = Past(names, SERIES)
+            past = CounterHistory(names, SERIES)
             readers[names] = _LedgerReader(source, past) if of_ledger else _MeterReader(source, past)
         reader = readers[names]
     return reader.with_cache(cache) if isinstance(reader, _LedgerReader) else reader

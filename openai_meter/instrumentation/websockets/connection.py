@@ -119,8 +119,7 @@ class ConnectionWatcher:
                 if act is _AUDIO:
                     turn.add_audio(len(message))
                 else:
-                    turn.mark_first_token()
-                    turn.response.transcript.add_event(message)
+                    turn.add_piece(kind, message)
             elif act is _TIMED and self._kind == "translations" and self._timed is not None:
                 self._timed.read_elapsed(message)
         except Exception as error:
@@ -252,7 +251,7 @@ class ConnectionWatcher:
                 turn.open()
         row.fold(turn.response, event)  # type: ignore[misc] # both have a folder
         if row is RESPONSE:
-            turn.mark_first_token()
+            turn.mark_answered()
         else:
             turn.response.model = self._model
         if identity is not None:

@@ -7,7 +7,7 @@ through it, each message once. ``send`` is wrapped for the turns that are reques
 a record is    one answered turn, one transcription, one decision; of live sessions and translations, a minute
 begins         when it is requested (``response.create``), else with its first event
 attribution    that of the place where it was requested, else where it was received
-first token    of a realtime turn, its first piece of text or audio; of a response, its first event
+first token    the first piece of text, audio, reasoning or a tool call, not the event that begins the answer
 ============== ===============================================================================================
 
 A turn that has not ended when its connection closes is ``aborted``: its output is estimated from the pieces that were

@@ -132,6 +132,10 @@ class Turn(CallInFlight):
         """Sets back when it began, by both clocks."""
         self.started, self._clock = started, clock
 
+    def mark_answered(self) -> None:
+        """The answer has begun, with or without a token."""
+        self._answered = True
+
     def mark_first_token(self) -> None:
         """The first token has been received; only the first time counts."""
         if self._first is None:
@@ -163,10 +167,27 @@ class Turn(CallInFlight):
             self.response.extra = {**self.response.extra, **counts}
         super()._estimate(*args)
 
+    def add_piece(self, kind: bytes, message: bytes) -> None:
+        """Keeps an event that contains a piece of the answer, for an estimate."""
+        if self._first is None and _has_token(kind, message):
+            self.mark_first_token()
+        self.response.transcript.add_event(message)
+
     def add_audio(self, size: int) -> None:
         """Counts an event of audio, of which only the size matters."""
         self.audio += size - _FRAME
         self.mark_first_token()
+
+
+_is_reasoning = re.compile(rb'"type": ?"reasoning"').search
+_is_tool_call = re.compile(rb'"type": ?"[a-z_]{1,40}_call"').search
+
+
+def _has_token(kind: bytes, message: bytes) -> bool:
+    """Whether a piece of an answer contains a token: a new message is empty, and so is an item of hidden reasoning."""
+    if kind.endswith(b".added"):
+        return _is_tool_call(message) is not None
+    return not (kind.endswith(b".done") and _is_reasoning(message))
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------

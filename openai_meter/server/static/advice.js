@@ -1,5 +1,5 @@
 // Exceeded limits, how much of the other limits is used, and recommendations.
-import { at, h, say } from "./dom.js";
+import { at, h, setText } from "./dom.js";
 import { brief, label, money, time } from "./format.js";
 import { has, locale, t } from "./i18n.js";
 
@@ -59,7 +59,7 @@ export function show(overview, live) {
   const { lines, since, until } = overview.advice;
   const alerts = overview.alerts.map(alert);
   const advice = lines.map(hint);
-  say(at("advice-period"), advice.length ? t("page.advice.period", { since: time(since, "moment"), until: time(until, "moment") }) : "");
+  setText(at("advice-period"), advice.length ? t("page.advice.period", { since: time(since, "moment"), until: time(until, "moment") }) : "");
   const limits = (live?.thresholds ?? []).map(burn);
   at("advice").classList.toggle("urgent", alerts.length > 0);
   at("advice-body").replaceChildren(

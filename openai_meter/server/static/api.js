@@ -1,16 +1,16 @@
-// The API of the same server, with the token if it wants one.
+// Requests to the API of the same server, with the token if it needs one.
 import { at } from "./dom.js";
 import { t } from "./i18n.js";
 
 const KEY = "openai_meter.token";
-// The page stands at ".../dashboard": what it asks for stands beside it, under whatever prefix that is mounted.
+// The page is at ".../dashboard"; the API is below the same prefix.
 const BASE = new URL(".", location.href);
 
 let token = null;
 try {
   token = sessionStorage.getItem(KEY);
 } catch {
-  // Storage is switched off: the token holds until the page is left.
+  // Storage is switched off: the token is kept until the page is left.
 }
 let asking = null;
 
@@ -37,7 +37,7 @@ function ask(wrong) {
   return asking;
 }
 
-/** A failure that the API explains. */
+/** An error of the API, with its message and its hint. */
 export class Refused extends Error {
   constructor(status, error) {
     super(error?.message ?? t("page.failed", { status }));
@@ -46,7 +46,7 @@ export class Refused extends Error {
   }
 }
 
-/** The answer of the API; asks for the token as long as it is refused. Throws `Refused`, or what fetch throws. */
+/** A response of the API. Asks the reader for the token while it is refused. Throws `Refused`, or what fetch throws. */
 export async function call(path, options = {}) {
   if (token === null && document.documentElement.dataset.token === "yes") await ask(false);
   for (;;) {
@@ -62,7 +62,7 @@ export async function call(path, options = {}) {
   }
 }
 
-/** JSON from a path and its query; a list is a parameter that is given several times. */
+/** JSON from a path and a query; a list becomes a repeated parameter. */
 export async function get(path, query = {}, signal = undefined) {
   const given = Object.entries(query).flatMap(([name, value]) => [value].flat().map((one) => [name, one]));
   const text = new URLSearchParams(given).toString();

@@ -1,20 +1,20 @@
-// The page: it asks for figures when it opens, when the choice changes, and when the server says that something did.
+// The page. It reads the figures when it opens, when a choice changes, and when the server reports news.
 import * as advice from "./advice.js";
 import { Refused, call, get } from "./api.js";
 import * as calls from "./calls.js";
 import * as cards from "./cards.js";
 import * as chart from "./chart.js";
 import * as latency from "./latency.js";
-import { at, h, say, seldom } from "./dom.js";
+import { at, h, setText, throttle } from "./dom.js";
 import { cost, label, time, zone } from "./format.js";
 import { lang, t } from "./i18n.js";
 import { listen } from "./live.js";
 import * as state from "./state.js";
 import * as table from "./table.js";
 
-const OFTEN = 1_500; // figures are read no more often than this
-const STALE = 60_000; // periods end even where nothing happens
-const SPOKEN = 15_000; // a screen reader is told of changes no more often than this
+const OFTEN = 1_500; // milliseconds between two readings, at least
+const STALE = 60_000; // read again even without news: periods move on
+const SPOKEN = 15_000; // milliseconds between two announcements for screen readers, at least
 let timezone = zone;
 let overview = null;
 let live = null;
@@ -23,11 +23,11 @@ let reading = null;
 function fail(error) {
   const box = at("failure");
   const text = error instanceof Refused ? `${error.message} ${error.hint}`.trim() : t("page.unreachable");
-  say(box, text);
+  setText(box, text);
   box.hidden = false;
 }
 
-/** Runs what may fail, and says so if it does. */
+/** Runs work that may fail, and shows its error. */
 async function guard(work) {
   try {
     await work();
@@ -37,17 +37,17 @@ async function guard(work) {
   }
 }
 
-const announce = seldom(SPOKEN, () => {
+const announce = throttle(SPOKEN, () => {
   const { today } = overview.cards;
-  say(at("announcement"), t("page.announce", { cost: cost(today), calls: t("calls", { n: today.calls }) }));
+  setText(at("announcement"), t("page.announce", { cost: cost(today), calls: t("calls", { n: today.calls }) }));
 });
 
 function scope() {
   const key = `page.scope.${overview.scope}`;
-  say(at("scope"), overview.since ? t(`${key}.since`, { since: time(overview.since, "moment") }) : t(key));
+  setText(at("scope"), overview.since ? t(`${key}.since`, { since: time(overview.since, "moment") }) : t(key));
 }
 
-/** The active filters; a click takes one away. */
+/** The active filters; a click removes one. */
 function chips() {
   const items = state.filters().map(([name, value]) => {
     const text = `${t(`dimension.${name}`)}: ${label(value || null, name)}`;
@@ -58,11 +58,11 @@ function chips() {
   at("chips").hidden = !items.length;
 }
 
-/** How to begin, where there are no calls: a ledger is filled by the programs that name it. */
+/** How to begin when there are no calls: programs write to a ledger if they name it. */
 function begin() {
   if (!overview.ledger) return;
-  say(at("empty-how"), t("page.empty.ledger"));
-  say(at("empty-code"), `import openai_meter\n\nopenai_meter.install(ledger=${JSON.stringify(overview.ledger)})`);
+  setText(at("empty-how"), t("page.empty.ledger"));
+  setText(at("empty-code"), `import openai_meter\n\nopenai_meter.install(ledger=${JSON.stringify(overview.ledger)})`);
 }
 
 function show() {
@@ -72,7 +72,7 @@ function show() {
   at("empty").hidden = !empty;
   if (empty) begin();
   at("partial").hidden = !overview.partial;
-  at("reset").hidden = empty || overview.scope !== "process"; // a ledger is not forgotten
+  at("reset").hidden = empty || overview.scope !== "process"; // a ledger cannot be reset
   scope();
   cards.show(overview, live);
   advice.show(overview, live);
@@ -99,7 +99,7 @@ async function glance(signal) {
 async function load() {
   reading?.abort();
   reading = new AbortController();
-  // All at once, or what comes late would push away what somebody is reading.
+  // All parts are shown at once: a late part would move what the reader is looking at.
   const first = live ? live : get("api/live", {}, reading.signal);
   const [found, now] = await Promise.all([glance(reading.signal), first, calls.load()]);
   overview = found;
@@ -107,7 +107,7 @@ async function load() {
   show();
 }
 
-const soon = seldom(OFTEN, () => {
+const soon = throttle(OFTEN, () => {
   if (!document.hidden) guard(load);
 });
 

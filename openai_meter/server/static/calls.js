@@ -1,6 +1,6 @@
-// The latest calls, each with its bill on demand.
+// The newest calls, each with its bill on demand.
 import { Refused, get } from "./api.js";
-import { at, h, say } from "./dom.js";
+import { at, h, setText } from "./dom.js";
 import { UNKNOWN, count, label, money, seconds, time, today } from "./format.js";
 import { has, t } from "./i18n.js";
 import { filterQuery } from "./state.js";
@@ -187,7 +187,7 @@ function forget() {
 
 const query = () => ({ limit: PAGE, status: at("only-errors").checked ? ["error", "failed"] : [], ...filterQuery() });
 
-/** Reads the latest calls, and puts those that are new above the others. */
+/** Reads the newest calls, and puts the new ones above the others. */
 export async function load({ fresh = false } = {}) {
   const answer = await get("api/calls", query());
   if (fresh || !answer.calls.length || !answer.calls.some((call) => lines.has(call.id))) forget();
@@ -206,13 +206,13 @@ async function more() {
   at("calls-more").hidden = older === null;
 }
 
-/** Whether there is any call to be shown, of whatever time. */
+/** Whether there may be calls to show, of any time. */
 export const any = () => lines.size > 0 || at("only-errors").checked || Object.keys(filterQuery()).length > 0;
 
-/** Makes the table, and listens to its controls; `guard` runs what may fail. */
+/** Makes the table and listens to its controls; `guard` runs work that may fail. */
 export function start(guard) {
   frame();
   at("calls-more").addEventListener("click", () => guard(more));
   at("only-errors").addEventListener("change", () => guard(() => load({ fresh: true })));
-  say(at("calls-note"), t("page.no_calls"));
+  setText(at("calls-note"), t("page.no_calls"));
 }

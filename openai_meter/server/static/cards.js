@@ -1,4 +1,4 @@
-// The figures at a glance.
+// The cards.
 import { at, h } from "./dom.js";
 import { brief, cost, count, money, share, time, tokens } from "./format.js";
 import { locale, t } from "./i18n.js";
@@ -6,7 +6,7 @@ import { locale, t } from "./i18n.js";
 const percents = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
 const rounded = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
 
-/** How a number differs from the one before; `more` says what growth is: "bad", or nothing in particular. */
+/** The change from the previous number; `more` is "bad" if growth is bad. */
 function change(now, before, more = "") {
   if (now === null || before === null || before === undefined) return null;
   const [a, b] = [Number(now), Number(before)];

@@ -1,6 +1,6 @@
-// Bars over time, stacked by group. plotly draws; names, legend and tips are elements of our own, so that no name ever
-// reaches plotly, which takes names for markup.
-import { at, h, say } from "./dom.js";
+// Bars over time, stacked by group. plotly draws the bars only. Names, legend and tips are elements of the page: plotly
+// would read a name as markup.
+import { at, h, setText } from "./dom.js";
 import { brief, count, label, money, notation, others, time } from "./format.js";
 import { t } from "./i18n.js";
 import { state } from "./state.js";
@@ -58,7 +58,7 @@ const fine = () => series.step === "hour" || series.step === "minute";
 /** When a bar begins, in words. */
 const when = (place) => time(series.starts[place], fine() ? "moment" : series.step);
 
-/** As many labels as there is room for; the day is said where it is another one than before. */
+/** As many labels as there is room for; a label has the day if it differs from that of the label before. */
 function ticks(width) {
   const { starts, step } = series;
   const every = Math.max(1, Math.ceil(starts.length / Math.max(2, Math.floor(width / 110))));
@@ -188,7 +188,7 @@ function legend() {
   if (held >= 0) at("legend").querySelectorAll("button")[held]?.focus();
 }
 
-/** The chart as a table: what it shows, for who does not see it. */
+/** The chart as a table, for readers who do not see it. */
 function figures() {
   if (!at("chart-figures").open || !series) return;
   const columns = series.groups.map((group) => h("th", { scope: "col", class: "number" }, named(group)));
@@ -226,13 +226,13 @@ function words() {
 export function show(overview = null) {
   if (overview) series = overview.series;
   if (!series) return;
-  // Nothing is drawn again that stands there already: who points at a bar goes on reading.
+  // An equal chart is not drawn again: that would close the tip under the pointer.
   const wanted = JSON.stringify([series, state.metric, state.group]);
   if (wanted === standing) return;
   standing = wanted;
   const title = { metric: t(`page.metric.${state.metric}`), group: t(`by.${state.group}`) };
-  say(at("chart-title"), t("page.chart", title));
-  say(at("chart-words"), words());
+  setText(at("chart-title"), t("page.chart", title));
+  setText(at("chart-words"), words());
   const nothing = !series.groups.length;
   at("chart-words").classList.toggle("unseen", !nothing);
   at("plot").parentElement.hidden = nothing;

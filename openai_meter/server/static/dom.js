@@ -1,9 +1,9 @@
-// Elements are made of names, attributes and text. Text is always a text node: nothing becomes markup.
+// Makes elements. Text is always a text node, so no value can become markup.
 
 /** One element by its id. */
 export const at = (id) => document.getElementById(id);
 
-/** A new element; children are elements or text, null is passed over. */
+/** A new element; children are elements or texts, null is skipped. */
 export function h(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -15,13 +15,13 @@ export function h(name, attributes = {}, ...children) {
   return element;
 }
 
-/** Sets the text only if it is another one: screen readers speak up at every change. */
-export function say(element, text) {
+/** Sets the text only if it differs: screen readers announce every change. */
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
 /** Calls a function at most once in so many milliseconds, and once more after the last request. */
-export function seldom(milliseconds, work) {
+export function throttle(milliseconds, work) {
   let last = -Infinity;
   let timer = null;
   return () => {

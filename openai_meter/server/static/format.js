@@ -45,7 +45,7 @@ export function cost(totals) {
   return `${about}${money(totals.cost)}${totals.unpriced_calls ? "+" : ""}`;
 }
 
-/** How plotly has to write numbers, so that they look like all others. */
+/** The settings with which plotly writes numbers like the rest of the page. */
 export function notation(dollars) {
   const parts = new Intl.NumberFormat(locale, DOLLARS).formatToParts(1234567.5);
   const part = (type) => parts.find((part) => part.type === type)?.value ?? "";
@@ -64,12 +64,12 @@ export function tokens(value, totals, write = count) {
   return `${about}${write(value ?? 0)}${totals.unmeasured_calls ? "+" : ""}`;
 }
 
-/** The name of a row: rows that are no names are said in the page's language. */
+/** The name of a row; rows without a name get a text in the page's language. */
 export function label(name, group) {
   if (name === null || name === undefined) return t(group === "model" ? "row.unknown_model" : "row.unattributed");
   const key = `row.${name.slice(1, -1).replaceAll(" ", "_")}`;
   if (name === `(${name.slice(1, -1)})` && has(key)) return t(key);
-  // Control characters and marks of direction are data: they are shown as what they are, unknown.
+  // Control characters and marks of direction are replaced: they could change how the page is read.
   return name.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, "\uFFFD");
 }
 

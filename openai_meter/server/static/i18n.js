@@ -1,4 +1,4 @@
-// The sentences of the page's language: the server puts its catalog into the page.
+// The messages in the language of the page: the server puts the catalog into the page.
 import { at } from "./dom.js";
 
 export const lang = document.documentElement.lang;
@@ -10,10 +10,10 @@ const catalog = JSON.parse(at("catalog").textContent);
 const plural = new Intl.PluralRules(lang);
 const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
 
-/** Whether there is a sentence of that key. */
+/** Whether the catalog has a key. */
 export const has = (key) => Object.hasOwn(catalog, key);
 
-/** The sentence of a key, with its values filled in; `n` chooses between the forms. */
+/** The message of a key with its values; `n` chooses singular or plural. */
 export function t(key, values = {}) {
   const template = catalog[key];
   const text = Array.isArray(template) ? template[plural.select(values.n) === "one" ? 0 : 1] : template;

@@ -1,16 +1,16 @@
 // Events of the server, read by fetch: EventSource could not send the token.
-import { at, say } from "./dom.js";
+import { at, setText } from "./dom.js";
 import { call } from "./api.js";
 import { t } from "./i18n.js";
 
 const FIRST = 1_000;
 const LONGEST = 30_000;
-const SILENCE = 45_000; // the server says something every 15 seconds
+const SILENCE = 45_000; // the server sends something every 15 seconds
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 function show(name, text) {
   at("connection").dataset.state = name;
-  say(at("connection"), text);
+  setText(at("connection"), text);
 }
 
 function* events(block) {
@@ -61,7 +61,7 @@ export async function listen(path, on, back) {
         if (lost) back();
       });
     } catch {
-      // The server ended, or the way to it: what was read stays, and the page says that it is not live.
+      // The connection ended: the figures stay, and the page shows that it is not live.
     }
     lost = true;
     const chance = wait * (0.75 + Math.random() / 2); // not all pages at the same moment

@@ -1,4 +1,4 @@
-// What the page shows is in its address: a reload, the way back and a shared link keep it.
+// The choices of the reader are in the address, so that a reload, the back button and a shared link keep them.
 import { at } from "./dom.js";
 
 const DEFAULTS = { period: "7d", since: "", until: "", group: "model", metric: "cost", sort: "-cost", q: "", only: "" };

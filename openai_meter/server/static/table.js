@@ -1,6 +1,6 @@
-// The table by group: sorted, searched, saved.
+// The table by group, with sorting, search and download.
 import { save } from "./csv.js";
-import { at, h, say } from "./dom.js";
+import { at, h, setText } from "./dom.js";
 import { UNKNOWN, cost, count, label, others, share, tokens } from "./format.js";
 import { lang, t } from "./i18n.js";
 import { change, filter, state } from "./state.js";
@@ -83,9 +83,9 @@ function frame() {
     const way = now.down ? "descending" : "ascending";
     if (column === now.column) cell.setAttribute("aria-sort", way);
     else cell.removeAttribute("aria-sort");
-    say(cell.querySelector("span"), column.head());
+    setText(cell.querySelector("span"), column.head());
   });
-  say(table.caption, at("table-title").textContent);
+  setText(table.caption, at("table-title").textContent);
 }
 
 /** The name of a row as a button that filters the page by it. Rows of others and of several tags cannot be a filter. */
@@ -118,7 +118,7 @@ export function show(overview = null) {
     rows = overview.rows;
     group = overview.group;
   }
-  say(at("table-title"), t("page.table", { group: t(`by.${group}`) }));
+  setText(at("table-title"), t("page.table", { group: t(`by.${group}`) }));
   frame();
   const found = chosen();
   const shown = all ? found : found.slice(0, FEW);
@@ -127,9 +127,9 @@ export function show(overview = null) {
   table.tBodies[0].replaceChildren(...shown.map((row) => line(row, whole)));
   table.tFoot.replaceChildren(...foot(found, whole));
   at("table-note").hidden = found.length > 0;
-  say(at("table-note"), t(rows.length ? "page.nothing_found" : "page.nothing"));
+  setText(at("table-note"), t(rows.length ? "page.nothing_found" : "page.nothing"));
   at("table-more").hidden = found.length === shown.length;
-  say(at("table-more"), t("page.all_rows", { n: found.length }));
+  setText(at("table-more"), t("page.all_rows", { n: found.length }));
   at("download").disabled = !found.length;
 }
 

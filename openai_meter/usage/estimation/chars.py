@@ -7,7 +7,7 @@ from bisect import bisect_right
 
 from openai_meter.errors import ConfigurationError
 
-__all__ = ["RULES", "estimate_tokens", "ratio_tokens", "rule", "set_rule"]
+__all__ = ["RULES", "checked_rule", "estimate_tokens", "ratio_tokens", "rule", "set_rule"]
 
 RULES = ("script", "plain")
 """The rules for a count by characters: ``script`` (:func:`ratio_tokens`) and ``plain`` (:func:`estimate_tokens`)."""
@@ -25,9 +25,18 @@ def set_rule(name: str) -> None:
     Raises:
         ConfigurationError: there is no such rule.
     """
+    _rule[0] = checked_rule(name)
+
+
+def checked_rule(name: str) -> str:
+    """The name of a rule.
+
+    Raises:
+        ConfigurationError: there is no such rule.
+    """
     if name not in RULES:
-        raise ConfigurationError(f"char_rule {name!r} is not a rule; rules are {', '.join(RULES)}")
-    _rule[0] = name
+        raise ConfigurationError(f"char_rule={name!r} is not a rule; give one of {', '.join(map(repr, RULES))}")
+    return name
 
 
 _FRENCH = re.compile("[àâäéèêëïîôùûüÿæœç]", re.IGNORECASE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from openai_meter.usage.estimation.content import Content, called, calls_tokens, read_content
+from openai_meter.usage.estimation.content import Content, called, calls_tokens, read_content, results_tokens
 from openai_meter.usage.estimation.counter import Counter
 from openai_meter.usage.estimation.families import Traits
 from openai_meter.usage.estimation.prompts import (
@@ -16,7 +16,7 @@ from openai_meter.usage.estimation.prompts import (
     result_tokens,
     tools_text,
 )
-from openai_meter.usage.estimation.request_values import compact, fields, is_iterator, listed, spread, text_of
+from openai_meter.usage.estimation.request_values import fields, is_iterator, listed, spread, text_of
 from openai_meter.usage.estimation.schemas import read_format
 from openai_meter.usage.estimation.tools import functions_of
 
@@ -35,7 +35,8 @@ def chat_input(body: Mapping[str, Any], model: Traits, counter: Counter) -> int 
     names = _Names()
     contents = [read_content(message.get("content"), model, counter) for message in messages]
     pairs = zip(messages, contents, strict=True)
-    total = primer(model) + round(share * sum(_message(*pair, names, model, counter) for pair in pairs))
+    tokens = sum(_message(*pair, names, model, counter) for pair in pairs) + names.close(counter)
+    total = primer(model) + round(share * tokens)
     system = contents[0] if messages[0].get("role") in _SYSTEM else None
     total += _tools(body, system, model, counter)
     if fields(body.get("web_search_options")) or body.get("web_search_options") == {}:
@@ -44,11 +45,17 @@ def chat_input(body: Mapping[str, Any], model: Traits, counter: Counter) -> int 
 
 
 class _Names:
-    """The functions that were called, by the ids of the calls; and which of the calls were made together."""
+    """The functions that were called, by the ids of the calls; and the results of calls that were made together."""
 
     def __init__(self) -> None:
         self.of: dict[str, str] = {}
         self.together: set[str] = set()
+        self.results: list[str] = []
+
+    def close(self, counter: Counter) -> int:
+        """The tokens of the results since the last message of another kind."""
+        results, self.results = self.results, []
+        return results_tokens(results, counter)
 
 
 def _message(message: Mapping[str, Any], content: Content, names: _Names, model: Traits, counter: Counter) -> int:
@@ -60,8 +67,14 @@ def _message(message: Mapping[str, Any], content: Content, names: _Names, model:
         call_id = text_of(message.get("tool_call_id"))
         name = names.of.get(call_id, "")
         if call_id in names.together:
-            return 2 + counter.tok(compact(content.text)) + content.images
-        return result_tokens(content.tokens(counter), name, counter)
+            names.results.append(content.text)
+            return content.images
+        return names.close(counter) + result_tokens(content.tokens(counter), name, counter)
+    return names.close(counter) + _other_message(message, content, names, model, counter)
+
+
+def _other_message(message: Mapping[str, Any], content: Content, names: _Names, model: Traits, counter: Counter) -> int:
+    role = message.get("role")
     if role == "function":
         return result_tokens(content.tokens(counter), text_of(message.get("name")), counter)
     if calls := _calls(message, names):

@@ -11,7 +11,7 @@ from openai_meter.usage.estimation.families import Traits
 from openai_meter.usage.estimation.images import image_size, image_tokens
 from openai_meter.usage.estimation.request_values import compact, fields, is_iterator, listed, plain, text_of
 
-__all__ = ["Content", "arguments_of", "called", "calls_tokens", "read_content"]
+__all__ = ["Content", "arguments_of", "called", "calls_tokens", "read_content", "results_tokens"]
 
 _TEXTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal", "summary_text": "text"}
 _IMAGES = frozenset({"image_url", "input_image", "image"})
@@ -107,3 +107,20 @@ def calls_tokens(calls: Sequence[tuple[str, object]], counter: Counter) -> int:
         f'{{"recipient_name":"functions.{name}","parameters":{arguments_of(arguments)}}}' for name, arguments in calls
     )
     return counter.tok(f'{{"tool_uses":[{",".join(uses)}]}}')
+
+
+def results_tokens(results: Sequence[str], counter: Counter) -> int:
+    """The tokens of the results of calls that one message made: the server shows them as one list.
+
+    It is written as Python's ``json.dumps`` writes it: results that are JSON are parsed and written again.
+    """
+    return counter.tok(f"[{', '.join(map(_rewritten, results))}]") + 4 if results else 0
+
+
+def _rewritten(result: str) -> str:
+    if len(result) <= _LONGEST:
+        try:
+            return json.dumps(json.loads(result))
+        except (ValueError, RecursionError):
+            pass
+    return json.dumps(result, ensure_ascii=False)

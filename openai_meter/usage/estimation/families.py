@@ -41,6 +41,8 @@ class Traits(NamedTuple):
     """Whether it is gpt-4 of 2023: it is shown tools without titles and defaults, and some frames differ by one."""
     extra: int
     """Tokens that each message costs more than in other models."""
+    primer: int
+    """Tokens before the answer."""
     ending: int
     """Tokens after the text of a response, beyond those that models of its family have in common."""
 
@@ -95,6 +97,7 @@ def _traits(model: str) -> Traits:
         family != "L" and not _REASONS_IF_ASKED.match(name),
         name in {"gpt-4", "gpt-4-0613", "gpt-4-32k", "gpt-4-32k-0613"},
         1 if name == "gpt-3.5-turbo-0301" else 0,
+        3 if family == "L" and not name.startswith("gpt-5.2-chat") else 2,
         6 if family == "O" and not name.startswith("o3-mini") else 0,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from openai_meter.usage.estimation.content import called, calls_tokens, read_content
+from openai_meter.usage.estimation.content import called, calls_tokens, read_content, results_tokens
 from openai_meter.usage.estimation.counter import Counter
 from openai_meter.usage.estimation.families import Traits
 from openai_meter.usage.estimation.prompts import (
@@ -16,7 +16,7 @@ from openai_meter.usage.estimation.prompts import (
     result_tokens,
     tools_text,
 )
-from openai_meter.usage.estimation.request_values import compact, fields, listed, spread, text_of
+from openai_meter.usage.estimation.request_values import fields, listed, spread, text_of
 from openai_meter.usage.estimation.schemas import read_format
 from openai_meter.usage.estimation.tools import functions_of
 
@@ -33,6 +33,8 @@ _ELSEWHERE = {
 def response_input(body: Mapping[str, Any], model: Traits, counter: Counter) -> int | None:
     """The tokens of a response's request; ``None`` if there is nothing in it that can be read."""
     counter.unknown.update(name for field, name in _ELSEWHERE.items() if body.get(field))
+    if fields(body.get("reasoning")).get("mode") == "pro":
+        counter.unknown.add("pro mode")  # about 1,500 tokens of the server's own
     total = primer(model) - model.old
     if instructions := text_of(body.get("instructions")):
         total += message_tokens(model, "system") + counter.tok(instructions)
@@ -57,7 +59,7 @@ def _items(items: Sequence[Any], body: Mapping[str, Any], model: Traits, counter
         if kind == "function_call":
             calls.add(item_fields)
             continue
-        total += calls.close()
+        total += calls.close(results=kind != "function_call_output")
         if kind == "message" and "role" in item_fields:
             total += message_tokens(model, item_fields.get("role"))
             total += read_content(item_fields.get("content"), model, counter).tokens(counter)
@@ -83,12 +85,20 @@ class _Calls:
         self._names: dict[str, str] = {}
         self._together: set[str] = set()
         self._open: list[Mapping[str, Any]] = []
+        self._results: list[str] = []
 
     def add(self, item: Mapping[str, Any]) -> None:
         self._open.append(item)
 
-    def close(self) -> int:
-        """The tokens of the calls since the last item of another kind."""
+    def close(self, *, results: bool = True) -> int:
+        """The tokens of the calls since the last item of another kind; of their results only where these are whole."""
+        total = 0
+        if results:
+            total = results_tokens(self._results, self._counter)
+            self._results = []
+        return total + self._close_calls()
+
+    def _close_calls(self) -> int:
         items, self._open = self._open, []
         calls = [called(item) for item in items]
         ids = [text_of(item.get("call_id")) for item in items]
@@ -107,7 +117,8 @@ class _Calls:
         content = read_content(item.get("output"), self._model, self._counter)
         call_id = text_of(item.get("call_id"))
         if call_id in self._together:
-            return 2 + self._counter.tok(compact(content.text)) + content.images
+            self._results.append(content.text)
+            return content.images
         return result_tokens(content.tokens(self._counter), self._names.get(call_id, ""), self._counter)
 
 

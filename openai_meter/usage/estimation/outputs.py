@@ -67,6 +67,8 @@ def response_output(
                 (6 if expected.reasoned else 4) if model.heavy else 1 + model.old + model.ending
             ) + expected.framed
         total += tokens
+        if output.hosted and expected.reasoned:
+            continue  # it is in the reasoning tokens
         calls += [(text_of(name), text_of(arguments)) for name, arguments in output.calls]
     if len(calls) > 1:
         total += calls_tokens(calls, counter) + (14 if model.heavy else 11)

@@ -13,7 +13,7 @@ __all__ = ["call_tokens", "choice_tokens", "message_tokens", "primer", "result_t
 
 def primer(model: Traits) -> int:
     """Tokens before the answer."""
-    return 3 if model.family == "L" else 2
+    return model.primer
 
 
 def message_tokens(model: Traits, role: object) -> int:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from openai_meter.usage.estimation.counter import Counter
 from openai_meter.usage.estimation.request_values import compact, fields, plain, text_of
-from openai_meter.usage.estimation.tools import comments
+from openai_meter.usage.estimation.tools import CONSTRAINTS, comments
 
 __all__ = ["Format", "read_format"]
 
@@ -47,8 +47,12 @@ def _format(schema: object, name: str, description: str, counter: Counter) -> Fo
     return Format(name, "\n".join([*lines, compact(_shown(copied)) if copied else ""]))
 
 
+_HIDDEN = frozenset({"required", "$schema", *CONSTRAINTS})
+"""Keywords of a schema that are not billed. (In the schemas of function tools, constraints are.)"""
+
+
 def _shown(schema: Any) -> Any:
-    """A schema as the model sees it: without ``required``, ``$schema`` and ``additionalProperties: false``."""
+    """A schema as it is billed: without ``additionalProperties: false`` and what :data:`_HIDDEN` lists."""
     if isinstance(schema, list):
         return [_shown(item) for item in schema]
     if not isinstance(schema, dict):
@@ -59,5 +63,5 @@ def _shown(schema: Any) -> Any:
         if key == "properties" and isinstance(value, dict)
         else _shown(value)
         for key, value in schema.items()
-        if key not in {"required", "$schema"} and not (key == "additionalProperties" and value is False)
+        if key not in _HIDDEN and not (key == "additionalProperties" and value is False)
     }

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 from openai_meter.usage.estimation.request_values import Walk, compact, fields, listed, spread, text_of
 
-__all__ = ["Function", "comments", "functions_of", "render"]
+__all__ = ["CONSTRAINTS", "Function", "comments", "functions_of", "render"]
 
 _FIELDS = 20_000
 """Values that are read in the schemas of one call at most."""
 _NODES = 4_000
 """Schema nodes that are rendered for one call at most: references may multiply them without end."""
 _DEPTH = 40
-_CONSTRAINTS = (
+CONSTRAINTS = (
     "minimum",
     "maximum",
     "exclusiveMinimum",
@@ -159,7 +159,7 @@ class _Types:
         return "\n".join([*lines, "}"])
 
     def _notes(self, schema: Mapping[str, Any]) -> list[str]:
-        constraints = (f"// {key}: {_literal(schema[key])}" for key in _CONSTRAINTS if schema.get(key) is not None)
+        constraints = (f"// {key}: {_literal(schema[key])}" for key in CONSTRAINTS if schema.get(key) is not None)
         return [*self._about(schema), *constraints]
 
     def _default(self, schema: Mapping[str, Any]) -> str:
