@@ -38,7 +38,7 @@ _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _OF_CALLS = schema.calls.c
 _OF_TOTALS = schema.daily_totals.c
 _ROLLED = frozenset(schema.DIMENSIONS)
-_COLUMNS = {name: ("tags" if name == "tag" else name) for name in groups.DIMENSIONS}
+_COLUMNS = {name: ("tags" if name == "tag" else name) for name in (*groups.DIMENSIONS, "service_tier")}
 
 
 class Query(NamedTuple):

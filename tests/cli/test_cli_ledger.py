@@ -358,7 +358,7 @@ def test_tracker_report_is_imported(tmp_path: Path) -> None:
         ("{", "is not JSON"),
         ("[1, 2]\n", "line 1: this is not one of"),
         ('{"x": 1}', "line 1: this is not one of"),
-        ('{"started_at": "2026-01-01T00:00:00+00:00", "id": "x"}', "line 1: usage is None"),
+        ('{"started_at": "2026-01-01T00:00:00+00:00", "id": "x"}', "line 1: this is not a call"),
         ('{"calls_detail": [{"timestamp": "soon"}]}', "line 1: "),
         ('{"calls_detail": 3}', "line 1: "),
         ('\n{"custom_id": "x", "response": 3}\nx', "line 3 is not JSON"),
