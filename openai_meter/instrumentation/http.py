@@ -12,9 +12,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from openai_meter.core import faults
-from openai_meter.core.background import worker
 from openai_meter.instrumentation import include_usage, streams
-from openai_meter.instrumentation.listening import MARK, listeners
+from openai_meter.instrumentation.listening import MARK, listeners, registry
 from openai_meter.metering.attribution import current_surroundings
 from openai_meter.metering.call_in_flight import CallInFlight
 from openai_meter.pricing.loading import prepare
@@ -35,7 +34,7 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("openai_meter_request", default=None)
-"""The request that is being made: options that are not copied have no other way to their context."""
+"""The request that is being made, if the headers of its answer are read. The SDK passes no context to that place."""
 
 
 def request_wrappers(sdk: Sdk) -> tuple[Wrapper, Wrapper]:
@@ -49,8 +48,10 @@ def _sync_wrapper(sdk: Sdk) -> Wrapper:
         if begun is None:
             return wrapped(*args, **kwargs)
         context, args, kwargs = begun
+        current = context if context.reads_headers else None
         outer = _current.get()
-        _current.set(context)
+        if current is not outer:
+            _current.set(current)
         try:
             while True:
                 try:
@@ -63,7 +64,8 @@ def _sync_wrapper(sdk: Sdk) -> Wrapper:
                     context.on_return(answer)
                     return answer
         finally:
-            _current.set(outer)  # not reset(): a coroutine may be run in several contexts
+            if current is not outer:
+                _current.set(outer)  # not reset(): a coroutine may be run in several contexts
 
     return request
 
@@ -74,8 +76,10 @@ def _async_wrapper(sdk: Sdk) -> Wrapper:
         if begun is None:
             return await wrapped(*args, **kwargs)
         context, args, kwargs = begun
+        current = context if context.reads_headers else None
         outer = _current.get()
-        _current.set(context)
+        if current is not outer:
+            _current.set(current)
         try:
             while True:
                 try:
@@ -88,7 +92,8 @@ def _async_wrapper(sdk: Sdk) -> Wrapper:
                     context.on_return(answer)
                     return answer
         finally:
-            _current.set(outer)  # not reset(): a coroutine may be run in several contexts
+            if current is not outer:
+                _current.set(outer)  # not reset(): a coroutine may be run in several contexts
 
     return request
 
@@ -119,12 +124,14 @@ class RequestContext:
     need be copied.
     """
 
-    __slots__ = ("injected", "inner", "parses_itself", "pending", "sdk", "shape", "uninjected")
+    __slots__ = ("injected", "inner", "parses_itself", "pending", "reads_headers", "sdk", "shape", "uninjected")
 
     def __init__(self, inner: object, pending: CallInFlight, sdk: Sdk) -> None:
         self.inner = inner if callable(inner) else None
         self.pending = pending
         self.sdk = sdk
+        self.reads_headers = not pending.host.endswith(_WITHOUT_GATEWAY)
+        """Whether a proxy or gateway may answer: its headers have the cost, and whether its cache has answered."""
         self.parses_itself = False
         """Whether the SDK parses the answer without this context, which then reads what ``request`` returns."""
         self.injected: bool | None = None
@@ -195,15 +202,14 @@ class RequestContext:
     def on_response(self, arguments: Mapping[str, Any]) -> None:
         """Reads from the arguments of ``_process_response`` what no parsed answer has: retries, and two headers.
 
-        OpenAI sends neither header: they are those of proxies and gateways.
+        OpenAI sends neither header: they are those of proxies and gateways. So calls to OpenAI and Azure do not come
+        here, and cost nothing for it.
         """
         try:
             pending = self.pending
-            facts: dict[str, Any] = {}
+            facts = dict(header_facts(arguments["response"].headers.raw))
             if retries := arguments.get("retries_taken"):
                 facts["attempts"] = retries + 1
-            if not pending.host.endswith(_WITHOUT_GATEWAY):
-                facts.update(header_facts(arguments["response"].headers.raw))
             if facts:
                 pending.response.facts = {**pending.response.facts, **facts}
         except Exception as error:
@@ -256,13 +262,14 @@ def _begin(
         if row is None or type(inner) is RequestContext:
             return None
         prepare()
-        worker.start()  # for jobs of finalizers, which must not start a thread
         body = _body(fields["json_data"], fields["extra_json"])
         provider, host = providers.provider(client, url)
         pending = CallInFlight(row, listening, provider, host, body, around=around, stream=kwargs.get("stream") is True)
         if pending.requested_model is None:
             pending.requested_model = providers.deployment(client, url)
         context = RequestContext(inner, pending, sdk)
+        if context.reads_headers and not registry.reads_headers:
+            registry.read_headers()
         headers = fields["headers"]
         injects = pending.stream and include_usage.should_inject(row, body, headers, provider, host)
         if not injects and context.inner is None and sdk.parses_itself(wrapped, headers):

@@ -92,7 +92,8 @@ class Patcher:
         for root, request in zip((sdk.sync_client, sdk.async_client), sdk.wrappers, strict=True):
             for owner in tree(root):
                 self.patches.add(owner, "request", request)
-                self.patches.add(owner, "_process_response", process_response)
+                if registry.reads_headers:
+                    self.patches.add(owner, "_process_response", process_response)
                 if registry.has_wrapped:
                     self.patches.add(owner, "copy", copy_mark)
                     self.patches.add(owner, "with_options", copy_mark)

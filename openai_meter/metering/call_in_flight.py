@@ -251,7 +251,8 @@ class CallInFlight:
         if body is not None:
             answer = self._answer
             self._body = self._answer = None
-            if not (usage and usage.usable) and self._leave_to_estimate(
+            plain = usage is not None and usage.total_tokens and not usage.inconsistent  # as almost every call
+            if not (plain or (usage and usage.usable)) and self._leave_to_estimate(
                 end, usage, body, answer, unanswered=unanswered
             ):
                 return
@@ -361,7 +362,6 @@ class CallInFlight:
                 meter._price_loader.note_recorded(cost)
                 if self._observed is not None and (observer := ObserverSlot.observer) is not None:
                     observer.call_ended(self._observed, meter, call)
-        worker.start()
 
     def _by_meter(self) -> Collection[tuple[MeterCore, tuple[Readable, ...]]]:
         """The listeners of each meter: each prices by its own book. Nearly always there is one."""

@@ -249,6 +249,7 @@ class PriceLoader:
             self._waiting = True
             if not self.reading:  # the thread that reads them may have looked through the calls already
                 worker.submit(self.settle)
+                worker.start()
 
     def _start_loading(self) -> None:
         self._waiting = True

@@ -112,6 +112,7 @@ class Spans:
         lock = getattr(span, "_lock", None)
         if lock is not None and getattr(lock, "locked", bool)():
             worker.submit(partial(self._set_later, reference))
+            worker.start()
         else:
             span.set_attributes(sums.attributes())
 

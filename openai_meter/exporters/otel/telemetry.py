@@ -101,6 +101,7 @@ class Telemetry:
         self._queue.append(call)
         if waiting % _BATCH == _BATCH - 1:
             worker.submit(self.record)
+            worker.start()
 
     def before_finish(self, do: Callable[[], None]) -> None:
         """Registers a method that :meth:`finish` calls first. Keeps only a weak reference."""

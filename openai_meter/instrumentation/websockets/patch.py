@@ -28,7 +28,6 @@ from urllib.parse import parse_qs, urlsplit
 from weakref import WeakKeyDictionary
 
 from openai_meter.core import faults
-from openai_meter.core.background import worker
 from openai_meter.core.patching import Patches, Wrapper, tree
 from openai_meter.instrumentation.listening import listeners
 from openai_meter.instrumentation.websockets.connection import ConnectionWatcher
@@ -234,7 +233,6 @@ def _watcher_of(connection: Any, manager: Any = None) -> ConnectionWatcher | Non
         found: ConnectionWatcher | None = attributes.get(WATCHER)
         if found is None:
             prepare()
-            worker.start()
             client = _client(manager)
             host, model = _handshake(connection)
             provider, host = providers.provider(client, f"wss://{host}")
