@@ -117,7 +117,7 @@ def test_a_missing_package_is_no_reason_not_to_start(tmp_path):
     [
         ("", "banana", "OPENAI_METER='banana' is neither 1 nor 0"),
         ("_SUMMARY", "poem", "not a form of report"),
-        ("_LANG", "tlh", "no language"),
+        ("_LANG", "tlh", "is not a language"),
         ("_LEDGER", "nonsense", "ledger"),  # or that its packages are missing
         ("_HOSTS", "a=b", "'b'"),
         ("_STREAM_USAGE", "", None),

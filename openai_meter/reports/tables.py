@@ -75,9 +75,9 @@ def _fixed(value: Decimal, places: int, style: NumberStyle) -> str:
 
 
 def _places(amounts: list[Decimal]) -> int:
-    """The decimals of a column: three digits of its largest amount, and four where there are cents and less."""
+    """The decimals of a column: three digits of its largest amount, and four where one is under ten cents."""
     largest, smallest = max(amounts, default=Decimal(0)), min((one for one in amounts if one), default=Decimal(0))
-    if not largest or smallest >= Decimal("0.01") or largest >= _LARGE:
+    if not largest or smallest >= Decimal("0.1") or largest >= _LARGE:
         return 2
     return max(4, 2 - largest.adjusted())
 

@@ -62,10 +62,10 @@ def test_more_than_a_dollar() -> None:
     assert watching.record(call(cost=DOLLAR)) == ()
     (alert,) = watching.record(call(cost=1))
     assert (alert.kind, alert.value, alert.limit) == ("cost", Decimal("1.000000000001"), Decimal(1))
-    assert alert.message("fr") == "💰 Alerte : Coût de $1.000000000001 (limite : $1.00)"
+    assert alert.message("fr") == "💰 Alerte : Coût de 1,000000000001\xa0$ (limite : 1,00\xa0$)"
     watching.reset()
     (alert,) = watching.record(call(cost=DOLLAR * 102 // 100))
-    assert alert.message("fr") == "💰 Alerte : Coût de $1.02 (limite : $1.00)"
+    assert alert.message("fr") == "💰 Alerte : Coût de 1,02\xa0$ (limite : 1,00\xa0$)"
     assert alert.message("en") == "💰 Alert: Cost of $1.02 (limit: $1.00)"
 
 
@@ -92,7 +92,7 @@ def test_the_average_of_tokens() -> None:
     (alert,) = watching.record(call(tokens=2_001))
     assert (alert.kind, alert.value, alert.limit) == ("tokens_per_call", Decimal("2000.5"), 2_000)
     assert alert.message("fr") == (
-        "⚠️ Alerte : 2,000.5 tokens par appel en moyenne (limite : 2,000) ; raccourcissez les prompts"
+        "⚠️ Alerte : 2\u202f000,5 tokens par appel en moyenne (limite : 2\u202f000) ; raccourcissez les prompts"
     )
     assert watching.record(call(tokens=10)) == ()
     assert watching.current() == ()  # it was passed, and is not any more
@@ -341,7 +341,7 @@ def test_an_alert_as_json() -> None:
     assert list(said)[:2] == ["alert", "message"]
     assert said == {
         "alert": True,
-        "message": "💰 Alerte : Coût de $1.00 par l'agent a en 1 heure (limite : $0.50)",
+        "message": "💰 Alerte : Coût de 1,00\xa0$ par l'agent a en 1 heure (limite : 0,50\xa0$)",
         "id": alert.id,
         "kind": "cost",
         "value": "1",
@@ -366,7 +366,7 @@ def test_every_alert_can_be_said(lang: str, metric: str, per: Any, window: Any) 
     watching = ThresholdMonitor([Threshold(metric, 1, per=per, window=window)])
     alert = [*watching.record(one), *watching.record(one)][0]
     said = alert.message(lang)
-    assert f"{alert.value:,}" in said
+    assert f"{alert.value:,}".replace(",", {"en": ",", "fr": "\N{NARROW NO-BREAK SPACE}"}[lang]) in said
     assert "{" not in said
     assert said != alert.message(next(other for other in languages() if other != lang))
 

@@ -77,11 +77,11 @@ def test_french_reports_have_french_numbers():
     """Tables, the line for logs and alerts are French; the layouts of the guides, CSV and JSON stay as documented."""
     meter = metered()
     tokens, cost = f"1{NARROW}234{NARROW}567", f"12{NARROW}345,67{NO_BREAK}$"
-    for text in (meter.report().render("table", lang="fr"), meter.summary(lang="fr")):
+    for text in (*(meter.report().render(form, lang="fr") for form in ("table", "markdown")), meter.summary(lang="fr")):
         assert tokens in text
         assert cost in text
         assert "$12" not in text
-    for form in ("tree", "markdown", "line"):
+    for form in ("tree", "chat", "line"):
         assert "1,234,567" in meter.report().render(form, lang="fr").replace("\\", "")
     for form in ("json", "csv"):
         assert meter.report().render(form, lang="fr").replace('"message"', "").count(NARROW) == 0

@@ -54,7 +54,7 @@ def test_alerts_count_as_totals_do():
     for one in CALLS:
         monitor.record(one)
         total = total.plus(one)
-        sums = monitor._watches[0]._young[None].sums
+        sums = monitor._groups[0]._young[None].sums
         assert (sums.calls, sums.errors, sums.tokens) == (total.calls, total.errors, total.total)
         assert (sums.unmeasured, sums.unpriced, sums.cost) == (total.unmeasured, total.unpriced, total.cost)
 

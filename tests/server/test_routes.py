@@ -299,10 +299,10 @@ def test_report_formats_add_up(api, form: str, by: str) -> None:
 
 def test_report_language_follows_the_request(api) -> None:
     """A report that people read is in the language that is asked for."""
-    assert "Coût total" in api.get("/api/report?format=markdown&lang=fr").text
-    assert "Coût total" in api.get("/api/report?format=markdown", headers={"Accept-Language": "fr-CA, en;q=0.5"}).text
-    assert "Total cost" in api.get("/api/report?format=markdown", headers={"Accept-Language": "de, en;q=0.5"}).text
-    assert "Total cost" in api.get("/api/report?format=markdown&lang=en", headers={"Accept-Language": "fr"}).text
+    assert "| Coût |" in api.get("/api/report?format=markdown&lang=fr").text
+    assert "| Coût |" in api.get("/api/report?format=markdown", headers={"Accept-Language": "fr-CA, en;q=0.5"}).text
+    assert "| Cost |" in api.get("/api/report?format=markdown", headers={"Accept-Language": "de, en;q=0.5"}).text
+    assert "| Cost |" in api.get("/api/report?format=markdown&lang=en", headers={"Accept-Language": "fr"}).text
 
 
 def test_metrics_route_has_exact_totals(api) -> None:
