@@ -69,7 +69,7 @@ def test_every_shape_gives_the_same_as_without_the_meter(api, is_async, how):
         with openai_meter.track("block"):
             metered = contract.outcomes(api, is_async=is_async)
     assert metered == bare
-    assert openai_meter.get_meter().faults == 0
+    assert openai_meter.get_meter().internal_errors == 0
 
 
 @BOTH
