@@ -45,7 +45,7 @@ class Greeting(BaseModel):
 class Performance(NamedTuple):
     """What came of a shape that was played."""
 
-    saw: list[Any]
+    observed: list[Any]
     """What the program saw: of each thing the classes that it is of, and what is in it."""
     sent: list[Any]
     """The requests that it made; ``stream_options`` may differ."""
@@ -59,7 +59,7 @@ class Player:
     def __init__(self, shape: str, *, is_async: bool) -> None:
         self.is_async = is_async
         self.api = Api(f"{zlib.crc32(shape.encode()):08x}{int(is_async)}")
-        self.read_response: list[Any] = []
+        self.observed: list[Any] = []
         self.wrap: Callable[[Any], Any] = lambda plain: plain
         early = self._make()
         self.early, self.bound = early, early.chat.completions.create
@@ -80,7 +80,7 @@ class Player:
 
     def see(self, value: Any) -> None:
         """Writes down what the program sees."""
-        self.read_response.append(shown(value))
+        self.observed.append(shown(value))
 
     async def do(self, value: Any) -> Any:
         """What a method gave, awaited where there is something to await."""
@@ -149,7 +149,7 @@ class Player:
                     pass
         except Exception as raised:
             error = f"{type(raised).__name__}: {raised}"[:300]
-        return Performance(self.read_response, self.api.heard, error)
+        return Performance(self.observed, self.api.heard, error)
 
     async def _play(self, shape: Shape) -> None:
         await shape.play(self)
@@ -263,7 +263,7 @@ async def stream_cancelled(player: Player) -> None:
     create = player.client.chat.completions.create
     stream = await create(**USAGE_STREAM, extra_headers={FAULT: "hang"})
     task = asyncio.ensure_future(player.read(stream))
-    while len(player.read_response) < 4 and not task.done():  # noqa: ASYNC110 - it is the program's own step that is waited for
+    while len(player.observed) < 4 and not task.done():  # noqa: ASYNC110 - it is the program's own step that is waited for
         await asyncio.sleep(0)
     task.cancel()
     try:

@@ -39,7 +39,7 @@ def verdict(bare: Any, found: Any, expected: Sequence[tuple[Any, Any]], seen: Se
         return f"cannot be played with the bare SDK: {bare.error}"
     if found.error is not None:
         return f"breaks the program: {found.error}"
-    if problem := _unlike(bare.read_response, found.read_response):
+    if problem := _unlike(bare.observed, found.observed):
         return problem
     # In any order: calls at the same time may overtake each other.
     if sorted(map(repr, bare.sent)) != sorted(map(repr, found.sent)):

@@ -227,6 +227,10 @@ def _expected(line: Line, outcome: Outcome | None, call: Call) -> dict[str, Any]
         assert body.usage is not None
         names = ("prompt_tokens", "completion_tokens", "total_tokens")
         usage = [body.usage[name] for name in names]
+    tokens_in, tokens_out, total = usage
+    if body.reasoning and None not in usage and total == tokens_in + tokens_out + body.reasoning:
+        tokens_out += body.reasoning  # x.ai reports reasoning next to the output, and bills both
+    usage = [tokens_in, tokens_out, total]
     tokens = dict(zip(("usage.input_tokens", "usage.output_tokens", "usage.total_tokens"), usage, strict=True))
     if line.endpoint == "/embeddings":
         tokens["usage.output_tokens"] = 0

@@ -19,10 +19,10 @@ import openai_meter
 from openai_meter.core.bounded import Bounded
 from openai_meter.core.call import Call, new_call_id
 from openai_meter.core.usage import Usage
-from openai_meter.instrumentation import http, streams
+from openai_meter.instrumentation import http
 from openai_meter.metering import call_in_flight, store
 from openai_meter.testing.fake_api.loopback import Answer, LoopbackServer
-from openai_meter.usage import bodies, endpoints, providers
+from openai_meter.usage import bodies, decompression, endpoints, providers
 
 
 @pytest.fixture(autouse=True)
@@ -361,4 +361,4 @@ def test_limits_of_kept_bytes_hold():
     assert bodies._WHOLE <= MEGABYTE
     assert bodies._END <= MEGABYTE
     assert bodies._LINE <= 16 * MEGABYTE
-    assert streams._PIECE <= MEGABYTE
+    assert decompression._PIECE <= MEGABYTE

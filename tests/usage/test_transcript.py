@@ -92,7 +92,7 @@ def test_each_item_is_one() -> None:
         Output(reasoning="So", reasoned=True),
         Output(calls=(("f", "{}"),), reasoned=False),
         Output(reasoned=False),
-        Output(calls=(("code_interpreter", "1+1"),), reasoned=False),
+        Output(calls=(("code_interpreter", "1+1"),), reasoned=False, hosted=True),
         Output(calls=(("shell", '{"commands":["ls"]}'),), reasoned=False),
         Output("It is", "No", done=False, stopped="length", reasoned=False),
     )

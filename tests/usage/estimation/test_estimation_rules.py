@@ -280,7 +280,7 @@ def test_one_call_of_the_history(model: str, frame: int) -> None:
 
 @pytest.mark.parametrize(("model", "frame"), [("gpt-4o", 3 + 16), ("gpt-5", 2 + 22)])
 def test_several_calls_of_the_history(model: str, frame: int) -> None:
-    """Calls that were made together are wrapped; each result is a JSON string."""
+    """Calls that were made together are wrapped; their results are one JSON list."""
     asked = {"role": "assistant", "content": None, "tool_calls": [call("a", "{}", "1"), call("b", '{"x": 1}', "2")]}
     results = [{"role": "tool", "tool_call_id": n, "content": 'a"b'} for n in "12"]
     wrapped = (
@@ -289,7 +289,7 @@ def test_several_calls_of_the_history(model: str, frame: int) -> None:
     )
     assert tokens_in(model=model, messages=[asked]) == frame + len(wrapped)
     both = tokens_in(model=model, messages=[asked, *results])
-    assert both - tokens_in(model=model, messages=[asked]) == 2 * (2 + len('"a\\"b"'))
+    assert both - tokens_in(model=model, messages=[asked]) == 4 + len('["a\\"b", "a\\"b"]')
 
 
 def test_calls_among_items() -> None:
@@ -303,7 +303,7 @@ def test_calls_among_items() -> None:
     assert tokens_in("responses", "gpt-5", input=items[:1]) == 2 + 16 + 1 + 3
     wrapped = len('{"tool_uses":[%s]}') - 2 + 2 * len('{"recipient_name":"functions.f","parameters":{}}') + 1
     assert tokens_in("responses", "gpt-5", input=items) == 2 + 26 + wrapped
-    assert tokens_in("responses", "gpt-5", input=[*items, *results]) == 2 + 26 + wrapped + 2 * (2 + 4)
+    assert tokens_in("responses", "gpt-5", input=[*items, *results]) == 2 + 26 + wrapped + 4 + len('["ok", "ok"]')
 
 
 SCHEMA = {
