@@ -349,6 +349,11 @@ class _AsyncBytes(AsyncGenerator[bytes, None]):
             self._ended = True
             self._watcher.closed()
 
+    def __del__(self) -> None:
+        # The generators around it were closed or collected in the middle: nothing can read on.
+        if not self.__dict__.get("_ended", True):
+            self._watcher.closed()
+
 
 def _aiterate(self: _WatchedBytes) -> AsyncIterator[bytes]:
     return _AsyncBytes(self.inner.__aiter__(), self.watcher)

@@ -86,7 +86,7 @@ class ManualTracking(MeterCore):
             reasoning_tokens=_checked_part("reasoning_tokens", reasoning_tokens, "completion_tokens", tokens_out),
         )
         if isinstance(duration, bool) or not isinstance(duration, int | float) or not 0 <= duration <= _LONGEST:
-            raise ConfigurationError(f"duration={duration!r} is no duration; pass a number of seconds from 0 up")
+            raise ConfigurationError(f"duration={duration!r} is not a duration; pass a number of seconds from 0 up")
         _checked_text("service_tier", service_tier)
         call = _manual(
             model, usage, "api" if usage.known else "none", attribution, service_tier=service_tier, duration=duration
@@ -298,7 +298,7 @@ def _manual(
 
 def _checked_model(model: object) -> None:
     if not isinstance(model, str) or not model:
-        raise ConfigurationError(f"model={model!r} is no model's name; pass one, such as 'gpt-5.4-mini'")
+        raise ConfigurationError(f"model={model!r} is not the name of a model; pass one, such as 'gpt-5.4-mini'")
 
 
 def _checked_text(name: str, value: object) -> None:
@@ -310,7 +310,7 @@ def _checked_count(name: str, value: object) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ConfigurationError(f"{name}={value!r} is no number of tokens; pass a whole number from 0 up, or None")
+        raise ConfigurationError(f"{name}={value!r} is not a number of tokens; pass a whole number from 0 up, or None")
     return value
 
 

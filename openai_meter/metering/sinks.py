@@ -26,13 +26,16 @@ class Sink(Protocol):
         """Takes a call. Must not wait or raise. May run in a finalizer, and must not start a thread then."""
 
     def before_finish(self, do: Callable[[], None]) -> None:
-        """Takes a function to call before :meth:`finish`: it puts the calls that have waited for their price."""
+        """Takes a function that :meth:`finish` has to call first. It calls :meth:`put` with the last calls.
+
+        Refer to it weakly: it belongs to the meter. A sink that is never finished may ignore it.
+        """
 
     def flush(self, timeout: float) -> bool:
         """Waits at most ``timeout`` seconds until all calls so far are stored; returns whether they are."""
 
     def finish(self) -> None:
-        """Brings what was put to where it goes, at the end of the process. Never raises."""
+        """Stores or sends the remaining calls, at the end of the process. Must not raise."""
 
 
 class Sinks:
@@ -72,7 +75,13 @@ class Sinks:
             self.deliver_waiting()
 
     def _put(self, call: Call, *, at_once: bool | None = None) -> None:
-        """Gives a call to the sinks; ``at_once``: only to those that do not, or do, wait for its price."""
+        """Gives a call to the sinks.
+
+        Args:
+            call: the call.
+            at_once: ``True``: only to sinks that take calls before they have a price (their attribute ``at_once`` is
+                true). ``False``: only to the others. ``None``: to all.
+        """
         for sink in self.sinks:
             if at_once is not None and getattr(sink, "at_once", False) is not at_once:
                 continue

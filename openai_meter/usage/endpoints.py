@@ -4,8 +4,9 @@ A request is recognised by method and path, never by the Python method that sent
 versions, and some programs do not use them (``client.post("/chat/completions", ...)``); paths have never moved. A
 request without a row is free, or repeats the usage of another call, and is not recorded.
 
-An endpoint is one row in :data:`ENDPOINTS` and one body in ``tests/data/answers/``. To add one, add both; where no
-reader of ``responses.py`` fits, add a reader there, and for a stream a folder in ``stream_events.py``.
+An endpoint is one row in :data:`ENDPOINTS` and one body in ``tests/data/answers/``. To add one, add both. If
+no function ``read_*`` of ``responses.py`` fits, write one there. If the endpoint streams and no function ``fold_*`` of
+``stream_events.py`` fits, write one there.
 """
 
 from __future__ import annotations

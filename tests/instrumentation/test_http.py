@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import contract
@@ -33,7 +34,8 @@ def test_a_copy_is_that_of_the_sdk_with_another_parser(said: dict[str, Any]) -> 
     """All fields are those of the SDK's own copy, the set ones are known as set, and the original stays as it was."""
     options = FinalRequestOptions.construct(method="post", url="/chat/completions", **said)
     before = (dict(vars(options)), set(options.__pydantic_fields_set__))
-    parser = http.RequestContext(None, None, None)  # type: ignore[arg-type]
+    pending = SimpleNamespace(host="api.openai.com")
+    parser = http.RequestContext(None, pending, None)  # type: ignore[arg-type]
     expected = model_copy(options)
     expected.post_parser = parser
     found = copied(options, parser)

@@ -101,7 +101,7 @@ class Webhook:
         object.__setattr__(self, "alerts", _checked_kinds(self.alerts))
         object.__setattr__(self, "headers", _checked_headers(self.headers))
         if not _is_number(self.timeout) or not 0 < self.timeout <= 300:
-            raise ConfigurationError(f"timeout={self.timeout!r} is no time; pass seconds, above 0 and up to 300")
+            raise ConfigurationError(f"timeout={self.timeout!r} is not a duration; pass seconds, above 0 and up to 300")
         object.__setattr__(self, "retry_for", _checked_window(self.retry_for))
         if self.lang is not None:
             object.__setattr__(self, "lang", language(self.lang).code)

@@ -172,7 +172,7 @@ class Pulse:
                 int(data["alerts"]),
             )
         except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
-            raise ValueError(f"this is no pulse written by openai_meter: {error!r}") from error
+            raise ValueError(f"this is not a pulse of openai_meter: {error!r}") from error
 
 
 def tokens_of(totals: Totals) -> int | None:
