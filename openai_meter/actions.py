@@ -114,7 +114,7 @@ class ShowApiStats:
         """The answer in Markdown: what thresholds are exceeded, the report, what would save money.
 
         Args:
-            text: the message; the answer is in its language if that can be told.
+            text: the message; the answer is in its language if that is recognised.
             meter: whose figures; those of the installed meter by default.
             lang: ``"en"`` or ``"fr"``, whatever the message is in.
 

@@ -32,7 +32,7 @@ C = TypeVar("C")
 
 
 def get_meter() -> Meter:
-    """The process-wide meter; it is made the first time it is asked for, and stays the same. Thread-safe."""
+    """The process-wide meter; it is made on first use, and stays the same. Thread-safe."""
     with registry.lock:
         if registry.meter is None:
             registry.meter = Meter()
@@ -74,7 +74,7 @@ def install(
             Calls of other hosts have no OpenAI prices. Also ``OPENAI_METER_HOSTS=llm.example.com=openai,...``.
         stream_usage: where to ask for the usage of chat streams whose callers did not, without their seeing it:
             ``"auto"`` (the default: OpenAI, Azure and ``hosts``), ``"always"``, ``"never"``, or more hosts that take
-            ``stream_options``. Where it is not asked for, it is estimated. Also ``OPENAI_METER_STREAM_USAGE``.
+            ``stream_options``. Elsewhere the usage is estimated. Also ``OPENAI_METER_STREAM_USAGE``.
         threads: whether attribution and blocks follow into threads: jobs of a ``ThreadPoolExecutor`` (and so of
             ``loop.run_in_executor``), and threads that are started. They do not by default (:func:`bind` takes them
             along by hand); ``asyncio`` tasks and ``asyncio.to_thread`` need neither.

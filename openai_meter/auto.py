@@ -95,8 +95,8 @@ def start() -> bool:
 def _start() -> ExitSummary | None:
     """Starts the meter, and arranges the summary at exit; ``None`` if ``openai-meter run`` has done so already."""
     from openai_meter.cli.children import folder_of_run  # noqa: PLC0415
-    from openai_meter.cli.exit_summary import ExitSummary  # noqa: PLC0415 - the interpreter's start is everybody's
-    from openai_meter.cli.summary import SummaryOptions, report_file  # noqa: PLC0415 - the interpreter's start is everybody's
+    from openai_meter.cli.exit_summary import ExitSummary  # noqa: PLC0415 - every interpreter pays for what is imported here
+    from openai_meter.cli.summary import SummaryOptions, report_file  # noqa: PLC0415 - every interpreter pays for what is imported here
 
     if ExitSummary.registered:
         return None

@@ -116,7 +116,7 @@ class TokenTracker:
                 object with the same attributes.
             agent_name: whose call it is; by default whom the surrounding code names.
             operation: what for; by default what the surrounding code names.
-            model: the model that was asked for. The price is that of the model that answered, where the response
+            model: the requested model. The price is that of the model that answered, where the response
                 names one.
 
         Returns:
@@ -263,7 +263,7 @@ class TokenTracker:
 
 
 def get_global_tracker() -> TokenTracker:
-    """The one tracker of the process, made the first time it is asked for. Thread-safe."""
+    """The one tracker of the process, made on first use. Thread-safe."""
     if (tracker := _global.get("tracker")) is None:
         tracker = _global.setdefault("tracker", TokenTracker())  # of many threads, one sets it
     return tracker
@@ -289,11 +289,11 @@ def _measured(response_id: str) -> Call | None:
     return None
 
 
-def _taken_over(measured: Call, handed: Call, own: Mapping[str, object]) -> Call:
+def _taken_over(measured: Call, reported: Call, own: Mapping[str, object]) -> Call:
     """A measured call for another meter: it keeps its cost, unless the tracker knows better what was used or paid."""
-    call = replace(measured, requested_model=handed.requested_model or measured.requested_model)
-    if handed.usage_source == "api" and measured.usage_source != "api":
-        call = replace(call, usage=handed.usage, usage_source="api", usage_unknown=(), cost_estimated=False)
+    call = replace(measured, requested_model=reported.requested_model or measured.requested_model)
+    if reported.usage_source == "api" and measured.usage_source != "api":
+        call = replace(call, usage=reported.usage, usage_source="api", usage_unknown=(), cost_estimated=False)
     elif call.model not in own and call.requested_model not in own:
         return call
     return replace(call, cost_pico=None, cost_status="unpriced", cost_reason=None)

@@ -54,7 +54,7 @@ _CACHED_PARTS = {
 }
 _WRITTEN_PARTS = {"ttl_12h_tokens": "cache_write_12h_tokens"}
 # Some hosts have these next to the totals, without details: Moonshot, DeepSeek, Mistral and vLLM, gateways in front of
-# Claude (the names of Anthropic and of Bedrock) and of Gemini.
+# Anthropic's models (its names and those of Bedrock) and of Gemini.
 _TOP_PARTS = {
     "cached_tokens": "cached_input_tokens",
     "prompt_cache_hit_tokens": "cached_input_tokens",
@@ -78,7 +78,7 @@ _TOP_PARTS = {
 
 _TOP_NAMES = frozenset(_TOP_PARTS)
 _SEPARATE_NAMES = frozenset({"cache_read_input_tokens", "cache_creation_input_tokens"})
-"""Claude's own usage has these next to an input that excludes them. Gateways in front of it include them."""
+"""Anthropic's own usage has these next to an input that excludes them. Gateways in front of it include them."""
 _CHAT = {"prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details"}
 _RESPONSE = {"input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details"}
 _ANYWHERE = frozenset({*_CHAT, *_RESPONSE, *_INPUT_DETAILS, *_OUTPUT_DETAILS, *_TOP_PARTS, "seconds"})

@@ -59,7 +59,7 @@ class _Memory:
 
     def __init__(self) -> None:
         self.refused: Bounded[tuple[object, ...], float] = Bounded(1_000)
-        """By shape, and by host: until when it is not asked for."""
+        """By shape, and by host: until when it is not injected."""
         self.refusals: Bounded[str, int] = Bounded(1_000)
         """By host without an acceptance: how many shapes it has refused."""
         self.accepted: Bounded[tuple[object, ...], bool] = Bounded(2_000)
@@ -113,7 +113,7 @@ def should_inject(row: Endpoint, body: Mapping[str, Any], headers: object, provi
     if options is not None and not isinstance(options, Mapping):
         return False
     if options and "include_usage" in options and (options["include_usage"] or mode != "always"):
-        return False  # the caller asks already, or has said that usage is not wanted
+        return False  # the caller requests it already, or has switched it off
     if isinstance(headers, Mapping) and _is_read_as_bytes(headers):
         return False
     return not _is_refused(shape_of(row, body, host))

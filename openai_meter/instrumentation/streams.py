@@ -206,7 +206,7 @@ def watch_events(stream: Any, pending: CallInFlight, *, is_async: bool, injected
         stream: the stream.
         pending: the call that it answers.
         is_async: whether it is an ``AsyncStream``.
-        injected: whether the meter asked for usage, and has to hide what came of that.
+        injected: whether the meter has requested usage, and has to hide the answer to that.
     """
     watcher = _watch(stream.response, pending, is_async=is_async)
     inner = stream._iterator  # noqa: SLF001 - the one place that every way of reading a stream passes

@@ -204,7 +204,7 @@ def open_engine(url: URL, *, durable: bool = False) -> Engine:
 
         @event.listens_for(engine, "do_connect")
         def make_file(*_: object) -> None:
-            # SQLite would make it readable for everybody; its log and its index take the mode of the file.
+            # SQLite would make it readable for all users; its log and its index take the mode of the file.
             with suppress(OSError):
                 os.close(os.open(str(url.database), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 

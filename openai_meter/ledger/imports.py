@@ -177,16 +177,16 @@ class Source:
         if not isinstance(body, dict) or (count(response.get("status_code")) or 0) >= 400:
             self.skipped += 1  # the Batch API charges nothing for it
             return
-        handed = read_external(body)
-        state = handed.response
-        created = None if handed.created is None else datetime.fromtimestamp(handed.created, UTC)
+        answer = read_external(body)
+        state = answer.response
+        created = None if answer.created is None else datetime.fromtimestamp(answer.created, UTC)
         identity = document.get("id") or response.get("request_id") or state.response_id or json.dumps(document)
-        usage = handed.usage
+        usage = answer.usage
         call = make_call(
             id=_identity(created, "batch", str(identity)),
             started_at=created or self._changed_at,
             duration=0.0,
-            endpoint=handed.endpoint,
+            endpoint=answer.endpoint,
             provider="openai",
             model=state.model,
             requested_model=None,

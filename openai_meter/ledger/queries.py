@@ -117,8 +117,8 @@ class _Days(NamedTuple):
 
 
 def _rolled_up(query: Query, stretches: tuple[Segment, ...]) -> bool:
-    asked = {*query.by, *query.filters.names} - {"day", "week", "month"}
-    return any(asked <= one.dimensions for one in _ROLL_UPS) and (
+    needed = {*query.by, *query.filters.names} - {"day", "week", "month"}
+    return any(needed <= one.dimensions for one in _ROLL_UPS) and (
         not query.periods or all(not one.offset for one in stretches)
     )
 
@@ -267,7 +267,7 @@ class _Aggregator:
 
 
 def _period_of_days(periods: tuple[str, ...], columns: Any) -> ColumnElement[Any]:
-    """The day; where only months are asked for, the first of the month, so that the database sums the days."""
+    """The day; where only months are grouped, the first of the month, so that the database sums the days."""
     if {*periods} != {"month"}:
         return columns.day  # type: ignore[no-any-return]
     return (func.substr(columns.day, 1, 7) + "-01").label("month")

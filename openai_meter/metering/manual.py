@@ -33,7 +33,7 @@ ActualTokens = Mapping[str, int | None] | tuple[int | None, int | None]
 
 _UNKNOWN = Usage()
 _URGENT = ("calls", "cost")
-"""The thresholds that are told first, if several are exceeded."""
+"""The thresholds that are reported first, if several are exceeded."""
 _LONGEST = 10 * 365 * 86_400
 """No call takes longer, in seconds; a larger number is in another unit."""
 
@@ -107,8 +107,8 @@ class ManualTracking(MeterCore):
             model: the model's name.
             prompt: the text that was sent.
             response: the text that came back; ``None`` for a generation without text, such as a tool call.
-            actual_tokens: the tokens as the API told them: ``{"prompt": 12, "completion": 34}`` or ``(12, 34)``. What
-                is not told is estimated by :meth:`estimate_tokens`, and the call is marked as an estimate.
+            actual_tokens: the tokens as the API reported them: ``{"prompt": 12, "completion": 34}`` or ``(12, 34)``. What
+                is missing is estimated by :meth:`estimate_tokens`, and the call is marked as an estimate.
             attribution: as for :meth:`track_call`.
 
         Raises:

@@ -169,7 +169,7 @@ class Readable(Reporting):
         """Forgets all calls, starts again from zero, and returns the totals up to that moment.
 
         Calls that are still open are counted when they end. Work on the server that was counted is not counted again
-        when it is asked for again: it was paid for once.
+        when it is read again: it was paid for once.
         """
         self.meter.settle()
         return self._store.reset()

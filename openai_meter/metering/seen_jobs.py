@@ -1,4 +1,4 @@
-"""Which work on the server was counted already: it is asked for many times, and billed once."""
+"""Which work on the server was counted already: it is polled many times, and billed once."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _INPUTS = {"chat.completions": "messages", "responses": "input", "completions": 
 _LIMITS = frozenset({"max_completion_tokens", "max_output_tokens", "max_tokens"})
 _SERVER_SIDE = ("previous_response_id", "conversation", "prompt")
 _SHAPING = frozenset({*_SERVER_SIDE, "functions", "response_format", "text", "tools"})
-"""Keys of a request, besides its input, that change what is asked."""
+"""Keys of a request, besides its input, that change the request."""
 _SETTINGS = _LIMITS | {"prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier"}
 _TEXTS = frozenset({"arguments", "content", "input_text", "output", "output_text", "refusal", "text"})
 """Keys of a message that hold text, as opposed to pictures, recordings, ids and types."""
@@ -248,7 +248,7 @@ class _Hasher:
             self.chars = before + (self.chars - before) * len(messages) // len(shown)
 
     def shape(self, body: Mapping[str, Any], name: str) -> object:
-        """What else determines what is asked: the history on the server, the form of the answer."""
+        """What else determines the request: the history on the server, the form of the answer."""
         given = [(key, value) for key in _SERVER_SIDE if key != name and (value := body.get(key)) is not None]
         found: list[object] = [(key, self.key(value)) for key, value in given]
         for key in ("response_format", "text"):

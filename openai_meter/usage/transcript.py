@@ -23,7 +23,7 @@ _MAX_CHARS = 262_144
 _MAX_PIECES = 4_096
 """Pieces of a text before they are joined: a short string takes more memory than its characters."""
 _MAX_PARTS = 1_000
-"""Choices, items and tool calls of one answer that are told apart."""
+"""Choices, items and tool calls of one answer that are kept apart."""
 _NOTHING: Mapping[str, Any] = {}
 
 

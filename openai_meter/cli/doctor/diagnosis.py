@@ -168,7 +168,7 @@ class Diagnosis:
         """The diagnosis as plain JSON values; ``code`` and ``outcome`` are the same in every language.
 
         Raises:
-            ConfigurationError: that language is not spoken here.
+            ConfigurationError: there is no such language.
         """
         m = sentences(lang)
         return {

@@ -15,7 +15,7 @@ from openai_meter.core.totals import Totals
 __all__ = ["GROUPS", "Group", "Pulse", "Rates", "Scope", "Spark", "tokens_of"]
 
 GROUPS = 50
-"""How many groups are told apart; those that cost least share one more."""
+"""How many groups are kept apart; those that cost least share one more."""
 
 Scope = Literal["process", "fleet"]
 """``process``: what a meter counted. ``fleet``: what all processes wrote to a ledger."""

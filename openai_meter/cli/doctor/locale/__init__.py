@@ -18,7 +18,7 @@ def sentences(lang: str | None = None) -> Messages:
     """The doctor's sentences in a language, which is chosen as for all reports.
 
     Raises:
-        ConfigurationError: that language is not spoken here.
+        ConfigurationError: there is no such language.
     """
     code = language(lang).code
     code = code if find_spec(f"{__name__}.{code}") is not None else "en"

@@ -99,7 +99,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "environment.misspelled.do": "export {near}=...; unset {name}",
     "environment.unknown": "{name} is not a variable of openai-meter{near}",
     "environment.unusable": "{name} cannot be used: {error}",
-    "patchers.none": "nobody else has patched openai",
+    "patchers.none": "no other package has patched openai",
     "patchers.idle": "installed, but not at work here: {names}",
     "patchers.active": (
         "{name} stands round {n} method ({places}); calls are counted once here",
@@ -119,7 +119,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "{name} stands round {n} methods of openai: {places} ...",
     ),
     "patchers.unknown.do": "If that counts calls too, do not add its figures to ours.",
-    "patchers.bypassed": "{names}: put back by somebody after install(); calls that go there are not counted",
+    "patchers.bypassed": "{names}: restored by another package after install(); calls through them are not counted",
     "patchers.bypassed.do": "Call openai_meter.install() again: it keeps its settings and its counts.",
     "ledger.none": "none is named: what is counted is gone with the process",
     "ledger.none.do": (
