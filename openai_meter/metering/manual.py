@@ -107,8 +107,8 @@ class ManualTracking(MeterCore):
             model: the model's name.
             prompt: the text that was sent.
             response: the text that came back; ``None`` for a generation without text, such as a tool call.
-            actual_tokens: the tokens as the API reported them: ``{"prompt": 12, "completion": 34}`` or ``(12, 34)``. What
-                is missing is estimated by :meth:`estimate_tokens`, and the call is marked as an estimate.
+            actual_tokens: the tokens as the API reported them: ``{"prompt": 12, "completion": 34}`` or ``(12, 34)``.
+                What is missing is estimated by :meth:`estimate_tokens`, and the call is marked as an estimate.
             attribution: as for :meth:`track_call`.
 
         Raises:
