@@ -212,10 +212,8 @@ class CallInFlight:
         WORK.pop(key)
         response.model = response.model or pending.response.model
         response.service_tier = response.service_tier or pending.response.service_tier
-        response.facts = {
-            **pending.response.facts,
-            **response.facts,
-        }  # a completion window is only in the first request
+        # A completion window is only in the first request.
+        response.facts = {**pending.response.facts, **response.facts}
         pending.response = response
         pending._record(_status(response, None, whole=True), None)
 
