@@ -596,7 +596,7 @@ def test_failed_call_is_set_on_its_span(api, metered, tracer):
 
 
 def test_span_set_inside_the_span_lock_does_not_hang(metered, tracer):
-    """Where the SDK's own lock is held by whom we interrupt, attributes are set beside the program."""
+    """Where the interrupted code holds the SDK's own lock, a worker sets the attributes later."""
     otel.attach(metered, spans=True)
     with tracer.start_as_current_span("busy") as span:
         seen = telemetry._spans.call_started()
@@ -608,6 +608,30 @@ def test_span_set_inside_the_span_lock_does_not_hang(metered, tracer):
             assert not span._attributes
         assert openai_meter.core.background.worker.drain()
         assert span.attributes["openai_meter.calls"] == 1
+
+
+def test_call_that_ends_while_the_worker_writes_its_span_is_not_overwritten(metered, tracer):
+    """The worker writes older sums after the newer ones of another thread: the span ends with the newer ones."""
+    otel.attach(metered, spans=True)
+    writing, go_on = threading.Event(), threading.Event()
+    with tracer.start_as_current_span("busy") as span:
+        write = span.set_attributes
+
+        def parked(attributes: Mapping[str, Any]) -> None:
+            if threading.current_thread() is not threading.main_thread() and not writing.is_set():
+                writing.set()
+                assert go_on.wait(20)
+            write(attributes)
+
+        span.set_attributes = parked
+        with span._lock:  # as if interrupted in the middle of set_attribute
+            telemetry._spans.call_ended(telemetry._spans.call_started(), metered, call())
+        assert writing.wait(20)
+        telemetry._spans.call_ended(telemetry._spans.call_started(), metered, call())
+        assert span.attributes["openai_meter.calls"] == 2
+        go_on.set()
+        assert openai_meter.core.background.worker.drain()
+        assert span.attributes["openai_meter.calls"] == 2
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here: interrupted spans are NOT tested")

@@ -118,8 +118,11 @@ class Spans:
 
     def _set_later(self, reference: weakref.ref[Any]) -> None:
         span = reference()
-        if span is not None and span.is_recording():
-            span.set_attributes(self._sums[span].attributes())
+        written = None
+        # A call that ends while the span is written sets newer sums: then these ones have overwritten them.
+        while span is not None and span.is_recording() and (sums := self._sums[span]) is not written:
+            span.set_attributes(sums.attributes())
+            written = sums
 
     def start_over_in_child(self) -> None:
         """Replaces the lock in a forked child: a thread of the parent may hold it."""
