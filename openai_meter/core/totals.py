@@ -260,6 +260,38 @@ class Sum(NamedTuple):
             at if last is None or at > last else last,
         ))  # fmt: skip
 
+    def plus_plain(  # noqa: PLR0917 - by position, as plus() has them
+        self,
+        calls: int,
+        tokens_in: int,
+        tokens_out: int,
+        total: int,
+        cached: int,
+        written: int,
+        reasoning: int,
+        cost: int | Fraction,
+        first: datetime,
+        last: datetime,
+    ) -> Sum:
+        """The sum with some calls more that ended well, have a full price and no other counts than these."""
+        cached_before, written_before, long_lived, reasoning_before, *others = self.counts
+        return _new(Sum, (
+            self.calls + calls,
+            self.errors,
+            self.unmeasured,
+            self.guessed,
+            self.input + tokens_in,
+            self.output + tokens_out,
+            self.total + total,
+            (cached_before + cached, written_before + written, long_lived, reasoning_before + reasoning, *others),
+            self.cost + cost,
+            self.estimated,
+            self.unpriced,
+            self.unknown,
+            first if self.first is None or first < self.first else self.first,
+            last if self.last is None or last > self.last else self.last,
+        ))  # fmt: skip
+
     def to_list(self) -> list[Any]:
         """The fields as plain JSON values."""
         return [_plain(value) for value in self]

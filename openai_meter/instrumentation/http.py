@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from openai_meter.core import faults
 from openai_meter.instrumentation import include_usage, streams
 from openai_meter.instrumentation.listening import MARK, listeners, registry
+from openai_meter.metering import quick_path
 from openai_meter.metering.attribution import current_surroundings
 from openai_meter.metering.call_in_flight import CallInFlight
+from openai_meter.metering.quick_path import PlainRequest
 from openai_meter.pricing.loading import prepare
 from openai_meter.usage import providers
 from openai_meter.usage.bodies import read_text
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RequestContext", "copy_mark", "process_response", "request_wrappers"]
 
-_WITHOUT_GATEWAY = ("api.openai.com", ".openai.azure.com")
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """The positional and the named arguments of ``request``."""
 
@@ -47,27 +48,40 @@ def _sync_wrapper(sdk: Sdk) -> Wrapper:
         begun = _begin(wrapped, client, args, kwargs, sdk)
         if begun is None:
             return wrapped(*args, **kwargs)
-        context, args, kwargs = begun
-        current = context if context.reads_headers else None
-        outer = _current.get()
-        if current is not outer:
-            _current.set(current)
-        try:
-            while True:
-                try:
-                    answer = wrapped(*args, **kwargs)
-                except BaseException as error:
-                    if (uninjected := context.on_error(error)) is None:
-                        raise
-                    args, kwargs = uninjected
-                else:
-                    context.on_return(answer)
-                    return answer
-        finally:
-            if current is not outer:
-                _current.set(outer)  # not reset(): a coroutine may be run in several contexts
+        if isinstance(begun, PlainRequest):
+            try:
+                answer = wrapped(*args, **kwargs)
+            except BaseException as error:
+                _raised(begun, sdk, error)
+                raise
+            if not quick_path.record(begun, answer):
+                _returned(begun, sdk, answer)
+            return answer
+        return _send(wrapped, *begun)
 
     return request
+
+
+def _send(wrapped: Callable[..., Any], context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Sends a request, a second time where ``include_usage`` was refused, and has its answer read."""
+    current = context if context.reads_headers else None
+    outer = _current.get()
+    if current is not outer:
+        _current.set(current)
+    try:
+        while True:
+            try:
+                answer = wrapped(*args, **kwargs)
+            except BaseException as error:
+                if (uninjected := context.on_error(error)) is None:
+                    raise
+                args, kwargs = uninjected
+            else:
+                context.on_return(answer)
+                return answer
+    finally:
+        if current is not outer:
+            _current.set(outer)  # not reset(): a coroutine may be run in several contexts
 
 
 def _async_wrapper(sdk: Sdk) -> Wrapper:
@@ -75,27 +89,42 @@ def _async_wrapper(sdk: Sdk) -> Wrapper:
         begun = _begin(wrapped, client, args, kwargs, sdk)
         if begun is None:
             return await wrapped(*args, **kwargs)
-        context, args, kwargs = begun
-        current = context if context.reads_headers else None
-        outer = _current.get()
-        if current is not outer:
-            _current.set(current)
-        try:
-            while True:
-                try:
-                    answer = await wrapped(*args, **kwargs)
-                except BaseException as error:
-                    if (uninjected := context.on_error(error)) is None:
-                        raise
-                    args, kwargs = uninjected
-                else:
-                    context.on_return(answer)
-                    return answer
-        finally:
-            if current is not outer:
-                _current.set(outer)  # not reset(): a coroutine may be run in several contexts
+        if isinstance(begun, PlainRequest):
+            try:
+                answer = await wrapped(*args, **kwargs)
+            except BaseException as error:
+                _raised(begun, sdk, error)
+                raise
+            if not quick_path.record(begun, answer):
+                _returned(begun, sdk, answer)
+            return answer
+        return await _send_async(wrapped, *begun)
 
     return request
+
+
+async def _send_async(
+    wrapped: Callable[..., Any], context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Sends a request, a second time where ``include_usage`` was refused, and has its answer read."""
+    current = context if context.reads_headers else None
+    outer = _current.get()
+    if current is not outer:
+        _current.set(current)
+    try:
+        while True:
+            try:
+                answer = await wrapped(*args, **kwargs)
+            except BaseException as error:
+                if (uninjected := context.on_error(error)) is None:
+                    raise
+                args, kwargs = uninjected
+            else:
+                context.on_return(answer)
+                return answer
+    finally:
+        if current is not outer:
+            _current.set(outer)  # not reset(): a coroutine may be run in several contexts
 
 
 def process_response(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -130,7 +159,7 @@ class RequestContext:
         self.inner = inner if callable(inner) else None
         self.pending = pending
         self.sdk = sdk
-        self.reads_headers = not pending.host.endswith(_WITHOUT_GATEWAY)
+        self.reads_headers = not providers.answers_itself(pending.host)
         """Whether a proxy or gateway may answer: its headers have the cost, and whether its cache has answered."""
         self.parses_itself = False
         """Whether the SDK parses the answer without this context, which then reads what ``request`` returns."""
@@ -242,13 +271,48 @@ class RequestContext:
             pending.finish()
 
 
+def _raised(plain: PlainRequest, sdk: Sdk, error: BaseException) -> None:
+    """Records a call that was thought to be plain, and raised."""
+    if (context := _context_of(plain, sdk)) is not None:
+        context.on_error(error)
+
+
+def _returned(plain: PlainRequest, sdk: Sdk, answer: Any) -> None:
+    """Reads an answer that is not plain."""
+    if (context := _context_of(plain, sdk)) is not None:
+        context.on_return(answer)
+
+
+def _context_of(plain: PlainRequest, sdk: Sdk) -> RequestContext | None:
+    """The context of a call that was thought to be plain, as if it had been made before the request was sent."""
+    try:
+        place = plain.place
+        pending = CallInFlight(
+            place.row,
+            plain.listeners,
+            place.provider,
+            place.host,
+            plain.body,
+            stream=False,
+            around=plain.around,
+        )
+        pending.begin_at(plain.started, plain.clock, plain.attribution, plain.evidence)
+        context = RequestContext(None, pending, sdk)
+        context.parses_itself = True
+    except Exception as error:
+        faults.caught(error, "metering a call that is not plain")
+        return None
+    return context
+
+
 def _begin(
     wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], sdk: Sdk
-) -> tuple[RequestContext, tuple[Any, ...], dict[str, Any]] | None:
+) -> PlainRequest | tuple[RequestContext, tuple[Any, ...], dict[str, Any]] | None:
     """Begins to meter a request.
 
     Returns:
-        The context that reads the answer, and the arguments to go on with; ``None`` where the call is not metered.
+        What the quick path needs where the call may be plain. Else the context that reads the answer, and the arguments
+        to go on with. ``None`` where the call is not metered.
     """
     try:
         around = current_surroundings()
@@ -257,14 +321,23 @@ def _begin(
             return None
         options = args[1] if len(args) > 1 else kwargs["options"]
         fields = options.__dict__  # five attributes of a pydantic model take longer to read than all that follows
-        url, inner = fields["url"], fields["post_parser"]
+        inner, stream = fields["post_parser"], "stream" in kwargs and kwargs["stream"] is True
+        if (
+            not stream
+            and not callable(inner)
+            and sdk.parses_itself(wrapped, fields["headers"])
+            and _current.get() is None
+            and (plain := quick_path.begin(client, fields, listening, around)) is not None
+        ):
+            return plain
+        url = fields["url"]
         row = find(fields["method"], url)
         if row is None or type(inner) is RequestContext:
             return None
         prepare()
         body = _body(fields["json_data"], fields["extra_json"])
         provider, host = providers.provider(client, url)
-        pending = CallInFlight(row, listening, provider, host, body, around=around, stream=kwargs.get("stream") is True)
+        pending = CallInFlight(row, listening, provider, host, body, around=around, stream=stream)
         if pending.requested_model is None:
             pending.requested_model = providers.deployment(client, url)
         context = RequestContext(inner, pending, sdk)

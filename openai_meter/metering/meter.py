@@ -108,7 +108,7 @@ class Meter(ManualTracking, LedgerLink):
             self._settings = settings
         if checked is not None:
             self._store.resize(checked)
-        self._store.dispatcher = dispatcher
+        self._store.use(dispatcher)
         if given:
             self.reprice()
 

@@ -4,19 +4,25 @@ Adding a call never waits. A call is put into an inbox (an atomic operation of t
 holds the lock empties it. Readers hold the lock, so that their figures are exact. Finalizers and signal handlers run in
 the middle of what their thread is doing: a stream that is collected while its thread adds a call can add its own, and a
 handler that prints a summary does not wait for the lock of its own thread.
+
+Plain calls are counted in batches: up to 63 of them wait in the inbox, if none of them can pass a limit. Every reader
+counts them first, so no figure that is read lacks one.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
 
 from openai_meter.alerts import Alert, ThresholdUsage
 from openai_meter.alerts.dispatch import AlertDispatcher
+from openai_meter.alerts.monitor import NO_LIMITS, NO_ROOM
 from openai_meter.core import dimensions, faults
 from openai_meter.core.call import Call
 from openai_meter.core.dimensions import (
@@ -30,6 +36,7 @@ from openai_meter.core.dimensions import (
 )
 from openai_meter.core.native import RLock
 from openai_meter.core.totals import NOT_PRICED, NOTHING, Sum, Totals, Unpriced, summed
+from openai_meter.metering.plain_calls import PlainBatch, PlainCall, call_of
 from openai_meter.reports.model_stats import undated
 
 __all__ = [
@@ -37,6 +44,10 @@ __all__ = [
 ]  # fmt: skip
 
 _REASONS = 200
+BATCH = 64
+"""How many plain calls wait until they are counted together."""
+_WAITING = 2 * BATCH
+"""How many plain calls may wait, for the limits: some threads add theirs while one begins to count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +104,41 @@ class Store:
     """
 
     def __init__(self, recent: int = 10_000, dispatcher: AlertDispatcher | None = None) -> None:
-        self._inbox: deque[Call] = deque()
+        self._inbox: list[Call | PlainCall] = []
         self._lock = RLock()
         self._emptying = False
-        self._ring: deque[Call] = deque(maxlen=recent)
+        self._ring: deque[Call | PlainCall] = deque(maxlen=recent)
+        self._unread = 0
+        """How many of the last entries of the ring may be plain calls. The ``Call`` is made when they are read."""
         self._table = Table()
         self._unpriced: deque[Call] = deque(maxlen=recent)
         self._reasons: dict[tuple[str, str], Unpriced] = {}
         self._pasts: weakref.WeakSet[CounterHistory] = weakref.WeakSet()
         self.dispatcher = dispatcher
+        self._room = NO_ROOM
+        """What tokens and what cost a plain call may have, so that it may wait. It is set after each batch."""
         self.started_at = datetime.now(UTC)
         """Since when calls are counted: the making, or the last reset."""
 
     def add(self, call: Call) -> None:
         """Adds a finished call. Never waits, and may be called from anywhere, a finalizer included."""
+        self._inbox.append(call)
+        self._try_to_empty()
+
+    def add_plain(self, call: PlainCall) -> None:
+        """Adds a plain call. It is counted now if it might pass a limit; else with the next readers, or in a batch."""
         inbox = self._inbox
         inbox.append(call)
+        # Read after appending: the room of an earlier time may be larger, and this call might not be looked at.
+        tokens, cost = self._room
+        # By their places: to read fields by their names takes twice as long.
+        if call[7] > tokens or call[11] > cost or len(inbox) >= BATCH:
+            self._try_to_empty()
+            if inbox:  # another thread holds the lock: the next call tries again
+                self._room = NO_ROOM
+
+    def _try_to_empty(self) -> None:
+        inbox = self._inbox
         # Again after the release: a call that came in at the very end of the loop inside would be left lying.
         while inbox and not self._emptying and self._lock.acquire(False):
             try:
@@ -125,13 +155,24 @@ class Store:
             while inbox:
                 call = inbox[0]
                 try:
-                    self._count(call)
+                    if type(call) is PlainCall:
+                        self._count_plain()
+                    else:
+                        self._count(call)  # type: ignore[arg-type] # mypy does not narrow by type()
                 except Exception as error:
                     if inbox and inbox[0] is call:
-                        inbox.popleft()  # or no call after it would be counted
+                        self._set_aside(call)
                     faults.caught(error, "counting a call")
         finally:
             self._emptying = False
+
+    def _set_aside(self, call: Call | PlainCall) -> None:
+        """Handles the first call of the inbox where it could not be counted, or no call after it would be counted."""
+        if type(call) is PlainCall:
+            with suppress(Exception):
+                self._inbox[0] = call_of(call)  # it is counted as any other
+                return
+        del self._inbox[0]
 
     def _count(self, call: Call) -> None:
         """Counts the first call of the inbox.
@@ -145,16 +186,57 @@ class Store:
         if before is None:  # a new combination, or one that is folded
             key, before = table.find(call)
         counted = (NOTHING if before is None else before).plus(call)
+        if self._unread:
+            self._unread += 1
+        self._room = NO_ROOM
         if table is not self._table:  # a signal handler has reset the store or repriced the store meanwhile
             return
         table.sums[key] = counted
-        self._inbox.popleft()
+        del self._inbox[0]
         self._ring.append(call)
         if call.cost_status in NOT_PRICED:
             self._unpriced.append(call)
             _note(self._reasons, call, 1)
         if self.dispatcher is not None:
             self.dispatcher.record(call)
+
+    def _count_plain(self) -> None:
+        """Counts the plain calls at the beginning of the inbox, in one step; the calls one by one where that is unsafe.
+
+        As in :meth:`_count`, all is made aside. The last lines call nothing before ``extend``, so that the interpreter
+        looks at no signal between them: an exception finds all of these calls in the inbox, or all of them counted.
+        """
+        table, inbox = self._table, self._inbox
+        waiting = tuple(inbox)
+        calls: list[Any] = [call for call in waiting if type(call) is PlainCall]
+        if len(calls) != len(waiting):
+            calls = [*takewhile(_is_plain, waiting)]
+        number = len(calls)
+        batch = PlainBatch(calls, table.sums)
+        watch = NO_LIMITS if self.dispatcher is None else self.dispatcher.watch
+        step = watch.with_batch(number, batch.tokens, batch.cost, batch.largest)
+        sums = batch.sums
+        if sums is None or step is None:  # a new combination, or one of them may pass a limit
+            made = [*map(call_of, calls)]
+            if table is self._table:
+                inbox[:number] = made
+            return
+        tally, counted = step
+        self._unread += number
+        if table is not self._table:  # as in _count()
+            return
+        table.sums |= sums
+        tally.sums = counted
+        del inbox[:number]
+        self._ring.extend(calls)
+        self._room = watch.room(_WAITING)  # the loop that called this looks at the inbox once more
+
+    def use(self, dispatcher: AlertDispatcher) -> None:
+        """Has another dispatcher notified of the calls from now on."""
+        with self._lock:
+            self._empty_inbox()
+            self.dispatcher = dispatcher
+            self._room = NO_ROOM
 
     def to_dict(self) -> dict[str, Any]:
         """The sums of all combinations and the reasons of missing prices, as plain JSON values."""
@@ -212,12 +294,8 @@ class Store:
         """
         with self._lock:
             self._empty_inbox()
-            counting, self._emptying = self._emptying, True  # what comes in meanwhile waits
-            try:
+            with self._at_rest():
                 return self._reprice(price)
-            finally:
-                self._emptying = counting
-                self._empty_inbox()
 
     def _reprice(self, price: Callable[[Call], Call]) -> int:
         """All is made aside, and put in its place in steps between which the interpreter looks at no signal.
@@ -242,7 +320,12 @@ class Store:
             if after.cost_status in NOT_PRICED:
                 left.append(after)
         done = len(waiting) - len(left)
-        ring = deque([changed.get(call.id, call) for call in tuple(self._ring)], maxlen=self._ring.maxlen)
+        self._room = NO_ROOM
+        ring = deque(
+            # Plain calls have their price.
+            [call if type(call) is PlainCall else changed.get(call.id, call) for call in tuple(self._ring)],  # type: ignore[union-attr]
+            maxlen=self._ring.maxlen,
+        )
         if table is not self._table:  # a signal handler has reset the store meanwhile
             return 0
         self._table, self._reasons, self._unpriced, self._ring = repriced, reasons, left, ring
@@ -256,15 +339,26 @@ class Store:
         """Everything that is counted, of one moment: it is read under one lock."""
         with self._lock:
             self._empty_inbox()
-            watch = None if self.dispatcher is None else self.dispatcher.watch
-            return StoreSnapshot(
-                started_at=self.started_at,
-                sums=self._table.sums.copy(),
-                calls=tuple(self._ring),
-                unpriced=tuple(self._reasons.values()),
-                alerts=() if watch is None else watch.current(),
-                threshold_usage=() if watch is None else watch.usage(),
-            )
+            with self._at_rest():
+                watch = None if self.dispatcher is None else self.dispatcher.watch
+                return StoreSnapshot(
+                    started_at=self.started_at,
+                    sums=self._table.sums.copy(),
+                    calls=self._recent_calls(),
+                    unpriced=tuple(self._reasons.values()),
+                    alerts=() if watch is None else watch.current(),
+                    threshold_usage=() if watch is None else watch.usage(),
+                )
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """A time in which nothing is counted: what comes in waits until its end. The caller holds the lock."""
+        counting, self._emptying = self._emptying, True
+        try:
+            yield
+        finally:
+            self._emptying = counting
+            self._empty_inbox()
 
     def totals(self) -> Totals:
         """The totals over all calls so far."""
@@ -301,7 +395,21 @@ class Store:
         """The most recent calls, oldest first."""
         with self._lock:
             self._empty_inbox()
-            return tuple(self._ring)
+            with self._at_rest():
+                return self._recent_calls()
+
+    def _recent_calls(self) -> tuple[Call, ...]:
+        """The ring, with a ``Call`` in the place of each plain call: the one that every later reader gets."""
+        while self._unread:
+            ring = self._ring
+            calls = [*ring]
+            first = max(len(calls) - self._unread, 0)
+            calls[first:] = [call_of(call) if type(call) is PlainCall else call for call in calls[first:]]
+            made = deque(calls, maxlen=ring.maxlen)
+            if ring is self._ring:  # no signal handler has read or changed it meanwhile
+                self._ring = made
+                self._unread = 0
+        return tuple(self._ring)  # type: ignore[arg-type] # all are calls now
 
     def reset(self) -> Totals:
         """Forgets everything, and returns the totals up to that moment."""
@@ -311,6 +419,7 @@ class Store:
             for past in tuple(self._pasts):
                 past.forgot(before.sums)
             self._table = Table()
+            self._room = NO_ROOM
             self._ring.clear()
             self._unpriced.clear()
             self._reasons.clear()
@@ -335,6 +444,7 @@ class Store:
         """Makes the store of a forked child empty and usable: the lock may have been held by a thread that is gone."""
         self._lock = RLock()
         self._emptying = False
+        self._room = NO_ROOM
         self._inbox.clear()
         self._ring.clear()
         self._unpriced.clear()
@@ -345,6 +455,10 @@ class Store:
         if self.dispatcher is not None:
             self.dispatcher.watch.reset()
         self.started_at = datetime.now(UTC)
+
+
+def _is_plain(call: Call | PlainCall) -> bool:
+    return type(call) is PlainCall
 
 
 def _undated_label(label: dimensions.Label) -> dimensions.Label:

@@ -7,23 +7,34 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["deployment", "provider", "set_hosts"]
+__all__ = ["Hosts", "answers_itself", "deployment", "provider", "set_hosts"]
 
 
 def set_hosts(hosts: Mapping[str, str]) -> None:
     """Sets the providers of some hosts. Replaces what was set before."""
-    _by_host.clear()
-    _by_host.update(hosts)
+    Hosts.providers = dict(hosts)
     _providers.clear()
     _bases.clear()
 
 
-_by_host: dict[str, str] = {}
+class Hosts:
+    """The setting of :func:`set_hosts`."""
+
+    providers: Mapping[str, str] = {}
+    """By host. Another object each time that it is set."""
+
+
 _providers: dict[tuple[type[Any], str], str] = {}
 _bases: dict[int, tuple[Any, type[Any], tuple[str, str]]] = {}
 """Base URLs by ``id()``, each with the class of its client, its provider and host. The URL is held: its id is not
 reused then. Reading the host of a URL takes longer than all the rest."""
+_WITHOUT_GATEWAY = ("api.openai.com", ".openai.azure.com")
 _AZURE_HOSTS = (".azure.com", ".azure-api.net", ".azure.us", ".azure.cn")
+
+
+def answers_itself(host: str) -> bool:
+    """Whether a host is OpenAI's or Azure's own: no proxy or gateway answers for it."""
+    return host.endswith(_WITHOUT_GATEWAY)
 
 
 def provider(client: Any, url: str) -> tuple[str, str]:
@@ -50,8 +61,8 @@ def _provider_at(client: Any, host: str) -> tuple[str, str]:
     key = (type(client), host)
     found = _providers.get(key)
     if found is None:
-        if host in _by_host:
-            found = _by_host[host]
+        if host in Hosts.providers:
+            found = Hosts.providers[host]
         elif host == "api.openai.com" or host.endswith(".api.openai.com"):
             found = "openai"
         elif host.endswith(_AZURE_HOSTS) or any(base.__name__ == "BaseAzureClient" for base in type(client).__mro__):
