@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from openai_meter.budgets.state import Budgeting
 from openai_meter.core import faults
 from openai_meter.instrumentation import include_usage, streams
 from openai_meter.instrumentation.listening import MARK, listeners, registry
@@ -48,6 +49,8 @@ def _sync_wrapper(sdk: Sdk) -> Wrapper:
         if begun is None:
             return wrapped(*args, **kwargs)
         context, args, kwargs = begun
+        if Budgeting.gate is not None:
+            Budgeting.gate(context.pending, args, kwargs)
         current = context if context.reads_headers else None
         outer = _current.get()
         if current is not outer:
@@ -76,6 +79,8 @@ def _async_wrapper(sdk: Sdk) -> Wrapper:
         if begun is None:
             return await wrapped(*args, **kwargs)
         context, args, kwargs = begun
+        if Budgeting.gate is not None:
+            Budgeting.gate(context.pending, args, kwargs)
         current = context if context.reads_headers else None
         outer = _current.get()
         if current is not outer:

@@ -12,8 +12,9 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from openai_meter.budgets.state import Budgeting
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.background import worker
 from openai_meter.core.call import ESTIMATED, Status, UsageSource, new_call, random_half
@@ -30,6 +31,9 @@ from openai_meter.usage.endpoints import LASTING, Endpoint
 from openai_meter.usage.fingerprint import evidence_of
 from openai_meter.usage.responses import ResponseState
 from openai_meter.usage.transcript import Output, output_of_answer
+
+if TYPE_CHECKING:
+    from openai_meter.budgets.account import Hold
 
 __all__ = ["OPEN", "WORK", "CallInFlight", "finish_open_streams"]
 
@@ -63,7 +67,7 @@ class CallInFlight:
 
     __slots__ = (
         "_answer", "_answered", "_attribution", "_body", "_claim", "_clock", "_evidence", "_first", "_listed",
-        "_observed", "block", "host", "listeners", "provider", "requested_model", "response", "row", "started",
+        "_observed", "block", "hold", "host", "listeners", "provider", "requested_model", "response", "row", "started",
         "stream",
     )  # fmt: skip
 
@@ -103,6 +107,7 @@ class CallInFlight:
         self._listed = False
         observer = ObserverSlot.observer
         self._observed = None if observer is None else observer.call_started()
+        self.hold: Hold | None = None
         self._claim = [True]  # list.pop() is atomic: of several threads that finish the call, one does
         self.started = time.time()
         self._clock = time.perf_counter()
@@ -160,6 +165,8 @@ class CallInFlight:
         """Ends the call without a record: nothing was sent."""
         self._claim.clear()
         self._body = self._answer = None
+        if self.hold is not None:
+            self.hold.release()
         OPEN.pop(id(self))
 
     @property
@@ -314,7 +321,7 @@ class CallInFlight:
         """Makes the record (or several, where an answer reports several models) and hands it to the listeners."""
         response, attribution = self.response, self._attribution
         started_at = datetime.fromtimestamp(self.started, UTC)
-        listeners = self.listeners
+        listeners, hold = self.listeners, self.hold
         by_meter = ((listeners[0].meter, listeners),) if len(listeners) == 1 else self._by_meter()
         for answered_model, usage in split:
             model = answered_model or self.requested_model
@@ -357,9 +364,13 @@ class CallInFlight:
                 )
                 for listener in group:
                     listener._take(call)
+                if Budgeting.charge is not None and (hold is None or not hold.add(meter, call)):
+                    Budgeting.charge(group, call)
                 meter._price_loader.note_recorded(cost)
                 if self._observed is not None and (observer := ObserverSlot.observer) is not None:
                     observer.call_ended(self._observed, meter, call)
+        if hold is not None:
+            hold.settle()
 
     def _by_meter(self) -> Collection[tuple[MeterCore, tuple[Readable, ...]]]:
         """The listeners of each meter: each prices by its own book. Nearly always there is one."""

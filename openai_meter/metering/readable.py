@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from openai_meter.alerts import Alert, ThresholdUsage
     from openai_meter.alerts.dispatch import AlertDispatcher
     from openai_meter.alerts.webhook import WebhookStats
+    from openai_meter.budgets import BudgetView
+    from openai_meter.budgets.guard import BudgetGuard
     from openai_meter.core.dimensions import CounterHistory
     from openai_meter.pricing import PriceBook
     from openai_meter.reports.advice import Recommendation
@@ -52,6 +54,8 @@ class Readable(Reporting):
     Every property is exact at the moment when it is read, and safe to read from any thread. Calls may be recorded
     between two properties; :meth:`snapshot` has several figures of one moment.
     """
+
+    _budgets: BudgetGuard | None = None
 
     def __init__(self, recent: int, dispatcher: AlertDispatcher | None = None) -> None:
         self._store = Store(recent, dispatcher)
@@ -132,6 +136,14 @@ class Readable(Reporting):
     def threshold_usage(self) -> tuple[ThresholdUsage, ...]:
         """How far each threshold is used up now, whether it is exceeded or not."""
         return self.snapshot().threshold_usage
+
+    @property
+    def budgets(self) -> Mapping[str, BudgetView]:
+        """The budgets by their names, as they are now: ``meter.budgets["prod"].left``."""
+        if self._budgets is None:
+            return {}
+        worker.drain()  # calls whose tokens are being estimated
+        return self._budgets.views()
 
     def unpriced(self) -> tuple[Unpriced, ...]:
         """What has no full price, per model and reason."""

@@ -48,6 +48,28 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "row.other_providers": "(other providers)",
     "row.other_blocks": "(other blocks)",
     "row.pruned": "(pruned)",
+    # Budgets: why a call was not sent.
+    "budget.of": "{budget}, {key}",
+    "budget.spent": (
+        "the call was not sent: it may cost up to {asked}, and of the {limit} of the budget ({budget}), {spent} are spent "
+        "and {held} are held for calls that are going on."
+    ),
+    "budget.resets": " The budget starts again at {at}.",
+    "budget.unpriced": (
+        "the call was not sent: the model {model} has no price ({detail}), so that the budget ({budget}) cannot hold. Give "
+        'it one with install(prices={{"{model}": Price(input=1, output=4)}}), or allow such calls with '
+        'Budget(unpriced="allow").'
+    ),
+    "budget.unbounded": (
+        "the call was not sent: its cost has no upper bound ({detail}), and the budget ({budget}) is strict. "
+        "Budget(strict=False) admits such calls by what they have cost so far."
+    ),
+    "budget.fault": (
+        'the call was not sent: openai_meter failed while it admitted it, and the budget ({budget}) has on_fault="refuse". '
+        "The log openai_meter has the cause."
+    ),
+    "budget.unknown": "an unknown amount",
+    "budget.no_model": "(no model)",
     # Dimensions: as the head of a column, and after "by".
     "dimension.model": "Model",
     "dimension.models": "Models",
