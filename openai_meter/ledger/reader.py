@@ -8,13 +8,14 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from openai_meter.core import settings
+from openai_meter.core.calendar_windows import zone_of
 from openai_meter.core.money import usd
 from openai_meter.core.totals import Totals, summed
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.comparisons import Comparison, compare
 from openai_meter.ledger.filters import Filters, make_filters
 from openai_meter.ledger.forecasts import HISTORY, Forecast, project
-from openai_meter.ledger.periods import DAY_US, Moment, Span, parse_moment, span_of, zone_of
+from openai_meter.ledger.periods import DAY_US, Moment, Span, parse_moment, span_of
 from openai_meter.ledger.rows import micros
 from openai_meter.reports.mixin import Reporting
 
