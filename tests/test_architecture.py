@@ -16,7 +16,18 @@ from openai_meter.core.version import DISTRIBUTION
 ASYNC = {"examples", "instrumentation", "server", "testing"}
 """The packages with coroutines. Elsewhere only :data:`DECORATORS` have some, which wrap coroutines of the program."""
 DECORATORS = {"metering/attribution.py"}
-LIGHT = {"core", "usage", "pricing", "alerts", "metering", "instrumentation", "errors.py", "api.py", "__init__.py"}
+LIGHT = {
+    "core",
+    "usage",
+    "pricing",
+    "alerts",
+    "budgets",
+    "metering",
+    "instrumentation",
+    "errors.py",
+    "api.py",
+    "__init__.py",
+}
 """What ``install()`` loads: it imports nothing heavy at the top of a module."""
 HEAVY = {"rich", "typer", "openai", "tiktoken", "genai_prices", "wrapt", "httpx", "httpx2", "pydantic", "sqlalchemy"}
 ROOT_NAMES = 26

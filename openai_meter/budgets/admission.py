@@ -96,7 +96,7 @@ def admit(call: CallToAdmit, body: Mapping[str, Any], files: Any = None) -> Refu
     Returns:
         The refusal of the first budget that does not admit it; ``None``: it may be sent.
     """
-    guards = [(guard, one.meter) for one in call.listeners if (guard := one._budgets) is not None]  # noqa: SLF001
+    guards = [(guard, one.meter) for one in call.listeners if (guard := one._budgets) is not None]
     if not guards or call.row.role in ("poll", "cancel"):
         return None
     falls: list[_Falls] = []
@@ -109,9 +109,7 @@ def admit(call: CallToAdmit, body: Mapping[str, Any], files: Any = None) -> Refu
         return _after_fault(guards, falls, call.requested_model)
 
 
-def _after_fault(
-    guards: Iterable[tuple[BudgetGuard, Any]], falls: list[_Falls], model: str | None
-) -> Refusal | None:
+def _after_fault(guards: Iterable[tuple[BudgetGuard, Any]], falls: list[_Falls], model: str | None) -> Refusal | None:
     """The refusal where a budget has ``on_fault="refuse"``."""
     for one in falls:
         if one.account.budget.on_fault == "refuse":
@@ -153,7 +151,7 @@ class _Amounts:
         """What the call can use at most, at the prices of a meter."""
         found = self._bounds.get(id(meter))
         if found is None:
-            loader: PriceLoader = meter._price_loader  # noqa: SLF001
+            loader: PriceLoader = meter._price_loader
             loader.load()
             found = bound_of(self._call, self._body, loader.book, exact=self.exact, files=self._files)
             self._bounds[id(meter)] = found
@@ -235,7 +233,7 @@ def _log_shadow(entry: Entry) -> None:
 def charge(listeners: Iterable[Guarded], call: Call) -> None:
     """Counts a call that was not admitted here: a turn of a connection, work that is polled, a call by hand."""
     for listener in listeners:
-        guard = listener._budgets  # noqa: SLF001
+        guard = listener._budgets
         if guard is None:
             continue
         subject = Subject(

@@ -8,6 +8,7 @@ itself (earlier answers, hosted tools, files) has none; it is named in :attr:`Si
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -96,6 +97,10 @@ def _walk_dict(value: Mapping[Any, Any], size: Size, count: Callable[[str], int]
             size.unbounded = "item_reference"
         elif kind == "input_audio":
             return _walk_audio(value, size)
+    if value.get("role") == "tool":
+        # The results of several calls at once are written as JSON again, with escapes and spaces.
+        outer = count
+        count = lambda text: outer(json.dumps(text)) + text.count(",") + text.count(":")  # noqa: E731
     total = 2
     for name, item in value.items():
         total += 4 + len(str(name)) * 4 if type(name) is not str else 4 + count(name)

@@ -1,17 +1,22 @@
-"""Whether there is any budget in this process. In a module of its own: every call looks at it, and nothing else loads."""
+"""Whether there is any budget in this process. A module of its own, as every program loads it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["Budgeting"]
+__all__ = ["Budgeting", "charge"]
 
 
 class Budgeting:
-    """What calls do about budgets. Both are ``None`` without a budget: then a call pays for two looks at this."""
+    """Without a budget, a call pays for two looks at this."""
 
-    gate: Callable[..., Any] | None = None
-    """Has a request admitted before it is sent; set by :mod:`openai_meter.instrumentation.budget_gate`."""
-    charge: Callable[..., None] | None = None
-    """Counts a record that was not admitted; set with it."""
+    active = False
+    """Whether a budget was ever set. It stays so: the settings of budgets may come and go."""
+
+
+def charge(listeners: Iterable[Any], call: Any) -> None:
+    """Counts a record that was not admitted. Loads the rest of the package."""
+    from openai_meter.budgets.admission import charge as count  # noqa: PLC0415 - for programs with budgets only
+
+    count(listeners, call)

@@ -1,26 +1,20 @@
-"""Where a request meets its budgets: between its beginning and the SDK. What is refused here never leaves the process."""
+"""Admits requests before the SDK sends them. A request that is refused here never leaves the process."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from openai_meter.budgets.admission import admit, charge
-from openai_meter.budgets.state import Budgeting
+from openai_meter.budgets.admission import admit
 from openai_meter.core import faults
 
 if TYPE_CHECKING:
     from openai_meter.budgets.refusal import Refusal
     from openai_meter.metering.call_in_flight import CallInFlight
 
-__all__ = ["activate", "admit_request", "refuse"]
+__all__ = ["admit_request", "refuse"]
 
 _NO_BODY: Mapping[str, Any] = {}
-
-
-def activate() -> None:
-    """Has every request admitted from now on. It stays so: the settings of budgets may come and go."""
-    Budgeting.gate, Budgeting.charge = admit_request, charge
 
 
 def admit_request(pending: CallInFlight, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -49,8 +49,8 @@ def _sync_wrapper(sdk: Sdk) -> Wrapper:
         if begun is None:
             return wrapped(*args, **kwargs)
         context, args, kwargs = begun
-        if Budgeting.gate is not None:
-            Budgeting.gate(context.pending, args, kwargs)
+        if Budgeting.active:
+            _admit(context, args, kwargs)
         current = context if context.reads_headers else None
         outer = _current.get()
         if current is not outer:
@@ -79,8 +79,8 @@ def _async_wrapper(sdk: Sdk) -> Wrapper:
         if begun is None:
             return await wrapped(*args, **kwargs)
         context, args, kwargs = begun
-        if Budgeting.gate is not None:
-            Budgeting.gate(context.pending, args, kwargs)
+        if Budgeting.active:
+            _admit(context, args, kwargs)
         current = context if context.reads_headers else None
         outer = _current.get()
         if current is not outer:
@@ -101,6 +101,12 @@ def _async_wrapper(sdk: Sdk) -> Wrapper:
                 _current.set(outer)  # not reset(): a coroutine may be run in several contexts
 
     return request
+
+
+def _admit(context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    from openai_meter.instrumentation.budget_gate import admit_request  # noqa: PLC0415 - for programs with budgets only
+
+    admit_request(context.pending, args, kwargs)
 
 
 def process_response(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from openai_meter.budgets.state import Budgeting
+from openai_meter.budgets.state import Budgeting, charge
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.background import worker
 from openai_meter.core.call import ESTIMATED, Status, UsageSource, new_call, random_half
@@ -364,8 +364,8 @@ class CallInFlight:
                 )
                 for listener in group:
                     listener._take(call)
-                if Budgeting.charge is not None and (hold is None or not hold.add(meter, call)):
-                    Budgeting.charge(group, call)
+                if Budgeting.active and (hold is None or not hold.add(meter, call)):
+                    charge(group, call)
                 meter._price_loader.note_recorded(cost)
                 if self._observed is not None and (observer := ObserverSlot.observer) is not None:
                     observer.call_ended(self._observed, meter, call)

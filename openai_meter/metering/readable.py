@@ -13,6 +13,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any, overload
 
+from openai_meter.budgets.state import Budgeting
 from openai_meter.core import faults
 from openai_meter.core.background import worker
 from openai_meter.core.call import Call
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from openai_meter.alerts import Alert, ThresholdUsage
     from openai_meter.alerts.dispatch import AlertDispatcher
     from openai_meter.alerts.webhook import WebhookStats
-    from openai_meter.budgets import BudgetView
+    from openai_meter.budgets import Budget, BudgetView
     from openai_meter.budgets.guard import BudgetGuard
     from openai_meter.core.dimensions import CounterHistory
     from openai_meter.pricing import PriceBook
@@ -188,6 +189,18 @@ class Readable(Reporting):
 
     folded = renamed("Meter", "folded", "overflow_calls")
     burn = renamed("Meter", "burn", "threshold_usage")
+
+    def _set_budgets(self, budgets: tuple[Budget, ...]) -> None:
+        """Takes other budgets from now on; those that are the same go on counting.
+
+        The price files are read now, which takes some tenths of a second: no call is sent before its price is known.
+        """
+        from openai_meter.budgets.guard import BudgetGuard  # noqa: PLC0415 - for programs with budgets only
+
+        if any(budget.unit != "calls" for budget in budgets):
+            self.meter._price_loader.load()
+        self._budgets = BudgetGuard(budgets) if self._budgets is None else self._budgets.changed(budgets)
+        Budgeting.active = True
 
     # --- for other modules of the package -----------------------------------------------------------------------------
 

@@ -51,22 +51,22 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     # Budgets: why a call was not sent.
     "budget.of": "{budget}, {key}",
     "budget.spent": (
-        "the call was not sent: it may cost up to {asked}, and of the {limit} of the budget ({budget}), {spent} are spent "
-        "and {held} are held for calls that are going on."
+        "the call was not sent: it needs up to {asked}. Budget {budget}: limit {limit}, spent {spent}, held for "
+        "open calls {held}."
     ),
     "budget.resets": " The budget starts again at {at}.",
     "budget.unpriced": (
-        "the call was not sent: the model {model} has no price ({detail}), so that the budget ({budget}) cannot hold. Give "
-        'it one with install(prices={{"{model}": Price(input=1, output=4)}}), or allow such calls with '
+        "the call was not sent: the model {model} has no price ({detail}), so budget {budget} cannot be kept. Give it "
+        'a price with install(prices={{"{model}": Price(input=1, output=4)}}), or allow such calls with '
         'Budget(unpriced="allow").'
     ),
     "budget.unbounded": (
-        "the call was not sent: its cost has no upper bound ({detail}), and the budget ({budget}) is strict. "
+        "the call was not sent: its cost has no upper bound ({detail}), and budget {budget} is strict. "
         "Budget(strict=False) admits such calls by what they have cost so far."
     ),
     "budget.fault": (
-        'the call was not sent: openai_meter failed while it admitted it, and the budget ({budget}) has on_fault="refuse". '
-        "The log openai_meter has the cause."
+        "the call was not sent: openai_meter had an error while it checked budget {budget}, which has "
+        'on_fault="refuse". The log openai_meter has the cause.'
     ),
     "budget.unknown": "an unknown amount",
     "budget.no_model": "(no model)",
