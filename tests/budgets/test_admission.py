@@ -8,7 +8,7 @@ import json
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import contract
@@ -45,7 +45,8 @@ def test_refused_call_is_not_sent_and_raises_an_error_of_openai():
     with pytest.raises(openai.OpenAIError) as caught:
         ask(client)
     error = caught.value
-    assert isinstance(error, BudgetExceededError) and isinstance(error, MeterError)
+    assert isinstance(error, BudgetExceededError)
+    assert isinstance(error, MeterError)
     assert len(sent) == 2
     assert (error.budget, error.key, error.reason) == ("prod", None, "spent")
     assert (error.limit, error.spent, error.held) == (Decimal("0.005"), Decimal("0.0041"), 0)
@@ -140,7 +141,7 @@ def test_models_without_a_price_are_refused_under_dollars_alone():
     with pytest.raises(BudgetExceededError) as caught:
         ask(fake_client(), model="my-own-model")
     assert (caught.value.reason, caught.value.budget) == ("unpriced", "usd")
-    assert "install(prices={" in str(caught.value) and "my-own-model" in str(caught.value)
+    assert 'install(prices={"my-own-model"' in str(caught.value)
     meter = install(Budget("usd", usd=5, unpriced="allow"), Budget("tokens", tokens=10**6))
     ask(fake_client(input_tokens=10, output_tokens=20), model="my-own-model")
     assert meter.budgets["tokens"].spent == 30
@@ -223,7 +224,7 @@ def test_abandoned_stream_is_settled_with_what_its_record_says():
 
 
 def test_refused_and_failed_requests():
-    """What the API refuses is free; what timed out may have been billed, so that its hold stays charged, and says so."""
+    """What the API refuses is free; what timed out may have been billed, so its hold stays charged, and says so."""
 
     def answer(request):
         if request.headers.get("x-case") == "timeout":
@@ -322,7 +323,7 @@ def test_budget_starts_again_with_the_next_window(monkeypatch):
     status = meter.budgets["day"]
     assert (status.spent, status.held) == (1, 0)
     # The day on which clocks go forward has 23 hours.
-    assert status.resets_at - status.starts_at == datetime(2026, 3, 2, 23) - datetime(2026, 3, 2)
+    assert status.resets_at - status.starts_at == timedelta(hours=23)
 
 
 # --- blocks -----------------------------------------------------------------------------------------------------------
@@ -444,4 +445,5 @@ def test_nothing_of_a_prompt_is_in_what_is_kept():
     with pytest.raises(BudgetExceededError) as caught:
         ask(fake_client(), metadata={"note": "a secret note"})
     kept = str(caught.value) + repr(vars(caught.value)) + json.dumps(meter.budgets["usd"].all()[0].to_dict())
-    assert "Bonjour" not in kept and "secret" not in kept
+    assert "Bonjour" not in kept
+    assert "secret" not in kept

@@ -53,8 +53,8 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "budget.resets": " Le budget recommence le {at}.",
     "budget.unpriced": (
         "l'appel n'a pas été envoyé : le modèle {model} n'a pas de prix ({detail}), donc le budget {budget} ne peut "
-        'pas être tenu. Donnez-lui un prix avec install(prices={{"{model}": Price(input=1, output=4)}}), ou autorisez ces '
-        'appels avec Budget(unpriced="allow").'
+        'pas être tenu. Donnez-lui un prix avec install(prices={{"{model}": Price(input=1, output=4)}}), ou autorisez '
+        'ces appels avec Budget(unpriced="allow").'
     ),
     "budget.unbounded": (
         "l'appel n'a pas été envoyé : son coût n'a pas de maximum ({detail}), et le budget {budget} est strict. "
