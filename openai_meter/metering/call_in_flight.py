@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from openai_meter.budgets.state import Budgeting, charge
 from openai_meter.core import faults, fork_safety
@@ -31,9 +31,6 @@ from openai_meter.usage.endpoints import LASTING, Endpoint
 from openai_meter.usage.fingerprint import evidence_of
 from openai_meter.usage.responses import ResponseState
 from openai_meter.usage.transcript import Output, output_of_answer
-
-if TYPE_CHECKING:
-    from openai_meter.budgets.account import Hold
 
 __all__ = ["OPEN", "WORK", "CallInFlight", "finish_open_streams"]
 
@@ -107,7 +104,7 @@ class CallInFlight:
         self._listed = False
         observer = ObserverSlot.observer
         self._observed = None if observer is None else observer.call_started()
-        self.hold: Hold | None = None
+        self.hold: Any = None  # what its budgets hold for it
         self._claim = [True]  # list.pop() is atomic: of several threads that finish the call, one does
         self.started = time.time()
         self._clock = time.perf_counter()
