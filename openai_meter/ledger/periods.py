@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.rows import from_micros, micros
 
-__all__ = ["PERIODS", "Segment", "Span", "parse_moment", "segments", "span_of", "zone_of"]
+__all__ = ["PERIODS", "Segment", "Span", "Zone", "parse_moment", "period_around", "segments", "span_of", "zone_of"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -29,11 +29,14 @@ HOUR_US = 3_600_000_000
 Moment = str | date | datetime | None
 """How a time may be given; see :func:`parse_moment`."""
 
+Zone = str | tzinfo | None
+"""A timezone: its IANA name, ``local``, or ``None`` for UTC, the days of which are also those of OpenAI's bills."""
+
 
 # --- timezones --------------------------------------------------------------------------------------------------------
 
 
-def zone_of(timezone: str | tzinfo | None) -> tzinfo:
+def zone_of(timezone: Zone) -> tzinfo:
     """A timezone by its name in the IANA database (``Europe/Paris``), ``local``, or ``UTC``, which ``None`` is, too.
 
     Raises:
@@ -239,3 +242,14 @@ def _next_month(first: date) -> date:
 def _midnight(day: date, zone: tzinfo) -> datetime:
     """Where a day begins. Where the clocks are put forward at midnight, that is the moment of the change."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def period_around(period: str, today: date) -> tuple[date, date]:
+    """The first day of the period that a day is in, and the day after its last."""
+    if period == "day":
+        return today, today + _DAY
+    if period == "week":
+        monday = today - today.weekday() * _DAY
+        return monday, monday + 7 * _DAY
+    first = today.replace(day=1)
+    return first, _next_month(first)
