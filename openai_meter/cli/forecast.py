@@ -33,7 +33,7 @@ def forecast(selection: Selection, period: str, lang: str | None, *, as_json: bo
 
 
 def _lines(found: "Forecast", timezone: str | None, m: Messages) -> Iterable[str]:
-    from openai_meter.ledger.periods import zone_of  # noqa: PLC0415 - not for `run`
+    from openai_meter.core.calendar_windows import zone_of  # noqa: PLC0415 - not for `run`
 
     zone = zone_of(timezone)
     last = found.until - timedelta(microseconds=1)

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from openai_meter.core import settings
+from openai_meter.core.calendar_windows import Zone, zone_of
 from openai_meter.errors import ConfigurationError
-from openai_meter.ledger.periods import DAY_US, Moment, Zone, parse_moment, span_of, zone_of
+from openai_meter.ledger.periods import DAY_US, Moment, parse_moment, span_of
 from openai_meter.ledger.rows import micros
 from openai_meter.ledger.transactions import Transactions
 

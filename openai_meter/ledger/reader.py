@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
+from openai_meter.core.calendar_windows import Zone, calendar_window, day_start, zone_of
 from openai_meter.core.money import usd
 from openai_meter.core.totals import Totals, summed
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.comparisons import Comparison, compare
 from openai_meter.ledger.filters import Filters, make_filters
 from openai_meter.ledger.forecasts import HISTORY, Forecast, project
-from openai_meter.ledger.periods import Moment, Span, Zone, parse_moment, period_around, span_of, zone_of
+from openai_meter.ledger.periods import Moment, Span, span_of
 from openai_meter.ledger.slices import Slice, parse_slice
 from openai_meter.ledger.transactions import Transactions
 from openai_meter.reports.mixin import Reporting
@@ -194,24 +195,23 @@ class Reader(Transactions, Reporting):
         from openai_meter.ledger import queries  # noqa: PLC0415
 
         today = now.astimezone(zone).date()
-        first, end = period_around(period, today)
+        window = calendar_window(period, zone, now)
+        first, end = (at.astimezone(zone).date() for at in (window.start, window.end or now))
         start = min(first, today - timedelta(days=HISTORY))
         span = span_of(start, now, zone)
         with self._reading() as connection:
             sums = queries.run_query(connection, queries.Query(("day",), span, zone, filters))
         days = {date.fromisoformat(day): one for (day,), one in sums.items()}
         spent = summed(one for day, one in days.items() if day >= first)
-        begin, midnight, tomorrow, over = (
-            parse_moment("day", day, zone, now) or now for day in (first, today, today + timedelta(days=1), end)
-        )
+        midnight, tomorrow = day_start(today, zone), day_start(today + timedelta(days=1), zone)
         left = (tomorrow - now) / (tomorrow - midnight)
         ahead = project({day: float(usd(one.cost)) for day, one in days.items()}, today, left, end)
         known = spent.totals().cost
         already = known or usd(0)
         return Forecast(
             period=period,
-            since=begin,
-            until=over,
+            since=window.start,
+            until=window.end or now,
             made_at=now,
             spent=known,
             expected=None if ahead.expected is None else already + ahead.expected,
