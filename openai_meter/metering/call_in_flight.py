@@ -24,7 +24,7 @@ from openai_meter.metering.container_sessions import begin_sessions
 from openai_meter.metering.meter import MeterCore, Readable, finish
 from openai_meter.metering.open_calls import OPEN, WORK
 from openai_meter.metering.outcome import outcome_of
-from openai_meter.metering.seen_jobs import JobKey, SeenJobs
+from openai_meter.metering.seen_jobs import keep_growth
 from openai_meter.metering.sinks import ObserverSlot
 from openai_meter.usage.billing_details import provider_cost, request_facts
 from openai_meter.usage.endpoints import LASTING, Endpoint
@@ -209,7 +209,7 @@ class CallInFlight:
         pending = begun if begun is not None else self
         seen = pending.listeners[0].meter._seen_jobs
         if row.cumulative:
-            if not _keep_growth(seen, key, response, known=begun is not None):
+            if not keep_growth(seen, key, response, known=begun is not None):
                 return
         elif not (begun is not None or row.adopt(response)) or not seen.claim(key):
             return
@@ -389,24 +389,6 @@ def _status(response: ResponseState, error: BaseException | None, *, whole: bool
     if response.state is not None and response.state != "open":
         return response.state
     return "ok" if whole else "aborted"
-
-
-def _keep_growth(seen: SeenJobs, key: JobKey, response: ResponseState, *, known: bool) -> bool:
-    """Reduces a cumulative usage to what came since it was last counted; ``False`` if that is nothing."""
-    now = response.total()
-    before = seen.usage(key)
-    seen.forget(key)
-    seen.claim(key, now or before)
-    if now is None or before is None:
-        return known or now is not None
-    response.extra = {}
-    response.usage = {
-        "input_tokens": max((now.input_tokens or 0) - (before.input_tokens or 0), 0),
-        "output_tokens": max((now.output_tokens or 0) - (before.output_tokens or 0), 0),
-        "cached_tokens": max(now.cached_input_tokens - before.cached_input_tokens, 0),
-        "reasoning_tokens": max(now.reasoning_tokens - before.reasoning_tokens, 0),
-    }
-    return (now.total_tokens or 0) > (before.total_tokens or 0)
 
 
 def finish_open_streams() -> None:
