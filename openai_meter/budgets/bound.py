@@ -75,6 +75,7 @@ class Bound(NamedTuple):
     """The part of :attr:`tokens` that a lower output limit would reduce."""
     output_pico: int = 0
     """The price of one output token of each answer together, in pico-dollars; 0 if a limit would change nothing."""
+    answers: int = 1
 
 
 class Request(Protocol):
@@ -140,7 +141,7 @@ def bound_of(
     inputs = size.tokens + size.images * per_image + size.audio_tokens
     tokens = inputs + units.answers * units.output
     if plan is None:
-        return Bound(tokens, None, size.unbounded, None, units.output if units.limited else 0)
+        return Bound(tokens, None, size.unbounded, None, units.output if units.limited else 0, 0, units.answers)
     if plan.facts.get("free") and not plan.overridden:
         return Bound(tokens, 0)
     if plan.sheet is None:
@@ -184,7 +185,13 @@ def _priced(units: _Units, plan: Plan, inputs: int, tokens: int, body: Mapping[s
     output_pico = ceil(rate_out * units.answers * factor) if units.limited else 0
     total = ceil(Fraction(amount) * factor)
     return Bound(
-        tokens, None if unpriced else total, size.unbounded, unpriced, units.output if units.limited else 0, output_pico
+        tokens,
+        None if unpriced else total,
+        size.unbounded,
+        unpriced,
+        units.output if units.limited else 0,
+        output_pico,
+        units.answers,
     )
 
 

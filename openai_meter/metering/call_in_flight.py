@@ -166,6 +166,12 @@ class CallInFlight:
             self.hold.release()
         OPEN.pop(id(self))
 
+    def changed(self, fields: Mapping[str, Any]) -> None:
+        """Notes that other fields are sent than the program's: a budget has lowered a limit, or chosen a model."""
+        if self._body is not None:
+            self._body = {**self._body, **fields}
+        self.response.model = fields.get("model")  # until the answer names it; requested_model stays the program's
+
     @property
     def finished(self) -> bool:
         """Whether the call has been ended."""
