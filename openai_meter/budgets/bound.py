@@ -52,7 +52,11 @@ _COMPLETION = 16
 _PRO = 4_096
 """Tokens that ``reasoning.mode: "pro"`` adds to the input at most; some 1,500 were seen."""
 _VIDEO_SECONDS = 20
-_NOT_READ = frozenset({"model", "metadata", "user", "safety_identifier", "prompt_cache_key", "stream", "store"})
+_NOT_READ = frozenset({
+    "background", "best_of", "include", "logprobs", "max_completion_tokens", "max_output_tokens", "max_prompt_tokens",
+    "max_tokens", "metadata", "model", "n", "prompt_cache_key", "safety_identifier", "seed", "service_tier", "store",
+    "stream", "stream_options", "temperature", "top_p", "user",
+})  # fmt: skip
 """Fields of a request that are not shown to the model."""
 _ON_SERVER = ("previous_response_id", "conversation", "prompt")
 """Fields of a response's request by which the server adds input."""

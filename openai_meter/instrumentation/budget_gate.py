@@ -38,30 +38,32 @@ def admit_sync(context: RequestContext, args: tuple[Any, ...], kwargs: dict[str,
         BudgetExceededError: a budget does not admit it. Nothing was sent, and there is no record.
     """
     steps = _steps(context.pending, args, kwargs)
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            return _decided(context, args, kwargs, end.value)
+    while (step := _next(steps)).__class__ is Step:
         step.run()
         if step.seconds:
             time.sleep(step.seconds)
+    return _decided(context, args, kwargs, step)
 
 
 async def admit_async(context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
     """The same for an async client: trips to a store are made in a thread, so that no other task waits for them."""
     steps = _steps(context.pending, args, kwargs)
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            return _decided(context, args, kwargs, end.value)
+    while (step := _next(steps)).__class__ is Step:
         import anyio.to_thread  # noqa: PLC0415 - openai's own; for programs whose budgets wait
 
         if step.trip is not None:
             await anyio.to_thread.run_sync(step.run)
         if step.seconds:
             await anyio.sleep(step.seconds)
+    return _decided(context, args, kwargs, step)
+
+
+def _next(steps: Generator[Step, None, Refusal | None]) -> Any:
+    """What there is to do next, or the decision."""
+    try:
+        return next(steps)
+    except StopIteration as end:
+        return end.value
 
 
 def _steps(
