@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from weakref import finalize
 
 from sqlalchemy import URL, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -21,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from openai_meter.core import faults
 from openai_meter.core.background import IDLE, IdleThread
 from openai_meter.core.call import Call
-from openai_meter.core.native import Empty, Event, RLock, SimpleQueue, acquire
+from openai_meter.core.native import Empty, Event, Lock, RLock, SimpleQueue, acquire
 from openai_meter.errors import LedgerError, LedgerUnavailableError
 from openai_meter.ledger.database import driver_message, is_row_fault, masked, open_engine, reachable, writing
 from openai_meter.ledger.inserting import store
@@ -67,6 +68,8 @@ class Writer:
         self.durable = durable
         self._interval = flush_interval
         self.engine: Engine = open_engine(url, durable=durable)
+        # A ledger that is garbage-collected without close() leaves no connection open: drivers warn of that.
+        finalize(self, self.engine.dispose).atexit = False
         self._file = SqliteFile(url.database if url.get_backend_name() == "sqlite" else None)
         self._migrated = False
         self._start_over()
@@ -81,6 +84,8 @@ class Writer:
         self._thread = IdleThread("openai_meter ledger", self._turn, self._pending, self.close_unused)
         self._doing = RLock()
         """Held around each round: by the thread, or by a flush that does its work."""
+        # Two threads that dispose of an engine at once would each replace its pool, and one pool would stay open.
+        self._closing = Lock()
         self._marks: SimpleQueue[Event] = SimpleQueue()
         """Are set at the end of the round that begins after they were put here."""
         self._left: dict[str, Row] = {}
@@ -154,7 +159,8 @@ class Writer:
     def close_connections(self) -> None:
         """Closes what is open and not in use; it opens again when it is needed."""
         self._file.forget_log()
-        self.engine.dispose()
+        with self._closing:
+            self.engine.dispose()
 
     def stats(self) -> Stats:
         """What became of the calls of this process."""
