@@ -20,8 +20,8 @@ _T = TypeVar("_T")
 def import_files(url: str | None, files: list[str], timezone: str | None) -> None:
     """Stores the calls of files in a ledger, and writes how many of each file."""
     with open_ledger(url, create=True) as ledger:
+        from openai_meter.core.calendar_windows import zone_of  # noqa: PLC0415
         from openai_meter.ledger import imports  # noqa: PLC0415 - not for `run`
-        from openai_meter.ledger.periods import zone_of  # noqa: PLC0415
         from openai_meter.pricing import PriceBook  # noqa: PLC0415
 
         book = PriceBook()

@@ -24,7 +24,8 @@ def prune(selection: Selection, before: str, lang: str | None, *, as_json: bool,
     """Deletes the details of old calls, if the user agrees. Exit code 1: they did not."""
     m = language(lang)
     with open_ledger(selection.ledger, lang=lang) as ledger:
-        from openai_meter.ledger.periods import DAY_US, parse_moment, zone_of  # noqa: PLC0415 - not for `run`
+        from openai_meter.core.calendar_windows import zone_of  # noqa: PLC0415 - not for `run`
+        from openai_meter.ledger.periods import DAY_US, parse_moment  # noqa: PLC0415 - not for `run`
         from openai_meter.ledger.recent_windows import count_before  # noqa: PLC0415
         from openai_meter.ledger.rows import micros  # noqa: PLC0415
 

@@ -117,7 +117,7 @@ def _default_since(names: Sequence[str]) -> str:
 
 
 def _span(found: "Report", timezone: str | None) -> str:
-    from openai_meter.ledger.periods import zone_of  # noqa: PLC0415 - not for `run`
+    from openai_meter.core.calendar_windows import zone_of  # noqa: PLC0415 - not for `run`
 
     since, until = (at.astimezone(zone_of(timezone)) for at in (found.since, found.until - timedelta(microseconds=1)))
     return f"{since:%Y-%m-%d} .. {until:%Y-%m-%d} ({timezone or 'UTC'})"

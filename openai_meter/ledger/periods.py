@@ -7,18 +7,16 @@ is the UTC time and an offset.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from pathlib import Path
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
+from openai_meter.core.calendar_windows import day_start
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.rows import from_micros, micros
 
-__all__ = ["PERIODS", "Segment", "Span", "parse_moment", "segments", "span_of", "zone_of"]
+__all__ = ["PERIODS", "Segment", "Span", "parse_moment", "segments", "span_of"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -30,40 +28,7 @@ Moment = str | date | datetime | None
 """How a time may be given; see :func:`parse_moment`."""
 
 
-# --- timezones --------------------------------------------------------------------------------------------------------
-
-
-def zone_of(timezone: str | tzinfo | None) -> tzinfo:
-    """A timezone by its name in the IANA database (``Europe/Paris``), ``local``, or ``UTC``, which ``None`` is, too.
-
-    Raises:
-        ConfigurationError: there is no such timezone on this machine.
-    """
-    if isinstance(timezone, tzinfo):
-        return timezone
-    if timezone is None or (isinstance(timezone, str) and timezone.upper() in {"UTC", "Z"}):
-        return UTC
-    try:
-        return _local() if timezone == "local" else ZoneInfo(timezone)
-    except (KeyError, ValueError, TypeError, OSError):
-        raise ConfigurationError(
-            f'timezone={timezone!r} is not known here; use UTC, local, or a name such as "Europe/Paris" '
-            "(where a system has no timezones, pip install tzdata brings them)"
-        ) from None
-
-
-def _local() -> tzinfo:
-    """The timezone of this machine with all its changes of the clocks, if its name can be found."""
-    name = os.environ.get("TZ", "").removeprefix(":")
-    if name:
-        return ZoneInfo(name)
-    link = Path("/etc/localtime")
-    if "zoneinfo/" in (target := os.path.realpath(link)):
-        return ZoneInfo(target.rpartition("zoneinfo/")[2])
-    if link.exists():
-        with link.open("rb") as file:
-            return ZoneInfo.from_file(file, "local")
-    return datetime.now().astimezone().tzinfo or UTC
+# --- changes of the clocks --------------------------------------------------------------------------------------------
 
 
 class Segment(NamedTuple):
@@ -199,7 +164,7 @@ def parse_moment(name: str, value: Moment, zone: tzinfo, now: datetime, *, end: 
     if isinstance(value, datetime):
         return (value if value.tzinfo is not None else value.replace(tzinfo=zone)).astimezone(UTC)
     if isinstance(value, date):
-        return _midnight(value + _DAY * end, zone)
+        return day_start(value + _DAY * end, zone)
     try:
         found = _parse(value.strip(), zone, now, end=end) if isinstance(value, str) else None
     except (ValueError, OverflowError):
@@ -214,28 +179,23 @@ def _parse(text: str, zone: tzinfo, now: datetime, *, end: bool) -> datetime | N
     if (word := text.lower()) == "now":
         return now
     if word in {"today", "yesterday"}:
-        return _midnight(today - _DAY * (word == "yesterday") + _DAY * end, zone)
+        return day_start(today - _DAY * (word == "yesterday") + _DAY * end, zone)
     if ago := _AGO.fullmatch(text):
         number, unit = int(ago[1]), ago[2].lower()
         if unit == "h":
             return now - timedelta(hours=number)
         days = number * (7 if unit == "w" else 1)
-        return _midnight(today - _DAY * (days - 1), zone) if days else None
+        return day_start(today - _DAY * (days - 1), zone) if days else None
     if month := _MONTH.fullmatch(text):
         first = date(int(month[1]), int(month[2]), 1)
-        return _midnight(_next_month(first) if end else first, zone)
+        return day_start(_next_month(first) if end else first, zone)
     if week := _WEEK.fullmatch(text):
-        return _midnight(date.fromisocalendar(int(week[1]), int(week[2]), 1) + 7 * _DAY * end, zone)
+        return day_start(date.fromisocalendar(int(week[1]), int(week[2]), 1) + 7 * _DAY * end, zone)
     if len(text) == 8 or (len(text) == 10 and text[4] == "-"):  # 20261031 and 2026-10-31 are whole days
-        return _midnight(date.fromisoformat(text) + _DAY * end, zone)
+        return day_start(date.fromisoformat(text) + _DAY * end, zone)
     at = datetime.fromisoformat(text)
     return (at if at.tzinfo is not None else at.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def _next_month(first: date) -> date:
     return (first.replace(day=28) + 4 * _DAY).replace(day=1)
-
-
-def _midnight(day: date, zone: tzinfo) -> datetime:
-    """Where a day begins. Where the clocks are put forward at midnight, that is the moment of the change."""
-    return datetime.combine(day, time(), zone).astimezone(UTC)

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple, get_args
 from urllib.parse import parse_qsl
 
 from openai_meter.core import dimensions
+from openai_meter.core.calendar_windows import zone_of
 from openai_meter.core.call import Status, current_status
 from openai_meter.core.locale import languages
 from openai_meter.errors import ConfigurationError
 from openai_meter.server.errors import RequestError
 from openai_meter.server.recent_calls import Cursor
-from openai_meter.server.time_windows import PERIODS, zone_named
+from openai_meter.server.time_windows import PERIODS
 
 __all__ = [
     "FILTERS", "FOLD_SNAPSHOTS", "GROUP", "LANG", "PERIOD", "STATUS", "ZONE", "Param", "choice", "decode_cursor",
@@ -96,7 +97,7 @@ def _tag(text: str) -> tuple[str, str | None]:
 
 def _zone(name: str) -> Any:
     try:
-        return zone_named(name)
+        return zone_of(name)
     except ConfigurationError as error:
         raise ValueError(str(error)) from None
 

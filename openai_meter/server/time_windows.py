@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Literal, NamedTuple
-from zoneinfo import ZoneInfo
 
-from openai_meter.errors import ConfigurationError
+from openai_meter.core.calendar_windows import day_start
 
-__all__ = ["PERIODS", "Step", "Window", "between", "label", "starts", "window_of", "zone_named"]
+__all__ = ["PERIODS", "Step", "Window", "between", "label", "starts", "window_of"]
 
 Step = Literal["minute", "hour", "day"]
 
-_MAX_NAME = 64
-"""Characters of the name of a timezone; the longest real one has 32."""
 _LENGTHS: Mapping[Step, timedelta] = {
     "minute": timedelta(minutes=1),
     "hour": timedelta(hours=1),
@@ -56,24 +53,6 @@ class Window(NamedTuple):
     step: Step
 
 
-def zone_named(name: str | None) -> tzinfo:
-    """A timezone by its name in the IANA database; ``None`` is UTC.
-
-    Raises:
-        ConfigurationError: this machine does not have a timezone of that name.
-    """
-    if name is None or name.upper() in {"UTC", "Z"}:
-        return UTC
-    try:
-        if len(name) > _MAX_NAME:
-            raise ValueError(name)
-        return ZoneInfo(name)
-    except (KeyError, ValueError, TypeError, OSError):
-        raise ConfigurationError(
-            f'timezone={name[:_MAX_NAME]!r} is not known on this machine; use UTC, or a name such as "Europe/Paris"'
-        ) from None
-
-
 def window_of(period: str, zone: tzinfo, now: datetime) -> Window:
     """The window of one of :data:`PERIODS`, up to now."""
     days, step = PERIODS[period]
@@ -85,7 +64,7 @@ def window_of(period: str, zone: tzinfo, now: datetime) -> Window:
     today = now.astimezone(zone).date()
     first = today.replace(day=1) if days is None else today - timedelta(days=days - 1)
     before = (first - timedelta(days=1)).replace(day=1) if days is None else first - timedelta(days=days)
-    since, earlier = _midnight(first, zone), _midnight(before, zone)
+    since, earlier = day_start(first, zone), day_start(before, zone)
     return Window(since, now, (earlier, min(earlier + (now - since), since)), step)
 
 
@@ -93,10 +72,6 @@ def between(since: datetime, until: datetime) -> Window:
     """The window from one moment to another; the previous one is as long."""
     step: Step = "hour" if until - since <= _BY_HOURS else "day"
     return Window(since, until, (since - (until - since), since), step)
-
-
-def _midnight(day: date, zone: tzinfo) -> datetime:
-    return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def starts(step: Step, since: datetime, until: datetime, zone: tzinfo) -> list[datetime]:
@@ -114,7 +89,7 @@ def starts(step: Step, since: datetime, until: datetime, zone: tzinfo) -> list[d
 def _floor(step: Step, at: datetime, zone: tzinfo) -> datetime:
     local = at.astimezone(zone)
     if step == "day":
-        return _midnight(local.date(), zone)
+        return day_start(local.date(), zone)
     cut = local.replace(minute=0 if step == "hour" else local.minute, second=0, microsecond=0)
     return at - (local.replace(tzinfo=None) - cut.replace(tzinfo=None))
 

@@ -148,7 +148,7 @@ def test_report_in_french(url: str, run: Run) -> None:
     [
         (("report", "--by", "hours"), 2, "no totals by 'hours'"),
         (("report", "--since", "soon"), 2, "since='soon' is not a time"),
-        (("report", "--timezone", "Mars"), 2, "is not known here"),
+        (("report", "--timezone", "Mars"), 2, "is not known on this machine"),
         (("report", "--format", "pdf"), 2, "is not a form of report"),
         (("report", "--lang", "xx"), 2, "is not a language"),
         (("report", "--tag", "env"), 2, "write NAME=VALUE"),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_meter import ConfigurationError
-from openai_meter.ledger.periods import PERIODS, Span, parse_moment, segments, span_of, zone_of
+from openai_meter.ledger.periods import PERIODS, Span, parse_moment, segments, span_of
 from openai_meter.ledger.rows import from_micros, micros
 
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)  # a Wednesday
@@ -74,18 +74,6 @@ def test_span_with_end_before_start_raises() -> None:
     assert span_of("2026-03-01", "2026-03-01", UTC, NOW) == Span(utc(2026, 3, 1), utc(2026, 3, 2))
     with pytest.raises(ConfigurationError, match="is not after since"):
         span_of("2026-03-02", "2026-03-01", UTC, NOW)
-
-
-def test_timezones_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Timezones are known by the names of the IANA database; ``local`` is that of the machine."""
-    assert zone_of(None) is zone_of("utc") is zone_of("UTC") is UTC
-    assert zone_of("Europe/Paris") == PARIS
-    assert zone_of(PARIS) is PARIS
-    monkeypatch.setenv("TZ", "Europe/Paris")
-    assert zone_of("local") == PARIS
-    for wrong in ("Europe/Nowhere", "../etc/passwd", "", 3):
-        with pytest.raises(ConfigurationError, match="is not known here"):
-            zone_of(wrong)
 
 
 ZONES = ["Europe/Paris", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia"]

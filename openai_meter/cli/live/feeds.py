@@ -123,8 +123,8 @@ class LedgerFeed:
     """Pulses of a ledger: of all processes that write to it. Reading never makes the file of a ledger."""
 
     def __init__(self, source: Source) -> None:
+        from openai_meter.core.calendar_windows import zone_of  # noqa: PLC0415
         from openai_meter.ledger.database import checked_url, shown_url  # noqa: PLC0415 - SQLAlchemy takes time to load
-        from openai_meter.ledger.periods import zone_of  # noqa: PLC0415
 
         assert source.ledger is not None
         self._source = source

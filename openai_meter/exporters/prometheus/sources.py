@@ -19,6 +19,7 @@ from openai_meter.errors import ConfigurationError, LedgerError
 from openai_meter.metering.meter import Meter, Readable
 
 if TYPE_CHECKING:
+    from openai_meter.alerts import ThresholdUsage
     from openai_meter.ledger import Ledger
 
     Source = Readable | Ledger
@@ -110,14 +111,14 @@ class _MeterReader:
 
 
 def _thresholds(source: Readable) -> Iterator[ExtraFamily]:
-    dispatcher = source._store.dispatcher  # alerts do not show how much of the other limits is used
-    values = () if dispatcher is None else dispatcher.watch.values()
+    found = source.snapshot()
     uses = [
-        ((limit.metric, _window(limit.window)), to_float(Fraction(value) / Fraction(exact(limit.limit, "limit"))))
-        for limit, value in values
+        ((usage.threshold.metric, _window(usage.threshold.window)), _share(usage))
+        for usage in found.threshold_usage
+        if usage.threshold.per is None
     ]
     passed: dict[tuple[str, ...], float] = {}
-    for alert in source.alerts:
+    for alert in found.alerts:
         key = (alert.kind, alert.threshold.per or "", _window(alert.window))
         passed[key] = passed.get(key, 0) + 1
     yield ExtraFamily(
@@ -134,6 +135,10 @@ def _thresholds(source: Readable) -> Iterator[ExtraFamily]:
         ("metric", "per", "window"),
         [*passed.items()],
     )
+
+
+def _share(usage: ThresholdUsage) -> float:
+    return to_float(Fraction(usage.used) / Fraction(exact(usage.threshold.limit, "limit")))
 
 
 def _window(window: Any) -> str:
