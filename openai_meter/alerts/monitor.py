@@ -143,7 +143,7 @@ def threshold_usage(thresholds: Iterable[Threshold], total: Sum) -> tuple[Thresh
     sums = _Sums()
     sums.calls, sums.errors, sums.tokens, sums.cost = total.calls, total.errors, total.total, total.cost
     sums.unmeasured, sums.unpriced = total.unmeasured, total.unpriced
-    sums.measured = total.calls - total.unmeasured
+    sums.measured = total.calls - total.tokenless
     return tuple(_Rule(one).usage(sums, None) for one in thresholds if one.per is None)
 
 
