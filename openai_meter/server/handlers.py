@@ -173,7 +173,19 @@ def alerts(request: ApiRequest) -> Response:
 
 
 def _alerts(request: ApiRequest) -> list[dict[str, Any]]:
-    return [alert.to_dict(request.lang) for alert in request.source.alerts()]
+    return [alert.to_dict(request.lang) for alert in request.cache.get("alerts", request.source.alerts)]
+
+
+def limits(request: ApiRequest) -> Response:
+    """How much of each limit is used: of the thresholds of the meter, and of the limits of the ledger."""
+    meter = request.source.meter
+    own = () if meter is None else meter.threshold_usage
+    return json_response({"limits": [usage.to_dict() for usage in own] + _limits_of_ledger(request)})
+
+
+def _limits_of_ledger(request: ApiRequest) -> list[dict[str, Any]]:
+    usages = request.cache.get("limits", request.source.limits)
+    return [usage.to_dict() for usage in usages]
 
 
 def _advice(request: ApiRequest) -> Advice:
@@ -189,7 +201,9 @@ def pulse(request: ApiRequest) -> dict[str, Any]:
     """The live figures as JSON values."""
     group, window = request.values["group"], request.values["window"]
     figures: dict[str, Any] = request.cache.get(("live", group, window), lambda: request.source.live(group, window))
-    return figures
+    limits = _limits_of_ledger(request)
+    passed = sum(limit["passed"] for limit in limits)
+    return figures | {"thresholds": figures["thresholds"] + limits, "alerts": figures["alerts"] + passed}
 
 
 def report(request: ApiRequest) -> Response:
@@ -254,7 +268,7 @@ def metrics(request: ApiRequest) -> Response:
 
     source = request.source.meter or request.source.ledger
     assert source is not None
-    body, kind = request.cache.get("metrics", lambda: exposition(source))
+    body, kind = request.cache.get("metrics", lambda: exposition(source, limits=request.source.thresholds))
     return Response(body, headers={"Content-Type": kind})
 
 

@@ -16,11 +16,12 @@ from openai_meter.core.totals import NOTHING, Totals, summed
 from openai_meter.metering import pulse
 from openai_meter.server import recent_calls
 from openai_meter.server.advice import Advice
+from openai_meter.server.limits import LedgerLimits
 from openai_meter.server.recent_calls import Cursor, Filters, TimeRange, microseconds
 from openai_meter.server.time_windows import Step
 
 if TYPE_CHECKING:
-    from openai_meter.alerts import Alert
+    from openai_meter.alerts import Alert, Threshold, ThresholdUsage
     from openai_meter.core.call import Call
     from openai_meter.ledger import Ledger
     from openai_meter.metering.meter import Meter
@@ -119,6 +120,13 @@ class Source(Protocol):
     def alerts(self) -> tuple[Alert, ...]:
         """The thresholds that are exceeded now."""
 
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """The limits of the ledger."""
+
+    def limits(self) -> tuple[ThresholdUsage, ...]:
+        """How much of each limit of the ledger is used; the thresholds of the meter are in the live figures."""
+
     def advice(self) -> Advice:
         """Recommendations to save tokens or money."""
 
@@ -133,14 +141,15 @@ def _advice_on(meter: Meter, snapshot: StoreSnapshot) -> Advice:
 
 
 class LedgerSource:
-    """A ledger: the history of all processes that write to it. It has no thresholds and cannot be reset."""
+    """A ledger: the history of all processes that write to it. It cannot be reset."""
 
     scope: Scope = "fleet"
     meter: Meter | None = None
 
-    def __init__(self, ledger: Ledger, prices: PriceBook | None = None) -> None:
+    def __init__(self, ledger: Ledger, prices: PriceBook | None = None, limits: LedgerLimits | None = None) -> None:
         self._ledger = ledger
         self._prices = prices
+        self._limits = limits or LedgerLimits()
 
     @property
     def ledger(self) -> Ledger:
@@ -153,8 +162,8 @@ class LedgerSource:
         return None
 
     def moment(self, lang: str) -> Moment:
-        """The report by model on the whole ledger, and recommendations; a ledger has no alerts."""
-        return Moment(self.report(("model",), TimeRange(), {}, lang), (), self.advice)
+        """The report by model on the whole ledger, the limits that are exceeded, and recommendations."""
+        return Moment(self.report(("model",), TimeRange(), {}, lang), self.alerts(), self.advice)
 
     def report(self, by: tuple[str, ...], time_range: TimeRange, filters: Filters, lang: str) -> Report:  # noqa: ARG002 - a ledger has no alerts to translate
         """A report for a period."""
@@ -216,8 +225,17 @@ class LedgerSource:
         return pulse.of_ledger(self._ledger, group, window=window).to_dict()
 
     def alerts(self) -> tuple[Alert, ...]:
-        """Empty: a ledger has no thresholds."""
-        return ()
+        """The limits that are exceeded now."""
+        return self._limits.alerts(self.limits())
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """The limits of the ledger."""
+        return self._limits.thresholds
+
+    def limits(self) -> tuple[ThresholdUsage, ...]:
+        """How much of each limit of the ledger is used."""
+        return self._limits.usage(self._ledger)
 
     def advice(self) -> Advice:
         """Recommendations from the newest calls."""
@@ -240,13 +258,17 @@ class MeterSource:
     Args:
         meter: returns the meter. A function, because the process-wide meter may be replaced.
         ledger: a ledger to read in place of the meter's own.
+        limits: limits on the calls of the ledger.
     """
 
     scope: Scope = "process"
 
-    def __init__(self, meter: Callable[[], Meter], ledger: Ledger | None = None) -> None:
+    def __init__(
+        self, meter: Callable[[], Meter], ledger: Ledger | None = None, limits: LedgerLimits | None = None
+    ) -> None:
         self._meter = meter
         self._given = ledger
+        self._limits = limits or LedgerLimits()
 
     @property
     def meter(self) -> Meter:
@@ -270,7 +292,8 @@ class MeterSource:
         meter = self.meter
         snapshot = meter.snapshot()
         report = reports.of_snapshot(meter, snapshot, ("model",), lang)
-        return Moment(report, snapshot.alerts, partial(_advice_on, meter, snapshot))
+        alerts = (*snapshot.alerts, *self._limits.alerts(self.limits()))
+        return Moment(report, alerts, partial(_advice_on, meter, snapshot))
 
     def _history(self) -> LedgerSource | None:
         ledger = self.ledger
@@ -368,8 +391,17 @@ class MeterSource:
         return pulse.of_meter(self.meter, group, window=window).to_dict()
 
     def alerts(self) -> tuple[Alert, ...]:
-        """The thresholds that are exceeded now."""
-        return self.meter.alerts
+        """The thresholds of the meter, and the limits of the ledger, that are exceeded now."""
+        return (*self.meter.alerts, *self._limits.alerts(self.limits()))
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """The limits of the ledger."""
+        return self._limits.thresholds
+
+    def limits(self) -> tuple[ThresholdUsage, ...]:
+        """How much of each limit of the ledger is used."""
+        return self._limits.usage(self.ledger)
 
     def advice(self) -> Advice:
         """Recommendations from the recent calls."""

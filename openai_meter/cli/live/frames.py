@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
-from decimal import Decimal
 from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
@@ -12,10 +10,9 @@ from rich.console import Group as Lines
 from rich.table import Table
 from rich.text import Text
 
-from openai_meter.alerts import METRICS, ThresholdUsage
+from openai_meter.cli.limits import limit_name, limit_use, percent
 from openai_meter.cli.live import marks
 from openai_meter.core.locale import Messages
-from openai_meter.core.money import exact
 from openai_meter.core.totals import Totals
 from openai_meter.metering.pulse import Group, Pulse
 from openai_meter.reports.text import fitting, shown
@@ -242,45 +239,18 @@ def _fitted(groups: tuple[Group, ...], page: Page, longest: int) -> tuple[list[_
 def _usages(pulse: Pulse, page: Page) -> list[Text]:
     if not pulse.thresholds:
         return []
-    rows = [(_named(one, page.m), _spent(one, page.m), one) for one in pulse.thresholds]
+    rows = [(limit_name(one, page.m), limit_use(one, page.m), one) for one in pulse.thresholds]
     name = min(max(cell_len(page.fit(one)) for one, _, _ in rows), max(page.width - _BAR - 26, 10))
     lines = [Text()]
     for title, spent, usage in rows:
         start = f"{set_cell_size(page.fit(title), name)}  "
         gauge = marks.bar(usage.share, _BAR, plain=page.plain)
-        line = Text(start + gauge + page.fit(f" {_percent(usage.share):>5}  {spent}"), no_wrap=True)
+        line = Text(start + gauge + page.fit(f" {percent(usage.share, page.m):>5}  {spent}"), no_wrap=True)
         style = "red" if usage.passed else "yellow" if usage.share >= _NEAR else "green"
         line.stylize(style, len(start), len(start) + len(gauge) + 6)
         line.truncate(page.width)
         lines.append(line)
     return lines
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if share < 10 else ">999%"
-
-
-def _named(usage: ThresholdUsage, m: Messages) -> str:
-    limit = usage.threshold
-    name = m(f"live.metric.{limit.metric}")
-    if limit.per is not None:
-        name = m("live.limit_per", name=name, per=heading(limit.per, m, "by"), key=shown(usage.key or "?", 40))
-    if isinstance(limit.window, timedelta):
-        name = m("live.limit_window", name=name, window=duration(limit.window.total_seconds(), m))
-    return name
-
-
-def _spent(usage: ThresholdUsage, m: Messages) -> str:
-    money = METRICS[usage.threshold.metric].money
-    limit = exact(usage.threshold.limit, "limit")
-    used = f"{_amount(Decimal(usage.used), money=money)}{'+' if usage.at_least else ''}"
-    return m("live.limit", used=used, limit=_amount(limit, money=money))
-
-
-def _amount(value: Decimal, *, money: bool) -> str:
-    if money:
-        return dollars(value)
-    return f"{int(value):,}" if value == value.to_integral_value() else f"{value:,}"
 
 
 def _foot(pulse: Pulse, page: Page) -> Text:

@@ -213,6 +213,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "alert.session": " in session {name}",
     "alert.model": " on model {name}",
     "alert.during": " within {window}",
+    # Windows by the calendar, at the end of the name of a limit.
+    "this.minute": "this minute",
+    "this.hour": "this hour",
+    "this.day": "today",
+    "this.week": "this week",
+    "this.month": "this month",
     # Alerts as webhooks post them.
     "webhook.of_block": "{text} in block {name}",
     "webhook.test": "Test of openai_meter: {text}",
