@@ -91,11 +91,6 @@ class ThresholdMonitor:
         found = {usage.threshold: usage for watch in self._groups for usage in watch.usage(now)}
         return tuple(found[one] for one in self.thresholds if one in found)
 
-    def values(self) -> tuple[tuple[Threshold, int | Decimal], ...]:
-        """The values of now of the thresholds that are on all calls together."""
-        now = self._clock()
-        return tuple(pair for watch in self._groups for pair in watch.values(now))
-
     def reset(self) -> None:
         """Starts again from zero; every limit can be passed anew."""
         self._groups = self._make()
@@ -297,13 +292,6 @@ class _SumGroup:
             bucket.reprice(before, after)
         tally.sums.reprice(before, after)
         return tally.check(after, key)
-
-    def values(self, now: float) -> list[tuple[Threshold, int | Decimal]]:
-        if self._per is not None:
-            return []
-        tally = self._young.get(None)
-        sums = _Sums() if tally is None else self._sums_at(tally, now)
-        return [(rule.threshold, rule.value(sums)) for rule in self._rules]
 
     def _sums_at(self, tally: _Tally, now: float) -> _Sums:
         return tally.sums if self._parts is None else tally.sums_from(self._oldest(self._parts, now))

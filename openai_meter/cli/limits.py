@@ -7,14 +7,13 @@ from datetime import timedelta
 from decimal import Decimal
 
 from openai_meter.alerts import METRICS, ThresholdUsage
-from openai_meter.core import formatting
-from openai_meter.core.formatting import dollars, number
+from openai_meter.core.formatting import dollars, exact_dollars, number, percent
 from openai_meter.core.locale import Messages
 from openai_meter.core.money import exact
 from openai_meter.reports.text import shown
 from openai_meter.reports.words import duration, heading
 
-__all__ = ["EXCEEDED", "exceeded", "limit_lines", "limit_name", "limit_use", "percent"]
+__all__ = ["EXCEEDED", "exceeded", "limit_lines", "limit_name", "limit_share", "limit_use"]
 
 EXCEEDED = 3
 """The exit code of commands where a limit is exceeded."""
@@ -33,16 +32,15 @@ def limit_name(usage: ThresholdUsage, m: Messages) -> str:
 
 def limit_use(usage: ThresholdUsage, m: Messages) -> str:
     """``$12.30 of $50.00``; ``?`` where nothing is known, ``+`` after what is known where more is not."""
+    value, limit = Decimal(usage.used), exact(usage.threshold.limit, "limit")
     money = METRICS[usage.threshold.metric].money
-    used = f"{_amount(Decimal(usage.used), m, money=money)}{'+' if usage.at_least else ''}"
-    if usage.at_least and not usage.used:
-        used = "?"
-    return m("live.limit", used=used, limit=_amount(exact(usage.threshold.limit, "limit"), m, money=money))
+    used = "?" if usage.at_least and not value else f"{_value(value, m, money=money)}{'+' if usage.at_least else ''}"
+    return m("live.limit", used=used, limit=exact_dollars(limit, m.numbers) if money else _value(limit, m, money=False))
 
 
-def percent(share: float, m: Messages) -> str:
-    """The used part of a limit."""
-    return formatting.percent(share, m.numbers) if share < 10 else f">{formatting.percent(9.99, m.numbers)}"
+def limit_share(usage: ThresholdUsage, m: Messages) -> str:
+    """The used part of a limit in percent."""
+    return percent(usage.share, m.numbers) if usage.share < 10 else f">{percent(9.99, m.numbers)}"
 
 
 def limit_lines(usages: Iterable[ThresholdUsage], m: Messages) -> list[str]:
@@ -51,7 +49,7 @@ def limit_lines(usages: Iterable[ThresholdUsage], m: Messages) -> list[str]:
     for usage in usages:
         state = "passed" if usage.passed else "at_least" if usage.at_least else "kept"
         name, use = limit_name(usage, m), limit_use(usage, m)
-        lines.append(m(f"cli.limit.{state}", name=name, use=use, share=percent(usage.share, m)))
+        lines.append(m(f"cli.limit.{state}", name=name, use=use, share=limit_share(usage, m)))
     return lines
 
 
@@ -60,7 +58,7 @@ def exceeded(usages: Iterable[ThresholdUsage], *, strict: bool = False) -> bool:
     return any(usage.passed or (strict and usage.at_least) for usage in usages)
 
 
-def _amount(value: Decimal, m: Messages, *, money: bool) -> str:
+def _value(value: Decimal, m: Messages, *, money: bool) -> str:
     if money:
         return dollars(value, m.numbers)
     return number(int(value) if value == value.to_integral_value() else value, m.numbers)

@@ -20,7 +20,19 @@ from typing import NamedTuple
 
 from openai_meter.errors import ConfigurationError
 
-__all__ = ["CALENDAR_PERIODS", "TOTAL", "CalendarWindow", "calendar_window", "checked_period", "day_start", "zone_of"]
+__all__ = [
+    "CALENDAR_PERIODS",
+    "TOTAL",
+    "CalendarWindow",
+    "Zone",
+    "calendar_window",
+    "checked_period",
+    "day_start",
+    "zone_of",
+]
+
+Zone = str | tzinfo | None
+"""A timezone: its IANA name, ``local``, or ``None`` for UTC, the days of which are also those of OpenAI's bills."""
 
 TOTAL = "total"
 """The period that never ends."""
@@ -174,7 +186,7 @@ CALENDAR_PERIODS: Mapping[str, _Bounds] = {
 # --- timezones --------------------------------------------------------------------------------------------------------
 
 
-def zone_of(timezone: str | tzinfo | None) -> tzinfo:
+def zone_of(timezone: Zone) -> tzinfo:
     """A timezone by its name in the IANA database (``Europe/Paris``), ``local``, or ``UTC``, which ``None`` is, too.
 
     Raises:

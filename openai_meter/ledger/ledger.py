@@ -18,6 +18,7 @@ from openai_meter.core.call import Call
 from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.database import checked_url, shown_url, spool_folder
+from openai_meter.ledger.maintenance import Maintenance
 from openai_meter.ledger.reader import Reader
 from openai_meter.ledger.spool import Spool
 from openai_meter.ledger.stats import Stats
@@ -35,7 +36,7 @@ _EXIT_PATIENCE = 5.0
 
 
 @public
-class Ledger(Reader):
+class Ledger(Reader, Maintenance):
     """A permanent record of every call, in SQLite or PostgreSQL. Needs ``pip install "openai-meter[ledger]"``.
 
     ::
@@ -96,7 +97,7 @@ class Ledger(Reader):
     @property
     def engine(self) -> Engine:
         """The engine of SQLAlchemy, for reading. Call :meth:`prepare` first: the tables may not be there."""
-        return self._writer.engine
+        return self._writer.storage.engine
 
     @property
     def stats(self) -> Stats:

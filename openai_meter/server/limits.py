@@ -10,7 +10,7 @@ from openai_meter.core.call import new_call_id
 from openai_meter.core.native import Lock
 
 if TYPE_CHECKING:
-    from openai_meter.ledger import Ledger
+    from openai_meter.ledger.reader import Reader
 
 __all__ = ["LedgerLimits"]
 
@@ -26,15 +26,17 @@ class LedgerLimits:
         self._passed: dict[_Passing, tuple[str, datetime]] = {}
         self._lock = Lock()
 
-    def usage(self, ledger: Ledger | None) -> tuple[ThresholdUsage, ...]:
+    def usage(self, reader: Reader | None) -> tuple[ThresholdUsage, ...]:
         """How much of each limit is used now.
 
         Raises:
             LedgerError: the ledger cannot be read.
         """
-        if ledger is None or not self.thresholds:
+        if reader is None or not self.thresholds:
             return ()
-        return ledger.threshold_usage(*self.thresholds)
+        from openai_meter.ledger.limits import limit_usage  # noqa: PLC0415 - an extra
+
+        return limit_usage(reader, self.thresholds)
 
     def alerts(self, usages: tuple[ThresholdUsage, ...]) -> tuple[Alert, ...]:
         """The alerts of the limits that are exceeded. An alert keeps its id, and the time when it was first made."""

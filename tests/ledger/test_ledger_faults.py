@@ -25,7 +25,7 @@ from sqlalchemy.exc import DataError
 
 import openai_meter
 from openai_meter.core import faults
-from openai_meter.ledger import Ledger, intake, writer
+from openai_meter.ledger import Ledger, intake, storage, writer
 from openai_meter.ledger import database as databases
 from openai_meter.ledger import spool as spools
 from openai_meter.ledger.rows import decode_line, encode_line, to_row
@@ -236,14 +236,14 @@ def test_spool_is_replayed_without_another_call(sqlite):
 
 def test_refused_row_is_set_aside(database, monkeypatch, caplog):
     """One call that the database does not take is counted and said, and the others of its batch are stored."""
-    store = writer.store
+    store = storage.store
 
     def picky(connection, rows):
         if "bad" in rows:
             raise DataError("", {}, Exception("not this one\nDETAIL: secrets"))
         return store(connection, rows)
 
-    monkeypatch.setattr(writer, "store", picky)
+    monkeypatch.setattr(storage, "store", picky)
     ledger = database.ledger()
     given = calls(10)
     add(ledger, [*given[:5], call(id="bad"), *given[5:]])
@@ -691,7 +691,7 @@ def test_concurrent_batches_over_many_users_do_not_deadlock(postgres, monkeypatc
         some = [call(n, id=f"{part}-{n}", user=f"u{n * (7 + part) % 2_500}", started_at=START) for n in range(2_500)]
         try:
             with databases.writing(ledger.engine) as connection:
-                writer.store(connection, {one.id: to_row(one) for one in some})
+                storage.store(connection, {one.id: to_row(one) for one in some})
         except Exception as error:
             failed.append(error)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from openai_meter.alerts import Threshold
+from openai_meter.alerts import Threshold, ThresholdUsage
 from openai_meter.core.money import exact, to_float
 from openai_meter.errors import LedgerError
 
@@ -31,14 +31,10 @@ _Samples = Mapping[tuple[str, ...], float]
 
 def threshold_families(source: Readable) -> Iterator[ExtraFamily]:
     """The thresholds of a meter or a block: the used part of each, and those that are exceeded."""
-    dispatcher = source._store.dispatcher  # alerts do not show how much of the other limits is used
-    values = () if dispatcher is None else dispatcher.watch.values()
-    uses = _highest(
-        ((limit.metric, _window(limit)), to_float(Fraction(value) / Fraction(exact(limit.limit, "limit"))))
-        for limit, value in values
-    )
+    found = source.snapshot()
+    uses = _highest(_used(usage) for usage in found.threshold_usage if usage.threshold.per is None)
     passed: dict[tuple[str, ...], float] = {}
-    for alert in source.alerts:
+    for alert in found.alerts:
         key = (alert.kind, alert.threshold.per or "", _window(alert.threshold))
         passed[key] = passed.get(key, 0) + 1
     yield from _families(uses, passed)
@@ -66,11 +62,17 @@ def with_limits(families: Iterable[ExtraFamily], source: Any, limits: tuple[Thre
         usages = getattr(source, "ledger", source).threshold_usage(*limits)
     except LedgerError:  # the other metrics are shown all the same
         usages = ()
-    own = [((one.threshold.metric, _window(one.threshold)), one.share) for one in usages if one.threshold.per is None]
+    own = [_used(one) for one in usages if one.threshold.per is None]
     for one in usages:
         key = (one.threshold.metric, one.threshold.per or "", _window(one.threshold))
         passed[key] = passed.get(key, 0) + one.passed
     return [*others, *_families(_highest([*uses.items(), *own]), {key: n for key, n in passed.items() if n})]
+
+
+def _used(usage: ThresholdUsage) -> tuple[tuple[str, ...], float]:
+    """The labels of a limit, and the part of it that is used, as exact as its values."""
+    limit = exact(usage.threshold.limit, "limit")
+    return (usage.threshold.metric, _window(usage.threshold)), to_float(Fraction(usage.used) / Fraction(limit))
 
 
 _USE, _PASSED = "threshold_use_ratio", "thresholds_passed"
