@@ -273,6 +273,40 @@ def test_older_ledger_gets_its_daily_totals(database):
     ledger.close()
 
 
+def test_older_ledger_counts_calls_without_tokens(database):
+    """What an earlier version stored is complete in the new columns, and its rules and attempts are unknown."""
+    ledger = database.ledger()
+    spoken = {"usage": Usage(seconds=30.0), "usage_source": "none", "endpoint": "audio.transcriptions"}
+    for one in [*calls(20), *(call(n, **spoken, attempts=3, usage_rule="plain") for n in (1, 2, 3))]:
+        ledger.add(one)
+    ledger.close()
+    database.run("UPDATE calls SET attempts = NULL, usage_rule = NULL")
+    database.run("UPDATE daily SET tokenless_calls = 0, retries = 0")
+    database.run("UPDATE daily_totals SET tokenless_calls = 0, retries = 0")
+    database.run(f"DELETE FROM {schema.MIGRATIONS} WHERE version > 5")
+    ledger = database.ledger()
+    ledger.prepare()
+    database.check_sums()
+    assert {(one.attempts, one.usage_rule) for one in ledger.calls()} == {(None, None)}
+    assert ledger.report("day").totals.retries == 0
+    ledger.close()
+
+
+def test_retries_and_rules_are_stored(database):
+    """How often a call was sent, and how its usage was estimated, is read back, and summed up by day."""
+    ledger = database.ledger()
+    given = [call(1, attempts=3), call(1, attempts=1), call(2, attempts=None), call(2, attempts=2, usage_rule="script")]
+    for one in given:
+        ledger.add(one)
+    assert ledger.flush()
+    assert {one.id: (one.attempts, one.usage_rule) for one in ledger.calls()} == {
+        one.id: (one.attempts, one.usage_rule) for one in given
+    }
+    assert ledger.report("day").totals.retries == ledger.report("session").totals.retries == 3
+    database.check_sums()
+    ledger.close()
+
+
 def test_older_ledger_keeps_the_sums_of_pruned_days(database):
     """Days whose calls were pruned before have their sums in the new roll-up too."""
     ledger = database.ledger()

@@ -93,6 +93,8 @@ class Database(NamedTuple):
             "seconds_us": "round(seconds * 1000000)", "duration_us": "round(duration * 1000000)",
             "estimated_cost_pico": estimated.format("coalesce(cost_pico, 0)"),
             "estimated_cost_rest": estimated.format("coalesce(cost_rest, 0)"),
+            "retries": "coalesce(attempts - 1, 0)",
+            "tokenless_calls": "CASE WHEN total_tokens IS NULL THEN 1 ELSE 0 END",
         }  # fmt: skip
         self._check_roll_up("daily", 'model, agent, operation, "user", endpoint, provider, block', said)
         dims = "model, agent, operation, endpoint, provider, block, service_tier"
