@@ -100,7 +100,10 @@ def _changed(
     """The arguments with other fields in the body. The caller's own dicts stay as they are."""
     if context.uninjected is not None:
         context.uninjected = _with_fields(context, *context.uninjected, changes)
-    context.pending.changed(changes)
+    pending = context.pending
+    if pending._body is not None:  # noqa: SLF001 - what an estimate would be made of
+        pending._body = {**pending._body, **changes}  # noqa: SLF001
+    pending.response.model = changes.get("model")  # until the answer names it; requested_model stays the program's
     return _with_fields(context, args, kwargs, changes)
 
 

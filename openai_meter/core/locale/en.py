@@ -117,6 +117,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "column.reasoning": "Reasoning",
     "column.total": "Total",
     "column.errors": "Errors",
+    "column.retries": "Retries",
     "column.cost": "Cost",
     # Notes below the numbers, and what stands between them.
     "separator": "; ",
@@ -239,6 +240,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "alert.session": " in session {name}",
     "alert.model": " on model {name}",
     "alert.during": " within {window}",
+    # Windows by the calendar, at the end of the name of a limit.
+    "this.minute": "this minute",
+    "this.hour": "this hour",
+    "this.day": "today",
+    "this.week": "this week",
+    "this.month": "this month",
     # Alerts as webhooks post them.
     "webhook.of_block": "{text} in block {name}",
     "webhook.test": "Test of openai_meter: {text}",

@@ -113,6 +113,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "column.reasoning": "Raisonnement",
     "column.total": "Total",
     "column.errors": "Erreurs",
+    "column.retries": "Relances",
     "column.cost": "Coût",
     # Notes below the numbers, and what stands between them.
     "separator": " ; ",
@@ -235,6 +236,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "alert.session": " dans la session {name}",
     "alert.model": " sur le modèle {name}",
     "alert.during": " en {window}",
+    # Windows by the calendar, at the end of the name of a limit.
+    "this.minute": "cette minute",
+    "this.hour": "cette heure",
+    "this.day": "aujourd'hui",
+    "this.week": "cette semaine",
+    "this.month": "ce mois-ci",
     # Alerts as webhooks post them.
     "webhook.of_block": "{text} dans le bloc {name}",
     "webhook.test": "Test d'openai_meter : {text}",
