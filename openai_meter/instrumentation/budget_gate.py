@@ -7,19 +7,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from openai_meter.budgets.admission import Step, admit
 from openai_meter.core import faults
 
 if TYPE_CHECKING:
     from openai_meter.budgets.refusal import Refusal
-    from openai_meter.instrumentation.http import RequestContext
+    from openai_meter.instrumentation.sdk import Sdk
     from openai_meter.metering.call_in_flight import CallInFlight
 
 __all__ = ["Arguments", "admit_async", "admit_sync", "refuse"]
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class RequestContext(Protocol):
+    """The request that is admitted."""
+
+    pending: CallInFlight
+    sdk: Sdk
+    uninjected: Arguments | None
+
+
 _NO_BODY: Mapping[str, Any] = {}
 
 
