@@ -7,13 +7,17 @@ of the options: the caller's own are never written to. What is patched, and when
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from openai_meter.budgets.state import Budgeting
 from openai_meter.core import faults
 from openai_meter.instrumentation import include_usage, streams
 from openai_meter.instrumentation.listening import MARK, listeners, registry
+from openai_meter.instrumentation.sending import current_request, process_response, send, send_async
 from openai_meter.metering import quick_path
 from openai_meter.metering.attribution import current_surroundings
 from openai_meter.metering.call_in_flight import CallInFlight
@@ -28,14 +32,23 @@ if TYPE_CHECKING:
     from openai_meter.core.patching import Wrapper
     from openai_meter.instrumentation.sdk import Sdk
 
-__all__ = ["RequestContext", "copy_mark", "process_response", "request_wrappers"]
+__all__ = ["RequestContext", "copy_mark", "process_response", "request_wrappers", "sleep_for_retry"]
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """The positional and the named arguments of ``request``."""
 
 
-_current: ContextVar[RequestContext | None] = ContextVar("openai_meter_request", default=None)
-"""The request that is being made, if the headers of its answer are read. The SDK passes no context to that place."""
+class Retry(NamedTuple):
+    """A request that the SDK is about to send again."""
+
+    at: float
+    """When, by ``time.perf_counter()``."""
+    attempts: int
+    """How often it will have been sent."""
+
+
+_last_retry: ContextVar[Retry | None] = ContextVar("openai_meter_retry", default=None)
+"""The last retry of a request whose options hold no context of ours."""
 
 
 def request_wrappers(sdk: Sdk) -> tuple[Wrapper, Wrapper]:
@@ -54,34 +67,15 @@ def _sync_wrapper(sdk: Sdk) -> Wrapper:
             except BaseException as error:
                 _raised(begun, sdk, error)
                 raise
-            if not quick_path.record(begun, answer):
+            if _was_retried(begun) or not quick_path.record(begun, answer):
                 _returned(begun, sdk, answer)
             return answer
-        return _send(wrapped, *begun)
+        context, args, kwargs = begun
+        if Budgeting.active:
+            args, kwargs = _gate().admit_sync(context, args, kwargs)
+        return send(wrapped, context, args, kwargs)
 
     return request
-
-
-def _send(wrapped: Callable[..., Any], context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Sends a request, a second time where ``include_usage`` was refused, and has its answer read."""
-    current = context if context.reads_headers else None
-    outer = _current.get()
-    if current is not outer:
-        _current.set(current)
-    try:
-        while True:
-            try:
-                answer = wrapped(*args, **kwargs)
-            except BaseException as error:
-                if (uninjected := context.on_error(error)) is None:
-                    raise
-                args, kwargs = uninjected
-            else:
-                context.on_return(answer)
-                return answer
-    finally:
-        if current is not outer:
-            _current.set(outer)  # not reset(): a coroutine may be run in several contexts
 
 
 def _async_wrapper(sdk: Sdk) -> Wrapper:
@@ -95,43 +89,38 @@ def _async_wrapper(sdk: Sdk) -> Wrapper:
             except BaseException as error:
                 _raised(begun, sdk, error)
                 raise
-            if not quick_path.record(begun, answer):
+            if _was_retried(begun) or not quick_path.record(begun, answer):
                 _returned(begun, sdk, answer)
             return answer
-        return await _send_async(wrapped, *begun)
+        context, args, kwargs = begun
+        if Budgeting.active:
+            args, kwargs = await _gate().admit_async(context, args, kwargs)
+        return await send_async(wrapped, context, args, kwargs)
 
     return request
 
 
-async def _send_async(
-    wrapped: Callable[..., Any], context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """Sends a request, a second time where ``include_usage`` was refused, and has its answer read."""
-    current = context if context.reads_headers else None
-    outer = _current.get()
-    if current is not outer:
-        _current.set(current)
+def _gate() -> ModuleType:
+    """The module that admits requests; for programs with budgets only."""
+    from openai_meter.instrumentation import budget_gate  # noqa: PLC0415
+
+    return budget_gate
+
+
+def sleep_for_retry(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The wrapper of ``_sleep_for_retry``, which the SDK calls before it sends a request again.
+
+    Only calls that are retried come here, so counting attempts costs the others nothing.
+    """
     try:
-        while True:
-            try:
-                answer = await wrapped(*args, **kwargs)
-            except BaseException as error:
-                if (uninjected := context.on_error(error)) is None:
-                    raise
-                args, kwargs = uninjected
-            else:
-                context.on_return(answer)
-                return answer
-    finally:
-        if current is not outer:
-            _current.set(outer)  # not reset(): a coroutine may be run in several contexts
-
-
-def process_response(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The wrapper of ``_process_response``, which the SDK calls with a response before it parses it."""
-    context = _current.get()
-    if context is not None:
-        context.on_response(kwargs)
+        attempts = kwargs["retries_taken"] + 2
+        context = kwargs["options"].post_parser
+        if type(context) is RequestContext:
+            context.pending.attempts = attempts
+        else:
+            _last_retry.set(Retry(time.perf_counter(), attempts))
+    except Exception as error:
+        faults.caught(error, "counting attempts")
     return wrapped(*args, **kwargs)
 
 
@@ -214,6 +203,8 @@ class RequestContext:
         """
         try:
             pending = self.pending
+            if self.parses_itself:
+                self._read_attempts()
             uninjected, self.uninjected = self.uninjected, None
             if (
                 uninjected is not None
@@ -229,26 +220,34 @@ class RequestContext:
         return None
 
     def on_response(self, arguments: Mapping[str, Any]) -> None:
-        """Reads from the arguments of ``_process_response`` what no parsed answer has: retries, and two headers.
+        """Reads from the arguments of ``_process_response`` what no parsed answer has: two headers.
 
         OpenAI sends neither header: they are those of proxies and gateways. So calls to OpenAI and Azure do not come
         here, and cost nothing for it.
         """
         try:
             pending = self.pending
-            facts = dict(header_facts(arguments["response"].headers.raw))
-            if retries := arguments.get("retries_taken"):
-                facts["attempts"] = retries + 1
-            if facts:
+            if facts := header_facts(arguments["response"].headers.raw):
                 pending.response.facts = {**pending.response.facts, **facts}
         except Exception as error:
             faults.caught(error, "reading the headers of a response")
 
+    def _read_attempts(self) -> None:
+        """Reads how often the SDK sent this request, where the request has no options of ours."""
+        retry = _last_retry.get()
+        # What is older belongs to another request. A request inside this one has taken its own away.
+        if retry is not None and self.pending.began_before(retry.at):
+            self.pending.attempts = retry.attempts
+            _last_retry.set(None)
+
     def on_return(self, answer: Any) -> None:
         """Reads what ``request`` returned, where no parser was run: a raw response has only its bytes to read."""
-        if self.parses_itself and not isinstance(answer, self.sdk.unread):
-            self(answer)
-            return
+        if self.parses_itself:
+            if _last_retry.get() is not None:
+                self._read_attempts()
+            if not isinstance(answer, self.sdk.unread):
+                self(answer)
+                return
         pending = self.pending
         if self.injected is not None and self.shape is not None:
             include_usage.remember(self.shape, injected=self.injected)
@@ -281,6 +280,12 @@ def _returned(plain: PlainRequest, sdk: Sdk, answer: Any) -> None:
     """Reads an answer that is not plain."""
     if (context := _context_of(plain, sdk)) is not None:
         context.on_return(answer)
+
+
+def _was_retried(plain: PlainRequest) -> bool:
+    """Whether the SDK may have sent a request again; the other way reads how often."""
+    retry = _last_retry.get()
+    return retry is not None and retry.at >= plain.clock
 
 
 def _context_of(plain: PlainRequest, sdk: Sdk) -> RequestContext | None:
@@ -326,7 +331,8 @@ def _begin(
             not stream
             and not callable(inner)
             and sdk.parses_itself(wrapped, fields["headers"])
-            and _current.get() is None
+            and current_request.get() is None
+            and not Budgeting.active
             and (plain := quick_path.begin(client, fields, listening, around)) is not None
         ):
             return plain

@@ -129,6 +129,7 @@ def call_of(plain: PlainCall) -> Call:
         plain.evidence,
         kind.book,
         None,
+        1,
     )
 
 

@@ -6,10 +6,10 @@ Both ways leave equal records; the tests compare them over recorded and generate
 
 A call is plain if
 
-* one meter or block listens, and nothing observes where calls begin;
+* one meter or block listens, there are no budgets, and nothing observes where calls begin;
 * it goes to OpenAI or Azure themselves, as a whole answer of one of the paths in ``_PATHS``;
 * its request names a model, and has no key that a price or the end of a call may depend on;
-* its answer is complete: an id, a model, one choice or only messages, figures that are positive and agree;
+* it was sent once, and its answer is whole: an id, a model, one choice or items without fees, figures that agree;
 * the prices have been read, and calls of its kind have been priced on that day.
 
 Such a call is a :class:`~openai_meter.metering.plain_calls.PlainCall`, which the store counts together with others.
@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from openai_meter.budgets.state import Budgeting
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.evidence import Evidence
 from openai_meter.core.usage_objects import plain_counts
@@ -174,6 +175,7 @@ def record(request: PlainRequest, answer: Any) -> bool:
             or not model
             or not (identity is None or (type(identity) is str and identity))
             or not (tier is None or (type(tier) is str and tier))
+            or Budgeting.active  # a budget was set meanwhile, and is charged
         ):
             return False
         listener = listeners[0]

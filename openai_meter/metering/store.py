@@ -15,12 +15,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
-from openai_meter.alerts import Alert, ThresholdUsage
 from openai_meter.alerts.dispatch import AlertDispatcher
 from openai_meter.alerts.monitor import NO_LIMITS, NO_ROOM
 from openai_meter.core import dimensions, faults
@@ -37,62 +35,17 @@ from openai_meter.core.dimensions import (
 from openai_meter.core.native import RLock
 from openai_meter.core.totals import NOT_PRICED, NOTHING, Sum, Totals, Unpriced, summed
 from openai_meter.metering.plain_calls import PlainBatch, PlainCall, call_of
-from openai_meter.reports.model_stats import undated
+from openai_meter.metering.snapshot import StoreSnapshot
+from openai_meter.metering.unpriced import note_unpriced
 
 __all__ = [
     "DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Store", "StoreSnapshot", "Totals", "Unpriced",
 ]  # fmt: skip
 
-_REASONS = 200
 BATCH = 64
 """How many plain calls wait until they are counted together."""
 _WAITING = 2 * BATCH
 """How many plain calls may wait, for the limits: some threads add theirs while one begins to count."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoreSnapshot:
-    """What a meter or a block has counted, as it was at one moment. Immutable; its figures agree with each other."""
-
-    started_at: datetime
-    """Since when calls are counted, in UTC."""
-    sums: Mapping[Key, Sum]
-    """The sum of every combination of dimensions; :meth:`by` groups them."""
-    calls: tuple[Call, ...]
-    """The most recent calls, oldest first."""
-    unpriced: tuple[Unpriced, ...]
-    """What has no full price, per model and reason."""
-    alerts: tuple[Alert, ...]
-    """The thresholds that were exceeded, in the order in which that happened."""
-    threshold_usage: tuple[ThresholdUsage, ...]
-    """How far each threshold was used up."""
-
-    @property
-    def totals(self) -> Totals:
-        """The totals over all calls."""
-        return summed(self.sums.values()).totals()
-
-    @property
-    def overflow_calls(self) -> int:
-        """How many calls share a row of others in some dimension."""
-        return dimensions.overflow_calls(self.sums)
-
-    def by(self, *names: str, fold_snapshots: bool = False) -> Mapping[tuple[str, ...], Totals]:
-        """The totals by tuples of values of some dimensions; they sum up to :attr:`totals`.
-
-        Args:
-            names: the dimensions.
-            fold_snapshots: whether the calls of a model's dated snapshots are in the row of the model.
-
-        Raises:
-            ConfigurationError: there is no such dimension.
-        """
-        labels = dimensions.checked(names)
-        if fold_snapshots:
-            labels = tuple(
-                _undated_label(label) if name == "model" else label for name, label in zip(names, labels, strict=True)
-            )
-        return dimensions.breakdown(self.sums, labels)
 
 
 class Store:
@@ -196,7 +149,7 @@ class Store:
         self._ring.append(call)
         if call.cost_status in NOT_PRICED:
             self._unpriced.append(call)
-            _note(self._reasons, call, 1)
+            note_unpriced(self._reasons, call, 1)
         if self.dispatcher is not None:
             self.dispatcher.record(call)
 
@@ -314,9 +267,9 @@ class Store:
                 changed[before.id] = after
                 key, _ = table.find(before)
                 repriced.sums[key] = repriced.sums[key].repriced(before, after)
-                _note(reasons, before, -1)
+                note_unpriced(reasons, before, -1)
                 if after.cost_status in NOT_PRICED:
-                    _note(reasons, after, 1)
+                    note_unpriced(reasons, after, 1)
             if after.cost_status in NOT_PRICED:
                 left.append(after)
         done = len(waiting) - len(left)
@@ -461,22 +414,5 @@ def _is_plain(call: Call | PlainCall) -> bool:
     return type(call) is PlainCall
 
 
-def _undated_label(label: dimensions.Label) -> dimensions.Label:
-    return lambda key: undated(label(key))
-
-
 def _read(sums: Mapping[tuple[str, ...], Sum]) -> Mapping[tuple[str, ...], Totals]:
     return {row: one.totals() for row, one in sums.items()}
-
-
-def _note(reasons: dict[tuple[str, str], Unpriced], call: Call, times: int) -> None:
-    """Adds a call without a full price to the reasons, or takes it out."""
-    key = (call.model or UNKNOWN_MODEL, call.cost_reason or "no price")
-    if key not in reasons and len(reasons) >= _REASONS:
-        key = (OTHER_MODELS, "no price")
-    found = reasons.get(key, Unpriced(*key, 0, 0))
-    left = found._replace(calls=found.calls + times, tokens=found.tokens + times * (call.usage.total_tokens or 0))
-    if left.calls > 0:
-        reasons[key] = left
-    else:
-        reasons.pop(key, None)
