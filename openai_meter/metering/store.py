@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
@@ -247,8 +247,12 @@ class Store:
         """
         with self._lock:
             self._empty_inbox()
-            with self._at_rest():
+            counting, self._emptying = self._emptying, True  # what comes in meanwhile waits
+            try:
                 return self._reprice(price)
+            finally:
+                self._emptying = counting
+                self._empty_inbox()
 
     def _reprice(self, price: Callable[[Call], Call]) -> int:
         """All is made aside, and put in its place in steps between which the interpreter looks at no signal.
@@ -292,7 +296,8 @@ class Store:
         """Everything that is counted, of one moment: it is read under one lock."""
         with self._lock:
             self._empty_inbox()
-            with self._at_rest():
+            counting, self._emptying = self._emptying, True  # what comes in meanwhile waits
+            try:
                 watch = None if self.dispatcher is None else self.dispatcher.watch
                 return StoreSnapshot(
                     started_at=self.started_at,
@@ -302,16 +307,9 @@ class Store:
                     alerts=() if watch is None else watch.current(),
                     threshold_usage=() if watch is None else watch.usage(),
                 )
-
-    @contextmanager
-    def _at_rest(self) -> Iterator[None]:
-        """A time in which nothing is counted: what comes in waits until its end. The caller holds the lock."""
-        counting, self._emptying = self._emptying, True
-        try:
-            yield
-        finally:
-            self._emptying = counting
-            self._empty_inbox()
+            finally:
+                self._emptying = counting
+                self._empty_inbox()
 
     def totals(self) -> Totals:
         """The totals over all calls so far."""
@@ -348,8 +346,12 @@ class Store:
         """The most recent calls, oldest first."""
         with self._lock:
             self._empty_inbox()
-            with self._at_rest():
+            counting, self._emptying = self._emptying, True  # what comes in meanwhile waits
+            try:
                 return self._recent_calls()
+            finally:
+                self._emptying = counting
+                self._empty_inbox()
 
     def _recent_calls(self) -> tuple[Call, ...]:
         """The ring, with a ``Call`` in the place of each plain call: the one that every later reader gets."""
