@@ -188,12 +188,115 @@ def _add_prediction_tokens(connection: Connection) -> None:
     _refuse_overflow(connection)
 
 
+_ROLL_UPS = (
+    ("half_hourly_totals", "half_hour",
+     ("model", "agent", "operation", "endpoint", "provider", "block", "service_tier")),
+    ("daily_users", "day", ("user", "model", "agent", "operation", "endpoint", "provider", "block")),
+    ("monthly_users", "month", ("user",)),
+    ("daily_sessions", "day", ("session",)),
+    ("monthly_sessions", "month", ("session",)),
+    ("daily_tags", "day", ("tags", "model")),
+)  # fmt: skip
+
+
+def _add_roll_ups(connection: Connection) -> None:
+    """Makes the roll-ups that are filled in the background, and keeps what ``daily`` alone knows: pruned calls."""
+    found = [column["name"] for column in inspect(connection).get_columns("daily_totals")]
+    sums = found[found.index("service_tier") + 1 :]
+    sums += [name for name in found if name not in sums and name.endswith("_tokens")]
+    sums = [name for name in sums if name not in {"first_call_at", "last_call_at"}]
+    for table, period, dimensions in _ROLL_UPS:
+        _create_roll_up(connection, table, period, dimensions, sums)
+    connection.exec_driver_sql("CREATE TABLE roll_up_marks (name TEXT NOT NULL PRIMARY KEY, at BIGINT NOT NULL)")
+    if days := _pruned_days(connection):
+        _keep_pruned(connection, days, sums)
+        end = (max(days) + 1) * _DAY_US
+        for name in ("totals", "sessions", "tags"):
+            connection.exec_driver_sql(f"INSERT INTO roll_up_marks VALUES ('{name}', {end})")  # noqa: S608
+    connection.exec_driver_sql("DROP TABLE daily")
+
+
+def _create_roll_up(
+    connection: Connection, table: str, period: str, dimensions: tuple[str, ...], sums: list[str]
+) -> None:
+    names = [f'"{name}"' for name in dimensions]
+    columns = [
+        f"{period} {'BIGINT' if period == 'half_hour' else 'TEXT'} NOT NULL",
+        *(f"{name} TEXT NOT NULL" for name in names),
+        *(f"{name} BIGINT NOT NULL" for name in (*sums, "first_call_at", "last_call_at")),
+    ]
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(columns)})")
+        # A hash stands for the texts: an index entry has a limited length.
+        texts = names[0] if len(names) == 1 else " || ".join(f"md5({name})" for name in names)
+        connection.exec_driver_sql(f"CREATE UNIQUE INDEX {table}_key ON {table} ({period}, (md5({texts})::uuid))")
+    else:
+        key = ", ".join([period, *names])
+        connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(columns)}, PRIMARY KEY ({key})) WITHOUT ROWID")
+
+
+def _pruned_days(connection: Connection) -> list[int]:
+    """The days, as numbers from 1970, of which ``daily`` has more calls than ``calls``."""
+    kept = dict(_pairs(connection, f"SELECT started_at / {_DAY_US}, count(*) FROM calls GROUP BY 1"))  # noqa: S608
+    counted = _pairs(connection, "SELECT day, sum(calls) FROM daily GROUP BY day")
+    days = [(date.fromisoformat(day).toordinal() - _EPOCH_DAY, int(calls)) for day, calls in counted]
+    return [day for day, calls in days if calls > kept.get(day, 0)]
+
+
+def _keep_pruned(connection: Connection, days: list[int], sums: list[str]) -> None:
+    """Moves the sums of pruned calls by user, without the calls of these days that are still there: steps add those."""
+    money = {
+        part: f"{name} {sign} 1000000"
+        for name in ("cost_pico", "estimated_cost_pico")
+        for part, sign in ((name.replace("_pico", "_micro"), "/"), (name, "%"))
+    }
+    if connection.dialect.name == "postgresql":
+        money = {name: sql.replace("%", "%%") for name, sql in money.items()}
+    dimensions = [f"coalesce({name}, '')" for name in ('"user"', *_ROLL_UPS[1][2][1:])]
+    groups = ", ".join(map(str, range(1, len(dimensions) + 2)))
+    of_days = [f"sum({money.get(name, name)})" for name in sums]
+    calls = {
+        "calls": "1", "errors": "CASE WHEN status IN ('error', 'failed') THEN 1 ELSE 0 END",
+        "unmeasured_calls": f"CASE WHEN {_UNMEASURED} THEN 1 ELSE 0 END",
+        "estimated_calls": "CASE WHEN usage_source IN ('tiktoken', 'chars') THEN 1 ELSE 0 END",
+        "unpriced_calls": "CASE WHEN cost_status IN ('unpriced', 'partial') THEN 1 ELSE 0 END",
+        "costless_calls": "CASE WHEN cost_pico IS NULL THEN 1 ELSE 0 END",
+        "seconds_us": "CAST(round(seconds * 1000000) AS BIGINT)",
+        "duration_us": "CAST(round(duration * 1000000) AS BIGINT)",
+        "estimated_cost_rest": _IF_ESTIMATED.format("cost_rest"),
+        **{name: sql if name.startswith("cost") else _IF_ESTIMATED.format(sql.removeprefix("estimated_"))
+           for name, sql in money.items()},
+    }  # fmt: skip
+    of_calls = [f"-coalesce(sum({calls.get(name, name)}), 0)" for name in sums]
+    for number in days:
+        day, since = date.fromordinal(number + _EPOCH_DAY).isoformat(), number * _DAY_US
+        columns = ", ".join(["day", *dimensions, *of_days, "min(first_call_at)", "max(last_call_at)"])
+        connection.exec_driver_sql(
+            f"INSERT INTO daily_users SELECT {columns} FROM daily WHERE day = '{day}' GROUP BY {groups}"  # noqa: S608
+        )
+        columns = ", ".join([f"'{day}'", *dimensions, *of_calls, "min(started_at)", "max(started_at)"])
+        where = f"started_at >= {since} AND started_at < {since + _DAY_US}"
+        changes = ", ".join(f"{name} = daily_users.{name} + excluded.{name}" for name in sums)
+        key = ", ".join(["day", *(f'"{name}"' for name in _ROLL_UPS[1][2])])
+        if connection.dialect.name == "postgresql":
+            texts = " || ".join(f'md5("{name}")' for name in _ROLL_UPS[1][2])
+            key = f"day, (md5({texts})::uuid)"
+        connection.exec_driver_sql(
+            f"INSERT INTO daily_users SELECT {columns} FROM calls WHERE {where} GROUP BY {groups} "  # noqa: S608
+            f"ON CONFLICT ({key}) DO UPDATE SET {changes}"
+        )
+    of_months = ["substr(day, 1, 7) || '-01'", '"user"', *(f"sum({name})" for name in sums)]
+    columns = ", ".join([*of_months, "min(first_call_at)", "max(last_call_at)"])
+    connection.exec_driver_sql(f"INSERT INTO monthly_users SELECT {columns} FROM daily_users GROUP BY 1, 2")  # noqa: S608
+
+
 MIGRATIONS: list[Callable[[Connection], None]] = [
     _create_calls_and_daily,
     _rename_status_cut_to_aborted,
     _add_daily_totals,
     _refuse_overflow,
     _add_prediction_tokens,
+    _add_roll_ups,
 ]
 
 
@@ -221,7 +324,7 @@ def _version(connection: Connection) -> int:
     """The number of steps that have been applied, up to the first one that is missing."""
     there = inspect(connection).get_table_names()
     if schema.MIGRATIONS not in there:
-        foreign = {schema.calls.name, schema.daily.name}.intersection(there)
+        foreign = {schema.calls.name, schema.daily_totals.name}.intersection(there)
         if foreign:
             raise LedgerError(
                 f"the database has a table {min(foreign)!r} that openai_meter has not made; "
