@@ -81,16 +81,21 @@ def test_what_is_added_is_the_difference():
     """The bare SDK is taken off, and a stream is divided by its chunks."""
     counts = {
         "bare call": 100, "bare stream": 2_000, "idle call": 110, "metered call": 400,
-        "metered stream": 4_000, "pricing": 30, "reference": 1_000,
+        "metered stream": 4_000, "pricing": 30, "reference": 1_000, "floor call": 150,
+        "bare embedding": 90, "metered embedding": 200,
     }  # fmt: skip
     assert instructions.added(counts) == {
-        "metered call": 300, "idle call": 10, "chunk of a stream": 2_000 / instructions.CHUNKS, "pricing": 30,
+        "metered call": 300, "metered embedding": 110, "idle call": 10, "floor": 50,
+        "chunk of a stream": 2_000 / instructions.CHUNKS, "pricing": 30,
     }  # fmt: skip
 
 
 def test_the_record_is_whole():
     """Every record has the figures that are counted."""
-    names = {"metered call", "idle call", "chunk of a stream", "pricing"}
+    names = {
+        "metered call", "metered response", "metered embedding", "metered async call", "metered SDK call", "idle call",
+        "floor", "chunk of a stream", "event of a response", "pricing",
+    }  # fmt: skip
     for about, figures in json.loads(instructions.RECORD.read_text()).items():
         assert about.startswith("Python 3.")
         assert set(figures) == names
