@@ -157,6 +157,7 @@ def prune(writing: Transaction, before: int) -> int:
     """Deletes the calls that began before a day (its number since 1970), and leaves the roll-ups; returns how many."""
     done = 0
     roll_ups.roll_up(writing, until=before * DAY_US)
+    roll_ups.forget(writing, before)
     while True:
         some = select(_OF_CALLS.id).where(_OF_CALLS.started_at < before * DAY_US).limit(10 * _PAGE)
         with writing() as connection:

@@ -162,11 +162,11 @@ _SUMS_OF_CALLS = ", ".join(
 )
 
 
-def _refuse_overflow(connection: Connection) -> None:
+def _refuse_overflow(connection: Connection, tables: tuple[str, ...] = ("daily", "daily_totals")) -> None:
     """Makes SQLite refuse a sum beyond 64 bits, as PostgreSQL does; by itself it would store a rounded number."""
     if connection.dialect.name == "postgresql":
         return
-    for table in ("daily", "daily_totals"):
+    for table in tables:
         names = [row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({table})") if row[2] == "BIGINT"]
         wrong = " OR ".join(f"typeof(NEW.{name}) <> 'integer'" for name in names)
         connection.exec_driver_sql(
@@ -233,6 +233,7 @@ def _create_roll_up(
     else:
         key = ", ".join([period, *names])
         connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(columns)}, PRIMARY KEY ({key})) WITHOUT ROWID")
+        _refuse_overflow(connection, (table,))
 
 
 def _pruned_days(connection: Connection) -> list[int]:

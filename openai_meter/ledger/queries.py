@@ -25,7 +25,10 @@ from openai_meter.ledger.plans import day_name, day_number
 from openai_meter.ledger.roll_ups import read_marks
 from openai_meter.ledger.rows import from_micros, micros
 
-__all__ = ["PRUNED", "TIER", "WITHOUT_PRICE", "Query", "check_dimensions", "run_query", "unpriced", "within"]
+__all__ = [
+    "PRUNED", "TIER", "WITHOUT_PRICE", "Query", "check_dimensions", "conditions", "needs_roll_ups", "plan", "run_query",
+    "sum_pieces", "unpriced", "within", "zone_segments",
+]  # fmt: skip
 
 PRUNED = "(pruned)"
 """The name of the row for pruned calls, where the roll-ups lack the dimension that is grouped by."""
@@ -79,6 +82,11 @@ def check_dimensions(by: tuple[str, ...]) -> None:
         raise ConfigurationError(f"{error}; in time, by {', '.join(PERIODS)}") from None
 
 
+def needs_roll_ups(names: Iterable[str]) -> bool:
+    """Whether a report by some dimensions and filters needs more than ``daily_totals``."""
+    return any(_dimension(name) in {"user", "session", "tag"} for name in names)
+
+
 def run_query(connection: Connection, query: Query) -> dict[tuple[str, ...], Sum]:
     """The sums per row, in no order; the connection's transaction has to see one state of the ledger throughout.
 
@@ -108,6 +116,12 @@ def plan(connection: Connection, query: Query, zone: tuple[Segment, ...]) -> lis
     found = plans.levels(needed, frozenset(query.periods), zone)
     since, until = (None if at is None else micros(at) for at in query.span)
     return [*plans.pieces(found, since, until, read_marks(connection))]
+
+
+def conditions(piece: plans.Piece, filters: Filters, columns: Any) -> list[ColumnElement[bool]]:
+    """The conditions for the rows of a table that a part of a span needs."""
+    span = within(_span(piece)) if piece.level is None else plans.bounds(piece)
+    return [*span, *filters.of_calls(columns)]
 
 
 def _span(piece: plans.Piece) -> Span:
@@ -149,7 +163,7 @@ class Aggregator:
         needed = dict.fromkeys((*dimensions.values(), *query.filters.names))
         self._dimensions = tuple(needed)
         self._labels = {name: groups.checked((name,))[0] for name in dimensions if name != TIER}
-        self.segments = _segments(connection, query)
+        self.segments = zone_segments(connection, query)
 
     def add_calls(self, span: Span, *, split: bool) -> None:
         """Adds the calls of a span; days that were pruned are added from the roll-ups.
@@ -168,7 +182,7 @@ class Aggregator:
         """Adds the sums of a roll-up."""
         assert piece.level is not None
         table = piece.level.table.c
-        where = [*plans.bounds(piece), *self._query.filters.of_calls(table), *self._among(table)]
+        where = [*conditions(piece, self._query.filters, table), *self._among(table)]
         if not self._query.periods:
             period = []
         elif piece.level.period == "half_hour":
@@ -283,7 +297,8 @@ def _tags(text: str | None) -> tuple[tuple[str, str], ...] | None:
     return tuple(sorted(json.loads(text).items())) if text else None
 
 
-def _segments(connection: Connection, query: Query) -> tuple[Segment, ...]:
+def zone_segments(connection: Connection, query: Query) -> tuple[Segment, ...]:
+    """The UTC offsets of the timezone within the span of a query."""
     if not query.periods or query.zone is UTC:
         return (Segment(None, 0),)
     since, until = query.span

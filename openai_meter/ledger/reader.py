@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from openai_meter.core import settings
 from openai_meter.core.calendar_windows import zone_of
 from openai_meter.core.money import usd
 from openai_meter.core.totals import Totals, summed
-from openai_meter.errors import ConfigurationError
+from openai_meter.errors import ConfigurationError, LedgerError
 from openai_meter.ledger.comparisons import Comparison, compare
 from openai_meter.ledger.filters import Filters, make_filters
 from openai_meter.ledger.forecasts import HISTORY, Forecast, project
@@ -31,6 +31,9 @@ __all__ = ["Reader"]
 
 Zone = str | tzinfo | None
 """A timezone: its IANA name, ``local``, or ``None`` for UTC, the days of which are also those of OpenAI's bills."""
+
+_ROLL_UP_PATIENCE = 5.0
+"""Seconds that a report spends at most to bring the roll-ups up to date that it needs."""
 
 Slice = str | tuple[Moment, Moment] | Mapping[str, Any]
 """A part of history; see :meth:`Reader.compare`."""
@@ -87,6 +90,29 @@ class Reader(Reporting):
         with reachable(self.engine.url), writing(self.engine) as connection:
             yield connection
 
+    def roll_up(self, progress: Callable[[int], object] | None = None, *, seconds: float | None = None) -> int:
+        """Brings the roll-ups by user, session and tag up to date, in steps of some thousand calls.
+
+        Happens by itself, in the background of a process that writes, and for five seconds before a report that needs
+        them. After the update of a large ledger it takes some minutes; reports are slower until then, and as exact.
+
+        Args:
+            progress: is called after each step with the number of calls so far.
+            seconds: after how many seconds no further step is begun.
+
+        Returns:
+            How many calls were added to the roll-ups.
+        """
+        from openai_meter.ledger import roll_ups  # noqa: PLC0415
+
+        with self._reading() as connection:
+            if not roll_ups.are_behind(connection):
+                return 0
+        try:
+            return roll_ups.roll_up(self._writing, progress, seconds=seconds)
+        except LedgerError:  # the file may be read-only, or locked: reports read the calls then
+            return 0
+
     def report(
         self,
         by: str | Iterable[str] = "day",
@@ -124,15 +150,17 @@ class Reader(Reporting):
         *,
         with_reasons: bool,
     ) -> Report:
-        from openai_meter.ledger import queries  # noqa: PLC0415 - SQLAlchemy is only loaded behind a ledger
+        from openai_meter.ledger import largest_rows, queries  # noqa: PLC0415 - SQLAlchemy is loaded behind a ledger
         from openai_meter.reports import report as values  # noqa: PLC0415 - reports stand below the ledger
 
         names = values.dimensions(by)
         queries.check_dimensions(names)
         zone, now = zone_of(timezone), datetime.now(UTC)
         span, kept = span_of(since, until, zone, now), make_filters(filters)
+        if queries.needs_roll_ups((*names, *kept.names)):
+            self.roll_up(seconds=_ROLL_UP_PATIENCE)
         with self._reading() as connection:
-            sums = queries.run_query(connection, queries.Query(names, span, zone, kept))
+            sums = largest_rows.run_limited(connection, queries.Query(names, span, zone, kept))
             whole = summed(sums.values()).totals()
             # The reasons stand with the calls only: they are read where they are shown.
             reasons = queries.unpriced(connection, span, kept) if with_reasons and whole.unpriced_calls else ()

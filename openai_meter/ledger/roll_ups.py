@@ -13,17 +13,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
-from functools import cache
+from datetime import date
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Text, func, select, text
+from sqlalchemy import ColumnElement, Connection, Text, delete, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from openai_meter.ledger import schema
 from openai_meter.ledger.aggregates import PER_CALL
+from openai_meter.ledger.periods import DAY_US
 from openai_meter.ledger.schema import LATER_ROLL_UPS, RollUp
 
-__all__ = ["STEP", "Marks", "add_late", "key_parts", "lock", "read_marks", "roll_up", "set_mark", "take_step"]
+__all__ = [
+    "STEP", "Marks", "add_late", "are_behind", "forget", "key_parts", "lock", "read_marks", "roll_up", "set_mark",
+    "take_step",
+]  # fmt: skip
 
 STEP = 20_000
 """Calls of one step at most, and those after the mark for which no step is made."""
@@ -33,6 +37,9 @@ _LEAST_SAVING = 0.9
 """Groups per call from which on a roll-up saves nothing."""
 _LEFT_OUT = frozenset({"sessions", "tags"})
 """The families to which that applies. The sums of users stay when calls are pruned, so they are always kept."""
+_DETAILS = frozenset({"totals", "sessions", "tags"})
+"""The families whose sums are deleted with the calls."""
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
 _LOCK = 0x6F61_6D52
 """The first number of the advisory lock in PostgreSQL; the second one is that of the schema."""
 _UNTIL = "until"
@@ -81,6 +88,23 @@ def add_late(connection: Connection, ids: Collection[str], marks: Marks, sign: i
         _add(connection, roll_up, [*late, _OF_CALLS.started_at >= marks.since.get(roll_up.family, 0)], sign)
 
 
+def are_behind(connection: Connection, least: int = STEP, until: int = 0) -> bool:
+    """Whether more than ``least`` calls are after the mark; ``until`` as for :func:`take_step`."""
+    return _after(connection, read_marks(connection).until, _newest(until), least) is not None
+
+
+def _newest(until: int) -> int:
+    return max(time.time_ns() // 1_000 - _LATENCY, until)
+
+
+def _after(connection: Connection, since: int, until: int, number: int) -> int | None:
+    """When the call began that so many others of a span precede; ``None`` if there are not so many."""
+    span = _OF_CALLS.started_at >= since, _OF_CALLS.started_at < until
+    calls = select(_OF_CALLS.started_at).where(*span).order_by(_OF_CALLS.started_at)
+    found = connection.execute(calls.offset(number).limit(1)).scalar()
+    return None if found is None else int(found)
+
+
 def take_step(connection: Connection, *, least: int, until: int = 0) -> int:
     """Adds the next calls to the roll-ups, if there are more than ``least``; returns how many, or 0.
 
@@ -91,14 +115,12 @@ def take_step(connection: Connection, *, least: int, until: int = 0) -> int:
     """
     lock(connection, alone=True)
     marks = read_marks(connection)
-    newest = max(time.time_ns() // 1_000 - _LATENCY, until)
-    ahead = [_OF_CALLS.started_at >= marks.until, _OF_CALLS.started_at < newest]
-    after = select(_OF_CALLS.started_at).where(*ahead).order_by(_OF_CALLS.started_at)
-    if connection.execute(after.offset(least).limit(1)).first() is None:
+    newest = _newest(until)
+    if not are_behind(connection, least, until):
         return 0
-    place = connection.execute(after.offset(STEP).limit(1)).scalar()
+    place = _after(connection, marks.until, newest, STEP)
     # Calls that began in the same microsecond are added together.
-    end = newest if place is None else max(int(place), marks.until + 1)
+    end = newest if place is None else max(place, marks.until + 1)
     page = [_OF_CALLS.started_at >= marks.until, _OF_CALLS.started_at < end]
     number = int(connection.execute(select(func.count()).select_from(schema.calls).where(*page)).scalar_one())
     moved = {_UNTIL: end}
@@ -150,6 +172,29 @@ def roll_up(
     return done
 
 
+def forget(writing: Transaction, before: int) -> None:
+    """Deletes the sums by half hour, session and tag of all days before one (its number since 1970), day by day."""
+    at = before * DAY_US
+    with writing() as connection:
+        lock(connection, alone=True)
+        since = read_marks(connection).since
+        for family in _DETAILS:
+            if since.get(family, 0) < at:
+                set_mark(connection, family, at)
+    day = date.fromordinal(_EPOCH_DAY + before)
+    ends: dict[str, Any] = {"half_hour": at, "day": day.isoformat(), "month": day.replace(day=1).isoformat()}
+    for roll_up in LATER_ROLL_UPS:
+        column = roll_up.table.c[roll_up.period]
+        end = ends[roll_up.period]
+        while roll_up.family in _DETAILS:
+            with writing() as connection:
+                first = connection.execute(select(func.min(column)).where(column < end)).scalar()
+                if first is None:
+                    break
+                last = first if isinstance(first, str) else min(first + DAY_US, end) - 1
+                connection.execute(delete(roll_up.table).where(column >= first, column <= last))
+
+
 # --- one roll-up ------------------------------------------------------------------------------------------------------
 
 
@@ -179,7 +224,7 @@ def _period(dialect: str, name: str) -> ColumnElement[Any]:
 def _add(connection: Connection, roll_up: RollUp, where: list[ColumnElement[bool]], sign: int) -> None:
     dialect = connection.dialect.name
     columns = _columns(dialect, roll_up)
-    sums = [func.coalesce(func.sum(_per_call(name)), 0) * sign for name in schema.TOTAL_SUMS]
+    sums = [func.coalesce(func.sum(_PER_CALL[name]), 0) * sign for name in schema.TOTAL_SUMS]
     ends = func.min(_OF_CALLS.started_at), func.max(_OF_CALLS.started_at)
     # In the order of the keys: transactions with the same ones cannot deadlock.
     groups = select(*columns, *sums, *ends).where(*where).group_by(*columns).order_by(*columns)
@@ -212,13 +257,12 @@ def key_parts(dialect: str, roll_up: RollUp) -> list[str]:
     return [roll_up.period, f"(md5({texts})::uuid)"]
 
 
-@cache
-def _per_call(name: str) -> ColumnElement[Any]:
-    """What a call adds to a sum."""
-    for money in ("cost_pico", "estimated_cost_pico"):
-        micro, pico = schema.halves(PER_CALL[money])
-        if name == money:
-            return pico
-        if name == money.replace("_pico", "_micro"):
-            return micro
-    return PER_CALL[name]
+def _per_call() -> dict[str, ColumnElement[Any]]:
+    """What a call adds to each of ``TOTAL_SUMS``."""
+    found = dict(PER_CALL)
+    for name in ("cost_pico", "estimated_cost_pico"):
+        found[name.replace("_pico", "_micro")], found[name] = schema.halves(PER_CALL[name])
+    return found
+
+
+_PER_CALL = _per_call()
