@@ -21,6 +21,7 @@ from openai_meter.errors import LedgerError
 from openai_meter.ledger import schema
 from openai_meter.ledger.database import writing
 from openai_meter.ledger.inserting import group_key
+from openai_meter.ledger.roll_ups import OLD_DAILY
 
 __all__ = ["MIGRATIONS", "migrate"]
 
@@ -213,7 +214,11 @@ def _add_roll_ups(connection: Connection) -> None:
         end = (max(days) + 1) * _DAY_US
         for name in ("totals", "sessions", "tags"):
             connection.exec_driver_sql(f"INSERT INTO roll_up_marks VALUES ('{name}', {end})")  # noqa: S608
-    connection.exec_driver_sql("DROP TABLE daily")
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("DROP TABLE daily")
+    else:  # SQLite would visit each page of it: roll_ups.py empties it in steps
+        connection.exec_driver_sql("DROP TRIGGER IF EXISTS daily_overflow")
+        connection.exec_driver_sql(f"ALTER TABLE daily RENAME TO {OLD_DAILY}")
 
 
 def _create_roll_up(
@@ -237,9 +242,9 @@ def _create_roll_up(
 
 
 def _pruned_days(connection: Connection) -> list[int]:
-    """The days, as numbers from 1970, of which ``daily`` has more calls than ``calls``."""
+    """The days, as numbers from 1970, whose sums have more calls than ``calls`` has."""
     kept = dict(_pairs(connection, f"SELECT started_at / {_DAY_US}, count(*) FROM calls GROUP BY 1"))  # noqa: S608
-    counted = _pairs(connection, "SELECT day, sum(calls) FROM daily GROUP BY day")
+    counted = _pairs(connection, "SELECT day, sum(calls) FROM daily_totals GROUP BY day")
     days = [(date.fromisoformat(day).toordinal() - _EPOCH_DAY, int(calls)) for day, calls in counted]
     return [day for day, calls in days if calls > kept.get(day, 0)]
 

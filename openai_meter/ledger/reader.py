@@ -102,6 +102,9 @@ class Reader(Reporting):
 
         Returns:
             How many calls were added to the roll-ups.
+
+        Raises:
+            LedgerError: the database cannot be written, and ``seconds`` is not given.
         """
         from openai_meter.ledger import roll_ups  # noqa: PLC0415
 
@@ -111,6 +114,8 @@ class Reader(Reporting):
         try:
             return roll_ups.roll_up(self._writing, progress, seconds=seconds)
         except LedgerError:  # the file may be read-only, or locked: reports read the calls then
+            if seconds is None:
+                raise
             return 0
 
     def report(

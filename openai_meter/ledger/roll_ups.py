@@ -25,12 +25,14 @@ from openai_meter.ledger.periods import DAY_US
 from openai_meter.ledger.schema import LATER_ROLL_UPS, RollUp
 
 __all__ = [
-    "STEP", "Marks", "add_late", "are_behind", "forget", "key_parts", "lock", "read_marks", "roll_up", "set_mark",
-    "take_step",
+    "OLD_DAILY", "STEP", "Marks", "add_late", "are_behind", "forget", "key_parts", "lock", "read_marks",
+    "roll_up", "set_mark", "take_step",
 ]  # fmt: skip
 
-STEP = 20_000
+STEP = 10_000
 """Calls of one step at most, and those after the mark for which no step is made."""
+OLD_DAILY = "daily_old"
+"""A table of earlier versions, in SQLite: it is not read any more, and deleted in steps."""
 _LATENCY = 60_000_000
 """Microseconds before now up to which the mark goes: a call is stored when it ends, after others that began later."""
 _LEAST_SAVING = 0.9
@@ -90,7 +92,25 @@ def add_late(connection: Connection, ids: Collection[str], marks: Marks, sign: i
 
 def are_behind(connection: Connection, least: int = STEP, until: int = 0) -> bool:
     """Whether more than ``least`` calls are after the mark; ``until`` as for :func:`take_step`."""
+    if _has_old(connection):
+        return True
     return _after(connection, read_marks(connection).until, _newest(until), least) is not None
+
+
+def _has_old(connection: Connection) -> bool:
+    if connection.dialect.name == "postgresql":
+        return False
+    names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE name = ?", (OLD_DAILY,))
+    return names.first() is not None
+
+
+def _shrink_old(connection: Connection) -> None:
+    if not _has_old(connection):
+        return
+    some = f"SELECT rowid FROM {OLD_DAILY} LIMIT {STEP}"  # noqa: S608 - our own name
+    gone = connection.exec_driver_sql(f"DELETE FROM {OLD_DAILY} WHERE rowid IN ({some})").rowcount  # noqa: S608
+    if gone < STEP:
+        connection.exec_driver_sql(f"DROP TABLE {OLD_DAILY}")
 
 
 def _newest(until: int) -> int:
@@ -106,7 +126,7 @@ def _after(connection: Connection, since: int, until: int, number: int) -> int |
 
 
 def take_step(connection: Connection, *, least: int, until: int = 0) -> int:
-    """Adds the next calls to the roll-ups, if there are more than ``least``; returns how many, or 0.
+    """Adds the next calls to the roll-ups, if there are more than ``least``; returns how many, or 0 if all is done.
 
     Args:
         connection: one in which a transaction has begun that writes.
@@ -116,6 +136,7 @@ def take_step(connection: Connection, *, least: int, until: int = 0) -> int:
     lock(connection, alone=True)
     marks = read_marks(connection)
     newest = _newest(until)
+    _shrink_old(connection)
     if not are_behind(connection, least, until):
         return 0
     place = _after(connection, marks.until, newest, STEP)
@@ -133,7 +154,7 @@ def take_step(connection: Connection, *, least: int, until: int = 0) -> int:
                 _add(connection, table, page, 1)
     for name, at in moved.items():
         set_mark(connection, name, at)
-    return number
+    return number or int(_has_old(connection))
 
 
 def set_mark(connection: Connection, name: str, at: int) -> None:

@@ -48,7 +48,7 @@ _SHORT_FORK_PATIENCE = 0.1
 """The same for databases on a network: the child leaves the connection to its parent, so nothing depends on it."""
 _CLOSE_PATIENCE = 2.0
 """Seconds that the end of a ledger waits for a transaction: a connection in use would not be closed."""
-_BEHIND = 5 * STEP
+_BEHIND = 100 * STEP
 """Calls that are not in the roll-ups, from which on a step is made before the next batch."""
 _REOPENINGS = 3
 """How often a batch is stored again because its file was replaced meanwhile."""
@@ -94,8 +94,8 @@ class Writer:
         self._delay = _SOONEST
         self._drops_reported = 0
         self._stored_at: float | None = None
-        self._not_rolled_up = STEP
-        """Calls that were stored since the last look for a step of the roll-ups; at first one is looked for."""
+        self._not_rolled_up = STEP - 1
+        """Calls that were stored since the last look for a step of the roll-ups; the first batch looks for one."""
 
     # --- the side of the program --------------------------------------------------------------------------------------
 
