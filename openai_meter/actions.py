@@ -19,6 +19,8 @@ from openai_meter.core.locale import languages
 from openai_meter.errors import ConfigurationError
 from openai_meter.instrumentation.listening import registry
 from openai_meter.metering.meter import Meter
+from openai_meter.reports.advice import recommendations
+from openai_meter.reports.report import of_snapshot
 
 __all__ = ["SHOW_API_STATS", "ShowApiStats"]
 
@@ -124,9 +126,11 @@ class ShowApiStats:
         if meter is None:
             meter = registry.installed or get_meter()
         lang = lang or _language(text)
+        found = meter.snapshot()  # report and recommendations are of the same calls
+        advice = recommendations(found.calls, found.totals, meter.prices)
         report = replace(
-            meter.report(by="model", lang=lang),
-            recommendations=tuple(meter.generate_optimization_recommendations(lang)),
+            of_snapshot(meter, found, ("model",), lang),
+            recommendations=tuple(one.message(lang) for one in advice),
         )
         return report.render("chat", lang=lang)
 

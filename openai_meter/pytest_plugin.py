@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -116,28 +117,27 @@ class _Test:
 
 def _exceeded(limits: _Limits, calls: Capture, m: Messages) -> Generator[str]:
     """A line for each limit that was passed, or may have been: unknown is not zero."""
+    from openai_meter.core.formatting import exact_dollars, number  # noqa: PLC0415 - most runs have no limits
     from openai_meter.reports import words  # noqa: PLC0415
 
     totals, pending = calls.totals, len(calls.pending)
+    count = partial(number, style=m.numbers)
     if limits.usd is not None:
-        limit, unknown = _exact_dollars(limits.usd), totals.unpriced_calls + pending
+        # With every digit: a limit may be exceeded by the last digit.
+        exact = partial(exact_dollars, style=m.numbers)
+        limit, unknown = exact(limits.usd), totals.unpriced_calls + pending
         if totals.cost is not None and totals.cost > limits.usd:
-            yield m("pytest.cost", value=words.cost(totals, _exact_dollars), limit=limit)
+            yield m("pytest.cost", value=words.cost(totals, exact), limit=limit)
         elif unknown:
             yield m("pytest.cost_unknown", calls=m("calls", n=unknown), limit=limit)
     if limits.tokens is not None:
         spent, unknown = totals.usage.total_tokens or 0, totals.unmeasured_calls + pending
         if spent > limits.tokens:
-            yield m("pytest.tokens", value=words.tokens(spent, totals), limit=f"{limits.tokens:,}")
+            yield m("pytest.tokens", value=words.tokens(spent, totals, m.numbers), limit=count(limits.tokens))
         elif unknown:
-            yield m("pytest.tokens_unknown", calls=m("calls", n=unknown), limit=f"{limits.tokens:,}")
+            yield m("pytest.tokens_unknown", calls=m("calls", n=unknown), limit=count(limits.tokens))
     if limits.calls is not None and totals.calls + pending > limits.calls:
-        yield m("pytest.calls", value=f"{totals.calls + pending:,}", limit=f"{limits.calls:,}")
-
-
-def _exact_dollars(amount: Decimal) -> str:
-    """US dollars with every digit: a limit may be passed by the last digit."""
-    return f"${amount:f}"
+        yield m("pytest.calls", value=count(totals.calls + pending), limit=count(limits.calls))
 
 
 _TEST = pytest.StashKey[_Test]()
@@ -286,8 +286,8 @@ class _Summary:
             terminalreporter.write_line("")
             terminalreporter.write_line(m("pytest.dearest"))
             rows = sorted(((test, sums.totals) for test, sums in self._by_test.items()), key=_rank)
-            for test, totals in rows[:_DEAREST]:
-                terminalreporter.write_line(_line(test, totals, m))
+            for line in _lines(rows[:_DEAREST], m):
+                terminalreporter.write_line(line)
 
 
 def _rank(row: tuple[str, Totals]) -> tuple[Any, ...]:
@@ -295,10 +295,13 @@ def _rank(row: tuple[str, Totals]) -> tuple[Any, ...]:
     return -(totals.cost_pico or 0), -(totals.usage.total_tokens or 0), -totals.calls, test
 
 
-def _line(test: str, totals: Totals, m: Messages) -> str:
+def _lines(rows: list[tuple[str, Totals]], m: Messages) -> Generator[str]:
+    from openai_meter.core.formatting import aligned, column_places, fixed_dollars  # noqa: PLC0415
     from openai_meter.reports import words  # noqa: PLC0415
     from openai_meter.reports.text import shown  # noqa: PLC0415
 
-    cost, calls = words.cost(totals, words.dollars), m("calls", n=totals.calls)
-    tokens = words.phrase(totals.usage.total_tokens, totals, m)
-    return f"  {cost:>10}  {shown(test, 1_000)} ({calls}, {tokens})"
+    write = partial(fixed_dollars, style=m.numbers, places=column_places(totals.cost for _, totals in rows))
+    costs = aligned([words.cost(totals, write) for _, totals in rows])
+    for cost, (test, totals) in zip(costs, rows, strict=True):
+        calls, tokens = m("calls", n=totals.calls), words.phrase(totals.usage.total_tokens, totals, m)
+        yield f"  {cost:>10}  {shown(test, 1_000)} ({calls}, {tokens})"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import openai_meter
-from openai_meter import ConfigurationError, Meter, Price
+from openai_meter import ConfigurationError, Meter, Price, actions
 from openai_meter.actions import SHOW_API_STATS, ShowApiStats
 
 ASKING = [
@@ -106,7 +106,7 @@ def loud(monkeypatch: pytest.MonkeyPatch) -> None:
     """A threshold is exceeded, and there is something to recommend."""
     taken = Meter.snapshot
     monkeypatch.setattr(Meter, "snapshot", lambda self: replace(taken(self), alerts=(Said("alert"),)))
-    monkeypatch.setattr(Meter, "recommendations", lambda self: (Said("advice"), Said("more")))
+    monkeypatch.setattr(actions, "recommendations", lambda *_: (Said("advice"), Said("more")))
 
 
 # --- which messages ---------------------------------------------------------------------------------------------------

@@ -129,9 +129,9 @@ def test_what_is_not_known_is_not_zero(run):
     """)
     result.assert_outcomes(failed=2, passed=1)
     result.stdout.fnmatch_lines([
-        "  cost: not known for 1 call, so it may be above the limit of $100",
+        "  cost: not known for 1 call, so it may be above the limit of $100.00",
         "No price for gpt-none: 1 call, 1,200 tokens (unknown model).",
-        "  cost: not known for 1 call, so it may be above the limit of $100",
+        "  cost: not known for 1 call, so it may be above the limit of $100.00",
         "  tokens: not known for 1 call, so they may be above the limit of 1,000,000",
         "1 call not finished yet.",
     ])  # fmt: skip
@@ -298,7 +298,7 @@ def test_the_summary_is_shown_where_it_is_asked_for(run, pytester, asked):
         "Total*6*7,200*$0.0150+",
         "The tests that cost most:",
         "     $0.0120  test_it.py::test_four (4 calls, 4,800 tokens)",
-        "    $0.00300  test_it.py::test_one (1 call, 1,200 tokens)",
+        "     $0.0030  test_it.py::test_one (1 call, 1,200 tokens)",
         "           ?  test_it.py::test_unknown (1 call, 1,200 tokens)",
     ])  # fmt: skip
 

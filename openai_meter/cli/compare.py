@@ -5,9 +5,9 @@ from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from openai_meter.cli.amounts import difference, money
 from openai_meter.cli.ledger import Selection, open_ledger
 from openai_meter.cli.output import write_json
+from openai_meter.core.formatting import column_places, dollars, fixed_dollars, number, percent, signed
 from openai_meter.core.locale import Messages, language
 from openai_meter.core.money import Amount, usd
 
@@ -35,35 +35,33 @@ class _Row(NamedTuple):
     values: tuple[Any, Any]
     """``None``: unknown."""
     write: Callable[[Any], str]
-    more: Callable[[Any], str]
 
 
-def _rows(found: "Comparison") -> list[_Row]:
+def _rows(found: "Comparison", m: Messages) -> list[_Row]:
     a, b = found.a, found.b
-
-    def count(number: float) -> str:
-        return f"{number:,.0f}"
-
-    def more(number: float) -> str:
-        return f"{number:+,.0f}"
-
+    count, money = partial(number, style=m.numbers, spec=",.0f"), partial(dollars, style=m.numbers)
     rows = [
-        _Row("calls", (a.totals.calls, b.totals.calls), count, more),
-        _Row("errors", (a.totals.errors, b.totals.errors), count, more),
-        _Row("cost", (a.totals.cost, b.totals.cost), money, difference),
-        _Row("cost_per_call", (a.cost_per_call, b.cost_per_call), money, difference),
+        _Row("calls", (a.totals.calls, b.totals.calls), count),
+        _Row("errors", (a.totals.errors, b.totals.errors), count),
+        _Row("cost", (a.totals.cost, b.totals.cost), money),
+        _Row("cost_per_call", (a.cost_per_call, b.cost_per_call), money),
     ]
     names = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
-    rows += [_Row(name, (a.per_call(name), b.per_call(name)), count, more) for name in names]
+    rows += [_Row(name, (a.per_call(name), b.per_call(name)), count) for name in names]
     return [row for row in rows if any(row.values) or row.name in {"calls", "cost"}]
 
 
-def _change(row: _Row) -> str:
+def _change(row: _Row, m: Messages) -> str:
     before, after = row.values
     if before is None or after is None:
         return "?"
-    part = f" ({float((Fraction(after) - Fraction(before)) / Fraction(before)):+.0%})" if before else ""
-    return "=" if before == after else f"{row.more(after - before)}{part}"
+    if before == after:
+        return "="
+    change = signed(after - before, row.write)
+    if not before:
+        return change
+    part = float((Fraction(after) - Fraction(before)) / Fraction(before))
+    return f"{change} ({signed(part, partial(percent, style=m.numbers))})"
 
 
 def _print_comparison(found: "Comparison", m: Messages) -> None:
@@ -88,16 +86,18 @@ def _print_comparison(found: "Comparison", m: Messages) -> None:
         return made
 
     sides = table("", shown(found.a.name), shown(found.b.name), m("upkeep.difference"))
-    for row in _rows(found):
+    for row in _rows(found, m):
         cells = ["?" if value is None else row.write(value) for value in row.values]
-        sides.add_row(text(m(f"upkeep.{row.name}"), "cyan"), *map(text, [*cells, _change(row)]))
+        sides.add_row(text(m(f"upkeep.{row.name}"), "cyan"), *map(text, [*cells, _change(row, m)]))
     console.print(sides)
     names = found.causes._fields
     why = table(heading("model", m), *(m(f"upkeep.{name}") for name in names), m("upkeep.difference"))
-    for model, causes in sorted(found.by_model.items(), key=lambda pair: -abs(Fraction(_sum(pair[1])))):
-        why.add_row(text(label(model, m), "cyan"), *map(text, _cells(causes)))
+    models = sorted(found.by_model.items(), key=lambda pair: -abs(Fraction(_sum(pair[1]))))
+    *lines, total = _cells([*(causes for _, causes in models), found.causes], m)
+    for (model, _), line in zip(models, lines, strict=True):
+        why.add_row(text(label(model, m), "cyan"), *map(text, line))
     why.add_section()
-    why.add_row(text(m("table.total"), "bold"), *map(text, _cells(found.causes)))
+    why.add_row(text(m("table.total"), "bold"), *map(text, total))
     console.print(text(f"\n{m('upkeep.causes')}", "bold"))
     console.print(why)
     console.print(text(m("upkeep.causes_are"), "dim"))
@@ -109,9 +109,14 @@ def _sum(causes: "Causes") -> Amount:
     return sum(causes)
 
 
-def _cells(causes: "Causes") -> list[str]:
-    amounts = [*causes, _sum(causes)]
-    return [difference(-usd(-one) if one < 0 else usd(one)) if one else "-" for one in amounts]
+def _cells(rows: "list[Causes]", m: Messages) -> list[tuple[str, ...]]:
+    """The cells of each row; all amounts of a column have the same number of decimals."""
+    columns = []
+    for column in zip(*([*causes, _sum(causes)] for causes in rows), strict=True):
+        amounts = [-usd(-one) if one < 0 else usd(one) for one in column]
+        write = partial(fixed_dollars, style=m.numbers, places=column_places(amounts))
+        columns.append([signed(one, write) if one else "-" for one in amounts])
+    return list(zip(*columns, strict=True))
 
 
 def add_commands(app: "typer.Typer") -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from openai_meter.cli.output import fail, write_json, write_lines
+from openai_meter.core.formatting import exact_dollars, number
 from openai_meter.core.locale import Messages, language
 
 if TYPE_CHECKING:
@@ -53,9 +54,11 @@ def _lines(quote: "Quote", m: Messages) -> Iterator[str]:
     about = m("cli.estimate.at_least") * quote.estimate.lower_bound
     about += m("cli.estimate.about") * (quote.estimate.source == "chars")
     unknown = m("cli.estimate.unknown")
-    yield m("cli.estimate.tokens", tokens=unknown if quote.tokens is None else f"{about}{quote.tokens:,}")
+    yield m(
+        "cli.estimate.tokens", tokens=unknown if quote.tokens is None else f"{about}{number(quote.tokens, m.numbers)}"
+    )
     if quote.cost is not None:
-        yield m("cli.estimate.cost", cost=f"{about}${quote.cost:f} ({quote.model})")
+        yield m("cli.estimate.cost", cost=f"{about}{exact_dollars(quote.cost, m.numbers)} ({quote.model})")
     elif quote.model is None:
         yield m("cli.estimate.no_model")
     else:

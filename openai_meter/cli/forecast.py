@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from openai_meter.cli.amounts import money
 from openai_meter.cli.ledger import Selection, open_ledger
 from openai_meter.cli.output import write_json, write_lines
+from openai_meter.core.formatting import aligned, column_places, fixed_dollars
 from openai_meter.core.locale import Messages, language
 
 if TYPE_CHECKING:
@@ -38,9 +39,15 @@ def _lines(found: "Forecast", timezone: str | None, m: Messages) -> Iterable[str
     last = found.until - timedelta(microseconds=1)
     since, until = (f"{at.astimezone(zone):%Y-%m-%d}" for at in (found.since, last))
     yield m(f"upkeep.forecast.{found.period}", since=since, until=until, timezone=timezone or "UTC")
-    rows = [(m("upkeep.spent"), money(found.spent)), (m("upkeep.expected"), money(found.expected))]
+    places = column_places((found.spent, found.expected, found.low, found.high))
+
+    def money(value: Decimal | None) -> str:
+        return "?" if value is None else fixed_dollars(value, m.numbers, places)
+
+    spent, expected, low = aligned([money(found.spent), money(found.expected), money(found.low)])
+    rows = [(m("upkeep.spent"), spent), (m("upkeep.expected"), expected)]
     if found.low is not None:
-        rows.append((m("upkeep.range"), m("upkeep.range_of", low=money(found.low), high=money(found.high))))
+        rows.append((m("upkeep.range"), m("upkeep.range_of", low=low, high=money(found.high))))
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         yield f"  {name:<{width}}  {text}"

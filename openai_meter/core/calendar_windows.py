@@ -16,13 +16,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from pathlib import Path
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from openai_meter.errors import ConfigurationError
 
-__all__ = ["CALENDAR_PERIODS", "TOTAL", "CalendarWindow", "calendar_window", "checked_period", "day_start", "zone_of"]
+__all__ = [
+    "CALENDAR_PERIODS",
+    "TOTAL",
+    "CalendarWindow",
+    "Zone",
+    "calendar_window",
+    "checked_period",
+    "day_start",
+    "zone_of",
+]
+
+Zone = str | tzinfo | None
+"""A timezone: its IANA name, ``local``, or ``None`` for UTC, the days of which are also those of OpenAI's bills."""
 
 TOTAL = "total"
 """The period that never ends."""
@@ -176,7 +186,7 @@ CALENDAR_PERIODS: Mapping[str, _Bounds] = {
 # --- timezones --------------------------------------------------------------------------------------------------------
 
 
-def zone_of(timezone: str | tzinfo | None) -> tzinfo:
+def zone_of(timezone: Zone) -> tzinfo:
     """A timezone by its name in the IANA database (``Europe/Paris``), ``local``, or ``UTC``, which ``None`` is, too.
 
     Raises:
@@ -186,6 +196,8 @@ def zone_of(timezone: str | tzinfo | None) -> tzinfo:
         return timezone
     if timezone is None or (isinstance(timezone, str) and timezone.upper() in {"UTC", "Z"}):
         return UTC
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only where a timezone has a name
+
     try:
         if len(timezone) > _MAX_NAME:
             raise ValueError(timezone)
@@ -200,6 +212,9 @@ def zone_of(timezone: str | tzinfo | None) -> tzinfo:
 
 def _local() -> tzinfo:
     """The timezone of this machine with all its changes of the clocks, if its name can be found."""
+    from pathlib import Path  # noqa: PLC0415 - only where a timezone has a name
+    from zoneinfo import ZoneInfo  # noqa: PLC0415
+
     name = os.environ.get("TZ", "").removeprefix(":")
     if name:
         return ZoneInfo(name)

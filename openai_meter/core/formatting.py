@@ -6,26 +6,20 @@ Numbers are written in the style of a language: ``1,234.56`` and ``$1,234.56`` i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Context, Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 __all__ = [
-    "ENGLISH",
-    "FRENCH",
-    "NumberStyle",
-    "amount",
-    "decimals",
-    "dollars",
-    "localized",
-    "number",
-    "percent",
-    "plain_line",
-    "printable",
+    "ENGLISH", "FRENCH", "NumberStyle", "aligned", "amount", "column_places", "decimals", "dollars", "exact_dollars",
+    "exact_places", "fixed_dollars", "localized", "number", "percent", "plain_line", "printable", "short", "signed",
 ]  # fmt: skip
 
 # Of our own: the host program may have set the global one to round otherwise.
 _CONTEXT = Context(prec=1_000)
+_LARGE = Decimal(1_000)
+"""From this amount up, a column has cents and nothing smaller."""
+_Number = TypeVar("_Number", int, float, Decimal)
 
 
 class NumberStyle(NamedTuple):
@@ -63,6 +57,22 @@ def percent(share: float | Decimal, style: NumberStyle, places: int = 0) -> str:
     return style.percent.format(number(share * 100, style, f",.{places}f"))
 
 
+def short(value: float, style: NumberStyle) -> str:
+    """A count in few characters, with three digits that mean something: ``0.4``, ``999``, ``1.2k``, ``35k``."""
+    if value < 10:
+        return localized(f"{value:.1f}".removesuffix(".0"), style)
+    for limit, sign in ((1e3, ""), (1e6, "k"), (1e9, "M"), (1e12, "G")):
+        if value < limit * 0.9995:
+            part = value / limit * 1e3
+            return localized(f"{part:.1f}{sign}" if sign and part < 9.95 else f"{part:.0f}{sign}", style)
+    return localized(f"{value:.1e}", style)
+
+
+def signed(value: _Number, write: Callable[[_Number], str]) -> str:
+    """A difference: with ``+`` in front where it is more than nothing."""
+    return f"+{write(value)}" if value > 0 else write(value)
+
+
 def dollars(value: Decimal, style: NumberStyle) -> str:
     """US dollars for tables: two decimals from one dollar up, below that three digits that are not zero in front."""
     size = value.copy_abs()
@@ -84,6 +94,48 @@ def amount(value: Decimal, style: NumberStyle, places: int) -> str:
     text = f"{value.copy_abs().quantize(Decimal(1).scaleb(-places, _CONTEXT), context=_CONTEXT):,f}"
     return f"{'-' * (value < 0)}{style.money.format(localized(text, style))}"
 
+
+def exact_dollars(value: Decimal, style: NumberStyle, places: int = 2) -> str:
+    """US dollars with all their digits, and at least so many decimals: for limits, and for bills."""
+    return amount(value, style, max(places, exact_places(value)))
+
+
+def exact_places(value: Decimal) -> int:
+    """How many decimals an amount has."""
+    return max(-int(value.normalize(_CONTEXT).as_tuple().exponent), 0)
+
+
+# --- columns of amounts -----------------------------------------------------------------------------------------------
+
+
+def column_places(amounts: Iterable[Decimal | None]) -> int:
+    """The decimals of all amounts of a column, so that the eye can compare them.
+
+    They are three digits of the largest amount; cents where all are from ten cents up, or the largest is large; else at
+    least four. Unknown amounts (``None``) do not count.
+    """
+    sizes = [value.copy_abs() for value in amounts if value]
+    largest, smallest = max(sizes, default=Decimal(0)), min(sizes, default=Decimal(0))
+    if not largest or smallest >= Decimal("0.1") or largest >= _LARGE:
+        return 2
+    return max(4, 2 - largest.adjusted())
+
+
+def fixed_dollars(value: Decimal, style: NumberStyle, places: int) -> str:
+    """An amount in a column: with so many decimals; ``<$0.0001`` if none of its digits is among them."""
+    least = Decimal(1).scaleb(-places, _CONTEXT)
+    return f"<{amount(least, style, places)}" if 0 < value < least / 2 else amount(value, style, places)
+
+
+def aligned(cells: Sequence[str]) -> list[str]:
+    """Amounts of a column in the same width: decimal points are below each other where some have a ``+`` behind."""
+    if any(cell.endswith("+") for cell in cells):
+        cells = [cell if cell.endswith("+") else f"{cell} " for cell in cells]
+    width = max(map(len, cells), default=0)
+    return [cell.rjust(width) for cell in cells]
+
+
+# --- names, lines -----------------------------------------------------------------------------------------------------
 
 _NAME = 200
 # Without the first two the letters of some scripts, and some emoji, come apart; French numbers have the others.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from openai_meter.budgets.state import Budgeting
 from openai_meter.core import faults
 from openai_meter.instrumentation import include_usage, streams
 from openai_meter.instrumentation.listening import MARK, listeners, registry
@@ -48,6 +49,8 @@ def _sync_wrapper(sdk: Sdk) -> Wrapper:
         if begun is None:
             return wrapped(*args, **kwargs)
         context, args, kwargs = begun
+        if Budgeting.active:
+            _admit(context, args, kwargs)
         current = context if context.reads_headers else None
         outer = _current.get()
         if current is not outer:
@@ -76,6 +79,8 @@ def _async_wrapper(sdk: Sdk) -> Wrapper:
         if begun is None:
             return await wrapped(*args, **kwargs)
         context, args, kwargs = begun
+        if Budgeting.active:
+            _admit(context, args, kwargs)
         current = context if context.reads_headers else None
         outer = _current.get()
         if current is not outer:
@@ -96,6 +101,12 @@ def _async_wrapper(sdk: Sdk) -> Wrapper:
                 _current.set(outer)  # not reset(): a coroutine may be run in several contexts
 
     return request
+
+
+def _admit(context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    from openai_meter.instrumentation.budget_gate import admit_request  # noqa: PLC0415 - for programs with budgets only
+
+    admit_request(context.pending, args, kwargs)
 
 
 def process_response(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -9,7 +9,6 @@ from sqlalchemy import and_, or_, select
 
 from openai_meter.core.call import Call, wanted_status
 from openai_meter.ledger import rows, schema
-from openai_meter.ledger.database import reachable
 from openai_meter.ledger.filters import Filters
 
 if TYPE_CHECKING:
@@ -86,9 +85,7 @@ def find(ledger: Reader, call_id: str) -> Call | None:
 
 
 def _read(ledger: Reader, statement: Any) -> list[Call]:
-    ledger.prepare()
-    ledger.flush()
-    with reachable(ledger.engine.url), ledger.engine.connect() as connection:
+    with ledger._reading() as connection:  # noqa: SLF001 - the reading half of the same package
         read = connection.execute(statement).all()
     return [rows.from_row(dict(zip(rows.COLUMNS, row, strict=True))) for row in read]
 

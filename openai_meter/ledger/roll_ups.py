@@ -90,11 +90,12 @@ def add_late(connection: Connection, ids: Collection[str], marks: Marks, sign: i
         _add(connection, roll_up, [*late, _OF_CALLS.started_at >= marks.since.get(roll_up.family, 0)], sign)
 
 
-def are_behind(connection: Connection, least: int = STEP, until: int = 0) -> bool:
-    """Whether more than ``least`` calls are after the mark; ``until`` as for :func:`take_step`."""
+def are_behind(connection: Connection, least: int | None = None, until: int = 0) -> bool:
+    """Whether there is a step to make; the arguments are those of :func:`take_step`."""
     if _has_old(connection):
         return True
-    return _after(connection, read_marks(connection).until, _newest(until), least) is not None
+    number = STEP if least is None else least
+    return _after(connection, read_marks(connection).until, _newest(until), number) is not None
 
 
 def _has_old(connection: Connection) -> bool:
@@ -125,12 +126,12 @@ def _after(connection: Connection, since: int, until: int, number: int) -> int |
     return None if found is None else int(found)
 
 
-def take_step(connection: Connection, *, least: int, until: int = 0) -> int:
+def take_step(connection: Connection, *, least: int | None = None, until: int = 0) -> int:
     """Adds the next calls to the roll-ups, if there are more than ``least``; returns how many, or 0 if all is done.
 
     Args:
         connection: one in which a transaction has begun that writes.
-        least: how many calls may stay after the mark.
+        least: how many calls may stay after the mark; those of one step by default.
         until: a moment up to which the mark may go in any case, in microseconds since 1970.
     """
     lock(connection, alone=True)
@@ -184,7 +185,7 @@ def roll_up(
     end = None if seconds is None else time.monotonic() + seconds
     while end is None or time.monotonic() < end:
         with writing() as connection:
-            added = take_step(connection, least=0, until=until) if until else take_step(connection, least=STEP)
+            added = take_step(connection, least=0 if until else None, until=until)
         if not added:
             return done
         done += added

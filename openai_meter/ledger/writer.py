@@ -1,8 +1,7 @@
 """Stores batches of calls in the database, in the background.
 
 A batch is one transaction. While the database is away, calls wait in the spool; when it is back, the spool is replayed
-first. A call that is stored twice counts once, so after an unclear failure everything is simply stored again. A row
-that the database refuses is found by halving the batch, and set aside; all others are stored.
+first. ``storage.py`` has the transactions; a row that the database refuses is set aside, and all others are stored.
 
 The threads are started for work and end when there is none, so an idle process can be forked safely. A fork waits for
 the transaction that is under way, and a forked child begins with an empty queue.
@@ -15,23 +14,21 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from openai_meter.core import faults
 from openai_meter.core.background import IDLE, IdleThread
 from openai_meter.core.call import Call
 from openai_meter.core.native import Empty, Event, RLock, SimpleQueue, acquire
-from openai_meter.errors import LedgerError, LedgerUnavailableError
-from openai_meter.ledger.database import driver_message, is_row_fault, masked, open_engine, reachable, writing
-from openai_meter.ledger.inserting import store
+from openai_meter.errors import LedgerError
+from openai_meter.ledger.database import driver_message, masked
 from openai_meter.ledger.intake import Batch, Intake, read_batches
-from openai_meter.ledger.migrations import migrate
-from openai_meter.ledger.roll_ups import STEP, are_behind, take_step
+from openai_meter.ledger.roll_ups import STEP
 from openai_meter.ledger.rows import Row, encode_line
 from openai_meter.ledger.spool import Segment, Spool
-from openai_meter.ledger.sqlite_file import SqliteFile
 from openai_meter.ledger.stats import Counts, Stats
+from openai_meter.ledger.storage import Storage
 
 __all__ = ["Writer"]
 
@@ -50,8 +47,6 @@ _CLOSE_PATIENCE = 2.0
 """Seconds that the end of a ledger waits for a transaction: a connection in use would not be closed."""
 _BEHIND = 100 * STEP
 """Calls that are not in the roll-ups, from which on a step is made before the next batch."""
-_REOPENINGS = 3
-"""How often a batch is stored again because its file was replaced meanwhile."""
 
 
 class Writer:
@@ -69,9 +64,7 @@ class Writer:
         self.spool = spool
         self.durable = durable
         self._interval = flush_interval
-        self.engine: Engine = open_engine(url, durable=durable)
-        self._file = SqliteFile(url.database if url.get_backend_name() == "sqlite" else None)
-        self._migrated = False
+        self.storage = Storage(url, durable=durable)
         self._start_over()
 
     def _start_over(self) -> None:
@@ -156,11 +149,6 @@ class Writer:
             self.intake.loose -= len(self._left)
         self._left = {}
 
-    def close_connections(self) -> None:
-        """Closes what is open and not in use; it opens again when it is needed."""
-        self._file.forget_log()
-        self.engine.dispose()
-
     def stats(self) -> Stats:
         """What became of the calls of this process."""
         waiting = self.intake.waiting + self._storing + len(self._left)
@@ -184,7 +172,7 @@ class Writer:
         """Closes the connections when no transaction is under way; waits for one a moment at most."""
         held = acquire(self._doing, _CLOSE_PATIENCE)
         try:
-            self.close_connections()
+            self.storage.close()
         finally:
             if held:
                 self._doing.release()
@@ -228,12 +216,7 @@ class Writer:
             return
         self._not_rolled_up = 0
         try:
-            with self.engine.connect() as connection:
-                behind = are_behind(connection)
-            if not behind:
-                return
-            with writing(self.engine) as connection:
-                added = take_step(connection, least=STEP)
+            added = self.storage.roll_up()
         except OperationalError:  # the database is away or locked, which the next batch finds too
             return
         except Exception as error:
@@ -265,7 +248,7 @@ class Writer:
         if not (self.intake.left_behind or self._away or now >= self._search_at):
             return True
         try:
-            self._open()
+            self.storage.open()
             self._replay()
         except (SQLAlchemyError, LedgerError, OSError) as error:
             self._is_away(error)
@@ -307,36 +290,12 @@ class Writer:
         return True
 
     def _store_surely(self, rows: Mapping[str, Row]) -> None:
-        """Stores rows in the file that stands under the ledger's name, also if it is replaced meanwhile."""
-        for _ in range(_REOPENINGS):
-            self._open()
-            refused: dict[str, str] = {}
-            written = self._store_now(rows, refused)
-            if not self._file.is_replaced():
-                self._file.remember_log()
-                self._counts.add("written", written)
-                self._not_rolled_up += written
-                for call_id, why in refused.items():
-                    self.intake.refuse([encode_line(rows[call_id])], why)
-                return
-        raise LedgerUnavailableError(f"the file {self._file.path} is replaced again and again")
-
-    def _store_now(self, rows: Mapping[str, Row], refused: dict[str, str]) -> int:
-        """Stores rows in one transaction, or in several smaller ones where the database refuses a row."""
-        if not rows:
-            return 0
-        try:
-            with writing(self.engine) as connection:
-                return store(connection, rows)
-        except Exception as error:
-            if not is_row_fault(error):
-                raise
-            if len(rows) == 1:
-                refused[next(iter(rows))] = driver_message(error)
-                return 0
-        pairs = [*rows.items()]
-        middle = len(pairs) // 2
-        return self._store_now(dict(pairs[:middle]), refused) + self._store_now(dict(pairs[middle:]), refused)
+        """Stores rows, and sets those aside that the database refuses."""
+        written, refused = self.storage.store(rows)
+        self._counts.add("written", written)
+        self._not_rolled_up += written
+        for call_id, why in refused.items():
+            self.intake.refuse([encode_line(rows[call_id])], why)
 
     def _replay(self) -> None:
         """Stores what is in the spool, oldest first."""
@@ -369,9 +328,9 @@ class Writer:
             LedgerError: that cannot be done; of the kind :class:`LedgerUnavailableError` if it may be done later.
         """
         with self._doing:
-            self._open(check=True)
+            self.storage.open(check=True)
             if not self._thread.running:
-                self.close_connections()  # it may be long until there is something to store
+                self.storage.close()  # it may be long until there is something to store
 
     def begin(self, timeout: float) -> None:
         """Opens the database, if that takes no longer than ``timeout`` seconds; else it is opened in the background.
@@ -383,41 +342,20 @@ class Writer:
             return
         with self._doing:  # a file needs no thread, after which the program could not fork without a warning
             try:
-                self._open(check=True)
+                self.storage.open(check=True)
             except (SQLAlchemyError, LedgerError, OSError) as error:
                 self._is_away(error)
             if not self._thread.running:
-                self.close_connections()
-
-    def _open(self, *, check: bool = False) -> None:
-        """Makes sure that the tables are there; ``check``: also where they were a moment ago."""
-        if self._migrated and self._file.is_replaced():
-            path = self._file.path
-            logger.warning("the file of the ledger was replaced or deleted; calls go to %s as it is now", path)
-            self._migrated = False
-            self._file.remove_old_log()
-            self.close_connections()
-        if self._migrated and not check:
-            return
-        try:
-            with reachable(self.url):
-                migrate(self.engine)
-        except Exception:
-            self._migrated = False
-            self.close_connections()
-            raise
-        self._file.remember()
-        self._migrated = True
+                self.storage.close()
 
     def _is_away(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + self._delay
         self._delay = min(self._delay * 2, _LATEST)
-        self._migrated = False  # it may be another database when it is back
         if not self._away:
             self._away = True
             why = masked(driver_message(error) if isinstance(error, DBAPIError) else str(error), self.url)
             logger.warning("the ledger is away (%s); calls wait for it in %s", why, self.spool.folder)
-        self.close_connections()  # what has failed is not used again
+        self.storage.distrust()
 
     def _is_back(self) -> None:
         self._stored_at = time.time()
@@ -441,7 +379,7 @@ class Writer:
             self._doing.release()
             return False
         with suppress(Exception):
-            self.close_connections()
+            self.storage.close()
         return True
 
     def after_fork(self) -> None:
@@ -452,6 +390,5 @@ class Writer:
     def start_over_in_child(self) -> None:
         """Makes the writer of a forked child empty and usable: what was queued belongs to its parent."""
         self.intake.leave_to_parent()
-        self.engine.dispose(close=False)  # the parent's connections go on being used by the parent
-        self._file.forget_log()
+        self.storage.leave_to_parent()
         self._start_over()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any, TextIO
 
 from rich import box
@@ -12,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from openai_meter.core import formatting
+from openai_meter.core.formatting import exact_dollars, exact_places
 from openai_meter.core.locale import Messages, language
 from openai_meter.core.money import Amount
 from openai_meter.pricing import Cost, CostLine, CurrentRate
@@ -55,12 +58,15 @@ def print_rates(rates: Iterable[CurrentRate], file: TextIO | None = None, *, lan
         table.add_column(_fitting(m(head), console), justify="right", no_wrap=True)
     for head in ("prices.other", "prices.source"):
         table.add_column(_fitting(m(head), console), overflow="fold")
+    rates = list(rates)
+    prices = {slot: [rate.prices[slot] for rate in rates if slot in rate.prices] for slot in _TOKEN_SLOTS}
+    places = {slot: max(map(exact_places, found), default=0) for slot, found in prices.items()}
     for rate in rates:
         tier = m("prices.long", tier=rate.tier) if rate.bracket else rate.tier
-        other = ", ".join(f"{slot} {_plain(one)}" for slot, one in rate.prices.items() if slot not in _TOKEN_SLOTS)
+        other = ", ".join(f"{slot} {_rate(one, m)}" for slot, one in rate.prices.items() if slot not in _TOKEN_SLOTS)
         parts = (rate.source, rate.checked, m("prices.low_confidence") if rate.low else None)
         source = " ".join(str(part) for part in parts if part)
-        numbers = [_plain(rate.prices.get(slot)) for slot in _TOKEN_SLOTS]
+        numbers = [_rate(rate.prices.get(slot), m, places[slot]) for slot in _TOKEN_SLOTS]
         table.add_row(
             *(Text(_fitting(_visible(cell), console)) for cell in (rate.model, tier, *numbers, other, source))
         )
@@ -103,7 +109,9 @@ def print_bill(cost: Cost, lines: Sequence[CostLine], file: TextIO | None = None
         ConfigurationError: there is no such language.
     """
     m = language(lang)
-    total = m("bill.unknown") if cost.usd is None else f"${cost.usd:f}"
+    places = max(map(exact_places, [line.usd for line in lines] + ([] if cost.usd is None else [cost.usd])), default=2)
+    money = partial(exact_dollars, style=m.numbers, places=places)
+    total = m("bill.unknown") if cost.usd is None else money(cost.usd)
     console, table = _table(file, m("bill.title"))
     table.show_footer = True
     table.add_column(_fitting(m("bill.item"), console), m("table.total"), overflow="fold")
@@ -112,11 +120,11 @@ def print_bill(cost: Cost, lines: Sequence[CostLine], file: TextIO | None = None
     for head in ("prices.tier", "prices.source"):
         table.add_column(_fitting(m(head), console), overflow="fold")
     for line in lines:
-        number = "" if line.quantity is None else quantity(line.quantity, line.unit or "unit", m)
-        price = f"x {float(line.factor):g}" if line.factor is not None else _price(line)
+        count = "" if line.quantity is None else quantity(line.quantity, line.unit or "unit", m)
+        price = f"x {_number(float(line.factor), m, 'g')}" if line.factor is not None else _price(line, m)
         tier = m("prices.long", tier=line.tier or "") if line.bracket else line.tier or ""
         source = " ".join(str(part) for part in (line.source, line.checked) if part)
-        cells = (f"{line.item}{' ~' if line.estimated else ''}", number, price, f"${line.usd:f}", tier, source)
+        cells = (f"{line.item}{' ~' if line.estimated else ''}", count, price, money(line.usd), tier, source)
         table.add_row(*(Text(_fitting(_visible(cell), console)) for cell in cells))
     console.print(table)
     notes = [m(f"bill.status_{cost.status}")] if cost.status != "priced" else []
@@ -126,23 +134,28 @@ def print_bill(cost: Cost, lines: Sequence[CostLine], file: TextIO | None = None
         console.print(Text(_fitting(note, console), style="dim"))
 
 
+def _number(value: float | Decimal, m: Messages, spec: str = ",") -> str:
+    return formatting.number(value, m.numbers, spec)
+
+
 def quantity(number: Amount, unit: str, m: Messages) -> str:
     """A quantity and its unit: ``1,024 tokens``, ``2.5 seconds``."""
-    text = f"{number:,}" if isinstance(number, int) else f"{float(number):,.10g}"
+    text = _number(number, m) if isinstance(number, int) else _number(float(number), m, ",.10g")
     key = f"unit.{unit}"
     return m(key, n=float(number), text=text) if key in m else f"{text} {unit}"
 
 
-def _price(line: CostLine) -> str:
+def _price(line: CostLine, m: Messages) -> str:
     if line.unit_usd is None:
         return ""
     if line.unit == "token":
-        return f"${_plain(line.unit_usd * 1_000_000)} / 1M"
-    return f"${_plain(line.unit_usd)}"
+        return f"{exact_dollars(line.unit_usd * 1_000_000, m.numbers)} / 1M"
+    return exact_dollars(line.unit_usd, m.numbers)
 
 
-def _plain(number: Decimal | None) -> str:
-    return "-" if number is None else f"{number.normalize():f}"
+def _rate(price: Decimal | None, m: Messages, places: int = 0) -> str:
+    """A price of a table whose title names the unit."""
+    return "-" if price is None else _number(price.normalize(), m, f",.{max(places, exact_places(price))}f")
 
 
 def _fitting(text: str, console: Console) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import replace
-from decimal import Decimal
 from functools import partial
 from typing import NamedTuple, TextIO
 
@@ -15,7 +14,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from openai_meter.core.formatting import NumberStyle, amount, number
+from openai_meter.core.formatting import NumberStyle, aligned, column_places, fixed_dollars, number
 from openai_meter.core.locale import Messages
 from openai_meter.core.totals import Totals
 from openai_meter.reports import words
@@ -25,8 +24,6 @@ from openai_meter.reports.text import fitting, shown
 __all__ = ["COLUMNS", "Column", "cells_of", "print_table", "table_text"]
 
 NONE = "-"
-_LARGE = Decimal(1_000)
-"""From this amount up, a column has cents and nothing smaller."""
 _ROOM = ((24, 3), (12, 2), (8, 1), (1, 9))
 """How wide a column of names stays at least before the columns of numbers from that rank up go, one after the other."""
 _BETWEEN = 3
@@ -65,21 +62,7 @@ def _tokens(number: int, totals: Totals, style: NumberStyle) -> str:
 
 def _cost(number: int, totals: Totals, style: NumberStyle, places: int = 4) -> str:
     free = totals.cost == 0 and not totals.unpriced_calls
-    return NONE if free or not number else words.cost(totals, partial(_fixed, places=places, style=style))
-
-
-def _fixed(value: Decimal, places: int, style: NumberStyle) -> str:
-    """An amount with a number of decimals; ``<$0.0001`` for one that has none of its digits there."""
-    least = Decimal(1).scaleb(-places)
-    return f"<{amount(least, style, places)}" if 0 < value < least / 2 else amount(value, style, places)
-
-
-def _places(amounts: list[Decimal]) -> int:
-    """The decimals of a column: three digits of its largest amount, and four where one is under ten cents."""
-    largest, smallest = max(amounts, default=Decimal(0)), min((one for one in amounts if one), default=Decimal(0))
-    if not largest or smallest >= Decimal("0.1") or largest >= _LARGE:
-        return 2
-    return max(4, 2 - largest.adjusted())
+    return NONE if free or not number else words.cost(totals, partial(fixed_dollars, style=style, places=places))
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -100,16 +83,8 @@ def cells_of(column: Column, report: ReportData, m: Messages) -> list[str]:
     rows = [*(row.totals for row in report.rows), report.totals]
     if not column.is_money:
         return [column.text(column.number(totals), totals, m.numbers) for totals in rows]
-    places = _places([totals.cost for totals in rows if totals.cost is not None])
+    places = column_places(totals.cost for totals in rows)
     return [_cost(column.number(totals), totals, m.numbers, places) for totals in rows]
-
-
-def _aligned(cells: list[str]) -> list[str]:
-    """Cells of the same width, with the decimal points of amounts below each other where some have a ``+`` behind."""
-    if any(cell.endswith("+") for cell in cells):
-        cells = [cell if cell.endswith("+") else f"{cell} " for cell in cells]
-    width = max(map(cell_len, cells))
-    return [" " * (width - cell_len(cell)) + cell for cell in cells]
 
 
 def table_text(report: ReportData, m: Messages) -> str:
@@ -163,7 +138,7 @@ def _print(report: ReportData, m: Messages, console: Console, *, compact: bool =
 def _column(column: Column, report: ReportData, m: Messages, console: Console) -> list[str]:
     """A column of numbers from its head to its foot, each text of the same width."""
     cells = [_fitting(cell, console) for cell in cells_of(column, report, m)]
-    cells = _aligned(cells) if column.is_money else cells
+    cells = aligned(cells) if column.is_money else cells
     head = _fitting(m(f"column.{column.name}"), console)
     width = max(map(cell_len, [head, *cells]))
     return [" " * (width - cell_len(text)) + text for text in (head, *cells)]

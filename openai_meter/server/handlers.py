@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +20,7 @@ from openai_meter.server.recent_calls import TimeRange
 from openai_meter.server.time_windows import between, window_of
 
 if TYPE_CHECKING:
+    from openai_meter.alerts import Alert
     from openai_meter.server.cache import AnswerCache
     from openai_meter.server.sources import Source
 
@@ -86,7 +87,7 @@ def _stats(request: ApiRequest) -> dict[str, Any]:
         "scope": source.scope,
         "since": report.since.isoformat(),
         "totals": report.totals.to_dict(),
-        "alerts": [alert.to_dict(lang) for alert in moment.alerts],
+        "alerts": _plain(moment.alerts, lang),
     }
 
 
@@ -111,12 +112,29 @@ def overview(request: ApiRequest) -> Response:
     """The cards, the chart and the table of the dashboard."""
     values, view = request.values, _view(request.values)
     chosen = (values[name] for name in ("period", "since", "until", "group"))
-    figures = request.cache.get(
-        ("overview", *chosen, str(view.zone), repr(view.filters)), lambda: overviews.overview(request.source, view)
+    found = request.cache.get(
+        ("overview", *chosen, str(view.zone), repr(view.filters)), lambda: _overview(request, view)
     )
-    advice = _advice(request)
+    advice = found.advice
     more = {"recommendations": advice.messages(request.lang), "advice": advice.to_dict(request.lang)}
-    return json_response(figures | {"alerts": _alerts(request)} | more)
+    return json_response(found.values | {"alerts": _plain(found.alerts, request.lang)} | more)
+
+
+class _Overview(NamedTuple):
+    """What an answer is made of in any language, all of one moment."""
+
+    values: dict[str, Any]
+    alerts: tuple[Alert, ...]
+    advice: Advice
+
+
+def _overview(request: ApiRequest, view: overviews.View) -> _Overview:
+    source = request.source
+    ledger = None if source.ledger is None or source.meter is not None else source.ledger.url
+    with source.figures() as figures:
+        values = overviews.overview(figures, view, ledger)
+        # Advice states the period that it is on: it may be kept for longer than the figures.
+        return _Overview(values, figures.alerts, request.cache.get("advice", figures.advice, _ADVICE_FACTOR))
 
 
 def _view(values: Mapping[str, Any]) -> overviews.View:
@@ -133,7 +151,8 @@ def _view(values: Mapping[str, Any]) -> overviews.View:
 def calls(request: ApiRequest) -> Response:
     """A page of calls, the newest first."""
     values = request.values
-    page = request.source.page(values["limit"], values["cursor"], filters_of(values), values["status"])
+    with request.source.figures() as figures:
+        page = figures.page(values["limit"], values["cursor"], filters_of(values), values["status"])
     return json_response({"calls": [call.to_dict() for call in page.calls], "next": encode_cursor(page.next)})
 
 
@@ -169,15 +188,18 @@ def explain(request: ApiRequest) -> Response:
 
 def alerts(request: ApiRequest) -> Response:
     """The thresholds that are exceeded now."""
-    return json_response({"alerts": _alerts(request)})
+    with request.source.figures() as figures:
+        return json_response({"alerts": _plain(figures.alerts, request.lang)})
 
 
-def _alerts(request: ApiRequest) -> list[dict[str, Any]]:
-    return [alert.to_dict(request.lang) for alert in request.source.alerts()]
+def _plain(alerts: Iterable[Alert], lang: str) -> list[dict[str, Any]]:
+    return [alert.to_dict(lang) for alert in alerts]
 
 
-def _advice(request: ApiRequest) -> Advice:
-    return request.cache.get("advice", request.source.advice, _ADVICE_FACTOR)
+def limits(request: ApiRequest) -> Response:
+    """How much of each limit is used: of the thresholds of the meter, and of the limits of the ledger."""
+    with request.source.figures() as figures:
+        return json_response({"limits": [usage.to_dict() for usage in figures.limits]})
 
 
 def live(request: ApiRequest) -> Response:
@@ -194,17 +216,18 @@ def pulse(request: ApiRequest) -> dict[str, Any]:
 
 def report(request: ApiRequest) -> Response:
     """A report for a period, in one of its formats."""
-    values, source = request.values, request.source
+    values = request.values
     form, zone = values["format"], _zone(values)
     by = _dimensions(values["by"])
     since, until = _since_until(values, zone)
     key = ("report", by, since, until, str(zone), repr(filters_of(values)), form, request.lang)
-    text = request.cache.get(
-        key,
-        lambda: source.report(by, TimeRange(since, until, zone), filters_of(values), request.lang).render(
-            form, lang=request.lang
-        ),
-    )
+
+    def render() -> str:
+        with request.source.figures() as figures:
+            found = figures.report(by, TimeRange(since, until, zone), filters_of(values), request.lang)
+        return found.render(form, lang=request.lang)
+
+    text = request.cache.get(key, render)
     headers = {"Content-Disposition": 'attachment; filename="report.csv"'} if form == "csv" else None
     content = text.encode("utf-8", "replace")
     return Response(content, headers=headers, media_type=f"{_TYPES.get(form, 'text/plain')}; charset=utf-8")
@@ -254,7 +277,7 @@ def metrics(request: ApiRequest) -> Response:
 
     source = request.source.meter or request.source.ledger
     assert source is not None
-    body, kind = request.cache.get("metrics", lambda: exposition(source))
+    body, kind = request.cache.get("metrics", lambda: exposition(source, limits=request.source.limits.thresholds))
     return Response(body, headers={"Content-Type": kind})
 
 

@@ -14,7 +14,7 @@ from openai_meter.server.time_windows import Window, label, starts, window_of
 
 if TYPE_CHECKING:
     from openai_meter.core.totals import Totals
-    from openai_meter.server.sources import Source
+    from openai_meter.server.figures import Figures
 
 __all__ = ["View", "overview", "row_name"]
 
@@ -52,71 +52,76 @@ class View(NamedTuple):
         return TimeRange(self.window.since, None if self.window.until >= self.now else self.window.until, self.zone)
 
 
-def overview(source: Source, view: View) -> dict[str, Any]:
+def overview(figures: Figures, view: View, ledger: str | None = None) -> dict[str, Any]:
     """The figures of the dashboard, without alerts and advice.
+
+    Args:
+        figures: the figures of one moment.
+        view: what is shown.
+        ledger: the URL of the ledger, where there is no meter: the empty page tells how to write to it.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     window, time_range, filters = view.window, view.time_range, view.filters
     today, month = (
-        source.totals(view.group, TimeRange(window_of(name, view.zone, view.now).since, None, view.zone), filters)
+        figures.totals(view.group, TimeRange(window_of(name, view.zone, view.now).since, None, view.zone), filters)
         for name in ("today", "month")
     )
-    whole = source.totals(view.group, time_range, filters)
+    whole = figures.totals(view.group, time_range, filters)
     first = whole.totals.first_call_at
     since = window.since or first
-    shown = window._replace(since=_began(source, since, first))
+    shown = window._replace(since=_began(figures, since, first))
     return {
         "at": view.now.isoformat(),
-        "scope": "process" if source.ledger is None else "fleet",
-        "ledger": None if source.ledger is None or source.meter is not None else source.ledger.url,
+        "scope": figures.scope,
+        "ledger": ledger,
         "since": None if since is None else since.isoformat(),
         "until": window.until.isoformat(),
         "period": view.period,
         "group": view.group,
-        "partial": today.partial or month.partial or whole.partial or source.partial(time_range),
+        "partial": today.partial or month.partial or whole.partial or figures.partial(time_range),
         "cards": {
             "today": today.totals.to_dict(),
             "month": month.totals.to_dict(),
             "period": whole.totals.to_dict(),
-            "previous": _previous(source, view),
+            "previous": _previous(figures, view),
         },
-        "forecast": None if filters else source.forecast(view.zone),
-        "series": _series(source, view, shown, [*whole.rows]),
+        "forecast": None if filters else figures.forecast(view.zone),
+        "series": _series(figures, view, shown, [*whole.rows]),
         "rows": [row_name(name) | totals.to_dict() for name, totals in whole.rows.items()],
-        "latency": latency(source.newest(LATENCY_CALLS, time_range, filters)),
+        "latency": latency(figures.newest(LATENCY_CALLS, time_range, filters)),
     }
 
 
-def _previous(source: Source, view: View) -> dict[str, Any] | None:
+def _previous(figures: Figures, view: View) -> dict[str, Any] | None:
     """The totals of the previous period up to the same point; ``None`` if the meter did not exist or has forgotten."""
     if view.window.previous is None:
         return None
     began, ended = view.window.previous
-    if source.ledger is None and source.since is not None and source.since > began:
+    if figures.since is not None and figures.since > began:
         return None
-    previous = source.totals(view.group, TimeRange(began, ended, view.zone), view.filters)
+    previous = figures.totals(view.group, TimeRange(began, ended, view.zone), view.filters)
     return None if previous.partial else previous.totals.to_dict()
 
 
-def _began(source: Source, since: datetime | None, first: datetime | None) -> datetime | None:
+def _began(figures: Figures, since: datetime | None, first: datetime | None) -> datetime | None:
     """Where a series starts. That of a meter without a ledger does not start before its first call."""
-    if since is None or source.ledger is not None or source.since is None:
+    if since is None or figures.since is None:
         return since
-    return max(since, min(source.since, first or source.since))
+    return max(since, min(figures.since, first or figures.since))
 
 
-def _series(source: Source, view: View, window: Window, names: list[str]) -> dict[str, Any]:
+def _series(figures: Figures, view: View, window: Window, names: list[str]) -> dict[str, Any]:
     zone = view.zone
     if window.since is None:
         return {"step": window.step, "starts": [], "groups": []}
     step = window.step
-    if source.ledger is None and window.until - window.since <= _BY_MINUTES:
+    if figures.scope == "process" and window.until - window.since <= _BY_MINUTES:
         step = "minute"
     at = starts(step, window.since, window.until, zone)
     positions = {label(step, moment, zone): position for position, moment in enumerate(at)}
-    rows = source.series(view.group, step, TimeRange(window.since, view.time_range.until, zone), view.filters)
+    rows = figures.series(view.group, step, TimeRange(window.since, view.time_range.until, zone), view.filters)
     shown = [name for name in names if not row_name(name).get("other")][:_MAX_GROUPS]
     groups: dict[str | None, _SeriesGroup] = {}
     for (time, name), totals in rows.items():

@@ -96,7 +96,7 @@ def test_a_forecast_from_nothing(url: str, run: Run) -> None:
     """Without a whole day it is unknown, which is not 0."""
     put(url, call(0))
     assert run("forecast").splitlines()[2:] == [
-        "  Expected at the end  ?",
+        "  Expected at the end      ?",
         "There is not yet a whole day of history to base it on.",
     ]
 

@@ -14,7 +14,22 @@ from hypothesis import strategies as st
 import openai_meter
 from openai_meter import Alert, Threshold, TokenTracker, Usage
 from openai_meter.core.call import make_call, new_call_id
-from openai_meter.core.formatting import ENGLISH, FRENCH, amount, decimals, dollars, number, percent, printable
+from openai_meter.core.formatting import (
+    ENGLISH,
+    FRENCH,
+    aligned,
+    amount,
+    column_places,
+    decimals,
+    dollars,
+    exact_dollars,
+    fixed_dollars,
+    number,
+    percent,
+    printable,
+    short,
+    signed,
+)
 from openai_meter.core.locale import language
 from openai_meter.errors import ConfigurationError
 
@@ -57,6 +72,54 @@ def test_other_numbers():
     assert (percent(0.256, ENGLISH), percent(0.256, FRENCH, 1)) == ("26%", f"25,6{NO_BREAK}%")
     assert amount(Decimal("0.5"), FRENCH, 4) == f"0,5000{NO_BREAK}$"
     assert decimals(4, FRENCH)(Decimal("0.00000321")) == f"0,00000321{NO_BREAK}$"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.44, "0.4"), (9.96, "10"), (999, "999"), (999.6, "1.0k"), (1_234, "1.2k"), (12_345, "12k"),
+     (999_700, "1.0M"), (1.2e6, "1.2M"), (3e9, "3.0G"), (5e13, "5.0e+13")],
+)  # fmt: skip
+def test_short_numbers(value, text):
+    """Numbers in few characters, with a decimal comma in French."""
+    assert short(value, ENGLISH) == text
+    assert short(value, FRENCH) == text.replace(".", ",")
+
+
+def test_differences_have_a_sign():
+    """What is more has a plus, what is less a minus, and nothing has neither."""
+    texts = [signed(Decimal(value), lambda one: dollars(one, FRENCH)) for value in ("1.5", "-1.5", "0")]
+    assert texts == [text.replace(" ", NO_BREAK) for text in ("+1,50 $", "-1,50 $", "0,00 $")]
+
+
+def test_exact_dollars_have_all_digits():
+    """Limits and bills are rounded nowhere; cents are always shown."""
+    assert exact_dollars(Decimal("0.005999999"), ENGLISH) == "$0.005999999"
+    assert exact_dollars(Decimal(100), ENGLISH) == "$100.00"
+    assert exact_dollars(Decimal("1234.50000"), FRENCH, 3) == f"1{NARROW}234,500{NO_BREAK}$"
+
+
+@pytest.mark.parametrize(
+    ("amounts", "cells"),
+    [
+        (["1234.5", "0.004"], ["$1,234.50", "<$0.01"]),
+        (["12", "0.25"], ["$12.00", "$0.25"]),
+        (["1.2", "0.004"], ["$1.2000", "$0.0040"]),
+        (["0.5", "0.00000001"], ["$0.5000", "<$0.0001"]),
+        (["0.00012", "0.00000001"], ["$0.000120", "<$0.000001"]),
+        ([None, "0"], ["?", "$0.00"]),
+    ],
+)
+def test_a_column_has_one_number_of_decimals(amounts, cells):
+    """The eye can compare the amounts of a column; one that is too small for it is shown as less than the smallest."""
+    values = [None if one is None else Decimal(one) for one in amounts]
+    places = column_places(values)
+    assert ["?" if one is None else fixed_dollars(one, ENGLISH, places) for one in values] == cells
+
+
+def test_amounts_are_aligned_at_their_decimal_points():
+    """The ``+`` of a lower bound stands behind the column of digits."""
+    assert aligned(["$1.00+", "~$12.00", "?"]) == ["  $1.00+", "~$12.00 ", "      ? "]
+    assert aligned([]) == []
 
 
 @given(st.decimals(0, 10**12, allow_nan=False, places=9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import subprocess
 from dataclasses import replace
@@ -366,6 +367,53 @@ def test_foreign_table_is_refused(database):
         database.ledger().prepare()
 
 
+# --- connections ------------------------------------------------------------------------------------------------------
+
+
+def driver_connection(connection):
+    return connection.connection.driver_connection
+
+
+def is_closed(connection):
+    """Whether a connection of a driver is closed."""
+    try:
+        connection.execute("SELECT 1")
+    except Exception as error:
+        return "closed" in str(error)
+    return False
+
+
+def test_connection_returned_while_the_pool_is_disposed_is_closed(database, monkeypatch):
+    """A connection that comes back at the moment at which another thread closes all connections is closed too."""
+    engine = databases.open_engine(databases.checked_url(database.url))
+    connection = engine.connect()
+    used, idle = driver_connection(connection), engine.pool._pool
+    put = idle.put
+
+    def dispose_before_put(record, block):
+        monkeypatch.undo()
+        engine.dispose()
+        put(record, block)
+
+    monkeypatch.setattr(idle, "put", dispose_before_put)
+    connection.close()
+    assert is_closed(used)
+    engine.dispose()
+
+
+def test_collected_ledger_leaves_no_connection_open(database):
+    """A ledger that is read and then garbage-collected without being closed closes its connections."""
+    ledger = database.ledger()
+    ledger.prepare()
+    with ledger.engine.connect() as connection:
+        used = driver_connection(connection)
+    assert not is_closed(used)
+    used.rollback()
+    del ledger, connection
+    gc.collect()
+    assert is_closed(used)
+
+
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
@@ -464,7 +512,7 @@ def test_first_calls_of_an_idle_program_are_stored(sqlite):
         end = time.monotonic() + 30
         while ledger.stats.written < 3 and time.monotonic() < end:
             time.sleep(0.005)
-        print(ledger.stats.written, alerted.wait(30))
+        print(ledger.stats.written, alerted.wait(60))
         """,
         sqlite.url,
         sqlite.spool,

@@ -370,11 +370,11 @@ def test_file_replaced_during_a_transaction_is_written_again(
     sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Calls that went into a file which was deleted meanwhile are stored again in the new one, each once."""
-    from openai_meter.ledger import writer
+    from openai_meter.ledger import storage
 
     ledger = sqlite.ledger()
     ledger.prepare()
-    store = writer.store
+    store = storage.store
     deleted: list[Path] = []
 
     def stored_and_deleted(connection: Any, rows: Any) -> int:
@@ -384,7 +384,7 @@ def test_file_replaced_during_a_transaction_is_written_again(
             deleted[0].unlink()
         return done
 
-    monkeypatch.setattr(writer, "store", stored_and_deleted)
+    monkeypatch.setattr(storage, "store", stored_and_deleted)
     for one in calls(5):
         ledger.add(one)
     assert ledger.flush(300)

@@ -85,6 +85,61 @@ def test_an_answer_of_the_server_agrees_with_itself(racing):
             assert sum(one["totalCalls"] for one in answer["stats"].values()) == answer["totals"]["calls"]
 
 
+def figures_of(overview):
+    """The numbers of calls of all parts of an overview that are about the same calls."""
+    return {
+        *(overview["cards"][card]["calls"] for card in ("today", "month", "period")),
+        sum(row["calls"] for row in overview["rows"]),
+        sum(sum(group["calls"]) for group in overview["series"]["groups"]),
+        sum(row["calls"] for row in overview["latency"]),
+    }
+
+
+def overview_of(*source):
+    """An overview of the last seven days, always made anew."""
+    testclient = pytest.importorskip("starlette.testclient")
+    from openai_meter.server import create_app
+
+    app = create_app(*source, token=False, allowed_hosts=["*"], max_age=0)
+    with testclient.TestClient(app, base_url="http://localhost") as web:
+        return web.get("/api/overview?period=7d&group=model").json()
+
+
+def test_an_overview_of_a_meter_agrees_with_itself(racing):
+    """Cards, rows, chart and latency of the dashboard are of one moment, and so are its alerts."""
+    racing._configure(thresholds={"calls": 3})
+    for call in racing._store.calls()[:2] * 2:
+        racing._store.add(call)
+    overview = overview_of(racing)
+    (calls,) = figures_of(overview)
+    assert [alert["value"] for alert in overview["alerts"]] == [calls - 4]  # the limit counts since it was set
+
+
+def test_an_overview_of_a_ledger_agrees_with_itself(tmp_path, monkeypatch):
+    """All parts are read in one transaction, whatever is stored between two of its queries."""
+    pytest.importorskip("sqlalchemy")
+    from openai_meter.ledger import Ledger, queries
+
+    ledger, meter = Ledger(f"sqlite:///{tmp_path / 'usage.db'}"), Meter(prices=MINE, thresholds=False)
+    run_query, stored = queries.run_query, 0
+
+    def run_and_store(connection, query):
+        nonlocal stored
+        rows = run_query(connection, query)
+        meter.track_call("mine", 10, 5)
+        ledger.add(meter.calls[-1])
+        assert ledger.flush(60)
+        stored += 1
+        return rows
+
+    meter.track_call("mine", 10, 5)
+    ledger.add(meter.calls[-1])
+    monkeypatch.setattr(queries, "run_query", run_and_store)
+    assert figures_of(overview_of(None, ledger)) == {1}
+    assert stored > 3
+    ledger.close()
+
+
 def test_a_thousand_reports_agree_while_threads_record():
     """What holds for one look in between holds for threads: none of 1,000 reports has parts of different moments."""
     meter, stop = Meter(prices=MINE, thresholds=False, recent=100), threading.Event()

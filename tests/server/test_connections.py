@@ -15,7 +15,7 @@ from server_client import call, filled
 
 from openai_meter.server import connections, start
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 RESET = b"POST /api/stats/reset HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n"
 NEVER = 600.0

@@ -142,7 +142,7 @@ def _skew(connection: Connection) -> Finding:
     before = time.time()
     theirs = float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar() or 0)
     ours = (before + time.time()) / 2
-    values = {"seconds": f"{ours - theirs:+.1f}"}
+    values = {"seconds": round(ours - theirs, 1)}
     if abs(ours - theirs) > _SKEW:
         return Finding("clock", "skewed", "warning", values)
     return Finding("clock", "agrees", values=values)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
@@ -12,14 +12,14 @@ from rich.console import Group as Lines
 from rich.table import Table
 from rich.text import Text
 
-from openai_meter.alerts import METRICS, ThresholdUsage
+from openai_meter.cli.limits import limit_name, limit_share, limit_use
 from openai_meter.cli.live import marks
+from openai_meter.core.formatting import aligned, column_places, fixed_dollars, number, percent, short
 from openai_meter.core.locale import Messages
-from openai_meter.core.money import exact
 from openai_meter.core.totals import Totals
 from openai_meter.metering.pulse import Group, Pulse
 from openai_meter.reports.text import fitting, shown
-from openai_meter.reports.words import cost, dollars, duration, heading
+from openai_meter.reports.words import cost, duration, heading, money
 
 __all__ = ["Page", "frame"]
 
@@ -62,27 +62,35 @@ class _Column(NamedTuple):
     name: str
     rank: int
     """What goes first where there is little room: the highest."""
-    cell: Callable[[Group, Page], str]
+    cell: Callable[[Group, Page, Write], str]
+    """Amounts are written by the function, which gives all of a column the same number of decimals."""
+    amount: Callable[[Group], Decimal | None] | None = None
+    """The amount of a cell, if the column has money."""
     right: bool = True
     style: str = ""
     width: int = 0
 
 
-def _share(group: Group, page: Page) -> str:
-    part = "?" if group.share is None else f"{group.share:.0%}"
+Write = Callable[[Decimal], str]
+
+
+def _share(group: Group, page: Page, _: Write) -> str:
+    part = "?" if group.share is None else percent(group.share, page.m.numbers)
     return f"{marks.bar(group.share or 0.0, 6, plain=page.plain)} {part:>4}"
 
 
-def _trend(group: Group, page: Page) -> str:
+def _trend(group: Group, page: Page, _: Write) -> str:
     return marks.spark(group.spark, _NARROW_SPARK, plain=page.plain)
 
 
 _COLUMNS = (
-    _Column("rate", 0, lambda one, _: marks.cost_rate(one.minute, one.totals)),
-    _Column("tokens", 1, lambda one, _: marks.tokens_rate(one.minute, one.totals)),
-    _Column("calls", 0, lambda one, _: f"{one.totals.calls:,}"),
-    _Column("errors", 2, lambda one, _: f"{one.totals.errors:,}" if one.totals.errors else "-"),
-    _Column("cost", 4, lambda one, _: cost(one.totals, dollars)),
+    _Column(
+        "rate", 0, lambda one, _, money: marks.cost_rate(one.minute, one.totals, money), lambda one: one.minute.cost
+    ),
+    _Column("tokens", 1, lambda one, page, _: marks.tokens_rate(one.minute, one.totals, page.m.numbers)),
+    _Column("calls", 0, lambda one, page, _: number(one.totals.calls, page.m.numbers)),
+    _Column("errors", 2, lambda one, page, _: number(one.totals.errors, page.m.numbers) if one.totals.errors else "-"),
+    _Column("cost", 4, lambda one, _, money: cost(one.totals, money), lambda one: one.totals.cost),
     _Column("share", 5, _share, right=False, style="blue"),
     _Column("trend", 3, _trend, right=False, style="green"),
 )
@@ -150,8 +158,8 @@ def _head(pulse: Pulse, page: Page) -> list[Text]:
 
 
 def _sums(totals: Totals, m: Messages) -> str:
-    parts = [cost(totals, dollars), m("calls", n=totals.calls)]
-    parts.append(m("tokens", n=totals.usage.total_tokens or 0, text=marks.tokens(totals)))
+    parts = [cost(totals, money(m)), m("calls", n=totals.calls)]
+    parts.append(m("tokens", n=totals.usage.total_tokens or 0, text=marks.tokens(totals, m.numbers)))
     if totals.errors:
         parts.append(m("errors", n=totals.errors))
     return "  ".join(parts)
@@ -159,14 +167,14 @@ def _sums(totals: Totals, m: Messages) -> str:
 
 def _now(pulse: Pulse, page: Page) -> str:
     m, minute = page.m, pulse.minute
-    calls = "?" if minute.calls is None else marks.short(minute.calls)
+    calls = "?" if minute.calls is None else short(minute.calls, m.numbers)
     parts = [
-        marks.cost_rate(minute, pulse.recent),
+        marks.cost_rate(minute, pulse.recent, marks.rate_dollars(m.numbers)),
         f"{calls} {m('live.metric.calls')}",
-        f"{marks.tokens_rate(minute, pulse.recent)} {m('live.metric.tokens')}",
+        f"{marks.tokens_rate(minute, pulse.recent, m.numbers)} {m('live.metric.tokens')}",
     ]
     if minute.errors:
-        parts.append(f"{marks.short(minute.errors)} {m('live.metric.errors')}")
+        parts.append(f"{short(minute.errors, m.numbers)} {m('live.metric.errors')}")
     return "  ".join(parts)
 
 
@@ -186,14 +194,19 @@ def _table(pulse: Pulse, page: Page, room: int | None) -> Lines:
     table.add_column(Text(head), width=width, no_wrap=True)
     for column in columns:
         title = page.fit(m(f"live.column.{column.name}"))
-        table.add_column(Text(title), width=column.width, no_wrap=True, justify="right" if column.right else "left")
+        table.add_column(Text(_padded(title, column)), width=column.width, no_wrap=True)
     for place, (name, group) in enumerate(zip(names, groups, strict=True)):
         # A name is data, wherever it comes from: as Text it cannot be markup.
         style = "red" if group.totals.errors == group.totals.calls else "cyan"
-        numbers = [Text(cells[column.name][place], _style(column, group)) for column in columns]
+        numbers = [Text(_padded(cells[column.name][place], column), _style(column, group)) for column in columns]
         table.add_row(Text(_cut(name, width, page), style), *numbers)
     folded = sum(one.others or 1 for one in hidden)
     return Lines(table, *([_line(page, m("live.more", n=folded), "dim")] if hidden else []))
+
+
+def _padded(text: str, column: _Column) -> str:
+    """A text at the right of its column: rich would strip the space that stands for a ``+``."""
+    return " " * (column.width - cell_len(text)) + text if column.right else text
 
 
 def _style(column: _Column, group: Group) -> str:
@@ -211,11 +224,15 @@ def _fitted(groups: tuple[Group, ...], page: Page, longest: int) -> tuple[list[_
     """The columns that there is room for, as wide as they have to be, what stands in them, and the width of names."""
 
     def written(column: _Column) -> list[str]:
-        return [page.fit(column.cell(one, page)) for one in groups]
+        if column.amount is None:
+            return [page.fit(column.cell(one, page, money(page.m))) for one in groups]
+        places = column_places(map(column.amount, groups))
+        write = partial(fixed_dollars, style=page.m.numbers, places=places)
+        return aligned([page.fit(column.cell(one, page, write)) for one in groups])
 
     def wide(column: _Column) -> _Column:
         title = cell_len(page.fit(page.m(f"live.column.{column.name}")))
-        return column._replace(width=max(title, *(len(cell) for cell in cells[column.name])))
+        return column._replace(width=max(title, *map(cell_len, cells[column.name])))
 
     cells = {column.name: written(column) for column in _COLUMNS}
     columns = [wide(column) for column in _COLUMNS]
@@ -242,13 +259,13 @@ def _fitted(groups: tuple[Group, ...], page: Page, longest: int) -> tuple[list[_
 def _usages(pulse: Pulse, page: Page) -> list[Text]:
     if not pulse.thresholds:
         return []
-    rows = [(_named(one, page.m), _spent(one, page.m), one) for one in pulse.thresholds]
+    rows = [(limit_name(one, page.m), limit_use(one, page.m), one) for one in pulse.thresholds]
     name = min(max(cell_len(page.fit(one)) for one, _, _ in rows), max(page.width - _BAR - 26, 10))
     lines = [Text()]
     for title, spent, usage in rows:
         start = f"{set_cell_size(page.fit(title), name)}  "
         gauge = marks.bar(usage.share, _BAR, plain=page.plain)
-        line = Text(start + gauge + page.fit(f" {_percent(usage.share):>5}  {spent}"), no_wrap=True)
+        line = Text(start + gauge + page.fit(f" {limit_share(usage, page.m):>5}  {spent}"), no_wrap=True)
         style = "red" if usage.passed else "yellow" if usage.share >= _NEAR else "green"
         line.stylize(style, len(start), len(start) + len(gauge) + 6)
         line.truncate(page.width)
@@ -256,36 +273,9 @@ def _usages(pulse: Pulse, page: Page) -> list[Text]:
     return lines
 
 
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if share < 10 else ">999%"
-
-
-def _named(usage: ThresholdUsage, m: Messages) -> str:
-    limit = usage.threshold
-    name = m(f"live.metric.{limit.metric}")
-    if limit.per is not None:
-        name = m("live.limit_per", name=name, per=heading(limit.per, m, "by"), key=shown(usage.key or "?", 40))
-    if isinstance(limit.window, timedelta):
-        name = m("live.limit_window", name=name, window=duration(limit.window.total_seconds(), m))
-    return name
-
-
-def _spent(usage: ThresholdUsage, m: Messages) -> str:
-    money = METRICS[usage.threshold.metric].money
-    limit = exact(usage.threshold.limit, "limit")
-    used = f"{_amount(Decimal(usage.used), money=money)}{'+' if usage.at_least else ''}"
-    return m("live.limit", used=used, limit=_amount(limit, money=money))
-
-
-def _amount(value: Decimal, *, money: bool) -> str:
-    if money:
-        return dollars(value)
-    return f"{int(value):,}" if value == value.to_integral_value() else f"{value:,}"
-
-
 def _foot(pulse: Pulse, page: Page) -> Text:
     m = page.m
-    text = m("live.foot", window=duration(pulse.window, m), interval=f"{page.interval:g} s")
+    text = m("live.foot", window=duration(pulse.window, m), interval=f"{number(page.interval or 0, m.numbers, 'g')} s")
     if pulse.partial:
         text += " · " + m("live.forgotten", seconds=duration(pulse.covered, m))
     return _line(page, text, "dim")

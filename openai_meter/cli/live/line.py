@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 from openai_meter.cli.live import marks
 from openai_meter.cli.live.feeds import AwayError, Feed, Source, feed_of
 from openai_meter.cli.live.line_cache import Cached, LineCache
+from openai_meter.core.formatting import NumberStyle, decimals, number
 from openai_meter.core.locale import Messages
 from openai_meter.core.totals import Totals
 from openai_meter.errors import ConfigurationError, MeterError
 from openai_meter.metering.pulse import Pulse
 from openai_meter.reports.text import fitting, shown
-from openai_meter.reports.words import cost, decimals, duration
+from openai_meter.reports.words import cost, duration
 
 __all__ = ["FIELDS", "Line", "checked_form", "statusline"]
 
@@ -61,16 +62,16 @@ def _sum(found: _Found, write: Callable[[Totals], str]) -> str:
     return "?" if found.totals is None else write(found.totals)
 
 
-FIELDS: dict[str, Callable[[_Found], str]] = {
-    "cost": lambda found: _sum(found, lambda totals: cost(totals, decimals(2))),
-    "calls": lambda found: _sum(found, lambda totals: f"{totals.calls:,}"),
-    "tokens": lambda found: _sum(found, marks.tokens),
-    "errors": lambda found: _sum(found, lambda totals: f"{totals.errors:,}"),
-    "rate": lambda found: marks.cost_rate(found.pulse.minute, found.pulse.recent),
-    "spark": lambda found: marks.spark(found.pulse.spark, _SPARK, plain=_plain()),
-    "alerts": lambda found: f"{found.pulse.alerts:,}",
-    "total": lambda found: cost(found.pulse.totals, decimals(2)),
-    "first": lambda found: shown(found.pulse.groups[0].name or "?", 40) if found.pulse.groups else "-",
+FIELDS: dict[str, Callable[[_Found, NumberStyle], str]] = {
+    "cost": lambda found, style: _sum(found, lambda totals: cost(totals, decimals(2, style))),
+    "calls": lambda found, style: _sum(found, lambda totals: number(totals.calls, style)),
+    "tokens": lambda found, style: _sum(found, lambda totals: marks.tokens(totals, style)),
+    "errors": lambda found, style: _sum(found, lambda totals: number(totals.errors, style)),
+    "rate": lambda found, style: marks.cost_rate(found.pulse.minute, found.pulse.recent, marks.rate_dollars(style)),
+    "spark": lambda found, _: marks.spark(found.pulse.spark, _SPARK, plain=_plain()),
+    "alerts": lambda found, style: number(found.pulse.alerts, style),
+    "total": lambda found, style: cost(found.pulse.totals, decimals(2, style)),
+    "first": lambda found, _: shown(found.pulse.groups[0].name or "?", 40) if found.pulse.groups else "-",
 }
 """What a line can be made of. ``total``: the cost of the month, or since the start of the process; ``first``: the model
 that costs most now; ``alerts``: how many limits are exceeded. To add one, add a row."""
@@ -171,7 +172,7 @@ def _write(found: _Found | None, error: Exception | None, line: Line) -> None:
     elif found is None:
         text = _painted("away", line.m("live.line.away"), line)
     elif line.form is not None:
-        values = {name: _painted(name, read(found), line) for name, read in FIELDS.items()}
+        values = {name: _painted(name, read(found, line.m.numbers), line) for name, read in FIELDS.items()}
         text = line.form.format_map(values)
     else:
         text = _usual(found, line)
@@ -197,7 +198,7 @@ def _usual(found: _Found, line: Line) -> str:
     m, pulse, totals = line.m, found.pulse, found.totals
 
     def part(name: str) -> str:
-        return _painted(name, FIELDS[name](found), line)
+        return _painted(name, FIELDS[name](found, line.m.numbers), line)
 
     spent = part("cost")
     parts = [
@@ -207,13 +208,13 @@ def _usual(found: _Found, line: Line) -> str:
     ]
     if totals is not None:
         parts.append(m("calls", n=totals.calls))
-        parts.append(m("tokens", n=totals.usage.total_tokens or 0, text=marks.tokens(totals)))
+        parts.append(m("tokens", n=totals.usage.total_tokens or 0, text=marks.tokens(totals, m.numbers)))
         if totals.errors:
             parts.append(_painted("errors", m("errors", n=totals.errors), line))
     if pulse.recent.calls:
-        parts.append(f"{part('spark')} {FIELDS['rate'](found)}/min")
+        parts.append(f"{part('spark')} {part('rate')}/min")
     if pulse.alerts:
-        parts.append(_painted("alerts", f"⚠ {pulse.alerts:,}", line))
+        parts.append(_painted("alerts", f"⚠ {number(pulse.alerts, m.numbers)}", line))
     if found.age is not None:
         parts.append(_painted("away", m("live.line.old", age=duration(found.age, m)), line))
     return _SEPARATOR.join(parts)

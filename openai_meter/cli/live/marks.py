@@ -7,57 +7,52 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from openai_meter.core.dimensions import NO_BLOCK, UNATTRIBUTED, UNKNOWN_MODEL
+from openai_meter.core.formatting import NumberStyle, dollars, fixed_dollars, short
 from openai_meter.core.locale import Messages
 from openai_meter.core.totals import Totals
 from openai_meter.metering.pulse import Group, Rates
 from openai_meter.reports import words
 
-__all__ = ["bar", "cost_rate", "name_of", "short", "spark", "tokens", "tokens_rate"]
+__all__ = ["bar", "cost_rate", "name_of", "rate_dollars", "spark", "tokens", "tokens_rate"]
 
+_TINY = Decimal("0.0001")
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _PLAIN = "_.-=+*#@"
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
-def short(number: float) -> str:
-    """Three digits that mean something: ``0.4``, ``999``, ``1.2k``, ``35k``, ``1.2M``."""
-    if number < 10:
-        return f"{number:.1f}".removesuffix(".0")
-    for limit, sign in ((1e3, ""), (1e6, "k"), (1e9, "M"), (1e12, "G")):
-        if number < limit * 0.9995:
-            value = number / limit * 1e3
-            return f"{value:.1f}{sign}" if sign and value < 9.95 else f"{value:.0f}{sign}"
-    return f"{number:.1e}"
-
-
-def tokens(totals: Totals, write: Callable[[float], str] = short) -> str:
+def tokens(totals: Totals, style: NumberStyle) -> str:
     """All tokens, with their marks."""
     number = totals.usage.total_tokens or 0
     if not number and totals.unmeasured_calls:
         return "?"
     mark = "~" if totals.estimated_calls and number else ""
-    return f"{mark}{write(number)}{'+' if totals.unmeasured_calls else ''}"
+    return f"{mark}{short(number, style)}{'+' if totals.unmeasured_calls else ''}"
 
 
-def cost_rate(rates: Rates, totals: Totals) -> str:
+def cost_rate(rates: Rates, totals: Totals, money: Callable[[Decimal], str]) -> str:
     """Dollars per minute, with their marks."""
     if rates.cost is None:
         return "?"
     mark = "~" if totals.estimated_cost_pico else ""
-    return f"{mark}{_dollars(rates.cost)}{'+' if totals.unpriced_calls else ''}"
+    return f"{mark}{money(rates.cost)}{'+' if totals.unpriced_calls else ''}"
 
 
-def _dollars(amount: Decimal) -> str:
-    """As in reports, but no more than six decimals: a rate is an average."""
-    return words.dollars(amount) if not amount or amount >= Decimal("0.0001") else f"${amount:.6f}"
+def rate_dollars(style: NumberStyle) -> Callable[[Decimal], str]:
+    """Makes a function that writes dollars per minute. A rate is an average: what is tiny is ``<$0.0001``."""
+
+    def write(amount: Decimal) -> str:
+        return dollars(amount, style) if amount >= _TINY else fixed_dollars(amount, style, 4)
+
+    return write
 
 
-def tokens_rate(rates: Rates, totals: Totals) -> str:
+def tokens_rate(rates: Rates, totals: Totals, style: NumberStyle) -> str:
     """Tokens per minute, with their marks."""
     if rates.tokens is None:
         return "?"
     mark = "~" if totals.estimated_calls and rates.tokens else ""
-    return f"{mark}{short(rates.tokens)}{'+' if totals.unmeasured_calls else ''}"
+    return f"{mark}{short(rates.tokens, style)}{'+' if totals.unmeasured_calls else ''}"
 
 
 def name_of(group: Group, by: str, m: Messages) -> str:

@@ -152,8 +152,8 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "ledger.waiting.do": "Le prochain programme qui écrit dans ce registre les y met.",
     "clock.alone": "pas vérifiée : il n'y a pas de base de données avec laquelle comparer",
     "clock.same_machine": "pas vérifiée : le registre est sur cette machine",
-    "clock.agrees": "d'accord avec celle de la base de données ({seconds} s)",
-    "clock.skewed": "diffère de celle de la base de données de {seconds} s",
+    "clock.agrees": "d'accord avec celle de la base de données ({seconds:+.1f} s)",
+    "clock.skewed": "diffère de celle de la base de données de {seconds:+.1f} s",
     "clock.skewed.do": (
         "Mettez les deux machines à la même heure (NTP) : les jours et l'ordre des appels en dépendent."
     ),

@@ -135,6 +135,10 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
         "The details of {n:,} call before {text} (UTC) were deleted.",
         "The details of {n:,} calls before {text} (UTC) were deleted.",
     ),
+    # The lines of limits.
+    "cli.limit.kept": "{name}: {use} ({share})",
+    "cli.limit.passed": "{name}: {use} ({share}), exceeded",
+    "cli.limit.at_least": "{name}: {use} ({share}), or more: there are calls of unknown cost or size",
     # A test of a webhook.
     "cli.webhook.taken": "{webhook} took the test alert: {status} in {ms:,} ms",
     "cli.webhook.refused": "{webhook} did not take the test alert: {status} in {ms:,} ms",
