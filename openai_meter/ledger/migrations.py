@@ -189,10 +189,47 @@ def _add_prediction_tokens(connection: Connection) -> None:
     _refuse_overflow(connection)
 
 
+_DIMENSIONS = {
+    "daily": 'model, agent, operation, "user", endpoint, provider, block',
+    "daily_totals": "model, agent, operation, endpoint, provider, block, service_tier",
+}
+
+
+def _add_rule_and_attempts(connection: Connection) -> None:
+    """Adds how usage was estimated and how often a request was sent; and to the sums, retries and calls without tokens.
+
+    Of older calls, the rule and the attempts are unknown.
+    """
+    sums = dict.fromkeys(("retries", "tokenless_calls"), "BIGINT NOT NULL DEFAULT 0")
+    columns = {"calls": {"usage_rule": "TEXT", "attempts": "BIGINT"}, "daily": sums, "daily_totals": sums}
+    for table, added in columns.items():
+        known = {column["name"] for column in inspect(connection).get_columns(table)}
+        for name, kind in added.items():
+            if name not in known:
+                connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+    for table, dimensions in _DIMENSIONS.items():
+        # Of days whose calls were pruned, this is all that is known.
+        connection.exec_driver_sql(f"UPDATE {table} SET tokenless_calls = unmeasured_calls WHERE unmeasured_calls <> 0")  # noqa: S608 - our names
+        numbers = ", ".join(map(str, range(1, dimensions.count(",") + 3)))
+        found = connection.exec_driver_sql(
+            f"SELECT started_at / {_DAY_US}, {dimensions}, count(*) FROM calls "  # noqa: S608
+            f"WHERE total_tokens IS NULL GROUP BY {numbers}"
+        ).all()
+        mark = "%s" if connection.dialect.name == "postgresql" else "?"
+        update = f"UPDATE {table} SET tokenless_calls = {mark} WHERE key = {mark} AND tokenless_calls < {mark}"  # noqa: S608
+        if rows := [(row[-1], group_key((int(row[0]), *row[1:-1])), row[-1]) for row in found]:
+            connection.exec_driver_sql(update, rows)
+    if connection.dialect.name != "postgresql":
+        for table in ("daily", "daily_totals"):
+            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {table}_overflow")
+    _refuse_overflow(connection)
+
+
+_USER_COLUMNS = ("user", "model", "agent", "operation", "endpoint", "provider", "block")
 _ROLL_UPS = (
-    ("half_hourly_totals", "half_hour",
-     ("model", "agent", "operation", "endpoint", "provider", "block", "service_tier")),
-    ("daily_users", "day", ("user", "model", "agent", "operation", "endpoint", "provider", "block")),
+    ("half_hourly_models", "half_hour", ("model", "endpoint", "provider", "service_tier")),
+    ("half_hourly_agents", "half_hour", ("agent",)),
+    ("daily_users", "day", _USER_COLUMNS),
     ("monthly_users", "month", ("user",)),
     ("daily_sessions", "day", ("session",)),
     ("monthly_sessions", "month", ("session",)),
@@ -203,9 +240,7 @@ _ROLL_UPS = (
 def _add_roll_ups(connection: Connection) -> None:
     """Makes the roll-ups that are filled in the background, and keeps what ``daily`` alone knows: pruned calls."""
     found = [column["name"] for column in inspect(connection).get_columns("daily_totals")]
-    sums = found[found.index("service_tier") + 1 :]
-    sums += [name for name in found if name not in sums and name.endswith("_tokens")]
-    sums = [name for name in sums if name not in {"first_call_at", "last_call_at"}]
+    sums = [name for name in found[found.index("service_tier") + 1 :] if name not in {"first_call_at", "last_call_at"}]
     for table, period, dimensions in _ROLL_UPS:
         _create_roll_up(connection, table, period, dimensions, sums)
     connection.exec_driver_sql("CREATE TABLE roll_up_marks (name TEXT NOT NULL PRIMARY KEY, at BIGINT NOT NULL)")
@@ -258,7 +293,7 @@ def _keep_pruned(connection: Connection, days: list[int], sums: list[str]) -> No
     }
     if connection.dialect.name == "postgresql":
         money = {name: sql.replace("%", "%%") for name, sql in money.items()}
-    dimensions = [f"coalesce({name}, '')" for name in ('"user"', *_ROLL_UPS[1][2][1:])]
+    dimensions = [f"coalesce({name}, '')" for name in ('"user"', *_USER_COLUMNS[1:])]
     groups = ", ".join(map(str, range(1, len(dimensions) + 2)))
     of_days = [f"sum({money.get(name, name)})" for name in sums]
     calls = {
@@ -267,6 +302,8 @@ def _keep_pruned(connection: Connection, days: list[int], sums: list[str]) -> No
         "estimated_calls": "CASE WHEN usage_source IN ('tiktoken', 'chars') THEN 1 ELSE 0 END",
         "unpriced_calls": "CASE WHEN cost_status IN ('unpriced', 'partial') THEN 1 ELSE 0 END",
         "costless_calls": "CASE WHEN cost_pico IS NULL THEN 1 ELSE 0 END",
+        "tokenless_calls": "CASE WHEN total_tokens IS NULL THEN 1 ELSE 0 END",
+        "retries": "coalesce(attempts - 1, 0)",
         "seconds_us": "CAST(round(seconds * 1000000) AS BIGINT)",
         "duration_us": "CAST(round(duration * 1000000) AS BIGINT)",
         "estimated_cost_rest": _IF_ESTIMATED.format("cost_rest"),
@@ -283,9 +320,9 @@ def _keep_pruned(connection: Connection, days: list[int], sums: list[str]) -> No
         columns = ", ".join([f"'{day}'", *dimensions, *of_calls, "min(started_at)", "max(started_at)"])
         where = f"started_at >= {since} AND started_at < {since + _DAY_US}"
         changes = ", ".join(f"{name} = daily_users.{name} + excluded.{name}" for name in sums)
-        key = ", ".join(["day", *(f'"{name}"' for name in _ROLL_UPS[1][2])])
+        key = ", ".join(["day", *(f'"{name}"' for name in _USER_COLUMNS)])
         if connection.dialect.name == "postgresql":
-            texts = " || ".join(f'md5("{name}")' for name in _ROLL_UPS[1][2])
+            texts = " || ".join(f'md5("{name}")' for name in _USER_COLUMNS)
             key = f"day, (md5({texts})::uuid)"
         connection.exec_driver_sql(
             f"INSERT INTO daily_users SELECT {columns} FROM calls WHERE {where} GROUP BY {groups} "  # noqa: S608
@@ -302,6 +339,7 @@ MIGRATIONS: list[Callable[[Connection], None]] = [
     _add_daily_totals,
     _refuse_overflow,
     _add_prediction_tokens,
+    _add_rule_and_attempts,
     _add_roll_ups,
 ]
 

@@ -78,6 +78,8 @@ calls = Table(
     Column("session", Text),
     Column("block", Text),
     Column("tags", Text),  # a JSON object with sorted keys, NULL if empty
+    Column("usage_rule", Text),
+    Column("attempts", BigInteger),
 )
 
 Index("calls_started_at", calls.c.started_at)
@@ -101,6 +103,8 @@ SUMS = (
     "cost_rest",
     "estimated_cost_pico",
     "estimated_cost_rest",
+    "retries",
+    "tokenless_calls",  # without a number of tokens, be they unmeasured, free, or billed otherwise
 )
 """The sums over calls that are kept: those of ``Totals``, as integers."""
 
@@ -149,7 +153,8 @@ class RollUp(NamedTuple):
 
 
 LATER_ROLL_UPS = (
-    RollUp("half_hourly_totals", "half_hour", TOTAL_DIMENSIONS, "totals"),
+    RollUp("half_hourly_models", "half_hour", ("model", "endpoint", "provider", "service_tier"), "totals"),
+    RollUp("half_hourly_agents", "half_hour", ("agent",), "totals"),
     RollUp("daily_users", "day", ("user", "model", "agent", "operation", "endpoint", "provider", "block"), "users"),
     RollUp("monthly_users", "month", ("user",), "users"),
     RollUp("daily_sessions", "day", ("session",), "sessions"),

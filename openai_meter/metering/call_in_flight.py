@@ -64,8 +64,8 @@ class CallInFlight:
 
     __slots__ = (
         "_answer", "_answered", "_attribution", "_body", "_claim", "_clock", "_evidence", "_first", "_listed",
-        "_observed", "block", "hold", "host", "listeners", "provider", "requested_model", "response", "row", "started",
-        "stream",
+        "_observed", "attempts", "block", "hold", "host", "listeners", "provider", "requested_model", "response", "row",
+        "started", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +99,8 @@ class CallInFlight:
         self._evidence = evidence_of(row.name, body)
         self._attribution: Attribution = current_attribution(around)
         self.block: str | None = blocks[-1].name if blocks else None
+        self.attempts = 1
+        """How often the SDK has sent the request so far."""
         self._answered = False
         self._first: float | None = None
         self._listed = False
@@ -165,6 +167,10 @@ class CallInFlight:
         if self.hold is not None:
             self.hold.release()
         OPEN.pop(id(self))
+
+    def began_before(self, clock: float) -> bool:
+        """Whether the call had begun at a time of ``time.perf_counter()``."""
+        return self._clock <= clock
 
     @property
     def finished(self) -> bool:
@@ -358,6 +364,7 @@ class CallInFlight:
                     self._evidence,
                     book,
                     rule,
+                    self.attempts,
                 )
                 for listener in group:
                     listener._take(call)

@@ -131,7 +131,7 @@ def test_pruned_days_keep_their_sums_by_user(ledger):
     assert (oldest["daily_sessions"], oldest["daily_tags"], oldest["daily_users"]) >= (
         "2026-04-20", "2026-04-20", "2026-03-27",
     )  # fmt: skip
-    assert oldest["half_hourly_totals"] >= datetime(2026, 4, 20, tzinfo=UTC).timestamp() * 1e6
+    assert oldest["half_hourly_models"] >= datetime(2026, 4, 20, tzinfo=UTC).timestamp() * 1e6
 
 
 def test_call_stored_after_its_day_was_pruned_counts_once(ledger):
@@ -245,7 +245,7 @@ def test_older_ledger_is_rolled_up_in_steps(database, small_steps):
     ledger.import_calls(some(100))
     expected = {by: ledger.report(by).rows for by in ("user", "session", "tag:env", "user,model")}
     ledger.close()
-    database.make_old(5)
+    database.make_old(6)
     ledger = database.ledger()
     ledger.prepare()
     assert {by: ledger.report(by).rows for by in expected} == expected
@@ -267,7 +267,7 @@ def test_older_ledger_keeps_pruned_sums_by_user(database, small_steps):
     ledger.import_calls([call(datetime(2026, 4, 3, 12, tzinfo=UTC), user="late")])
     expected = {by: ledger.report(by).rows for by in ("user", "user,model", "month,user", "day")}
     ledger.close()
-    database.make_old(5)
+    database.make_old(6)
     ledger = database.ledger()
     ledger.roll_up()
     assert {by: ledger.report(by).rows for by in expected} == expected

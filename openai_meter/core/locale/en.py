@@ -113,6 +113,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "column.reasoning": "Reasoning",
     "column.total": "Total",
     "column.errors": "Errors",
+    "column.retries": "Retries",
     "column.cost": "Cost",
     # Notes below the numbers, and what stands between them.
     "separator": "; ",

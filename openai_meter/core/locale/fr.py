@@ -109,6 +109,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "column.reasoning": "Raisonnement",
     "column.total": "Total",
     "column.errors": "Erreurs",
+    "column.retries": "Relances",
     "column.cost": "Coût",
     # Notes below the numbers, and what stands between them.
     "separator": " ; ",
