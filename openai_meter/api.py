@@ -22,6 +22,7 @@ from openai_meter.usage.providers import checked_hosts, hosts_from_environment, 
 
 if TYPE_CHECKING:
     from openai_meter.budgets import Budget, BudgetView
+    from openai_meter.budgets.stores import BudgetStore
     from openai_meter.core.money import Number
     from openai_meter.instrumentation.include_usage import StreamUsage
     from openai_meter.ledger import Ledger
@@ -60,6 +61,7 @@ def install(
     lang: str | None = None,
     char_rule: str | None = None,
     budgets: Budgets = None,
+    budget_store: str | BudgetStore | None = None,
 ) -> Meter:
     """Starts counting every call of every openai client in the process.
 
@@ -106,6 +108,9 @@ def install(
         budgets: caps that stop a call before it is sent: ``[Budget("prod", usd=500, every="month")]``. A call that a
             budget does not admit raises ``BudgetExceededError``. ``False`` or ``[]``: none. What they have used is in
             ``meter.budgets``.
+        budget_store: where several processes share the budgets: ``"sqlite:///usage.db"`` for those of one machine,
+            ``"postgresql+psycopg://..."`` or ``"redis://..."`` for a fleet. Without it, a budget is that of one
+            process. With a ledger, what it has in the window of a budget counts as spent from the start.
 
     Returns:
         The meter that counts.
@@ -133,7 +138,7 @@ def install(
         chosen = meter or registry.installed or get_meter()
         chosen._configure(
             recent=recent, thresholds=thresholds, on_alert=on_alert, prices=prices, models=models, discount=discount,
-            webhook=webhook_setting(webhook, chosen._store.dispatcher), budgets=budgets,
+            webhook=webhook_setting(webhook, chosen._store.dispatcher), budgets=budgets, budget_store=budget_store,
         )  # fmt: skip
         if kept is not None:
             chosen._keep(kept)
