@@ -260,7 +260,7 @@ class RequestContext:
         """Reads how often the SDK sent this request, where the request has no options of ours."""
         retry = _last_retry.get()
         # What is older belongs to another request. A request inside this one has taken its own away.
-        if retry is not None and self.pending.began_before(retry.at):
+        if retry is not None and retry.at >= self.pending._clock:  # noqa: SLF001 - of one package with it
             self.pending.attempts = retry.attempts
             _last_retry.set(None)
 
