@@ -5,8 +5,9 @@
 A trial is one call that asks a budget for its bound, and costs something up to that. Four processes with 16 threads
 each (or 200 asyncio tasks, every second round) ask until they are refused. What is admitted and what it has cost is
 written to a file of each process, outside of all stores: the sums of these files are the truth. ``over`` is by how many
-calls a limit was passed, ``used`` the part of the budget that was spent, or held for calls that were going on, at the first
-refusal; ``held`` what is held when all is done. ``look`` is the usual way beside it, in the same round: it looks at what is spent, and then calls.
+calls a limit was passed; ``used`` the part of the budget that was spent, or held for calls that were going on, at the
+first refusal; ``held`` what is held when all is done. ``look`` is the usual way beside it, in the same run: it looks at
+what is spent, and then calls.
 
 With ``--faults``, processes are killed and replaced, clocks are up to a minute off, and servers are killed and started
 again. A killed process costs its slices, so that less is used; more than the limit never is.
