@@ -147,7 +147,7 @@ def usage_of(
     sums = _Sums()
     sums.calls, sums.errors, sums.tokens, sums.cost = total.calls, total.errors, total.total, total.cost
     sums.unmeasured, sums.unpriced = total.unmeasured, total.unpriced
-    sums.measured = total.calls - total.unmeasured
+    sums.measured = total.calls - total.tokenless
     return _Rule(threshold).usage(sums, key, resets_at)
 
 

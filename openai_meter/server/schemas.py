@@ -58,6 +58,7 @@ _TOTALS: dict[str, Schema] = {
     "unpriced_calls": {**_COUNT, "description": "Calls whose cost is unknown, or known only in part."},
     "first_call_at": _TIME_OR_NULL,
     "last_call_at": _TIME_OR_NULL,
+    "retries": {**_COUNT, "description": "How often a request was sent again."},
 }
 _NAME: dict[str, Schema] = {
     "name": {

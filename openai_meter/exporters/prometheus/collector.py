@@ -90,6 +90,7 @@ COUNTERS = (
         None,
         lambda totals: [("", totals.unmeasured_calls)],
     ),
+    _Counter("retries", "Requests that the SDK sent again.", None, lambda totals: [("", totals.retries)]),
     _Counter("media_seconds", "Seconds of audio or video that are billed by time.", None, _counts(**{"": "seconds"})),
     _Counter("speech_characters", "Characters that are billed by length.", None, _counts(**{"": "characters"})),
     _Counter("images", "Images made.", None, _counts(**{"": "images"})),
