@@ -101,11 +101,7 @@ def test_snapshots_are_folded_into_their_model(url: str, run: Run) -> None:
     put(url, *days(1), *days(1, model="gpt-4o-mini"), *days(1, model="o3"))
     plain = csv.DictReader(io.StringIO(run("report", "--by", "model", "--csv", *SPAN)))
     folded = csv.DictReader(io.StringIO(run("report", "--by", "model", "--csv", "--fold-snapshots", *SPAN)))
-    assert {row["model"]: row["calls"] for row in plain} == {
-        "gpt-4o-mini-2024-07-18": "1",
-        "gpt-4o-mini": "1",
-        "o3": "1",
-    }
+    assert sorted(row["model"] for row in plain) == ["gpt-4o-mini", "gpt-4o-mini-2024-07-18", "o3"]
     assert {row["model"]: row["calls"] for row in folded} == {"gpt-4o-mini": "2", "o3": "1"}
 
 
