@@ -83,6 +83,7 @@ ROUTES: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/explain/{id}", "The bill of one call.", handlers.explain, (LANG,), "Bill", errors=(404,)),
     Endpoint("GET", "/api/alerts", "The thresholds that are exceeded now.", handlers.alerts, (LANG,), "Alerts"),
     Endpoint("GET", "/api/limits", "How much of each limit is used.", handlers.limits, (), "Limits"),
+    Endpoint("GET", "/api/budgets", "What each budget has spent, holds and has left.", handlers.budgets, (), "Budgets"),
     Endpoint("GET", "/api/live", "The figures of the last minutes.", handlers.live, (GROUP, _WINDOW), "Live"),
     Endpoint(
         "GET", "/api/report", "A report for a period.", handlers.report,

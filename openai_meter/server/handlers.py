@@ -202,6 +202,13 @@ def limits(request: ApiRequest) -> Response:
         return json_response({"limits": [usage.to_dict() for usage in figures.limits]})
 
 
+def budgets(request: ApiRequest) -> Response:
+    """What each budget of the meter has spent, holds and has left; of all processes, where they share a store."""
+    meter = request.source.meter
+    found = () if meter is None else tuple(meter.budgets.values())
+    return json_response({"budgets": [status.to_dict() for view in found for status in view.all()]})
+
+
 def live(request: ApiRequest) -> Response:
     """The live figures."""
     return json_response(pulse(request))
