@@ -43,7 +43,8 @@ TIERS: Mapping[str | None, str] = {
     "ultrafast": "ultrafast",
     "batch": "batch",
 }
-"""The price list that each served tier is charged by. A tier that is missing here (``auto``, ``scale``) has none."""
+"""The price list that each served tier is charged by. A tier that is missing here (``scale``) has none.
+``auto`` is what was requested: an answer that repeats it is priced as ``default``, and marked as an estimate."""
 
 SLOTS: Mapping[str, tuple[str, int]] = {
     "input": ("token", 1_000_000),
