@@ -117,7 +117,9 @@ _SHORTEST = 16
 """The smallest output limit that the API accepts."""
 
 
-def admit(call: CallToAdmit, body: Mapping[str, Any], files: Any = None) -> Generator[Step, None, Refusal | None]:
+def admit(
+    call: CallToAdmit, body: Mapping[str, Any], files: Any = None, *, changeable: bool = True
+) -> Generator[Step, None, Refusal | None]:
     """Lets all budgets of a call hold what it can cost, and gives the call its hold.
 
     A generator that never waits itself: it yields what there is to do, if anything. Without a shared store and without
@@ -131,6 +133,7 @@ def admit(call: CallToAdmit, body: Mapping[str, Any], files: Any = None) -> Gene
     if not guards or call.row.role in ("poll", "cancel"):
         return None
     attempt = _Attempt(call, body, files, guards)
+    attempt.changeable = changeable
     try:
         return (yield from attempt.run())
     except Exception as error:
@@ -181,6 +184,8 @@ class _Attempt:
         self._changes: dict[str, Any] = {}
         self._waits_until: float | None = None
         self._outage = False
+        self.changeable = True
+        """Whether the request may be changed: a message of a connection is not."""
         self.falls: list[_Falls] = []
 
     def run(self) -> Generator[Step, None, Refusal | None]:
@@ -313,6 +318,8 @@ class _Attempt:
             return True
         entry = refusing[0]
         budget = entry.account.budget
+        if budget.when_spent in {"degrade", "clamp"} and not self.changeable:
+            return False
         if budget.when_spent == "degrade":
             return self._degrade(budget.to)
         if budget.when_spent == "clamp":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from openai_meter.instrumentation.sdk import Sdk
     from openai_meter.metering.call_in_flight import CallInFlight
 
-__all__ = ["Arguments", "admit_async", "admit_sync", "refuse"]
+__all__ = ["Arguments", "admit_async", "admit_sync", "admit_turn", "admit_turn_async", "refuse"]
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -47,17 +47,43 @@ def admit_sync(context: RequestContext, args: tuple[Any, ...], kwargs: dict[str,
     Raises:
         BudgetExceededError: a budget does not admit it. Nothing was sent, and there is no record.
     """
-    steps = _steps(context.pending, args, kwargs)
-    while (step := _next(steps)).__class__ is Step:
-        step.run()
-        if step.seconds:
-            time.sleep(step.seconds)
-    return _decided(context, args, kwargs, step)
+    return _decided(context, args, kwargs, _decide(_steps(context.pending, args, kwargs)))
 
 
 async def admit_async(context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
     """The same for an async client: trips to a store are made in a thread, so that no other task waits for them."""
-    steps = _steps(context.pending, args, kwargs)
+    return _decided(context, args, kwargs, await _decide_async(_steps(context.pending, args, kwargs)))
+
+
+def admit_turn(turn: CallInFlight) -> None:
+    """Has a turn of a connection admitted before it is requested. Nothing of its request is changed.
+
+    Raises:
+        BudgetExceededError: a budget does not admit it. Nothing was sent.
+    """
+    if (refusal := _decide(_steps_of_turn(turn))) is not None:
+        refuse(turn, refusal)
+
+
+async def admit_turn_async(turn: CallInFlight) -> None:
+    """The same for an async connection."""
+    if (refusal := await _decide_async(_steps_of_turn(turn))) is not None:
+        refuse(turn, refusal)
+
+
+def _steps_of_turn(turn: CallInFlight) -> Generator[Step, None, Refusal | None]:
+    return admit(turn, turn._body or _NO_BODY, changeable=False)  # noqa: SLF001 - the request, held for an estimate
+
+
+def _decide(steps: Generator[Step, None, Refusal | None]) -> Refusal | None:
+    while (step := _next(steps)).__class__ is Step:
+        step.run()
+        if step.seconds:
+            time.sleep(step.seconds)
+    return step  # type: ignore[no-any-return] # what it returned
+
+
+async def _decide_async(steps: Generator[Step, None, Refusal | None]) -> Refusal | None:
     while (step := _next(steps)).__class__ is Step:
         import anyio.to_thread  # noqa: PLC0415 - openai's own; for programs whose budgets wait
 
@@ -65,7 +91,7 @@ async def admit_async(context: RequestContext, args: tuple[Any, ...], kwargs: di
             await anyio.to_thread.run_sync(step.run)
         if step.seconds:
             await anyio.sleep(step.seconds)
-    return _decided(context, args, kwargs, step)
+    return step  # type: ignore[no-any-return]
 
 
 def _next(steps: Generator[Step, None, Refusal | None]) -> Any:

@@ -236,7 +236,7 @@ class RequestContext:
         """Reads how often the SDK sent this request, where the request has no options of ours."""
         retry = _last_retry.get()
         # What is older belongs to another request. A request inside this one has taken its own away.
-        if retry is not None and self.pending.began_before(retry.at):
+        if retry is not None and retry.at >= self.pending._clock:  # noqa: SLF001 - of one package with it
             self.pending.attempts = retry.attempts
             _last_retry.set(None)
 
@@ -350,7 +350,7 @@ def _begin(
         if context.reads_headers and not registry.reads_headers:
             registry.read_headers()
         headers = fields["headers"]
-        injects = pending.stream and include_usage.should_inject(row, body, headers, provider, host)
+        injects = pending.stream and include_usage.should_inject(row, body, provider, host)
         if not injects and context.inner is None and sdk.parses_itself(wrapped, headers):
             context.parses_itself = True
             return context, args, kwargs

@@ -27,7 +27,7 @@ from openai_meter.metering.open_calls import OPEN, WORK
 from openai_meter.metering.outcome import outcome_of
 from openai_meter.metering.seen_jobs import keep_growth
 from openai_meter.metering.sinks import ObserverSlot
-from openai_meter.usage.billing_details import RARE_KEYS, provider_cost, request_facts
+from openai_meter.usage.billing_details import RARE_KEYS, host_facts, request_facts
 from openai_meter.usage.endpoints import LASTING, Endpoint
 from openai_meter.usage.fingerprint import evidence_of
 from openai_meter.usage.responses import ResponseState
@@ -36,7 +36,7 @@ from openai_meter.usage.transcript import Output, output_of_answer
 __all__ = ["OPEN", "WORK", "CallInFlight", "finish_open_streams"]
 
 _UNKNOWN = Usage()
-_STATES_NO_COST = ("openai", "azure")
+_OPENAI_HOST = "api.openai.com"
 _new = tuple.__new__  # what a NamedTuple calls in the end, without the function in between
 
 
@@ -110,9 +110,9 @@ class CallInFlight:
         self._clock = time.perf_counter()
 
     def begin_at(self, started: float, clock: float, attribution: Attribution, evidence: Evidence | None) -> None:
-        """Moves the beginning to an earlier moment, and takes what was noted then."""
+        """Moves the beginning to an earlier moment, which nothing observed, and takes what was noted then."""
         self.started, self._clock, self._attribution, self._evidence = started, clock, attribution, evidence
-        self._observed = None  # nothing observed that moment
+        self._observed = None
 
     def open(self) -> None:
         """Lists the call as one that is being read, so that it can be shown, and finished at exit."""
@@ -170,10 +170,6 @@ class CallInFlight:
         if self.hold is not None:
             self.hold.release()
         OPEN.pop(id(self))
-
-    def began_before(self, clock: float) -> bool:
-        """Whether the call had begun at a time of ``time.perf_counter()``."""
-        return self._clock <= clock
 
     @property
     def finished(self) -> bool:
@@ -238,19 +234,13 @@ class CallInFlight:
             error_type = type(error).__name__
             if response.state is None:
                 response.extra = {}  # what was requested was not delivered
-        if self.provider not in _STATES_NO_COST and (stated := provider_cost(response.usage)) is not None:
-            response.facts = {**response.facts, "provider_cost": stated}
+        if self.host != _OPENAI_HOST and (stated := host_facts(response.usage, self.provider)):
+            response.facts = {**response.facts, **stated}
         if response.containers:
-            sessions = begin_sessions(response.containers, self.started)
-            response.extra = {**response.extra, "container_sessions": sessions}
+            self._begin_sessions()
         unanswered = status == "aborted"
-        if (
-            error is not None
-            and response.state is None
-            and not self._answered
-            and self._first is None
-            and self._answer is None
-        ):
+        unread = response.state is None and not self._answered and self._first is None and self._answer is None
+        if error is not None and unread:
             outcome = outcome_of(error)
             # A stream that has been opened was sent, wherever its error comes from.
             unanswered = outcome == "unanswered" or (self._listed and outcome == "unsent")
@@ -268,6 +258,11 @@ class CallInFlight:
             ):
                 return
         self._write(end, response.split or ((response.model, usage),))
+
+    def _begin_sessions(self) -> None:
+        """Counts the sessions of containers that this call has begun."""
+        sessions = begin_sessions(self.response.containers, self.started)
+        self.response.extra = {**self.response.extra, "container_sessions": sessions}
 
     def _leave_to_estimate(
         self,
@@ -300,7 +295,10 @@ class CallInFlight:
         found: tuple[Usage | None, UsageSource, tuple[str, ...], str | None] = (usage, "api", (), None)
         try:
             if self.row.fold is not None:
+                before = response.containers
                 response.replay(self.row.fold)
+                if response.containers != before:
+                    self._begin_sessions()
             outputs = outputs or response.transcript.outputs()
             answered = bool(outputs) or self._answered or self._first is not None
             model = response.model or self.requested_model

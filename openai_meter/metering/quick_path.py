@@ -50,20 +50,21 @@ class Place:
     """Where some requests go: what their records have in common, before an answer is known."""
 
     __slots__ = (
-        "base", "client", "endpoint", "host", "hosts", "input", "is_plain", "last", "lasting", "model", "provider",
-        "row",
+        "base", "client", "elsewhere", "endpoint", "host", "hosts", "input", "is_plain", "last", "lasting", "model",
+        "provider", "row",
     )  # fmt: skip
 
     def __init__(self, client: Any, base: Any, row: Endpoint, model: str) -> None:
         self.client = type(client)
         self.base = base
         """The base URL. It is held: no other object has its ``id()`` then."""
-        self.hosts = providers.Hosts.providers
         self.row = row
         self.endpoint = row.name
         self.lasting = row.name in LASTING
         self.input, self.is_plain = _PATHS[row.path]
         self.provider, self.host = providers.provider(client, row.path)
+        self.elsewhere = self.host != "api.openai.com"
+        self.hosts = providers.Hosts.known
         self.model = model
         self.last: PlainKind | None = None
         """The kind of the last answer: that of the next one, as a rule."""
@@ -118,7 +119,7 @@ def begin(
         place is None
         or place.base is not base
         or place.client is not type(client)
-        or place.hosts is not providers.Hosts.providers
+        or place.hosts is not providers.Hosts.known
     ) and (place := _new_place(client, base, options, model)) is None:
         return None
     blocks = around.blocks
@@ -165,7 +166,10 @@ def record(request: PlainRequest, answer: Any) -> bool:
         if not place.is_plain(fields, answer.__pydantic_extra__):
             return False
         identity, model, tier = fields.get("id"), fields["model"], fields.get("service_tier")
-        counts = plain_counts(fields["usage"])
+        usage = fields["usage"]
+        if place.elsewhere and usage.__pydantic_extra__:  # it may state that a cache has answered
+            return False
+        counts = plain_counts(usage)
     except (AttributeError, KeyError, TypeError, ValueError):  # another kind of answer
         return False
     try:

@@ -37,6 +37,7 @@ from openai_meter.core.totals import NOT_PRICED, NOTHING, Sum, Totals, Unpriced,
 from openai_meter.metering.plain_calls import PlainBatch, PlainCall, call_of
 from openai_meter.metering.snapshot import StoreSnapshot
 from openai_meter.metering.unpriced import note_unpriced
+from openai_meter.pricing.loading import WAITING
 
 __all__ = [
     "DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Store", "StoreSnapshot", "Totals", "Unpriced",
@@ -44,8 +45,9 @@ __all__ = [
 
 BATCH = 64
 """How many plain calls wait until they are counted together."""
-_WAITING = 2 * BATCH
-"""How many plain calls may wait, for the limits: some threads add theirs while one begins to count."""
+_CROWD = 2 * BATCH  # for the limits: some threads add theirs while one begins to count
+_WAITING = 10_000
+"""Calls at most that are kept until the prices have been read, however few the ring holds."""
 
 
 class Store:
@@ -61,15 +63,14 @@ class Store:
         self._lock = RLock()
         self._emptying = False
         self._ring: deque[Call | PlainCall] = deque(maxlen=recent)
-        self._unread = 0
-        """How many of the last entries of the ring may be plain calls. The ``Call`` is made when they are read."""
+        self._unread = 0  # how many of the last entries of the ring may be plain calls
         self._table = Table()
         self._unpriced: deque[Call] = deque(maxlen=recent)
+        self._waiting: deque[Call] = deque(maxlen=_WAITING)
         self._reasons: dict[tuple[str, str], Unpriced] = {}
         self._pasts: weakref.WeakSet[CounterHistory] = weakref.WeakSet()
         self.dispatcher = dispatcher
-        self._room = NO_ROOM
-        """What tokens and what cost a plain call may have, so that it may wait. It is set after each batch."""
+        self._room = NO_ROOM  # what tokens and what cost a plain call may have, so that it may wait
         self.started_at = datetime.now(UTC)
         """Since when calls are counted: the making, or the last reset."""
 
@@ -123,8 +124,8 @@ class Store:
         """Handles the first call of the inbox where it could not be counted, or no call after it would be counted."""
         if type(call) is PlainCall:
             with suppress(Exception):
-                self._inbox[0] = call_of(call)  # it is counted as any other
-                return
+                self._inbox[0] = call_of(call)
+                return  # it is counted as any other
         del self._inbox[0]
 
     def _count(self, call: Call) -> None:
@@ -148,7 +149,7 @@ class Store:
         del self._inbox[0]
         self._ring.append(call)
         if call.cost_status in NOT_PRICED:
-            self._unpriced.append(call)
+            (self._waiting if call.cost_reason is WAITING else self._unpriced).append(call)
             note_unpriced(self._reasons, call, 1)
         if self.dispatcher is not None:
             self.dispatcher.record(call)
@@ -163,7 +164,7 @@ class Store:
         waiting = tuple(inbox)
         calls: list[Any] = [call for call in waiting if type(call) is PlainCall]
         if len(calls) != len(waiting):
-            calls = [*takewhile(_is_plain, waiting)]
+            calls = [*takewhile(lambda call: type(call) is PlainCall, waiting)]
         number = len(calls)
         batch = PlainBatch(calls, table.sums)
         watch = NO_LIMITS if self.dispatcher is None else self.dispatcher.watch
@@ -174,15 +175,14 @@ class Store:
             if table is self._table:
                 inbox[:number] = made
             return
-        tally, counted = step
-        self._unread += number
+        (tally, counted), self._unread = step, self._unread + number
         if table is not self._table:  # as in _count()
             return
         table.sums |= sums
         tally.sums = counted
         del inbox[:number]
         self._ring.extend(calls)
-        self._room = watch.room(_WAITING)  # the loop that called this looks at the inbox once more
+        self._room = watch.room(_CROWD)  # the loop that called this looks at the inbox once more
 
     def use(self, dispatcher: AlertDispatcher) -> None:
         """Has another dispatcher notified of the calls from now on."""
@@ -259,10 +259,11 @@ class Store:
 
         The table is another one then: a call whose counting a signal handler has interrupted is counted in that.
         """
-        table, waiting = self._table, tuple(self._unpriced)
+        table, waiting = self._table, (*self._unpriced, *self._waiting)
         repriced, reasons = table.copy(), self._reasons.copy()
         changed: dict[str, Call] = {}
         left: deque[Call] = deque(maxlen=self._unpriced.maxlen)
+        done = 0
         for before in waiting:
             after = price(before)
             if (after.cost_pico, after.cost_status, after.cost_reason) != (
@@ -276,16 +277,17 @@ class Store:
                     note_unpriced(reasons, after, 1)
             if after.cost_status in NOT_PRICED:
                 left.append(after)
-        done = len(waiting) - len(left)
+            else:
+                done += 1
         self._room = NO_ROOM
         ring = deque(
-            # Plain calls have their price.
             [call if type(call) is PlainCall else changed.get(call.id, call) for call in tuple(self._ring)],  # type: ignore[union-attr]
             maxlen=self._ring.maxlen,
         )
         if table is not self._table:  # a signal handler has reset the store meanwhile
             return 0
         self._table, self._reasons, self._unpriced, self._ring = repriced, reasons, left, ring
+        self._waiting = deque(maxlen=_WAITING)
         if self.dispatcher is not None:
             for before in waiting:
                 if (again := changed.get(before.id)) is not None:
@@ -377,6 +379,7 @@ class Store:
             self._room = NO_ROOM
             self._ring.clear()
             self._unpriced.clear()
+            self._waiting.clear()
             self._reasons.clear()
             if self.dispatcher is not None:
                 self.dispatcher.watch.reset()
@@ -403,6 +406,7 @@ class Store:
         self._inbox.clear()
         self._ring.clear()
         self._unpriced.clear()
+        self._waiting.clear()
         self._reasons.clear()
         self._table = Table()
         for past in tuple(self._pasts):
@@ -410,10 +414,6 @@ class Store:
         if self.dispatcher is not None:
             self.dispatcher.watch.reset()
         self.started_at = datetime.now(UTC)
-
-
-def _is_plain(call: Call | PlainCall) -> bool:
-    return type(call) is PlainCall
 
 
 def _read(sums: Mapping[tuple[str, ...], Sum]) -> Mapping[tuple[str, ...], Totals]:
