@@ -18,6 +18,7 @@ from openai import AsyncOpenAI, OpenAI
 from replay import load
 
 import openai_meter
+from openai_meter.budgets.state import Budgeting
 from openai_meter.core import faults
 from openai_meter.core.call import Call
 from openai_meter.metering import container_sessions, quick_path
@@ -60,6 +61,12 @@ class Transport:
         self.transport = library.MockTransport(answer_to)
         self.client = OpenAI(api_key="none", http_client=library.Client(transport=self.transport), max_retries=2)
         self.library = library
+
+
+@pytest.fixture(autouse=True)
+def without_budgets(monkeypatch):
+    """Once a process has had a budget, no call takes the quick path: an earlier test may have set one."""
+    monkeypatch.setattr(Budgeting, "active", False)
 
 
 @pytest.fixture(scope="module")
