@@ -14,6 +14,7 @@ from openai_meter.alerts import Threshold
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, finish_webhooks
 from openai_meter.budgets.state import close_all as close_budgets
 from openai_meter.core import faults, fork_safety, settings
+from openai_meter.core.formatting import printable
 from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
 from openai_meter.metering.attribution import Attribution, Scope, Surroundings
@@ -24,8 +25,8 @@ from openai_meter.metering.readable import MeterCore, Readable, all_readables
 if TYPE_CHECKING:
     from openai_meter.budgets import Budget
     from openai_meter.budgets.stores import BudgetStore
-    from openai_meter.core.money import Number
-    from openai_meter.pricing import CostLine, Deployment, Price
+    from openai_meter.core.money import CostLine, Number
+    from openai_meter.pricing import Deployment, Price
 
 Limits = Mapping[str, Any] | Sequence[Threshold] | bool | None
 Budgets: TypeAlias = "Sequence[Budget] | Budget | bool | None"
@@ -83,7 +84,7 @@ class Meter(ManualTracking, LedgerLink):
         return self
 
     def explain(self, call_id: str) -> tuple[CostLine, ...]:
-        """The bill of one of the recent calls, line by line.
+        """The bill of one of the recent calls: a tuple of lines; ``print()`` shows it as a bill.
 
         Raises:
             LookupError: the call is not among the recent ones.
@@ -163,7 +164,7 @@ class Block(Readable, Scope):
         return Surroundings(attribution, (*outer.blocks, self), self, outer, outer.depth + 1)
 
     def __repr__(self) -> str:
-        return f"<Block {self.name!r}: {self.totals.calls} calls>"
+        return f"<Block {printable(self.name)}: {self.totals}>"
 
 
 def _read_budgets(setting: object) -> tuple[Budget, ...] | None:

@@ -87,7 +87,7 @@ ROUTES: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/live", "The figures of the last minutes.", handlers.live, (GROUP, _WINDOW), "Live"),
     Endpoint(
         "GET", "/api/report", "A report for a period.", handlers.report,
-        (_BY, _SINCE, _UNTIL, ZONE, _FORMAT, *FILTERS, LANG), "Report",
+        (_BY, _SINCE, _UNTIL, ZONE, _FORMAT, FOLD_SNAPSHOTS, *FILTERS, LANG), "Report",
         ("application/json", "text/csv", "text/markdown", "text/plain"),
     ),
     Endpoint("GET", "/metrics", "The metrics for Prometheus.", handlers.metrics, types=("text/plain",)),

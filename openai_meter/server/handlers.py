@@ -227,11 +227,16 @@ def report(request: ApiRequest) -> Response:
     form, zone = values["format"], _zone(values)
     by = _dimensions(values["by"])
     since, until = _since_until(values, zone)
-    key = ("report", by, since, until, str(zone), repr(filters_of(values)), form, request.lang)
+    folds = values["fold_snapshots"] == "true"
+    key = ("report", by, since, until, str(zone), repr(filters_of(values)), form, request.lang, folds)
 
     def render() -> str:
         with request.source.figures() as figures:
             found = figures.report(by, TimeRange(since, until, zone), filters_of(values), request.lang)
+        if folds:
+            from openai_meter.reports.breakdowns import fold_snapshots  # noqa: PLC0415 - with the first such report
+
+            found = fold_snapshots(found)
         return found.render(form, lang=request.lang)
 
     text = request.cache.get(key, render)

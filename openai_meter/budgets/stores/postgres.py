@@ -227,6 +227,7 @@ def _insert(connection: Connection[Any], orders: Sequence[Order]) -> None:
     """Makes the rows of keys that have none."""
     connection.execute(
         "insert into openai_meter_budgets (key, spent, granted, ends_at) select key, 0, 0, ends_at "
-        "from unnest(%s::text[], %s::double precision[]) as new (key, ends_at) order by key on conflict (key) do nothing",
+        "from unnest(%s::text[], %s::double precision[]) as new (key, ends_at) order by key "
+        "on conflict (key) do nothing",
         ([order.key for order in orders], [order.ends_at for order in orders]),
     )
