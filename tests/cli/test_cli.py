@@ -102,7 +102,7 @@ def test_run_loads_neither_typer_nor_rich_before_the_end():
 # --- help -------------------------------------------------------------------------------------------------------------
 
 NAMES = [
-    "run", "demo", "report", "top", "statusline", "serve", "forecast", "compare", "export", "import", "reprice",
+    "run", "demo", "report", "check", "top", "statusline", "serve", "forecast", "compare", "export", "import", "reprice",
     "prune", "prices", "explain", "estimate", "doctor", "docs", "webhook",
 ]  # fmt: skip
 
@@ -126,6 +126,7 @@ def test_help_without_a_command_lists_all_commands(invoke):
 def test_help_of_a_command_has_sentences_and_an_example(command, invoke):
     """The help of each command begins with a sentence, explains every option, and ends with lines to type."""
     code, page, errors = invoke(*command, "--help")
+    assert not re.search(r"<(str|int|float|list|path)", page), "types of Python mean nothing to a reader"
     assert (code, errors) == (0, "")
     usage, _, rest = page.partition("\n\n")
     assert usage.startswith(f"Usage: openai-meter {' '.join(command)} ")
@@ -394,7 +395,7 @@ def test_prices_and_bills_in_french_are_french(invoke):
     assert (code, output.startswith("Prix en dollars US par million de tokens")) == (0, True)
     code, output, _ = invoke("explain", "-m", "gpt-4o-mini", "--lang", "fr", stdin=USAGE)
     assert (code, output.startswith("Ce que l'appel a coûté")) == (0, True)
-    assert "3,245 tokens" in output
+    assert "3\u202f245 tokens" in output
     code, output, errors = invoke("prices", "no-such-model", "--lang", "fr")
     assert (code, output) == (1, "")
     assert "il n'y a pas de prix pour 'no-such-model'" in errors
