@@ -60,7 +60,7 @@ def print_rates(rates: Iterable[CurrentRate], file: TextIO | None = None, *, lan
         table.add_column(_fitting(m(head), console), overflow="fold")
     rates = list(rates)
     prices = {slot: [rate.prices[slot] for rate in rates if slot in rate.prices] for slot in _TOKEN_SLOTS}
-    places = {slot: max(map(exact_places, found), default=0) for slot, found in prices.items()}
+    places = {slot: max([2, *map(exact_places, found)]) for slot, found in prices.items()}
     for rate in rates:
         tier = m("prices.long", tier=rate.tier) if rate.bracket else rate.tier
         other = ", ".join(f"{slot} {_rate(one, m)}" for slot, one in rate.prices.items() if slot not in _TOKEN_SLOTS)
