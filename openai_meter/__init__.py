@@ -21,7 +21,8 @@ from openai_meter.core import old_names
 if TYPE_CHECKING:
     from openai_meter.alerts import Alert, Threshold
     from openai_meter.alerts.webhook import Webhook, WebhookStats
-    from openai_meter.api import get_meter, install, track, uninstall, wrap
+    from openai_meter.api import budget, get_meter, install, track, uninstall, wrap
+    from openai_meter.budgets import Budget, BudgetStatus, BudgetView
     from openai_meter.core.call import Call
     from openai_meter.core.totals import Totals
     from openai_meter.core.usage import Usage
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         MissingExtraError,
         UnsupportedClientError,
     )
+    from openai_meter.instrumentation.budget_error import BudgetExceededError
     from openai_meter.ledger import Ledger
     from openai_meter.metering.attribution import bind, tag
     from openai_meter.metering.meter import Block, Meter
@@ -49,6 +51,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Alert",
     "Block",
+    "Budget",
+    "BudgetExceededError",
+    "BudgetStatus",
+    "BudgetView",
     "Call",
     "ConfigurationError",
     "CostLine",
@@ -75,6 +81,7 @@ __all__ = [
     "WebhookStats",
     "__version__",
     "bind",
+    "budget",
     "estimate",
     "estimate_tokens",
     "get_global_tracker",
@@ -96,7 +103,9 @@ _PLACES = {
     "UnsupportedClientError",
     "usage.estimation": "Estimate estimate_tokens",
     "pricing.quotes": "Quote estimate load_encodings",
-    "api": "get_meter install track uninstall wrap",
+    "api": "budget get_meter install track uninstall wrap",
+    "budgets": "Budget BudgetStatus BudgetView",
+    "instrumentation.budget_error": "BudgetExceededError",
     "ledger": "Ledger",
     "metering.meter": "Block Meter",
     "notebook": "load_ipython_extension unload_ipython_extension",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, webhook_setting
 from openai_meter.core import settings
@@ -14,19 +14,20 @@ from openai_meter.errors import ConfigurationError, UnsupportedClientError
 from openai_meter.instrumentation import include_usage
 from openai_meter.instrumentation.listening import MARK, ClientMark, registry
 from openai_meter.instrumentation.patching import is_client
-from openai_meter.metering.attribution import as_text, read_attribution
+from openai_meter.metering.attribution import Surroundings, as_text, read_attribution
 from openai_meter.metering.ledger_link import opened
-from openai_meter.metering.meter import Block, Limits, Meter
+from openai_meter.metering.meter import Block, Budgets, Limits, Meter
 from openai_meter.metering.thread_context import threads as followed
 from openai_meter.usage.providers import set_hosts
 
 if TYPE_CHECKING:
+    from openai_meter.budgets import Budget, BudgetView
     from openai_meter.core.money import Number
     from openai_meter.instrumentation.include_usage import StreamUsage
     from openai_meter.ledger import Ledger
     from openai_meter.pricing import Deployment, Price
 
-__all__ = ["get_meter", "install", "track", "uninstall", "wrap"]
+__all__ = ["budget", "get_meter", "install", "track", "uninstall", "wrap"]
 
 C = TypeVar("C")
 
@@ -58,6 +59,7 @@ def install(
     otel_spans: bool | None = None,
     lang: str | None = None,
     char_rule: str | None = None,
+    budgets: Budgets = None,
 ) -> Meter:
     """Starts counting every call of every openai client in the process.
 
@@ -101,6 +103,9 @@ def install(
             default) by the script of the text, with 3.8 or 3.5 characters a token in French, as was measured;
             ``"plain"`` as :func:`estimate_tokens` counts, 3 in French and 4 in all else. ``Call.usage_rule`` names
             the rule of each estimate.
+        budgets: caps that stop a call before it is sent: ``[Budget("prod", usd=500, every="month")]``. A call that a
+            budget does not admit raises ``BudgetExceededError``. ``False`` or ``[]``: none. What they have used is in
+            ``meter.budgets``.
 
     Returns:
         The meter that counts.
@@ -128,7 +133,7 @@ def install(
         chosen = meter or registry.installed or get_meter()
         chosen._configure(
             recent=recent, thresholds=thresholds, on_alert=on_alert, prices=prices, models=models, discount=discount,
-            webhook=webhook_setting(webhook, chosen._store.dispatcher),
+            webhook=webhook_setting(webhook, chosen._store.dispatcher), budgets=budgets,
         )  # fmt: skip
         if kept is not None:
             chosen._keep(kept)
@@ -295,3 +300,71 @@ def track(
     text = as_text("name", name)
     dispatcher = AlertDispatcher(thresholds, on_alert, webhook_setting(webhook, chosen._store.dispatcher), text)
     return _Tracked(text, read_attribution(attribution), chosen, dispatcher if dispatcher.watch.thresholds else None)
+
+
+class _Budgeted(_Tracked):
+    """A block that is a budget: one run of a part of a program, in memory."""
+
+    def __init__(self, limit: Budget, meter: Meter) -> None:
+        super().__init__(None, read_attribution({}), meter)
+        self._limit = limit
+        self._set_budgets((limit,))
+
+    def around(self, outer: Surroundings) -> Surroundings:
+        """The surroundings of code in the block. It goes in front: calls carry the name of the ``track()`` block."""
+        return Surroundings(outer.attribution, (self, *outer.blocks), self, outer, outer.depth + 1)
+
+    def for_call(self) -> _Budgeted:
+        """As a decorator, each call of the function has the whole budget."""
+        return _Budgeted(self._limit, self._meter)
+
+    @property
+    def budget(self) -> BudgetView:
+        """What the budget has used: ``limit``, ``spent``, ``held``, ``left``, ``overdrawn``."""
+        return self.budgets[self._limit.name]
+
+    def __repr__(self) -> str:
+        return f"<budget {self._limit.name!r}>"
+
+
+def budget(
+    name: str = "run",
+    *,
+    usd: Number | None = None,
+    tokens: int | None = None,
+    calls: int | None = None,
+    meter: Meter | None = None,
+    **settings: Any,
+) -> _Budgeted:
+    """A budget for one run of a part of a program: all calls that are made in it, from whatever client.
+
+    Use it around some code (``with budget(usd="0.50") as run:``, ``async with``) or as a decorator, where each call of
+    the function has the whole budget. Budgets nest, follow asyncio tasks and generators as :func:`track` does, and need
+    no :func:`install`. A call has to be admitted by all budgets around it. ``run.budget`` is what it has used, and
+    ``run.totals`` are its calls.
+
+    Args:
+        name: a name for messages.
+        usd: US dollars. Exactly one of ``usd``, ``tokens`` and ``calls`` is given.
+        tokens: input and output tokens.
+        calls: calls.
+        meter: the meter whose prices count; the process-wide one by default.
+        settings: other settings of ``Budget``, such as ``when_spent``, ``match``, ``strict``.
+
+    Raises:
+        ConfigurationError: a setting cannot be used, or a function is given for a name.
+    """
+    from openai_meter.budgets.budget import Budget  # noqa: PLC0415 - for programs with budgets only
+
+    given: object = name
+    if callable(given):
+        raise ConfigurationError("budget() needs a limit, not a function; as a decorator, write @budget(usd=0.50)")
+    for setting in settings.keys() - _OF_A_RUN:
+        known = ", ".join(sorted(_OF_A_RUN))
+        raise ConfigurationError(f"budget() has no setting {setting!r}; besides the limit there are {known}")
+    limit = Budget(name, usd=usd, tokens=tokens, calls=calls, **settings)
+    return _Budgeted(limit, meter or registry.installed or get_meter())
+
+
+_OF_A_RUN = frozenset({"match", "on_fault", "per", "strict", "unpriced", "when_spent"})
+"""The settings of a budget that a single run can have."""

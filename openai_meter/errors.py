@@ -1,8 +1,9 @@
-"""What openai_meter raises, and to whom: always where the user calls openai_meter, never inside a metered call.
+"""What openai_meter raises where the user calls it. One error leaves a metered call: BudgetExceededError.
 
 ::
 
     MeterError
+    ├── BudgetExceededError (openai.OpenAIError)   a budget does not admit a call; see instrumentation/budget_error.py
     ├── ConfigurationError (ValueError)   a setting that cannot be used
     ├── LedgerError   a ledger that cannot be used
     │   └── LedgerUnavailableError   its database cannot be reached now

@@ -34,6 +34,7 @@ MARKED = {
 
 # A busy machine is not a fault of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("a part", settings.get_profile("any machine"), max_examples=40)
 settings.load_profile("any machine")
 
 
@@ -45,7 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leaves out what takes long, unless ``-m`` or ``--thorough`` chooses."""
+    """Leaves out what takes long, unless ``-m`` or ``--thorough`` chooses. Properties get fewer examples then."""
+    if not config.option.thorough:
+        settings.load_profile("a part")
     if config.option.markexpr or config.option.thorough:
         return
     config.option.markexpr = "not (e2e or bench or thorough)" if _whole_suite(config) else "not thorough"

@@ -16,8 +16,21 @@ from openai_meter.core.version import DISTRIBUTION
 ASYNC = {"examples", "instrumentation", "server", "testing"}
 """The packages with coroutines. Elsewhere only :data:`DECORATORS` have some, which wrap coroutines of the program."""
 DECORATORS = {"metering/attribution.py"}
-LIGHT = {"core", "usage", "pricing", "alerts", "metering", "instrumentation", "errors.py", "api.py", "__init__.py"}
+LIGHT = {
+    "core",
+    "usage",
+    "pricing",
+    "alerts",
+    "budgets",
+    "metering",
+    "instrumentation",
+    "errors.py",
+    "api.py",
+    "__init__.py",
+}
 """What ``install()`` loads: it imports nothing heavy at the top of a module."""
+LATE = {"instrumentation/budget_error.py"}
+"""What only the first refusal loads, or a program that names the error: a child of an error of openai."""
 HEAVY = {"rich", "typer", "openai", "tiktoken", "genai_prices", "wrapt", "httpx", "httpx2", "pydantic", "sqlalchemy"}
 ROOT_NAMES = 26
 LINES = 420
@@ -65,7 +78,9 @@ def test_installing_loads_nothing_heavy() -> None:
     found = {
         named(path): heavy
         for path in MODULES
-        if path.relative_to(PACKAGE).parts[0] in LIGHT and (heavy := top_imports(path) & HEAVY)
+        if path.relative_to(PACKAGE).parts[0] in LIGHT
+        and named(path) not in LATE
+        and (heavy := top_imports(path) & HEAVY)
     }
     assert found == {}
 

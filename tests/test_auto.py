@@ -237,7 +237,7 @@ def test_a_container_that_is_stopped_says_it_too(server, tmp_path):
         assert process.stdout.readline() == "first True\n"
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
     finally:
         process.kill()
         process.wait()

@@ -782,11 +782,11 @@ def test_a_forked_child_counts_its_own(mine: TokenTracker, tmp_path: Path) -> No
     def hold() -> None:
         with lock:
             held.set()
-            go_on.wait(10)
+            go_on.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait(10)
+    held.wait(60)
     child = os.fork()
     if child == 0:
         mine.PRICING["n"] = {"input": 1, "output": 1}

@@ -3,6 +3,8 @@
 ::
 
     threshold   Threshold, Alert and ThresholdUsage, what can be limited, and how limits are read from settings
+    limits      limits as people write them: cost=50/month
+    windows     the windows of thresholds
     monitor     ThresholdMonitor: the running sums
     dispatch    AlertDispatcher: sends alerts to the log, a callback and webhooks
     webhook     posts alerts over HTTP
@@ -10,7 +12,8 @@
 A threshold is checked each time a call is recorded, so an alert comes with the call that passes the limit.
 """
 
-from openai_meter.alerts.monitor import ThresholdMonitor, threshold_usage
+from openai_meter.alerts.limits import parsed_limits
+from openai_meter.alerts.monitor import ThresholdMonitor, usage_of
 from openai_meter.alerts.threshold import (
     DEFAULTS,
     METRICS,
@@ -39,6 +42,7 @@ __all__ = [
     "ThresholdMonitor",
     "ThresholdUsage",
     "chosen_thresholds",
+    "parsed_limits",
     "read_thresholds",
-    "threshold_usage",
+    "usage_of",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,26 +13,26 @@ from fractions import Fraction
 from heapq import nlargest
 
 from openai_meter.alerts.threshold import DEFAULTS, METRICS, Alert, Per, Threshold, ThresholdUsage
+from openai_meter.alerts.windows import Parts, parts_of
 from openai_meter.core import faults
 from openai_meter.core.call import Call, new_call_id
 from openai_meter.core.money import Amount, exact, pico, simplest, to_float, usd
 from openai_meter.core.totals import NOT_PRICED, Sum, counted
 
-__all__ = ["ThresholdMonitor", "threshold_usage"]
+__all__ = ["ThresholdMonitor", "usage_of"]
 
 _KEYS = 1_000
 """How many agents, users, ... a threshold surely follows: those that were seen last. Twice as many at most."""
-_BUCKETS = 60
-"""Into how many parts a window is cut: a call is forgotten up to one part before the window has passed over it."""
 _CANDIDATES = 20
-"""Of how many keys of a window it is reckoned exactly how much they have used: sixty sums are added up for each."""
+"""Of how many keys of a window it is computed exactly how much they have used: sixty sums are added up for each."""
 
 
 class ThresholdMonitor:
     """Counts each recorded call once, and returns the alerts of the limits that it passes.
 
     Since the start, a limit is passed once, until :meth:`reset`. In a window it can be passed again after the value
-    fell below nine tenths of it, so that a value that swings round the limit does not ring each time.
+    fell below nine tenths of it, so that a value that swings round the limit does not ring each time. A window by the
+    calendar begins at zero, and a call is in the window in which it ended.
     Memory is bounded: each ``per`` follows the thousand agents, users, ... that were seen last (two thousand at most),
     each window is sixty sums.
 
@@ -49,9 +49,9 @@ class ThresholdMonitor:
         self._groups = self._make()
 
     def _make(self) -> tuple[_SumGroup, ...]:
-        places: dict[tuple[Per | None, object], list[Threshold]] = {}
+        places: dict[tuple[Per | None, object, str | None], list[Threshold]] = {}
         for one in self.thresholds:
-            places.setdefault((one.per, one.window), []).append(one)
+            places.setdefault((one.per, one.window, one.timezone), []).append(one)
         return tuple(_SumGroup(many) for many in places.values())
 
     def record(self, call: Call) -> Sequence[Alert]:
@@ -133,13 +133,22 @@ class _Sums:
             setattr(self, name, getattr(self, name) + sign * getattr(other, name))
 
 
-def threshold_usage(thresholds: Iterable[Threshold], total: Sum) -> tuple[ThresholdUsage, ...]:
-    """How far limits on all calls would be used up by a sum of calls; limits per agent, user, ... are left out."""
+def usage_of(
+    threshold: Threshold, total: Sum, key: str | None = None, resets_at: datetime | None = None
+) -> ThresholdUsage:
+    """How far a sum of calls uses a limit up.
+
+    Args:
+        threshold: the limit.
+        total: the sum of the calls that count.
+        key: of a limit per agent, user, ...: whose calls they are.
+        resets_at: when the next window begins.
+    """
     sums = _Sums()
     sums.calls, sums.errors, sums.tokens, sums.cost = total.calls, total.errors, total.total, total.cost
     sums.unmeasured, sums.unpriced = total.unmeasured, total.unpriced
-    sums.measured = total.calls - total.unmeasured
-    return tuple(_Rule(one).usage(sums, None) for one in thresholds if one.per is None)
+    sums.measured = total.calls - total.tokenless
+    return _Rule(threshold).usage(sums, key, resets_at)
 
 
 class _Rule:
@@ -169,9 +178,10 @@ class _Rule:
         calls = sums.measured if self.average else 1
         return Fraction(self.amount(sums)) / (self.limit * calls) if calls else Fraction(0)
 
-    def usage(self, sums: _Sums, key: str | None) -> ThresholdUsage:
+    def usage(self, sums: _Sums, key: str | None, resets_at: datetime | None = None) -> ThresholdUsage:
         passed, unknown = self.over(sums, self.limit), self.metric.unknown(sums) > 0
-        return ThresholdUsage(self.threshold, self.value(sums), to_float(self.share(sums)), passed, key, unknown)
+        share = to_float(self.share(sums))
+        return ThresholdUsage(self.threshold, self.value(sums), share, passed, key, unknown, resets_at)
 
     def value(self, sums: _Sums) -> int | Decimal:
         amount = self.amount(sums)
@@ -196,10 +206,10 @@ class _Tally:
         """The limits that can be passed."""
         self.passed: dict[_Rule, Alert] = {}
 
-    def move_to(self, place: int) -> _Sums:
+    def move_to(self, place: int, oldest: int) -> _Sums:
         """Forgets what the window has passed over; the sums of the part that begins or goes on at ``place``."""
         buckets = self.buckets
-        while buckets and buckets[0][0] <= place - _BUCKETS:
+        while buckets and buckets[0][0] < oldest:
             self.sums.add_sums(buckets.popleft()[1], -1)
         self.rearm()
         if not buckets or buckets[-1][0] != place:
@@ -224,24 +234,28 @@ class _Tally:
             self.waiting = tuple([rule for rule in self.waiting if rule not in self.passed])
         return alerts
 
-    def sums_at(self, place: int) -> _Sums:
+    def sums_from(self, oldest: int) -> _Sums:
         """The sums of a window as they are at a later time; changes nothing."""
         sums = _Sums()
         for at, some in list(self.buckets):
-            if at > place - _BUCKETS:
+            if at >= oldest:
                 sums.add_sums(some)
         return sums
+
+
+def _ended(call: Call) -> float:
+    """When a call ended, in seconds since 1970."""
+    return call.started_at.timestamp() + call.duration
 
 
 class _SumGroup:
     """The thresholds with one ``per`` and one window: they share their sums."""
 
-    __slots__ = ("_latest", "_old", "_per", "_rules", "_width", "_young")
+    __slots__ = ("_latest", "_old", "_parts", "_per", "_rules", "_young")
 
     def __init__(self, thresholds: Sequence[Threshold]) -> None:
-        window = thresholds[0].window
         self._per = thresholds[0].per
-        self._width = window.total_seconds() / _BUCKETS if isinstance(window, timedelta) else None
+        self._parts = parts_of(thresholds[0])
         self._rules = tuple([_Rule(one) for one in thresholds])
         # Two generations: what is used comes into the young one, and when that is full, the old one goes.
         self._young: dict[str | None, _Tally] = {}
@@ -255,12 +269,13 @@ class _SumGroup:
         tally = self._young.get(key)
         if tally is None:
             tally = self._tally_of(key)
-        if self._width is not None:
+        parts = self._parts
+        if parts is not None:
             # Calls come as they end: none goes back to a part of the window that is over.
-            self._latest = max(self._latest, self._place(call))
-            tally.move_to(self._latest).add(call)
+            self._latest = max(self._latest, parts.place(_ended(call)))
+            tally.move_to(self._latest, parts.oldest(self._latest)).add(call)
         tally.sums.add(call)
-        if self._width is not None and tally.passed:
+        if parts is not None and tally.passed:
             tally.rearm()  # a short call lowers an average
         return tally.check(call, key) if tally.waiting else ()
 
@@ -269,17 +284,21 @@ class _SumGroup:
         tally = self._young.get(key) or self._old.get(key)
         if tally is None:
             return ()
-        if self._width is not None:
-            place = self._place(before)
+        if self._parts is not None:
+            place = self._parts.place(_ended(before))
             bucket = next((sums for at, sums in tally.buckets if at >= place), None)
-            if bucket is None or place <= self._latest - _BUCKETS:
+            if bucket is None or place < self._parts.oldest(self._latest):
                 return ()
             bucket.reprice(before, after)
         tally.sums.reprice(before, after)
         return tally.check(after, key)
 
     def _sums_at(self, tally: _Tally, now: float) -> _Sums:
-        return tally.sums if self._width is None else tally.sums_at(max(self._latest, int(now // self._width)))
+        return tally.sums if self._parts is None else tally.sums_from(self._oldest(self._parts, now))
+
+    def _oldest(self, parts: Parts, now: float) -> int:
+        """The first part of the window that counts now."""
+        return parts.oldest(max(self._latest, parts.place(now)))
 
     def current(self, now: float) -> list[Alert]:
         found = []
@@ -292,18 +311,15 @@ class _SumGroup:
         return found
 
     def usage(self, now: float) -> list[ThresholdUsage]:
-        place = 0 if self._width is None else max(self._latest, int(now // self._width))
+        resets_at = None if self._parts is None else self._parts.resets_at(now)
         tallies = {**self._old, **self._young} or ({None: _Tally(())} if self._per is None else {})
         found = []
         for rule in self._rules:
             some = nlargest(_CANDIDATES, tallies.items(), key=lambda pair: rule.share(pair[1].sums))
-            sums = [(key, one.sums if self._width is None else one.sums_at(place)) for key, one in some]
-            found += [rule.usage(most, key) for key, most in nlargest(1, sums, key=lambda pair: rule.share(pair[1]))]
+            sums = [(key, self._sums_at(one, now)) for key, one in some]
+            most = nlargest(1, sums, key=lambda pair: rule.share(pair[1]))
+            found += [rule.usage(used, key, resets_at) for key, used in most]
         return found
-
-    def _place(self, call: Call) -> int:
-        assert self._width is not None
-        return int((call.started_at.timestamp() + call.duration) // self._width)
 
     def _tally_of(self, key: str | None) -> _Tally:
         """The tally of a key that is not among the young: an old one, or a new one."""

@@ -30,6 +30,8 @@ __all__ = [
 
 Per = Literal["agent", "user", "session", "model"]
 PER: tuple[Per, ...] = ("agent", "user", "session", "model")
+CALENDAR: tuple[str, ...] = ("minute", "hour", "day", "week", "month")
+"""The windows by the calendar; their bounds are those of :mod:`openai_meter.core.calendar_windows`."""
 
 _NAME = 100
 """Characters of a name that a message shows."""
@@ -74,8 +76,9 @@ class Threshold:
         limit: what must not be passed; of errors, what must not be reached.
         per: ``agent``, ``user``, ``session`` or ``model``: each of them has the limit for itself, and calls without
             one are not limited. ``None``: all calls together.
-        window: counts the calls of the last so many seconds (or a ``timedelta``); ``None``: all since the start, or the
-            last reset.
+        window: counts the calls of the last so many seconds (or a ``timedelta``); or those of this ``minute``,
+            ``hour``, ``day``, ``week`` (from Monday) or ``month``; ``None``: all since the start, or the last reset.
+        timezone: whose days, weeks and months a window by the calendar has, such as ``Europe/Paris``; by default UTC.
 
     Raises:
         ConfigurationError: an argument cannot be used; the message has the remedy.
@@ -84,7 +87,8 @@ class Threshold:
     metric: str
     limit: Number
     per: Per | None = None
-    window: timedelta | float | None = None
+    window: timedelta | float | str | None = None
+    timezone: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.metric, str) or self.metric not in METRICS:
@@ -98,8 +102,31 @@ class Threshold:
         object.__setattr__(self, "limit", limit)
         if self.per is not None and self.per not in PER:
             raise ConfigurationError(f"per={self.per!r} is nothing to limit by; use one of {', '.join(PER)}, or None")
+        if isinstance(self.window, str):
+            object.__setattr__(self, "timezone", _read_timezone(self.window, self.timezone))
+            return
+        if self.timezone is not None:
+            raise ConfigurationError(
+                f"timezone={self.timezone!r} is for windows by the calendar, such as window='month'; leave it out"
+            )
         if self.window is not None:
             object.__setattr__(self, "window", _read_window(self.window))
+
+    @property
+    def calendar_window(self) -> str | None:
+        """The period of a window by the calendar; ``None`` for other windows."""
+        return self.window if isinstance(self.window, str) else None
+
+
+def _read_timezone(period: str, timezone: object) -> str:
+    from openai_meter.core.calendar_windows import zone_of  # noqa: PLC0415 - few limits are by the calendar
+
+    if period not in CALENDAR:
+        raise _not_a_window(period)
+    if timezone is not None and not isinstance(timezone, str):
+        raise ConfigurationError(f'timezone={timezone!r} is not a name; pass one such as "Europe/Paris"')
+    zone_of(timezone)
+    return timezone or "UTC"
 
 
 def _read_window(setting: object) -> timedelta:
@@ -110,8 +137,15 @@ def _read_window(setting: object) -> timedelta:
     except (OverflowError, ValueError):  # infinite, not a number
         pass
     if not isinstance(window, timedelta) or window < timedelta(seconds=1):
-        raise ConfigurationError(f"window={setting!r} is not a duration; pass seconds from 1 up, a timedelta, or None")
+        raise _not_a_window(setting)
     return window
+
+
+def _not_a_window(setting: object) -> ConfigurationError:
+    return ConfigurationError(
+        f"window={setting!r} is not a duration; pass seconds from 1 up, a timedelta, None, or one of "
+        f"{', '.join(CALENDAR)}"
+    )
 
 
 DEFAULTS: tuple[Threshold, ...] = (
@@ -207,9 +241,9 @@ class Alert:
         return limit if METRICS[self.kind].money or limit != limit.to_integral_value() else int(limit)
 
     @property
-    def window(self) -> timedelta | None:
-        """The time in which the value was counted; ``None`` if that is since the start."""
-        return self.threshold.window if isinstance(self.threshold.window, timedelta) else None
+    def window(self) -> timedelta | str | None:
+        """The time in which the value was counted, or the name of the period; ``None``: since the start."""
+        return self.threshold.window if isinstance(self.threshold.window, timedelta | str) else None
 
     def message(self, lang: str | None = None) -> str:
         """The alert in a sentence.
@@ -229,7 +263,7 @@ class Alert:
             value=m("alert.at_least", value=value) if self.at_least else value,
             limit=_dollars(self.limit, 0, m.numbers) if money else number(self.limit, m.numbers),
             where="" if per is None else m(f"alert.{per}", name=printable(self.key or "", _NAME)),
-            during="" if window is None else m("alert.during", window=_spoken(window, m)),
+            during=_during(window, m),
         )
 
     def to_dict(self, lang: str | None = None) -> dict[str, Any]:
@@ -239,7 +273,6 @@ class Alert:
             lang: the language of the message.
         """
         money = METRICS[self.kind].money
-        window = self.window
         return {
             "alert": True,
             "message": self.message(lang),
@@ -249,7 +282,7 @@ class Alert:
             "limit": f"{self.limit:f}" if money else _number(self.limit),
             "per": self.threshold.per,
             "key": self.key,
-            "window": None if window is None else window.total_seconds(),
+            "window": _plain_window(self.threshold),
             "at": self.at.isoformat(),
             "at_least": self.at_least,
         }
@@ -270,18 +303,21 @@ class ThresholdUsage:
     """Of a limit per agent, user, session or model: the one of them that has used the most."""
     at_least: bool = False
     """Whether there are also calls of unknown cost or size, so that the true value is at least this."""
+    resets_at: datetime | None = None
+    """Of a window by the calendar: when the next one begins, in UTC."""
 
     def to_dict(self) -> dict[str, Any]:
         """The value as plain JSON values; dollars are decimal strings."""
         money = METRICS[self.threshold.metric].money
         limit = exact(self.threshold.limit, "limit")
-        window = self.threshold.window
         whole = limit == limit.to_integral_value()
         return {
             "name": self.threshold.metric,
             "per": self.threshold.per,
             "key": self.key,
-            "window": window.total_seconds() if isinstance(window, timedelta) else None,
+            "window": _plain_window(self.threshold),
+            "timezone": self.threshold.timezone,
+            "resets_at": None if self.resets_at is None else self.resets_at.isoformat(),
             "used": f"{self.used:f}" if money else _number(self.used),
             "limit": f"{limit:f}" if money else int(limit) if whole else to_float(limit),
             "share": self.share,
@@ -297,8 +333,10 @@ class ThresholdUsage:
             ValueError: a key is missing, or a value is not what it should be.
         """
         try:
-            threshold = Threshold(data["name"], data["limit"], data.get("per"), data.get("window"))
-            used, key = exact(data["used"], "used"), data.get("key")
+            threshold = Threshold(
+                data["name"], data["limit"], data.get("per"), data.get("window"), data.get("timezone")
+            )
+            used, key, resets_at = exact(data["used"], "used"), data.get("key"), data.get("resets_at")
             counted = METRICS[threshold.metric]
             whole = not counted.money and used == used.to_integral_value()
             return cls(
@@ -308,6 +346,7 @@ class ThresholdUsage:
                 bool(data["passed"]),
                 None if key is None else str(key),
                 bool(data.get("at_least")),
+                None if resets_at is None else datetime.fromisoformat(resets_at),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"this is no use of a threshold written by openai_meter: {error!r}") from error
@@ -322,6 +361,20 @@ def _dollars(value: int | Decimal, limit: int | Decimal, style: NumberStyle) -> 
     exact_value = Decimal(value)
     places = next((places for places in range(2, 13) if Decimal(f"{value:.{places}f}") > limit), None)
     return amount(exact_value, style, max(-int(exact_value.as_tuple().exponent), 0) if places is None else places)
+
+
+def _plain_window(threshold: Threshold) -> float | str | None:
+    """The window as a JSON value: seconds, the name of a period, or ``None``."""
+    window = threshold.window
+    return window.total_seconds() if isinstance(window, timedelta) else window
+
+
+def _during(window: timedelta | str | None, m: Messages) -> str:
+    if window is None:
+        return ""
+    if isinstance(window, str):
+        return f" {m(f'this.{window}')}"
+    return m("alert.during", window=_spoken(window, m))
 
 
 def _spoken(window: timedelta, m: Messages) -> str:

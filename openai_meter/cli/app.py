@@ -28,6 +28,7 @@ COMMANDS: tuple[str, ...] = (
     "run",
     "demo",
     "report",
+    "check",
     "top",
     "statusline",
     "serve",

@@ -63,6 +63,7 @@ class Options:
         self.report = typer.Option("--report", metavar="FILE", callback=checked(report_file), help=t("option.report"))
         self.excel = typer.Option("--excel", help=t("option.excel"))
         self.host = typer.Option("--host", metavar="HOST", help=t("option.host"))
+        self.limit = typer.Option("--limit", metavar="METRIC=NUMBER/PERIOD", help=t("option.limit"))
         self.output = typer.Option("--output", "-o", metavar="FILE", help=t("option.output"))
 
     @staticmethod

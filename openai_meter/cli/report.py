@@ -16,6 +16,7 @@ from openai_meter.core.locale import Messages, language
 if TYPE_CHECKING:
     import typer
 
+    from openai_meter.alerts import Threshold
     from openai_meter.ledger import Ledger
     from openai_meter.reports.report import Report
 
@@ -37,6 +38,7 @@ class Layout(NamedTuple):
     excel: bool = False
     sort: str | None = None
     top: int | None = None
+    limits: tuple["Threshold", ...] = ()
 
 
 def report(selection: Selection, by: str, layout: Layout) -> None:
@@ -66,6 +68,19 @@ def report(selection: Selection, by: str, layout: Layout) -> None:
         else:
             plain = found if layout.format in {"json", "csv"} else titled
             plain.print(format=layout.format, lang=layout.lang, excel=layout.excel)
+        if layout.limits:
+            _write_limits(ledger, layout.limits, m)
+
+
+def _write_limits(ledger: "Ledger", limits: tuple["Threshold", ...], m: Messages) -> None:
+    """Writes limits to standard error, where the report is not; ends the process with 3 if one is exceeded."""
+    from openai_meter.cli.limits import EXCEEDED, exceeded, limit_lines  # noqa: PLC0415
+
+    usages = ledger.threshold_usage(*limits)
+    sys.stdout.flush()
+    sys.stderr.write("".join(f"openai-meter: {line}\n" for line in limit_lines(usages, m)))
+    if exceeded(usages):
+        sys.exit(EXCEEDED)
 
 
 def _arranged(found: "Report", layout: Layout, m: Messages) -> "Report":
@@ -136,8 +151,9 @@ def add_commands(app: "typer.Typer") -> None:
     """Adds the command to the command line."""
     import typer  # noqa: PLC0415 - not for `run`
 
+    from openai_meter.alerts import parsed_limits  # noqa: PLC0415
     from openai_meter.cli.help import Command, example, texts  # noqa: PLC0415
-    from openai_meter.cli.options import Options, filters  # noqa: PLC0415
+    from openai_meter.cli.options import Options, filters, usable  # noqa: PLC0415
     from openai_meter.reports.breakdowns import SORTS  # noqa: PLC0415
 
     t, options = texts(), Options()
@@ -185,6 +201,7 @@ def add_commands(app: "typer.Typer") -> None:
         excel: Annotated[bool, options.excel] = False,
         as_csv: Annotated[bool, typer.Option("--csv", help=t("report.csv"))] = False,
         format: Annotated[str | None, options.format] = None,  # noqa: A002 - the name of the option
+        limit: Annotated[list[str] | None, options.limit] = None,
         lang: Annotated[str | None, options.lang] = None,
     ) -> None:
         kept = filters(
@@ -195,5 +212,6 @@ def add_commands(app: "typer.Typer") -> None:
         name = "json" if as_json else "csv" if as_csv else checked_format(format)
         if excel and name != "csv":
             raise typer.BadParameter(t("error.excel"), param_hint="--excel")
-        layout = Layout(name, breakdown, compact, chart, lang, excel, sort, top)
+        limits = usable(lambda: parsed_limits(limit, timezone), "--limit")
+        layout = Layout(name, breakdown, compact, chart, lang, excel, sort, top, limits)
         ctx.obj.append(partial(report, selection, by, layout))

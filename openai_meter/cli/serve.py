@@ -17,6 +17,7 @@ from openai_meter.errors import ConfigurationError, MeterError, MissingExtraErro
 if TYPE_CHECKING:
     import typer
 
+    from openai_meter.alerts import Threshold
 
 __all__ = ["ServerOptions", "add_commands", "serve"]
 
@@ -30,6 +31,7 @@ class ServerOptions(NamedTuple):
     port: int
     token: str | None
     hosts: tuple[str, ...]
+    limits: tuple["Threshold", ...] = ()
 
 
 def serve(url: str | None, options: ServerOptions, lang: str | None) -> None:
@@ -43,8 +45,9 @@ def serve(url: str | None, options: ServerOptions, lang: str | None) -> None:
         notes = _notes(url)
         signal.signal(signal.SIGTERM, _interrupt)
         with server.start(
-            None, options.host, options.port, ledger=url, token=options.token, allowed_hosts=allowed_hosts
-        ) as running:
+            None, options.host, options.port, ledger=url, token=options.token, allowed_hosts=allowed_hosts,
+            limits=options.limits,
+        ) as running:  # fmt: skip
             _write(m("server.at", url=running.url), m("server.stop"))
             for key, values in notes:
                 _write(m(key, **values))
@@ -88,19 +91,23 @@ def add_commands(app: "typer.Typer") -> None:
     import typer  # noqa: PLC0415 - not for `run`
 
     from openai_meter.cli.help import Command, example, texts  # noqa: PLC0415
-    from openai_meter.cli.options import Options  # noqa: PLC0415
+    from openai_meter.cli.options import Options, usable  # noqa: PLC0415
 
     t, options = texts(), Options()
     host_option = typer.Option("--host", help=t("serve.host"))
     port_option = typer.Option("--port", "-p", min=0, max=65_535, help=t("serve.port"))
     token_option = typer.Option("--token", metavar="TOKEN", help=t("serve.token"))
+    zone_option = typer.Option("--timezone", metavar="ZONE", help=t("serve.timezone"))
     names_option = typer.Option("--allow-host", metavar="NAME", help=t("serve.allow_host"))
 
     @app.command(
         "serve",
         cls=Command,
         help=t("serve"),
-        epilog=example("openai-meter serve --ledger sqlite:///usage.db", "openai-meter serve --port 8080"),
+        epilog=example(
+            "openai-meter serve --ledger sqlite:///usage.db",
+            "openai-meter serve --port 8080 --limit cost=50/month --timezone Europe/Paris",
+        ),
     )
     def serve_ledger(
         ctx: typer.Context,
@@ -110,7 +117,11 @@ def add_commands(app: "typer.Typer") -> None:
         port: Annotated[int, port_option] = _PORT,
         token: Annotated[str | None, token_option] = None,
         allow_host: Annotated[list[str] | None, names_option] = None,
+        limit: Annotated[list[str] | None, options.limit] = None,
+        timezone: Annotated[str | None, zone_option] = None,
         lang: Annotated[str | None, options.lang] = None,
     ) -> None:
-        options = ServerOptions(host, port, token, tuple(allow_host or ()))
-        ctx.obj.append(partial(serve, ledger, options, lang))
+        from openai_meter.alerts import parsed_limits  # noqa: PLC0415 - not for `run`
+
+        limits = usable(lambda: parsed_limits(limit, timezone), "--limit")
+        ctx.obj.append(partial(serve, ledger, ServerOptions(host, port, token, tuple(allow_host or ()), limits), lang))

@@ -6,7 +6,8 @@ Exit codes: 1 where ``--once`` cannot read the source, 2 where an option cannot 
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from openai_meter.cli.live.feeds import AwayError, Source, feed_of, parsed_limits
+from openai_meter.alerts import parsed_limits
+from openai_meter.cli.live.feeds import AwayError, Source, feed_of
 from openai_meter.cli.live.options import WINDOW, LiveOptions, parsed_duration
 from openai_meter.cli.output import fail
 from openai_meter.core.locale import language
@@ -43,7 +44,6 @@ def add_commands(app: "typer.Typer") -> None:
     from openai_meter.cli.options import Options, usable  # noqa: PLC0415
 
     t, options, live = texts(), Options(), LiveOptions()
-    limit_option = typer.Option("--limit", metavar="METRIC=NUMBER", help=t("top.limit"))
 
     @app.command(
         "top",
@@ -61,14 +61,16 @@ def add_commands(app: "typer.Typer") -> None:
         by: Annotated[str, typer.Option("--by", metavar="NAME", help=t("top.by"))] = "model",
         window: Annotated[str, live.window] = WINDOW,
         interval: Annotated[str, typer.Option("--interval", metavar="TIME", help=t("top.interval"))] = "1s",
-        limit: Annotated[list[str] | None, limit_option] = None,
+        limit: Annotated[list[str] | None, options.limit] = None,
         timezone: Annotated[str | None, live.timezone] = None,
         once: Annotated[bool, typer.Option("--once", help=t("top.once"))] = False,
         as_json: Annotated[bool, typer.Option("--json", help=t("top.json"))] = False,
         lang: Annotated[str | None, options.lang] = None,
     ) -> None:
         source = usable(
-            lambda: Source(ledger, url, by, parsed_duration(window, "--window"), timezone, parsed_limits(limit))
+            lambda: Source(
+                ledger, url, by, parsed_duration(window, "--window"), timezone, parsed_limits(limit, timezone)
+            )
         )
         every = max(usable(lambda: parsed_duration(interval, "--interval")), 0.1)
         ctx.obj.append(partial(top, source, every, lang, once=once, as_json=as_json))

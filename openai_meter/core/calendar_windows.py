@@ -16,9 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from pathlib import Path
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from openai_meter.errors import ConfigurationError
 
@@ -198,6 +196,8 @@ def zone_of(timezone: Zone) -> tzinfo:
         return timezone
     if timezone is None or (isinstance(timezone, str) and timezone.upper() in {"UTC", "Z"}):
         return UTC
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only where a timezone has a name
+
     try:
         if len(timezone) > _MAX_NAME:
             raise ValueError(timezone)
@@ -212,6 +212,9 @@ def zone_of(timezone: Zone) -> tzinfo:
 
 def _local() -> tzinfo:
     """The timezone of this machine with all its changes of the clocks, if its name can be found."""
+    from pathlib import Path  # noqa: PLC0415 - only where a timezone has a name
+    from zoneinfo import ZoneInfo  # noqa: PLC0415
+
     name = os.environ.get("TZ", "").removeprefix(":")
     if name:
         return ZoneInfo(name)

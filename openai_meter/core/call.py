@@ -150,6 +150,9 @@ class Call(_Drawn):
     usage_rule: str | None = None
     """How an estimate was counted: with a vocabulary (``o200k_base``, ``cl100k_base``), or from characters: ``script``
     (by the script of the text, 3.8 or 3.5 a token in French) or ``plain`` (3 a token in French, 4 in all else)."""
+    attempts: int | None = None
+    """How often the SDK sent the request: 1 without retries. ``None`` if unknown: the call was reported by hand, or
+    read from what an earlier version wrote."""
 
     @property
     def cost(self) -> Decimal | None:

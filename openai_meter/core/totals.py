@@ -47,6 +47,8 @@ class Totals:
     """Calls whose cost is unknown, or known only in part."""
     first_call_at: datetime | None = None
     last_call_at: datetime | None = None
+    retries: int = 0
+    """How often the SDK sent a request again, where that is known (:attr:`Call.attempts`)."""
 
     @property
     def cost(self) -> Decimal | None:
@@ -74,6 +76,7 @@ class Totals:
         """One line for people: ``8 calls, 5,137 tokens, $0.00162, 1 error``; what is unknown is marked."""
         tokens = None if self.calls and self.unmeasured_calls == self.calls else self.usage.total_tokens
         more = [f"{self.errors:,} error{'s' * (self.errors != 1)}"] if self.errors else []
+        more += [f"{self.retries:,} retr{'y' if self.retries == 1 else 'ies'}"] if self.retries else []
         more += [f"{self.unmeasured_calls:,} of unknown size"] if self.unmeasured_calls and tokens is not None else []
         more += (
             [f"{self.unpriced_calls:,} without a full price"] if self.unpriced_calls and self.cost is not None else []
@@ -97,6 +100,7 @@ class Totals:
             "unpriced_calls": self.unpriced_calls,
             "first_call_at": self.first_call_at and self.first_call_at.isoformat(),
             "last_call_at": self.last_call_at and self.last_call_at.isoformat(),
+            "retries": self.retries,
         }
 
     @classmethod
@@ -121,6 +125,7 @@ class Totals:
             unpriced_calls=int(data["unpriced_calls"]),
             first_call_at=_moment(data["first_call_at"]),
             last_call_at=_moment(data["last_call_at"]),
+            retries=int(data.get("retries", 0)),
         )
 
 
@@ -214,12 +219,15 @@ class Sum(NamedTuple):
     """Calls without any price."""
     first: datetime | None = None
     last: datetime | None = None
+    retries: int = 0
+    tokenless: int = 0
+    """Calls without a number of tokens: it is unknown, or the call is free, or billed otherwise."""
 
     def plus(self, call: Call) -> Sum:
         """The sum with one call more."""
         (
             calls, errors, unmeasured, guessed, input_, output, total, counts, cost, estimated, unpriced, unknown,
-            first, last,
+            first, last, retries, tokenless,
         ) = self  # fmt: skip
         usage = call.usage
         tokens = usage.total_tokens
@@ -237,10 +245,13 @@ class Sum(NamedTuple):
                 call.status, call.usage_source, call.cost_status, amount, tokens,
                 tokens is None and (usage.seconds or usage.characters or usage.images),
             )  # fmt: skip
+            tokenless += tokens is None
         if amount is not None:
             cost += amount
             if call.cost_estimated:
                 estimated += amount
+        if (attempts := call.attempts) != 1 and attempts is not None:
+            retries += attempts - 1
         at = call.started_at
         # Calls arrive as they end: the first to begin need not be the first to arrive.
         return _new(Sum, (
@@ -258,6 +269,8 @@ class Sum(NamedTuple):
             unknown + no_cost,
             at if first is None or at < first else first,
             at if last is None or at > last else last,
+            retries,
+            tokenless,
         ))  # fmt: skip
 
     def to_list(self) -> list[Any]:
@@ -267,10 +280,10 @@ class Sum(NamedTuple):
     @classmethod
     def from_list(cls, values: list[Any]) -> Sum:
         """The inverse of :meth:`to_list`."""
-        *counted, counts, cost, estimated, unpriced, unknown, first, last = values
+        counted, (counts, cost, estimated, unpriced, unknown, first, last, *others) = values[:7], values[7:]
         sums = tuple(value if isinstance(value, int | float) else Fraction(value) for value in counts)
         money = [simplest(Fraction(cost)), simplest(Fraction(estimated))]
-        return cls._make([*counted, sums, *money, unpriced, unknown, _moment(first), _moment(last)])
+        return cls._make([*counted, sums, *money, unpriced, unknown, _moment(first), _moment(last), *others])
 
     def totals(self) -> Totals:
         """The sum as it is read."""
@@ -288,6 +301,7 @@ class Sum(NamedTuple):
             unpriced_calls=self.unpriced,
             first_call_at=self.first,
             last_call_at=self.last,
+            retries=self.retries,
         )
 
     def repriced(self, before: Call, after: Call) -> Sum:
@@ -320,7 +334,7 @@ def summed(sums: Iterable[Sum]) -> Sum:
         return NOTHING
     (
         calls, errors, unmeasured, guessed, inputs, outputs, total, counts, cost, estimated, unpriced, unknown, first,
-        last,
+        last, retries, tokenless,
     ) = columns  # fmt: skip
     return Sum(
         sum(calls),
@@ -337,6 +351,8 @@ def summed(sums: Iterable[Sum]) -> Sum:
         sum(unknown),
         min((at for at in first if at is not None), default=None),
         max((at for at in last if at is not None), default=None),
+        sum(retries),
+        sum(tokenless),
     )
 
 

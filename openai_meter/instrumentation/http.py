@@ -7,10 +7,12 @@ of the options: the caller's own are never written to. What is patched, and when
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from openai_meter.budgets.state import Budgeting
 from openai_meter.core import faults
 from openai_meter.instrumentation import include_usage, streams
 from openai_meter.instrumentation.listening import MARK, listeners, registry
@@ -26,13 +28,24 @@ if TYPE_CHECKING:
     from openai_meter.core.patching import Wrapper
     from openai_meter.instrumentation.sdk import Sdk
 
-__all__ = ["RequestContext", "copy_mark", "process_response", "request_wrappers"]
+__all__ = ["RequestContext", "copy_mark", "process_response", "request_wrappers", "sleep_for_retry"]
 
 _WITHOUT_GATEWAY = ("api.openai.com", ".openai.azure.com")
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """The positional and the named arguments of ``request``."""
 
 
+class Retry(NamedTuple):
+    """A request that the SDK is about to send again."""
+
+    at: float
+    """When, by ``time.perf_counter()``."""
+    attempts: int
+    """How often it will have been sent."""
+
+
+_last_retry: ContextVar[Retry | None] = ContextVar("openai_meter_retry", default=None)
+"""The last retry of a request whose options hold no context of ours."""
 _current: ContextVar[RequestContext | None] = ContextVar("openai_meter_request", default=None)
 """The request that is being made, if the headers of its answer are read. The SDK passes no context to that place."""
 
@@ -48,6 +61,8 @@ def _sync_wrapper(sdk: Sdk) -> Wrapper:
         if begun is None:
             return wrapped(*args, **kwargs)
         context, args, kwargs = begun
+        if Budgeting.active:
+            _admit(context, args, kwargs)
         current = context if context.reads_headers else None
         outer = _current.get()
         if current is not outer:
@@ -76,6 +91,8 @@ def _async_wrapper(sdk: Sdk) -> Wrapper:
         if begun is None:
             return await wrapped(*args, **kwargs)
         context, args, kwargs = begun
+        if Budgeting.active:
+            _admit(context, args, kwargs)
         current = context if context.reads_headers else None
         outer = _current.get()
         if current is not outer:
@@ -98,11 +115,34 @@ def _async_wrapper(sdk: Sdk) -> Wrapper:
     return request
 
 
+def _admit(context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    from openai_meter.instrumentation.budget_gate import admit_request  # noqa: PLC0415 - for programs with budgets only
+
+    admit_request(context.pending, args, kwargs)
+
+
 def process_response(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The wrapper of ``_process_response``, which the SDK calls with a response before it parses it."""
     context = _current.get()
     if context is not None:
         context.on_response(kwargs)
+    return wrapped(*args, **kwargs)
+
+
+def sleep_for_retry(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The wrapper of ``_sleep_for_retry``, which the SDK calls before it sends a request again.
+
+    Only calls that are retried come here, so counting attempts costs the others nothing.
+    """
+    try:
+        attempts = kwargs["retries_taken"] + 2
+        context = kwargs["options"].post_parser
+        if type(context) is RequestContext:
+            context.pending.attempts = attempts
+        else:
+            _last_retry.set(Retry(time.perf_counter(), attempts))
+    except Exception as error:
+        faults.caught(error, "counting attempts")
     return wrapped(*args, **kwargs)
 
 
@@ -185,6 +225,8 @@ class RequestContext:
         """
         try:
             pending = self.pending
+            if self.parses_itself:
+                self._read_attempts()
             uninjected, self.uninjected = self.uninjected, None
             if (
                 uninjected is not None
@@ -200,26 +242,34 @@ class RequestContext:
         return None
 
     def on_response(self, arguments: Mapping[str, Any]) -> None:
-        """Reads from the arguments of ``_process_response`` what no parsed answer has: retries, and two headers.
+        """Reads from the arguments of ``_process_response`` what no parsed answer has: two headers.
 
         OpenAI sends neither header: they are those of proxies and gateways. So calls to OpenAI and Azure do not come
         here, and cost nothing for it.
         """
         try:
             pending = self.pending
-            facts = dict(header_facts(arguments["response"].headers.raw))
-            if retries := arguments.get("retries_taken"):
-                facts["attempts"] = retries + 1
-            if facts:
+            if facts := header_facts(arguments["response"].headers.raw):
                 pending.response.facts = {**pending.response.facts, **facts}
         except Exception as error:
             faults.caught(error, "reading the headers of a response")
 
+    def _read_attempts(self) -> None:
+        """Reads how often the SDK sent this request, where the request has no options of ours."""
+        retry = _last_retry.get()
+        # What is older belongs to another request. A request inside this one has taken its own away.
+        if retry is not None and self.pending.began_before(retry.at):
+            self.pending.attempts = retry.attempts
+            _last_retry.set(None)
+
     def on_return(self, answer: Any) -> None:
         """Reads what ``request`` returned, where no parser was run: a raw response has only its bytes to read."""
-        if self.parses_itself and not isinstance(answer, self.sdk.unread):
-            self(answer)
-            return
+        if self.parses_itself:
+            if _last_retry.get() is not None:
+                self._read_attempts()
+            if not isinstance(answer, self.sdk.unread):
+                self(answer)
+                return
         pending = self.pending
         if self.injected is not None and self.shape is not None:
             include_usage.remember(self.shape, injected=self.injected)

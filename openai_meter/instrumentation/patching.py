@@ -15,7 +15,7 @@ from types import ModuleType
 from openai_meter.core import faults
 from openai_meter.core.import_hooks import after_import
 from openai_meter.core.patching import Patches, tree
-from openai_meter.instrumentation.http import copy_mark, process_response, request_wrappers
+from openai_meter.instrumentation.http import copy_mark, process_response, request_wrappers, sleep_for_retry
 from openai_meter.instrumentation.listening import registry
 from openai_meter.instrumentation.sdk import Sdk
 from openai_meter.metering.call_in_flight import finish_open_streams
@@ -92,6 +92,7 @@ class Patcher:
         for root, request in zip((sdk.sync_client, sdk.async_client), sdk.wrappers, strict=True):
             for owner in tree(root):
                 self.patches.add(owner, "request", request)
+                self.patches.add(owner, "_sleep_for_retry", sleep_for_retry)
                 if registry.reads_headers:
                     self.patches.add(owner, "_process_response", process_response)
                 if registry.has_wrapped:

@@ -50,6 +50,8 @@ _PLAIN = (
     "cost_rest",
     "estimated_cost_rest",
     "seconds_us",
+    "retries",
+    "tokenless_calls",
     *_WHOLE,
 )
 
@@ -79,6 +81,8 @@ SUMS_OF_CALLS = _sums(
         "cost_rest": _OF_CALLS.cost_rest,
         "estimated_cost_pico": case((_ESTIMATED_COST, _OF_CALLS.cost_pico), else_=0),
         "estimated_cost_rest": case((_ESTIMATED_COST, _OF_CALLS.cost_rest), else_=0),
+        "tokenless_calls": _one_if(_OF_CALLS.total_tokens.is_(None)),
+        "retries": func.coalesce(_OF_CALLS.attempts - 1, 0),
         "seconds_us": cast(func.round(_OF_CALLS.seconds * 1_000_000), BigInteger),
     },
     _OF_CALLS.started_at,
@@ -96,7 +100,7 @@ def read_sum(row: Any) -> Sum:
     numbers = [int(value or 0) for value in row]
     (
         calls, errors, unmeasured, estimated, tokens_in, tokens_out, total, unpriced, costless, rest, estimated_rest,
-        seconds, *whole, high, low, high_estimated, low_estimated, first, last,
+        seconds, retries, tokenless, *whole, high, low, high_estimated, low_estimated, first, last,
     ) = numbers  # fmt: skip
     if not calls:
         return NOTHING
@@ -117,6 +121,8 @@ def read_sum(row: Any) -> Sum:
         costless,
         from_micros(first),
         from_micros(last),
+        retries,
+        tokenless,
     )
 
 

@@ -186,9 +186,9 @@ class _Pool(QueuePool):
         super().dispose()
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        if self.disposed:
-            record.close()
         super()._do_return_conn(record)
+        if self.disposed:  # looked at last: a check before would miss a dispose() between it and the return
+            super().dispose()
 
 
 def open_engine(url: URL, *, durable: bool = False) -> Engine:

@@ -62,10 +62,14 @@ COLUMNS: tuple[str, ...] = (
     "session",
     "tags",
     "block",
+    "usage_rule",
+    "attempts",
 )
 """The columns of CSV and Parquet: the names are those of ``Call`` and ``Usage``."""
 
 _OF_USAGE = frozenset({"input_tokens", "output_tokens", "total_tokens", "inconsistent", *COUNTS})
+_WHOLE_NUMBERS = frozenset({*_OF_USAGE, "attempts"})
+"""The columns that are whole numbers where they have no other type."""
 
 
 def export(calls: Iterable[Call], form: str, file: BinaryIO, *, excel: Messages | None = None) -> int:
@@ -253,7 +257,7 @@ def _schema(pyarrow: Any) -> Any:
         **dict.fromkeys(("stream", "inconsistent", "cost_estimated"), pyarrow.bool_()),
     }
     return pyarrow.schema(
-        [(name, types.get(name) or (whole if name in _OF_USAGE else text)) for name in COLUMNS],
+        [(name, types.get(name) or (whole if name in _WHOLE_NUMBERS else text)) for name in COLUMNS],
     )
 
 

@@ -78,7 +78,7 @@ _dimensions = itemgetter(*map(COLUMNS.index, (*DIMENSIONS, "service_tier")))
 _counts = itemgetter(*(COLUMNS.index(name) for name in COUNTS if name != "seconds"))
 _rest = itemgetter(*map(COLUMNS.index, (
     "input_tokens", "output_tokens", "total_tokens", "status", "usage_source", "cost_status", "cost_pico", "cost_rest",
-    "cost_estimated", "seconds", "duration", "characters", "images",
+    "cost_estimated", "seconds", "duration", "characters", "images", "attempts",
 )))  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def _summands(row: Row) -> tuple[int, ...]:
     """What a call adds to each of ``SUMS``."""
     (
         tokens_in, tokens_out, total, status, source, cost_status, pico, rest, estimated, seconds, duration,
-        characters, images,
+        characters, images, attempts,
     ) = _rest(row)  # fmt: skip
     return (
         1,
@@ -124,6 +124,8 @@ def _summands(row: Row) -> tuple[int, ...]:
         rest or 0,
         pico or 0 if estimated else 0,
         rest or 0 if estimated else 0,
+        attempts - 1 if attempts else 0,
+        total is None,
     )
 
 

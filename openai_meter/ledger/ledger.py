@@ -9,6 +9,7 @@ from collections.abc import Callable
 from multiprocessing import process
 from multiprocessing.util import Finalize, register_after_fork
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
@@ -22,6 +23,9 @@ from openai_meter.ledger.reader import Reader
 from openai_meter.ledger.spool import Spool
 from openai_meter.ledger.stats import Stats
 from openai_meter.ledger.writer import Writer
+
+if TYPE_CHECKING:
+    from openai_meter.alerts import Threshold, ThresholdUsage
 
 __all__ = ["Ledger"]
 
@@ -109,6 +113,26 @@ class Ledger(Reader, Maintenance):
                 refuses us.
         """
         self._writer.prepare()
+
+    def threshold_usage(self, *limits: Threshold | str, timezone: str | None = None) -> tuple[ThresholdUsage, ...]:
+        """How far limits are used up by the calls of all processes that write to this ledger.
+
+        Args:
+            limits: texts such as ``cost=50/month`` or ``calls=100/day/user``, or :class:`Threshold` objects. Without a
+                period it is a day; ``total`` is all calls.
+            timezone: whose days, weeks and months the texts mean; by default UTC.
+
+        Returns:
+            One value for each limit, in their order. Of a limit per agent, user or model it is the one that has used
+            the most; if there is none yet, the limit is left out.
+
+        Raises:
+            ConfigurationError: a limit cannot be used.
+            LedgerError: the database cannot be read.
+        """
+        from openai_meter.ledger.limits import limit_usage  # noqa: PLC0415 - most programs have no limit of a ledger
+
+        return limit_usage(self, limits, timezone=timezone)
 
     def begin(self, timeout: float = 0.5) -> None:
         """Opens the database as :meth:`prepare` does, but never raises: what cannot be opened now is tried again.

@@ -188,12 +188,49 @@ def _add_prediction_tokens(connection: Connection) -> None:
     _refuse_overflow(connection)
 
 
+_DIMENSIONS = {
+    "daily": 'model, agent, operation, "user", endpoint, provider, block',
+    "daily_totals": "model, agent, operation, endpoint, provider, block, service_tier",
+}
+
+
+def _add_rule_and_attempts(connection: Connection) -> None:
+    """Adds how usage was estimated and how often a request was sent; and to the sums, retries and calls without tokens.
+
+    Of older calls, the rule and the attempts are unknown.
+    """
+    sums = dict.fromkeys(("retries", "tokenless_calls"), "BIGINT NOT NULL DEFAULT 0")
+    columns = {"calls": {"usage_rule": "TEXT", "attempts": "BIGINT"}, "daily": sums, "daily_totals": sums}
+    for table, added in columns.items():
+        known = {column["name"] for column in inspect(connection).get_columns(table)}
+        for name, kind in added.items():
+            if name not in known:
+                connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+    for table, dimensions in _DIMENSIONS.items():
+        # Of days whose calls were pruned, this is all that is known.
+        connection.exec_driver_sql(f"UPDATE {table} SET tokenless_calls = unmeasured_calls")  # noqa: S608 - our names
+        numbers = ", ".join(map(str, range(1, dimensions.count(",") + 3)))
+        found = connection.exec_driver_sql(
+            f"SELECT started_at / {_DAY_US}, {dimensions}, count(*) FROM calls "  # noqa: S608
+            f"WHERE total_tokens IS NULL GROUP BY {numbers}"
+        ).all()
+        mark = "%s" if connection.dialect.name == "postgresql" else "?"
+        update = f"UPDATE {table} SET tokenless_calls = {mark} WHERE key = {mark} AND tokenless_calls < {mark}"  # noqa: S608
+        if rows := [(row[-1], group_key((int(row[0]), *row[1:-1])), row[-1]) for row in found]:
+            connection.exec_driver_sql(update, rows)
+    if connection.dialect.name != "postgresql":
+        for table in ("daily", "daily_totals"):
+            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {table}_overflow")
+    _refuse_overflow(connection)
+
+
 MIGRATIONS: list[Callable[[Connection], None]] = [
     _create_calls_and_daily,
     _rename_status_cut_to_aborted,
     _add_daily_totals,
     _refuse_overflow,
     _add_prediction_tokens,
+    _add_rule_and_attempts,
 ]
 
 

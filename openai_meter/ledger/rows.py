@@ -66,19 +66,19 @@ def to_row(call: Call) -> Row:
     texts: tuple[str | None, ...] = (
         call.id, call.endpoint, call.provider, call.host, call.model, call.requested_model, call.response_id,
         call.service_tier, call.error_type, call.cost_reason, call.price_source, call.agent, call.operation, call.user,
-        call.session, call.block,
+        call.session, call.block, call.usage_rule,
     )  # fmt: skip
     together = "".join(filter(None, texts))  # one check of all of them is quicker than one of each
     if not together.isascii() or "\0" in together:
         texts = tuple(map(_text, texts))
     (
         id_, endpoint, provider, host, model, requested_model, response_id, service_tier, error_type, cost_reason,
-        price_source, agent, operation, user, session, block,
+        price_source, agent, operation, user, session, block, usage_rule,
     ) = texts  # fmt: skip
     counts = _counts(usage)
     tokens_in, tokens_out, total = usage.input_tokens, usage.output_tokens, usage.total_tokens
     duration, first, seconds = float(call.duration), call.time_to_first_token, float(usage.seconds)
-    numbers = tokens_in or 0, tokens_out or 0, total or 0, *counts
+    numbers = tokens_in or 0, tokens_out or 0, total or 0, call.attempts or 0, *counts
     if max(numbers) > _LARGEST or min(numbers) < -_LARGEST:
         raise ValueError(f"a count is {float(max(numbers, key=abs)):g}, which is beyond {_LARGEST}")
     if not -_LARGEST_COST <= (pico or 0) <= _LARGEST_COST:
@@ -98,6 +98,7 @@ def to_row(call: Call) -> Row:
         tokens_in, tokens_out, total, *counts, seconds, usage.inconsistent, pico, rest, exact, call.cost_status,
         cost_reason, call.cost_estimated, price_source, json.dumps(_encode_facts(facts)) if facts else None, agent,
         operation, user, session, block, _encode_tags(tuple(sorted(call.tags.items()))) if call.tags else None,
+        usage_rule, call.attempts,
     )  # fmt: skip
 
 
@@ -153,6 +154,8 @@ def from_row(row: Mapping[str, Any]) -> Call:
             block=get("block"),
             host=get("host"),
             price_facts=_decode_facts(json.loads(facts)) if (facts := get("price_facts")) else {},
+            usage_rule=get("usage_rule"),
+            attempts=get("attempts"),
         )
     except (KeyError, TypeError, ArithmeticError) as error:
         raise ValueError(f"this is not the row of a call: {error!r}") from error

@@ -76,6 +76,8 @@ calls = Table(
     Column("session", Text),
     Column("block", Text),
     Column("tags", Text),  # a JSON object with sorted keys, NULL if empty
+    Column("usage_rule", Text),
+    Column("attempts", BigInteger),
 )
 
 Index("calls_started_at", calls.c.started_at)
@@ -102,6 +104,8 @@ SUMS = (
     "cost_rest",
     "estimated_cost_pico",
     "estimated_cost_rest",
+    "retries",
+    "tokenless_calls",  # without a number of tokens, be they unmeasured, free, or billed otherwise
 )
 """The columns of ``daily`` that are sums over calls: those of ``Totals``, as integers."""
 

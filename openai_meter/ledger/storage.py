@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from weakref import finalize
 
 from sqlalchemy import URL, Engine
 
+from openai_meter.core.native import Lock
 from openai_meter.errors import LedgerUnavailableError
 from openai_meter.ledger.database import driver_message, is_row_fault, open_engine, reachable, writing
 from openai_meter.ledger.inserting import store
@@ -37,6 +39,10 @@ class Storage:
     def __init__(self, url: URL, *, durable: bool) -> None:
         self.url = url
         self.engine: Engine = open_engine(url, durable=durable)
+        # A ledger that is garbage-collected without close() leaves no connection open: drivers warn of that.
+        finalize(self, self.engine.dispose).atexit = False
+        # Two threads that dispose of an engine at once would each replace its pool, and one pool would stay open.
+        self._closing = Lock()
         self._file = SqliteFile(url.database if url.get_backend_name() == "sqlite" else None)
         self._migrated = False
 
@@ -66,7 +72,8 @@ class Storage:
     def close(self) -> None:
         """Closes what is open and not in use; it opens again when it is needed."""
         self._file.forget_log()
-        self.engine.dispose()
+        with self._closing:
+            self.engine.dispose()
 
     def distrust(self) -> None:
         """Closes the connections after a failure, and checks the tables next time: it may be another database then."""
@@ -75,6 +82,7 @@ class Storage:
 
     def leave_to_parent(self) -> None:
         """Forgets in a forked child the connections of its parent, which the parent goes on using."""
+        self._closing = Lock()
         self.engine.dispose(close=False)
         self._file.forget_log()
 

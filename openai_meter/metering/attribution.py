@@ -177,6 +177,10 @@ class Scope:
         """The surroundings that this scope makes of those outside of it."""
         raise NotImplementedError
 
+    def for_call(self) -> Scope:
+        """The scope around one call of a function that is decorated with this one."""
+        return self
+
     def enter(self) -> None:
         """Begins the scope in the current context."""
         outer = surroundings.get()
@@ -249,31 +253,32 @@ class Scope:
 
     def _around_function(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with self:
+            with self.for_call():
                 return function(*args, **kwargs)
 
         return wrapper
 
     def _around_coroutine(self, function: Callable[..., Any]) -> Callable[..., Any]:
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with self:
+            with self.for_call():
                 return await function(*args, **kwargs)
 
         return wrapper
 
     def _around_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
+            scope = self.for_call()
             generator = function(*args, **kwargs)
             step, value = generator.send, None
             try:
                 while True:
-                    self.enter()
+                    scope.enter()
                     try:
                         item = step(value)
                     except StopIteration as end:
                         return end.value
                     finally:
-                        self.leave()
+                        scope.leave()
                     try:
                         value = yield item
                         step = generator.send
@@ -282,27 +287,28 @@ class Scope:
                     except BaseException as error:
                         step, value = generator.throw, error
             finally:
-                self.enter()
+                scope.enter()
                 try:
                     generator.close()
                 finally:
-                    self.leave()
+                    scope.leave()
 
         return wrapper
 
     def _around_async_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            scope = self.for_call()
             generator = function(*args, **kwargs)
             step, value = generator.asend, None
             try:
                 while True:
-                    self.enter()
+                    scope.enter()
                     try:
                         item = await step(value)
                     except StopAsyncIteration:
                         return
                     finally:
-                        self.leave()
+                        scope.leave()
                     try:
                         value = yield item
                         step = generator.asend
@@ -311,11 +317,11 @@ class Scope:
                     except BaseException as error:
                         step, value = generator.athrow, error
             finally:
-                self.enter()
+                scope.enter()
                 try:
                     await generator.aclose()
                 finally:
-                    self.leave()
+                    scope.leave()
 
         return wrapper
 

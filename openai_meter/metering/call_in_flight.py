@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
+from openai_meter.budgets.state import Budgeting, charge
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.background import worker
 from openai_meter.core.call import ESTIMATED, Status, UsageSource, new_call, random_half
@@ -23,7 +24,7 @@ from openai_meter.metering.container_sessions import begin_sessions
 from openai_meter.metering.meter import MeterCore, Readable, finish
 from openai_meter.metering.open_calls import OPEN, WORK
 from openai_meter.metering.outcome import outcome_of
-from openai_meter.metering.seen_jobs import JobKey, SeenJobs
+from openai_meter.metering.seen_jobs import keep_growth
 from openai_meter.metering.sinks import ObserverSlot
 from openai_meter.usage.billing_details import provider_cost, request_facts
 from openai_meter.usage.endpoints import LASTING, Endpoint
@@ -63,8 +64,8 @@ class CallInFlight:
 
     __slots__ = (
         "_answer", "_answered", "_attribution", "_body", "_claim", "_clock", "_evidence", "_first", "_listed",
-        "_observed", "block", "host", "listeners", "provider", "requested_model", "response", "row", "started",
-        "stream",
+        "_observed", "attempts", "block", "hold", "host", "listeners", "provider", "requested_model", "response", "row",
+        "started", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -98,11 +99,14 @@ class CallInFlight:
         self._evidence = evidence_of(row.name, body)
         self._attribution: Attribution = current_attribution(around)
         self.block: str | None = blocks[-1].name if blocks else None
+        self.attempts = 1
+        """How often the SDK has sent the request so far."""
         self._answered = False
         self._first: float | None = None
         self._listed = False
         observer = ObserverSlot.observer
         self._observed = None if observer is None else observer.call_started()
+        self.hold: Any = None  # what its budgets hold for it
         self._claim = [True]  # list.pop() is atomic: of several threads that finish the call, one does
         self.started = time.time()
         self._clock = time.perf_counter()
@@ -160,7 +164,13 @@ class CallInFlight:
         """Ends the call without a record: nothing was sent."""
         self._claim.clear()
         self._body = self._answer = None
+        if self.hold is not None:
+            self.hold.release()
         OPEN.pop(id(self))
+
+    def began_before(self, clock: float) -> bool:
+        """Whether the call had begun at a time of ``time.perf_counter()``."""
+        return self._clock <= clock
 
     @property
     def finished(self) -> bool:
@@ -205,7 +215,7 @@ class CallInFlight:
         pending = begun if begun is not None else self
         seen = pending.listeners[0].meter._seen_jobs
         if row.cumulative:
-            if not _keep_growth(seen, key, response, known=begun is not None):
+            if not keep_growth(seen, key, response, known=begun is not None):
                 return
         elif not (begun is not None or row.adopt(response)) or not seen.claim(key):
             return
@@ -314,7 +324,7 @@ class CallInFlight:
         """Makes the record (or several, where an answer reports several models) and hands it to the listeners."""
         response, attribution = self.response, self._attribution
         started_at = datetime.fromtimestamp(self.started, UTC)
-        listeners = self.listeners
+        listeners, hold = self.listeners, self.hold
         by_meter = ((listeners[0].meter, listeners),) if len(listeners) == 1 else self._by_meter()
         for answered_model, usage in split:
             model = answered_model or self.requested_model
@@ -354,12 +364,17 @@ class CallInFlight:
                     self._evidence,
                     book,
                     rule,
+                    self.attempts,
                 )
                 for listener in group:
                     listener._take(call)
+                if Budgeting.active and (hold is None or not hold.add(meter, call)):
+                    charge(group, call)
                 meter._price_loader.note_recorded(cost)
                 if self._observed is not None and (observer := ObserverSlot.observer) is not None:
                     observer.call_ended(self._observed, meter, call)
+        if hold is not None:
+            hold.settle()
 
     def _by_meter(self) -> Collection[tuple[MeterCore, tuple[Readable, ...]]]:
         """The listeners of each meter: each prices by its own book. Nearly always there is one."""
@@ -381,24 +396,6 @@ def _status(response: ResponseState, error: BaseException | None, *, whole: bool
     if response.state is not None and response.state != "open":
         return response.state
     return "ok" if whole else "aborted"
-
-
-def _keep_growth(seen: SeenJobs, key: JobKey, response: ResponseState, *, known: bool) -> bool:
-    """Reduces a cumulative usage to what came since it was last counted; ``False`` if that is nothing."""
-    now = response.total()
-    before = seen.usage(key)
-    seen.forget(key)
-    seen.claim(key, now or before)
-    if now is None or before is None:
-        return known or now is not None
-    response.extra = {}
-    response.usage = {
-        "input_tokens": max((now.input_tokens or 0) - (before.input_tokens or 0), 0),
-        "output_tokens": max((now.output_tokens or 0) - (before.output_tokens or 0), 0),
-        "cached_tokens": max(now.cached_input_tokens - before.cached_input_tokens, 0),
-        "reasoning_tokens": max(now.reasoning_tokens - before.reasoning_tokens, 0),
-    }
-    return (now.total_tokens or 0) > (before.total_tokens or 0)
 
 
 def finish_open_streams() -> None:

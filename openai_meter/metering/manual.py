@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from openai_meter.budgets.state import Budgeting, charge
 from openai_meter.core.background import worker
 from openai_meter.core.call import Call, Status, UsageSource, make_call, new_call_id
 from openai_meter.core.usage import Usage
@@ -160,6 +161,8 @@ class ManualTracking(MeterCore):
         blocks = dict.fromkeys(block for block in current_surroundings().blocks if block.meter is meter)
         for listener in (meter, *blocks):
             listener._take(call)
+        if Budgeting.active:
+            charge((meter, *blocks), call)
         worker.start()
         if cost is not None:
             meter._price_loader.note_recorded(cost)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from openai_meter.alerts import Threshold
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, finish_webhooks
@@ -21,12 +21,14 @@ from openai_meter.metering.manual import ManualTracking
 from openai_meter.metering.readable import MeterCore, Readable, all_readables
 
 if TYPE_CHECKING:
+    from openai_meter.budgets import Budget
     from openai_meter.core.money import Number
     from openai_meter.pricing import CostLine, Deployment, Price
 
 Limits = Mapping[str, Any] | Sequence[Threshold] | bool | None
+Budgets: TypeAlias = "Sequence[Budget] | Budget | bool | None"
 
-__all__ = ["Block", "Limits", "Meter", "MeterCore", "Readable", "finish", "start_over_in_child"]
+__all__ = ["Block", "Budgets", "Limits", "Meter", "MeterCore", "Readable", "finish", "start_over_in_child"]
 
 
 @public
@@ -43,6 +45,7 @@ class Meter(ManualTracking, LedgerLink):
             ``{"cost": 5.0, "calls": None}``, a list of ``Threshold``, or ``False`` for none.
         on_alert: is called with each ``Alert``, in a thread of the meter's own.
         webhook: where alerts are posted: a URL, a ``Webhook``, or several.
+        budgets: the caps on its calls: a list of ``Budget``.
 
     Raises:
         ConfigurationError: a setting cannot be used; the message says why.
@@ -58,12 +61,16 @@ class Meter(ManualTracking, LedgerLink):
         thresholds: Limits = None,
         on_alert: OnAlert | None = None,
         webhook: Hooks = None,
+        budgets: Budgets = None,
     ) -> None:
+        limits = _read_budgets(budgets)
         super().__init__(
             _checked_recent(recent),
             AlertDispatcher(thresholds, on_alert, webhook),
             {"prices": prices, "models": models, "discount": discount},
         )
+        if limits is not None:
+            self._set_budgets(limits)
 
     @property
     def meter(self) -> Meter:
@@ -89,6 +96,7 @@ class Meter(ManualTracking, LedgerLink):
         thresholds: Limits = None,
         on_alert: OnAlert | None = None,
         webhook: Hooks = None,
+        budgets: Budgets = None,
         **prices: Any,
     ) -> None:
         """Changes settings of a meter at work; ``None`` leaves a setting as it is.
@@ -100,6 +108,7 @@ class Meter(ManualTracking, LedgerLink):
             ConfigurationError: a value cannot be used; nothing is changed then.
         """
         checked = None if recent is None else _checked_recent(recent)
+        limits = _read_budgets(budgets)
         dispatcher = (self._store.dispatcher or AlertDispatcher(False)).changed(thresholds, on_alert, webhook)
         given = {name: value for name, value in prices.items() if value is not None}
         if given:
@@ -111,6 +120,8 @@ class Meter(ManualTracking, LedgerLink):
         self._store.dispatcher = dispatcher
         if given:
             self.reprice()
+        if limits is not None:
+            self._set_budgets(limits)
 
     def _alike(self) -> Meter:
         """An empty meter of its own, with the same prices, models and discount, as many recent calls, and no limits."""
@@ -146,6 +157,14 @@ class Block(Readable, Scope):
 
     def __repr__(self) -> str:
         return f"<Block {self.name!r}: {self.totals.calls} calls>"
+
+
+def _read_budgets(setting: object) -> tuple[Budget, ...] | None:
+    if setting is None:
+        return None
+    from openai_meter.budgets.budget import read_budgets  # noqa: PLC0415 - for programs with budgets only
+
+    return read_budgets(setting)
 
 
 def _checked_recent(recent: object) -> int:

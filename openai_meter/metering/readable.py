@@ -13,6 +13,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any, overload
 
+from openai_meter.budgets.state import Budgeting
 from openai_meter.core import faults
 from openai_meter.core.background import worker
 from openai_meter.core.call import Call
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from openai_meter.alerts import Alert, ThresholdUsage
     from openai_meter.alerts.dispatch import AlertDispatcher
     from openai_meter.alerts.webhook import WebhookStats
+    from openai_meter.budgets import Budget, BudgetView
+    from openai_meter.budgets.guard import BudgetGuard
     from openai_meter.core.dimensions import CounterHistory
     from openai_meter.pricing import PriceBook
     from openai_meter.reports.advice import Recommendation
@@ -52,6 +55,8 @@ class Readable(Reporting):
     Every property is exact at the moment when it is read, and safe to read from any thread. Calls may be recorded
     between two properties; :meth:`snapshot` has several figures of one moment.
     """
+
+    _budgets: BudgetGuard | None = None
 
     def __init__(self, recent: int, dispatcher: AlertDispatcher | None = None) -> None:
         self._store = Store(recent, dispatcher)
@@ -133,6 +138,14 @@ class Readable(Reporting):
         """How far each threshold is used up now, whether it is exceeded or not."""
         return self.snapshot().threshold_usage
 
+    @property
+    def budgets(self) -> Mapping[str, BudgetView]:
+        """The budgets by their names, as they are now: ``meter.budgets["prod"].left``."""
+        if self._budgets is None:
+            return {}
+        worker.drain()  # calls whose tokens are being estimated
+        return self._budgets.views()
+
     def unpriced(self) -> tuple[Unpriced, ...]:
         """What has no full price, per model and reason."""
         return self.snapshot().unpriced
@@ -176,6 +189,18 @@ class Readable(Reporting):
 
     folded = renamed("Meter", "folded", "overflow_calls")
     burn = renamed("Meter", "burn", "threshold_usage")
+
+    def _set_budgets(self, budgets: tuple[Budget, ...]) -> None:
+        """Takes other budgets from now on; those that are the same go on counting.
+
+        The price files are read now, which takes some tenths of a second: no call is sent before its price is known.
+        """
+        from openai_meter.budgets.guard import BudgetGuard  # noqa: PLC0415 - for programs with budgets only
+
+        if any(budget.unit != "calls" for budget in budgets):
+            self.meter._price_loader.load()
+        self._budgets = BudgetGuard(budgets) if self._budgets is None else self._budgets.changed(budgets)
+        Budgeting.active = True
 
     # --- for other modules of the package -----------------------------------------------------------------------------
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from openai_meter.core.bounded import Bounded
 from openai_meter.core.usage import Usage
+from openai_meter.usage.responses import ResponseState
 
-__all__ = ["JobKey", "SeenJobs"]
+__all__ = ["JobKey", "SeenJobs", "keep_growth"]
 
 JobKey = tuple[str, str]
 """The name of the endpoint, and the id that the API gave the work."""
@@ -34,3 +35,21 @@ class SeenJobs:
     def clear(self) -> None:
         """Forgets all jobs: those so far belong to the parent of a forked child."""
         self._jobs.clear()
+
+
+def keep_growth(seen: SeenJobs, key: JobKey, response: ResponseState, *, known: bool) -> bool:
+    """Reduces a cumulative usage to what came since it was last counted; ``False`` if that is nothing."""
+    now = response.total()
+    before = seen.usage(key)
+    seen.forget(key)
+    seen.claim(key, now or before)
+    if now is None or before is None:
+        return known or now is not None
+    response.extra = {}
+    response.usage = {
+        "input_tokens": max((now.input_tokens or 0) - (before.input_tokens or 0), 0),
+        "output_tokens": max((now.output_tokens or 0) - (before.output_tokens or 0), 0),
+        "cached_tokens": max(now.cached_input_tokens - before.cached_input_tokens, 0),
+        "reasoning_tokens": max(now.reasoning_tokens - before.reasoning_tokens, 0),
+    }
+    return (now.total_tokens or 0) > (before.total_tokens or 0)

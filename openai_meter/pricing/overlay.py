@@ -220,6 +220,8 @@ _FACTS: Mapping[str, Callable[[_Table, str], Any]] = {
     "unsold": lambda table, name: table.flag(name),
     "search_each_call": lambda table, name: table.text(name),
     "search_tokens": lambda table, name: table.whole(name),
+    "max_output_tokens": lambda table, name: table.whole(name),
+    "image_tokens": lambda table, name: table.whole(name),
 }
 
 

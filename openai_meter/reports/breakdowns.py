@@ -104,6 +104,7 @@ def _together(parts: Sequence[Totals]) -> Totals:
         errors=sum(part.errors for part in parts),
         unmeasured_calls=sum(part.unmeasured_calls for part in parts),
         estimated_calls=sum(part.estimated_calls for part in parts),
+        retries=sum(part.retries for part in parts),
         usage=sum((part.usage for part in parts), start=Usage(0, 0, 0)),
         # As everywhere: what is free beside what is unknown makes no sum.
         cost_pico=None if len(known) < len(parts) and not cost else cost,

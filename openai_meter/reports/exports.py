@@ -32,6 +32,7 @@ COLUMNS: tuple[str, ...] = (
     "unpriced_calls",
     "first_call_at",
     "last_call_at",
+    "retries",
 )
 """The columns of a CSV file after the dimensions: the names are those of ``Totals``."""
 

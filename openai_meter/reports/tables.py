@@ -73,6 +73,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("reasoning", lambda totals: totals.usage.reasoning_tokens, 5, _part),
     Column("total", lambda totals: totals.usage.total_tokens or 0, 1, _tokens),
     Column("errors", lambda totals: totals.errors, 3, _count),
+    Column("retries", lambda totals: totals.retries, 6, _count),
     Column("cost", lambda totals: totals.calls, 0, _cost, is_money=True),
 )
 """The columns of numbers, from left to right. To add one, add a row, and its head to the languages."""

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from openai_meter.alerts import parsed_limits
 from openai_meter.core import faults
 from openai_meter.core.locale import Messages, language, languages
 from openai_meter.errors import ConfigurationError, LedgerError, MissingExtraError
@@ -26,6 +27,7 @@ from openai_meter.server import dashboard, events, handlers, openapi
 from openai_meter.server.cache import AnswerCache
 from openai_meter.server.errors import CODES, RequestError
 from openai_meter.server.handlers import ApiRequest
+from openai_meter.server.limits import LedgerLimits
 from openai_meter.server.params import (
     FILTERS,
     FOLD_SNAPSHOTS,
@@ -45,6 +47,7 @@ from openai_meter.server.security import Guard, checked_token, parse_host
 from openai_meter.server.sources import LedgerSource, MeterSource, Source
 
 if TYPE_CHECKING:
+    from openai_meter.alerts import Threshold
     from openai_meter.ledger import Ledger
     from openai_meter.metering.meter import Meter
 
@@ -79,6 +82,7 @@ ROUTES: tuple[Endpoint, ...] = (
     ),
     Endpoint("GET", "/api/explain/{id}", "The bill of one call.", handlers.explain, (LANG,), "Bill", errors=(404,)),
     Endpoint("GET", "/api/alerts", "The thresholds that are exceeded now.", handlers.alerts, (LANG,), "Alerts"),
+    Endpoint("GET", "/api/limits", "How much of each limit is used.", handlers.limits, (), "Limits"),
     Endpoint("GET", "/api/live", "The figures of the last minutes.", handlers.live, (GROUP, _WINDOW), "Live"),
     Endpoint(
         "GET", "/api/report", "A report for a period.", handlers.report,
@@ -102,6 +106,7 @@ def create_app(
     token: str | Literal[False] | None = None,
     allowed_hosts: Iterable[str] | None = None,
     *,
+    limits: Iterable[Threshold | str] = (),
     max_age: float = 1.0,
 ) -> Starlette:
     """The API and the dashboard as an ASGI application. Run it by itself, or mount it at any prefix.
@@ -115,6 +120,8 @@ def create_app(
             application around this one that checks requests itself.
         allowed_hosts: the host names (``Host`` headers) that are answered besides ``localhost``. Default: all with a
             token, none without. ``["*"]`` allows all.
+        limits: limits on the calls of the ledger, shown with their use: texts such as ``cost=50/month`` (see
+            :meth:`openai_meter.Ledger.threshold_usage`), or thresholds.
         max_age: seconds for which an answer that is expensive to make may be kept; cheap answers are always new.
 
     Raises:
@@ -125,7 +132,7 @@ def create_app(
     hosts = None if allowed_hosts is None else _checked_hosts(allowed_hosts)
     if isinstance(max_age, bool) or not isinstance(max_age, int | float) or not 0 <= max_age <= 60:
         raise ConfigurationError(f"max_age={max_age!r} is not a number of seconds; pass one from 0 to 60")
-    source, cache = _source(meter, ledger), AnswerCache(float(max_age))
+    source, cache = _source(meter, ledger, parsed_limits(limits)), AnswerCache(float(max_age))
     streams = events.EventStreams()
 
     def endpoint(row: Endpoint) -> Route:
@@ -166,7 +173,7 @@ def create_app(
     return app
 
 
-def _source(meter: Meter | None, ledger: Ledger | str | None) -> Source:
+def _source(meter: Meter | None, ledger: Ledger | str | None, limits: tuple[Threshold, ...]) -> Source:
     from openai_meter.metering.meter import Meter  # noqa: PLC0415
 
     if meter is not None and not isinstance(meter, Meter):
@@ -175,8 +182,11 @@ def _source(meter: Meter | None, ledger: Ledger | str | None) -> Source:
         )
     opened = _ledger(ledger)
     if meter is None and opened is not None:
-        return LedgerSource(opened)
-    return MeterSource(_process_wide if meter is None else lambda: meter, opened)
+        return LedgerSource(opened, limits=LedgerLimits(limits))
+    source = MeterSource(_process_wide if meter is None else lambda: meter, opened, LedgerLimits(limits))
+    if limits and source.ledger is None:
+        raise ConfigurationError("limits are of a ledger, and there is none: pass ledger=, or thresholds= to install()")
+    return source
 
 
 def _process_wide() -> Meter:

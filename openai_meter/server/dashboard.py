@@ -33,7 +33,10 @@ GROUPS: tuple[str, ...] = ("model", "agent", "operation", "user", "session", "en
 """The dimensions that the page groups by, in the order of its menu."""
 
 _FILES = files("openai_meter.server")
-AREAS = ("page", "row", "dimension", "by", "column", "table", "unit", "bill", "reason", "prices", "calls", "separator")
+AREAS = (
+    "page", "row", "dimension", "by", "column", "table", "unit", "bill", "reason", "prices", "calls", "separator",
+    "this",
+)  # fmt: skip
 """The areas of the message catalog that the page's scripts use."""
 _TYPES: Mapping[str, str] = {
     ".js": "text/javascript; charset=utf-8",

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from openai_meter.core.totals import NOTHING, Totals, summed
 from openai_meter.server import recent_calls
 from openai_meter.server.advice import Advice
+from openai_meter.server.limits import LedgerLimits
 from openai_meter.server.recent_calls import Cursor, Filters, TimeRange, microseconds
 from openai_meter.server.time_windows import Step
 
 if TYPE_CHECKING:
-    from openai_meter.alerts import Alert
+    from openai_meter.alerts import Alert, ThresholdUsage
     from openai_meter.core.call import Call
     from openai_meter.ledger.reader import Reader
     from openai_meter.metering.meter import Meter
@@ -64,7 +65,11 @@ class Figures(Protocol):
 
     @property
     def alerts(self) -> tuple[Alert, ...]:
-        """The thresholds that are exceeded."""
+        """The thresholds and limits that are exceeded."""
+
+    @property
+    def limits(self) -> tuple[ThresholdUsage, ...]:
+        """How much of each threshold and limit is used."""
 
     def report(self, by: tuple[str, ...], time_range: TimeRange, filters: Filters, lang: str) -> Report:
         """A report for a period."""
@@ -116,6 +121,11 @@ class MeterFigures:
     def alerts(self) -> tuple[Alert, ...]:
         """The thresholds that are exceeded."""
         return self._snapshot.alerts
+
+    @property
+    def limits(self) -> tuple[ThresholdUsage, ...]:
+        """How much of each threshold is used."""
+        return self._snapshot.threshold_usage
 
     def whole(self, by: tuple[str, ...], lang: str) -> Report:
         """The report on all calls since the meter started."""
@@ -197,21 +207,32 @@ class LedgerFigures:
     Args:
         reader: reads the ledger; see ``Reader.at_one_moment``.
         prices: returns the prices that recommendations are made with.
-        process: the figures of the meter of this process, if there is one: alerts and recommendations are its own.
+        process: the figures of the meter of this process, if there is one: recommendations are its own.
+        limits: the limits on the calls of the ledger.
     """
 
     scope: Scope = "fleet"
     since: datetime | None = None
 
-    def __init__(self, reader: Reader, prices: Callable[[], PriceBook], process: MeterFigures | None = None) -> None:
+    def __init__(
+        self, reader: Reader, prices: Callable[[], PriceBook], process: MeterFigures | None, limits: LedgerLimits
+    ) -> None:
         self._reader = reader
         self._prices = prices
         self._process = process
+        self._limits = limits
 
     @property
     def alerts(self) -> tuple[Alert, ...]:
-        """The exceeded thresholds of this process; a ledger has none."""
-        return () if self._process is None else self._process.alerts
+        """The thresholds of this process, and the limits of the ledger, that are exceeded."""
+        own = () if self._process is None else self._process.alerts
+        return (*own, *self._limits.alerts(self._limits.usage(self._reader)))
+
+    @property
+    def limits(self) -> tuple[ThresholdUsage, ...]:
+        """How much of each threshold of this process, and of each limit of the ledger, is used."""
+        own = () if self._process is None else self._process.limits
+        return (*own, *self._limits.usage(self._reader))
 
     def report(self, by: tuple[str, ...], time_range: TimeRange, filters: Filters, lang: str) -> Report:  # noqa: ARG002 - a ledger has no alerts to translate
         """A report for a period."""

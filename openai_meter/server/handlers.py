@@ -196,6 +196,12 @@ def _plain(alerts: Iterable[Alert], lang: str) -> list[dict[str, Any]]:
     return [alert.to_dict(lang) for alert in alerts]
 
 
+def limits(request: ApiRequest) -> Response:
+    """How much of each limit is used: of the thresholds of the meter, and of the limits of the ledger."""
+    with request.source.figures() as figures:
+        return json_response({"limits": [usage.to_dict() for usage in figures.limits]})
+
+
 def live(request: ApiRequest) -> Response:
     """The live figures."""
     return json_response(pulse(request))
@@ -271,7 +277,7 @@ def metrics(request: ApiRequest) -> Response:
 
     source = request.source.meter or request.source.ledger
     assert source is not None
-    body, kind = request.cache.get("metrics", lambda: exposition(source))
+    body, kind = request.cache.get("metrics", lambda: exposition(source, limits=request.source.limits.thresholds))
     return Response(body, headers={"Content-Type": kind})
 
 

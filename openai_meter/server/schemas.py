@@ -58,6 +58,7 @@ _TOTALS: dict[str, Schema] = {
     "unpriced_calls": {**_COUNT, "description": "Calls whose cost is unknown, or known only in part."},
     "first_call_at": _TIME_OR_NULL,
     "last_call_at": _TIME_OR_NULL,
+    "retries": {**_COUNT, "description": "How often a request was sent again."},
 }
 _NAME: dict[str, Schema] = {
     "name": {
@@ -109,9 +110,25 @@ _ALERT: dict[str, Schema] = {
     "limit": {"type": ["string", "number"]},
     "per": _TEXT_OR_NULL,
     "key": _TEXT_OR_NULL,
-    "window": {"type": ["number", "null"], "description": "Seconds; null: since the start."},
+    "window": {
+        "type": ["number", "string", "null"],
+        "description": "Seconds; or minute, hour, day, week or month of the calendar; null: since the start.",
+    },
     "at": _TIME,
     "at_least": _FLAG,
+}
+_LIMIT: dict[str, Schema] = {
+    "name": {**_TEXT, "description": "What is limited: cost, calls, tokens, tokens_per_call, errors."},
+    "per": _TEXT_OR_NULL,
+    "key": {**_TEXT_OR_NULL, "description": "Of a limit per agent, user ...: who has used the most of it."},
+    "window": _ALERT["window"],
+    "timezone": {**_TEXT_OR_NULL, "description": "Of a window of the calendar."},
+    "resets_at": {**_TIME_OR_NULL, "description": "Of a window of the calendar: when the next one begins."},
+    "used": {"type": ["string", "number"], "description": "A decimal string where it is US dollars."},
+    "limit": {"type": ["string", "number"]},
+    "share": {**_NUMBER, "description": "The part of the limit that is used; 1 is all of it."},
+    "passed": _FLAG,
+    "at_least": {**_FLAG, "description": "Whether calls of unknown cost or size are not in it."},
 }
 _MODEL_STATS: dict[str, Schema] = {
     "totalCalls": _COUNT,
@@ -244,6 +261,8 @@ SCHEMAS: Mapping[str, Schema] = {
         }
     ),
     "Alerts": _object({"alerts": _list(_ref("Alert"))}),
+    "Limits": _object({"limits": _list(_ref("Limit"))}),
+    "Limit": _object(_LIMIT),
     "Live": _object(
         {
             "at": _TIME,
@@ -252,7 +271,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "totals": _ref("Totals"),
             "minute": {"type": "object", "description": "Per minute, over the window."},
             "groups": _list({"type": "object"}),
-            "thresholds": _list({"type": "object"}),
+            "thresholds": _list(_ref("Limit")),
             "alerts": _COUNT,
         }
     ),

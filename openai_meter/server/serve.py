@@ -20,6 +20,7 @@ from openai_meter.server.security import TOKEN, checked_token, is_loopback
 if TYPE_CHECKING:
     import uvicorn
 
+    from openai_meter.alerts import Threshold
     from openai_meter.ledger import Ledger
     from openai_meter.metering.meter import Meter
 
@@ -38,6 +39,7 @@ def start(
     ledger: Ledger | str | None = None,
     token: str | None = None,
     allowed_hosts: Iterable[str] | None = None,
+    limits: Iterable[Threshold | str] = (),
     max_age: float = 1.0,
 ) -> Server:
     """Starts the API and the dashboard in a background thread, and returns when they answer. Ends with the process.
@@ -49,6 +51,7 @@ def start(
         ledger: as for :func:`create_app`.
         token: as for :func:`create_app`.
         allowed_hosts: as for :func:`create_app`.
+        limits: as for :func:`create_app`.
         max_age: as for :func:`create_app`.
 
     Raises:
@@ -68,18 +71,18 @@ def start(
             f"host={host!r} can be reached from other machines, which could read the figures without a token: "
             f"set a token ({TOKEN}, or --token), or use 127.0.0.1"
         )
-    app = create_app(meter, ledger, token, allowed_hosts, max_age=max_age)
+    app = create_app(meter, ledger, token, allowed_hosts, limits=limits, max_age=max_age)
     import uvicorn  # noqa: PLC0415 - slow to import
 
     from openai_meter.server import connections  # noqa: PLC0415 - needs uvicorn
 
-    limits = connections.LIMITS
+    bounds = connections.LIMITS
     listening = _bind(host, port)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer)  # accepted sockets inherit it
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, bounds.send_buffer)  # accepted sockets inherit it
     config = uvicorn.Config(
-        app, loop="asyncio", http=connections.limited_protocol(limits), ws="none", lifespan="on", log_config=None,
+        app, loop="asyncio", http=connections.limited_protocol(bounds), ws="none", lifespan="on", log_config=None,
         access_log=False, server_header=False, proxy_headers=False, timeout_graceful_shutdown=3,
-        limit_concurrency=2 * limits.connections,
+        limit_concurrency=2 * bounds.connections,
     )  # fmt: skip
     return Server(uvicorn.Server(config), listening, host, app.state.event_streams.close)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
@@ -14,6 +15,7 @@ from openai_meter.core.call import StoredBill
 from openai_meter.metering import pulse
 from openai_meter.server.advice import Advice
 from openai_meter.server.figures import Figures, LedgerFigures, MeterFigures, Scope
+from openai_meter.server.limits import LedgerLimits
 
 if TYPE_CHECKING:
     from openai_meter.alerts import Alert
@@ -68,6 +70,10 @@ class Source(Protocol):
     def find(self, call_id: str) -> tuple[Call, PriceBook] | None:
         """A call, and the price book that explains its cost."""
 
+    @property
+    def limits(self) -> LedgerLimits:
+        """The limits on the calls of the ledger."""
+
     def live(self, group: str, window: float) -> dict[str, Any]:
         """The live figures as JSON values."""
 
@@ -76,14 +82,15 @@ class Source(Protocol):
 
 
 class LedgerSource:
-    """A ledger: the history of all processes that write to it. It has no thresholds and cannot be reset."""
+    """A ledger: the history of all processes that write to it. It cannot be reset."""
 
     scope: Scope = "fleet"
     meter: Meter | None = None
 
-    def __init__(self, ledger: Ledger, prices: PriceBook | None = None) -> None:
+    def __init__(self, ledger: Ledger, prices: PriceBook | None = None, limits: LedgerLimits | None = None) -> None:
         self._ledger = ledger
         self._prices = prices
+        self.limits = limits or LedgerLimits()
 
     @property
     def ledger(self) -> Ledger:
@@ -95,9 +102,11 @@ class LedgerSource:
         """``None``: the reports of a ledger have the time of its first call."""
         return None
 
-    def moment(self, lang: str) -> Moment:  # noqa: ARG002 - a ledger has no alerts to translate
-        """The report by model on the whole ledger, and recommendations."""
-        return Moment(self._ledger.report("model"), (), self._advice)
+    def moment(self, lang: str) -> Moment:  # noqa: ARG002 - the report of a ledger has no alerts to translate
+        """The report by model on the whole ledger, the limits that are exceeded, and recommendations."""
+        with self._ledger.at_one_moment() as reader:
+            alerts = LedgerFigures(reader, self._book, None, self.limits).alerts
+            return Moment(reader.report("model"), alerts, self._advice)
 
     def _advice(self) -> Advice:
         with self.figures() as figures:
@@ -107,7 +116,7 @@ class LedgerSource:
     def figures(self) -> Iterator[Figures]:
         """The history of all processes that write to the ledger, as it is now."""
         with self._ledger.at_one_moment() as reader:
-            yield LedgerFigures(reader, self._book)
+            yield LedgerFigures(reader, self._book, None, self.limits)
 
     def find(self, call_id: str) -> tuple[Call, PriceBook] | None:
         """A call, and the price book, which has the prices of its day."""
@@ -125,7 +134,8 @@ class LedgerSource:
 
     def live(self, group: str, window: float) -> dict[str, Any]:
         """The live figures of all processes."""
-        return pulse.of_ledger(self._ledger, group, window=window).to_dict()
+        with self._ledger.at_one_moment() as reader:
+            return pulse.of_ledger(reader, group, window=window, thresholds=self.limits.thresholds).to_dict()
 
     def reset(self) -> Totals | None:
         """``None``: a ledger cannot be reset."""
@@ -138,13 +148,17 @@ class MeterSource:
     Args:
         meter: returns the meter. A function, because the process-wide meter may be replaced.
         ledger: a ledger to read in place of the meter's own.
+        limits: limits on the calls of the ledger.
     """
 
     scope: Scope = "process"
 
-    def __init__(self, meter: Callable[[], Meter], ledger: Ledger | None = None) -> None:
+    def __init__(
+        self, meter: Callable[[], Meter], ledger: Ledger | None = None, limits: LedgerLimits | None = None
+    ) -> None:
         self._meter = meter
         self._given = ledger
+        self.limits = limits or LedgerLimits()
 
     @property
     def meter(self) -> Meter:
@@ -164,7 +178,8 @@ class MeterSource:
     def moment(self, lang: str) -> Moment:
         """Report, alerts and recommendations of one moment, over all calls since the meter started."""
         figures = MeterFigures(self.meter)
-        return Moment(figures.whole(("model",), lang), figures.alerts, figures.advice)
+        alerts = (*figures.alerts, *self.limits.alerts(self.limits.usage(self.ledger)))
+        return Moment(figures.whole(("model",), lang), alerts, figures.advice)
 
     @contextmanager
     def figures(self) -> Iterator[Figures]:
@@ -175,7 +190,7 @@ class MeterSource:
             return
         meter.flush(_FLUSH_TIMEOUT)
         with ledger.at_one_moment() as reader:
-            yield LedgerFigures(reader, lambda: meter.prices, MeterFigures(meter))
+            yield LedgerFigures(reader, lambda: meter.prices, MeterFigures(meter), self.limits)
 
     def find(self, call_id: str) -> tuple[Call, PriceBook] | None:
         """A call, and the price book that it was priced with."""
@@ -191,8 +206,11 @@ class MeterSource:
         return LedgerSource(ledger, meter.prices).find(call_id)
 
     def live(self, group: str, window: float) -> dict[str, Any]:
-        """The live figures of this process."""
-        return pulse.of_meter(self.meter, group, window=window).to_dict()
+        """The live figures of this process, with the limits of the ledger."""
+        figures = pulse.of_meter(self.meter, group, window=window)
+        usages = self.limits.usage(self.ledger)
+        passed = figures.alerts + sum(usage.passed for usage in usages)
+        return replace(figures, thresholds=(*figures.thresholds, *usages), alerts=passed).to_dict()
 
     def reset(self) -> Totals | None:
         """Resets the meter to zero; its ledger is unchanged."""

@@ -46,13 +46,13 @@ def test_a_slow_callback_keeps_no_call(api):
 
     def slow(_):
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
 
     meter = openai_meter.install(thresholds={"calls": 1, "tokens_per_call": None}, on_alert=slow)
     with contract.sync_client(api) as client:
         chat(client)
         chat(client)
-        assert begun.wait(10)
+        assert begun.wait(60)
         chat(client)
         assert meter._store.totals().calls == 3
         go_on.set()
@@ -212,7 +212,7 @@ def test_what_a_callback_raises_does_not_end_the_alerts(api, error):
     with contract.sync_client(api) as client:
         for _ in range(8):
             chat(client)
-        assert done.wait(20)
+        assert done.wait(60)
     assert notified == ["calls", "tokens"]
 
 

@@ -140,7 +140,7 @@ def _is_french(text: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "report", "report --by model,agent --breakdown", "report --by model --chart", "report --by agent --compact",
+        "check --limit cost=50/month", "report", "report --by model,agent --breakdown", "report --by model --chart", "report --by agent --compact",
         "report --by model --format markdown", "report --model rien", "forecast", "forecast day", "compare 7d 30d",
         "compare agent=tarif agent=autre", "reprice", "prune 5d --yes", "prune 900d --yes", "top --once --by agent",
         "statusline", "statusline --since 7d", "export --output appels.jsonl", "export --format csv --excel -o a.csv",

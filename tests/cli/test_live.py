@@ -25,7 +25,7 @@ from rich.console import Console
 
 from openai_meter import ConfigurationError, Threshold
 from openai_meter.cli.live import marks
-from openai_meter.cli.live.feeds import AwayError, Source, feed_of, parsed_limits
+from openai_meter.cli.live.feeds import AwayError, Source, feed_of
 from openai_meter.cli.live.frames import Page, frame
 from openai_meter.cli.live.line import FIELDS, checked_form
 from openai_meter.cli.live.options import parsed_duration
@@ -240,9 +240,8 @@ def test_sources_that_cannot_be(source: Source, monkeypatch: pytest.MonkeyPatch)
         feed_of(source)
 
 
-def test_limits_and_lengths_are_read() -> None:
+def test_lengths_of_time_are_read() -> None:
     """As people write them; nonsense is an error."""
-    assert parsed_limits(["cost=5", "calls = 10"]) == (Threshold("cost", 5), Threshold("calls", 10))
     assert [parsed_duration(text, "--window") for text in ("30", "0.5s", "5m", "2 min", "1h")] == [
         30,
         0.5,
@@ -253,9 +252,6 @@ def test_limits_and_lengths_are_read() -> None:
     for text in ("", "0", "-1", "5 days", "1e9", "inf"):
         with pytest.raises(ConfigurationError):
             parsed_duration(text, "--window")
-    for limit in ("cost", "colour=3", "cost=much", "cost=0"):
-        with pytest.raises(ConfigurationError):
-            parsed_limits([limit])
 
 
 # --- top --------------------------------------------------------------------------------------------------------------
@@ -297,7 +293,7 @@ def test_without_a_terminal_pages_follow_each_other(server: Server) -> None:
         while json.loads(program.stdout.readline())["recent"]["calls"] != 1:
             pass
         program.send_signal(signal.SIGTERM)
-        program.communicate(timeout=20)
+        program.communicate(timeout=120)
         assert program.returncode == 128 + signal.SIGTERM
 
 
@@ -325,7 +321,7 @@ class Terminal:
         )  # fmt: skip
         self.text = ""
 
-    def sees(self, wanted: str, seconds: float = 30) -> None:
+    def sees(self, wanted: str, seconds: float = 120) -> None:
         """Waits until something is written."""
         import select
 
@@ -341,7 +337,7 @@ class Terminal:
     def ends(self, code: int) -> None:
         """The program ends with a code, leaves the screen and the terminal as they were."""
         self.sees("\x1b[?1049l")
-        assert self.program.wait(20) == code
+        assert self.program.wait(60) == code
         assert self.restored()
         assert self.text.rindex("\x1b[?25h") > self.text.rindex("\x1b[?25l")
 
@@ -462,7 +458,7 @@ def test_a_source_that_hangs_is_left() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         command = [*PYTHON, "-m", "openai_meter", "statusline", "--url", url, "--timeout", "0.2s", "--json"]
-        done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, text=True, timeout=60, check=True)
+        done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, text=True, timeout=300, check=True)
     assert re.search("no answer within 0.2 seconds|timed out", json.loads(done.stdout)["away"])
     assert done.stderr == ""
 
@@ -490,5 +486,5 @@ def test_a_line_of_a_ledger(run: Run, tmp_path: Path) -> None:
     assert "is not a time" in run("statusline", "--ledger", url, "--since", "whenever", code=2)
     shown = run("top", "--ledger", url, "--once", "--limit", "calls=4", "--limit", "cost=0.5")
     assert "25%  1 of 4" in shown
-    assert "200%  $1.00 of $0.500" in shown
+    assert "200%  $1.00 of $0.50" in shown
     assert "all processes" in shown

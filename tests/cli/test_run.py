@@ -95,7 +95,7 @@ def end_by_signal(command, number, **options):
                 assert line, process.stderr.read().decode()
                 output += line
             process.send_signal(number)
-            rest, errors = process.communicate(timeout=60)
+            rest, errors = process.communicate(timeout=300)
         finally:
             process.kill()
     return process.returncode, output + rest, errors

@@ -74,6 +74,8 @@ ERROR_CLASSES = {
 
 SAMPLE = 5
 """Every so many lines of these endpoints are also played through the raw and the streaming responses."""
+PART = pytest.mark.parametrize("every", [SAMPLE, pytest.param(1, marks=pytest.mark.thorough)], ids=["sample", "all"])
+"""A test plays a sample of the lines; all of them with ``--thorough``."""
 SAMPLED = ("/chat/completions", "/responses", "/completions", "/embeddings")
 
 GROUPS = {
@@ -100,6 +102,18 @@ WITHOUT_USAGE = frozenset({"moderations", "fine_tuning", "the rest"})
 def group(name: str) -> list[Line]:
     """The lines of a group."""
     return [line for line in LINES if line.endpoint.startswith(GROUPS[name])]
+
+
+def sample(lines: list[Line], every: int) -> list[Line]:
+    """One line in so many, and the first line of each kind."""
+    kinds: set[tuple[Any, ...]] = set()
+    kept = []
+    for place, line in enumerate(lines):
+        kind = (line.method, line.endpoint, line.status, line.stream, is_billed(line), told(line).usage is None)
+        if place % every == 0 or kind not in kinds:
+            kept.append(line)
+        kinds.add(kind)
+    return kept
 
 
 # --- what the recording says ------------------------------------------------------------------------------------------
@@ -320,10 +334,11 @@ def report(wrong: dict[str, list[str]]) -> str:
     return f"{len(wrong)} lines differ:\n" + "\n".join(f"{key}: {'; '.join(texts)}" for key, texts in wrong.items())
 
 
+@PART
 @pytest.mark.parametrize("name", GROUPS)
-def test_every_recording_leaves_its_record(name, side, player):
+def test_every_recording_leaves_its_record(name, every, side, player):
     """A billed call leaves one record as recorded, a free one none, and the program cannot tell the meter is there."""
-    lines = group(name)
+    lines = sample(group(name), every)
     compared = records = tokens = posted = 0
     wrong: dict[str, list[str]] = {}
     for line in lines:
@@ -350,10 +365,11 @@ def test_every_recording_leaves_its_record(name, side, player):
     assert bool(tokens) is (name not in WITHOUT_USAGE)
 
 
+@PART
 @pytest.mark.parametrize("endpoint", SAMPLED)
-def test_raw_and_streaming_responses_leave_the_same_tokens(endpoint, side, player):
+def test_raw_and_streaming_responses_leave_the_same_tokens(endpoint, every, side, player):
     """However the answer is read, the record has the recorded tokens."""
-    lines = [line for line in LINES if (line.method, line.endpoint) == ("POST", endpoint)][::SAMPLE]
+    lines = sample([line for line in LINES if (line.method, line.endpoint) == ("POST", endpoint)][::SAMPLE], every)
     billed = sum(map(is_billed, lines))
     compared: dict[str, int] = dict.fromkeys(MODES[1:], 0)
     records = tokens = 0

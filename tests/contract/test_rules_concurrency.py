@@ -238,7 +238,7 @@ def test_threads_are_counted_exactly_while_others_read(meter):
 
         assert contract.threads(32, work) == []
         done.set()
-        reader.join(20)
+        reader.join(60)
     assert wrong == []
     assert readings > 0
     assert meter.totals.calls == len(said) == 32 * 50
@@ -260,7 +260,7 @@ def test_resets_lose_and_repeat_nothing(meter):
         resetter.start()
         assert contract.threads(8, lambda place: [chat(client, model=f"m-{n % 5}") for n in range(40)]) == []
         done.set()
-        resetter.join(20)
+        resetter.join(60)
     before.append(meter.totals)
     assert sum(totals.calls for totals in before) == len(said) == 320
     assert sum(totals.input_tokens for totals in before) == sum(int(model[2:]) for model in said)
@@ -406,7 +406,7 @@ def test_signals_and_finalizers_do_not_hang():
     """A program under a storm of signals that read, and of streams that are collected, ends with exact totals."""
     code, out, err = contract.python("""
 import faulthandler, gc, signal, sys, io
-faulthandler.dump_traceback_later(45, exit=True)
+faulthandler.dump_traceback_later(240, exit=True)
 import contract, openai_meter
 from openai_meter.pricing import loading
 meter = openai_meter.install(recent=50)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks of Unix")
 START = """
 import faulthandler, os, signal, sys, threading, gc, json, warnings
 warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-faulthandler.dump_traceback_later(45, exit=True)
+faulthandler.dump_traceback_later(240, exit=True)
 import openai_meter, contract
 from openai_meter.instrumentation.listening import registry
 from contract import chat
@@ -23,7 +23,7 @@ def forked(work):
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        signal.alarm(25)
+        signal.alarm(200)
         try:
             said = json.dumps(work())
         except BaseException as error:
@@ -205,7 +205,7 @@ with multiprocessing.get_context("fork").Pool(3) as pool:
 
 EXIT = """
 import faulthandler, atexit, sys
-faulthandler.dump_traceback_later(45, exit=True)
+faulthandler.dump_traceback_later(240, exit=True)
 def report():
     meter = openai_meter.get_meter()
     print([call.status for call in meter.calls], len(meter.pending))
@@ -265,7 +265,7 @@ from openai_meter.testing.fake_api.loopback import Answer, LoopbackServer
 reached = threading.Event()
 def never(request):
     reached.set()
-    threading.Event().wait(30)
+    threading.Event().wait(60)
     return Answer(200, {}, b"")
 slow = LoopbackServer(never).start()
 threading.Thread(target=lambda: chat(contract.sync_client(slow)), daemon=True).start()

@@ -468,7 +468,7 @@ class Gated(LoopbackServer):
 
         def body():
             for place, piece in enumerate(pieces):
-                if not self.may_go[place].wait(10):
+                if not self.may_go[place].wait(60):
                     self.events.append("nobody reads")
                     return
                 self.events.append(f"sent {place}")

@@ -16,6 +16,7 @@ import pytest
 from contract import MODEL, chat
 
 import openai_meter
+from openai_meter.core.background import worker
 from openai_meter.core.bounded import Bounded
 from openai_meter.core.call import Call, new_call_id
 from openai_meter.core.usage import Usage
@@ -38,10 +39,18 @@ def collect():
         gc.collect()
 
 
+def load_all():
+    """Loads what a process loads once, in the background: an earlier test may have begun it, or this test might."""
+    openai_meter.load_encodings()
+    openai_meter.get_meter()._price_loader.load()
+    assert worker.drain()
+
+
 class Growth:
     """How many bytes are held at the end of a block that were not at ``begin()``, and how many at its peak."""
 
     def __enter__(self):
+        load_all()
         tracemalloc.start()
         self.begin()
         return self

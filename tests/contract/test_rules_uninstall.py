@@ -463,7 +463,7 @@ def test_install_while_other_threads_import_openai():
     """Threads that import openai and threads that install the meter do not wait for each other for ever."""
     code, out, err = contract.python("""
 import faulthandler, sys, threading
-faulthandler.dump_traceback_later(40, exit=True)
+faulthandler.dump_traceback_later(240, exit=True)
 import openai_meter
 start, raised = threading.Barrier(6), []
 def importing():

@@ -252,7 +252,7 @@ def test_speech_is_read_lazily(stage, is_async, reader):
 
     def body():
         yield b"first"
-        let_go.append(go.wait(10))
+        let_go.append(go.wait(60))
         yield b"second"
 
     stage.set(lambda _: Answer(200, {"content-type": "audio/mpeg"}, body()), live=True)

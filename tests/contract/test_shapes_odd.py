@@ -462,7 +462,7 @@ def test_lost_connection_is_one_record(play):
 def test_timeout_is_one_record(stage, is_async):
     """A call that takes longer than its timeout is one record."""
     go = threading.Event()
-    stage.set(lambda _: go.wait(10) and None, live=True)
+    stage.set(lambda _: go.wait(60) and None, live=True)
     meter = openai_meter.install()
 
     async def scenario(api):

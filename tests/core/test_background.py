@@ -42,8 +42,8 @@ def test_a_thread_does_the_work_and_ends(idle):
         done = threading.Event()
         idle.submit(done.set)
         idle.start()
-        assert done.wait(10)
-        assert idle._thread.join(10)
+        assert done.wait(60)
+        assert idle._thread.join(60)
     assert idle.drain()
 
 
@@ -76,9 +76,9 @@ def test_jobs_from_many_threads_are_all_done_once(idle, monkeypatch):
 def test_draining_waits_for_what_is_being_done(idle):
     """A job that the thread is at is waited for, as long as patience lasts."""
     begun, go_on = threading.Event(), threading.Event()
-    idle.submit(lambda: (begun.set(), go_on.wait(10)))
+    idle.submit(lambda: (begun.set(), go_on.wait(60)))
     idle.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     assert not idle.drain(patience=0.01)
     go_on.set()
     assert idle.drain()
@@ -114,10 +114,10 @@ def test_a_job_that_fails_is_a_fault_and_the_next_is_done(idle, monkeypatch):
 def test_a_forked_child_starts_empty(idle):
     """What was queued belongs to the parent, also if its thread is in the middle of a job."""
     begun, go_on = threading.Event(), threading.Event()
-    idle.submit(lambda: (begun.set(), go_on.wait(10)))
+    idle.submit(lambda: (begun.set(), go_on.wait(60)))
     idle.submit(lambda: None)
     idle.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     child = os.fork()
     if not child:
         idle.start_over_in_child()
@@ -131,9 +131,9 @@ def test_a_forked_child_starts_empty(idle):
 def test_submitting_does_not_wait(idle):
     """A job is put into the queue while another is being done."""
     begun, go_on = threading.Event(), threading.Event()
-    idle.submit(lambda: (begun.set(), go_on.wait(10)))
+    idle.submit(lambda: (begun.set(), go_on.wait(60)))
     idle.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     assert idle.submit(lambda: None)
     go_on.set()  # a submit that waited for the job would not come here
     assert idle.drain()

@@ -140,7 +140,7 @@ def test_notes_of_two_threads_are_kept_apart(hooks):
         name = next(names)
         if name == "first":
             inside.set()
-            go_on.wait(10)
+            go_on.wait(60)
         return name
 
     fork_safety.on_fork("test", before=before, after_in_parent=lambda note: got.update({threading.get_ident(): note}))
@@ -153,10 +153,10 @@ def test_notes_of_two_threads_are_kept_apart(hooks):
 
     first = threading.Thread(target=fork)
     first.start()
-    assert inside.wait(10)
+    assert inside.wait(60)
     fork()
     go_on.set()
-    first.join(30)
+    first.join(60)
     assert got == {threading.get_ident(): "second", first.ident: "first"}
 
 

@@ -130,17 +130,17 @@ def test_a_thread_has_its_name_and_leaves_no_trace():
 
     def work():
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
 
     before = threading.enumerate()
     thread = native.Thread(work, "openai_meter test")
     thread.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     assert "openai_meter test" in [one.name for one in threading.enumerate()]
     assert thread.is_alive()
     assert not thread.join(0.01)
     go_on.set()
-    assert thread.join(10)
+    assert thread.join(60)
     assert not thread.is_alive()
     assert threading.enumerate() == before
 
@@ -180,7 +180,7 @@ def test_waits_let_others_run_where_sleep_is_patched(monkeypatch):
     thread = native.Thread(lambda: ours.append(native.acquire(lock, 0.01)), "openai_meter test")
     monkeypatch.setattr(time, "sleep", lambda _: ours.append("slept") if native.get_ident() != main else None)
     thread.start()
-    assert thread.join(10)
+    assert thread.join(60)
     assert ours == [False]
 
 
@@ -205,6 +205,6 @@ def test_an_idle_thread_outlives_everything_its_work_raises():
 
     work = Work()
     work.thread.start()
-    assert work.done.wait(10)
-    assert work.thread.join(10)
+    assert work.done.wait(60)
+    assert work.thread.join(60)
     assert not work.thread.running

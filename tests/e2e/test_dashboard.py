@@ -23,6 +23,7 @@ pytest.importorskip("jinja2", reason="no jinja2 here: the dashboard is NOT teste
 pytest.importorskip("plotly", reason="no plotly here: the dashboard is NOT tested")
 
 from browser import PATIENCE, Watched, launched, skip_or_fail
+from ports import free_port
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -713,7 +714,7 @@ def test_page_asks_for_the_token(open_page, serve) -> None:
 def test_lost_server_is_shown_and_found_again(open_page, serve) -> None:
     """The page says that it is not live, keeps its figures, and goes on by itself when the server is back."""
     meter = filled(call())
-    url = serve(meter)
+    url = serve(meter, port=free_port())
     page = open_page(f"{url}/dashboard", complains="ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY")
     serve.running[0].stop()
     page.wait_for_selector("#connection[data-state=lost]")

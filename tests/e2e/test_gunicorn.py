@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 import openai_meter
 
@@ -38,7 +38,7 @@ def ask(port, patience):
     end = time.monotonic() + patience
     while True:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=180) as answer:
                 return answer.read()
         except OSError:
             if time.monotonic() > end:
@@ -54,9 +54,7 @@ def test_every_answer_is_in_the_ledger(worker, preload, tmp_path):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} is missing: gunicorn's {worker} worker is NOT tested; pip install {module}")
     (tmp_path / "metered.py").write_text(APP, encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     threads = ["--threads", "2"] if worker == "gthread" else []
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_METER")}
     roots = os.pathsep.join([str(tmp_path), str(Path(openai_meter.__file__).parents[1])])
@@ -71,7 +69,7 @@ def test_every_answer_is_in_the_ledger(worker, preload, tmp_path):
     try:
         answers = [ask(port, 120 if number == 0 else 0) for number in range(ANSWERS)]
         server.send_signal(signal.SIGTERM)
-        output, _ = server.communicate(timeout=60)
+        output, _ = server.communicate(timeout=180)
     finally:
         server.kill()
     assert answers == [b"answer"] * ANSWERS

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -25,6 +24,7 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the ledger is NOT tested")
 
 from ledgers import Database
+from ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")]
 
@@ -79,12 +79,6 @@ def work(number):
     program.work()
     Path(os.environ["DONE"], str(number)).touch()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def until(holds: Callable[[], object], process: subprocess.Popen[bytes] | None = None) -> None:

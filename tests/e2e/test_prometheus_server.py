@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -15,6 +14,7 @@ from typing import Any
 import contract
 import pytest
 from contract import MODEL, chat
+from ports import free_port
 from prometheus_text import call, tool
 
 import openai_meter
@@ -65,12 +65,6 @@ def test_promtool_accepts_the_metrics(ledger, meter):
 # --- a real Prometheus ------------------------------------------------------------------------------------------------
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 class Prometheus:
@@ -127,7 +121,7 @@ class Prometheus:
 
     def end(self) -> None:
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(60)
 
 
 def test_real_prometheus_reads_totals_and_fires_alerts(api, tmp_path):
@@ -170,7 +164,7 @@ def test_real_prometheus_reads_totals_and_fires_alerts(api, tmp_path):
         prometheus.end()
         server.shutdown()
         server.server_close()
-        thread.join(20)
+        thread.join(60)
 
 
 class Scraped:
@@ -193,7 +187,7 @@ class Scraped:
         server, thread = self.server
         server.shutdown()
         server.server_close()
-        thread.join(20)
+        thread.join(60)
         self.server = None
         self.prometheus.until("up", {f"up,127.0.0.1:{self.port},program": 0})
 

@@ -603,7 +603,7 @@ def test_span_set_inside_the_span_lock_does_not_hang(metered, tracer):
         with span._lock:  # as if interrupted in the middle of set_attribute
             done = threading.Thread(target=telemetry._spans.call_ended, args=(seen, metered, call()), daemon=True)
             done.start()
-            done.join(20)
+            done.join(60)
             assert not done.is_alive()
             assert not span._attributes
         assert openai_meter.core.background.worker.drain()
@@ -620,13 +620,13 @@ def test_call_that_ends_while_the_worker_writes_its_span_is_not_overwritten(mete
         def parked(attributes: Mapping[str, Any]) -> None:
             if threading.current_thread() is not threading.main_thread() and not writing.is_set():
                 writing.set()
-                assert go_on.wait(20)
+                assert go_on.wait(60)
             write(attributes)
 
         span.set_attributes = parked
         with span._lock:  # as if interrupted in the middle of set_attribute
             telemetry._spans.call_ended(telemetry._spans.call_started(), metered, call())
-        assert writing.wait(20)
+        assert writing.wait(60)
         telemetry._spans.call_ended(telemetry._spans.call_started(), metered, call())
         assert span.attributes["openai_meter.calls"] == 2
         go_on.set()

@@ -248,10 +248,10 @@ def test_forked_child_exposes_its_own_calls_only():
         def hold():
             with reader.lock:
                 held.set()
-                go_on.wait(20)
+                go_on.wait(60)
         thread = threading.Thread(target=hold)
         thread.start()
-        held.wait(20)
+        held.wait(60)
         child = os.fork()
         if not child:
             meter._take(call())
@@ -436,7 +436,7 @@ def test_dashboard_and_rules_use_existing_metrics(meter, lang):
 def export(*args: str, lang: str = "en") -> tuple[int, str, str]:
     done = subprocess.run(
         [sys.executable, "-m", "openai_meter", "export", *args],
-        capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "OPENAI_METER_LANG": lang},
+        capture_output=True, text=True, check=False, timeout=300, env={**os.environ, "OPENAI_METER_LANG": lang},
         encoding="utf-8",
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr

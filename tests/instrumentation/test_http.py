@@ -164,10 +164,31 @@ def test_attempts_of_the_sdk_are_known(meter: openai_meter.Meter, way: str, is_a
     with Gateway({}, errors=2) as server:
         asyncio.run(ask(server, way, is_async=is_async))
     (call,) = meter.calls
-    assert call.price_facts["attempts"] == 3
+    assert (call.attempts, meter.totals.retries) == (3, 2)
     with Gateway({}) as server:
         asyncio.run(ask(server, way, is_async=is_async))
-    assert "attempts" not in meter.calls[-1].price_facts
+    assert (meter.calls[-1].attempts, meter.totals.retries) == (1, 2)
+
+
+@WAYS
+@KINDS
+def test_attempts_of_a_call_that_failed_are_known(meter: openai_meter.Meter, way: str, is_async: bool) -> None:
+    """A call whose every attempt failed has been sent four times where three retries are allowed."""
+    with Gateway({}, errors=9) as server, pytest.raises(openai.InternalServerError):
+        asyncio.run(ask(server, way, is_async=is_async))
+    (call,) = meter.calls
+    assert (call.status, call.attempts, meter.totals.retries) == ("error", 4, 3)
+
+
+def test_retries_of_requests_that_are_not_metered_count_for_no_call(meter: openai_meter.Meter) -> None:
+    """The retries of a request that is not billed are not those of the call that follows."""
+    with Gateway({}, errors=2) as server:
+        server.base_url = f"{server.url}/v1"
+        with contract.sync_client(server) as client:
+            client.with_options(max_retries=3).post("/vector_stores", body={"name": "v"}, cast_to=object)
+            client.chat.completions.create(model=contract.MODEL, messages=contract.HELLO)
+    (call,) = meter.calls
+    assert call.attempts == 1
 
 
 def test_request_inside_a_request_has_its_own_headers(meter: openai_meter.Meter) -> None:
@@ -186,4 +207,4 @@ def test_request_inside_a_request_has_its_own_headers(meter: openai_meter.Meter)
             client.chat.completions.create(model=contract.MODEL, messages=contract.HELLO)
     first, second = meter.calls
     assert first.price_facts == {"provider_cost": Decimal("0.00125")}
-    assert second.price_facts == {"attempts": 2}
+    assert (first.attempts, second.attempts, second.price_facts) == (1, 2, {})

@@ -689,7 +689,7 @@ def test_a_subclass_that_calls_its_parent_counts_once(stage: Stage) -> None:
 def test_cancelled_recv_does_not_end_the_turn(stage: Stage, meter: openai_meter.Meter) -> None:
     """Waiting for an event with a timeout is how programs poll; the turn goes on."""
     gate = threading.Event()
-    stage.script = [on.session_created(), on.begun(), lambda: gate.wait(20), on.done()]
+    stage.script = [on.session_created(), on.begun(), lambda: gate.wait(60), on.done()]
 
     async def talk() -> None:
         async with REALTIME(stage.client(AsyncOpenAI)) as connection:
@@ -718,7 +718,7 @@ def test_one_task_reads_while_another_closes(stage: Stage, meter: openai_meter.M
                         begun.set()
 
             reader = asyncio.create_task(read(), context=contextvars.Context())
-            await asyncio.wait_for(begun.wait(), 20)
+            await asyncio.wait_for(begun.wait(), 60)
             await connection.close()
             await reader
 

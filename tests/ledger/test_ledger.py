@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gc
 import math
-import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the ledger is NOT tested")
 from hypothesis import given
 from hypothesis import strategies as st
-from ledgers import START, call, calls, program, thirds
+from ledgers import START, call, calls, program, thirds, together
 from sqlalchemy import func, inspect, select
 
 import openai_meter
@@ -273,6 +273,40 @@ def test_older_ledger_gets_its_daily_totals(database):
     ledger.close()
 
 
+def test_older_ledger_counts_calls_without_tokens(database):
+    """What an earlier version stored is complete in the new columns, and its rules and attempts are unknown."""
+    ledger = database.ledger()
+    spoken = {"usage": Usage(seconds=30.0), "usage_source": "none", "endpoint": "audio.transcriptions"}
+    for one in [*calls(20), *(call(n, **spoken, attempts=3, usage_rule="plain") for n in (1, 2, 3))]:
+        ledger.add(one)
+    ledger.close()
+    database.run("UPDATE calls SET attempts = NULL, usage_rule = NULL")
+    database.run("UPDATE daily SET tokenless_calls = 0, retries = 0")
+    database.run("UPDATE daily_totals SET tokenless_calls = 0, retries = 0")
+    database.run(f"DELETE FROM {schema.MIGRATIONS} WHERE version > 5")
+    ledger = database.ledger()
+    ledger.prepare()
+    database.check_sums()
+    assert {(one.attempts, one.usage_rule) for one in ledger.calls()} == {(None, None)}
+    assert ledger.report("day").totals.retries == 0
+    ledger.close()
+
+
+def test_retries_and_rules_are_stored(database):
+    """How often a call was sent, and how its usage was estimated, is read back, and summed up by day."""
+    ledger = database.ledger()
+    given = [call(1, attempts=3), call(1, attempts=1), call(2, attempts=None), call(2, attempts=2, usage_rule="script")]
+    for one in given:
+        ledger.add(one)
+    assert ledger.flush()
+    assert {one.id: (one.attempts, one.usage_rule) for one in ledger.calls()} == {
+        one.id: (one.attempts, one.usage_rule) for one in given
+    }
+    assert ledger.report("day").totals.retries == ledger.report("session").totals.retries == 3
+    database.check_sums()
+    ledger.close()
+
+
 def test_older_ledger_keeps_the_sums_of_pruned_days(database):
     """Days whose calls were pruned before have their sums in the new roll-up too."""
     ledger = database.ledger()
@@ -325,17 +359,10 @@ def test_concurrent_migrations_apply_each_step_once(database):
     import sys
     from openai_meter.ledger import Ledger
     ledger = Ledger(sys.argv[1], spool=sys.argv[2])
-    sys.stdin.readline()
     ledger.prepare()
     ledger.close()
-    print("ready")
     """
-    started = [program(source, database.url, database.spool, wait=False, stdin=subprocess.PIPE) for _ in range(10)]
-    for process in started:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    said = [process.communicate(timeout=300) for process in started]
-    assert said == [("ready\n", "")] * 10
+    assert together(source, [(database.url, database.spool)] * 10) == [0] * 10
     assert database.query(f"SELECT count(*) FROM {schema.MIGRATIONS}") == [(len(migrations.MIGRATIONS),)]
 
 
@@ -360,6 +387,53 @@ def test_foreign_table_is_refused(database):
     database.run("CREATE TABLE calls (n INTEGER)")
     with pytest.raises(LedgerError, match="table 'calls' that openai_meter has not made"):
         database.ledger().prepare()
+
+
+# --- connections ------------------------------------------------------------------------------------------------------
+
+
+def driver_connection(connection):
+    return connection.connection.driver_connection
+
+
+def is_closed(connection):
+    """Whether a connection of a driver is closed."""
+    try:
+        connection.execute("SELECT 1")
+    except Exception as error:
+        return "closed" in str(error)
+    return False
+
+
+def test_connection_returned_while_the_pool_is_disposed_is_closed(database, monkeypatch):
+    """A connection that comes back at the moment at which another thread closes all connections is closed too."""
+    engine = databases.open_engine(databases.checked_url(database.url))
+    connection = engine.connect()
+    used, idle = driver_connection(connection), engine.pool._pool
+    put = idle.put
+
+    def dispose_before_put(record, block):
+        monkeypatch.undo()
+        engine.dispose()
+        put(record, block)
+
+    monkeypatch.setattr(idle, "put", dispose_before_put)
+    connection.close()
+    assert is_closed(used)
+    engine.dispose()
+
+
+def test_collected_ledger_leaves_no_connection_open(database):
+    """A ledger that is read and then garbage-collected without being closed closes its connections."""
+    ledger = database.ledger()
+    ledger.prepare()
+    with ledger.engine.connect() as connection:
+        used = driver_connection(connection)
+    assert not is_closed(used)
+    used.rollback()
+    del ledger, connection
+    gc.collect()
+    assert is_closed(used)
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
@@ -460,7 +534,7 @@ def test_first_calls_of_an_idle_program_are_stored(sqlite):
         end = time.monotonic() + 30
         while ledger.stats.written < 3 and time.monotonic() < end:
             time.sleep(0.005)
-        print(ledger.stats.written, alerted.wait(30))
+        print(ledger.stats.written, alerted.wait(60))
         """,
         sqlite.url,
         sqlite.spool,

@@ -59,17 +59,18 @@ def test_pulse_totals_are_of_month_and_today(database: Database) -> None:
     ledger.close()
 
 
-def test_pulse_limits_apply_to_today(database: Database) -> None:
-    """Limits that are named are held against what today took."""
+def test_pulse_has_the_limits_of_the_ledger(database: Database) -> None:
+    """Each limit is held against the calls of its own window, whatever window the pulse has."""
     ledger = database.ledger()
     ledger.import_calls([made(86_400), *(made(n) for n in range(4))])
-    limits = [Threshold("calls", 3), Threshold("cost", 1), Threshold("calls", 3, per="user")]
+    limits = [Threshold("calls", 3, window="day"), Threshold("cost", 1, window="day"), Threshold("calls", 3)]
     pulse = of_ledger(ledger, now=NOW, thresholds=limits)
-    assert [(one.threshold.metric, one.used, one.passed) for one in pulse.thresholds] == [
-        ("calls", 4, True),
-        ("cost", pulse.today.cost, False),
+    assert [(one.threshold, one.used, one.passed) for one in pulse.thresholds] == [
+        (limits[0], 4, True),
+        (limits[1], pulse.today.cost, False),
+        (limits[2], 5, True),
     ]
-    assert pulse.alerts == 1
+    assert pulse.alerts == 2
     ledger.close()
 
 

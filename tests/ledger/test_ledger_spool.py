@@ -24,7 +24,7 @@ from ledgers import Database, call, calls, program
 from sqlalchemy import create_engine, text
 
 from openai_meter import Usage
-from openai_meter.ledger import Ledger
+from openai_meter.ledger import Ledger, intake
 from openai_meter.ledger import database as databases
 from openai_meter.ledger import spool as spools
 from openai_meter.ledger.rows import COLUMNS, decode_line, encode_line, to_row
@@ -149,14 +149,15 @@ def test_huge_counts_are_set_aside_and_honest_calls_stored(database: Database, h
 # --- bursts and truth -------------------------------------------------------------------------------------------------
 
 
-def test_burst_is_stored_whole(sqlite: Database) -> None:
+def test_burst_is_stored_whole(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Far more calls than the queue holds, added at once, are all in the ledger after a flush."""
+    monkeypatch.setattr(intake, "LIMIT", 5_000)
     ledger = sqlite.ledger()
     one = call(1)
-    for number in range(60_000):
+    for number in range(12_000):
         ledger.put(replace(one, id=f"{number:06}"))
     assert ledger.flush(600)
-    assert (sqlite.count(), ledger.stats.dropped, ledger.stats.waiting) == (60_000, 0, 0)
+    assert (sqlite.count(), ledger.stats.dropped, ledger.stats.waiting) == (12_000, 0, 0)
     ledger.close()
 
 

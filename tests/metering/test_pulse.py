@@ -173,15 +173,16 @@ def test_burn_is_told_before_a_limit_is_passed() -> None:
         Threshold("tokens_per_call", 400),
     ]
     pulse = take(metered(call(2, status="error"), call(1), call(1, None, None), thresholds=limits))
+    rolling = {"timezone": None, "resets_at": None}
     assert [one.to_dict() for one in pulse.thresholds] == [
         {"name": "cost", "per": None, "key": None, "window": None, "used": "2", "limit": "4", "share": 0.5,
-         "passed": False, "at_least": True},
+         "passed": False, "at_least": True} | rolling,
         {"name": "errors", "per": None, "key": None, "window": None, "used": 1, "limit": 1, "share": 1.0,
-         "passed": True, "at_least": False},
+         "passed": True, "at_least": False} | rolling,
         {"name": "tokens", "per": None, "key": None, "window": None, "used": 200, "limit": 1000, "share": 0.2,
-         "passed": False, "at_least": True},
+         "passed": False, "at_least": True} | rolling,
         {"name": "tokens_per_call", "per": None, "key": None, "window": None, "used": 100, "limit": 400, "share": 0.25,
-         "passed": False, "at_least": False},
+         "passed": False, "at_least": False} | rolling,
     ]  # fmt: skip
     assert pulse.alerts == 1
 

@@ -162,7 +162,7 @@ def test_sinks_come_and_go_while_calls_are_made(meter):
         for _ in range(calls):
             chat(client)
     done.set()
-    other.join(20)
+    other.join(60)
     assert meter.flush()
     assert len(stays.calls) == calls
 

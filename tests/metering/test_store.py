@@ -95,11 +95,11 @@ def test_adding_never_waits_for_a_reader() -> None:
     def hold() -> None:
         with store._lock:
             held.set()
-            release.wait(10)
+            release.wait(60)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    held.wait(10)
+    held.wait(60)
     store.add(BASE)
     assert len(store._inbox) == 1
     release.set()

@@ -49,7 +49,7 @@ def in_thread(make):
     heard = []
     thread = make(lambda: heard.append(said()))
     thread.start()
-    thread.join(10)
+    thread.join(60)
     assert "run" not in vars(thread)
     return heard
 

@@ -398,7 +398,7 @@ def test_a_forked_child_has_a_lock_of_its_own() -> None:
     book.start_over_in_child()
     thread = threading.Thread(target=book.warm)
     thread.start()
-    thread.join(30)
+    thread.join(60)
     assert not thread.is_alive()
 
 

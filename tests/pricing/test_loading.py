@@ -176,13 +176,13 @@ def test_a_call_recorded_while_waiting_calls_are_priced_gets_its_price():
     def parking() -> None:
         reprice()
         parked.set()
-        assert go_on.wait(30)
+        assert go_on.wait(60)
 
     loader._reprice = lambda: parking
     thread = threading.Thread(target=loader.settle)
     loader._waiting = True
     thread.start()
-    assert parked.wait(30)
+    assert parked.wait(60)
     # What the thread of a call does: it found that the files were not read yet, and records the call only now.
     loader._ready = False
     cost, _ = loader.price(PLAIN, "mine", call_of(), NOON)
@@ -190,7 +190,7 @@ def test_a_call_recorded_while_waiting_calls_are_priced_gets_its_price():
     meter._take(replace(recorded(), cost_reason=cost.reason))
     loader.note_recorded(cost)
     go_on.set()
-    thread.join(30)
+    thread.join(60)
     loader._reprice = lambda: reprice
     assert cost.reason is WAITING
     assert (meter.totals.calls, meter.totals.unpriced_calls) == (1, 0)

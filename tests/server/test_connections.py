@@ -7,7 +7,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from http.client import HTTPConnection
+from itertools import groupby
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,7 +18,7 @@ from server_client import call, filled
 
 from openai_meter.server import connections, start
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 RESET = b"POST /api/stats/reset HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n"
 NEVER = 600.0
@@ -80,8 +83,8 @@ def status(place: str) -> int:
 def test_silent_connection_is_closed(limited) -> None:
     """A connection on which nothing comes is closed when the limit has passed, and not before."""
     place = limited(idle=0.5)
+    began = time.monotonic()
     with connected(place) as sock:
-        began = time.monotonic()
         assert received(sock) == b""
         assert 0.4 < time.monotonic() - began < PATIENCE
 
@@ -93,10 +96,10 @@ def test_silent_connection_is_closed(limited) -> None:
 def test_slow_request_is_closed_while_bytes_come(limited, limit: str, sent: bytes, dripping: bytes) -> None:
     """A head or a body that comes byte by byte has one limit for the whole: each byte does not start it anew."""
     place = limited(**{limit: 0.5})
+    began = time.monotonic()
     with connected(place) as sock:
         sock.sendall(sent)
         thread = threading.Thread(target=dripped, args=(sock, dripping, 0.02))
-        began = time.monotonic()
         thread.start()
         received(sock)
         took = time.monotonic() - began
@@ -118,28 +121,50 @@ def test_slow_second_request_of_a_connection_is_closed(limited) -> None:
         assert not thread.is_alive()
 
 
-def test_client_that_reads_nothing_is_closed(limited) -> None:
+def test_client_that_reads_nothing_is_closed(limited, monkeypatch) -> None:
     """A client that asks for a large file and does not read it loses its connection."""
+    lost = threading.Semaphore(0)
+    connection_lost = connections.LimitedProtocol.connection_lost
+
+    def noted(protocol, exc) -> None:
+        connection_lost(protocol, exc)
+        lost.release()
+
+    monkeypatch.setattr(connections.LimitedProtocol, "connection_lost", noted)
     place = limited(write=0.5, send_buffer=65_536)
     whole = large_file(place)
+    assert lost.acquire(timeout=PATIENCE)
     with connected(place, SO_RCVBUF=4_096) as sock:
         sock.sendall(f"GET {FILE} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        time.sleep(2.5)
+        assert lost.acquire(timeout=PATIENCE)
         assert len(received(sock)) < len(whole)
 
 
-def test_client_that_reads_slowly_gets_everything(limited) -> None:
-    """A client that goes on reading has no limit for the whole response."""
-    place = limited(write=2.0, send_buffer=65_536)
-    whole = large_file(place)
-    with connected(place, SO_RCVBUF=65_536) as sock:
-        sock.sendall(f"GET {FILE} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-        parts, began = [], time.monotonic()
-        while part := sock.recv(65_536):
-            parts.append(part)
-            if time.monotonic() - began < 3:
-                time.sleep(0.1)
-        assert b"".join(parts).endswith(whole)
+class Loop:
+    """An event loop in which a timer runs when the test says so."""
+
+    def __init__(self) -> None:
+        self.timers: list[tuple[float, partial[None]]] = []
+
+    def call_later(self, delay: float, callback, *args: int):
+        self.timers.append((delay, partial(callback, *args)))
+        return SimpleNamespace(cancel=lambda: None)
+
+
+def test_client_that_reads_slowly_is_not_closed() -> None:
+    """A client that has read some of a response since the last look is looked at again; one that has not is closed."""
+    unread, closed = [90, 60, 30, 30], []
+    protocol = connections.LimitedProtocol.__new__(connections.LimitedProtocol)
+    protocol._write_timer, protocol.limits, protocol.loop = None, connections.Limits(write=7.0), Loop()
+    protocol.transport = SimpleNamespace(
+        get_write_buffer_size=lambda: unread.pop(0), abort=lambda: closed.append(len(protocol.loop.timers))
+    )
+    protocol._watch_writing(100)
+    for place in range(4):
+        delay, look = protocol.loop.timers[place]
+        assert (delay, closed) == (7.0, [])
+        look()
+    assert closed == [4]
 
 
 FILE = "/static/x/plotly.min.js"
@@ -166,13 +191,29 @@ def test_honest_clients_are_answered_beside_many_silent_ones(limited) -> None:
         assert status(place) == 200
 
 
-def test_honest_client_keeps_its_connection(limited) -> None:
-    """Requests on one connection, with pauses and with a body in two parts, are all answered."""
-    place = limited(idle=4.0, head=1.0, body=1.0)
+def test_limit_of_a_phase_ends_with_it(limited, monkeypatch) -> None:
+    """Each part of a request has a limit of its own, and none is left once the request is whole."""
+    phases = []
+    enter = connections.LimitedProtocol._enter
+
+    def noted(protocol, phase, *, again=False) -> None:
+        enter(protocol, phase, again=again)
+        assert (protocol._phase_timer is None) is (phase is None)
+        phases.append(phase)
+
+    def until(*wanted: str | None) -> None:
+        end = time.monotonic() + PATIENCE
+        while [phase for phase, _ in groupby(phases)] != [*wanted]:
+            assert time.monotonic() < end, phases
+            time.sleep(0.005)
+
+    monkeypatch.setattr(connections.LimitedProtocol, "_enter", noted)
+    place = limited()
     with connected(place) as sock:
-        for _ in range(3):
+        for number in range(3):
+            earlier = ["idle", *["head", None] * number]
             sock.sendall(REQUEST)
-            time.sleep(0.2)
+            until(*earlier, "head")
             sock.sendall(b"\r\n")
             answer = b""
             while not answer.endswith(b"}"):  # the head and the body may come apart
@@ -180,12 +221,15 @@ def test_honest_client_keeps_its_connection(limited) -> None:
                 assert piece, answer
                 answer += piece
             assert answer.startswith(b"HTTP/1.1 200")
-            time.sleep(1.3)
+            until(*earlier, "head", None)
         sock.sendall(RESET.replace(b"9000", b"4") + b"{")
-        time.sleep(0.2)
+        until("idle", *["head", None] * 3, "body")
+        end = time.monotonic() + PATIENCE
         sock.sendall(b"  }")
         assert sock.recv(65_536).startswith(b"HTTP/1.1 200")
-        time.sleep(1.3)
-        sock.sendall(REQUEST + b"\r\n" + REQUEST + b"\r\n")
-        time.sleep(0.5)
-        assert sock.recv(65_536).count(b"HTTP/1.1 200") == 2
+        # This route answers without reading the body, so the end of the body may come before its answer or after it.
+        while phases[-1] == "body":
+            assert time.monotonic() < end
+            time.sleep(0.005)
+        sock.sendall(REQUEST + b"\r\n" + REQUEST + b"Connection: close\r\n\r\n")
+        assert received(sock).count(b"HTTP/1.1 200") == 2

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
+from ports import free_port
 from server_client import call, filled, kept
 
 import openai_meter
@@ -27,7 +28,7 @@ from openai_meter import ConfigurationError
 from openai_meter.server import events, start
 from openai_meter.testing.fake_api.server import DemoServer
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUNBUFFERED": "1"}
 ENVIRONMENT.pop("OPENAI_METER_LEDGER", None)
 ENVIRONMENT.pop("OPENAI_METER_TOKEN", None)
@@ -281,7 +282,7 @@ def test_serve_without_a_ledger_names_the_remedy() -> None:
 def test_serve_refuses_invalid_settings(args: tuple[str, ...], code: int, words: str) -> None:
     """A setting that is not valid ends the command with one sentence and code 2."""
     command = [sys.executable, "-m", "openai_meter", "serve", *args]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout) == (code, "")
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -291,7 +292,7 @@ def test_serve_on_a_taken_port_is_an_error() -> None:
     """A taken port ends the command with one sentence."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = [sys.executable, "-m", "openai_meter", "serve", "-p", str(taken.getsockname()[1])]
-        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 2
     assert "is taken" in done.stderr
 
@@ -345,7 +346,7 @@ def test_run_serve_on_a_taken_port_still_runs_the_program(tmp_path: Path) -> Non
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         command = [sys.executable, "-m", "openai_meter", "run", "-q", "--serve", port, str(program)]
-        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout) == (0, "done\n")
     assert "is taken" in done.stderr
 
@@ -355,7 +356,7 @@ def test_run_serve_with_an_invalid_port_runs_nothing(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text("print('done')")
     command = [sys.executable, "-m", "openai_meter", "run", "--serve", "http", str(program)]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "--serve" in done.stderr
 
@@ -369,8 +370,7 @@ def test_mounted_event_streams_end_with_the_outer_server(tmp_path: Path) -> None
         "app = Starlette(routes=[Mount('/meter', s.create_app())])\n"
         "uvicorn.run(app, port=int(sys.argv[1]), log_level='warning')\n"
     )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen([sys.executable, str(program), str(port)], env=ENVIRONMENT)
     try:
         url = f"http://127.0.0.1:{port}"

@@ -18,7 +18,7 @@ ARGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 ]  # fmt: skip
-PATIENCE = 30_000
+PATIENCE = 120_000
 """Milliseconds that a test waits for what has to come; a busy machine takes its time."""
 
 

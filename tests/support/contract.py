@@ -684,7 +684,7 @@ _ROOTS = (str(Path(openai_meter.__file__).parents[1]), str(Path(__file__).parent
 
 
 def python(
-    program: str, *arguments: str, timeout: float = 60.0, reraise: bool = True, fresh: bool = False
+    program: str, *arguments: str, timeout: float = 300.0, reraise: bool = True, fresh: bool = False
 ) -> tuple[int, str, str]:
     """Runs a program in a process of its own: its exit code, output and error output.
 
@@ -715,7 +715,7 @@ def threads(number: int, work: Callable[[int], None]) -> list[BaseException]:
 
     def body(place: int) -> None:
         try:
-            start.wait(20)
+            start.wait(60)
             work(place)
         except BaseException as error:
             raised.append(error)

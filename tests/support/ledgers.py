@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -91,6 +93,8 @@ class Database(NamedTuple):
             "seconds_us": "round(seconds * 1000000)", "duration_us": "round(duration * 1000000)",
             "estimated_cost_pico": estimated.format("coalesce(cost_pico, 0)"),
             "estimated_cost_rest": estimated.format("coalesce(cost_rest, 0)"),
+            "retries": "coalesce(attempts - 1, 0)",
+            "tokenless_calls": "CASE WHEN total_tokens IS NULL THEN 1 ELSE 0 END",
         }  # fmt: skip
         self._check_roll_up("daily", 'model, agent, operation, "user", endpoint, provider, block', said)
         dims = "model, agent, operation, endpoint, provider, block, service_tier"
@@ -126,6 +130,36 @@ def _plain(row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def thirds(n: int) -> Fraction:
     return Fraction(random.Random(n).randrange(1, 10**9), (1, 3, 60, 7, REST)[n % 5])
+
+
+_TOGETHER = """
+import json, os, sys
+source, arguments = sys.argv[1], json.loads(sys.argv[2])
+begin, go = os.pipe()
+children = []
+for sys.argv[1:] in arguments:
+    child = os.fork()
+    if not child:
+        os.close(go)
+        os.read(begin, 1)  # at its end: all are there
+        break
+    children.append(child)
+else:
+    os.close(begin), os.close(go)
+    print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+    source = ""
+exec(compile(source, "<string>", "exec"))
+"""
+
+
+def together(source: str, arguments: Sequence[Sequence[object]]) -> list[int]:
+    """Runs a program several times at once, each time with other arguments; returns the exit codes.
+
+    Each runs in a fork of a process that has done nothing yet, and ends as any program does. It must not print.
+    """
+    given = json.dumps([[*map(str, one)] for one in arguments])
+    codes: list[int] = json.loads(program(_TOGETHER, textwrap.dedent(source), given))
+    return codes
 
 
 def program(source: str, *args: object, wait: bool = True, fresh: bool = False, **more: Any) -> Any:

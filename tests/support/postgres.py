@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+
+from ports import free_port
 
 NOBODY = 65534
 
@@ -43,9 +44,7 @@ class Postgres:
                 for name in (place.parents[1].name, f"{place.parents[1].name}.libs"):
                     shutil.copytree(site / name, self.home / "server" / name, symlinks=True)
                 self.place = self.home / "server" / place.relative_to(site)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._run("initdb", "-D", self.data, "-U", "meter", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
         self.start()
 
@@ -58,13 +57,13 @@ class Postgres:
         who = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if self.root else {}
         done = subprocess.run(
             [str(self.place / program), *map(str, args)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False, timeout=60,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False, timeout=300,
             cwd=self.home, env={**os.environ, "LC_ALL": "C"}, **who,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout.decode()
 
     def start(self) -> None:
-        options = f"-h 127.0.0.1 -p {self.port} -k '' -c max_connections=60"
+        options = f"-h 127.0.0.1 -p {self.port} -k '' -c max_connections=60 -c fsync=off -c full_page_writes=off"
         self._run("pg_ctl", "start", "-w", "-D", self.data, "-l", self.log, "-o", options)
 
     def stop(self, mode: str = "immediate") -> None:

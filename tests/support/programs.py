@@ -33,7 +33,7 @@ ENVIRONMENT = os.environ | {
 
 def execute(command, **options):
     """Runs a command to its end among the sample programs; gives its exit code, output, and errors."""
-    options = {"cwd": PROGRAMS, "env": ENVIRONMENT, "input": b"some\ninput", "timeout": 60} | options
+    options = {"cwd": PROGRAMS, "env": ENVIRONMENT, "input": b"some\ninput", "timeout": 300} | options
     if "input" in options and "stdin" in options:
         del options["input"]
     if "stderr" not in options:

@@ -98,7 +98,7 @@ class Receiver:
     def close(self) -> None:
         self.server.shutdown()
         self.server.server_close()
-        self._thread.join(10)
+        self._thread.join(60)
 
     def __enter__(self) -> Self:
         return self
@@ -128,7 +128,7 @@ def alert(value: int = 3, key: str | None = None, kind: str = "calls") -> Alert:
     return Alert(new_call_id(), Threshold(kind, 2, per=per), amount, datetime.now(UTC), key)
 
 
-def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
+def until(holds: Callable[[], object], seconds: float = 120.0) -> None:
     """Waits for a condition."""
     end = time.monotonic() + seconds
     while not holds():

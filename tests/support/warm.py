@@ -51,7 +51,7 @@ class Warm:
         environment: Mapping[str, str],
         folder: str | Path | None = None,
         stdin: bytes = b"",
-        timeout: float = 60.0,
+        timeout: float = 300.0,
     ) -> Done:
         """Runs a program to its end, as ``python -W error -c program`` would.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -36,7 +37,7 @@ class Stage:
 
     def close(self) -> None:
         self._server.shutdown()
-        self._thread.join(20)
+        self._thread.join(60)
 
     def _play(self, connection: Any) -> None:
         from websockets.exceptions import ConnectionClosed
@@ -47,9 +48,10 @@ class Stage:
         with contextlib.suppress(ConnectionClosed):
             for step in script:
                 if step is HEAR:
-                    self.heard.append(json.loads(connection.recv(timeout=20)))
+                    self.heard.append(json.loads(connection.recv(timeout=120)))
                 elif step is HANG_UP:
-                    connection.socket.close()
+                    # close() alone would wait for the thread that reads, which notices at its next ping
+                    connection.socket.shutdown(socket.SHUT_RDWR)
                     return
                 elif callable(step):
                     step()

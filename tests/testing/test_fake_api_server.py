@@ -1108,7 +1108,7 @@ def test_streams_are_lazy():
 
     def body():
         yield b'data: {"id":"1","object":"chat.completion.chunk","created":1,"model":"m","choices":[]}\n\n'
-        assert gate.wait(10)
+        assert gate.wait(60)
         yield b"data: [DONE]\n\n"
 
     def hook(request):
@@ -1140,7 +1140,7 @@ def test_early_exit_closes_the_body():
         answer.read(10)
         answer.close()
         connection.close()
-        assert closed.wait(10)
+        assert closed.wait(60)
         assert not server.faults
 
 
@@ -1236,7 +1236,7 @@ def test_close_leaves_nothing_behind():
 
     def body():
         yield b"a"
-        gate.wait(10)
+        gate.wait(60)
 
     server = LoopbackServer(lambda request: Answer(200, {}, body() if request.path == "/block" else b"")).start()
     connections = [http.client.HTTPConnection(server.url.removeprefix("http://")) for _ in range(3)]
@@ -1276,8 +1276,8 @@ def test_fork_does_not_disturb_the_parent(server):
     done = context.Queue()
     child = context.Process(target=_close_in_child, args=(server, done))
     child.start()
-    assert done.get(timeout=10) == "closed"
-    child.join(10)
+    assert done.get(timeout=60) == "closed"
+    child.join(60)
     done.close()
     done.join_thread()
     status, _, _ = raw(server, "GET", "/v1/models")

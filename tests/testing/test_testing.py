@@ -77,7 +77,7 @@ def test_a_capture_hears_threads_that_were_there_before():
     go, done = threading.Event(), threading.Event()
 
     def serve():
-        go.wait(20)
+        go.wait(60)
         ask(fake_client())
         done.set()
 
@@ -85,7 +85,7 @@ def test_a_capture_hears_threads_that_were_there_before():
     thread.start()
     with capture() as calls:
         go.set()
-        assert done.wait(20)
+        assert done.wait(60)
     thread.join()
     assert len(calls) == 1
 

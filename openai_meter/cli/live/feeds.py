@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
-from openai_meter.alerts import METRICS, Threshold
+from openai_meter.alerts import Threshold
 from openai_meter.core import settings
 from openai_meter.core.locale import language
 from openai_meter.core.totals import Totals
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from openai_meter.ledger import Ledger
 
-__all__ = ["AwayError", "Feed", "LedgerFeed", "Source", "UrlFeed", "feed_of", "parsed_limits"]
+__all__ = ["AwayError", "Feed", "LedgerFeed", "Source", "UrlFeed", "feed_of"]
 
 _LEDGER = "OPENAI_METER_LEDGER"
 _TOKEN = "OPENAI_METER_TOKEN"  # noqa: S105 - the name of a variable
@@ -99,23 +99,6 @@ def feed_of(source: Source, timeout: float = 5.0) -> Feed:
     if not url:
         raise ConfigurationError(language()("cli.source_missing", variable=_LEDGER))
     return LedgerFeed(source._replace(ledger=url))
-
-
-def parsed_limits(texts: Sequence[str] | None) -> tuple[Threshold, ...]:
-    """Limits from the command line, each such as ``cost=5``.
-
-    Raises:
-        ConfigurationError: one cannot be read.
-    """
-    found = []
-    for text in texts or ():
-        metric, equals, limit = text.partition("=")
-        if not equals:
-            raise ConfigurationError(
-                f"--limit {text!r} is not a limit; write METRIC=NUMBER, with one of {', '.join(METRICS)}"
-            )
-        found.append(Threshold(metric.strip(), limit.strip()))
-    return tuple(found)
 
 
 class LedgerFeed:

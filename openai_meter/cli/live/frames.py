@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import NamedTuple
@@ -13,11 +12,10 @@ from rich.console import Group as Lines
 from rich.table import Table
 from rich.text import Text
 
-from openai_meter.alerts import METRICS, ThresholdUsage
+from openai_meter.cli.limits import limit_name, limit_share, limit_use
 from openai_meter.cli.live import marks
 from openai_meter.core.formatting import aligned, column_places, fixed_dollars, number, percent, short
 from openai_meter.core.locale import Messages
-from openai_meter.core.money import exact
 from openai_meter.core.totals import Totals
 from openai_meter.metering.pulse import Group, Pulse
 from openai_meter.reports.text import fitting, shown
@@ -261,42 +259,18 @@ def _fitted(groups: tuple[Group, ...], page: Page, longest: int) -> tuple[list[_
 def _usages(pulse: Pulse, page: Page) -> list[Text]:
     if not pulse.thresholds:
         return []
-    rows = [(_named(one, page.m), _spent(one, page.m), one) for one in pulse.thresholds]
+    rows = [(limit_name(one, page.m), limit_use(one, page.m), one) for one in pulse.thresholds]
     name = min(max(cell_len(page.fit(one)) for one, _, _ in rows), max(page.width - _BAR - 26, 10))
     lines = [Text()]
     for title, spent, usage in rows:
         start = f"{set_cell_size(page.fit(title), name)}  "
         gauge = marks.bar(usage.share, _BAR, plain=page.plain)
-        line = Text(start + gauge + page.fit(f" {_percent(usage.share, page.m):>5}  {spent}"), no_wrap=True)
+        line = Text(start + gauge + page.fit(f" {limit_share(usage, page.m):>5}  {spent}"), no_wrap=True)
         style = "red" if usage.passed else "yellow" if usage.share >= _NEAR else "green"
         line.stylize(style, len(start), len(start) + len(gauge) + 6)
         line.truncate(page.width)
         lines.append(line)
     return lines
-
-
-def _percent(share: float, m: Messages) -> str:
-    return percent(share, m.numbers) if share < 10 else f">{percent(9.99, m.numbers)}"
-
-
-def _named(usage: ThresholdUsage, m: Messages) -> str:
-    limit = usage.threshold
-    name = m(f"live.metric.{limit.metric}")
-    if limit.per is not None:
-        name = m("live.limit_per", name=name, per=heading(limit.per, m, "by"), key=shown(usage.key or "?", 40))
-    if isinstance(limit.window, timedelta):
-        name = m("live.limit_window", name=name, window=duration(limit.window.total_seconds(), m))
-    return name
-
-
-def _spent(usage: ThresholdUsage, m: Messages) -> str:
-    write = money(m) if METRICS[usage.threshold.metric].money else partial(_count, m=m)
-    used = f"{write(Decimal(usage.used))}{'+' if usage.at_least else ''}"
-    return m("live.limit", used=used, limit=write(exact(usage.threshold.limit, "limit")))
-
-
-def _count(value: Decimal, m: Messages) -> str:
-    return number(int(value) if value == value.to_integral_value() else value, m.numbers)
 
 
 def _foot(pulse: Pulse, page: Page) -> Text:

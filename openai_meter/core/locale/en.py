@@ -48,6 +48,28 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "row.other_providers": "(other providers)",
     "row.other_blocks": "(other blocks)",
     "row.pruned": "(pruned)",
+    # Budgets: why a call was not sent.
+    "budget.of": "{budget}, {key}",
+    "budget.spent": (
+        "the call was not sent: it needs up to {asked}. Budget {budget}: limit {limit}, spent {spent}, held for "
+        "open calls {held}."
+    ),
+    "budget.resets": " The budget starts again at {at}.",
+    "budget.unpriced": (
+        "the call was not sent: the model {model} has no price ({detail}), so budget {budget} cannot be kept. Give it "
+        'a price with install(prices={{"{model}": Price(input=1, output=4)}}), or allow such calls with '
+        'Budget(unpriced="allow").'
+    ),
+    "budget.unbounded": (
+        "the call was not sent: its cost has no upper bound ({detail}), and budget {budget} is strict. "
+        "Budget(strict=False) admits such calls by what they have cost so far."
+    ),
+    "budget.fault": (
+        "the call was not sent: openai_meter had an error while it checked budget {budget}, which has "
+        'on_fault="refuse". The log openai_meter has the cause.'
+    ),
+    "budget.unknown": "an unknown amount",
+    "budget.no_model": "(no model)",
     # Dimensions: as the head of a column, and after "by".
     "dimension.model": "Model",
     "dimension.models": "Models",
@@ -91,6 +113,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "column.reasoning": "Reasoning",
     "column.total": "Total",
     "column.errors": "Errors",
+    "column.retries": "Retries",
     "column.cost": "Cost",
     # Notes below the numbers, and what stands between them.
     "separator": "; ",
@@ -213,6 +236,12 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "alert.session": " in session {name}",
     "alert.model": " on model {name}",
     "alert.during": " within {window}",
+    # Windows by the calendar, at the end of the name of a limit.
+    "this.minute": "this minute",
+    "this.hour": "this hour",
+    "this.day": "today",
+    "this.week": "this week",
+    "this.month": "this month",
     # Alerts as webhooks post them.
     "webhook.of_block": "{text} in block {name}",
     "webhook.test": "Test of openai_meter: {text}",

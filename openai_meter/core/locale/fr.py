@@ -45,6 +45,28 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "row.other_providers": "(autres fournisseurs)",
     "row.other_blocks": "(autres blocs)",
     "row.pruned": "(détails supprimés)",
+    # Budgets: why a call was not sent.
+    "budget.of": "{budget}, {key}",
+    "budget.spent": (
+        "l'appel n'a pas été envoyé : il demande jusqu'à {asked}. Budget {budget} : limite {limit}, dépensé {spent}, "
+        "réservé pour les appels en cours {held}."
+    ),
+    "budget.resets": " Le budget recommence le {at}.",
+    "budget.unpriced": (
+        "l'appel n'a pas été envoyé : le modèle {model} n'a pas de prix ({detail}), donc le budget {budget} ne peut "
+        'pas être tenu. Donnez-lui un prix avec install(prices={{"{model}": Price(input=1, output=4)}}), ou autorisez '
+        'ces appels avec Budget(unpriced="allow").'
+    ),
+    "budget.unbounded": (
+        "l'appel n'a pas été envoyé : son coût n'a pas de maximum ({detail}), et le budget {budget} est strict. "
+        "Budget(strict=False) admet ces appels d'après ce qu'ils ont coûté jusqu'ici."
+    ),
+    "budget.fault": (
+        "l'appel n'a pas été envoyé : openai_meter a eu une erreur en vérifiant le budget {budget}, qui a "
+        'on_fault="refuse". Le journal openai_meter en donne la cause.'
+    ),
+    "budget.unknown": "un montant inconnu",
+    "budget.no_model": "(sans modèle)",
     # Dimensions.
     "dimension.model": "Modèle",
     "dimension.models": "Modèles",
@@ -88,6 +110,7 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "column.reasoning": "Raisonnement",
     "column.total": "Total",
     "column.errors": "Erreurs",
+    "column.retries": "Relances",
     "column.cost": "Coût",
     # Notes below the numbers, and what stands between them.
     "separator": " ; ",
@@ -210,6 +233,12 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "alert.session": " dans la session {name}",
     "alert.model": " sur le modèle {name}",
     "alert.during": " en {window}",
+    # Windows by the calendar, at the end of the name of a limit.
+    "this.minute": "cette minute",
+    "this.hour": "cette heure",
+    "this.day": "aujourd'hui",
+    "this.week": "cette semaine",
+    "this.month": "ce mois-ci",
     # Alerts as webhooks post them.
     "webhook.of_block": "{text} dans le bloc {name}",
     "webhook.test": "Test d'openai_meter : {text}",

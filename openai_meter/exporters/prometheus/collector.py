@@ -11,14 +11,18 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
+from openai_meter.alerts import parsed_limits
 from openai_meter.core import faults
 from openai_meter.core.dimensions import checked
 from openai_meter.core.money import to_float, usd
 from openai_meter.core.totals import Totals
 from openai_meter.errors import ConfigurationError
+from openai_meter.exporters.prometheus.limits import with_limits
 from openai_meter.exporters.prometheus.sources import SERIES, ExtraFamily, reader_of
+from openai_meter.metering.meter import Readable
 
 if TYPE_CHECKING:
+    from openai_meter.alerts import Threshold
     from openai_meter.exporters.prometheus.sources import Source
 
 __all__ = ["COUNTERS", "LABELS", "SERIES", "Collector", "exposition"]
@@ -86,6 +90,7 @@ COUNTERS = (
         None,
         lambda totals: [("", totals.unmeasured_calls)],
     ),
+    _Counter("retries", "Requests that the SDK sent again.", None, lambda totals: [("", totals.retries)]),
     _Counter("media_seconds", "Seconds of audio or video that are billed by time.", None, _counts(**{"": "seconds"})),
     _Counter("speech_characters", "Characters that are billed by length.", None, _counts(**{"": "characters"})),
     _Counter("images", "Images made.", None, _counts(**{"": "images"})),
@@ -108,9 +113,11 @@ class Collector:
             tags.
         namespace: the prefix of all names. Two collectors in one registry need different ones.
         cache: seconds for which the totals of a ledger are reused before they are read again.
+        limits: limits of a ledger, shown as ``threshold_use_ratio`` and ``thresholds_passed``: texts such as
+            ``cost=50/month``, or thresholds. A meter has the thresholds of its own.
 
     Raises:
-        ConfigurationError: the source or a dimension is not valid, or two labels would have the same name.
+        ConfigurationError: the source, a dimension or a limit is not valid, or two labels would have the same name.
     """
 
     def __init__(
@@ -120,6 +127,7 @@ class Collector:
         labels: Iterable[str] = LABELS,
         namespace: str = NAMESPACE,
         cache: float = CACHE,
+        limits: Iterable[Threshold | str] = (),
     ) -> None:
         names = (labels,) if isinstance(labels, str) else tuple(labels)
         if not isinstance(namespace, str) or not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", namespace):
@@ -130,6 +138,9 @@ class Collector:
         self._namespace = namespace
         self._source = source  # keeps the source alive as long as the collector
         self._reader = reader_of(source, names, cache)
+        self._limits = parsed_limits(limits)
+        if self._limits and isinstance(source, Readable) and getattr(source, "ledger", None) is None:
+            raise ConfigurationError("limits are of a ledger; give a meter its thresholds by install(thresholds=...)")
 
     def describe(self) -> Iterator[Metric]:
         """The families without samples. A registry uses them to detect collectors with the same names."""
@@ -162,7 +173,10 @@ class Collector:
                         )
                 yield family
             starts = {row: reader.starts.rows[row] for row in since_start}
-            yield from self._gauges(now, starts, reader.extra_families())
+            extra_families = [*reader.extra_families()]
+            if self._limits:
+                extra_families = with_limits(extra_families, self._source, self._limits)
+            yield from self._gauges(now, starts, extra_families)
             yield self._start(reader.starts.source)
 
     def _family(self, counter: _Counter) -> CounterMetricFamily:
@@ -219,6 +233,7 @@ def exposition(
     labels: Iterable[str] = LABELS,
     namespace: str = NAMESPACE,
     cache: float = CACHE,
+    limits: Iterable[Threshold | str] = (),
 ) -> tuple[bytes, str]:
     """The body and the content type of a ``/metrics`` route.
 
@@ -228,12 +243,13 @@ def exposition(
         labels: as for :class:`Collector`.
         namespace: as for :class:`Collector`.
         cache: as for :class:`Collector`.
+        limits: as for :class:`Collector`.
 
     Raises:
         ConfigurationError: as for :class:`Collector`.
     """
     registry = CollectorRegistry()
-    registry.register(Collector(source, labels=labels, namespace=namespace, cache=cache))
+    registry.register(Collector(source, labels=labels, namespace=namespace, cache=cache, limits=limits))
     encode, content_type = choose_encoder(accept or "")
     return encode(registry), content_type
 

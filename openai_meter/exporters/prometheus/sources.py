@@ -5,21 +5,19 @@ from __future__ import annotations
 import sys
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.dimensions import CounterHistory
-from openai_meter.core.money import exact, to_float
 from openai_meter.core.native import Lock, RLock
 from openai_meter.core.totals import Totals
 from openai_meter.errors import ConfigurationError, LedgerError
+from openai_meter.exporters.prometheus.limits import ExtraFamily, threshold_families
 from openai_meter.metering.meter import Meter, Readable
 
 if TYPE_CHECKING:
-    from openai_meter.alerts import ThresholdUsage
     from openai_meter.ledger import Ledger
 
     Source = Readable | Ledger
@@ -30,16 +28,6 @@ SERIES = 2_000
 """The combinations of label values that a collector keeps."""
 
 _Rows = Mapping[tuple[str, ...], Totals]
-
-
-class ExtraFamily(NamedTuple):
-    """A metric family besides the counters of calls."""
-
-    name: str
-    help: str
-    counter: bool
-    labels: tuple[str, ...]
-    samples: Sequence[tuple[tuple[str, ...], float]]
 
 
 class _Starts:
@@ -105,45 +93,9 @@ class _MeterReader:
         yield ExtraFamily(
             "faults", "Internal errors of openai_meter in this process.", True, (), [((), faults.count())]
         )
-        yield from _thresholds(source)
+        yield from threshold_families(source)
         if isinstance(source, Meter) and source.ledger is not None:
             yield from _ledger_families(source.ledger)
-
-
-def _thresholds(source: Readable) -> Iterator[ExtraFamily]:
-    found = source.snapshot()
-    uses = [
-        ((usage.threshold.metric, _window(usage.threshold.window)), _share(usage))
-        for usage in found.threshold_usage
-        if usage.threshold.per is None
-    ]
-    passed: dict[tuple[str, ...], float] = {}
-    for alert in found.alerts:
-        key = (alert.kind, alert.threshold.per or "", _window(alert.window))
-        passed[key] = passed.get(key, 0) + 1
-    yield ExtraFamily(
-        "threshold_use_ratio",
-        "The used part of each limit on all calls; 1 is the limit.",
-        False,
-        ("metric", "window"),
-        uses,
-    )
-    yield ExtraFamily(
-        "thresholds_passed",
-        "Limits that are exceeded now; a limit per agent, user and so on counts once for each that exceeds it.",
-        False,
-        ("metric", "per", "window"),
-        [*passed.items()],
-    )
-
-
-def _share(usage: ThresholdUsage) -> float:
-    return to_float(Fraction(usage.used) / Fraction(exact(usage.threshold.limit, "limit")))
-
-
-def _window(window: Any) -> str:
-    """``total``, or the seconds of a rolling window."""
-    return "total" if window is None else f"{window.total_seconds():g}s"
 
 
 class _LedgerReader:

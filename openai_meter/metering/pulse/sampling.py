@@ -10,7 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from openai_meter.alerts import Threshold, ThresholdUsage, threshold_usage
+from openai_meter.alerts import Threshold, ThresholdUsage
 from openai_meter.core.call import Call
 from openai_meter.core.dimensions import NO_BLOCK, UNATTRIBUTED, UNKNOWN_MODEL, checked, combination
 from openai_meter.core.money import Amount, to_float, usd
@@ -93,7 +93,7 @@ def of_ledger(
         by: as for :func:`of_meter`.
         window: as for :func:`of_meter`.
         zone: whose midnight today, and the month, begin at.
-        thresholds: limits on what all calls of today take; those per agent, user, ... are passed over.
+        thresholds: limits of the ledger; see :meth:`openai_meter.Ledger.threshold_usage`.
         now: the moment; that of the call by default.
 
     Raises:
@@ -101,6 +101,7 @@ def of_ledger(
         LedgerError: the ledger cannot be read.
     """
     from openai_meter.ledger import recent_windows  # noqa: PLC0415 - SQLAlchemy is only loaded behind a ledger
+    from openai_meter.ledger.limits import limit_usage  # noqa: PLC0415
 
     checked((by,))
     width = checked_window(window)
@@ -109,7 +110,7 @@ def of_ledger(
     wanted = recent_windows.Window(now - timedelta(seconds=width), now, SLICES, _LATE)
     found = recent_windows.read_window(ledger, by, wanted, (midnight, midnight.replace(day=1)), zone)
     today, month = found.sums
-    usages = threshold_usage(thresholds, today)
+    usages = limit_usage(ledger, thresholds, now=now)
     frame = _Frame(now, width, width, "fleet", by, midnight.replace(day=1), month.totals(), today.totals())
     return _pulse(found.slices, frame, usages, sum(one.passed for one in usages))
 

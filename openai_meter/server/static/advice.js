@@ -1,6 +1,6 @@
 // Exceeded limits, how much of the other limits is used, and recommendations.
 import { at, h, setText } from "./dom.js";
-import { brief, label, money, time } from "./format.js";
+import { UNKNOWN, brief, label, money, time } from "./format.js";
 import { has, locale, t } from "./i18n.js";
 
 const NAMES = 3; // models and agents that are named in a line
@@ -44,11 +44,14 @@ function burn(one) {
   const write = (value) => (one.name === "cost" ? money(value) : brief(Number(value)));
   const part = Number(one.share);
   const key = `page.limit.${one.name}`;
-  const name = `${has(key) ? t(key) : one.name}${one.key ? ` · ${label(one.key)}` : ""}`;
+  const during = `this.${one.window}`; // the name of a window of the calendar; other windows have no words here
+  const name = `${has(key) ? t(key) : one.name}${has(during) ? ` ${t(during)}` : ""}${one.key ? ` · ${label(one.key)}` : ""}`;
   const bar = h("span", { class: one.passed ? "bar over" : part >= 0.8 ? "bar near" : "bar", "aria-hidden": "true" });
   bar.style.setProperty("--part", `${Math.min(100, part * 100)}%`);
-  const used = t("page.used", { used: `${write(one.used)}${one.at_least ? "+" : ""}`, limit: write(one.limit), share: percents.format(part) });
-  return h("li", {}, h("span", { class: "name" }, name), bar, h("span", { class: "number muted" }, used));
+  const nothing = one.at_least && !Number(one.used); // what is unknown is not 0
+  const used = t("page.used", { used: nothing ? UNKNOWN : `${write(one.used)}${one.at_least ? "+" : ""}`, limit: write(one.limit), share: percents.format(part) });
+  const turns = one.resets_at ? t("page.limit.resets", { time: time(one.resets_at, "moment") }) : null;
+  return h("li", { title: turns }, h("span", { class: "name" }, name), bar, h("span", { class: "number muted" }, used));
 }
 
 /** Shows alerts and recommendations of an overview, and the limits of the live figures. */
@@ -63,9 +66,9 @@ export function show(overview, live) {
   const limits = (live?.thresholds ?? []).map(burn);
   at("advice").classList.toggle("urgent", alerts.length > 0);
   at("advice-body").replaceChildren(
+    ...(limits.length ? [h("h3", {}, t("page.limits")), h("ul", { class: "limits" }, limits)] : []),
     alerts.length || advice.length
       ? h("ul", { class: "advice" }, alerts, advice)
       : h("p", { class: "muted" }, t("page.advice.none")),
-    ...(limits.length ? [h("h3", {}, t("page.limits")), h("ul", { class: "limits" }, limits)] : []),
   );
 }

@@ -128,7 +128,7 @@ def test_a_day_is_the_time_for_retries(receiver, log):
     """Until then it is tried, the last time at its very end; after that it has failed, and the next one is tried."""
     receiver.answers += [500] * 100_000
     clock = receivers.Time(1.0)
-    target = Target(Webhook(receiver.url, timeout=2), clock.timing)
+    target = Target(Webhook(receiver.url, timeout=60), clock.timing)
     begun = clock.now
     target.put(receivers.alert(3))
     receivers.settled(target)
@@ -154,7 +154,7 @@ def test_a_target_that_is_down_gets_all_when_it_is_back(log):
     with receivers.dead_port() as port:
         clock = receivers.Time()
         back = threading.Event()
-        timing = clock.timing._replace(wait=lambda kicks, seconds: back.wait(20) or clock.timing.wait(kicks, seconds))
+        timing = clock.timing._replace(wait=lambda kicks, seconds: back.wait(60) or clock.timing.wait(kicks, seconds))
         target = Target(Webhook(f"http://127.0.0.1:{port}/hidden"), timing)
         for value in (3, 4, 5):
             target.put(receivers.alert(value))
@@ -208,7 +208,7 @@ def test_an_error_of_tls_is_tried_again(tmp_path, log):
 def test_a_hanging_target_holds_up_nobody(receiver):
     """While one target does not answer, another gets everything, and whoever puts alerts does not wait."""
     over = threading.Event()
-    with receivers.Receiver(lambda handler: over.wait(20)) as hanging:
+    with receivers.Receiver(lambda handler: over.wait(60)) as hanging:
         slow, quick = Target(Webhook(hanging.url)), Target(Webhook(receiver.url))
         slow.put(receivers.alert(3))
         slow.start()
@@ -238,7 +238,7 @@ def test_a_dead_target_holds_up_nobody(receiver):
 def test_memory_is_bounded(receiver, log):
     """When too many wait, the oldest make room: that is counted, and said once; order holds among the others."""
     over = threading.Event()
-    receiver.answers.append(lambda handler: over.wait(20))
+    receiver.answers.append(lambda handler: over.wait(60))
     target = Target(Webhook(receiver.url), receivers.Time().timing)
     target.put(receivers.alert(3))
     target.start()
@@ -379,7 +379,7 @@ def test_the_end_is_bounded_and_says_what_is_left(monkeypatch, log):
     """At the end of the process a hanging target is waited for so long and no longer; what is left has failed."""
     monkeypatch.setattr(delivery, "_AT_EXIT", 0.1)
     over = threading.Event()
-    with receivers.Receiver(lambda handler: over.wait(20)) as hanging:
+    with receivers.Receiver(lambda handler: over.wait(60)) as hanging:
         (target,) = delivery.targets_for([Webhook(hanging.url)])
         for value in (3, 4):
             target.put(receivers.alert(value))
@@ -439,7 +439,7 @@ def test_threads_put_and_nothing_is_lost(receiver):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     receivers.settled(target)
     assert sorted(receiver.values) == list(range(3, 203))
     assert counts(target.stats()) == {"sent": 200}

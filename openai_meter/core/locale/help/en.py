@@ -63,6 +63,9 @@ HELP: Mapping[str, str] = {
     "option.excel": "Write CSV as Excel opens it: with a byte order mark, and the separator of the language.",
     "option.host": "A proxy or gateway of your own that passes calls to OpenAI; HOST=azure for Azure. May be given "
     "several times.",
+    "option.limit": "A limit of the ledger: cost=50/month, calls=1000/day, tokens=2000000/week, errors=20/hour; the "
+    "period may also be minute or total, and is day by default. cost=2/day/user is a limit for each user, "
+    "also agent or model. May be given several times.",
     "option.output": "Write the summary to this file instead of standard error.",
     # Commands.
     "run": "Run a program as python does, and write at its end what its calls cost. Options of openai-meter come "
@@ -86,11 +89,13 @@ HELP: Mapping[str, str] = {
     "for periods.",
     "report.top": "Show only the first rows, and the sum of all others in one row.",
     "report.csv": "Write CSV.",
+    "check": "Check limits of a ledger, for scripts. The exit code is 0 if all are kept, 3 if one is exceeded, 1 "
+    "if the ledger cannot be read.",
+    "check.strict": "Exit with code 3 also where calls of unknown cost or size may exceed a limit.",
     "top": "Watch what is spent, live, in the terminal. It shows dollars and tokens per minute by model, agent ..., "
     "and limits. The key q or Ctrl-C ends it. Without a terminal it writes plain text, page after page.",
     "top.by": "What to group by: model, agent, operation, user, session, endpoint, provider, tag:NAME.",
     "top.interval": "The time between two pages.",
-    "top.limit": "A limit for today: cost=5, calls=1000, errors=10. May be given several times.",
     "top.once": "Show one page and end.",
     "top.json": "Write JSON, one line for each page.",
     "live.url": "A server of openai-meter serve as the source, instead of a ledger.",
@@ -107,6 +112,7 @@ HELP: Mapping[str, str] = {
     "serve.port": "The port; 0 is any free port.",
     "serve.token": "The bearer token of requests. Other users can read it in the list of processes: better set "
     "OPENAI_METER_TOKEN.",
+    "serve.timezone": "The time zone of the days and months of limits: Europe/Paris, local. By default UTC.",
     "serve.allow_host": "A host name of the server, beside localhost. May be given several times.",
     "forecast": "Forecast the cost of this day, week or month at its end.",
     "forecast.period": "The period; by default the month.",

@@ -65,6 +65,9 @@ _TEMPLATES: Mapping[str, str] = {
     "séparateur de la langue.",
     "option.host": "Un proxy ou une passerelle à vous, qui transmet les appels à OpenAI ; HOST=azure pour Azure. Peut "
     "être donné plusieurs fois.",
+    "option.limit": "Une limite du registre : cost=50/month, calls=1000/day, tokens=2000000/week, errors=20/hour ; la "
+    "période peut aussi être minute ou total, et day par défaut. cost=2/day/user est une limite pour "
+    "chaque utilisateur, de même agent ou model. Peut être donné plusieurs fois.",
     "option.output": "Écrire le résumé dans ce fichier au lieu de l'erreur standard.",
     # Commands.
     "run": "Exécuter un programme comme le fait python, et écrire à la fin ce que ses appels ont coûté. Les options "
@@ -88,12 +91,15 @@ _TEMPLATES: Mapping[str, str] = {
     "temps pour les périodes.",
     "report.top": "Montrer seulement les premières lignes, et la somme des autres en une ligne.",
     "report.csv": "Écrire du CSV.",
+    "check": "Vérifier les limites d'un registre, pour des scripts. Le code de sortie est 0 si toutes sont "
+    "respectées, 3 si l'une est dépassée, 1 si le registre ne peut être lu.",
+    "check.strict": "Sortir avec le code 3 aussi quand des appels de coût ou de taille inconnus peuvent dépasser une "
+    "limite.",
     "top": "Suivre les dépenses en direct dans le terminal. Il montre les dollars et les tokens par minute selon le "
     "modèle, l'agent ..., et les limites. La touche q ou Ctrl-C l'arrête. Sans terminal, il écrit du texte simple, "
     "page après page.",
     "top.by": "Le regroupement : model, agent, operation, user, session, endpoint, provider, tag:NOM.",
     "top.interval": "Le temps entre deux pages.",
-    "top.limit": "Une limite pour aujourd'hui : cost=5, calls=1000, errors=10. Peut être donné plusieurs fois.",
     "top.once": "Montrer une page et finir.",
     "top.json": "Écrire du JSON, une ligne par page.",
     "live.url": "Un serveur d'openai-meter serve comme source, au lieu d'un registre.",
@@ -112,6 +118,7 @@ _TEMPLATES: Mapping[str, str] = {
     "serve.port": "Le port ; 0 est un port libre.",
     "serve.token": "Le jeton « bearer » des requêtes. D'autres utilisateurs peuvent le lire dans la liste des "
     "processus : mieux vaut définir OPENAI_METER_TOKEN.",
+    "serve.timezone": "Le fuseau horaire des jours et des mois des limites : Europe/Paris, local. Par défaut UTC.",
     "serve.allow_host": "Un nom d'hôte du serveur, en plus de localhost. Peut être donné plusieurs fois.",
     "forecast": "Prévoir ce que ce jour, cette semaine ou ce mois aura coûté à la fin.",
     "forecast.period": "La période ; par défaut, le mois.",

@@ -161,6 +161,10 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
         "{n:,} calls were priced anew: {cost}, where the file states {stated}",
     ),
     "cli.webhook.missing": "name the webhook: openai-meter webhook test URL, or one in {variable}",
+    # The lines of limits.
+    "cli.limit.kept": "{name}: {use} ({share})",
+    "cli.limit.passed": "{name}: {use} ({share}), exceeded",
+    "cli.limit.at_least": "{name}: {use} ({share}), or more: there are calls of unknown cost or size",
     # A test of a webhook.
     "cli.webhook.taken": "{webhook} took the test alert: {status} in {ms:,} ms",
     "cli.webhook.refused": "{webhook} did not take the test alert: {status} in {ms:,} ms",

@@ -166,6 +166,10 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
         "{n:,} appels chiffrés de nouveau : {cost}, là où le fichier indique {stated}",
     ),
     "cli.webhook.missing": "indiquez le webhook : openai-meter webhook test URL, ou dans {variable}",
+    # The lines of limits.
+    "cli.limit.kept": "{name} : {use} ({share})",
+    "cli.limit.passed": "{name} : {use} ({share}), limite dépassée",
+    "cli.limit.at_least": "{name} : {use} ({share}), ou plus : il y a des appels de coût ou de taille inconnus",
     # A test of a webhook.
     "cli.webhook.taken": "{webhook} a reçu l'alerte d'essai : {status} en {ms:,} ms",
     "cli.webhook.refused": "{webhook} n'a pas accepté l'alerte d'essai : {status} en {ms:,} ms",

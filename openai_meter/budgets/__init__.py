@@ -1,0 +1,31 @@
+"""Budgets: caps on dollars, tokens and calls that stop a call before it is sent.
+
+::
+
+    budget     Budget: one cap, with its window, its keys and what happens when it is spent
+    sizes      how many tokens a request's body can be at most
+    bound      what a call can cost at most: tokens and pico-dollars
+    account    the counters of one budget, key and window; the hold of a call
+    guard      the budgets of one meter or block: which a call falls under, admission, settling
+    status     what is shown of a budget: limit, spent, held, left
+
+A call is admitted before it is sent: each budget that it falls under holds the most that the call can cost, all of them
+or none. When the call ends, the hold is settled with what it did cost.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from openai_meter.budgets.budget import Budget
+    from openai_meter.budgets.status import BudgetStatus, BudgetView
+
+__all__ = ["Budget", "BudgetStatus", "BudgetView"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{'budget' if name == 'Budget' else 'status'}"), name)

@@ -1,0 +1,22 @@
+"""Whether there is any budget in this process. A module of its own, as every program loads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["Budgeting", "charge"]
+
+
+class Budgeting:
+    """Without a budget, a call pays for two looks at this."""
+
+    active = False
+    """Whether a budget was ever set. It stays so: the settings of budgets may come and go."""
+
+
+def charge(listeners: Iterable[Any], call: Any) -> None:
+    """Counts a record that was not admitted. Loads the rest of the package."""
+    from openai_meter.budgets.admission import charge as count  # noqa: PLC0415 - for programs with budgets only
+
+    count(listeners, call)

@@ -1,0 +1,67 @@
+"""Every way to call, under a budget: the same as without one while it lasts, and not sent when it is spent."""
+
+from __future__ import annotations
+
+import gc
+import re
+
+import contract
+import pytest
+
+import openai_meter
+from openai_meter import Budget, BudgetExceededError
+
+pytestmark = pytest.mark.sdk
+NEVER_ADMITTED = frozenset({"models", "wrong_argument"})
+"""Shapes that are free, or do not reach the seam."""
+
+
+@pytest.fixture(scope="module")
+def api():
+    with contract.Api() as server:
+        yield server
+
+
+@pytest.fixture(params=["sync", "async"])
+def client(request, api):
+    return contract.sync_client(api) if request.param == "sync" else contract.async_client(api)
+
+
+def sent_to(api):
+    """The bodies of the requests; the boundaries of multipart bodies are drawn anew for each."""
+    return [re.sub(rb"--[0-9a-f]{32}", b"--boundary", request.body) for request in api.requests]
+
+
+def play(shape, client):
+    return contract.run(contract.outcome(contract.SHAPES[shape], client))
+
+
+@pytest.mark.parametrize("shape", contract.SHAPES)
+def test_shape_is_the_same_under_a_budget_and_leaves_nothing_held(shape, client, api):
+    """What the program sees and what is sent are those of the bare SDK; afterwards nothing is held."""
+    api.restart()
+    bare, sent = play(shape, client), sent_to(api)
+    api.restart()
+    meter = openai_meter.install(
+        meter=openai_meter.Meter(),
+        stream_usage="never",
+        budgets=[Budget("usd", usd=10_000, unpriced="allow"), Budget("tokens", tokens=10**12), Budget("n", calls=999)],
+    )
+    assert play(shape, client) == bare
+    assert sent_to(api) == sent
+    gc.collect()
+    for status in (view.all()[0] for view in meter.budgets.values()):
+        assert status.held == 0, status
+        assert status.refused == 0
+    assert meter.budgets["n"].spent == meter.totals.calls
+    assert meter.budgets["tokens"].spent >= meter.totals.total_tokens
+
+
+@pytest.mark.parametrize("shape", [name for name in contract.SHAPES if name not in NEVER_ADMITTED])
+def test_shape_is_not_sent_when_the_budget_is_spent(shape, client, api):
+    """The program gets BudgetExceededError where it called, and the server sees no request."""
+    openai_meter.install(meter=openai_meter.Meter(), budgets=[Budget("spent", calls=0)])
+    api.restart()
+    with pytest.raises(BudgetExceededError):
+        contract.run(contract.SHAPES[shape](client))
+    assert api.requests == []
