@@ -34,6 +34,8 @@ def estimate(
         text = data.decode("utf-8-sig")
         content = json.loads(text) if request or endpoint is not None else text
         quote = quotes.estimate(content, model=model, endpoint=endpoint)
+    except FileNotFoundError:
+        fail(m("cli.no_file", file=file), 2)
     except OSError as error:
         fail(m("cli.not_read", file=file, error=error.strerror or error), 2)
     except UnicodeDecodeError:

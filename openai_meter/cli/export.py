@@ -42,7 +42,7 @@ def export_calls(selection: Selection, form: str, output: str | None, lang: str 
         else:
             with saving.opened(Path(output)) as file:
                 number = exports.export(calls, form, file, excel=m if excel else None)
-            sys.stderr.write(f"openai-meter: {m('cli.export.written', n=number, output=output)}\n")
+            sys.stderr.write(f"openai-meter: {m('cli.export.written', n=number, text=output)}\n")
 
 
 def export_monitoring(what: str, output: str | None, lang: str | None) -> None:
@@ -57,7 +57,7 @@ def export_monitoring(what: str, output: str | None, lang: str | None) -> None:
             Path(output).write_text(text, encoding="utf-8")
         except OSError as error:
             fail(str(error), 1)
-        sys.stderr.write(f"openai-meter: {m('cli.export.file_written', output=output)}\n")
+        sys.stderr.write(f"openai-meter: {m('cli.export.file_written', path=output)}\n")
 
 
 def add_commands(app: "typer.Typer") -> None:

@@ -54,7 +54,7 @@ def _notes(source: "Source", m: Messages) -> Iterator[str]:
         )
     if source.priced_anew:
         values = {"cost": money(usd(source.ours)), "stated": money(usd(source.stated))}
-        yield m("cli.import.priced_anew", n=source.priced_anew, **values)
+        yield m("cli.import.priced_anew", n=source.priced_anew, text=m("cli.import.costs", **values))
 
 
 def _counted(calls: Iterator[_T] | Any, last: list[int]) -> Iterator[_T]:

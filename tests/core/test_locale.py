@@ -136,7 +136,7 @@ def test_our_own_variable_is_meant(no_environment: pytest.MonkeyPatch) -> None:
 @given(st.text())
 def test_a_value_is_data(text: str) -> None:
     """What stands in a value is put in as it is, braces included."""
-    assert locale.language("fr")("table.title_of", name=text) == f"Utilisation d'OpenAI : {text}"
+    assert locale.language("fr")("table.title_of", name=text) == f"Utilisation d'OpenAI\xa0: {text}"
 
 
 def test_an_unknown_key_is_no_sentence() -> None:

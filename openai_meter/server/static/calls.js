@@ -67,7 +67,10 @@ function bill(answer) {
 
 const sum = (answer) => `${answer.estimated ? "~" : ""}${money(answer.cost)}`;
 
-const item = (name) => (has(`page.item.${name}`) ? t(`page.item.${name}`) : label(name.replaceAll("_", " ")));
+function item(name) {
+  const key = `page.item.${name.replaceAll(" ", "_")}`;
+  return has(key) ? t(key) : label(name.replaceAll("_", " "));
+}
 const each = (price, unit) =>
   unit === "token" ? t("page.per_million", { price: money(Number(price) * 1e6) }) : money(price);
 
@@ -99,7 +102,7 @@ function reason(call) {
     .map((part) => {
       const [code, what = ""] = part.split(": ", 2);
       const key = `reason.${code.replaceAll(" ", "_")}`;
-      return has(key) ? t(key, { what }) : part;
+      return has(key) ? t(key, { what: what && item(what) }) : part;
     })
     .join(t("separator"));
 }

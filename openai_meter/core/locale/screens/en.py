@@ -136,6 +136,7 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
         "The details of {n:,} calls before {text} (UTC) were deleted.",
     ),
     # Other commands.
+    "cli.no_file": "{file} cannot be read: there is no such file",
     "cli.not_read": "{file} cannot be read: {error}",
     "cli.not_utf8": "{file} is not text in UTF-8",
     "cli.source_missing": (
@@ -148,8 +149,8 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "cli.export.excel": "--excel is for CSV, and the form is {form}; add --format csv",
     "cli.export.parquet": "Parquet is not for a terminal; name a file with --output",
     "cli.export.folder": "{folder} is a folder; add the name of a file, such as {name}",
-    "cli.export.written": ("{n:,} call written to {output}", "{n:,} calls written to {output}"),
-    "cli.export.file_written": "written to {output}",
+    "cli.export.written": ("{n:,} call written to {text}", "{n:,} calls written to {text}"),
+    "cli.export.file_written": "written to {path}",
     "cli.import.known": ("{n:,} was there already", "{n:,} were there already"),
     "cli.import.skipped": ("{n:,} line was of no call", "{n:,} lines were of no call"),
     "cli.import.missing": ("{calls}, {tokens} and {cost} of its totals are not in its details, and cannot be imported"),
@@ -157,9 +158,10 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
         "{calls}, {tokens} and at least {cost} of its totals are not in its details, and cannot be imported"
     ),
     "cli.import.priced_anew": (
-        "{n:,} call was priced anew: {cost}, where the file states {stated}",
-        "{n:,} calls were priced anew: {cost}, where the file states {stated}",
+        "{n:,} call was priced anew: {text}",
+        "{n:,} calls were priced anew: {text}",
     ),
+    "cli.import.costs": "{cost}, where the file states {stated}",
     "cli.webhook.missing": "name the webhook: openai-meter webhook test URL, or one in {variable}",
     # The lines of limits.
     "cli.limit.kept": "{name}: {use} ({share})",

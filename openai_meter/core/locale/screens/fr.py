@@ -136,6 +136,7 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
         "Les détails de {n:,} appels d'avant le {text} (UTC) ont été supprimés.",
     ),
     # Other commands.
+    "cli.no_file": "{file} ne peut pas être lu : il n'y a pas de fichier de ce nom",
     "cli.not_read": "{file} ne peut pas être lu : {error}",
     "cli.not_utf8": "{file} n'est pas un texte en UTF-8",
     "cli.source_missing": (
@@ -151,8 +152,8 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "cli.export.excel": "--excel est pour le CSV, et la forme est {form} ; ajoutez --format csv",
     "cli.export.parquet": "le format Parquet n'est pas fait pour un terminal ; indiquez un fichier avec --output",
     "cli.export.folder": "{folder} est un dossier ; ajoutez le nom d'un fichier, par exemple {name}",
-    "cli.export.written": ("{n:,} appel écrit dans {output}", "{n:,} appels écrits dans {output}"),
-    "cli.export.file_written": "fichier écrit : {output}",
+    "cli.export.written": ("{n:,} appel écrit dans {text}", "{n:,} appels écrits dans {text}"),
+    "cli.export.file_written": "fichier écrit : {path}",
     "cli.import.known": ("{n:,} déjà présent", "{n:,} déjà présents"),
     "cli.import.skipped": ("{n:,} ligne sans appel", "{n:,} lignes sans appel"),
     "cli.import.missing": (
@@ -162,9 +163,10 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
         "{calls}, {tokens} et au moins {cost} de ses totaux manquent dans ses détails, et ne peuvent pas être importés"
     ),
     "cli.import.priced_anew": (
-        "{n:,} appel chiffré de nouveau : {cost}, là où le fichier indique {stated}",
-        "{n:,} appels chiffrés de nouveau : {cost}, là où le fichier indique {stated}",
+        "{n:,} appel chiffré de nouveau : {text}",
+        "{n:,} appels chiffrés de nouveau : {text}",
     ),
+    "cli.import.costs": "{cost}, là où le fichier indique {stated}",
     "cli.webhook.missing": "indiquez le webhook : openai-meter webhook test URL, ou dans {variable}",
     # The lines of limits.
     "cli.limit.kept": "{name} : {use} ({share})",
