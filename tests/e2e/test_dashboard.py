@@ -299,7 +299,7 @@ def test_chart_equals_its_table_and_groups_can_be_hidden(open_page, serve, ledge
         "#chart-figures tbody tr", "rows => rows.map(r => [...r.querySelectorAll('td')].map(c => c.innerText))"
     )
     wanted = [[group["tokens"][place] for group in answer["groups"]] for place in range(len(answer["starts"]))]
-    short = {0: "0", 2_100: "2.1K", 3_150: "3.2K", 4_200: "4.2K"}
+    short = {0: "0", 2_100: "2.1k", 3_150: "3.2k", 4_200: "4.2k"}
     assert cells == [[short[number] for number in row] for row in wanted]
     heights = page.evaluate("document.getElementById('plot').data.map(trace => trace.y)")
     assert heights == [group["tokens"] for group in answer["groups"]]
