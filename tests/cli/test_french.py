@@ -166,7 +166,7 @@ def test_output_without_a_ledger_is_french(
     question = tmp_path / "question.txt"
     question.write_text("Bonjour " * 2_000, encoding="utf-8")
     calls = tmp_path / "appels.jsonl"
-    calls.write_text("".join(f"{json.dumps(_call().to_dict())}\n" for _ in range(2)) + "rien\n", encoding="utf-8")
+    calls.write_text("".join(f"{json.dumps(_call().to_dict())}\n" for _ in range(2)), encoding="utf-8")
     usage = json.dumps({"prompt_tokens": 3_245_000, "completion_tokens": 1_892})
     outputs = [
         invoke("prices", "gpt-4o-mini"),
