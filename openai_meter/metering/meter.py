@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from openai_meter.alerts import Threshold
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, finish_webhooks
+from openai_meter.budgets.state import close_all as close_budgets
 from openai_meter.core import faults, fork_safety
+from openai_meter.core.formatting import printable
 from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
 from openai_meter.metering.attribution import Attribution, Scope, Surroundings
@@ -22,8 +24,9 @@ from openai_meter.metering.readable import MeterCore, Readable, all_readables
 
 if TYPE_CHECKING:
     from openai_meter.budgets import Budget
-    from openai_meter.core.money import Number
-    from openai_meter.pricing import CostLine, Deployment, Price
+    from openai_meter.budgets.stores import BudgetStore
+    from openai_meter.core.money import CostLine, Number
+    from openai_meter.pricing import Deployment, Price
 
 Limits = Mapping[str, Any] | Sequence[Threshold] | bool | None
 Budgets: TypeAlias = "Sequence[Budget] | Budget | bool | None"
@@ -46,6 +49,7 @@ class Meter(ManualTracking, LedgerLink):
         on_alert: is called with each ``Alert``, in a thread of the meter's own.
         webhook: where alerts are posted: a URL, a ``Webhook``, or several.
         budgets: the caps on its calls: a list of ``Budget``.
+        budget_store: where several processes share the budgets: a URL.
 
     Raises:
         ConfigurationError: a setting cannot be used; the message says why.
@@ -62,15 +66,16 @@ class Meter(ManualTracking, LedgerLink):
         on_alert: OnAlert | None = None,
         webhook: Hooks = None,
         budgets: Budgets = None,
+        budget_store: str | BudgetStore | None = None,
     ) -> None:
-        limits = _read_budgets(budgets)
+        limits, store = _read_budgets(budgets), _opened_store(budget_store)
         super().__init__(
             _checked_recent(recent),
             AlertDispatcher(thresholds, on_alert, webhook),
             {"prices": prices, "models": models, "discount": discount},
         )
-        if limits is not None:
-            self._set_budgets(limits)
+        if limits is not None or store is not None:
+            self._set_budgets(limits, store)
 
     @property
     def meter(self) -> Meter:
@@ -78,7 +83,7 @@ class Meter(ManualTracking, LedgerLink):
         return self
 
     def explain(self, call_id: str) -> tuple[CostLine, ...]:
-        """The bill of one of the recent calls, line by line.
+        """The bill of one of the recent calls: a tuple of lines; ``print()`` shows it as a bill.
 
         Raises:
             LookupError: the call is not among the recent ones.
@@ -97,6 +102,7 @@ class Meter(ManualTracking, LedgerLink):
         on_alert: OnAlert | None = None,
         webhook: Hooks = None,
         budgets: Budgets = None,
+        budget_store: str | BudgetStore | None = None,
         **prices: Any,
     ) -> None:
         """Changes settings of a meter at work; ``None`` leaves a setting as it is.
@@ -108,7 +114,7 @@ class Meter(ManualTracking, LedgerLink):
             ConfigurationError: a value cannot be used; nothing is changed then.
         """
         checked = None if recent is None else _checked_recent(recent)
-        limits = _read_budgets(budgets)
+        limits, store = _read_budgets(budgets), _opened_store(budget_store)
         dispatcher = (self._store.dispatcher or AlertDispatcher(False)).changed(thresholds, on_alert, webhook)
         given = {name: value for name, value in prices.items() if value is not None}
         if given:
@@ -120,8 +126,8 @@ class Meter(ManualTracking, LedgerLink):
         self._store.dispatcher = dispatcher
         if given:
             self.reprice()
-        if limits is not None:
-            self._set_budgets(limits)
+        if limits is not None or store is not None:
+            self._set_budgets(limits, store)
 
     def _alike(self) -> Meter:
         """An empty meter of its own, with the same prices, models and discount, as many recent calls, and no limits."""
@@ -156,7 +162,7 @@ class Block(Readable, Scope):
         return Surroundings(attribution, (*outer.blocks, self), self, outer, outer.depth + 1)
 
     def __repr__(self) -> str:
-        return f"<Block {self.name!r}: {self.totals.calls} calls>"
+        return f"<Block {printable(self.name)}: {self.totals}>"
 
 
 def _read_budgets(setting: object) -> tuple[Budget, ...] | None:
@@ -165,6 +171,14 @@ def _read_budgets(setting: object) -> tuple[Budget, ...] | None:
     from openai_meter.budgets.budget import read_budgets  # noqa: PLC0415 - for programs with budgets only
 
     return read_budgets(setting)
+
+
+def _opened_store(store: str | BudgetStore | None) -> BudgetStore | None:
+    if store is None or not isinstance(store, str):
+        return store
+    from openai_meter.budgets.stores import open_store  # noqa: PLC0415 - for programs with shared budgets only
+
+    return open_store(store)
 
 
 def _checked_recent(recent: object) -> int:
@@ -179,6 +193,7 @@ def finish() -> None:
         if isinstance(readable, Meter):
             readable._finish_sinks()
     finish_webhooks()
+    close_budgets()
 
 
 def start_over_in_child() -> None:

@@ -103,7 +103,7 @@ def test_run_loads_neither_typer_nor_rich_before_the_end():
 
 NAMES = [
     "run", "demo", "report", "top", "statusline", "serve", "forecast", "compare", "export", "import", "reprice",
-    "prune", "prices", "explain", "estimate", "doctor", "docs", "webhook",
+    "prune", "prices", "check", "explain", "estimate", "doctor", "docs", "webhook",
 ]  # fmt: skip
 
 
@@ -142,8 +142,8 @@ def test_help_in_a_french_locale_is_french(command, invoke, monkeypatch):
     monkeypatch.setenv("OPENAI_METER_LANG", "fr")
     page = invoke(*command, "--help").out
     assert page.startswith("Usage\xa0: openai-meter")
-    assert "Options :" in page
-    assert "Exemples :" in page
+    assert "Options\xa0:" in page
+    assert "Exemples\xa0:" in page
     english = set(map(str, en.HELP.values())) - set(map(str, fr.HELP.values()))
     assert not [text for text in english if text in page]
     assert not re.search(r"Options:|Commands:|Arguments:|Show this|\[required|\[default|Install ", page)

@@ -83,6 +83,7 @@ HELP: Mapping[str, str] = {
     "report": "Show what a ledger holds: by default the last 30 days, day by day.",
     "report.by": "What to group by: hour, day, week, month, model, agent ... Several: day,agent.",
     "report.breakdown": "Show the models of each row below it.",
+    "report.fold_snapshots": "Add the dated snapshots of a model to the row of the model.",
     "report.compact": "Show calls, tokens and cost only.",
     "report.chart": "Draw bars instead of a table.",
     "report.sort": "The order of rows: name, cost, tokens, input, output, calls or errors. By default cost, and time "

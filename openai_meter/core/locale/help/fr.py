@@ -85,6 +85,7 @@ _TEMPLATES: Mapping[str, str] = {
     "report": "Montrer ce que contient un registre : par défaut les 30 derniers jours, jour par jour.",
     "report.by": "Le regroupement : hour, day, week, month, model, agent ... Plusieurs : day,agent.",
     "report.breakdown": "Montrer les modèles de chaque ligne en dessous d'elle.",
+    "report.fold_snapshots": "Ajouter les versions datées d'un modèle à la ligne du modèle.",
     "report.compact": "Montrer seulement les appels, les tokens et le coût.",
     "report.chart": "Dessiner des barres au lieu d'un tableau.",
     "report.sort": "L'ordre des lignes : name, cost, tokens, input, output, calls ou errors. Par défaut le coût, et le "
