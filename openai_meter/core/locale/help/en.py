@@ -93,6 +93,9 @@ HELP: Mapping[str, str] = {
     "check": "Check limits of a ledger, for scripts. The exit code is 0 if all are kept, 3 if one is exceeded, 1 "
     "if the ledger cannot be read.",
     "check.strict": "Exit with code 3 also where calls of unknown cost or size may exceed a limit.",
+    "budgets": "Show what the budgets of a store have spent and hold, over all processes that share it.",
+    "budgets.store": "The store: sqlite:///budgets.db, postgresql+psycopg://..., redis://... Default: "
+    "OPENAI_METER_BUDGET_STORE.",
     "top": "Watch what is spent, live, in the terminal. It shows dollars and tokens per minute by model, agent ..., "
     "and limits. The key q or Ctrl-C ends it. Without a terminal it writes plain text, page after page.",
     "top.by": "What to group by: model, agent, operation, user, session, endpoint, provider, tag:NAME.",

@@ -96,6 +96,10 @@ _TEMPLATES: Mapping[str, str] = {
     "respectées, 3 si l'une est dépassée, 1 si le registre ne peut être lu.",
     "check.strict": "Sortir avec le code 3 aussi quand des appels de coût ou de taille inconnus peuvent dépasser une "
     "limite.",
+    "budgets": "Montrer ce que les budgets d'un stockage ont dépensé et réservé, pour tous les processus qui "
+    "le partagent.",
+    "budgets.store": "Le stockage : sqlite:///budgets.db, postgresql+psycopg://..., redis://... Par défaut : "
+    "OPENAI_METER_BUDGET_STORE.",
     "top": "Suivre les dépenses en direct dans le terminal. Il montre les dollars et les tokens par minute selon le "
     "modèle, l'agent ..., et les limites. La touche q ou Ctrl-C l'arrête. Sans terminal, il écrit du texte simple, "
     "page après page.",
