@@ -102,8 +102,8 @@ def test_run_loads_neither_typer_nor_rich_before_the_end():
 # --- help -------------------------------------------------------------------------------------------------------------
 
 NAMES = [
-    "run", "demo", "report", "check", "top", "statusline", "serve", "forecast", "compare", "export", "import", "reprice",
-    "prune", "prices", "explain", "estimate", "doctor", "docs", "webhook",
+    "run", "demo", "report", "top", "statusline", "serve", "forecast", "compare", "export", "import", "reprice",
+    "prune", "prices", "check", "explain", "estimate", "doctor", "docs", "webhook",
 ]  # fmt: skip
 
 
@@ -142,9 +142,9 @@ def test_help_in_a_french_locale_is_french(command, invoke, monkeypatch):
     """The help is in the language of the environment: sentences, options, headings, and what typer writes itself."""
     monkeypatch.setenv("OPENAI_METER_LANG", "fr")
     page = invoke(*command, "--help").out
-    assert page.startswith("Usage : openai-meter")
-    assert "Options :" in page
-    assert "Exemples :" in page
+    assert page.startswith("Usage\xa0: openai-meter")
+    assert "Options\xa0:" in page
+    assert "Exemples\xa0:" in page
     english = set(map(str, en.HELP.values())) - set(map(str, fr.HELP.values()))
     assert not [text for text in english if text in page]
     assert not re.search(r"Options:|Commands:|Arguments:|Show this|\[required|\[default|Install ", page)
@@ -316,7 +316,7 @@ def test_demo_is_by_agent_and_model_with_next_lines(invoke):
         "openai-meter demo --serve",
         "openai-meter docs",
     ]
-    assert "Et ensuite :" in invoke("demo", "--lang", "fr").out
+    assert "Et ensuite\xa0:" in invoke("demo", "--lang", "fr").out
 
 
 def test_demo_with_serve_serves_sixty_days(invoke, monkeypatch):
