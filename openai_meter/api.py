@@ -18,10 +18,11 @@ from openai_meter.metering.attribution import Surroundings, as_text, read_attrib
 from openai_meter.metering.ledger_link import opened
 from openai_meter.metering.meter import Block, Budgets, Limits, Meter
 from openai_meter.metering.thread_context import threads as followed
-from openai_meter.usage.providers import set_hosts
+from openai_meter.usage.providers import checked_hosts, hosts_from_environment, set_hosts
 
 if TYPE_CHECKING:
     from openai_meter.budgets import Budget, BudgetView
+    from openai_meter.budgets.stores import BudgetStore
     from openai_meter.core.money import Number
     from openai_meter.instrumentation.include_usage import StreamUsage
     from openai_meter.ledger import Ledger
@@ -60,6 +61,7 @@ def install(
     lang: str | None = None,
     char_rule: str | None = None,
     budgets: Budgets = None,
+    budget_store: str | BudgetStore | None = None,
 ) -> Meter:
     """Starts counting every call of every openai client in the process.
 
@@ -106,6 +108,9 @@ def install(
         budgets: caps that stop a call before it is sent: ``[Budget("prod", usd=500, every="month")]``. A call that a
             budget does not admit raises ``BudgetExceededError``. ``False`` or ``[]``: none. What they have used is in
             ``meter.budgets``.
+        budget_store: where several processes share the budgets: ``"sqlite:///usage.db"`` for those of one machine,
+            ``"postgresql+psycopg://..."`` or ``"redis://..."`` for a fleet. Without it, a budget is that of one
+            process. With a ledger, what it has in the window of a budget counts as spent from the start.
 
     Returns:
         The meter that counts.
@@ -124,7 +129,7 @@ def install(
     if lang is not None:
         language(lang)
     set_char_rule = _checked_char_rule(char_rule)
-    behind = hosts_from_environment() if hosts is None else _checked_hosts(hosts)
+    behind = hosts_from_environment() if hosts is None else checked_hosts(hosts)
     current = meter or registry.installed or registry.meter
     kept = opened(ledger, None if current is None else current.ledger, required=ledger_required)
     with registry.lock:
@@ -133,12 +138,12 @@ def install(
         chosen = meter or registry.installed or get_meter()
         chosen._configure(
             recent=recent, thresholds=thresholds, on_alert=on_alert, prices=prices, models=models, discount=discount,
-            webhook=webhook_setting(webhook, chosen._store.dispatcher), budgets=budgets,
+            webhook=webhook_setting(webhook, chosen._store.dispatcher), budgets=budgets, budget_store=budget_store,
         )  # fmt: skip
         if kept is not None:
             chosen._keep(kept)
         telemetry(chosen)
-        if behind or hosts is not None:
+        if behind or hosts is not None or registry.installed is None:
             set_hosts(behind)
         if lang is not None:
             set_default(lang)
@@ -177,25 +182,6 @@ def _checked_char_rule(name: str | None) -> Callable[[], object]:
     return lambda: chars.set_rule(rule)
 
 
-_PROVIDERS = ("openai", "azure")
-
-
-def hosts_from_environment() -> Mapping[str, str]:
-    """The hosts that ``OPENAI_METER_HOSTS`` names.
-
-    Raises:
-        ConfigurationError: its value cannot be used.
-    """
-    return _checked_hosts(settings.get("hosts"))
-
-
-def _checked_hosts(hosts: Mapping[str, str]) -> Mapping[str, str]:
-    for host, provider in hosts.items():
-        if provider not in _PROVIDERS:
-            raise ConfigurationError(f"hosts[{host!r}] is {provider!r}; a host can stand for 'openai' or 'azure'")
-    return hosts
-
-
 def uninstall() -> None:
     """Stops counting, for :func:`install` and :func:`wrap` alike, and restores the identical functions of openai.
 
@@ -204,7 +190,7 @@ def uninstall() -> None:
     read are still counted. Thread-safe; harmless if nothing is installed.
     """
     with registry.lock:
-        set_hosts({})
+        set_hosts(None)
         set_default(None)
         include_usage.configure("auto")
         if (chars := sys.modules.get("openai_meter.usage.estimation.chars")) is not None:

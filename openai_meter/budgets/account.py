@@ -6,11 +6,13 @@ may end anywhere, in a finalizer too: what it cost is put into a queue, and coun
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from datetime import datetime
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from openai_meter.budgets.stores.protocol import Row
 from openai_meter.core import fork_safety
 from openai_meter.core.native import Lock, get_ident
 
@@ -18,14 +20,15 @@ if TYPE_CHECKING:
     from openai_meter.budgets.budget import Budget
     from openai_meter.core.call import Call
 
-__all__ = ["Account", "Entry", "Hold", "Lesson", "catch_up", "charge", "hold", "note_refused"]
+__all__ = ["Account", "Entry", "Hold", "Lesson", "catch_up", "charge", "count_before", "grant", "hold",
+           "note_refused", "take_report"]  # fmt: skip
 
 
 class Account:
     """The counters of one budget, key and window: pico-dollars, tokens or calls. They are changed under one lock."""
 
-    __slots__ = ("budget", "end", "ends_at", "free", "held", "key", "refused", "refused_amount", "spent", "start",
-                 "uncertain")  # fmt: skip
+    __slots__ = ("budget", "emergency", "end", "ends_at", "free", "held", "idle", "key", "ready", "refused",
+                 "refused_amount", "row", "shared", "spent", "start", "uncertain", "unreported")  # fmt: skip
 
     def __init__(self, budget: Budget, key: str | None, start: datetime, end: datetime | None) -> None:
         self.budget = budget
@@ -42,6 +45,33 @@ class Account:
         self.refused = 0
         """Calls that were refused, or would have been under ``when_spent="warn"``."""
         self.refused_amount = 0
+        self.ready = False
+        """Whether what was spent before, by the ledger, is counted."""
+        self.shared = False
+        """Whether it has only a slice of the budget, from a store."""
+        self.unreported = 0
+        """What was spent since the last report to the store."""
+        self.idle = True
+        """Whether no call was admitted since the last report."""
+        self.emergency = False
+        """Whether the emergency share was taken in this outage of the store."""
+        self.row = Row()
+        """The counters over all processes, as the store last showed them."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the window has ended."""
+        return time.time() >= self.ends_at
+
+    @property
+    def total_spent(self) -> int:
+        """What all processes have spent, as far as this one knows."""
+        return self.row.spent + self.unreported if self.shared else self.spent
+
+    @property
+    def total_held(self) -> int:
+        """What calls of all processes hold, with the slices of other processes."""
+        return max(self.row.granted - self.unreported - self.free, self.held) if self.shared else self.held
 
 
 class Entry(NamedTuple):
@@ -88,31 +118,36 @@ _owner: list[int] = []
 """The thread that admits a call now: a signal handler inside of it must not wait for itself."""
 
 
-def hold(entries: list[Entry]) -> list[Entry]:
+def hold(entries: list[Entry], *, final: bool) -> tuple[bool, list[Entry]]:
     """Takes what a call can cost from all accounts, or from none.
 
+    Args:
+        entries: the accounts and amounts.
+        final: whether stores have been asked. Before, a budget that refuses nothing may have more in its store.
+
     Returns:
-        The entries that do not fit; empty if all was taken. Those of budgets that refuse nothing never count.
+        Whether it was taken, and the entries that do not fit. Those of budgets that refuse nothing do not prevent it.
     """
     if _owner and _owner[0] == get_ident():
         raise RuntimeError("a signal handler makes a call while its thread admits one")
     with _lock:
         _owner[:] = [get_ident()]
         try:
-            return _hold(entries)
+            return _hold(entries, final=final)
         finally:
             _owner.clear()
 
 
-def _hold(entries: list[Entry]) -> list[Entry]:
+def _hold(entries: list[Entry], *, final: bool) -> tuple[bool, list[Entry]]:
     _count()
     short = [entry for entry in entries if entry.account.free < entry.amount]
-    if any(not entry.account.budget.shadow for entry in short):
-        return short
+    if any(not entry.account.budget.shadow or (entry.account.shared and not final) for entry in short):
+        return False, short
     for account, amount, _ in entries:
         account.free -= amount
         account.held += amount
-    return short
+        account.idle = False
+    return True, short
 
 
 def note_refused(entries: list[Entry]) -> None:
@@ -121,6 +156,37 @@ def note_refused(entries: list[Entry]) -> None:
         for account, amount, _ in entries:
             account.refused += 1
             account.refused_amount += amount
+
+
+def grant(account: Account, amount: int, row: Row) -> None:
+    """Adds a slice that the store has given."""
+    with _lock:
+        _count()
+        account.free += amount
+        account.row = row
+
+
+def count_before(account: Account, spent: int) -> None:
+    """Counts what was spent before this process, once."""
+    with _lock:
+        if not account.ready:
+            account.ready = True
+            account.spent += spent
+            account.free -= spent
+
+
+def take_report(account: Account, *, all_idle: bool) -> tuple[int, int]:
+    """What was spent since the last report, and what is left of the slice; both are then reported.
+
+    A slice that no call was admitted from since the last report goes back.
+    """
+    with _lock:
+        _count()
+        spent, account.unreported = account.unreported, 0
+        if account.free > 0 and (all_idle or account.idle or account.is_over):
+            account.free = 0
+        account.idle = True
+        return spent, account.free + account.held
 
 
 def charge(account: Account, amount: int) -> None:
@@ -154,6 +220,7 @@ def _count() -> None:
         account.held -= held
         account.free += held - spent
         account.spent += spent
+        account.unreported += spent
         if uncertain:
             account.uncertain += spent
 

@@ -1,31 +1,34 @@
 """Admits a call before it is sent: all budgets that it falls under hold the most that it can cost, or none does.
 
-Everything here is synchronous and in memory. A fault of ours never reaches the program: it is counted, and the call is
-sent, or refused where a budget has ``on_fault="refuse"``.
+Everything here is synchronous and never waits: what waits is a :class:`Step` for the shells. A fault of ours never
+reaches the program: it is counted, and the call is sent, or refused where a budget has ``on_fault="refuse"``.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from openai_meter.budgets import account as accounts_module
 from openai_meter.budgets.account import Account, Entry, Hold, Lesson, hold, note_refused
-from openai_meter.budgets.bound import Bound, bound_of
+from openai_meter.budgets.bound import OUTPUT_LIMITS, Bound, bound_of
 from openai_meter.budgets.guard import BudgetGuard, Subject
 from openai_meter.budgets.refusal import Refusal, refusal_of
 from openai_meter.core import faults
 from openai_meter.core.bounded import Bounded
+from openai_meter.reports.model_stats import undated
 
 if TYPE_CHECKING:
+    from openai_meter.budgets.desk import Desk
     from openai_meter.core.call import Call
     from openai_meter.pricing.loading import PriceLoader
     from openai_meter.usage.endpoints import Endpoint
 
-__all__ = ["Guarded", "admit", "charge"]
+__all__ = ["Guarded", "Step", "admit", "charge"]
 
 logger = logging.getLogger("openai_meter")
 
@@ -79,34 +82,63 @@ class CallToAdmit(Protocol):
 
 
 class _Falls(NamedTuple):
-    """An account that a call falls under, and the meter by whose prices it counts."""
+    """An account that a call falls under, the meter by whose prices it counts, and the guard that it is of."""
 
     account: Account
     meter: Any
+    guard: BudgetGuard
+
+
+class Step:
+    """What has to be done before a call can be decided on: a trip to a store, or a pause. The two shells do it."""
+
+    __slots__ = ("answer", "error", "seconds", "trip")
+
+    def __init__(self, trip: Callable[[], Any] | None = None, seconds: float = 0.0) -> None:
+        self.trip = trip
+        self.seconds = seconds
+        self.answer: Any = None
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        """Makes the trip. It may wait for a database; it never raises."""
+        try:
+            self.answer = self.trip() if self.trip is not None else None
+        except Exception as error:
+            self.error = error
 
 
 _lessons: Bounded[tuple[str | None, str | None], Lesson] = Bounded(10_000)
 """What calls without an upper bound have cost, by model and agent."""
 _logged: Bounded[tuple[str, str | None, float], bool] = Bounded(1_000)
+_PAUSE = 0.25
+"""Seconds between two looks at a budget that a call waits for."""
+_SHORTEST = 16
+"""The smallest output limit that the API accepts."""
 
 
-def admit(call: CallToAdmit, body: Mapping[str, Any], files: Any = None) -> Refusal | None:
+def admit(
+    call: CallToAdmit, body: Mapping[str, Any], files: Any = None, *, changeable: bool = True
+) -> Generator[Step, None, Refusal | None]:
     """Lets all budgets of a call hold what it can cost, and gives the call its hold.
 
+    A generator that never waits itself: it yields what there is to do, if anything. Without a shared store and without
+    ``wait``, there is nothing.
+
     Returns:
-        The refusal of the first budget that does not admit it; ``None``: it may be sent.
+        The refusal of the first budget that does not admit it; ``None``: it may be sent, with ``call.hold.changes`` in
+        its body.
     """
     guards = [(guard, one.meter) for one in call.listeners if (guard := one._budgets) is not None]
     if not guards or call.row.role in ("poll", "cancel"):
         return None
-    falls: list[_Falls] = []
+    attempt = _Attempt(call, body, files, guards)
+    attempt.changeable = changeable
     try:
-        subject = _subject(call)
-        falls = [_Falls(one, meter) for guard, meter in guards for one in guard.accounts(subject, time.time())]
-        return _admit(call, body, files, subject, falls) if falls else None
+        return (yield from attempt.run())
     except Exception as error:
         faults.caught(error, "admitting a call")
-        return _after_fault(guards, falls, call.requested_model)
+        return _after_fault(guards, attempt.falls, call.requested_model)
 
 
 def _after_fault(guards: Iterable[tuple[BudgetGuard, Any]], falls: list[_Falls], model: str | None) -> Refusal | None:
@@ -122,96 +154,220 @@ def _after_fault(guards: Iterable[tuple[BudgetGuard, Any]], falls: list[_Falls],
     return None
 
 
-def _subject(call: CallToAdmit) -> Subject:
-    who = call._attribution  # noqa: SLF001 - of the same package
-    return Subject(
-        call.requested_model, who.agent, who.operation, who.user, who.session, who.tags, call.row.name, call.provider,
-        call.block,
-    )  # fmt: skip
+class _Asked(NamedTuple):
+    """A request as it would be sent."""
+
+    row: Endpoint
+    provider: str
+    host: str
+    requested_model: str | None
 
 
-class _Amounts:
-    """The amounts that one call asks of its accounts."""
+class _Attempt:
+    """The way of one call through its budgets."""
 
-    def __init__(self, call: CallToAdmit, body: Mapping[str, Any], files: Any, subject: Subject) -> None:
+    def __init__(
+        self, call: CallToAdmit, body: Mapping[str, Any], files: Any, guards: list[tuple[BudgetGuard, Any]]
+    ) -> None:
+        who = call._attribution
         self._call = call
         self._body = body
         self._files = files
-        self._key = (subject.model, subject.agent)
+        self._guards = guards
+        self._subject = Subject(
+            call.requested_model, who.agent, who.operation, who.user, who.session, who.tags, call.row.name,
+            call.provider, call.block,
+        )  # fmt: skip
         self._bounds: dict[int, Bound] = {}
-        self.exact = False
-        self.lesson: Lesson | None = None
+        self._exact = False
+        self._lesson: Lesson | None = None
+        self._changes: dict[str, Any] = {}
+        self._waits_until: float | None = None
+        self._outage = False
+        self.changeable = True
+        """Whether the request may be changed: a message of a connection is not."""
+        self.falls: list[_Falls] = []
 
-    def count_exactly(self) -> None:
-        """Counts texts with the vocabulary from now on."""
-        self.exact = True
-        self._bounds.clear()
+    def run(self) -> Generator[Step, None, Refusal | None]:
+        """Decides on the call."""
+        asked = False
+        while True:
+            now = time.time()
+            self.falls = [
+                _Falls(one, meter, guard) for guard, meter in self._guards for one in guard.accounts(self._subject, now)
+            ]
+            if not self.falls:
+                return None
+            yield from self._prepare()
+            entries = self._entries()
+            if isinstance(entries, Refusal):
+                return entries
+            taken, short = hold(entries, final=asked)
+            if taken:
+                self._admitted(entries, short)
+                return None
+            if any(entry.account.shared for entry in short):
+                asked = True
+                if (yield from self._refill(entries)):
+                    continue
+            refusing = [entry for entry in short if not entry.account.budget.shadow]
+            if not refusing or (yield from self._make_fit(refusing, now)):
+                continue
+            note_refused(refusing)
+            account, amount, _ = refusing[0]
+            reason = "outage" if self._outage else "spent"
+            return refusal_of(account, amount, reason, model=self._call.requested_model)
 
-    def bound(self, meter: Any) -> Bound:
-        """What the call can use at most, at the prices of a meter."""
-        found = self._bounds.get(id(meter))
-        if found is None:
-            loader: PriceLoader = meter._price_loader
-            loader.load()
-            found = bound_of(self._call, self._body, loader.book, exact=self.exact, files=self._files)
-            self._bounds[id(meter)] = found
-        return found
+    def _refill(self, entries: list[Entry]) -> Generator[Step, None, bool]:
+        """Asks the stores for what the call lacks; whether it may fit now."""
+        self._outage = False
+        for desk, some in self._desks(entries):
+            step = Step(partial(desk.refill, some))
+            yield step
+            if step.error is not None:
+                raise step.error
+            self._outage = self._outage or not desk.available
+            if not step.answer:
+                return False
+        return True
 
-    def of(self, one: _Falls) -> int | Refusal:
-        """The amount that an account is asked for, or its refusal."""
-        account, meter = one
-        budget = account.budget
-        if budget.unit == "calls":
-            return 1
-        bound = self.bound(meter)
-        model = self._call.requested_model
-        if budget.unit == "usd" and bound.unpriced is not None:
-            if budget.unpriced == "refuse":
-                return refusal_of(account, None, "unpriced", detail=bound.unpriced, model=model)
-            return 0
-        amount = bound.tokens if budget.unit == "tokens" else bound.pico or 0
-        if bound.unbounded is not None:
-            if budget.strict:
-                return refusal_of(account, None, "unbounded", detail=bound.unbounded, model=model)
-            self.lesson = self.lesson or _lesson(self._key)
-            pico, tokens = self.lesson.highest()
-            amount = max(amount, tokens if budget.unit == "tokens" else pico)
-        return amount
+    def _admitted(self, entries: list[Entry], short: list[Entry]) -> None:
+        if short:
+            note_refused(short)
+        for entry in short:
+            _log_shadow(entry)
+        self._call.hold = Hold(entries, self._lesson)
+        self._call.hold.changes = self._changes or None
 
+    def _prepare(self) -> Generator[Step, None, None]:
+        """Counts what was spent before this process, where a ledger has it."""
+        for account, _, guard in self.falls:
+            if not account.ready:
+                if guard.before is None:
+                    account.ready = True
+                    continue
+                step = Step(partial(guard.prepare, account))
+                yield step
+                if step.error is not None:
+                    raise step.error
 
-def _admit(
-    call: CallToAdmit, body: Mapping[str, Any], files: Any, subject: Subject, falls: list[_Falls]
-) -> Refusal | None:
-    amounts = _Amounts(call, body, files, subject)
-    while True:
+    def _desks(self, entries: list[Entry]) -> Iterator[tuple[Desk, list[Entry]]]:
+        """The desks of the accounts, each with its entries."""
+        for guard, _ in self._guards:
+            some = [
+                entry for entry, one in zip(entries, self.falls, strict=True) if one.guard is guard and entry.amount
+            ]
+            if guard.desk is not None and some:
+                yield guard.desk, some
+
+    # --- amounts ------------------------------------------------------------------------------------------------------
+
+    def _entries(self) -> list[Entry] | Refusal:
+        """What the call asks of each account, or the refusal of one."""
         entries: list[Entry] = []
-        for one in falls:
-            amount = amounts.of(one)
+        for one in self.falls:
+            amount = self._amount(one)
             if isinstance(amount, Refusal):
                 if not one.account.budget.shadow:
                     note_refused([Entry(one.account, 0, one.meter)])
                     return amount
                 amount = 0
             entries.append(Entry(one.account, amount, one.meter))
-        short = hold(entries)
-        refusing = [entry for entry in short if not entry.account.budget.shadow]
-        if refusing and not amounts.exact and _may_fit(refusing):
-            amounts.count_exactly()
-            continue
-        if short:
-            note_refused(refusing or short)
-        if refusing:
-            account, amount, _ = refusing[0]
-            return refusal_of(account, amount, "spent", model=call.requested_model)
-        for entry in short:
-            _log_shadow(entry)
-        call.hold = Hold(entries, amounts.lesson)
-        return None
+        return entries
+
+    def _amount(self, one: _Falls) -> int | Refusal:
+        account, meter, _ = one
+        budget = account.budget
+        if budget.unit == "calls":
+            return 1
+        bound = self._bound(meter)
+        if budget.unit == "usd" and bound.unpriced is not None:
+            if budget.unpriced == "refuse":
+                return refusal_of(account, None, "unpriced", detail=bound.unpriced, model=self._call.requested_model)
+            return 0
+        amount = bound.tokens if budget.unit == "tokens" else bound.pico or 0
+        if bound.unbounded is not None:
+            if budget.strict:
+                return refusal_of(account, None, "unbounded", detail=bound.unbounded, model=self._call.requested_model)
+            self._lesson = self._lesson or _lesson((self._subject.model, self._subject.agent))
+            pico, tokens = self._lesson.highest()
+            amount = max(amount, tokens if budget.unit == "tokens" else pico)
+        return amount
+
+    def _bound(self, meter: Any) -> Bound:
+        """What the call can use at most, at the prices of a meter."""
+        found = self._bounds.get(id(meter))
+        if found is None:
+            loader: PriceLoader = meter._price_loader
+            loader.load()
+            call = self._call
+            model = self._changes.get("model", call.requested_model)
+            asked = _Asked(call.row, call.provider, call.host, model)
+            body = {**self._body, **self._changes} if self._changes else self._body
+            found = bound_of(asked, body, loader.book, exact=self._exact, files=self._files)
+            self._bounds[id(meter)] = found
+        return found
+
+    # --- when a budget is spent ---------------------------------------------------------------------------------------
+
+    def _make_fit(self, refusing: list[Entry], now: float) -> Generator[Step, None, bool]:
+        """Makes the bound of a call smaller, or waits, as the budget that refuses it has it. Whether to try again."""
+        if not self._exact and all(_left(entry.account) > 0 for entry in refusing):
+            self._exact = True
+            self._bounds.clear()
+            return True
+        entry = refusing[0]
+        budget = entry.account.budget
+        if budget.when_spent in {"degrade", "clamp"} and not self.changeable:
+            return False
+        if budget.when_spent == "degrade":
+            return self._degrade(budget.to)
+        if budget.when_spent == "clamp":
+            return self._clamp(entry)
+        if budget.when_spent != "wait":
+            return False
+        if self._waits_until is None:
+            self._waits_until = now + budget.max_wait
+        left = self._waits_until - now
+        if left <= 0:
+            return False
+        yield Step(seconds=min(_PAUSE, left, max(entry.account.ends_at - now, 0.01)))
+        return True
+
+    def _degrade(self, to: Mapping[str, str]) -> bool:
+        if "model" in self._changes:
+            return False
+        model = self._body.get("model")
+        other = to.get(model) or to.get(undated(model)) if isinstance(model, str) else None
+        if other is None:
+            return False
+        self._changes["model"] = other
+        self._bounds.clear()
+        return True
+
+    def _clamp(self, entry: Entry) -> bool:
+        """Lowers the output limit to what is left; never raises it."""
+        call, (account, amount, meter) = self._call, entry
+        fields = OUTPUT_LIMITS.get(call.row.name, ())
+        bound = self._bound(meter)
+        each = bound.output_pico if account.budget.unit == "usd" else bound.answers
+        if account.budget.unit == "calls" or not fields or not each or any(one in self._changes for one in fields):
+            return False
+        limit = bound.output_tokens - ceil((amount - _left(account)) / each)
+        if limit < _SHORTEST:
+            return False
+        name = next((one for one in fields if self._body.get(one) is not None), fields[0])
+        self._changes[name] = limit
+        self._bounds.clear()
+        return True
 
 
-def _may_fit(short: Iterable[Entry]) -> bool:
-    """Whether a smaller bound could fit in all of these accounts."""
-    return all(entry.account.free > 0 and entry.account.budget.unit != "calls" for entry in short)
+def _left(account: Account) -> int:
+    """What a smaller bound could be admitted from; 0 if no bound is smaller."""
+    if account.budget.unit == "calls":
+        return 0
+    left = account.budget.limit - account.total_spent - account.total_held
+    return max(account.free, left) if account.shared else account.free
 
 
 def _lesson(key: tuple[str | None, str | None]) -> Lesson:

@@ -52,7 +52,11 @@ _COMPLETION = 16
 _PRO = 4_096
 """Tokens that ``reasoning.mode: "pro"`` adds to the input at most; some 1,500 were seen."""
 _VIDEO_SECONDS = 20
-_NOT_READ = frozenset({"model", "metadata", "user", "safety_identifier", "prompt_cache_key", "stream", "store"})
+_NOT_READ = frozenset({
+    "background", "best_of", "include", "logprobs", "max_completion_tokens", "max_output_tokens", "max_prompt_tokens",
+    "max_tokens", "metadata", "model", "n", "prompt_cache_key", "safety_identifier", "seed", "service_tier", "store",
+    "stream", "stream_options", "temperature", "top_p", "user",
+})  # fmt: skip
 """Fields of a request that are not shown to the model."""
 _ON_SERVER = ("previous_response_id", "conversation", "prompt")
 """Fields of a response's request by which the server adds input."""
@@ -75,6 +79,7 @@ class Bound(NamedTuple):
     """The part of :attr:`tokens` that a lower output limit would reduce."""
     output_pico: int = 0
     """The price of one output token of each answer together, in pico-dollars; 0 if a limit would change nothing."""
+    answers: int = 1
 
 
 class Request(Protocol):
@@ -140,7 +145,7 @@ def bound_of(
     inputs = size.tokens + size.images * per_image + size.audio_tokens
     tokens = inputs + units.answers * units.output
     if plan is None:
-        return Bound(tokens, None, size.unbounded, None, units.output if units.limited else 0)
+        return Bound(tokens, None, size.unbounded, None, units.output if units.limited else 0, 0, units.answers)
     if plan.facts.get("free") and not plan.overridden:
         return Bound(tokens, 0)
     if plan.sheet is None:
@@ -184,7 +189,13 @@ def _priced(units: _Units, plan: Plan, inputs: int, tokens: int, body: Mapping[s
     output_pico = ceil(rate_out * units.answers * factor) if units.limited else 0
     total = ceil(Fraction(amount) * factor)
     return Bound(
-        tokens, None if unpriced else total, size.unbounded, unpriced, units.output if units.limited else 0, output_pico
+        tokens,
+        None if unpriced else total,
+        size.unbounded,
+        unpriced,
+        units.output if units.limited else 0,
+        output_pico,
+        units.answers,
     )
 
 

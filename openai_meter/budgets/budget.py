@@ -20,7 +20,7 @@ Unit = Literal["usd", "tokens", "calls"]
 UNITS: tuple[Unit, ...] = ("usd", "tokens", "calls")
 """What can be limited. Dollars are counted in pico-dollars (1e-12 USD), which are whole numbers."""
 
-WHEN_SPENT = ("raise", "warn")
+WHEN_SPENT = ("raise", "warn", "wait", "clamp", "degrade")
 _HIGHEST = 1 << 62
 """Of what is counted: integers of the databases have 64 bits. In pico-dollars it is $4,611,686."""
 
@@ -43,9 +43,16 @@ class Budget:
             default.
         when_spent: what happens to a call that may cost more than what is left. ``raise``: it is not sent, and raises
             ``BudgetExceededError``. ``warn``: it is sent, logged and counted as one that would have been refused.
+            ``wait``: it waits until it fits, or the window ends, at most ``max_wait`` seconds. ``clamp``: its output
+            limit is lowered to what is left. ``degrade``: another model is asked, by ``to``. What still does not fit
+            then is refused.
+        max_wait: for ``wait``: seconds, 60 by default.
+        to: for ``degrade``: which model stands in for which: ``{"gpt-6.2-sol": "gpt-6-luna"}``.
         unpriced: whether a call of a model without a price is sent under a budget in dollars: ``refuse`` or ``allow``.
         strict: whether a call is refused whose cost has no upper bound (``previous_response_id``, hosted tools, files).
             Otherwise, the most that such calls have cost so far is held.
+        on_outage: what happens where the store of shared budgets does not answer, and the slice of this process is
+            used up: ``refuse``, or an emergency share: a part of the limit (``0.01``) that each process may still use.
         on_fault: whether a call is sent if the meter itself fails while it admits it: ``allow`` or ``refuse``.
 
     Raises:
@@ -61,8 +68,11 @@ class Budget:
     per: str | None = field(default=None, kw_only=True)
     match: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     when_spent: str = field(default="raise", kw_only=True)
+    max_wait: float = field(default=60.0, kw_only=True)
+    to: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     unpriced: str = field(default="refuse", kw_only=True)
     strict: bool = field(default=False, kw_only=True)
+    on_outage: str | float = field(default="refuse", kw_only=True)
     on_fault: str = field(default="allow", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -85,6 +95,7 @@ class Budget:
         self._one_of("when_spent", WHEN_SPENT)
         self._one_of("unpriced", ("refuse", "allow"))
         self._one_of("on_fault", ("allow", "refuse"))
+        self._check_ways()
         if not isinstance(self.strict, bool):
             raise self._wrong(f"has strict={self.strict!r}; pass True or False")
 
@@ -110,6 +121,23 @@ class Budget:
     def shadow(self) -> bool:
         """Whether it refuses nothing, and only counts what it would have refused."""
         return self.when_spent == "warn"
+
+    @property
+    def emergency_share(self) -> int:
+        """What a process may use while the store does not answer."""
+        return int(self.limit * Decimal(str(self.on_outage))) if self.on_outage != "refuse" else 0
+
+    def _check_ways(self) -> None:
+        wait, share, to = self.max_wait, self.on_outage, self.to
+        if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < float("inf"):
+            raise self._wrong(f"has max_wait={wait!r}; pass seconds from 0 up")
+        if share != "refuse" and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1):
+            raise self._wrong(f'has on_outage={share!r}; use "refuse", or a part of the limit such as 0.01')
+        if not isinstance(to, Mapping) or not all(isinstance(name, str) for pair in to.items() for name in pair):
+            raise self._wrong(f'has to={to!r}; pass a dict such as {{"gpt-6.2-sol": "gpt-6-luna"}}')
+        if (self.when_spent == "degrade") != bool(to):
+            raise self._wrong('needs both when_spent="degrade" and to={"gpt-6.2-sol": "gpt-6-luna"}, or neither')
+        object.__setattr__(self, "to", dict(to))
 
     def _wrong(self, why: str) -> ConfigurationError:
         return ConfigurationError(f"Budget({self.name!r}) {why}")

@@ -8,16 +8,19 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from openai_meter.budgets.account import Account, catch_up
+from openai_meter.budgets.account import Account, catch_up, count_before
 from openai_meter.budgets.budget import Budget, amount_in
+from openai_meter.budgets.desk import Desk, store_key
 from openai_meter.budgets.status import BudgetStatus, BudgetView
-from openai_meter.core import fork_safety
+from openai_meter.core import faults, fork_safety
 from openai_meter.core.calendar_windows import calendar_window
 from openai_meter.core.dimensions import UNATTRIBUTED
 from openai_meter.core.native import RLock
 from openai_meter.reports.model_stats import undated
 
 __all__ = ["BudgetGuard", "Subject"]
+
+Before = Callable[[Account], int]
 
 _KEYS = 100_000
 """The keys of one budget in one window that have counters of their own; later ones share :data:`OTHERS`."""
@@ -70,25 +73,38 @@ class _Window:
 
 
 class BudgetGuard:
-    """The budgets of a meter or a block, and what they have used in this process. Thread-safe.
+    """The budgets of a meter or a block, and what they have used. Thread-safe.
 
     Args:
         budgets: the budgets.
+        desk: the slices of this process, where budgets are shared by a store.
+        before: what was spent before, in the window of an account: the sum of the ledger; ``None`` without a ledger.
     """
 
-    def __init__(self, budgets: tuple[Budget, ...]) -> None:
+    def __init__(self, budgets: tuple[Budget, ...], desk: Desk | None = None, before: Before | None = None) -> None:
         self.budgets = budgets
+        self.desk = desk
+        self.before = before
         self._windows: dict[str, _Window] = {}
         self._turning = RLock()
         _guards.add(self)
 
-    def changed(self, budgets: tuple[Budget, ...]) -> BudgetGuard:
-        """A guard of other budgets. Budgets that are the same go on counting."""
-        new = BudgetGuard(budgets)
-        before = {budget.name: budget for budget in self.budgets}
+    def changed(self, budgets: tuple[Budget, ...] | None, desk: Desk | None, before: Before | None) -> BudgetGuard:
+        """A guard with other settings. Budgets that are the same go on counting, unless they get another store.
+
+        Args:
+            budgets: the budgets; ``None``: these.
+            desk: another store; ``None``: this one.
+            before: what was spent before, by the ledger.
+        """
+        budgets = self.budgets if budgets is None else budgets
+        new = BudgetGuard(budgets, desk or self.desk, before)
+        if desk is not None:
+            return new
+        old = {budget.name: budget for budget in self.budgets}
         for budget in budgets:
             window = self._windows.get(budget.name)
-            if window is not None and before.get(budget.name) == budget:
+            if window is not None and old.get(budget.name) == budget:
                 new._windows[budget.name] = window
         return new
 
@@ -103,7 +119,26 @@ class BudgetGuard:
             if budget.match and not _matches(budget.match, subject):
                 continue
             key = None if budget.per is None else subject.value(budget.per) or UNATTRIBUTED
-            yield self._window(budget, now).account(key)
+            yield self._account(budget, key, now)
+
+    def _account(self, budget: Budget, key: str | None, now: float) -> Account:
+        account = self._window(budget, now).account(key)
+        if self.desk is not None and not account.shared:
+            with self._turning:
+                if not account.shared:
+                    self.desk.opened(account)
+        return account
+
+    def prepare(self, account: Account) -> None:
+        """Counts what was spent before, by the ledger. A trip to a database; once for each account."""
+        spent = 0
+        try:
+            spent = 0 if self.before is None else self.before(account)
+        except Exception as error:  # it counts from what the store has, or from zero
+            faults.caught(error, "reading what was spent before")
+        if self.desk is not None and spent:
+            self.desk.store.raise_to(store_key(account), spent, account.ends_at)
+        count_before(account, 0 if self.desk is not None else spent)
 
     def _window(self, budget: Budget, now: float) -> _Window:
         window = self._windows.get(budget.name)
@@ -117,7 +152,7 @@ class BudgetGuard:
 
     def any_account(self, budget: Budget) -> Account:
         """The account of a budget for a call whose dimensions are not known."""
-        return self._window(budget, time.time()).account(None if budget.per is None else UNATTRIBUTED)
+        return self._account(budget, None if budget.per is None else UNATTRIBUTED, time.time())
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -129,11 +164,19 @@ class BudgetGuard:
     def _view(self, budget: Budget) -> BudgetView:
         window = self._window(budget, time.time())
         keys = () if budget.per is None else tuple(key for key in window.accounts.copy() if key is not None)
-        return BudgetView(budget, keys, lambda key: _status(window, key))
+        return BudgetView(budget, keys, lambda key: self._status(window, key))
+
+    def _status(self, window: _Window, key: str | None) -> BudgetStatus:
+        account = window.accounts.get(key) or Account(window.budget, key, window.start, window.end)
+        if self.desk is not None and (rows := self.desk.rows([store_key(account)])) is not None:
+            account.shared, account.row = True, rows[0]
+        return _status_of(account)
 
     def start_over_in_child(self) -> None:
         """Drops the holds in a forked child: those calls are its parent's. What was spent stays spent."""
         self._turning = RLock()
+        if self.desk is not None:
+            self._windows.clear()
         for window in self._windows.values():
             window.accounts = {key: _without_holds(account) for key, account in window.accounts.items()}
 
@@ -145,22 +188,22 @@ def _without_holds(before: Account) -> Account:
     account = Account(before.budget, before.key, before.start, before.end)
     account.spent, account.uncertain = before.spent, before.uncertain
     account.free -= before.spent
+    account.ready = before.ready
     return account
 
 
-def _status(window: _Window, key: str | None) -> BudgetStatus:
-    account = window.accounts.get(key) or Account(window.budget, key, window.start, window.end)
-    shown: Callable[[Any], Any] = lambda amount: amount_in(window.budget.unit, amount)  # noqa: E731
+def _status_of(account: Account) -> BudgetStatus:
+    shown: Callable[[Any], Any] = lambda amount: amount_in(account.budget.unit, amount)  # noqa: E731
     return BudgetStatus(
-        budget=window.budget,
-        key=key,
-        spent=shown(account.spent),
-        held=shown(account.held),
+        budget=account.budget,
+        key=account.key,
+        spent=shown(account.total_spent),
+        held=shown(account.total_held),
         uncertain=shown(account.uncertain),
         refused=account.refused,
         refused_amount=shown(account.refused_amount),
-        starts_at=window.start,
-        resets_at=window.end,
+        starts_at=account.start,
+        resets_at=account.end,
     )
 
 

@@ -30,7 +30,7 @@ class Refusal(NamedTuple):
     """The most that the call can cost; ``None`` if that is not known."""
     resets_at: datetime | None
     reason: str
-    """``spent``, ``unpriced``, ``unbounded`` or ``fault``."""
+    """``spent``, ``unpriced``, ``unbounded``, ``outage`` or ``fault``."""
     detail: str | None = None
     """Of a call that is unpriced or unbounded: why."""
     model: str | None = None
@@ -80,8 +80,8 @@ def refusal_of(
         account.key,
         unit,
         amount_in(unit, budget.limit),
-        amount_in(unit, account.spent),
-        amount_in(unit, account.held),
+        amount_in(unit, account.total_spent),
+        amount_in(unit, account.total_held),
         None if asked is None else amount_in(unit, asked),
         account.end,
         reason,

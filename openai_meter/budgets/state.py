@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["Budgeting", "charge"]
+__all__ = ["Budgeting", "charge", "close_all"]
 
 
 class Budgeting:
@@ -13,6 +13,14 @@ class Budgeting:
 
     active = False
     """Whether a budget was ever set. It stays so: the settings of budgets may come and go."""
+
+
+def close_all() -> None:
+    """Gives the slices of this process back to their stores, at its end."""
+    if Budgeting.active:
+        from openai_meter.budgets.desk import close_all as close  # noqa: PLC0415 - for programs with budgets only
+
+        close()
 
 
 def charge(listeners: Iterable[Any], call: Any) -> None:

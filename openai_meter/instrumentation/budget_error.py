@@ -70,7 +70,7 @@ class BudgetExceededError(MeterError, OpenAIError):
 
     @property
     def reason(self) -> str:
-        """``spent``, ``unpriced``, ``unbounded`` or ``fault``."""
+        """``spent``, ``unpriced``, ``unbounded``, ``outage`` (the store does not answer) or ``fault``."""
         return self.refusal.reason
 
     def message(self, lang: str | None = None) -> str:

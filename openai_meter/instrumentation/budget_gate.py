@@ -1,43 +1,159 @@
-"""Admits requests before the SDK sends them. A request that is refused here never leaves the process."""
+"""Admits requests before the SDK sends them. A request that is refused here never leaves the process.
+
+What is decided is in :mod:`openai_meter.budgets.admission`. The two shells here only wait: for a store, for a window.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
-from openai_meter.budgets.admission import admit
+from openai_meter.budgets.admission import Step, admit
 from openai_meter.core import faults
 
 if TYPE_CHECKING:
     from openai_meter.budgets.refusal import Refusal
+    from openai_meter.instrumentation.sdk import Sdk
     from openai_meter.metering.call_in_flight import CallInFlight
 
-__all__ = ["admit_request", "refuse"]
+__all__ = ["Arguments", "admit_async", "admit_sync", "admit_turn", "admit_turn_async", "refuse"]
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class RequestContext(Protocol):
+    """The request that is admitted."""
+
+    pending: CallInFlight
+    sdk: Sdk
+    uninjected: Arguments | None
+
 
 _NO_BODY: Mapping[str, Any] = {}
 
 
-def admit_request(pending: CallInFlight, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def admit_sync(context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
     """Has a request admitted by its budgets.
 
     Args:
-        pending: the call of the request.
+        context: the request.
         args: the positional arguments of ``request``.
         kwargs: its named arguments.
+
+    Returns:
+        The arguments to go on with: a budget may have lowered the output limit, or chosen another model.
 
     Raises:
         BudgetExceededError: a budget does not admit it. Nothing was sent, and there is no record.
     """
-    refusal = None
+    return _decided(context, args, kwargs, _decide(_steps(context.pending, args, kwargs)))
+
+
+async def admit_async(context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+    """The same for an async client: trips to a store are made in a thread, so that no other task waits for them."""
+    return _decided(context, args, kwargs, await _decide_async(_steps(context.pending, args, kwargs)))
+
+
+def admit_turn(turn: CallInFlight) -> None:
+    """Has a turn of a connection admitted before it is requested. Nothing of its request is changed.
+
+    Raises:
+        BudgetExceededError: a budget does not admit it. Nothing was sent.
+    """
+    if (refusal := _decide(_steps_of_turn(turn))) is not None:
+        refuse(turn, refusal)
+
+
+async def admit_turn_async(turn: CallInFlight) -> None:
+    """The same for an async connection."""
+    if (refusal := await _decide_async(_steps_of_turn(turn))) is not None:
+        refuse(turn, refusal)
+
+
+def _steps_of_turn(turn: CallInFlight) -> Generator[Step, None, Refusal | None]:
+    return admit(turn, turn._body or _NO_BODY, changeable=False)  # noqa: SLF001 - the request, held for an estimate
+
+
+def _decide(steps: Generator[Step, None, Refusal | None]) -> Refusal | None:
+    while (step := _next(steps)).__class__ is Step:
+        step.run()
+        if step.seconds:
+            time.sleep(step.seconds)
+    return step  # type: ignore[no-any-return] # what it returned
+
+
+async def _decide_async(steps: Generator[Step, None, Refusal | None]) -> Refusal | None:
+    while (step := _next(steps)).__class__ is Step:
+        import anyio.to_thread  # noqa: PLC0415 - openai's own; for programs whose budgets wait
+
+        if step.trip is not None:
+            await anyio.to_thread.run_sync(step.run)
+        if step.seconds:
+            await anyio.sleep(step.seconds)
+    return step  # type: ignore[no-any-return]
+
+
+def _next(steps: Generator[Step, None, Refusal | None]) -> Any:
+    """What there is to do next, or the decision."""
+    try:
+        return next(steps)
+    except StopIteration as end:
+        return end.value
+
+
+def _steps(
+    pending: CallInFlight, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Generator[Step, None, Refusal | None]:
     try:
         fields = (args[1] if len(args) > 1 else kwargs["options"]).__dict__
         body, extra = fields["json_data"], fields["extra_json"]
         known = body if isinstance(body, Mapping) else _NO_BODY
-        refusal = admit(pending, {**known, **extra} if extra else known, fields.get("files"))
+        return (yield from admit(pending, {**known, **extra} if extra else known, fields.get("files")))
     except Exception as error:
         faults.caught(error, "admitting a request")
+        return None
+
+
+def _decided(
+    context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any], refusal: Refusal | None
+) -> Arguments:
     if refusal is not None:
-        refuse(pending, refusal)
+        refuse(context.pending, refusal)
+    hold = context.pending.hold
+    if hold is None or not hold.changes:
+        return args, kwargs
+    try:
+        return _changed(context, args, kwargs, hold.changes)
+    except Exception as error:
+        faults.caught(error, "changing a request")
+        return args, kwargs
+
+
+def _changed(
+    context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any], changes: Mapping[str, Any]
+) -> Arguments:
+    """The arguments with other fields in the body. The caller's own dicts stay as they are."""
+    if context.uninjected is not None:
+        context.uninjected = _with_fields(context, *context.uninjected, changes)
+    pending = context.pending
+    if pending._body is not None:  # noqa: SLF001 - what an estimate would be made of
+        pending._body = {**pending._body, **changes}  # noqa: SLF001
+    pending.response.model = changes.get("model")  # until the answer names it; requested_model stays the program's
+    return _with_fields(context, args, kwargs, changes)
+
+
+def _with_fields(
+    context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any], changes: Mapping[str, Any]
+) -> Arguments:
+    options = args[1] if len(args) > 1 else kwargs["options"]
+    copy = context.sdk.copy_options(options, options.post_parser)
+    extra = options.extra_json
+    within = {name: value for name, value in changes.items() if extra and name in extra}
+    if within:
+        copy.extra_json = {**extra, **within}
+    copy.json_data = {**options.json_data, **{name: value for name, value in changes.items() if name not in within}}
+    return ((args[0], copy, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "options": copy})
 
 
 def refuse(pending: CallInFlight, refusal: Refusal) -> None:

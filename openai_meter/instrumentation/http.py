@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.budgets.state import Budgeting
@@ -62,7 +63,7 @@ def _sync_wrapper(sdk: Sdk) -> Wrapper:
             return wrapped(*args, **kwargs)
         context, args, kwargs = begun
         if Budgeting.active:
-            _admit(context, args, kwargs)
+            args, kwargs = _gate().admit_sync(context, args, kwargs)
         current = context if context.reads_headers else None
         outer = _current.get()
         if current is not outer:
@@ -92,7 +93,7 @@ def _async_wrapper(sdk: Sdk) -> Wrapper:
             return await wrapped(*args, **kwargs)
         context, args, kwargs = begun
         if Budgeting.active:
-            _admit(context, args, kwargs)
+            args, kwargs = await _gate().admit_async(context, args, kwargs)
         current = context if context.reads_headers else None
         outer = _current.get()
         if current is not outer:
@@ -115,10 +116,11 @@ def _async_wrapper(sdk: Sdk) -> Wrapper:
     return request
 
 
-def _admit(context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    from openai_meter.instrumentation.budget_gate import admit_request  # noqa: PLC0415 - for programs with budgets only
+def _gate() -> ModuleType:
+    """The module that admits requests; for programs with budgets only."""
+    from openai_meter.instrumentation import budget_gate  # noqa: PLC0415
 
-    admit_request(context.pending, args, kwargs)
+    return budget_gate
 
 
 def process_response(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -258,7 +260,7 @@ class RequestContext:
         """Reads how often the SDK sent this request, where the request has no options of ours."""
         retry = _last_retry.get()
         # What is older belongs to another request. A request inside this one has taken its own away.
-        if retry is not None and self.pending.began_before(retry.at):
+        if retry is not None and retry.at >= self.pending._clock:  # noqa: SLF001 - of one package with it
             self.pending.attempts = retry.attempts
             _last_retry.set(None)
 

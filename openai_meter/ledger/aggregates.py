@@ -14,11 +14,9 @@ from openai_meter.core.usage import COUNTS
 from openai_meter.ledger import schema
 from openai_meter.ledger.rows import from_micros
 
-__all__ = ["SUMS_OF_CALLS", "SUMS_OF_DAYS", "SUMS_OF_TOTALS", "read_sum"]
+__all__ = ["PER_CALL", "SUMS_OF_CALLS", "read_sum", "sums_of"]
 
 _OF_CALLS = schema.calls.c
-_OF_DAYS = schema.daily.c
-_OF_TOTALS = schema.daily_totals.c
 _WHOLE = tuple(name for name in COUNTS if name != "seconds")
 
 
@@ -68,30 +66,32 @@ _MEASURED = or_(
     _OF_CALLS.cost_status == "free",
 )
 _ESTIMATED_COST = and_(_OF_CALLS.cost_estimated, _OF_CALLS.cost_pico.is_not(None))
-# These count as core.totals.Sum does.
-SUMS_OF_CALLS = _sums(
-    {
-        **{name: _OF_CALLS[name] for name in ("input_tokens", "output_tokens", "total_tokens", "cost_pico", *_WHOLE)},
-        "calls": literal(1),
-        "errors": _one_if(_OF_CALLS.status.in_(sorted(FAILURES))),
-        "unmeasured_calls": _one_if(~_MEASURED),
-        "estimated_calls": _one_if(_OF_CALLS.usage_source.in_(sorted(ESTIMATED))),
-        "unpriced_calls": _one_if(_OF_CALLS.cost_status.in_(sorted(NOT_PRICED))),
-        "costless_calls": _one_if(_OF_CALLS.cost_pico.is_(None)),
-        "cost_rest": _OF_CALLS.cost_rest,
-        "estimated_cost_pico": case((_ESTIMATED_COST, _OF_CALLS.cost_pico), else_=0),
-        "estimated_cost_rest": case((_ESTIMATED_COST, _OF_CALLS.cost_rest), else_=0),
-        "tokenless_calls": _one_if(_OF_CALLS.total_tokens.is_(None)),
-        "retries": func.coalesce(_OF_CALLS.attempts - 1, 0),
-        "seconds_us": cast(func.round(_OF_CALLS.seconds * 1_000_000), BigInteger),
-    },
-    _OF_CALLS.started_at,
-    _OF_CALLS.started_at,
-)
-SUMS_OF_TOTALS = _sums(
-    {name: _OF_TOTALS[name] for name in schema.TOTAL_SUMS}, _OF_TOTALS.first_call_at, _OF_TOTALS.last_call_at
-)
-SUMS_OF_DAYS = _sums({name: _OF_DAYS[name] for name in schema.SUMS}, _OF_DAYS.first_call_at, _OF_DAYS.last_call_at)
+PER_CALL: Mapping[str, ColumnElement[Any]] = {
+    **{name: _OF_CALLS[name] for name in ("input_tokens", "output_tokens", "total_tokens", "cost_pico", *_WHOLE)},
+    "calls": literal(1),
+    "errors": _one_if(_OF_CALLS.status.in_(sorted(FAILURES))),
+    "unmeasured_calls": _one_if(~_MEASURED),
+    "estimated_calls": _one_if(_OF_CALLS.usage_source.in_(sorted(ESTIMATED))),
+    "unpriced_calls": _one_if(_OF_CALLS.cost_status.in_(sorted(NOT_PRICED))),
+    "costless_calls": _one_if(_OF_CALLS.cost_pico.is_(None)),
+    "cost_rest": _OF_CALLS.cost_rest,
+    "estimated_cost_pico": case((_ESTIMATED_COST, _OF_CALLS.cost_pico), else_=0),
+    "estimated_cost_rest": case((_ESTIMATED_COST, _OF_CALLS.cost_rest), else_=0),
+    "tokenless_calls": _one_if(_OF_CALLS.total_tokens.is_(None)),
+    "retries": func.coalesce(_OF_CALLS.attempts - 1, 0),
+    "seconds_us": cast(func.round(_OF_CALLS.seconds * 1_000_000), BigInteger),
+    "duration_us": cast(func.round(_OF_CALLS.duration * 1_000_000), BigInteger),
+}
+"""What a call adds to each of the sums; it counts as core.totals.Sum does."""
+
+SUMS_OF_CALLS = _sums(PER_CALL, _OF_CALLS.started_at, _OF_CALLS.started_at)
+
+
+def sums_of(columns: Any) -> tuple[ColumnElement[Any], ...]:
+    """The sums of a roll-up."""
+    return _sums({name: columns[name] for name in schema.TOTAL_SUMS}, columns.first_call_at, columns.last_call_at)
+
+
 _HALF = 1_000_000
 
 

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, delete, or_, select, update
 from openai_meter.core.call import Call
 from openai_meter.core.totals import NOT_PRICED
 from openai_meter.errors import ConfigurationError
-from openai_meter.ledger import rows, schema
-from openai_meter.ledger.inserting import add_to_daily, rolled, store
+from openai_meter.ledger import roll_ups, rows, schema
+from openai_meter.ledger.inserting import add_to_totals, rolled, store
 from openai_meter.ledger.periods import DAY_US, Span
 from openai_meter.ledger.queries import WITHOUT_PRICE, within
 
@@ -47,7 +47,7 @@ def import_rows(writing: Transaction, calls: Iterable[Call]) -> int:
         ConfigurationError: a call cannot be stored.
     """
     rest = iter(calls)
-    done = 0
+    done = rolled_up = 0
     while some := list(islice(rest, _PAGE)):
         try:
             page = {call.id: rows.to_row(call) for call in some}
@@ -55,6 +55,9 @@ def import_rows(writing: Transaction, calls: Iterable[Call]) -> int:
             raise ConfigurationError(f"a call cannot be stored: {error}") from error
         with writing() as connection:
             done += store(connection, page)
+        if done - rolled_up >= roll_ups.STEP:
+            rolled_up = done
+            roll_ups.roll_up(writing)
     return done
 
 
@@ -115,26 +118,34 @@ def _replace(connection: Connection, changed: list[tuple[Call, Call]]) -> int:
     """Stores the prices of calls that are still as they were read. Another process may have priced them meanwhile."""
     before, after = [], []
     done = 0
-    for old, new in sorted(
-        changed, key=lambda pair: pair[0].id
-    ):  # always in the same order: two transactions cannot deadlock
+    roll_ups.lock(connection, alone=True)
+    marks = roll_ups.read_marks(connection)
+    same = _unchanged(connection, [old for old, _ in changed])
+    roll_ups.add_late(connection, same, marks, -1)
+    for old, new in changed:
+        if old.id not in same:
+            continue
         was, becomes = rows.to_row(old), rows.to_row(new)
-        statement = update(schema.calls).where(
-            _OF_CALLS.id == old.id,
-            _OF_CALLS.cost_status == old.cost_status,
-            _OF_CALLS.cost_pico.is_not_distinct_from(was[_PICO]),
-        )
         costs = {name: becomes[rows.COLUMNS.index(name)] for name in _COSTS}
-        if connection.execute(statement.values(costs)).rowcount == 1:
-            before.append(was)
-            after.append(becomes)
-            done += new.cost_status not in NOT_PRICED
+        connection.execute(update(schema.calls).where(_OF_CALLS.id == old.id).values(costs))
+        before.append(was)
+        after.append(becomes)
+        done += new.cost_status not in NOT_PRICED
+    roll_ups.add_late(connection, same, marks)
     less = rolled(before, -1)
     sums = {
         group: (*map(add, less[group][:_ENDS], more[:_ENDS]), *more[_ENDS:]) for group, more in rolled(after).items()
     }
-    add_to_daily(connection, sums)
+    add_to_totals(connection, sums)
     return done
+
+
+def _unchanged(connection: Connection, calls: list[Call]) -> set[str]:
+    """The ids of the calls whose price is stored as it was read."""
+    columns = _OF_CALLS.id, _OF_CALLS.cost_status, _OF_CALLS.cost_pico
+    found = connection.execute(select(*columns).where(_OF_CALLS.id.in_([call.id for call in calls])))
+    stored = {call_id: (status, pico) for call_id, status, pico in found}
+    return {call.id for call in calls if stored.get(call.id) == (call.cost_status, rows.to_row(call)[_PICO])}
 
 
 _PICO = rows.COLUMNS.index("cost_pico")
@@ -145,6 +156,8 @@ _ENDS = len(schema.SUMS)
 def prune(writing: Transaction, before: int) -> int:
     """Deletes the calls that began before a day (its number since 1970), and leaves the roll-ups; returns how many."""
     done = 0
+    roll_ups.roll_up(writing, until=before * DAY_US)
+    roll_ups.forget(writing, before)
     while True:
         some = select(_OF_CALLS.id).where(_OF_CALLS.started_at < before * DAY_US).limit(10 * _PAGE)
         with writing() as connection:

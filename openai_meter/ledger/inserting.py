@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import cache
 from operator import add, itemgetter, neg
@@ -14,11 +14,11 @@ from sqlalchemy import Boolean, Connection, Double, Table, Text
 
 from openai_meter.core.totals import counted
 from openai_meter.core.usage import COUNTS
-from openai_meter.ledger import schema
+from openai_meter.ledger import roll_ups, schema
 from openai_meter.ledger.rows import COLUMNS, Row
-from openai_meter.ledger.schema import DIMENSIONS, SUMS, TOTAL_DIMENSIONS, TOTAL_SUMS
+from openai_meter.ledger.schema import SUMS, TOTAL_DIMENSIONS, TOTAL_SUMS
 
-__all__ = ["Group", "Sums", "add_to_daily", "group_key", "rolled", "split_money", "store"]
+__all__ = ["Group", "Sums", "add_to_totals", "group_key", "rolled", "split_money", "store"]
 
 _DAY = 86_400 * 1_000_000
 """Microseconds of a day."""
@@ -27,7 +27,7 @@ _CHUNK = 1_000
 """Rows of one statement."""
 
 Group = tuple[Any, ...]
-"""A day (its number since 1970), and the values of ``DIMENSIONS`` and of the service tier."""
+"""A day (its number since 1970), and the values of ``TOTAL_DIMENSIONS``."""
 Sums = tuple[int, ...]
 """The sums of a group in the order of ``SUMS``, and then when its first and its last call began."""
 
@@ -42,12 +42,17 @@ def store(connection: Connection, rows: Mapping[str, Row]) -> int:
     Returns:
         How many were stored.
     """
+    roll_ups.lock(connection, alone=False)
+    marks = roll_ups.read_marks(connection)
     # Always in the same order, over the whole transaction: two transactions with the same keys cannot deadlock.
     ids = sorted(rows)
     fresh: list[Row] = []
     for start in range(0, len(ids), _CHUNK):
         fresh += _insert(connection, [rows[call_id] for call_id in ids[start : start + _CHUNK]])
-    add_to_daily(connection, rolled(fresh))
+    add_to_totals(connection, rolled(fresh))
+    late = [row[0] for row in fresh if row[_AT] < marks.until]
+    if late:
+        roll_ups.add_late(connection, late, marks)
     return len(fresh)
 
 
@@ -74,7 +79,7 @@ def _insert(connection: Connection, rows: list[Row]) -> list[Row]:
 # --- the sums of a day ------------------------------------------------------------------------------------------------
 
 _AT = COLUMNS.index("started_at")
-_dimensions = itemgetter(*map(COLUMNS.index, (*DIMENSIONS, "service_tier")))
+_dimensions = itemgetter(*map(COLUMNS.index, TOTAL_DIMENSIONS))
 _counts = itemgetter(*(COLUMNS.index(name) for name in COUNTS if name != "seconds"))
 _rest = itemgetter(*map(COLUMNS.index, (
     "input_tokens", "output_tokens", "total_tokens", "status", "usage_source", "cost_status", "cost_pico", "cost_rest",
@@ -129,36 +134,29 @@ def _summands(row: Row) -> tuple[int, ...]:
     )
 
 
-def add_to_daily(connection: Connection, groups: Mapping[Group, Sums]) -> None:
-    """Adds sums (:func:`rolled`) to those of their days, in both roll-ups.
+def add_to_totals(connection: Connection, groups: Mapping[Group, Sums]) -> None:
+    """Adds sums (:func:`rolled`) to those of their days.
 
     Args:
         connection: one in which a transaction has begun that writes.
         groups: the sums by day and dimensions.
     """
-    _add(connection, schema.daily, SUMS, _folded(groups, _OF_DAILY))
-    totals = {group: split_money(sums) for group, sums in _folded(groups, _OF_TOTALS).items()}
-    _add(connection, schema.daily_totals, TOTAL_SUMS, totals)
+    # Sorted by key, for the same reason as the ids of calls.
+    rows = sorted(
+        (group_key(group), (_EPOCH + timedelta(days=group[0])).isoformat(), *group[1:], *map(int, split_money(sums)))
+        for group, sums in groups.items()
+    )
+    if not rows:
+        return
+    arrays = connection.dialect.name == "postgresql"
+    table = schema.daily_totals
+    sql = f"{_insertion(table, arrays=arrays)} ON CONFLICT (key) DO UPDATE SET {_additions(table.name, arrays)}"
+    for start in range(0, len(rows), _CHUNK):
+        chunk: list[Any] = rows[start : start + _CHUNK]
+        connection.exec_driver_sql(sql, _by_column(chunk) if arrays else chunk)
 
 
-_NAMES = ("day", *DIMENSIONS, "service_tier")
-_OF_DAILY = itemgetter(*map(_NAMES.index, ("day", *DIMENSIONS)))
-_OF_TOTALS = itemgetter(*map(_NAMES.index, ("day", *TOTAL_DIMENSIONS)))
 _COST, _ESTIMATED_COST = SUMS.index("cost_pico"), SUMS.index("estimated_cost_pico")
-
-
-def _folded(groups: Mapping[Group, Sums], key: Callable[[Group], Group]) -> dict[Group, Sums]:
-    """The sums by fewer dimensions."""
-    folded: dict[Group, Sums] = {}
-    for group, sums in groups.items():
-        part = key(group)
-        before = folded.get(part)
-        if before is None:
-            folded[part] = sums
-        else:
-            *counts, first, last = before
-            folded[part] = (*map(add, counts, sums), min(first, sums[-2]), max(last, sums[-1]))
-    return folded
 
 
 def split_money(sums: Sums) -> Sums:
@@ -172,30 +170,16 @@ def split_money(sums: Sums) -> Sums:
     )
 
 
-def _add(connection: Connection, table: Table, names: tuple[str, ...], groups: Mapping[Group, Sums]) -> None:
-    # Sorted by key, for the same reason as the ids of calls.
-    rows = sorted(
-        (group_key(group), (_EPOCH + timedelta(days=group[0])).isoformat(), *group[1:], *map(int, sums))
-        for group, sums in groups.items()
-    )
-    if not rows:
-        return
-    arrays = connection.dialect.name == "postgresql"
-    sql = f"{_insertion(table, arrays=arrays)} ON CONFLICT (key) DO UPDATE SET {_additions(table.name, names, arrays)}"
-    for start in range(0, len(rows), _CHUNK):
-        chunk: list[Any] = rows[start : start + _CHUNK]
-        connection.exec_driver_sql(sql, _by_column(chunk) if arrays else chunk)
-
-
 def group_key(group: Group) -> str:
     """The key of a row in a roll-up: a hash of the day and the dimensions."""
     return hashlib.sha256(json.dumps(group).encode("ascii")).hexdigest()[:32]
 
 
 @cache
-def _additions(table: str, names: tuple[str, ...], postgresql: bool) -> str:
+def _additions(table: str, postgresql: bool) -> str:
+    """The assignments of an upsert that adds sums to those of a row in a roll-up."""
     least, greatest = ("least", "greatest") if postgresql else ("min", "max")
-    sums = [f"{name} = {table}.{name} + excluded.{name}" for name in names]
+    sums = [f"{name} = {table}.{name} + excluded.{name}" for name in TOTAL_SUMS]
     first = f"first_call_at = {least}({table}.first_call_at, excluded.first_call_at)"
     last = f"last_call_at = {greatest}({table}.last_call_at, excluded.last_call_at)"
     return ", ".join([*sums, first, last])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -84,6 +84,26 @@ class Maintenance(Transactions):
             raise ConfigurationError('before=None is not a time; use a date, or "90d"')
         self._settle()
         return corrections.prune(self._writing, micros(at) // DAY_US)
+
+    def roll_up(self, progress: Callable[[int], object] | None = None) -> int:
+        """Brings the roll-ups by user, session and tag up to date, in steps of some thousand calls.
+
+        Happens by itself, in the background of a process that writes, and for five seconds before a report that needs
+        them. After the update of a large ledger it takes some minutes; reports are slower until then, and as exact.
+
+        Args:
+            progress: is called after each step with the number of calls so far.
+
+        Returns:
+            How many calls were added to the roll-ups.
+
+        Raises:
+            LedgerError: the database cannot be written.
+        """
+        from openai_meter.ledger import roll_ups  # noqa: PLC0415
+
+        self._settle()
+        return roll_ups.roll_up(self._writing, progress)
 
     def import_calls(self, calls: Iterable[Call]) -> int:
         """Stores calls that were made elsewhere, in the caller's thread; those that are there already stay as they are.

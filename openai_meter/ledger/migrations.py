@@ -21,6 +21,7 @@ from openai_meter.errors import LedgerError
 from openai_meter.ledger import schema
 from openai_meter.ledger.database import writing
 from openai_meter.ledger.inserting import group_key
+from openai_meter.ledger.roll_ups import OLD_DAILY
 
 __all__ = ["MIGRATIONS", "migrate"]
 
@@ -162,11 +163,11 @@ _SUMS_OF_CALLS = ", ".join(
 )
 
 
-def _refuse_overflow(connection: Connection) -> None:
+def _refuse_overflow(connection: Connection, tables: tuple[str, ...] = ("daily", "daily_totals")) -> None:
     """Makes SQLite refuse a sum beyond 64 bits, as PostgreSQL does; by itself it would store a rounded number."""
     if connection.dialect.name == "postgresql":
         return
-    for table in ("daily", "daily_totals"):
+    for table in tables:
         names = [row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({table})") if row[2] == "BIGINT"]
         wrong = " OR ".join(f"typeof(NEW.{name}) <> 'integer'" for name in names)
         connection.exec_driver_sql(
@@ -208,7 +209,7 @@ def _add_rule_and_attempts(connection: Connection) -> None:
                 connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
     for table, dimensions in _DIMENSIONS.items():
         # Of days whose calls were pruned, this is all that is known.
-        connection.exec_driver_sql(f"UPDATE {table} SET tokenless_calls = unmeasured_calls")  # noqa: S608 - our names
+        connection.exec_driver_sql(f"UPDATE {table} SET tokenless_calls = unmeasured_calls WHERE unmeasured_calls <> 0")  # noqa: S608 - our names
         numbers = ", ".join(map(str, range(1, dimensions.count(",") + 3)))
         found = connection.exec_driver_sql(
             f"SELECT started_at / {_DAY_US}, {dimensions}, count(*) FROM calls "  # noqa: S608
@@ -224,6 +225,114 @@ def _add_rule_and_attempts(connection: Connection) -> None:
     _refuse_overflow(connection)
 
 
+_USER_COLUMNS = ("user", "model", "agent", "operation", "endpoint", "provider", "block")
+_ROLL_UPS = (
+    ("half_hourly_models", "half_hour", ("model", "endpoint", "provider", "service_tier")),
+    ("half_hourly_agents", "half_hour", ("agent",)),
+    ("daily_users", "day", _USER_COLUMNS),
+    ("monthly_users", "month", ("user",)),
+    ("daily_sessions", "day", ("session",)),
+    ("monthly_sessions", "month", ("session",)),
+    ("daily_tags", "day", ("tags", "model")),
+)  # fmt: skip
+
+
+def _add_roll_ups(connection: Connection) -> None:
+    """Makes the roll-ups that are filled in the background, and keeps what ``daily`` alone knows: pruned calls."""
+    found = [column["name"] for column in inspect(connection).get_columns("daily_totals")]
+    sums = [name for name in found[found.index("service_tier") + 1 :] if name not in {"first_call_at", "last_call_at"}]
+    for table, period, dimensions in _ROLL_UPS:
+        _create_roll_up(connection, table, period, dimensions, sums)
+    connection.exec_driver_sql("CREATE TABLE roll_up_marks (name TEXT NOT NULL PRIMARY KEY, at BIGINT NOT NULL)")
+    if days := _pruned_days(connection):
+        _keep_pruned(connection, days, sums)
+        end = (max(days) + 1) * _DAY_US
+        for name in ("totals", "sessions", "tags"):
+            connection.exec_driver_sql(f"INSERT INTO roll_up_marks VALUES ('{name}', {end})")  # noqa: S608
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("DROP TABLE daily")
+    else:  # SQLite would visit each page of it: roll_ups.py empties it in steps
+        connection.exec_driver_sql("DROP TRIGGER IF EXISTS daily_overflow")
+        connection.exec_driver_sql(f"ALTER TABLE daily RENAME TO {OLD_DAILY}")
+
+
+def _create_roll_up(
+    connection: Connection, table: str, period: str, dimensions: tuple[str, ...], sums: list[str]
+) -> None:
+    names = [f'"{name}"' for name in dimensions]
+    columns = [
+        f"{period} {'BIGINT' if period == 'half_hour' else 'TEXT'} NOT NULL",
+        *(f"{name} TEXT NOT NULL" for name in names),
+        *(f"{name} BIGINT NOT NULL" for name in (*sums, "first_call_at", "last_call_at")),
+    ]
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(columns)})")
+        # A hash stands for the texts: an index entry has a limited length.
+        texts = names[0] if len(names) == 1 else " || ".join(f"md5({name})" for name in names)
+        connection.exec_driver_sql(f"CREATE UNIQUE INDEX {table}_key ON {table} ({period}, (md5({texts})::uuid))")
+    else:
+        key = ", ".join([period, *names])
+        connection.exec_driver_sql(f"CREATE TABLE {table} ({', '.join(columns)}, PRIMARY KEY ({key})) WITHOUT ROWID")
+        _refuse_overflow(connection, (table,))
+
+
+def _pruned_days(connection: Connection) -> list[int]:
+    """The days, as numbers from 1970, whose sums have more calls than ``calls`` has."""
+    kept = dict(_pairs(connection, f"SELECT started_at / {_DAY_US}, count(*) FROM calls GROUP BY 1"))  # noqa: S608
+    counted = _pairs(connection, "SELECT day, sum(calls) FROM daily_totals GROUP BY day")
+    days = [(date.fromisoformat(day).toordinal() - _EPOCH_DAY, int(calls)) for day, calls in counted]
+    return [day for day, calls in days if calls > kept.get(day, 0)]
+
+
+def _keep_pruned(connection: Connection, days: list[int], sums: list[str]) -> None:
+    """Moves the sums of pruned calls by user, without the calls of these days that are still there: steps add those."""
+    money = {
+        part: f"{name} {sign} 1000000"
+        for name in ("cost_pico", "estimated_cost_pico")
+        for part, sign in ((name.replace("_pico", "_micro"), "/"), (name, "%"))
+    }
+    if connection.dialect.name == "postgresql":
+        money = {name: sql.replace("%", "%%") for name, sql in money.items()}
+    dimensions = [f"coalesce({name}, '')" for name in ('"user"', *_USER_COLUMNS[1:])]
+    groups = ", ".join(map(str, range(1, len(dimensions) + 2)))
+    of_days = [f"sum({money.get(name, name)})" for name in sums]
+    calls = {
+        "calls": "1", "errors": "CASE WHEN status IN ('error', 'failed') THEN 1 ELSE 0 END",
+        "unmeasured_calls": f"CASE WHEN {_UNMEASURED} THEN 1 ELSE 0 END",
+        "estimated_calls": "CASE WHEN usage_source IN ('tiktoken', 'chars') THEN 1 ELSE 0 END",
+        "unpriced_calls": "CASE WHEN cost_status IN ('unpriced', 'partial') THEN 1 ELSE 0 END",
+        "costless_calls": "CASE WHEN cost_pico IS NULL THEN 1 ELSE 0 END",
+        "tokenless_calls": "CASE WHEN total_tokens IS NULL THEN 1 ELSE 0 END",
+        "retries": "coalesce(attempts - 1, 0)",
+        "seconds_us": "CAST(round(seconds * 1000000) AS BIGINT)",
+        "duration_us": "CAST(round(duration * 1000000) AS BIGINT)",
+        "estimated_cost_rest": _IF_ESTIMATED.format("cost_rest"),
+        **{name: sql if name.startswith("cost") else _IF_ESTIMATED.format(sql.removeprefix("estimated_"))
+           for name, sql in money.items()},
+    }  # fmt: skip
+    of_calls = [f"-coalesce(sum({calls.get(name, name)}), 0)" for name in sums]
+    for number in days:
+        day, since = date.fromordinal(number + _EPOCH_DAY).isoformat(), number * _DAY_US
+        columns = ", ".join(["day", *dimensions, *of_days, "min(first_call_at)", "max(last_call_at)"])
+        connection.exec_driver_sql(
+            f"INSERT INTO daily_users SELECT {columns} FROM daily WHERE day = '{day}' GROUP BY {groups}"  # noqa: S608
+        )
+        columns = ", ".join([f"'{day}'", *dimensions, *of_calls, "min(started_at)", "max(started_at)"])
+        where = f"started_at >= {since} AND started_at < {since + _DAY_US}"
+        changes = ", ".join(f"{name} = daily_users.{name} + excluded.{name}" for name in sums)
+        key = ", ".join(["day", *(f'"{name}"' for name in _USER_COLUMNS)])
+        if connection.dialect.name == "postgresql":
+            texts = " || ".join(f'md5("{name}")' for name in _USER_COLUMNS)
+            key = f"day, (md5({texts})::uuid)"
+        connection.exec_driver_sql(
+            f"INSERT INTO daily_users SELECT {columns} FROM calls WHERE {where} GROUP BY {groups} "  # noqa: S608
+            f"ON CONFLICT ({key}) DO UPDATE SET {changes}"
+        )
+    of_months = ["substr(day, 1, 7) || '-01'", '"user"', *(f"sum({name})" for name in sums)]
+    columns = ", ".join([*of_months, "min(first_call_at)", "max(last_call_at)"])
+    connection.exec_driver_sql(f"INSERT INTO monthly_users SELECT {columns} FROM daily_users GROUP BY 1, 2")  # noqa: S608
+
+
 MIGRATIONS: list[Callable[[Connection], None]] = [
     _create_calls_and_daily,
     _rename_status_cut_to_aborted,
@@ -231,6 +340,7 @@ MIGRATIONS: list[Callable[[Connection], None]] = [
     _refuse_overflow,
     _add_prediction_tokens,
     _add_rule_and_attempts,
+    _add_roll_ups,
 ]
 
 
@@ -258,7 +368,7 @@ def _version(connection: Connection) -> int:
     """The number of steps that have been applied, up to the first one that is missing."""
     there = inspect(connection).get_table_names()
     if schema.MIGRATIONS not in there:
-        foreign = {schema.calls.name, schema.daily.name}.intersection(there)
+        foreign = {schema.calls.name, schema.daily_totals.name}.intersection(there)
         if foreign:
             raise LedgerError(
                 f"the database has a table {min(foreign)!r} that openai_meter has not made; "

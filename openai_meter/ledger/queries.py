@@ -1,15 +1,15 @@
 """Sums by period and dimension: from the roll-ups where they suffice, else from the calls.
 
-The roll-ups have whole days in UTC, and neither sessions nor tags. A query that needs no more is answered from
-them, the odd ends of its span aside; any other from the calls, and from the roll-ups only for days whose calls were
-pruned. All sums are exact, from whichever table.
+``plans.py`` names the roll-ups that know the dimensions of a query; what they do not cover is read from the calls. For
+days whose calls were pruned before there were roll-ups of users, sessions and tags, only ``daily_totals`` is left. All
+sums are exact, from whichever table.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, date, tzinfo
+from datetime import UTC, tzinfo
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, case, func, literal, select, text
@@ -17,13 +17,18 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, case, func, litera
 from openai_meter.core import dimensions as groups
 from openai_meter.core.totals import Sum, Unpriced, summed
 from openai_meter.errors import ConfigurationError
-from openai_meter.ledger import schema
-from openai_meter.ledger.aggregates import SUMS_OF_CALLS, SUMS_OF_DAYS, SUMS_OF_TOTALS, read_sum
+from openai_meter.ledger import plans, schema
+from openai_meter.ledger.aggregates import SUMS_OF_CALLS, read_sum, sums_of
 from openai_meter.ledger.filters import Filters
 from openai_meter.ledger.periods import DAY_US, PERIODS, Segment, Span, segments
+from openai_meter.ledger.plans import day_name, day_number
+from openai_meter.ledger.roll_ups import read_marks
 from openai_meter.ledger.rows import from_micros, micros
 
-__all__ = ["PRUNED", "TIER", "WITHOUT_PRICE", "Query", "check_dimensions", "run_query", "unpriced", "within"]
+__all__ = [
+    "PRUNED", "TIER", "WITHOUT_PRICE", "Query", "check_dimensions", "conditions", "needs_roll_ups", "plan", "run_query",
+    "sum_pieces", "unpriced", "within", "zone_segments",
+]  # fmt: skip
 
 PRUNED = "(pruned)"
 """The name of the row for pruned calls, where the roll-ups lack the dimension that is grouped by."""
@@ -34,11 +39,19 @@ WITHOUT_PRICE = text("calls.cost_status IN ('unpriced', 'partial')")
 TIER = "service_tier"
 """What queries of this package can group by, besides the dimensions of reports."""
 
-_EPOCH_DAY = date(1970, 1, 1).toordinal()
 _OF_CALLS = schema.calls.c
 _OF_TOTALS = schema.daily_totals.c
-_ROLLED = frozenset(schema.DIMENSIONS)
 _COLUMNS = {name: ("tags" if name == "tag" else name) for name in (*groups.DIMENSIONS, "service_tier")}
+
+
+_PRUNED_LEVELS = tuple(
+    plans.Level(schema.metadata.tables[name], "day", frozenset(dimensions), None)
+    for name, dimensions in (
+        ("daily_totals", schema.TOTAL_DIMENSIONS),
+        ("daily_users", ("user", *(name for name in schema.TOTAL_DIMENSIONS if name != TIER))),
+    )
+)
+"""The tables that have the sums of all pruned days, the smallest first."""
 
 
 class Query(NamedTuple):
@@ -56,21 +69,6 @@ class Query(NamedTuple):
         return tuple(name for name in self.by if name in PERIODS)
 
 
-class _RollUp(NamedTuple):
-    """A table of sums per day."""
-
-    columns: Any
-    dimensions: frozenset[str]
-    sums: tuple[ColumnElement[Any], ...]
-
-
-_ROLL_UPS = (
-    _RollUp(_OF_TOTALS, frozenset(schema.TOTAL_DIMENSIONS), SUMS_OF_TOTALS),
-    _RollUp(schema.daily.c, _ROLLED, SUMS_OF_DAYS),
-)
-"""The roll-ups, the smallest first."""
-
-
 def check_dimensions(by: tuple[str, ...]) -> None:
     """Checks the names of periods and dimensions.
 
@@ -84,6 +82,11 @@ def check_dimensions(by: tuple[str, ...]) -> None:
         raise ConfigurationError(f"{error}; in time, by {', '.join(PERIODS)}") from None
 
 
+def needs_roll_ups(names: Iterable[str]) -> bool:
+    """Whether a report by some dimensions and filters needs more than ``daily_totals``."""
+    return any(_dimension(name) in {"user", "session", "tag"} for name in names)
+
+
 def run_query(connection: Connection, query: Query) -> dict[tuple[str, ...], Sum]:
     """The sums per row, in no order; the connection's transaction has to see one state of the ledger throughout.
 
@@ -91,22 +94,41 @@ def run_query(connection: Connection, query: Query) -> dict[tuple[str, ...], Sum
         ConfigurationError: there are no such dimensions; or the details that it needs were pruned.
     """
     check_dimensions(query.by)
-    sums = _Aggregator(connection, query)
-    span = query.span
-    if _rolled_up(query, sums.segments):
-        days = _whole_days(span)
-        if days is None:
-            sums.add_calls(span, split=True)
+    return sum_pieces(connection, query, ())
+
+
+def sum_pieces(
+    connection: Connection, query: Query, where: tuple[tuple[str, frozenset[str]], ...]
+) -> dict[tuple[str, ...], Sum]:
+    """The sums per row; ``where`` names the values that dimensions may have, with the empty text for none."""
+    sums = Aggregator(connection, query, where)
+    for piece in plan(connection, query, sums.segments):
+        if piece.level is None:
+            sums.add_calls(_span(piece), split=not piece.unsplit)
         else:
-            sums.add_days(days)
-            for end in _ends(span, days):
-                sums.add_calls(end, split=True)
-    else:
-        sums.add_calls(span, split=False)
+            sums.add_level(piece)
     return sums.sums
 
 
-# --- which table ------------------------------------------------------------------------------------------------------
+def plan(connection: Connection, query: Query, zone: tuple[Segment, ...]) -> list[plans.Piece]:
+    """The tables that answer a query, each for a part of its span."""
+    needed = frozenset(_COLUMNS[_dimension(name)] for name in (*query.by, *query.filters.names) if name not in PERIODS)
+    found = plans.levels(needed, frozenset(query.periods), zone)
+    since, until = (None if at is None else micros(at) for at in query.span)
+    return [*plans.pieces(found, since, until, read_marks(connection))]
+
+
+def conditions(piece: plans.Piece, filters: Filters, columns: Any) -> list[ColumnElement[bool]]:
+    """The conditions for the rows of a table that a part of a span needs."""
+    span = within(_span(piece)) if piece.level is None else plans.bounds(piece)
+    return [*span, *filters.of_calls(columns)]
+
+
+def _span(piece: plans.Piece) -> Span:
+    return Span(*(None if at is None else from_micros(at) for at in (piece.since, piece.until)))
+
+
+# --- pruned days ------------------------------------------------------------------------------------------------------
 
 
 class _Days(NamedTuple):
@@ -116,13 +138,6 @@ class _Days(NamedTuple):
     end: int | None
 
 
-def _rolled_up(query: Query, stretches: tuple[Segment, ...]) -> bool:
-    needed = {*query.by, *query.filters.names} - {"day", "week", "month"}
-    return any(needed <= one.dimensions for one in _ROLL_UPS) and (
-        not query.periods or all(not one.offset for one in stretches)
-    )
-
-
 def _whole_days(span: Span) -> _Days | None:
     """The whole days in a span, if there are any."""
     first = None if span.since is None else -(-micros(span.since) // DAY_US)
@@ -130,29 +145,16 @@ def _whole_days(span: Span) -> _Days | None:
     return None if first is not None and end is not None and end <= first else _Days(first, end)
 
 
-def _ends(span: Span, days: _Days) -> Iterator[Span]:
-    """What the whole days leave of a span."""
-    if span.since is not None and days.first is not None and micros(span.since) < days.first * DAY_US:
-        yield Span(span.since, from_micros(days.first * DAY_US))
-    if span.until is not None and days.end is not None and micros(span.until) > days.end * DAY_US:
-        yield Span(from_micros(days.end * DAY_US), span.until)
-
-
-def _day(number: int) -> str:
-    return date.fromordinal(_EPOCH_DAY + number).isoformat()
-
-
-def _number(day: str) -> int:
-    return date.fromisoformat(day).toordinal() - _EPOCH_DAY
-
-
 # --- adding up --------------------------------------------------------------------------------------------------------
 
 
-class _Aggregator:
+class Aggregator:
     """Adds up the results of the several statements of one query."""
 
-    def __init__(self, connection: Connection, query: Query) -> None:
+    def __init__(
+        self, connection: Connection, query: Query, values: tuple[tuple[str, frozenset[str]], ...] = ()
+    ) -> None:
+        self._values = values
         self.sums: dict[tuple[str, ...], Sum] = {}
         self._connection = connection
         self._query = query
@@ -161,32 +163,49 @@ class _Aggregator:
         needed = dict.fromkeys((*dimensions.values(), *query.filters.names))
         self._dimensions = tuple(needed)
         self._labels = {name: groups.checked((name,))[0] for name in dimensions if name != TIER}
-        self.segments = _segments(connection, query)
+        self.segments = zone_segments(connection, query)
 
     def add_calls(self, span: Span, *, split: bool) -> None:
         """Adds the calls of a span; days that were pruned are added from the roll-ups.
 
         ``split``: the span is a part of a day, which the roll-ups of a pruned day cannot split.
         """
-        self._add_pruned(span, split=split)
-        period = self._period_of_calls()
+        pruned = self._add_pruned(span, split=split)
+        period = self._period_of(_OF_CALLS.started_at) if self._query.periods else []
         columns = [*period, *(_OF_CALLS[_COLUMNS[name]] for name in self._dimensions)]
-        where = [*within(span), *self._query.filters.of_calls(_OF_CALLS)]
+        where = [*within(span), *self._query.filters.of_calls(_OF_CALLS), *self._among(_OF_CALLS)]
+        # A call that was stored after its day was pruned is in the sums of the day.
+        where += [~_OF_CALLS.started_at.between(first * DAY_US, end * DAY_US - 1) for first, end in pruned]
         self._add(columns, SUMS_OF_CALLS, where, len(period))
 
-    def add_days(self, days: _Days) -> None:
-        """Adds whole days from the roll-ups."""
-        self._add_rolled(days)
+    def add_level(self, piece: plans.Piece) -> None:
+        """Adds the sums of a roll-up."""
+        assert piece.level is not None
+        table = piece.level.table.c
+        where = [*conditions(piece, self._query.filters, table), *self._among(table)]
+        if not self._query.periods:
+            period = []
+        elif piece.level.period == "half_hour":
+            period = self._period_of(table.half_hour)
+        else:
+            period = [_period_of_days(self._query.periods, table[piece.level.period])]
+        columns = [*period, *(table[_COLUMNS[name]] for name in self._dimensions)]
+        self._add(columns, sums_of(table), where, len(period))
 
-    def _add_rolled(self, days: _Days, *, known: bool = True) -> None:
-        names = [name for name in self._dimensions if name in _ROLLED or name == TIER]
-        if not any(one.dimensions.issuperset(names) for one in _ROLL_UPS):
+    def _among(self, columns: Any) -> list[ColumnElement[bool]]:
+        """The conditions that dimensions have one of some values."""
+        return [func.coalesce(columns[name], "").in_(sorted(values)) for name, values in self._values]
+
+    def _add_pruned_days(self, first: int, end: int, *, known: bool) -> None:
+        """Adds days of which only sums are left; dimensions that these lack are named :data:`PRUNED`."""
+        names = [name for name in self._dimensions if any(name in one.dimensions for one in _PRUNED_LEVELS)]
+        if not any(one.dimensions.issuperset(names) for one in _PRUNED_LEVELS):
             names.remove(TIER)
-        table = next(one for one in _ROLL_UPS if one.dimensions.issuperset(names))
-        where = [*_within_days(days, table.columns), *self._query.filters.of_calls(table.columns)]
-        period = [_period_of_days(self._query.periods, table.columns)] if self._query.periods and known else []
-        columns = [*period, *(table.columns[name] for name in names)]
-        self._add(columns, table.sums, where, len(period), names, known=known)
+        table = next(one.table for one in _PRUNED_LEVELS if one.dimensions.issuperset(names)).c
+        where = [table.day >= day_name(first), table.day < day_name(end), *self._query.filters.of_calls(table)]
+        period = [_period_of_days(self._query.periods, table.day)] if self._query.periods and known else []
+        columns = [*period, *(table[name] for name in names)]
+        self._add(columns, sums_of(table), where, len(period), names, known=known)
 
     def _add(
         self,
@@ -230,47 +249,44 @@ class _Aggregator:
 
     def _period(self, name: str, period: Any) -> str:
         if len(period) == 1:  # a day of the roll-ups
-            return PERIODS[name].label(_number(period[0]), 0)
+            return PERIODS[name].label(day_number(period[0]), 0)
         number, offset = int(period[0]), int(period[1])
         hours = "hour" in self._query.periods
         return PERIODS[name].label(number // 24 if hours and name != "hour" else number, offset)
 
-    def _period_of_calls(self) -> list[ColumnElement[Any]]:
-        """The number of the local day or hour of a call, and the offset of its local time."""
-        periods = self._query.periods
-        if not periods:
-            return []
-        unit = min(PERIODS[name].unit for name in periods)
-        changes = [(_OF_CALLS.started_at < one.until, literal(one.offset)) for one in self.segments[:-1]]
+    def _period_of(self, at: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+        """The number of the local day or hour of a moment, and the offset of its local time."""
+        unit = min(PERIODS[name].unit for name in self._query.periods)
+        changes = [(at < one.until, literal(one.offset)) for one in self.segments[:-1]]
         last = literal(self.segments[-1].offset, BigInteger)
         offset: ColumnElement[Any] = case(*changes, else_=last) if changes else last
         # Labelled, so that GROUP BY repeats no parameters: PostgreSQL takes repeated ones for different values.
-        return [((_OF_CALLS.started_at + offset) // unit).label("period"), offset.label("ahead")]
+        return [((at + offset) // unit).label("period"), offset.label("ahead")]
 
-    def _add_pruned(self, span: Span, *, split: bool) -> None:
-        """Adds the days of which only the roll-ups are left."""
+    def _add_pruned(self, span: Span, *, split: bool) -> list[tuple[int, int]]:
+        """Adds the days of which only the roll-ups are left, and returns them as runs."""
         days = _pruned(self._connection, span)
         if not days:
-            return
+            return []
         filters = self._query.filters
         whole = _whole_days(span) or _Days(0, 0)
         inside = [day for day in days if day >= (whole.first or day) and (whole.end is None or day < whole.end)]
-        if split or len(inside) < len(days) or not filters.names <= _ROLLED:
-            later = _day(max(days) + 1)
+        if split or len(inside) < len(days) or not filters.names <= _PRUNED_LEVELS[1].dimensions:
+            later = day_name(max(days) + 1)
             raise ConfigurationError(
                 f"the details of calls before {later} were pruned, and this report needs them; use since={later!r}, "
                 f"or whole days in UTC without sessions and tags"
             )
         in_utc = "hour" not in self._query.periods and all(not one.offset for one in self.segments)
-        for first, end in _runs(inside):
-            self._add_rolled(_Days(first, end), known=in_utc)
+        runs = [*_runs(inside)]
+        for first, end in runs:
+            self._add_pruned_days(first, end, known=in_utc)
+        return runs
 
 
-def _period_of_days(periods: tuple[str, ...], columns: Any) -> ColumnElement[Any]:
+def _period_of_days(periods: tuple[str, ...], day: ColumnElement[Any]) -> ColumnElement[Any]:
     """The day; where only months are grouped, the first of the month, so that the database sums the days."""
-    if {*periods} != {"month"}:
-        return columns.day  # type: ignore[no-any-return]
-    return (func.substr(columns.day, 1, 7) + "-01").label("month")
+    return day if {*periods} != {"month"} else (func.substr(day, 1, 7) + "-01").label("of_month")
 
 
 def _dimension(name: str) -> str:
@@ -281,7 +297,8 @@ def _tags(text: str | None) -> tuple[tuple[str, str], ...] | None:
     return tuple(sorted(json.loads(text).items())) if text else None
 
 
-def _segments(connection: Connection, query: Query) -> tuple[Segment, ...]:
+def zone_segments(connection: Connection, query: Query) -> tuple[Segment, ...]:
+    """The UTC offsets of the timezone within the span of a query."""
     if not query.periods or query.zone is UTC:
         return (Segment(None, 0),)
     since, until = query.span
@@ -300,9 +317,9 @@ def within(span: Span) -> list[ColumnElement[bool]]:
     return found if span.until is None else [*found, _OF_CALLS.started_at < micros(span.until)]
 
 
-def _within_days(days: _Days, columns: Any = _OF_TOTALS) -> list[ColumnElement[bool]]:
-    found = [] if days.first is None else [columns.day >= _day(days.first)]
-    return found if days.end is None else [*found, columns.day < _day(days.end)]
+def _within_days(days: _Days) -> list[ColumnElement[bool]]:
+    found = [] if days.first is None else [_OF_TOTALS.day >= day_name(days.first)]
+    return found if days.end is None else [*found, _OF_TOTALS.day < day_name(days.end)]
 
 
 def _runs(days: list[int]) -> Iterator[tuple[int, int]]:
@@ -333,7 +350,7 @@ def _pruned(connection: Connection, span: Span) -> list[int]:
     rows = connection.execute(
         select(_OF_TOTALS.day, func.sum(_OF_TOTALS.calls)).where(*_within_days(days)).group_by(_OF_TOTALS.day)
     )
-    return sorted(_number(day) for day, amount in rows if amount > left.get(_number(day), 0))
+    return sorted(day_number(day) for day, amount in rows if amount > left.get(day_number(day), 0))
 
 
 # --- why there is no price --------------------------------------------------------------------------------------------

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from openai_meter.core.calendar_windows import Zone, calendar_window, day_start, zone_of
 from openai_meter.core.money import usd
 from openai_meter.core.totals import Totals, summed
-from openai_meter.errors import ConfigurationError
+from openai_meter.errors import ConfigurationError, LedgerError
 from openai_meter.ledger.comparisons import Comparison, compare
 from openai_meter.ledger.filters import Filters, make_filters
 from openai_meter.ledger.forecasts import HISTORY, Forecast, project
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from openai_meter.reports.report import Report
 
 __all__ = ["Reader"]
+
+_ROLL_UP_PATIENCE = 5.0
+"""Seconds that a report spends at most to bring the roll-ups up to date that it needs."""
 
 
 class Reader(Transactions, Reporting):
@@ -52,6 +55,16 @@ class Reader(Transactions, Reporting):
         """
         with self._reading() as connection:
             yield _OneMoment(connection)
+
+    def _catch_up(self) -> None:
+        """Brings the roll-ups by user, session and tag up to date, if that is quick; else a report reads the calls."""
+        from openai_meter.ledger import roll_ups  # noqa: PLC0415
+
+        with self._reading() as connection:
+            if not roll_ups.are_behind(connection):
+                return
+        with suppress(LedgerError):  # the file may be read-only, or locked
+            roll_ups.roll_up(self._writing, seconds=_ROLL_UP_PATIENCE)
 
     def report(
         self,
@@ -90,15 +103,17 @@ class Reader(Transactions, Reporting):
         *,
         with_reasons: bool,
     ) -> Report:
-        from openai_meter.ledger import queries  # noqa: PLC0415 - SQLAlchemy is only loaded behind a ledger
+        from openai_meter.ledger import largest_rows, queries  # noqa: PLC0415 - SQLAlchemy is loaded behind a ledger
         from openai_meter.reports import report as values  # noqa: PLC0415 - reports stand below the ledger
 
         names = values.dimensions(by)
         queries.check_dimensions(names)
         zone, now = zone_of(timezone), datetime.now(UTC)
         span, kept = span_of(since, until, zone, now), make_filters(filters)
+        if queries.needs_roll_ups((*names, *kept.names)):
+            self._catch_up()
         with self._reading() as connection:
-            sums = queries.run_query(connection, queries.Query(names, span, zone, kept))
+            sums = largest_rows.run_limited(connection, queries.Query(names, span, zone, kept))
             whole = summed(sums.values()).totals()
             # The reasons stand with the calls only: they are read where they are shown.
             reasons = queries.unpriced(connection, span, kept) if with_reasons and whole.unpriced_calls else ()
@@ -268,6 +283,9 @@ class _OneMoment(Reader):
 
     def _settle(self) -> None:
         """Nothing: what is added from now on is of a later moment."""
+
+    def _catch_up(self) -> None:
+        """Nothing: the transaction would not see it."""
 
     @contextmanager
     def _snapshot(self) -> Iterator[Connection]:

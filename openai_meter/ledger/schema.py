@@ -1,4 +1,4 @@
-"""The tables of a ledger: ``calls``, one row per call, and their sums per day, ``daily_totals`` and ``daily``.
+"""The tables of a ledger: ``calls``, one row per call, and their sums by period, the roll-ups.
 
 A column is named as the field of ``Call`` or ``Usage`` that it holds; both databases have the same columns.
 
@@ -7,7 +7,9 @@ A column is named as the field of ``Call`` or ``Usage`` that it holds; both data
   parts of :data:`REST`. Sums of both, joined by :func:`money`, are exact sums. A sum within SQLite holds 9.2
   million dollars at most, as its integers have 64 bits: see :func:`halves`.
 - What is unknown is NULL, in ``calls``; in the roll-ups it is counted in columns of its own.
-- ``daily_totals`` has no users, so it stays small however many there are; only reports by user read ``daily``.
+- ``daily_totals`` has the sums of all calls that are stored: it is written with them. It has neither users, sessions
+  nor tags, so it stays small however many there are.
+- The other roll-ups are filled in the background (``roll_ups.py``); ``roll_up_marks`` says how far they are.
 
 No column holds a prompt, an answer or a key. A schema change is one function appended to ``migrations.py``, and the
 same change here; a test compares the two.
@@ -16,7 +18,7 @@ same change here; a test compares the two.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 
@@ -24,8 +26,8 @@ from openai_meter.core.money import Amount, simplest
 from openai_meter.core.usage import COUNTS
 
 __all__ = [
-    "DIMENSIONS", "MICRO", "MIGRATIONS", "REST", "SUMS", "TOTAL_DIMENSIONS", "TOTAL_SUMS", "calls", "daily",
-    "daily_totals", "halves", "metadata", "migrations", "money",
+    "LATER_ROLL_UPS", "MICRO", "MIGRATIONS", "REST", "SUMS", "TOTAL_DIMENSIONS", "TOTAL_SUMS", "RollUp", "calls",
+    "daily_totals", "halves", "metadata", "migrations", "money", "roll_up_marks",
 ]  # fmt: skip
 
 REST = 3_600_000_000
@@ -84,9 +86,6 @@ Index("calls_started_at", calls.c.started_at)
 _not_priced = calls.c.cost_status.in_(("unpriced", "partial"))
 Index("calls_not_priced", calls.c.started_at, sqlite_where=_not_priced, postgresql_where=_not_priced)
 
-DIMENSIONS = ("model", "agent", "operation", "user", "endpoint", "provider", "block")
-"""What a row of ``daily`` stands for, besides the day. Sessions and tags have too many values to be rolled up."""
-
 SUMS = (
     "calls",
     "errors",
@@ -107,38 +106,25 @@ SUMS = (
     "retries",
     "tokenless_calls",  # without a number of tokens, be they unmeasured, free, or billed otherwise
 )
-"""The columns of ``daily`` that are sums over calls: those of ``Totals``, as integers."""
-
-daily = Table(
-    "daily",
-    metadata,
-    Column("key", Text, primary_key=True),  # a hash of the day and the dimensions: their texts may be of any length
-    Column("day", Text, nullable=False),
-    *(Column(name, Text) for name in DIMENSIONS),
-    *(Column(name, BigInteger, nullable=False) for name in SUMS),
-    Column("first_call_at", BigInteger, nullable=False),
-    Column("last_call_at", BigInteger, nullable=False),
-)
-
-Index("daily_day", daily.c.day)
+"""The sums over calls that are kept: those of ``Totals``, as integers."""
 
 TOTAL_DIMENSIONS = ("model", "agent", "operation", "endpoint", "provider", "block", "service_tier")
 """What a row of ``daily_totals`` stands for, besides the day."""
 
 MICRO = 1_000_000
-"""Pico-dollars of a micro-dollar: ``daily_totals`` holds money as micro-dollars and what is left below one."""
+"""Pico-dollars of a micro-dollar: roll-ups hold money as micro-dollars and what is left below one."""
 
 TOTAL_SUMS = tuple(
     part
     for name in SUMS
     for part in ((name.replace("_pico", "_micro"), name) if name in {"cost_pico", "estimated_cost_pico"} else (name,))
 )
-"""The columns of ``daily_totals`` that are sums. With two columns for money, a sum holds 9.2e12 dollars."""
+"""The columns of roll-ups that are sums. With two columns for money, a sum holds 9.2e12 dollars."""
 
 daily_totals = Table(
     "daily_totals",
     metadata,
-    Column("key", Text, primary_key=True),  # as in daily
+    Column("key", Text, primary_key=True),  # a hash of the day and the dimensions: their texts may be of any length
     Column("day", Text, nullable=False),
     *(Column(name, Text) for name in TOTAL_DIMENSIONS),
     *(Column(name, BigInteger, nullable=False) for name in TOTAL_SUMS),
@@ -147,6 +133,54 @@ daily_totals = Table(
 )
 
 Index("daily_totals_day", daily_totals.c.day)
+
+
+class RollUp(NamedTuple):
+    """A table of sums over the calls of a period that have the same dimensions; :mod:`roll_ups` fills it."""
+
+    name: str
+    period: str
+    """The column of the period: in ``day`` and ``month`` the date of the first day, in ``half_hour`` microseconds."""
+    dimensions: tuple[str, ...]
+    """The columns of the dimensions; a call without a value has the empty text."""
+    family: str
+    """Whose mark in ``roll_up_marks`` says from when on it is complete."""
+
+    @property
+    def table(self) -> Table:
+        """The table."""
+        return metadata.tables[self.name]
+
+
+LATER_ROLL_UPS = (
+    RollUp("half_hourly_models", "half_hour", ("model", "endpoint", "provider", "service_tier"), "totals"),
+    RollUp("half_hourly_agents", "half_hour", ("agent",), "totals"),
+    RollUp("daily_users", "day", ("user", "model", "agent", "operation", "endpoint", "provider", "block"), "users"),
+    RollUp("monthly_users", "month", ("user",), "users"),
+    RollUp("daily_sessions", "day", ("session",), "sessions"),
+    RollUp("monthly_sessions", "month", ("session",), "sessions"),
+    RollUp("daily_tags", "day", ("tags", "model"), "tags"),
+)
+"""The roll-ups that are filled in the background, in this order. Adding a row here needs a migration too."""
+
+for _roll_up in LATER_ROLL_UPS:
+    Table(
+        _roll_up.name,
+        metadata,
+        Column(_roll_up.period, BigInteger if _roll_up.period == "half_hour" else Text, nullable=False),
+        *(Column(name, Text, nullable=False) for name in _roll_up.dimensions),
+        *(Column(name, BigInteger, nullable=False) for name in TOTAL_SUMS),
+        Column("first_call_at", BigInteger, nullable=False),
+        Column("last_call_at", BigInteger, nullable=False),
+    )
+
+roll_up_marks = Table(
+    "roll_up_marks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+)
+"""``until``: calls that began before it are in the later roll-ups. A family: since when its sums are complete."""
 
 migrations = Table(
     "openai_meter_migrations",

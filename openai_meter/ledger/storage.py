@@ -17,6 +17,7 @@ from openai_meter.errors import LedgerUnavailableError
 from openai_meter.ledger.database import driver_message, is_row_fault, open_engine, reachable, writing
 from openai_meter.ledger.inserting import store
 from openai_meter.ledger.migrations import migrate
+from openai_meter.ledger.roll_ups import are_behind, take_step
 from openai_meter.ledger.rows import Row
 from openai_meter.ledger.sqlite_file import SqliteFile
 
@@ -104,6 +105,19 @@ class Storage:
                 self._file.remember_log()
                 return written, refused
         raise LedgerUnavailableError(f"the file {self._file.path} is replaced again and again")
+
+    def roll_up(self) -> int:
+        """Makes one step of the roll-ups, if enough calls wait for one; returns how many were added.
+
+        Raises:
+            SQLAlchemyError: the database cannot be used now.
+        """
+        with self.engine.connect() as connection:
+            behind = are_behind(connection)
+        if not behind:  # nearly always: then nothing is locked
+            return 0
+        with writing(self.engine) as connection:
+            return take_step(connection)
 
     def _store_in_parts(self, rows: Mapping[str, Row], refused: dict[str, str]) -> int:
         """Stores rows in one transaction, or in several smaller ones where the database refuses a row."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from openai_meter.core import faults
 from openai_meter.core.background import IDLE, IdleThread
@@ -24,6 +24,7 @@ from openai_meter.core.native import Empty, Event, RLock, SimpleQueue, acquire
 from openai_meter.errors import LedgerError
 from openai_meter.ledger.database import driver_message, masked
 from openai_meter.ledger.intake import Batch, Intake, read_batches
+from openai_meter.ledger.roll_ups import STEP
 from openai_meter.ledger.rows import Row, encode_line
 from openai_meter.ledger.spool import Segment, Spool
 from openai_meter.ledger.stats import Counts, Stats
@@ -44,6 +45,8 @@ _SHORT_FORK_PATIENCE = 0.1
 """The same for databases on a network: the child leaves the connection to its parent, so nothing depends on it."""
 _CLOSE_PATIENCE = 2.0
 """Seconds that the end of a ledger waits for a transaction: a connection in use would not be closed."""
+_BEHIND = 100 * STEP
+"""Calls that are not in the roll-ups, from which on a step is made before the next batch."""
 
 
 class Writer:
@@ -84,6 +87,8 @@ class Writer:
         self._delay = _SOONEST
         self._drops_reported = 0
         self._stored_at: float | None = None
+        self._not_rolled_up = STEP - 1
+        """Calls that were stored since the last look for a step of the roll-ups; the first batch looks for one."""
 
     # --- the side of the program --------------------------------------------------------------------------------------
 
@@ -203,6 +208,23 @@ class Writer:
             finally:
                 for mark in marks:
                     mark.set()
+            self._roll_up()
+
+    def _roll_up(self) -> None:
+        """Adds some calls to the roll-ups: where nothing else waits, or where many calls are not in there."""
+        if self._away or self._not_rolled_up < (STEP if self.intake.oldest() is None else _BEHIND):
+            return
+        self._not_rolled_up = 0
+        try:
+            added = self.storage.roll_up()
+        except OperationalError:  # the database is away or locked, which the next batch finds too
+            return
+        except Exception as error:
+            faults.caught(error, "adding calls to the roll-ups")
+            return
+        if added:
+            self._not_rolled_up = STEP
+            self._kick.put(True)
 
     def _store_all(self) -> None:
         self.intake.drain()
@@ -271,6 +293,7 @@ class Writer:
         """Stores rows, and sets those aside that the database refuses."""
         written, refused = self.storage.store(rows)
         self._counts.add("written", written)
+        self._not_rolled_up += written
         for call_id, why in refused.items():
             self.intake.refuse([encode_line(rows[call_id])], why)
 

@@ -26,7 +26,7 @@ from openai_meter.metering.open_calls import OPEN, WORK
 from openai_meter.metering.outcome import outcome_of
 from openai_meter.metering.seen_jobs import keep_growth
 from openai_meter.metering.sinks import ObserverSlot
-from openai_meter.usage.billing_details import provider_cost, request_facts
+from openai_meter.usage.billing_details import host_facts, request_facts
 from openai_meter.usage.endpoints import LASTING, Endpoint
 from openai_meter.usage.fingerprint import evidence_of
 from openai_meter.usage.responses import ResponseState
@@ -35,7 +35,7 @@ from openai_meter.usage.transcript import Output, output_of_answer
 __all__ = ["OPEN", "WORK", "CallInFlight", "finish_open_streams"]
 
 _UNKNOWN = Usage()
-_STATES_NO_COST = ("openai", "azure")
+_OPENAI_HOST = "api.openai.com"
 _new = tuple.__new__  # what a NamedTuple calls in the end, without the function in between
 _RARE = frozenset({"tools", "prompt_cache_options", "size", "background", "background_options"})
 """The keys of a request that its price may depend on, or the way that it ends."""
@@ -99,8 +99,7 @@ class CallInFlight:
         self._evidence = evidence_of(row.name, body)
         self._attribution: Attribution = current_attribution(around)
         self.block: str | None = blocks[-1].name if blocks else None
-        self.attempts = 1
-        """How often the SDK has sent the request so far."""
+        self.attempts = 1  # how often the SDK has sent the request so far
         self._answered = False
         self._first: float | None = None
         self._listed = False
@@ -168,10 +167,6 @@ class CallInFlight:
             self.hold.release()
         OPEN.pop(id(self))
 
-    def began_before(self, clock: float) -> bool:
-        """Whether the call had begun at a time of ``time.perf_counter()``."""
-        return self._clock <= clock
-
     @property
     def finished(self) -> bool:
         """Whether the call has been ended."""
@@ -235,11 +230,10 @@ class CallInFlight:
             error_type = type(error).__name__
             if response.state is None:
                 response.extra = {}  # what was requested was not delivered
-        if self.provider not in _STATES_NO_COST and (stated := provider_cost(response.usage)) is not None:
-            response.facts = {**response.facts, "provider_cost": stated}
+        if self.host != _OPENAI_HOST and (stated := host_facts(response.usage, self.provider)):
+            response.facts = {**response.facts, **stated}
         if response.containers:
-            sessions = begin_sessions(response.containers, self.started)
-            response.extra = {**response.extra, "container_sessions": sessions}
+            self._begin_sessions()
         unanswered = status == "aborted"
         if (
             error is not None
@@ -265,6 +259,11 @@ class CallInFlight:
             ):
                 return
         self._write(end, response.split or ((response.model, usage),))
+
+    def _begin_sessions(self) -> None:
+        """Counts the sessions of containers that this call has begun."""
+        sessions = begin_sessions(self.response.containers, self.started)
+        self.response.extra = {**self.response.extra, "container_sessions": sessions}
 
     def _leave_to_estimate(
         self,
@@ -297,7 +296,10 @@ class CallInFlight:
         found: tuple[Usage | None, UsageSource, tuple[str, ...], str | None] = (usage, "api", (), None)
         try:
             if self.row.fold is not None:
+                before = response.containers
                 response.replay(self.row.fold)
+                if response.containers != before:
+                    self._begin_sessions()
             outputs = outputs or response.transcript.outputs()
             answered = bool(outputs) or self._answered or self._first is not None
             model = response.model or self.requested_model

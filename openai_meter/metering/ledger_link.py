@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from openai_meter.alerts.dispatch import flush_webhooks
 from openai_meter.core import settings
@@ -130,6 +132,15 @@ class LedgerLink(MeterCore):
                 self._price_loader.load()
             self._own_sinks().replace(self._ledger, ledger)
             self._ledger = ledger
+            if self._budgets is not None:
+                self._set_budgets(None)
+
+    def _spent_before(self) -> Callable[[Any], int] | None:
+        if self._ledger is None:
+            return None
+        from openai_meter.budgets.history import spent_in_ledger  # noqa: PLC0415 - for programs with budgets only
+
+        return partial(spent_in_ledger, self._ledger)
 
     def _take(self, call: Call) -> None:
         """Adds a finished call, and passes it on to the sinks. Never waits."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from openai_meter.alerts import Threshold
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, finish_webhooks
+from openai_meter.budgets.state import close_all as close_budgets
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
@@ -22,6 +23,7 @@ from openai_meter.metering.readable import MeterCore, Readable, all_readables
 
 if TYPE_CHECKING:
     from openai_meter.budgets import Budget
+    from openai_meter.budgets.stores import BudgetStore
     from openai_meter.core.money import Number
     from openai_meter.pricing import CostLine, Deployment, Price
 
@@ -46,6 +48,7 @@ class Meter(ManualTracking, LedgerLink):
         on_alert: is called with each ``Alert``, in a thread of the meter's own.
         webhook: where alerts are posted: a URL, a ``Webhook``, or several.
         budgets: the caps on its calls: a list of ``Budget``.
+        budget_store: where several processes share the budgets: a URL.
 
     Raises:
         ConfigurationError: a setting cannot be used; the message says why.
@@ -62,15 +65,16 @@ class Meter(ManualTracking, LedgerLink):
         on_alert: OnAlert | None = None,
         webhook: Hooks = None,
         budgets: Budgets = None,
+        budget_store: str | BudgetStore | None = None,
     ) -> None:
-        limits = _read_budgets(budgets)
+        limits, store = _read_budgets(budgets), _opened_store(budget_store)
         super().__init__(
             _checked_recent(recent),
             AlertDispatcher(thresholds, on_alert, webhook),
             {"prices": prices, "models": models, "discount": discount},
         )
-        if limits is not None:
-            self._set_budgets(limits)
+        if limits is not None or store is not None:
+            self._set_budgets(limits, store)
 
     @property
     def meter(self) -> Meter:
@@ -97,6 +101,7 @@ class Meter(ManualTracking, LedgerLink):
         on_alert: OnAlert | None = None,
         webhook: Hooks = None,
         budgets: Budgets = None,
+        budget_store: str | BudgetStore | None = None,
         **prices: Any,
     ) -> None:
         """Changes settings of a meter at work; ``None`` leaves a setting as it is.
@@ -108,7 +113,7 @@ class Meter(ManualTracking, LedgerLink):
             ConfigurationError: a value cannot be used; nothing is changed then.
         """
         checked = None if recent is None else _checked_recent(recent)
-        limits = _read_budgets(budgets)
+        limits, store = _read_budgets(budgets), _opened_store(budget_store)
         dispatcher = (self._store.dispatcher or AlertDispatcher(False)).changed(thresholds, on_alert, webhook)
         given = {name: value for name, value in prices.items() if value is not None}
         if given:
@@ -120,8 +125,8 @@ class Meter(ManualTracking, LedgerLink):
         self._store.dispatcher = dispatcher
         if given:
             self.reprice()
-        if limits is not None:
-            self._set_budgets(limits)
+        if limits is not None or store is not None:
+            self._set_budgets(limits, store)
 
     def _alike(self) -> Meter:
         """An empty meter of its own, with the same prices, models and discount, as many recent calls, and no limits."""
@@ -167,6 +172,14 @@ def _read_budgets(setting: object) -> tuple[Budget, ...] | None:
     return read_budgets(setting)
 
 
+def _opened_store(store: str | BudgetStore | None) -> BudgetStore | None:
+    if store is None or not isinstance(store, str):
+        return store
+    from openai_meter.budgets.stores import open_store  # noqa: PLC0415 - for programs with shared budgets only
+
+    return open_store(store)
+
+
 def _checked_recent(recent: object) -> int:
     if isinstance(recent, bool) or not isinstance(recent, int) or recent < 0:
         raise ConfigurationError(f"recent={recent!r} is not a number of calls; pass a whole number from 0 up")
@@ -179,6 +192,7 @@ def finish() -> None:
         if isinstance(readable, Meter):
             readable._finish_sinks()
     finish_webhooks()
+    close_budgets()
 
 
 def start_over_in_child() -> None:

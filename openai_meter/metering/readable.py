@@ -7,7 +7,7 @@ of work on the server that was counted. ``Meter`` and ``Block`` are in ``meter.p
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from openai_meter.alerts.webhook import WebhookStats
     from openai_meter.budgets import Budget, BudgetView
     from openai_meter.budgets.guard import BudgetGuard
+    from openai_meter.budgets.stores import BudgetStore
     from openai_meter.core.dimensions import CounterHistory
     from openai_meter.pricing import PriceBook
     from openai_meter.reports.advice import Recommendation
@@ -190,17 +191,24 @@ class Readable(Reporting):
     folded = renamed("Meter", "folded", "overflow_calls")
     burn = renamed("Meter", "burn", "threshold_usage")
 
-    def _set_budgets(self, budgets: tuple[Budget, ...]) -> None:
-        """Takes other budgets from now on; those that are the same go on counting.
+    def _set_budgets(self, budgets: tuple[Budget, ...] | None, store: BudgetStore | None = None) -> None:
+        """Takes other budgets from now on, or another store; those that are the same go on counting.
 
         The price files are read now, which takes some tenths of a second: no call is sent before its price is known.
         """
-        from openai_meter.budgets.guard import BudgetGuard  # noqa: PLC0415 - for programs with budgets only
+        from openai_meter.budgets.desk import Desk  # noqa: PLC0415 - for programs with budgets only
+        from openai_meter.budgets.guard import BudgetGuard  # noqa: PLC0415
 
-        if any(budget.unit != "calls" for budget in budgets):
+        guard = self._budgets or BudgetGuard(())
+        desk = None if store is None else Desk(store)
+        self._budgets = guard.changed(budgets, desk, self._spent_before())
+        if any(budget.unit != "calls" for budget in self._budgets.budgets):
             self.meter._price_loader.load()
-        self._budgets = BudgetGuard(budgets) if self._budgets is None else self._budgets.changed(budgets)
         Budgeting.active = True
+
+    def _spent_before(self) -> Callable[[Any], int] | None:
+        """What was spent in the window of an account before this process; ``None`` where there is no ledger."""
+        return None
 
     # --- for other modules of the package -----------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from openai_meter.core.dimensions import (
 )
 from openai_meter.core.native import RLock
 from openai_meter.core.totals import NOT_PRICED, NOTHING, Sum, Totals, Unpriced, summed
+from openai_meter.pricing.loading import WAITING
 from openai_meter.reports.model_stats import undated
 
 __all__ = [
@@ -37,6 +38,8 @@ __all__ = [
 ]  # fmt: skip
 
 _REASONS = 200
+_WAITING = 10_000
+"""Calls at most that are kept until the prices have been read, however few the ring holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class Store:
         self._ring: deque[Call] = deque(maxlen=recent)
         self._table = Table()
         self._unpriced: deque[Call] = deque(maxlen=recent)
+        self._waiting: deque[Call] = deque(maxlen=_WAITING)
         self._reasons: dict[tuple[str, str], Unpriced] = {}
         self._pasts: weakref.WeakSet[CounterHistory] = weakref.WeakSet()
         self.dispatcher = dispatcher
@@ -151,7 +155,7 @@ class Store:
         self._inbox.popleft()
         self._ring.append(call)
         if call.cost_status in NOT_PRICED:
-            self._unpriced.append(call)
+            (self._waiting if call.cost_reason is WAITING else self._unpriced).append(call)
             _note(self._reasons, call, 1)
         if self.dispatcher is not None:
             self.dispatcher.record(call)
@@ -224,10 +228,11 @@ class Store:
 
         The table is another one then: a call whose counting a signal handler has interrupted is counted in that.
         """
-        table, waiting = self._table, tuple(self._unpriced)
+        table, waiting = self._table, (*self._unpriced, *self._waiting)
         repriced, reasons = table.copy(), self._reasons.copy()
         changed: dict[str, Call] = {}
         left: deque[Call] = deque(maxlen=self._unpriced.maxlen)
+        done = 0
         for before in waiting:
             after = price(before)
             if (after.cost_pico, after.cost_status, after.cost_reason) != (
@@ -241,11 +246,13 @@ class Store:
                     _note(reasons, after, 1)
             if after.cost_status in NOT_PRICED:
                 left.append(after)
-        done = len(waiting) - len(left)
+            else:
+                done += 1
         ring = deque([changed.get(call.id, call) for call in tuple(self._ring)], maxlen=self._ring.maxlen)
         if table is not self._table:  # a signal handler has reset the store meanwhile
             return 0
         self._table, self._reasons, self._unpriced, self._ring = repriced, reasons, left, ring
+        self._waiting = deque(maxlen=_WAITING)
         if self.dispatcher is not None:
             for before in waiting:
                 if (again := changed.get(before.id)) is not None:
@@ -313,6 +320,7 @@ class Store:
             self._table = Table()
             self._ring.clear()
             self._unpriced.clear()
+            self._waiting.clear()
             self._reasons.clear()
             if self.dispatcher is not None:
                 self.dispatcher.watch.reset()
@@ -338,6 +346,7 @@ class Store:
         self._inbox.clear()
         self._ring.clear()
         self._unpriced.clear()
+        self._waiting.clear()
         self._reasons.clear()
         self._table = Table()
         for past in tuple(self._pasts):

@@ -16,6 +16,7 @@ key                       stated by                    what it is
 ``status``                answer                       ``failed`` makes a video free, ``error`` and ``unsent`` a call
                                                        without usage
 ``provider_cost``         answer                       US dollars, where a host other than OpenAI states its price
+``gateway_cache_hit``     header, answer               whether a gateway answered from a cache of its own
 ``azure_type``            the caller                   the deployment type, where the price book does not map it
 ========================= ============================ =================================================================
 
@@ -31,7 +32,10 @@ from typing import Any
 from openai_meter.core.usage import Usage, count, fields_of
 from openai_meter.core.usage_objects import read_usage
 
-__all__ = ["NOT_CHARGED", "answer_facts", "completion_window", "provider_cost", "request_facts"]
+__all__ = [
+    "NOT_CHARGED", "answer_facts", "completion_window", "host_facts", "is_gateway_cache_hit", "provider_cost",
+    "request_facts",
+]  # fmt: skip
 
 NOT_CHARGED: Mapping[str | None, str] = {
     "error": "HTTP errors are not charged",
@@ -95,6 +99,32 @@ def provider_cost(usage: object) -> Decimal | None:
         # The caller uses its own key at the model's provider: that provider's charge is added to the host's fee.
         dollars += _dollars(fields_of(fields.get("cost_details")).get("upstream_inference_cost")) or 0
     return dollars
+
+
+_STATES_NO_COST = frozenset({"openai", "azure"})
+
+
+def host_facts(usage: object, provider: str) -> dict[str, Any]:
+    """What a host other than OpenAI's own states in its usage: its price, and whether its own cache has answered."""
+    facts: dict[str, Any] = {}
+    if provider not in _STATES_NO_COST and (stated := provider_cost(usage)) is not None:
+        facts["provider_cost"] = stated
+    if is_gateway_cache_hit(usage):
+        facts["gateway_cache_hit"] = True
+    return facts
+
+
+def is_gateway_cache_hit(usage: object) -> bool:
+    """Whether a usage object states that a gateway answered from a cache of its own: ``cache_hit: true`` or ``"HIT"``.
+
+    Cached tokens of a prompt are numbers, and are charged.
+    """
+    return any(
+        (value is True or (isinstance(value, str) and value.lower() == "hit"))
+        and "cache" in name
+        and "prompt" not in name
+        for name, value in fields_of(usage).items()
+    )
 
 
 def _dollars(value: object) -> Decimal | None:

@@ -7,18 +7,61 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["deployment", "provider", "set_hosts"]
+from openai_meter.core import faults, settings
+from openai_meter.errors import ConfigurationError
+
+__all__ = ["checked_hosts", "deployment", "hosts_from_environment", "provider", "set_hosts"]
+
+_PROVIDERS = ("openai", "azure")
 
 
-def set_hosts(hosts: Mapping[str, str]) -> None:
-    """Sets the providers of some hosts. Replaces what was set before."""
-    _by_host.clear()
-    _by_host.update(hosts)
+class _Hosts:
+    """The providers of some hosts; ``None`` until they are set, or read from the environment by the first call."""
+
+    known: Mapping[str, str] | None = None
+
+
+def set_hosts(hosts: Mapping[str, str] | None) -> None:
+    """Sets the providers of some hosts. Replaces what was set before; ``None`` stands for those of the environment."""
+    _Hosts.known = None if hosts is None else dict(hosts)
     _providers.clear()
     _bases.clear()
 
 
-_by_host: dict[str, str] = {}
+def checked_hosts(hosts: Mapping[str, str]) -> Mapping[str, str]:
+    """The same hosts.
+
+    Raises:
+        ConfigurationError: one of them stands for something else than a provider.
+    """
+    for host, provider in hosts.items():
+        if provider not in _PROVIDERS:
+            raise ConfigurationError(f"hosts[{host!r}] is {provider!r}; a host can stand for 'openai' or 'azure'")
+    return hosts
+
+
+def hosts_from_environment() -> Mapping[str, str]:
+    """The hosts that ``OPENAI_METER_HOSTS`` names.
+
+    Raises:
+        ConfigurationError: its value cannot be used.
+    """
+    return checked_hosts(settings.get("hosts"))
+
+
+def _hosts() -> Mapping[str, str]:
+    """The hosts that are set. A program that uses ``track()`` or ``wrap()`` alone has those of the environment."""
+    known = _Hosts.known
+    if known is None:
+        try:
+            known = hosts_from_environment()
+        except ConfigurationError as error:  # a call is being made: install() would have raised it
+            faults.caught(error, "reading the hosts of the environment")
+            known = {}
+        _Hosts.known = known
+    return known
+
+
 _providers: dict[tuple[type[Any], str], str] = {}
 _bases: dict[int, tuple[Any, type[Any], tuple[str, str]]] = {}
 """Base URLs by ``id()``, each with the class of its client, its provider and host. The URL is held: its id is not
@@ -50,8 +93,8 @@ def _provider_at(client: Any, host: str) -> tuple[str, str]:
     key = (type(client), host)
     found = _providers.get(key)
     if found is None:
-        if host in _by_host:
-            found = _by_host[host]
+        if (named := _hosts().get(host)) is not None:
+            found = named
         elif host == "api.openai.com" or host.endswith(".api.openai.com"):
             found = "openai"
         elif host.endswith(_AZURE_HOSTS) or any(base.__name__ == "BaseAzureClient" for base in type(client).__mro__):

@@ -46,6 +46,7 @@ class ResponseState:
         "text_pieces",
         "text_room",
         "token_arrived",
+        "tool_items",
         "unreadable",
         "usage",
     )
@@ -66,6 +67,8 @@ class ResponseState:
         """Rare facts that the price depends on (``billing_details.py``)."""
         self.containers: tuple[str, ...] = ()
         """The containers that hosted tools ran in: several answers may share one session of a container."""
+        self.tool_items: list[Fields] = []
+        """The calls of hosted tools that a stream has brought so far: they are charged also if the stream is left."""
         self.unreadable = False
         """Whether there is an answer that could not be read (an unknown compression, a body that is too large)."""
         self.token_arrived = False
@@ -251,10 +254,24 @@ _CONTAINER_CALLS = frozenset({"code_interpreter_call", "shell_call"})
 """The items of tools that run in a container of OpenAI's."""
 
 
+_FEES = ("web_searches", "file_searches", "container_sessions")
+_HOSTED_CALLS = _CONTAINER_CALLS | {"web_search_call", "file_search_call", "image_generation_call"}
+_ITEM_FIELDS = ("type", "status", "action", "container_id", "environment")
+_MOST_ITEMS = 1_000
+
+
+def read_item(response: ResponseState, item: object) -> None:
+    """Reads an item that a stream has completed: the fee of a hosted tool is due, whatever becomes of the stream."""
+    fields = fields_of(item)
+    if fields.get("type") in _HOSTED_CALLS and len(response.tool_items) < _MOST_ITEMS:
+        response.tool_items.append({name: fields[name] for name in _ITEM_FIELDS if name in fields})
+        _read_tools(response, _NOTHING)
+
+
 def _read_tools(response: ResponseState, answer: Fields) -> None:
     searches = files = images = 0
     containers: dict[str, None] = {}
-    output = answer.get("output")
+    output = answer.get("output") or response.tool_items
     for item in output if isinstance(output, list) else ():
         fields = fields_of(item)
         kind = fields.get("type")
@@ -275,9 +292,10 @@ def _read_tools(response: ResponseState, answer: Fields) -> None:
     if images and "image_usage" not in response.facts:
         response.facts = {**response.facts, "unreported_images": images}
     response.containers = tuple(containers)
-    found = {"web_searches": searches, "file_searches": files, "container_sessions": len(containers)}
-    if any(found.values()):
-        response.extra = {**response.extra, **{name: number for name, number in found.items() if number}}
+    found = dict(zip(_FEES, (searches, files, len(containers)), strict=True))
+    if any(found.values()) or response.tool_items:
+        others = {name: number for name, number in response.extra.items() if name not in found}
+        response.extra = others | {name: number for name, number in found.items() if number}
 
 
 def read_images(response: ResponseState, answer: Fields) -> None:

@@ -19,6 +19,7 @@ from openai_meter.usage.responses import (
     read_common,
     read_each_choice,
     read_error,
+    read_item,
     read_nested_usage,
     read_response,
     read_run,
@@ -102,6 +103,7 @@ def fold_response(response: ResponseState, event: Any) -> None:
         _read_whole(response, kind, fields_of(fields_of(event).get("response")))
     elif kind == "response.output_item.done":
         response.transcript.add_item(fields.get("output_index"), fields.get("item"))
+        read_item(response, fields.get("item"))
     elif kind == "response.output_item.added":
         response.transcript.begin_item(fields.get("output_index"), fields.get("item"))
     elif kind == "error":

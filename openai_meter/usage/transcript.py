@@ -292,7 +292,7 @@ class Transcript:
         return bool(
             self.size
             or self._dropped
-            or self._names
+            or any(index not in self._kinds for index, _ in self._names)  # an item that begins has only its name
             or self._has_audio
             or any(fields_of(item).get("type") != "reasoning" for item in self._items.values())
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ import openai_meter
 from openai_meter.instrumentation import http, sdk
 from openai_meter.testing.fake_api.handlers import data_frames, event_answer, json_answer
 from openai_meter.testing.fake_api.loopback import Answer, LoopbackServer, Request
+from openai_meter.usage.billing_details import is_gateway_cache_hit
 
 
 def copied(options: Any, parser: Any) -> Any:
@@ -155,6 +157,44 @@ def test_answer_from_the_cache_of_a_gateway_is_free(way: str, hosts: dict[str, s
     (call,) = meter.calls
     assert (call.cost, call.usage.total_tokens) == (0, 11)
     assert call.cost_status in ("priced", "free")
+
+
+@WAYS
+@KINDS
+@pytest.mark.parametrize("stated", [{"cache_hit": True}, {"response_cache_status": "HIT"}], ids=["flag", "word"])
+def test_answer_whose_usage_names_the_cache_of_a_gateway_is_free(
+    way: str, is_async: bool, stated: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway may state it in the usage and not in a header."""
+    meter = openai_meter.install(hosts={"127.0.0.1": "openai"})
+    monkeypatch.setitem(ANSWER, "usage", {**ANSWER["usage"], **stated})
+    monkeypatch.setitem(CHUNKS[1], "usage", ANSWER["usage"])
+    with Gateway({}) as server:
+        asyncio.run(ask(server, way, is_async=is_async))
+    (call,) = meter.calls
+    assert (call.cost, call.usage.total_tokens) == (0, 11)
+
+
+def test_cached_tokens_of_a_prompt_are_not_the_cache_of_a_gateway() -> None:
+    """A prompt cache makes tokens cheaper, and not free."""
+    for usage in ({"prompt_cache_hit": True}, {"cache_hit": False}, {"cached_tokens": 5}, {"cache_hit": "miss"}, None):
+        assert not is_gateway_cache_hit(usage)
+
+
+@pytest.mark.parametrize("way", ["track", "wrap", "install"])
+def test_hosts_of_the_environment_count_however_the_meter_starts(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block or a wrapped client alone has the prices of the provider that the environment names for a host."""
+    monkeypatch.setenv("OPENAI_METER_HOSTS", "127.0.0.1=openai")
+    meter = openai_meter.install() if way == "install" else openai_meter.get_meter()
+    with Gateway({}) as server:
+        server.base_url = f"{server.url}/v1"
+        with contract.sync_client(server) as client:
+            if way == "wrap":
+                openai_meter.wrap(client)
+            with openai_meter.track("work") if way == "track" else contextlib.nullcontext(meter) as counted:
+                client.chat.completions.create(model=contract.MODEL, messages=contract.HELLO)
+    (call,) = counted.calls
+    assert (call.provider, call.cost_status) == ("openai", "priced")
 
 
 @WAYS

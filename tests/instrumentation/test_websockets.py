@@ -256,16 +256,19 @@ def test_a_response_that_is_left_is_estimated(stage: Stage, meter: openai_meter.
 MESSAGE = {"type": "response.output_item.added", "output_index": 0, "item": {"type": "message", "content": []}}
 THOUGHT = {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning", "summary": []}}
 TOOL = {"type": "response.output_item.added", "output_index": 1, "item": {"type": "function_call", "name": "look"}}
+ARGUMENTS = {"type": "response.function_call_arguments.delta", "output_index": 1, "delta": "{"}
+SUMMARY = {"type": "response.reasoning_summary_text.delta", "output_index": 0, "summary_index": 0, "delta": "I"}
 
 
 @pytest.mark.parametrize(
     ("events", "empty"),
     [
         ([on.response("created"), MESSAGE, on.piece("Hello")], 2),
-        ([on.response("created"), THOUGHT, {**THOUGHT, "type": "response.output_item.done"}, TOOL], 3),
+        ([on.response("created"), THOUGHT, {**THOUGHT, "type": "response.output_item.done"}, TOOL, ARGUMENTS], 4),
+        ([on.response("created"), THOUGHT, SUMMARY], 2),
         ([on.response("created"), on.response("in_progress"), on.piece("Hello")], 2),
     ],
-    ids=["text", "tool", "text at once"],
+    ids=["text", "tool", "summary", "text at once"],
 )
 def test_time_to_first_token_is_that_of_the_first_token(
     stage: Stage, meter: openai_meter.Meter, events: list[Any], empty: int

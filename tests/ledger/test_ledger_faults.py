@@ -617,7 +617,7 @@ def test_clock_that_goes_backwards_keeps_the_order(sqlite, monkeypatch):
     found = [row[0] for row in sqlite.query("SELECT id FROM calls ORDER BY rowid")]
     blocks = [{one.id for one in given[start : start + 10]} for start in range(0, 30, 10)]
     assert [set(found[start : start + 10]) for start in range(0, 30, 10)] == blocks
-    database_ends = sqlite.query("SELECT min(first_call_at), max(last_call_at) FROM daily")
+    database_ends = sqlite.query("SELECT min(first_call_at), max(last_call_at) FROM daily_totals")
     assert database_ends == sqlite.query("SELECT min(started_at), max(started_at) FROM calls")
     ledger.close()
 

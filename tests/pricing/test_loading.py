@@ -246,6 +246,16 @@ def test_an_interrupt_while_waiting_calls_are_priced_leaves_them_waiting():
     assert meter.totals.cost == Decimal("0.0012")
 
 
+def test_calls_that_have_left_the_ring_are_priced_too():
+    """The prices that were being read count for all calls that had to wait, however few recent ones are kept."""
+    meter = Meter(prices=MINE, thresholds=False, recent=2)
+    for _ in range(7):
+        meter._take(replace(recorded(), cost_reason=WAITING))
+    meter._price_loader._waiting = True
+    assert (meter.totals.cost, meter.totals.unpriced_calls, len(meter.calls)) == (Decimal("0.0084"), 0, 2)
+    assert meter.unpriced() == ()
+
+
 def recorded() -> Call:
     """A call of a meter that has no price yet."""
     return Call(

@@ -19,8 +19,8 @@ from warm import AVAILABLE, WARM
 
 from openai_meter import Call, Usage
 from openai_meter.core.call import new_call_id
-from openai_meter.ledger import Ledger
-from openai_meter.ledger.schema import REST, SUMS
+from openai_meter.ledger import Ledger, roll_ups
+from openai_meter.ledger.schema import LATER_ROLL_UPS, MIGRATIONS, REST, SUMS
 
 START = datetime(2026, 3, 31, 23, 59, 50, tzinfo=UTC)
 
@@ -96,9 +96,34 @@ class Database(NamedTuple):
             "retries": "coalesce(attempts - 1, 0)",
             "tokenless_calls": "CASE WHEN total_tokens IS NULL THEN 1 ELSE 0 END",
         }  # fmt: skip
-        self._check_roll_up("daily", 'model, agent, operation, "user", endpoint, provider, block', said)
         dims = "model, agent, operation, endpoint, provider, block, service_tier"
         self._check_roll_up("daily_totals", dims, said)
+
+    def make_old(self, version: int) -> None:
+        """Makes the tables those of an earlier version, with all sums by user in one table."""
+        ledger = self.ledger()
+        ledger.prepare()
+        roll_ups.roll_up(ledger._writing, until=2**53)
+        ledger.close()
+        dimensions = ("model", "agent", "operation", "user", "endpoint", "provider", "block")
+        texts = [f'nullif("{name}", \'\') AS "{name}"' for name in dimensions]
+        money = {
+            name: f"{name.replace('_pico', '_micro')} * 1000000 + {name} AS {name}"
+            for name in ("cost_pico", "estimated_cost_pico")
+        }
+        sums = ", ".join(money.get(name, name) for name in SUMS)
+        key = "cast(row_number() OVER () AS TEXT) AS key"
+        columns = ["key TEXT NOT NULL PRIMARY KEY", "day TEXT NOT NULL", *(f'"{name}" TEXT' for name in dimensions)]
+        columns += [f"{name} BIGINT NOT NULL" for name in (*SUMS, "first_call_at", "last_call_at")]
+        self.run(f"CREATE TABLE daily ({', '.join(columns)})")
+        found = f"{key}, day, {', '.join(texts)}, {sums}, first_call_at, last_call_at"
+        self.run(f"INSERT INTO daily SELECT {found} FROM daily_users")
+        for roll_up in LATER_ROLL_UPS:
+            self.run(f"DROP TABLE {roll_up.name}")
+        self.run("DROP TABLE roll_up_marks")
+        if version < 3:
+            self.run("DROP TABLE daily_totals")
+        self.run(f"DELETE FROM {MIGRATIONS} WHERE version > {version}")
 
     def _check_roll_up(self, table: str, dims: str, said: dict[str, str]) -> None:
         sums = ", ".join(f"sum({said.get(name, f'coalesce({name}, 0)')})" for name in SUMS)
@@ -107,12 +132,11 @@ class Database(NamedTuple):
         day = day.format(divided) if self.postgres else f"date('1970-01-01', ({divided}) || ' days')"
         ends = "min(started_at), max(started_at)"
         expected = self.query(f"SELECT {day}, {dims}, {ends}, {sums} FROM calls GROUP BY {day}, {dims}")
-        names = [*SUMS, *(["cost_micro", "estimated_cost_micro"] if table == "daily_totals" else [])]
+        names = [*SUMS, "cost_micro", "estimated_cost_micro"]
         found = self.query(f"SELECT day, {dims}, first_call_at, last_call_at, {', '.join(names)} FROM {table}")
-        if table == "daily_totals":  # money in two columns
-            start = len(found[0]) - len(names) if found else 0
-            places = [start + names.index(name) for name in ("cost_pico", "estimated_cost_pico")]
-            found = [_with_micros(row, places) for row in found]
+        start = len(found[0]) - len(names) if found else 0
+        places = [start + names.index(name) for name in ("cost_pico", "estimated_cost_pico")]
+        found = [_with_micros(row, places) for row in found]  # money is in two columns
         found, expected = (sorted(map(_plain, rows), key=repr) for rows in (found, expected))
         assert found == expected, [pair for pair in zip(found, expected, strict=False) if pair[0] != pair[1]]
 

@@ -111,7 +111,7 @@ TOKENS: list[tuple[str, dict[str, Any], bool]] = [
     ("POST /responses", whole("created", "auto"), False),
     ("POST /responses", {**ITEM, "item": {"type": "message", "content": []}}, False),
     ("POST /responses", {**ITEM, "item": {"type": "reasoning", "summary": []}}, False),
-    ("POST /responses", {**ITEM, "item": {"type": "function_call", "name": "find", "arguments": ""}}, True),
+    ("POST /responses", {**ITEM, "item": {"type": "function_call", "name": "find", "arguments": ""}}, False),
     ("POST /responses", {"type": "response.output_text.delta", "output_index": 0, "delta": ""}, False),
     *(
         ("POST /responses", {"type": f"response.{kind}.delta", "output_index": 0, "delta": "Oui"}, True)

@@ -195,7 +195,7 @@ def _check_stream_usage(value: str) -> None:
 
 
 def _check_hosts(_: object) -> None:
-    from openai_meter.api import hosts_from_environment  # noqa: PLC0415
+    from openai_meter.usage.providers import hosts_from_environment  # noqa: PLC0415
 
     hosts_from_environment()
 

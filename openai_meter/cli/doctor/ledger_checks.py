@@ -87,7 +87,7 @@ def _known_version(connection: sqlite3.Connection, path: Path) -> int | None:
     if schema.MIGRATIONS in there:
         (found,) = connection.execute(f"SELECT max(version) FROM {schema.MIGRATIONS}").fetchone()  # noqa: S608
         return int(found or 0)
-    if there & {schema.calls.name, schema.daily.name}:
+    if there & {schema.calls.name, schema.daily_totals.name}:
         raise LedgerError(f"{path} has a table that openai_meter has not made; name another file")
     return None
 
@@ -128,7 +128,7 @@ def _tables(connection: Connection, where: dict[str, Any]) -> Iterator[Finding]:
         found = connection.exec_driver_sql(f"SELECT max(version) FROM {schema.MIGRATIONS}").scalar()  # noqa: S608
         yield _judged(where, int(found or 0))
         query = f"SELECT has_table_privilege('{schema.calls.name}', 'INSERT')"
-    elif there & {schema.calls.name, schema.daily.name}:
+    elif there & {schema.calls.name, schema.daily_totals.name}:
         raise LedgerError(f"{where['url']} has a table that openai_meter has not made; name another database")
     else:
         yield _judged(where, None)

@@ -68,6 +68,10 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "the call was not sent: openai_meter had an error while it checked budget {budget}, which has "
         'on_fault="refuse". The log openai_meter has the cause.'
     ),
+    "budget.outage": (
+        "the call was not sent: the store of budgets does not answer, and this process has nothing left of budget "
+        "{budget}, which needs {asked}. Budget(on_outage=0.01) would let it go on with a hundredth of the limit."
+    ),
     "budget.unknown": "an unknown amount",
     "budget.no_model": "(no model)",
     # Dimensions: as the head of a column, and after "by".

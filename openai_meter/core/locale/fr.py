@@ -64,6 +64,10 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "l'appel n'a pas été envoyé : openai_meter a eu une erreur en vérifiant le budget {budget}, qui a "
         'on_fault="refuse". Le journal openai_meter en donne la cause.'
     ),
+    "budget.outage": (
+        "l'appel n'a pas été envoyé : le stockage des budgets ne répond pas, et ce processus n'a plus rien du budget "
+        "{budget}, dont il faut {asked}. Budget(on_outage=0.01) le laisserait continuer avec un centième de la limite."
+    ),
     "budget.unknown": "un montant inconnu",
     "budget.no_model": "(sans modèle)",
     # Dimensions.

@@ -23,6 +23,7 @@ from openai_meter.instrumentation.websockets.turn import (
     PIECES,
     REALTIME,
     RESPONSE,
+    SUMMARIES,
     TRANSCRIPTION,
     TRANSLATION,
     RequestedTurns,
@@ -402,7 +403,7 @@ _HANDLERS: dict[str, Callable[[ConnectionWatcher, Fields], None]] = {
 _PARSE, _AUDIO, _PIECE, _TIMED = "parse", "audio", "piece", "timed"
 _ACTS: dict[bytes, str] = {
     **{kind.encode(): _PARSE for kind in _HANDLERS},
-    **{kind.encode(): _PIECE for kind in PIECES},
+    **{kind.encode(): _PIECE for kind in (*PIECES, *SUMMARIES)},
     b"response.output_audio.delta": _AUDIO,
     b"response.audio.delta": _AUDIO,
     b"session.output_audio.delta": _TIMED,

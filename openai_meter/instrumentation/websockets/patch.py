@@ -27,10 +27,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from weakref import WeakKeyDictionary
 
+from openai_meter.budgets.state import Budgeting
 from openai_meter.core import faults
 from openai_meter.core.patching import Patches, Wrapper, tree
 from openai_meter.instrumentation.listening import listeners
 from openai_meter.instrumentation.websockets.connection import ConnectionWatcher
+from openai_meter.instrumentation.websockets.turn import Turn
 from openai_meter.metering.attribution import current_surroundings
 from openai_meter.pricing.loading import prepare
 from openai_meter.usage import providers
@@ -143,8 +145,9 @@ class _Sending:
         event = args[0] if args else kwargs.get("event", kwargs.get("data"))
         self.turn = None if self.watcher is None else self.watcher.on_send(event, lane)
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Turn | None:
+        """The turn that the message requests, if there are budgets that have to admit it."""
+        return self.turn if Budgeting.active else None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if self.turn is not None and self.watcher is not None:
@@ -153,27 +156,42 @@ class _Sending:
                 self.watcher.on_send_error(self.turn, error)
 
 
+def _gate() -> ModuleType:
+    """The module that admits turns; for programs with budgets only."""
+    from openai_meter.instrumentation import budget_gate  # noqa: PLC0415
+
+    return budget_gate
+
+
 def _sent(wrapped: Callable[..., Any], connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    with _Sending(connection, args, kwargs):
+    with _Sending(connection, args, kwargs) as turn:
+        if turn is not None:
+            _gate().admit_turn(turn)
         return wrapped(*args, **kwargs)
 
 
 async def _sent_async(
     wrapped: Callable[..., Any], connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    with _Sending(connection, args, kwargs):
+    with _Sending(connection, args, kwargs) as turn:
+        if turn is not None:
+            await _gate().admit_turn_async(turn)
         return await wrapped(*args, **kwargs)
 
 
 def _lane_sent(wrapped: Callable[..., Any], lane: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    with _Sending(*_of_lane(lane, args, kwargs)):
+    with _Sending(*_of_lane(lane, args, kwargs)) as turn:
+        if turn is not None:
+            _gate().admit_turn(turn)
         return wrapped(*args, **kwargs)
 
 
 async def _lane_sent_async(
     wrapped: Callable[..., Any], lane: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    with _Sending(*_of_lane(lane, args, kwargs)):
+    with _Sending(*_of_lane(lane, args, kwargs)) as turn:
+        if turn is not None:
+            await _gate().admit_turn_async(turn)
         return await wrapped(*args, **kwargs)
 
 

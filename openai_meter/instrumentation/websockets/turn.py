@@ -22,8 +22,8 @@ from openai_meter.usage.responses import Fields, ResponseState, read_object, rea
 from openai_meter.usage.stream_events import RESPONSE_PIECES, fold_response
 
 __all__ = [
-    "DECISION", "LIVE", "PIECES", "REALTIME", "RESPONSE", "TRANSCRIPTION", "TRANSLATION", "RequestedTurns", "Turn",
-    "parse_request",
+    "DECISION", "LIVE", "PIECES", "REALTIME", "RESPONSE", "SUMMARIES", "TRANSCRIPTION", "TRANSLATION", "RequestedTurns",
+    "Turn", "parse_request",
 ]  # fmt: skip
 
 _AUDIO_TOKENS = 20
@@ -44,6 +44,9 @@ written. Names without ``output`` are those of the beta."""
 
 PIECES = (*_PIECES, *RESPONSE_PIECES, "response.output_item.added", "response.output_item.done")
 """The types of events that contain a piece of an answer."""
+SUMMARIES = ("response.reasoning_summary_text.delta", "response.reasoning_summary.delta")
+"""The types of events that contain a piece of a summary of reasoning: a token, but not a part of what is billed."""
+_SUMMARY = b"response.reasoning_summary"
 
 
 # --- readers ----------------------------------------------------------------------------------------------------------
@@ -171,7 +174,8 @@ class Turn(CallInFlight):
         """Keeps an event that contains a piece of the answer, for an estimate."""
         if self._first is None and _has_token(kind, message):
             self.mark_first_token()
-        self.response.transcript.add_event(message)
+        if not kind.startswith(_SUMMARY):
+            self.response.transcript.add_event(message)
 
     def add_audio(self, size: int) -> None:
         """Counts an event of audio, of which only the size matters."""
@@ -180,14 +184,11 @@ class Turn(CallInFlight):
 
 
 _is_reasoning = re.compile(rb'"type": ?"reasoning"').search
-_is_tool_call = re.compile(rb'"type": ?"[a-z_]{1,40}_call"').search
 
 
 def _has_token(kind: bytes, message: bytes) -> bool:
-    """Whether a piece of an answer contains a token: a new message is empty, and so is an item of hidden reasoning."""
-    if kind.endswith(b".added"):
-        return _is_tool_call(message) is not None
-    return not (kind.endswith(b".done") and _is_reasoning(message))
+    """Whether a piece of an answer contains a token. An item that begins is empty, and so is hidden reasoning."""
+    return not (kind.endswith(b".added") or (kind.endswith(b".done") and _is_reasoning(message)))
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,243 @@
+"""What this process has of the budgets that it shares: slices that calls are admitted from without a trip to the store.
+
+A process takes a slice of a budget from the store in one atomic step, and admits calls from it under its own lock. A
+slice is at most a sixteenth of what is left, so slices shrink as a budget runs out; near its end each call asks the
+store. A thread in the background reports what was spent, gives idle slices back, and charges the slices of processes
+that have not reported for a minute.
+"""
+
+from __future__ import annotations
+
+import uuid
+import weakref
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from openai_meter.budgets import account as accounts
+from openai_meter.budgets.account import Account, Entry
+from openai_meter.budgets.stores.protocol import BudgetStore, Order, Report, Row, StoreUnavailableError
+from openai_meter.core import faults, fork_safety
+from openai_meter.core.native import Event, RLock, Thread
+
+__all__ = ["Desk", "close_all", "store_key"]
+
+_CALLS = 256
+"""A slice is as much as so many calls like the one that asks for it."""
+_INTERVAL = 5.0
+"""Seconds between two reports."""
+_DEAD = 60.0
+"""Seconds without a report after which the slices of a process are charged."""
+
+
+def store_key(account: Account) -> str:
+    """The key of an account in a store: its budget, unit, window and value."""
+    budget = account.budget
+    value = "" if account.key is None else f"={quote(account.key, safe='')}"
+    return f"{quote(budget.name, safe='')}|{budget.unit}|{account.start:%Y-%m-%dT%H:%M:%SZ}|{budget.every}{value}"
+
+
+class Desk:
+    """The slices of this process from one store. Thread-safe.
+
+    Args:
+        store: the store.
+        interval: seconds between two reports.
+    """
+
+    def __init__(self, store: BudgetStore, interval: float = _INTERVAL) -> None:
+        self.store = store
+        self._interval = interval
+        self._dead = _DEAD
+        self.owner = str(uuid.uuid4())
+        self._trips = RLock()
+        """Held during a trip to the store."""
+        self._accounts: dict[str, Account] = {}
+        self._number = 0
+        self._unsent: tuple[int, list[Report]] | None = None
+        """A report whose answer did not come: it is repeated as it was, so that nothing counts twice."""
+        self._thread: Thread | None = None
+        self._stop = Event()
+        self.available = True
+        """Whether the last trip reached the store."""
+        _desks.add(self)
+
+    def opened(self, account: Account) -> None:
+        """Begins to share an account. It has nothing before the first trip."""
+        account.shared = True
+        account.free = 0
+        self._accounts[store_key(account)] = account
+
+    # --- trips --------------------------------------------------------------------------------------------------------
+
+    def refill(self, entries: Sequence[Entry]) -> bool:
+        """Asks the store for what these accounts lack for a call.
+
+        Returns:
+            Whether the call may fit now; ``False`` if the store has not enough, or does not answer and the budgets have
+            no emergency share left.
+        """
+        with self._trips:
+            lacking = [entry for entry in entries if entry.account.shared and entry.account.free < entry.amount]
+            if not lacking:
+                return True
+            try:
+                granted = self._take([entry for entry in lacking if not entry.account.budget.shadow])
+                for entry in lacking:
+                    if entry.account.budget.shadow:
+                        self._take([entry])
+                self.available = True
+            except StoreUnavailableError:
+                self.available = False
+                return self._use_emergency_shares(lacking)
+            self._begin()
+            return granted
+
+    def _take(self, entries: list[Entry]) -> bool:
+        if not entries:
+            return True
+        keys = [store_key(entry.account) for entry in entries]
+        orders = [
+            Order(key, account.budget.limit, max(amount * _CALLS, amount - account.free), amount - account.free,
+                  account.ends_at)
+            for key, (account, amount, _) in zip(keys, entries, strict=True)
+        ]  # fmt: skip
+        taken = self.store.take(self.owner, orders)
+        for place, (key, entry) in enumerate(zip(keys, entries, strict=True)):
+            self._accounts.setdefault(key, entry.account)
+            accounts.grant(entry.account, 0 if taken.grants is None else taken.grants[place], taken.rows[place])
+        return taken.grants is not None
+
+    def _use_emergency_shares(self, lacking: Sequence[Entry]) -> bool:
+        """Lets each budget that allows it go on with a small part of its limit, once in an outage."""
+        useful = False
+        for entry in lacking:
+            account, share = entry.account, entry.account.budget.emergency_share
+            if share and not account.emergency:
+                account.emergency = True
+                accounts.grant(account, share, account.row)
+                useful = True
+        return useful
+
+    # --- reports ------------------------------------------------------------------------------------------------------
+
+    def report(self, *, all_idle: bool = False) -> bool:
+        """Reports what was spent, and gives idle slices back.
+
+        Args:
+            all_idle: whether every slice that no call holds is given back now.
+
+        Returns:
+            Whether the store answered.
+        """
+        with self._trips:
+            try:
+                if self._unsent is not None:
+                    self._send(*self._unsent)
+                reports, keys = [], list(self._accounts)
+                for key in keys:
+                    account = self._accounts[key]
+                    spent, granted = accounts.take_report(account, all_idle=all_idle)
+                    reports.append(Report(key, spent, granted, account.row.spent + spent))
+                    if account.is_over and not account.held:
+                        del self._accounts[key]
+                self._number += 1
+                self._unsent = (self._number, reports)
+                self._send(*self._unsent)
+            except StoreUnavailableError:
+                self.available = False
+                return False
+            self.available = True
+            for account in self._accounts.values():
+                account.emergency = False
+            return True
+
+    def _send(self, number: int, reports: list[Report]) -> None:
+        rows = self.store.report(self.owner, number, reports)
+        self._unsent = None
+        for report, row in zip(reports, rows, strict=True):
+            if (account := self._accounts.get(report.key)) is not None:
+                account.row = row
+
+    def rows(self, keys: Sequence[str]) -> tuple[Row, ...] | None:
+        """The counters over all processes; ``None`` if the store does not answer."""
+        try:
+            return self.store.read(keys)
+        except StoreUnavailableError:
+            self.available = False
+            return None
+
+    # --- the background -----------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._stop = Event()
+            self._thread = Thread(self._run, "openai_meter budgets")
+            try:
+                self._thread.start()
+            except RuntimeError:  # the interpreter is shutting down
+                self._thread = None
+
+    def _run(self) -> None:
+        stop = self._stop
+        turns = 0
+        while not stop.wait(self._interval):
+            try:
+                self.report()
+                turns += 1
+                if turns * self._interval >= self._dead / 2:
+                    turns = 0
+                    self.store.reap(self._dead)
+            except StoreUnavailableError:
+                self.available = False
+            except Exception as error:
+                faults.caught(error, "reporting to the store of budgets")
+
+    def close(self) -> None:
+        """Gives everything back that no call holds, and ends the thread."""
+        self._stop.set()
+        try:
+            self.report(all_idle=True)
+            self.store.close()
+        except Exception as error:
+            faults.caught(error, "closing the store of budgets")
+
+    def start_over_in_child(self) -> None:
+        """Makes the desk of a forked child usable: the slices are its parent's."""
+        self.owner = str(uuid.uuid4())
+        self._trips = RLock()
+        self._accounts.clear()
+        self._number, self._unsent, self._thread = 0, None, None
+        self._stop = Event()
+
+
+_desks: weakref.WeakSet[Desk] = weakref.WeakSet()
+
+
+def close_all() -> None:
+    """Gives the slices of this process back, at its end."""
+    for desk in list(_desks):
+        if desk._accounts:  # noqa: SLF001 - its own module
+            desk.close()
+
+
+def _before_fork() -> list[Desk]:
+    return [desk for desk in list(_desks) if desk._trips.acquire(timeout=10.0)]  # noqa: SLF001
+
+
+def _after_fork(held: list[Desk]) -> None:
+    for desk in held:
+        desk._trips.release()  # noqa: SLF001
+
+
+def _in_child(_: object) -> None:
+    for desk in list(_desks):
+        desk.start_over_in_child()
+
+
+fork_safety.on_fork(
+    "slices of budgets",
+    order=fork_safety.Order.LEDGER,
+    before=_before_fork,
+    after_in_parent=_after_fork,
+    after_in_child=_in_child,
+)

@@ -1,0 +1,74 @@
+"""The stores of budgets, each with a server of its own where it needs one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+STORES = ("memory", "sqlite", "postgres", "redis")
+
+
+@pytest.fixture(scope="session")
+def budget_servers() -> Iterator[Callable[[str], Any]]:
+    """Starts a server once it is needed."""
+    running: dict[str, Any] = {}
+
+    def start(kind: str) -> Any:
+        if kind in running:
+            return running[kind]
+        if kind == "postgres":
+            if find_spec("psycopg") is None:
+                pytest.skip("needs psycopg")
+            from postgres import Postgres, binaries
+
+            if binaries() is None:
+                pytest.skip("needs a PostgreSQL")
+            running[kind] = Postgres()
+        else:
+            if find_spec("redis") is None:
+                pytest.skip("needs the package redis")
+            from redis_server import RedisServer, binary
+
+            if binary() is None:
+                pytest.skip("needs a Redis or Valkey")
+            running[kind] = RedisServer()
+        return running[kind]
+
+    yield start
+    for server in running.values():
+        server.end()
+
+
+@pytest.fixture(params=STORES)
+def store_kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def store_url(store_kind: str, budget_servers: Any, tmp_path: Any) -> str | None:
+    """The URL of an empty store; ``None`` for memory."""
+    if store_kind == "memory":
+        return None
+    if store_kind == "sqlite":
+        return f"sqlite:///{tmp_path / 'budgets.db'}"
+    return budget_servers(store_kind).url
+
+
+@pytest.fixture
+def store(store_url: str | None) -> Iterator[Any]:
+    from openai_meter.budgets.stores.memory import MemoryStore
+    from openai_meter.budgets.stores.opening import open_store
+
+    made = MemoryStore() if store_url is None else open_store(store_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def key() -> str:
+    """A key that no other test has."""
+    return f"budget|{uuid.uuid4()}"

@@ -1,0 +1,287 @@
+"""Budgets that several processes share, over every store: slices, outages, crashes, ledgers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+
+import pytest
+
+import openai_meter
+from openai_meter import Budget, BudgetExceededError, Meter, Price
+from openai_meter.budgets.desk import Desk, store_key
+from openai_meter.budgets.stores import Row, StoreUnavailableError
+from openai_meter.testing import fake_client
+
+PRICES = {"gpt-5-mini": Price(input=1, output=10)}
+
+
+def ask(client, limit=20, **more):
+    return client.responses.create(model="gpt-5-mini", input="Bonjour", max_output_tokens=limit, **more)
+
+
+@pytest.fixture
+def name():
+    return f"shared {uuid.uuid4()}"
+
+
+class Member:
+    """One process of a fleet: a meter, a client and a desk of its own."""
+
+    def __init__(self, store, *budgets):
+        self.meter = Meter(budgets=list(budgets), prices=PRICES, budget_store=store)
+        self.desk = self.meter._budgets.desk
+        self.client = openai_meter.wrap(fake_client(input_tokens=50, output_tokens=20), self.meter)
+
+    def ask(self, **more):
+        try:
+            ask(self.client, **more)
+        except BudgetExceededError as error:
+            return error
+        return None
+
+    def close(self):
+        self.desk._stop.set()
+        self.desk.report(all_idle=True)
+
+
+def test_fleet_never_spends_more_than_the_limit_and_nearly_all_of_it(store, name):
+    """Four processes with four threads: exactly the calls that fit are sent; at the end nothing is held."""
+    budgets = [Budget(name, calls=200), Budget(f"{name} usd", usd="0.5")]
+    fleet = [Member(store, *budgets) for _ in range(4)]
+    sent, first_refusal, lock = [0], [], threading.Lock()
+
+    def work(n):
+        for _ in range(20):
+            error = fleet[n % 4].ask()
+            with lock:
+                if error is None:
+                    sent[0] += 1
+                elif not first_refusal:
+                    first_refusal.append(sent[0])
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(work, range(16)))
+    for member in fleet:
+        member.close()
+    status = fleet[0].meter.budgets[name]
+    assert sent[0] <= 200
+    assert (status.spent, status.held, status.overdrawn) == (sent[0], 0, 0)
+    assert first_refusal
+    assert first_refusal[0] >= 170  # sixteen threads of one interpreter take turns of unequal length
+    assert fleet[1].meter.budgets[f"{name} usd"].spent == sent[0] * Decimal("0.00025")
+
+
+def test_calls_are_admitted_from_a_slice_without_a_trip(store, name, monkeypatch):
+    """Of a large budget, hundreds of calls are admitted by a handful of trips to the store."""
+    member = Member(store, Budget(name, calls=100_000))
+    trips = []
+    take = store.take
+    monkeypatch.setattr(store, "take", lambda *args: trips.append(args) or take(*args))
+    for _ in range(300):
+        assert member.ask() is None
+    assert len(trips) == 2
+    member.close()
+
+
+def test_idle_slices_go_back(store, name):
+    """What a process has not used between two reports is free for the others."""
+    one, two = (Member(store, Budget(name, calls=32)) for _ in range(2))
+    one.ask()
+    key = store_key(next(iter(one.desk._accounts.values())))
+    assert store.read([key]) == (Row(0, 2),)
+    one.desk.report()
+    assert store.read([key]) == (Row(1, 1),)
+    one.desk.report()
+    assert store.read([key]) == (Row(1, 0),)
+    for _ in range(31):
+        assert two.ask() is None
+    error = two.ask()
+    assert (error.reason, error.limit, error.spent + error.held) == ("spent", 32, 32)
+    assert one.ask() is not None
+    one.close()
+    two.close()
+
+
+class Broken:
+    """A store whose connection can be cut, before or after it has done its work."""
+
+    def __init__(self, store):
+        self._store = store
+        self.cut = None
+
+    def __getattr__(self, name):
+        method = getattr(self._store, name)
+
+        def call(*args, **kwargs):
+            if self.cut == "before":
+                raise StoreUnavailableError("cut")
+            answer = method(*args, **kwargs)
+            if self.cut == "after":
+                raise StoreUnavailableError("cut")
+            return answer
+
+        return call
+
+
+def test_outage_is_bounded_by_the_slice_and_counts_nothing_twice(store, name):
+    """Without its store a process goes on with its slice, then refuses; later, all is counted once."""
+    broken = Broken(store)
+    member = Member(broken, Budget(name, calls=320))
+    assert member.ask() is None
+    broken.cut = "before"
+    sent = 1
+    while (error := member.ask()) is None:
+        sent += 1
+    assert (error.reason, sent) == ("outage", 20)
+    assert "does not answer" in str(error)
+    for cut in ("before", "after", "after"):
+        broken.cut = cut
+        assert not member.desk.report()
+    broken.cut = None
+    assert member.desk.report()
+    assert member.ask() is None
+    member.close()
+    assert store.read([store_key(next(iter(member.desk._accounts.values())))]) == (Row(21, 0),)
+
+
+def test_emergency_share_lets_a_process_go_on(store, name):
+    """``on_outage=0.01`` is a hundredth of the limit in each outage; it is counted when the store is back."""
+    broken = Broken(store)
+    member = Member(broken, Budget(name, calls=1_000, on_outage=0.01))
+    broken.cut = "before"
+    sent = 0
+    while member.ask() is None:
+        sent += 1
+    assert sent == 10
+    broken.cut = None
+    member.desk.report()
+    member.close()
+    assert member.meter.budgets[name].spent == 10
+
+
+def test_slices_of_a_killed_process_are_charged(store, store_kind, store_url, name):
+    """After ``kill -9`` nothing is lost to the others for ever, and nothing is spent twice."""
+    if store_kind == "memory":
+        pytest.skip("another process")
+    program = textwrap.dedent(f"""
+        import os, signal, openai_meter
+        from openai_meter import Budget, Price
+        from openai_meter.testing import fake_client
+        openai_meter.install(budgets=[Budget({name!r}, calls=160)], budget_store={store_url!r})
+        client = fake_client()
+        for _ in range(4):
+            client.responses.create(model="gpt-5-mini", input="hi")
+        os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    done = subprocess.run([sys.executable, "-c", program], env={**os.environ}, timeout=60, check=False)
+    assert done.returncode == -9
+    member = Member(store, Budget(name, calls=160))
+    assert member.ask() is None
+    assert store.reap(-1) >= 1
+    sent = 1
+    while member.ask() is None:
+        sent += 1
+    assert sent == 150  # ten were the slice of the process that is gone
+    member.close()
+
+
+def test_orderly_end_gives_everything_back(store, store_kind, store_url, name):
+    """A process that ends reports what it has spent, and keeps nothing."""
+    if store_kind == "memory":
+        pytest.skip("another process")
+    program = textwrap.dedent(f"""
+        import openai_meter
+        from openai_meter import Budget
+        from openai_meter.testing import fake_client
+        openai_meter.install(budgets=[Budget({name!r}, calls=160)], budget_store={store_url!r})
+        for _ in range(4):
+            fake_client().responses.create(model="gpt-5-mini", input="hi")
+    """)
+    subprocess.run([sys.executable, "-c", program], timeout=60, check=True)
+    member = Member(store, Budget(name, calls=160))
+    status = member.meter.budgets[name]
+    assert (status.spent, status.held) == (4, 0)
+
+
+def test_ledger_is_what_was_spent_before(tmp_path, name):
+    """A process that starts in the middle of a window goes on from the sum of the ledger, with a store or without."""
+    pytest.importorskip("sqlalchemy")
+    url = f"sqlite:///{tmp_path / 'usage.db'}"
+    budgets = [Budget(name, calls=5, every="month", per="user"), Budget(f"{name} usd", usd=1, every="day")]
+    meter = openai_meter.install(meter=Meter(), ledger=url, budgets=budgets, prices=PRICES)
+    client = fake_client(input_tokens=50, output_tokens=20)
+    for user in ("a", "a", "b"):
+        with openai_meter.tag(user=user):
+            ask(client)
+    assert meter.flush()
+    for store in (None, f"sqlite:///{tmp_path / 'budgets.db'}"):
+        meter = openai_meter.install(meter=Meter(), ledger=url, budgets=budgets, prices=PRICES, budget_store=store)
+        with openai_meter.tag(user="a"):
+            ask(client)
+            meter.flush()
+            status = meter.budgets[name]["a"]
+            assert status.spent == (3 if store is None else 4)
+        assert meter.budgets[f"{name} usd"].spent == Decimal("0.00025") * (4 if store is None else 5)
+
+
+def test_settings_of_shared_budgets_are_checked():
+    """A share that is not one is an error."""
+    for wrong in (0, 2, "maybe", True):
+        with pytest.raises(openai_meter.ConfigurationError, match="on_outage"):
+            Budget("a", usd=1, on_outage=wrong)
+
+
+def test_forked_child_has_no_slice_of_its_parent(store, store_kind, name):
+    """A child asks for a slice of its own; its parent's is not spent twice."""
+    if not hasattr(os, "fork") or store_kind == "memory":
+        pytest.skip("needs a fork, and a store outside of the process")
+    member = Member(store, Budget(name, calls=320))
+    assert member.ask() is None
+    child = os.fork()
+    if child == 0:
+        try:
+            failed = any(member.ask() is not None for _ in range(3)) or not member.desk.report(all_idle=True)
+        except BaseException:
+            failed = True
+        os._exit(int(failed))
+    assert os.waitpid(child, 0)[1] == 0
+    member.close()
+    assert member.meter.budgets[name].spent == 4
+
+
+def test_desk_reports_in_the_background(store, name):
+    """The thread reports without a call to anything."""
+    member = Member(store, Budget(name, calls=100))
+    member.desk._interval = 0.01
+    reported = threading.Event()
+    report = member.desk.report
+
+    def watched(**settings):
+        done = report(**settings)
+        if store.read([key])[0].spent == 1:
+            reported.set()
+        return done
+
+    member.desk.report = watched
+    key = store_key(member.meter._budgets.any_account(Budget(name, calls=100)))
+    assert member.ask() is None
+    assert reported.wait(60)
+    member.close()
+
+
+def test_desk_is_one_for_a_meter(store, name):
+    """Other budgets of a meter keep its store; the budgets that are the same go on counting."""
+    member = Member(store, Budget(name, calls=5))
+    member.ask()
+    openai_meter.install(meter=member.meter, budgets=[Budget(name, calls=5), Budget(f"{name} 2", calls=5)])
+    assert member.meter._budgets.desk is member.desk
+    assert isinstance(member.desk, Desk)
+    assert member.meter.budgets[name].spent == 1
+    member.close()

@@ -1,0 +1,130 @@
+"""What every store of budgets does: the same tests on memory, SQLite, PostgreSQL and Redis."""
+
+from __future__ import annotations
+
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from openai_meter import ConfigurationError, MissingExtraError
+from openai_meter.budgets.stores import Order, Report, Row, open_store
+from openai_meter.budgets.stores.protocol import SHARE, grant_of
+
+HIGH = 1 << 61
+
+
+def test_slice_is_granted_and_counted(store, key):
+    """What a process is given counts for all; a sixteenth of what is left at most, and what it needs at least."""
+    assert store.read([key]) == (Row(0, 0),)
+    assert store.take(key + "one", [Order(key, 1_600, 500, 10)]) == ((100,), (Row(0, 100),))
+    assert store.take(key + "two", [Order(key, 1_600, 500, 300)]) == ((300,), (Row(0, 400),))
+    assert store.take(key + "two", [Order(key, 1_600, 5, 1)]) == ((5,), (Row(0, 405),))
+    assert store.take(key + "one", [Order(key, 1_600, 9_999, 1_196)]) == (None, (Row(0, 405),))
+    assert store.take(key + "one", [Order(key, 1_600, 9_999, 1_195)]) == ((1_195,), (Row(0, 1_600),))
+    assert store.read([key, key + "other"]) == (Row(0, 1_600), Row(0, 0))
+
+
+def test_slices_of_several_keys_are_granted_together_or_not(store, key):
+    """One key that has not enough left leaves all others as they were."""
+    orders = [Order(f"{key}{name}", limit, 10, 10) for name, limit in (("b", 100), ("a", 5), ("c", 100))]
+    taken = store.take(key + "one", orders)
+    assert taken.grants is None
+    assert store.read([order.key for order in orders]) == (Row(), Row(), Row())
+    assert store.take(key + "one", [orders[0], orders[2]]).grants == (10, 10)
+
+
+def test_report_counts_spending_once_and_says_what_is_left(store, key):
+    """A report that is repeated, as its answer was lost, counts nothing twice; the slice is what the process says."""
+    store.take(key + "one", [Order(key, 1_000, 60, 60)])
+    assert store.report(key + "one", 1, [Report(key, 25, 30)]) == (Row(25, 30),)
+    assert store.report(key + "one", 1, [Report(key, 25, 30)]) == (Row(25, 30),)
+    assert store.report(key + "one", 2, [Report(key, 30, 0)]) == (Row(55, 0),)
+    assert store.report(key + "two", 1, [Report(key, 5, -5)]) == (Row(60, -5),)
+    assert store.report(key + "two", 2, []) == ()
+
+
+def test_store_that_lost_data_goes_on_from_what_processes_know(store, key):
+    """The sum that a process has seen is the least that counts; so is that of the ledger."""
+    assert store.report(key + "one", 1, [Report(key, 5, 0, known=500)]) == (Row(500, 0),)
+    store.raise_to(key, 400)
+    assert store.read([key]) == (Row(500, 0),)
+    store.raise_to(key, 700, ends_at=4e9)
+    assert store.read([key]) == (Row(700, 0),)
+
+
+def test_slice_of_an_owner_that_is_gone_is_charged(store, key):
+    """What a dead process had may have been spent; what a living one has stays its own."""
+    store.take(key + "dead", [Order(key, 1_000, 40, 40)])
+    store.report(key + "dead", 1, [Report(key, 10, 30)])
+    assert store.reap(3_600) == 0
+    assert store.reap(-1) >= 1
+    assert store.read([key]) == (Row(40, 0),)
+    assert store.reap(-1) == 0
+
+
+@pytest.mark.parametrize("amount", [1, 10**9 - 1, 10**9, 10**9 + 1, 2**53 + 1, 9_007_199_254_740_993, HIGH - 1])
+def test_amounts_are_exact(store, key, amount):
+    """Every whole number up to $2 million in pico-dollars is kept to its last digit."""
+    limit = HIGH
+    assert store.take(key + "one", [Order(key, limit, amount, amount)]).grants == (amount,)
+    assert store.take(key + "one", [Order(key, limit, limit, limit - amount + 1)]).grants is None
+    assert store.report(key + "one", 1, [Report(key, amount, 0)]) == (Row(amount, 0),)
+    free = limit - amount
+    assert store.take(key + "one", [Order(key, limit, limit, 1)]).grants == (max(free // SHARE, 1),)
+
+
+def test_stores_decide_as_the_rule_does(store, key):
+    """Random orders and reports: every answer is that of the rule in plain Python."""
+    chance = random.Random(7)
+    row, mine, number = Row(), {"a": 0, "b": 0}, {"a": 0, "b": 0}
+    for _ in range(120):
+        owner = chance.choice("ab")
+        if chance.random() < 0.6:
+            least = chance.choice([1, 10**6, chance.randrange(1, 10**13)])
+            order = Order(key, 10**16, chance.randrange(least, 10**15), least)
+            grant = grant_of(order, row)
+            assert store.take(key + owner, [order]).grants == (None if grant is None else (grant,))
+            mine[owner] += grant or 0
+            row = row._replace(granted=row.granted + (grant or 0))
+        else:
+            spent = chance.randrange(0, max(mine[owner], 1) + 10**6)
+            number[owner] += 1
+            mine[owner] -= spent
+            row = Row(row.spent + spent, row.granted - spent)
+            assert store.report(key + owner, number[owner], [Report(key, spent, mine[owner])]) == (row,)
+
+
+def test_processes_never_get_more_than_the_limit(store, key):
+    """Sixteen threads of eight owners, two keys in both orders: no deadlock, and not one unit too many."""
+    keys, granted, lock = [f"{key}x", f"{key}y"], [0, 0], threading.Lock()
+
+    def work(n):
+        places = (0, 1) if n % 2 else (1, 0)
+        taken = store.take(f"{key} owner {n % 8}", [Order(keys[at], 1_000, 9, 9) for at in places])
+        if taken.grants is not None:
+            with lock:
+                for at, grant in zip(places, taken.grants, strict=True):
+                    granted[at] += grant
+        return taken.grants is not None
+
+    with ThreadPoolExecutor(16) as pool:
+        done = list(pool.map(work, range(160)))
+    assert sum(done) == 111
+    assert granted == [999, 999]
+    assert store.read(keys) == (Row(0, 999), Row(0, 999))
+
+
+def test_url_names_the_store(monkeypatch):
+    """What is not a store is an error without the rest of the URL, which may have a password."""
+    for url in ("mysql://user:secret@host/db", "sqlite://", "usage.db", ""):
+        with pytest.raises(ConfigurationError, match=r"sqlite:///usage\.db") as error:
+            open_store(url)
+        assert "secret" not in str(error.value)
+    with pytest.raises(ConfigurationError, match="a int"):
+        open_store(5)
+    for name, url, extra in (("psycopg", "postgresql://h/d", "postgres"), ("redis", "redis://h", "redis")):
+        monkeypatch.setitem(__import__("sys").modules, name, None)
+        with pytest.raises(MissingExtraError, match=rf"openai-meter\[{extra}\]"):
+            open_store(url)
