@@ -39,6 +39,7 @@ class Layout(NamedTuple):
     sort: str | None = None
     top: int | None = None
     limits: tuple["Threshold", ...] = ()
+    fold_snapshots: bool = False
 
 
 def report(selection: Selection, by: str, layout: Layout) -> None:
@@ -87,6 +88,8 @@ def _arranged(found: "Report", layout: Layout, m: Messages) -> "Report":
     """The report with the rows and the order that the layout has."""
     from openai_meter.reports import breakdowns  # noqa: PLC0415 - not for `run`
 
+    if layout.fold_snapshots:
+        found = breakdowns.fold_snapshots(found)
     if layout.sort is not None:
         found = breakdowns.sorted_rows(found, layout.sort)
     if layout.top is not None:
@@ -160,7 +163,7 @@ def add_commands(app: "typer.Typer") -> None:
 
     def known_order(name: str | None) -> str | None:
         if name is not None and name not in SORTS:
-            raise typer.BadParameter(f"{name!r} is not an order of rows; use one of {', '.join(SORTS)}")
+            raise typer.BadParameter(t("error.order", name=repr(name), names=", ".join(SORTS)))
         return name
 
     sort_option = typer.Option("--sort", metavar="NAME", callback=known_order, help=t("report.sort"))
@@ -193,6 +196,7 @@ def add_commands(app: "typer.Typer") -> None:
         block: Annotated[list[str] | None, options.filter("block")] = None,
         tag: Annotated[list[str] | None, options.tag] = None,
         breakdown: Annotated[bool, typer.Option("--breakdown", help=t("report.breakdown"))] = False,
+        fold: Annotated[bool, typer.Option("--fold-snapshots", help=t("report.fold_snapshots"))] = False,
         compact: Annotated[bool, typer.Option("--compact", help=t("report.compact"))] = False,
         chart: Annotated[bool, typer.Option("--chart", help=t("report.chart"))] = False,
         as_json: Annotated[bool, options.as_json] = False,
@@ -211,7 +215,7 @@ def add_commands(app: "typer.Typer") -> None:
         selection = Selection(ledger, since, until, timezone, kept)
         name = "json" if as_json else "csv" if as_csv else checked_format(format)
         if excel and name != "csv":
-            raise typer.BadParameter("it is for CSV; add --csv", param_hint="--excel")
+            raise typer.BadParameter(t("error.excel"), param_hint="--excel")
         limits = usable(lambda: parsed_limits(limit, timezone), "--limit")
-        layout = Layout(name, breakdown, compact, chart, lang, excel, sort, top, limits)
+        layout = Layout(name, breakdown, compact, chart, lang, excel, sort, top, limits, fold)
         ctx.obj.append(partial(report, selection, by, layout))

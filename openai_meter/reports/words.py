@@ -93,7 +93,9 @@ def _reason(part: str, m: Messages) -> str:
     code, colon, what = part.partition(": ")
     key = f"reason.{code.replace(' ', '_')}"
     if key in m:
-        return m(key, what=shown(what))
+        item = f"page.item.{what.replace(' ', '_')}"
+        # The record has English names of items.
+        return m(key, what=m(item).lower() if item in m and m.code != "en" else shown(what))
     return f"{shown(code)}: {_reason(what, m)}" if colon else shown(part)
 
 

@@ -31,6 +31,7 @@ import openai_meter
 from openai_meter import Call, Meter, MissingExtraError, Usage, server
 from openai_meter.core import locale as messages
 from openai_meter.core.call import new_call_id
+from openai_meter.core.formatting import ENGLISH, exact_dollars, short
 from openai_meter.reports.words import dollars
 from openai_meter.server import dashboard
 from openai_meter.testing.fake_api import workflow
@@ -299,8 +300,7 @@ def test_chart_equals_its_table_and_groups_can_be_hidden(open_page, serve, ledge
         "#chart-figures tbody tr", "rows => rows.map(r => [...r.querySelectorAll('td')].map(c => c.innerText))"
     )
     wanted = [[group["tokens"][place] for group in answer["groups"]] for place in range(len(answer["starts"]))]
-    short = {0: "0", 2_100: "2.1K", 3_150: "3.2K", 4_200: "4.2K"}
-    assert cells == [[short[number] for number in row] for row in wanted]
+    assert cells == [[short(number, ENGLISH) for number in row] for row in wanted]
     heights = page.evaluate("document.getElementById('plot').data.map(trace => trace.y)")
     assert heights == [group["tokens"] for group in answer["groups"]]
     page.locator("#legend button").first.click()
@@ -366,7 +366,7 @@ def test_unknown_prices_and_failures_are_dashes(open_page, serve) -> None:
     )
     assert dict(legend)["no-such-model"] == UNKNOWN
     shown = dict(zip(column(page, 0), column(page, 7), strict=True))
-    assert shown == {"gpt-5-mini": "$0.350", "no-such-model": UNKNOWN, "broken": UNKNOWN}
+    assert shown == {"gpt-5-mini": "$0.35", "no-such-model": UNKNOWN, "broken": UNKNOWN}
     costs = page.eval_on_selector_all("#calls tbody tr:not(.detail)", "rows => rows.map(r => r.cells[6].innerText)")
     assert sorted(costs) == ["$0.350", UNKNOWN, UNKNOWN]
 
@@ -459,8 +459,8 @@ def test_call_row_opens_to_its_bill(open_page, serve, meter) -> None:
     toggle.click()
     page.wait_for_selector(".bill")
     amounts = page.eval_on_selector_all(".bill tbody td:last-child", "all => all.map(e => e.innerText)")
-    assert amounts == [dollars(Decimal(line["usd"])) for line in bill["lines"]]
-    assert page.inner_text(".bill tfoot td:last-child") == dollars(Decimal("0.00162195"))
+    assert amounts == [exact_dollars(Decimal(line["usd"]), ENGLISH, 8) for line in bill["lines"]]
+    assert page.inner_text(".bill tfoot td:last-child") == "$0.00162195"
     meter.track_call("gpt-4o", 10, 10)
     page.wait_for_selector("#calls tbody th:has-text('gpt-4o') >> nth=1")
     assert page.locator("#calls .toggle button[aria-expanded=true]").count() == 1
@@ -527,7 +527,7 @@ def test_estimates_and_unknowns_are_marked(open_page, serve) -> None:
     )
     page = open_page(f"{serve(meter)}/dashboard?sort=name")
     assert cards(page)["Cost today"] == "~$0.350+"
-    assert column(page, 7) == ["~$0.350", UNKNOWN]
+    assert column(page, 7) == ["~$0.35", UNKNOWN]
     assert column(page, 6) == ["~1,050", UNKNOWN]
     assert page.inner_text("#calls tbody tr:not(.detail):has-text('unknown') td:nth-child(7)") == UNKNOWN
 
