@@ -11,7 +11,9 @@ from __future__ import annotations
 import uuid
 import weakref
 from collections.abc import Sequence
-from urllib.parse import quote
+from datetime import UTC, datetime
+from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 from openai_meter.budgets import account as accounts
 from openai_meter.budgets.account import Account, Entry
@@ -19,7 +21,7 @@ from openai_meter.budgets.stores.protocol import BudgetStore, Order, Report, Row
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.native import Event, RLock, Thread
 
-__all__ = ["Desk", "close_all", "store_key"]
+__all__ = ["Desk", "StoredBudget", "close_all", "parsed_key", "store_key"]
 
 _CALLS = 256
 """A slice is as much as so many calls like the one that asks for it."""
@@ -34,6 +36,27 @@ def store_key(account: Account) -> str:
     budget = account.budget
     value = "" if account.key is None else f"={quote(account.key, safe='')}"
     return f"{quote(budget.name, safe='')}|{budget.unit}|{account.start:%Y-%m-%dT%H:%M:%SZ}|{budget.every}{value}"
+
+
+class StoredBudget(NamedTuple):
+    """What a key of a store says."""
+
+    name: str
+    unit: str
+    start: datetime
+    every: str
+    key: str | None
+
+
+def parsed_key(text: str) -> StoredBudget | None:
+    """The inverse of :func:`store_key`; ``None`` for what it has not written."""
+    try:
+        name, unit, start, rest = text.split("|")
+        every, has_key, key = rest.partition("=")
+        at = datetime.strptime(start, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return StoredBudget(unquote(name), unit, at, every, unquote(key) if has_key else None)
 
 
 class Desk:

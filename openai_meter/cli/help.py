@@ -62,6 +62,14 @@ def _translated(page: str) -> str:
 class Command(TyperCommand):
     """A command whose help page is in the language of the user."""
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes arguments and options by their names, without the types that typer adds (``FILE <list[str]>``)."""
+        write = formatter.write_dl
+        formatter.write_dl = lambda rows, *args, **settings: write(
+            [(re.sub(r" <[^<>]*>$", "", name), text) for name, text in rows], *args, **settings
+        )
+        super().format_options(ctx, formatter)
+
     def get_help(self, ctx: Any) -> str:
         """The help page."""
         return _translated(super().get_help(ctx))

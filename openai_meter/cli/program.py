@@ -6,8 +6,7 @@ written last: after the last thread and the program's own ``atexit`` handlers, o
 
 A program can still notice two things: our frames are below its own on the stack, and ``signal.getsignal(SIGTERM)``
 returns a function instead of ``SIG_DFL``. Python calls that function between two steps of the main thread, so SIGTERM
-waits for a long computation in C. Processes that the program starts anew (``subprocess``, ``spawn``) are not metered,
-and a process that ends by ``os._exit`` or ``os.exec*`` writes no summary.
+waits for a long computation in C. A process that ends by ``os._exit`` writes no summary.
 """
 
 # Paths are strings here, spelled as Python spells them to the program.

@@ -39,6 +39,7 @@ class Layout(NamedTuple):
     sort: str | None = None
     top: int | None = None
     limits: tuple["Threshold", ...] = ()
+    fold_snapshots: bool = False
 
 
 def report(selection: Selection, by: str, layout: Layout) -> None:
@@ -88,6 +89,8 @@ def _arranged(found: "Report", layout: Layout, m: Messages) -> "Report":
     """The report with the rows and the order that the layout has."""
     from openai_meter.reports import breakdowns  # noqa: PLC0415 - not for `run`
 
+    if layout.fold_snapshots:
+        found = breakdowns.fold_snapshots(found)
     if layout.sort is not None:
         found = breakdowns.sorted_rows(found, layout.sort)
     if layout.top is not None:
@@ -194,6 +197,7 @@ def add_commands(app: "typer.Typer") -> None:
         block: Annotated[list[str] | None, options.filter("block")] = None,
         tag: Annotated[list[str] | None, options.tag] = None,
         breakdown: Annotated[bool, typer.Option("--breakdown", help=t("report.breakdown"))] = False,
+        fold: Annotated[bool, typer.Option("--fold-snapshots", help=t("report.fold_snapshots"))] = False,
         compact: Annotated[bool, typer.Option("--compact", help=t("report.compact"))] = False,
         chart: Annotated[bool, typer.Option("--chart", help=t("report.chart"))] = False,
         as_json: Annotated[bool, options.as_json] = False,
@@ -214,5 +218,5 @@ def add_commands(app: "typer.Typer") -> None:
         if excel and name != "csv":
             raise typer.BadParameter("it is for CSV; add --csv", param_hint="--excel")
         limits = usable(lambda: parsed_limits(limit, timezone), "--limit")
-        layout = Layout(name, breakdown, compact, chart, lang, excel, sort, top, limits)
+        layout = Layout(name, breakdown, compact, chart, lang, excel, sort, top, limits, fold)
         ctx.obj.append(partial(report, selection, by, layout))

@@ -166,7 +166,12 @@ def add_commands(app: "typer.Typer") -> None:
     from openai_meter.cli.options import Options  # noqa: PLC0415
 
     t, options = texts(), Options()
-    group = typer.Typer(cls=Group, help=t("webhook"), no_args_is_help=True)
+    group = typer.Typer(
+        cls=Group,
+        help=t("webhook"),
+        epilog=example("openai-meter webhook test https://example.com/alerts"),
+        no_args_is_help=True,
+    )
     app.add_typer(group, name="webhook")
 
     @group.callback()

@@ -72,6 +72,10 @@ class Totals:
     def __setstate__(self, state: Mapping[str, Any] | Sequence[Any]) -> None:
         set_state(self, state, _FIRST_FIELDS)
 
+    def __repr__(self) -> str:
+        """The same as :func:`str`, in the form of an object: ``<Totals: 8 calls, 5,137 tokens, $0.00162>``."""
+        return f"<Totals: {self}>"
+
     def __str__(self) -> str:
         """One line for people: ``8 calls, 5,137 tokens, $0.00162, 1 error``; what is unknown is marked."""
         tokens = None if self.calls and self.unmeasured_calls == self.calls else self.usage.total_tokens

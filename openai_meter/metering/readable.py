@@ -116,6 +116,9 @@ class Readable(Reporting):
         """The exact cost in US dollars of all calls whose price is known; ``None`` if there are calls and none is."""
         return self.totals.cost
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.totals}>"
+
     def __str__(self) -> str:
         """One line: calls, tokens, cost, errors; with the name of a block in front."""
         name = getattr(self, "name", None)

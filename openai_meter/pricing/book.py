@@ -211,7 +211,9 @@ class PriceBook:
             self._warn(plan.model, bill.missing[0])
         reason = "; ".join(bill.missing) or plan.reason
         source = plan.source or bill.lines[0].source
-        return Cost(amount, status, reason, source, plan.approximate or bill.approximate, bill.estimated)
+        return Cost(
+            amount, status, reason, source, plan.approximate or bill.approximate, plan.estimated or bill.estimated
+        )
 
     def _bill(self, billable: Billable, plan: Plan) -> Bill:
         def side_plan(model: str) -> Plan:

@@ -72,6 +72,8 @@ class Plan:
     azure: Fraction = Fraction(1)
     facts: Mapping[str, Any] = field(default_factory=dict)
     approximate: bool = False
+    estimated: bool = False
+    """Whether it is not certain that this price list is that of the call."""
     fast: Fast | None = None
     source: str | None = None
     """Whose prices these are."""
@@ -104,6 +106,9 @@ _TIERS_OF_OPENAI = frozenset({"openai", "azure"})
 """The providers with the tier names of OpenAI's price lists. Another host may give its ordinary tier any name."""
 
 
+_REQUESTED_ONLY = "auto"
+
+
 def _tier(key: Key) -> tuple[str | None, str]:
     """The tier of the price list (``None``: it has no such tier), and its name for a reason."""
     name = key.service_tier
@@ -125,6 +130,10 @@ def make_plan(key: Key, settings: Settings) -> Plan:
     if tier is None and own is not None and not key.batch:
         tier = "default"  # the caller has named a price for the model, whatever the host calls its tier
     plan = Plan(target, tier or name, key.provider)
+    if tier is None and name.lower() == _REQUESTED_ONLY:
+        # What was requested, and not what served: the ordinary tier, unless it was another one.
+        plan.tier = tier = "batch" if key.batch else "default"
+        plan.estimated = True
     if tier is None:
         plan.reason = f"tier: {name}"
     elif target is None:
@@ -184,6 +193,8 @@ def _find(plan: Plan, key: Key, settings: Settings, deployment: Deployment | Non
     if plan.sheet is not None and plan.sheet.approximate:
         plan.approximate = True
         plan.reason = f"prices of {plan.sheet.model}"
+    elif plan.estimated:
+        plan.reason = plan.reason or f"tier: {_REQUESTED_ONLY}"
 
 
 def _adjust(plan: Plan, key: Key, settings: Settings, deployment: Deployment | None) -> None:
@@ -227,7 +238,7 @@ def _compile(plan: Plan, settings: Settings) -> None:
     lifetime = settings.books.factor("cache_write", "12h")
     plan.short, plan.long = brackets(sheet, lifetime.times if lifetime else Fraction(1))
     # The fast path has no charges by the call.
-    if "input" in plan.short and "call" not in plan.short and "search_each_call" not in plan.facts:
+    if "input" in plan.short and not (plan.estimated or "call" in plan.short or "search_each_call" in plan.facts):
         factor = plan.discount
         for one in plan.adjustments:
             factor *= one.factor

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from openai_meter.core.money import Cost, CostLine, Number, exact, pico
 from openai_meter.core.public import public
+from openai_meter.core.short_repr import short_repr
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
 
@@ -42,7 +43,8 @@ TIERS: Mapping[str | None, str] = {
     "ultrafast": "ultrafast",
     "batch": "batch",
 }
-"""The price list that each served tier is charged by. A tier that is missing here (``auto``, ``scale``) has none."""
+"""The price list that each served tier is charged by. A tier that is missing here (``scale``) has none.
+``auto`` is what was requested: an answer that repeats it is priced as ``default``, and marked as an estimate."""
 
 SLOTS: Mapping[str, tuple[str, int]] = {
     "input": ("token", 1_000_000),
@@ -133,6 +135,8 @@ class Price:
     long: Price | None = None
     long_from: int = LONG_CONTEXT
     tiers: Mapping[str, Price] = field(default_factory=dict)
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         for name in (*_TOKEN_PRICES, *_UNIT_PRICES):

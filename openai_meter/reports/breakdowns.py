@@ -10,9 +10,10 @@ from openai_meter.core.money import simplest
 from openai_meter.core.totals import Totals
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
-from openai_meter.reports.data import ReportData, Row
+from openai_meter.reports.data import ReportData, Row, arranged
+from openai_meter.reports.model_stats import undated
 
-__all__ = ["SORTS", "broken_down", "sorted_rows", "top_rows", "with_models"]
+__all__ = ["SORTS", "broken_down", "fold_snapshots", "sorted_rows", "top_rows", "with_models"]
 
 R = TypeVar("R", bound=ReportData)
 
@@ -55,6 +56,18 @@ def top_rows(report: R, number: int, others: Callable[[int], str]) -> R:
         return report
     key = (others(len(rest)), *[""] * (len(report.dimensions) - 1))
     return replace(report, rows=(*report.rows[:number], Row(key, _together([row.totals for row in rest]))))
+
+
+def fold_snapshots(report: R) -> R:
+    """The report with the dated snapshots of a model in the row of the model; without models, it stays as it is."""
+    if "model" not in report.dimensions:
+        return report
+    place = report.dimensions.index("model")
+    groups: dict[tuple[str, ...], list[Totals]] = {}
+    for row in report.rows:
+        key = (*row.key[:place], undated(row.key[place]), *row.key[place + 1 :])
+        groups.setdefault(key, []).append(row.totals)
+    return replace(report, rows=arranged({key: _together(parts) for key, parts in groups.items()}, report.dimensions))
 
 
 def broken_down(report: ReportData, dimension: str = "model") -> ReportData:

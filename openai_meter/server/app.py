@@ -83,10 +83,11 @@ ROUTES: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/explain/{id}", "The bill of one call.", handlers.explain, (LANG,), "Bill", errors=(404,)),
     Endpoint("GET", "/api/alerts", "The thresholds that are exceeded now.", handlers.alerts, (LANG,), "Alerts"),
     Endpoint("GET", "/api/limits", "How much of each limit is used.", handlers.limits, (), "Limits"),
+    Endpoint("GET", "/api/budgets", "What each budget has spent, holds and has left.", handlers.budgets, (), "Budgets"),
     Endpoint("GET", "/api/live", "The figures of the last minutes.", handlers.live, (GROUP, _WINDOW), "Live"),
     Endpoint(
         "GET", "/api/report", "A report for a period.", handlers.report,
-        (_BY, _SINCE, _UNTIL, ZONE, _FORMAT, *FILTERS, LANG), "Report",
+        (_BY, _SINCE, _UNTIL, ZONE, _FORMAT, FOLD_SNAPSHOTS, *FILTERS, LANG), "Report",
         ("application/json", "text/csv", "text/markdown", "text/plain"),
     ),
     Endpoint("GET", "/metrics", "The metrics for Prometheus.", handlers.metrics, types=("text/plain",)),

@@ -202,6 +202,13 @@ def limits(request: ApiRequest) -> Response:
         return json_response({"limits": [usage.to_dict() for usage in figures.limits]})
 
 
+def budgets(request: ApiRequest) -> Response:
+    """What each budget of the meter has spent, holds and has left; of all processes, where they share a store."""
+    meter = request.source.meter
+    found = () if meter is None else tuple(meter.budgets.values())
+    return json_response({"budgets": [status.to_dict() for view in found for status in view.all()]})
+
+
 def live(request: ApiRequest) -> Response:
     """The live figures."""
     return json_response(pulse(request))
@@ -220,11 +227,16 @@ def report(request: ApiRequest) -> Response:
     form, zone = values["format"], _zone(values)
     by = _dimensions(values["by"])
     since, until = _since_until(values, zone)
-    key = ("report", by, since, until, str(zone), repr(filters_of(values)), form, request.lang)
+    folds = values["fold_snapshots"] == "true"
+    key = ("report", by, since, until, str(zone), repr(filters_of(values)), form, request.lang, folds)
 
     def render() -> str:
         with request.source.figures() as figures:
             found = figures.report(by, TimeRange(since, until, zone), filters_of(values), request.lang)
+        if folds:
+            from openai_meter.reports.breakdowns import fold_snapshots  # noqa: PLC0415 - with the first such report
+
+            found = fold_snapshots(found)
         return found.render(form, lang=request.lang)
 
     text = request.cache.get(key, render)

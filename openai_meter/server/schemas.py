@@ -130,6 +130,27 @@ _LIMIT: dict[str, Schema] = {
     "passed": _FLAG,
     "at_least": {**_FLAG, "description": "Whether calls of unknown cost or size are not in it."},
 }
+_AMOUNT: Schema = {"type": ["string", "integer"], "description": "A decimal string where it is US dollars."}
+_BUDGET: dict[str, Schema] = {
+    "name": _TEXT,
+    "key": {**_TEXT_OR_NULL, "description": "Of a budget per user, agent ...: for which."},
+    "per": _TEXT_OR_NULL,
+    "unit": {"enum": ["usd", "tokens", "calls"]},
+    "every": _TEXT,
+    "timezone": _TEXT,
+    "when_spent": _TEXT,
+    "limit": _AMOUNT,
+    "spent": _AMOUNT,
+    "held": {**_AMOUNT, "description": "The most that open calls can cost."},
+    "left": _AMOUNT,
+    "overdrawn": _AMOUNT,
+    "uncertain": {**_AMOUNT, "description": "The part of what is spent whose true cost is not known."},
+    "share": {**_NUMBER, "description": "The part of the limit that is spent; 1 is all of it."},
+    "refused": _COUNT,
+    "refused_amount": _AMOUNT,
+    "starts_at": _TIME,
+    "resets_at": _TIME_OR_NULL,
+}
 _MODEL_STATS: dict[str, Schema] = {
     "totalCalls": _COUNT,
     "totalPromptTokens": _COUNT,
@@ -263,6 +284,8 @@ SCHEMAS: Mapping[str, Schema] = {
     "Alerts": _object({"alerts": _list(_ref("Alert"))}),
     "Limits": _object({"limits": _list(_ref("Limit"))}),
     "Limit": _object(_LIMIT),
+    "Budgets": _object({"budgets": _list(_ref("Budget"))}),
+    "Budget": _object(_BUDGET),
     "Live": _object(
         {
             "at": _TIME,

@@ -96,6 +96,15 @@ def test_breakdown_lists_models_below_each_row(url: str, run: Run) -> None:
     assert "└─" not in run("report", "--by", "model", "--breakdown", *SPAN)
 
 
+def test_snapshots_are_folded_into_their_model(url: str, run: Run) -> None:
+    """With ``--fold-snapshots`` a model and its dated snapshots are one row, in every form of the report."""
+    put(url, *days(1), *days(1, model="gpt-4o-mini"), *days(1, model="o3"))
+    plain = csv.DictReader(io.StringIO(run("report", "--by", "model", "--csv", *SPAN)))
+    folded = csv.DictReader(io.StringIO(run("report", "--by", "model", "--csv", "--fold-snapshots", *SPAN)))
+    assert sorted(row["model"] for row in plain) == ["gpt-4o-mini", "gpt-4o-mini-2024-07-18", "o3"]
+    assert {row["model"]: row["calls"] for row in folded} == {"gpt-4o-mini": "2", "o3": "1"}
+
+
 def test_compact_report_has_calls_tokens_and_cost(url: str, run: Run) -> None:
     """Compact is calls, tokens and cost."""
     put(url, *days(1, usage=Usage(100, 50, 150, cached_input_tokens=50), status="error"))

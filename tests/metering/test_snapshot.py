@@ -12,6 +12,7 @@ import pytest
 import openai_meter
 from openai_meter import Meter, ModelStats, Price
 from openai_meter.metering.pulse import of_meter
+from openai_meter.reports.breakdowns import fold_snapshots
 
 MINE = {"mine": Price(input=1, output=2)}
 
@@ -194,6 +195,8 @@ def test_snapshots_are_folded_into_their_model_where_that_is_asked_for():
     assert report.totals == meter.totals
     assert "2024-07-18" not in meter.generate_report(fold_snapshots=True)
     assert "2024-07-18" in meter.generate_report()
+    folded_later = fold_snapshots(meter.report("endpoint,model"))
+    assert {row.key[1]: row.totals for row in folded_later.rows} == {row.key[0]: row.totals for row in report.rows}
     assert openai_meter.ModelStats is ModelStats
 
 

@@ -88,10 +88,10 @@ def test_the_served_tier_is_what_is_paid(api: Any) -> None:
     client = api(*bodies)
     for _ in bodies:
         ask(client)
-    assert [call.cost for call in meter.calls] == [Decimal("0.006"), Decimal("0.003"), Decimal("0.0015"), None]
-    assert meter.calls[-1].cost_status == "unpriced"
-    assert meter.totals.cost == Decimal("0.0105")
-    assert meter.totals.unpriced_calls == 1
+    costs = [Decimal("0.006"), Decimal("0.003"), Decimal("0.0015"), Decimal("0.003")]
+    assert [call.cost for call in meter.calls] == costs
+    assert [call.cost_estimated for call in meter.calls] == [False, False, False, True]
+    assert (meter.totals.cost, meter.totals.estimated_cost) == (sum(costs), costs[-1])
 
 
 def test_a_request_tells_what_the_answer_does_not(api: Any) -> None:

@@ -377,7 +377,7 @@ CASES = {
     "no prefix": case(None, "gpt-5.4-micro", resp(1000, 100)),
     "no fuzzy match": case(None, "gpt-5-nano-turbo", resp(1000, 100)),
     "unknown tier": case(None, "gpt-5.4", resp(1000, 100), service_tier="hyperfast"),
-    "tier auto": case(None, "gpt-5.4", resp(1000, 100), service_tier="auto"),
+    "tier auto": case("0.004", "gpt-5.4", resp(1000, 100), service_tier="auto"),
     "tier scale": case(None, "gpt-5.4", resp(1000, 100), service_tier="scale"),
     "tier that is not sold": case(None, "gpt-4.1", resp(1000, 100), service_tier="flex"),
     "long and fast, not published": case(None, "gpt-5.5", resp(300_000, 100), service_tier="priority"),
@@ -565,6 +565,16 @@ def test_tier_of_a_model_with_a_price_of_the_callers_own(provider: str, tier: st
     """A tier name that no price list has leaves a model the price that the caller has set: 1000 in, 100 out."""
     cost = OWN.cost(billable("ours", resp(1000, 100), provider=provider, service_tier=tier))
     assert (cost.usd, cost.reason) == ((None, f"tier: {tier}") if usd is None else (Decimal(usd), None))
+
+
+@pytest.mark.parametrize("provider", ["openai", "azure"])
+def test_tier_that_was_only_requested_is_estimated(provider: str) -> None:
+    """An answer that repeats "auto" does not state which tier served it: the ordinary price, marked."""
+    given = billable("gpt-5.4", resp(1000, 100), provider=provider, service_tier="auto")
+    served = BOOK.cost(given._replace(service_tier="default"))
+    cost = BOOK.cost(given)
+    assert (cost.usd, cost.status, cost.estimated, served.estimated) == (served.usd, "priced", True, False)
+    assert "tier: auto" in (cost.reason or "") or provider == "azure"
 
 
 def test_unknown_tier_of_openai_has_no_price() -> None:

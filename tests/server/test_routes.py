@@ -15,6 +15,7 @@ from server_client import call, client, documented, filled, kept
 
 import openai_meter
 from openai_meter import Meter
+from openai_meter.reports.model_stats import undated
 from openai_meter.server.app import ROUTES
 
 csv.field_size_limit(10_000_000)
@@ -295,6 +296,17 @@ def test_report_formats_add_up(api, form: str, by: str) -> None:
         rows = [*csv.DictReader(io.StringIO(response.text))]
         assert sum(int(row["calls"]) for row in rows) == 4
         assert response.headers["content-disposition"] == 'attachment; filename="report.csv"'
+
+
+@pytest.mark.parametrize("by", ["model", "day,model", "agent"])
+def test_reports_fold_snapshots_where_that_is_asked_for(api, by: str) -> None:
+    """The snapshots of a model are in its row; the totals are the same."""
+    plain, folded = (
+        api.get("/api/report", params={"by": by, "fold_snapshots": folds}).json() for folds in ("false", "true")
+    )
+    assert folded["totals"] == plain["totals"]
+    names = {undated(row["model"]) for row in plain["rows"]} if "model" in by else set()
+    assert {row["model"] for row in folded["rows"] if "model" in row} == names
 
 
 def test_report_language_follows_the_request(api) -> None:

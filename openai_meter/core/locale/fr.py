@@ -68,6 +68,11 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "l'appel n'a pas été envoyé : le stockage des budgets ne répond pas, et ce processus n'a plus rien du budget "
         "{budget}, dont il faut {asked}. Budget(on_outage=0.01) le laisserait continuer avec un centième de la limite."
     ),
+    "cli.budget.line": "{name} : {spent} sur {limit} ({share}), réservé {held}",
+    "cli.budget.resets": " ; recommence le {at} UTC",
+    "cli.budget.none": "Le stockage n'a aucun budget dans une période en cours.",
+    "cli.budget.no_store": "indiquez le stockage : --store sqlite:///budgets.db, ou {variable} dans l'environnement",
+    "cli.budget.away": "le stockage des budgets ne répond pas : {error}",
     "budget.unknown": "un montant inconnu",
     "budget.no_model": "(sans modèle)",
     # Dimensions.

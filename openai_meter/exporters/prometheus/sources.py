@@ -14,6 +14,7 @@ from openai_meter.core.dimensions import CounterHistory
 from openai_meter.core.native import Lock, RLock
 from openai_meter.core.totals import Totals
 from openai_meter.errors import ConfigurationError, LedgerError
+from openai_meter.exporters.prometheus.budgets import budget_families
 from openai_meter.exporters.prometheus.limits import ExtraFamily, threshold_families
 from openai_meter.metering.meter import Meter, Readable
 
@@ -94,6 +95,7 @@ class _MeterReader:
             "faults", "Internal errors of openai_meter in this process.", True, (), [((), faults.count())]
         )
         yield from threshold_families(source)
+        yield from budget_families(source)
         if isinstance(source, Meter) and source.ledger is not None:
             yield from _ledger_families(source.ledger)
 

@@ -61,6 +61,7 @@ HELP: Mapping[str, str] = {
     "report": "Show what a ledger holds: by default the last 30 days, day by day.",
     "report.by": "What to group by: hour, day, week, month, model, agent ... Several: day,agent.",
     "report.breakdown": "Show the models of each row below it.",
+    "report.fold_snapshots": "Add the dated snapshots of a model to the row of the model.",
     "report.compact": "Show calls, tokens and cost only.",
     "report.chart": "Draw bars instead of a table.",
     "report.sort": "The order of rows: name, cost, tokens, input, output, calls or errors. By default cost, and time "
@@ -70,6 +71,9 @@ HELP: Mapping[str, str] = {
     "check": "Check limits of a ledger, for scripts. The exit code is 0 if all are kept, 3 if one is exceeded, 1 "
     "if the ledger cannot be read.",
     "check.strict": "Exit with code 3 also where calls of unknown cost or size may exceed a limit.",
+    "budgets": "Show what the budgets of a store have spent and hold, over all processes that share it.",
+    "budgets.store": "The store: sqlite:///budgets.db, postgresql+psycopg://..., redis://... Default: "
+    "OPENAI_METER_BUDGET_STORE.",
     "top": "Watch what is spent, live, in the terminal. It shows dollars and tokens per minute by model, agent ..., "
     "and limits. The key q or Ctrl-C ends it. Without a terminal it writes plain text, page after page.",
     "top.by": "What to group by: model, agent, operation, user, session, endpoint, provider, tag:NAME.",

@@ -60,6 +60,7 @@ HELP: Mapping[str, str] = {
     "report": "Montrer ce que contient un registre : par défaut les 30 derniers jours, jour par jour.",
     "report.by": "Le regroupement : hour, day, week, month, model, agent ... Plusieurs : day,agent.",
     "report.breakdown": "Montrer les modèles de chaque ligne en dessous d'elle.",
+    "report.fold_snapshots": "Ajouter les versions datées d'un modèle à la ligne du modèle.",
     "report.compact": "Montrer seulement les appels, les tokens et le coût.",
     "report.chart": "Dessiner des barres au lieu d'un tableau.",
     "report.sort": "L'ordre des lignes : name, cost, tokens, input, output, calls ou errors. Par défaut le coût, et le "
@@ -70,6 +71,10 @@ HELP: Mapping[str, str] = {
     "respectées, 3 si l'une est dépassée, 1 si le registre ne peut être lu.",
     "check.strict": "Sortir avec le code 3 aussi quand des appels de coût ou de taille inconnus peuvent dépasser une "
     "limite.",
+    "budgets": "Montrer ce que les budgets d'un stockage ont dépensé et réservé, pour tous les processus qui "
+    "le partagent.",
+    "budgets.store": "Le stockage : sqlite:///budgets.db, postgresql+psycopg://..., redis://... Par défaut : "
+    "OPENAI_METER_BUDGET_STORE.",
     "top": "Suivre les dépenses en direct dans le terminal. Il montre les dollars et les tokens par minute selon le "
     "modèle, l'agent ..., et les limites. La touche q ou Ctrl-C l'arrête. Sans terminal, il écrit du texte simple, "
     "page après page.",
