@@ -164,7 +164,7 @@ def add_commands(app: "typer.Typer") -> None:
 
     def known_order(name: str | None) -> str | None:
         if name is not None and name not in SORTS:
-            raise typer.BadParameter(f"{name!r} is not an order of rows; use one of {', '.join(SORTS)}")
+            raise typer.BadParameter(t("error.order", name=repr(name), names=", ".join(SORTS)))
         return name
 
     sort_option = typer.Option("--sort", metavar="NAME", callback=known_order, help=t("report.sort"))
@@ -216,7 +216,7 @@ def add_commands(app: "typer.Typer") -> None:
         selection = Selection(ledger, since, until, timezone, kept)
         name = "json" if as_json else "csv" if as_csv else checked_format(format)
         if excel and name != "csv":
-            raise typer.BadParameter("it is for CSV; add --csv", param_hint="--excel")
+            raise typer.BadParameter(t("error.excel"), param_hint="--excel")
         limits = usable(lambda: parsed_limits(limit, timezone), "--limit")
         layout = Layout(name, breakdown, compact, chart, lang, excel, sort, top, limits, fold)
         ctx.obj.append(partial(report, selection, by, layout))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from openai_meter.core.formatting import FRENCH
 from openai_meter.core.locale.page.fr import PAGE
 from openai_meter.core.locale.screens.fr import SCREENS
+from openai_meter.core.locale.typography import french_catalog
 from openai_meter.core.version import install_command
 
 __all__ = ["MESSAGES", "plural"]
@@ -20,7 +21,7 @@ def plural(n: float) -> int:
     return 0 if n < 2 else 1
 
 
-MESSAGES: Mapping[str, str | tuple[str, ...]] = {
+_TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     # Counts.
     "calls": ("{n:,} appel", "{n:,} appels"),
     "tokens": ("{text} token", "{text} tokens"),
@@ -413,3 +414,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "pytest.calls": "  appels : {value}, limite : {limit}",
     "pytest.dearest": "Les tests les plus chers :",
 }
+
+_PLAIN = ("alert", "branch", "chat", "line", "tree")
+"""The layouts of the guides have plain spaces."""
+MESSAGES: Mapping[str, str | tuple[str, ...]] = french_catalog(_TEMPLATES, _PLAIN)
