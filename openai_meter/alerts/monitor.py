@@ -31,7 +31,7 @@ class ThresholdMonitor:
     """Counts each recorded call once, and returns the alerts of the limits that it passes.
 
     Since the start, a limit is passed once, until :meth:`reset`. In a window it can be passed again after the value
-    fell below nine tenths of it, so that a value that swings around the limit is not an alert each time. A window by the
+    fell below nine tenths of it, so that a value that swings around it is not an alert each time. A window by the
     calendar begins at zero, and a call is in the window in which it ended.
     Memory is bounded: each ``per`` follows the thousand agents, users, ... that were seen last (two thousand at most),
     each window is sixty sums.

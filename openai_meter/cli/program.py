@@ -91,7 +91,7 @@ def find_program(name: str, args: list[str]) -> Program:
 def _find_command(name: str) -> str | None:
     if os.path.basename(name) != name:
         return None
-    # What is installed next to this Python is certainly for it, while PATH may lead elsewhere (or to the shims of pyenv).
+    # What is installed next to this Python is for it, while PATH may lead elsewhere (or to the shims of pyenv).
     return shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
 
 

@@ -68,7 +68,7 @@ def format_of(path: str | Path) -> str:
 def write(path: Path, text: str) -> None:
     """Writes a text file, in UTF-8 and with its line breaks as they are; makes the folders on the way to it.
 
-    A reader finds the old file or the new one, never a part: the text is written to a file next to it, which then replaces it.
+    A reader finds the old file or the new one, never a part: the text is written to a file next to it, and moved.
     A pipe or a terminal is written to directly.
 
     Raises:
