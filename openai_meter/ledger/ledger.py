@@ -22,6 +22,7 @@ from openai_meter.ledger.maintenance import Maintenance
 from openai_meter.ledger.reader import Reader
 from openai_meter.ledger.spool import Spool
 from openai_meter.ledger.stats import Stats
+from openai_meter.ledger.uvicorn_end import finish_with_uvicorn
 from openai_meter.ledger.writer import Writer
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Ledger(Reader, Maintenance):
         _ledgers.add(self)
         _finish_with_multiprocessing(self)
         _finish_with_celery()
+        finish_with_uvicorn(_finish_all)
 
     @property
     def url(self) -> str:

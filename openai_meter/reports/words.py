@@ -28,6 +28,7 @@ __all__ = [
     "phrase",
     "reason",
     "tokens",
+    "unpriced_notes",
 ]
 
 _CONTEXT = Context(prec=1_000)
@@ -135,10 +136,7 @@ def notes(report: ReportData, m: Messages, money: Callable[[Decimal], str], *, e
     if totals.estimated_cost_pico and totals.cost is not None:
         measured = _CONTEXT.subtract(totals.cost, totals.estimated_cost)
         sentences.append(m("note.cost", measured=money(measured), estimated=money(totals.estimated_cost)))
-    sentences += [_unpriced(one, m) for one in report.unpriced[:_SHOWN]]
-    sentences += [m("note.host", host=host) for host in _hosts(report.unpriced)]
-    if len(report.unpriced) > _SHOWN:
-        sentences.append(m("note.unpriced_more", n=len(report.unpriced) - _SHOWN))
+    sentences += unpriced_notes(report.unpriced, m)
     if totals.unpriced_calls and not report.unpriced:
         sentences.append(m("note.unpriced_calls", n=totals.unpriced_calls))
     if report.overflow_calls:
@@ -147,6 +145,15 @@ def notes(report: ReportData, m: Messages, money: Callable[[Decimal], str], *, e
         sentences.append(m("note.pending", n=report.pending))
     if report.internal_errors:
         sentences.append(m("note.internal_errors", n=report.internal_errors))
+    return sentences
+
+
+def unpriced_notes(unpriced: tuple[Unpriced, ...], m: Messages) -> list[str]:
+    """Why calls have no full price, a sentence for each model, and what to do about unknown hosts."""
+    sentences = [_unpriced(one, m) for one in unpriced[:_SHOWN]]
+    sentences += [m("note.host", host=host) for host in _hosts(unpriced)]
+    if len(unpriced) > _SHOWN:
+        sentences.append(m("note.unpriced_more", n=len(unpriced) - _SHOWN))
     return sentences
 
 

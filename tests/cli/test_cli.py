@@ -126,6 +126,7 @@ def test_help_without_a_command_lists_all_commands(invoke):
 def test_help_of_a_command_has_sentences_and_an_example(command, invoke):
     """The help of each command begins with a sentence, explains every option, and ends with lines to type."""
     code, page, errors = invoke(*command, "--help")
+    assert not re.search(r"<(str|int|float|list|path)", page), "types of Python mean nothing to a reader"
     assert (code, errors) == (0, "")
     usage, _, rest = page.partition("\n\n")
     assert usage.startswith(f"Usage: openai-meter {' '.join(command)} ")

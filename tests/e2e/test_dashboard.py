@@ -495,6 +495,30 @@ def test_alerts_and_limits_are_shown(open_page, serve) -> None:
     assert sorted(used) == ["$0.700 of $0.500 (140%)", "0 of 5 (0%)", "2 of 10 (20%)"]
 
 
+def test_limits_of_a_ledger_are_bars_with_their_window(open_page, serve, tmp_path) -> None:
+    """Each limit of the ledger has a bar: its window, how much is used in percent, and when it begins again."""
+    ledger = openai_meter.Ledger(f"sqlite:///{tmp_path / 'usage.db'}")
+    ledger.import_calls([call(), call(), call(cost_pico=None, cost_status="unpriced")])
+    page = open_page(f"{serve(ledger=ledger, limits=['cost=1/month', 'calls=2/day/user'])}/dashboard")
+    page.wait_for_selector("#advice .limits")
+    rows = page.eval_on_selector_all("#advice .limits li", "all => all.map(e => e.innerText.split('\\n').join(' '))")
+    assert rows == ["Cost this month $0.700+ of $1.00 (70%)", "Calls today · u1 3 of 2 (150%)"]
+    bars = page.eval_on_selector_all("#advice .limits .bar", "all => all.map(e => [e.className, e.style.cssText])")
+    assert bars == [["bar", "--part: 70%;"], ["bar over", "--part: 100%;"]]
+    assert page.get_attribute("#advice .limits li", "title").startswith("Begins again at ")
+    assert page.inner_text("#advice .alert .text") == "Alert: 3 API calls by user u1 today (limit: 2)"
+
+
+def test_calls_that_all_failed_have_no_cost_in_the_legend(open_page, serve) -> None:
+    """A model whose calls all failed has no cost, in the legend as in the table and in its share."""
+    failed = call(model="gone", status="error", usage=Usage(), cost_pico=0, cost_status="free", usage_source="none")
+    page = open_page(f"{serve(filled(call(), failed))}/dashboard")
+    until_drawn(page, 2)
+    amounts = page.eval_on_selector_all("#legend li", "all => all.map(e => e.innerText.split('\\n').join(' '))")
+    assert sorted(amounts) == [f"gone {UNKNOWN}", "gpt-5-mini $0.350"]
+    assert page.inner_text("#table tbody tr:last-child td:last-child").strip() == UNKNOWN
+
+
 def test_reset_is_confirmed_first(open_page, serve) -> None:
     """Cancel and Escape keep all; only the confirmation forgets the calls."""
     meter = filled(call())

@@ -109,7 +109,7 @@ function line(row, whole) {
       const failing = column.key === "errors" && row.errors ? "bad" : "";
       return h("td", { class: `number ${column.wide ? "wide" : ""} ${failing}` }, column.show(row));
     }),
-    h("td", { class: "number wide part" }, bar, h("span", {}, row.cost === null ? UNKNOWN : share(Number(row.cost), whole))),
+    h("td", { class: "number wide part" }, bar, h("span", {}, cost(row) === UNKNOWN ? UNKNOWN : share(Number(row.cost), whole))),
   );
 }
 
