@@ -63,7 +63,7 @@ class Sdk(NamedTuple):
 
     def parses_itself(self, wrapped: Callable[..., Any], headers: object) -> bool:
         """Whether ``wrapped`` is the SDK's own ``request``, and returns what a parser would be given."""
-        # Somebody's wrapper shows the attributes of what it wraps: only a method itself says whose it is.
+        # A wrapper of another library has the attributes of what it wraps: only a method itself has its own class.
         if type(wrapped) is not MethodType or wrapped.__func__ not in self.own:
             return False
         return not headers or RAW_HEADER not in map(str.lower, cast("Mapping[str, str]", headers))
