@@ -43,7 +43,7 @@ class ThresholdMonitor:
     """Counts each recorded call once, and returns the alerts of the limits that it passes.
 
     Since the start, a limit is passed once, until :meth:`reset`. In a window it can be passed again after the value
-    fell below nine tenths of it, so that a value that swings round the limit does not ring each time. A window by the
+    fell below nine tenths of it, so that a value that swings around it is not an alert each time. A window by the
     calendar begins at zero, and a call is in the window in which it ended.
     Memory is bounded: each ``per`` follows the thousand agents, users, ... that were seen last (two thousand at most),
     each window is sixty sums.
@@ -403,7 +403,7 @@ class _SumGroup:
         if len(self._young) >= _KEYS:
             self._old = self._young
             self._young = {}
-        # Readers look into both, the young ones last: it is never in neither.
+        # Readers read both, the young ones last: it is never in neither.
         tally = self._young[key] = self._old.get(key) or _Tally(self._rules)
         self._old.pop(key, None)
         return tally

@@ -66,7 +66,7 @@ class Sdk(NamedTuple):
 
     def parses_itself(self, wrapped: Callable[..., Any], headers: object) -> bool:
         """Whether ``wrapped`` is the SDK's own ``request``, and returns what a parser would be given."""
-        # Somebody's wrapper shows the attributes of what it wraps: only a method itself says whose it is.
+        # A wrapper of another library has the attributes of what it wraps: only a method itself has its own class.
         if type(wrapped) is not MethodType or wrapped.__func__ not in self.own:
             return False
         if type(headers) is self.not_given:  # its truth is a function of Python's

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from openai_meter.alerts import Threshold
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, finish_webhooks
 from openai_meter.budgets.state import close_all as close_budgets
-from openai_meter.core import faults, fork_safety
+from openai_meter.core import faults, fork_safety, settings
 from openai_meter.core.formatting import printable
 from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
@@ -68,7 +68,8 @@ class Meter(ManualTracking, LedgerLink):
         budgets: Budgets = None,
         budget_store: str | BudgetStore | None = None,
     ) -> None:
-        limits, store = _read_budgets(budgets), _opened_store(budget_store)
+        limits = _read_budgets(budgets)
+        store = _opened_store(budget_store, wanted=bool(limits))
         super().__init__(
             _checked_recent(recent),
             AlertDispatcher(thresholds, on_alert, webhook),
@@ -114,7 +115,8 @@ class Meter(ManualTracking, LedgerLink):
             ConfigurationError: a value cannot be used; nothing is changed then.
         """
         checked = None if recent is None else _checked_recent(recent)
-        limits, store = _read_budgets(budgets), _opened_store(budget_store)
+        limits = _read_budgets(budgets)
+        store = _opened_store(budget_store, wanted=bool(limits) and (self._budgets is None or not self._budgets.desk))
         dispatcher = (self._store.dispatcher or AlertDispatcher(False)).changed(thresholds, on_alert, webhook)
         given = {name: value for name, value in prices.items() if value is not None}
         if given:
@@ -173,8 +175,12 @@ def _read_budgets(setting: object) -> tuple[Budget, ...] | None:
     return read_budgets(setting)
 
 
-def _opened_store(store: str | BudgetStore | None) -> BudgetStore | None:
-    if store is None or not isinstance(store, str):
+def _opened_store(store: str | BudgetStore | None, *, wanted: bool) -> BudgetStore | None:
+    """The store of a setting; ``None`` is ``OPENAI_METER_BUDGET_STORE`` where budgets want one."""
+    store = store or (settings.get("budget_store") if wanted else None)
+    if store is None:
+        return None
+    if store is not None and not isinstance(store, str):
         return store
     from openai_meter.budgets.stores import open_store  # noqa: PLC0415 - for programs with shared budgets only
 

@@ -132,7 +132,7 @@ class Store:
         """Counts the first call of the inbox.
 
         The sum is made aside, and put in its place and out of the inbox in two steps between which the interpreter
-        looks at no signal: an exception that a signal handler raises finds the call in the inbox, or counted.
+        handles no signal: an exception that a signal handler raises finds the call in the inbox, or counted.
         """
         table = self._table
         key = dimensions.combination(call)
@@ -255,7 +255,7 @@ class Store:
                 self._empty_inbox()
 
     def _reprice(self, price: Callable[[Call], Call]) -> int:
-        """All is made aside, and put in its place in steps between which the interpreter looks at no signal.
+        """All is made aside, and put in its place in steps between which the interpreter handles no signal.
 
         The table is another one then: a call whose counting a signal handler has interrupted is counted in that.
         """
