@@ -64,7 +64,7 @@ def find_program(name: str, args: list[str]) -> Program:
     """The program behind a name, as ``python name args...`` or a shell would run it.
 
     Args:
-        name: a script; a directory or zip archive with a ``__main__.py``; or else the name of a command beside this
+        name: a script; a directory or zip archive with a ``__main__.py``; or else the name of a command next to this
             Python or on PATH that is a Python script (``uvicorn``, ``pytest``).
         args: the program's own arguments.
 
@@ -91,7 +91,7 @@ def find_program(name: str, args: list[str]) -> Program:
 def _find_command(name: str) -> str | None:
     if os.path.basename(name) != name:
         return None
-    # What is installed beside this Python is surely for it, while PATH may lead elsewhere (or to the shims of pyenv).
+    # What is installed next to this Python is for it, while PATH may lead elsewhere (or to the shims of pyenv).
     return shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
 
 

@@ -26,7 +26,7 @@ __all__ = ["RunOptions", "add_commands", "prepare", "read"]
 
 
 class RunOptions(NamedTuple):
-    """The options of ``run`` beside those of its summary, as the command line has them."""
+    """The options of ``run`` besides those of its summary, as the command line has them."""
 
     module: bool = False
     output: str | None = None

@@ -52,7 +52,7 @@ class Ledger(Reader, Maintenance):
     Args:
         url: ``sqlite:///usage.db``, or ``postgresql+psycopg://user:password@host/database`` (this one needs
             ``openai-meter[postgres]``). Nothing is connected before it is needed.
-        spool: the folder where calls wait while the database is away; by default ``usage.db.spool`` beside the file,
+        spool: the folder where calls wait while the database is away; by default ``usage.db.spool`` next to the file,
             and for PostgreSQL a folder in the user's ``~/.local/state/openai-meter``.
         flush_interval: seconds within which a call is stored.
         durable: whether :meth:`add` returns only when the call is on the disk (in the spool, until it is stored):

@@ -45,7 +45,7 @@ def rate_values(rates: Iterable[CurrentRate]) -> list[dict[str, Any]]:
 
 
 def print_rates(rates: Iterable[CurrentRate], file: TextIO | None = None, *, lang: str | None = None) -> None:
-    """Prints a table of rates in US dollars per million tokens; other units are named beside their price.
+    """Prints a table of rates in US dollars per million tokens; other units are named next to their price.
 
     Raises:
         ConfigurationError: there is no such language.
