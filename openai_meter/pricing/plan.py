@@ -77,6 +77,8 @@ class Plan:
     fast: Fast | None = None
     source: str | None = None
     """Whose prices these are."""
+    bound_rates: dict[Any, Any] = field(default_factory=dict)
+    """The dearest rates by kind of request, as budgets have compiled them."""
 
     @property
     def overridden(self) -> bool:
