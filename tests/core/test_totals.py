@@ -72,7 +72,7 @@ def test_an_alert_over_calls_billed_otherwise_is_exact(name):
 
 
 def test_limits_of_stored_sums_are_those_of_a_monitor():
-    """The tokens of an average call are those of calls that have tokens, whether they are counted live or afterwards."""
+    """The tokens of an average call are those of calls that have tokens, counted live or afterwards."""
     limit = openai_meter.Threshold("tokens_per_call", 20)
     monitor, total = ThresholdMonitor([limit]), NOTHING
     for usage in (*USAGES.values(), Usage(30, 10, 40)):
