@@ -6,7 +6,7 @@
 
     openai_meter.install()                        # every client of the process
     client = openai_meter.wrap(OpenAI())          # or one client
-    with openai_meter.track("nightly") as run:    # or a stretch of the program
+    with openai_meter.track("nightly") as run:    # or a part of the program
         ...
     run.print_summary()
 

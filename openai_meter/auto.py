@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,8 @@ class _Start:
 
     def __init__(self) -> None:
         self._ending: ExitSummary | None = None
+        # After an exec this process is the run itself: its summary is written whether it imports openai or not.
+        self._is_run = (settings.get("run") or "").partition(":")[0] == str(os.getpid())
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> None:
         """Is called as a finder of modules when openai is about to be imported; it finds nothing itself."""
@@ -64,6 +67,8 @@ class _Start:
             _complain(error)
 
     def finish(self) -> None:
+        if self._is_run and self._ending is None:
+            self.now()
         if self._ending is not None:
             self._ending.finish()
 
@@ -101,6 +106,10 @@ def _start() -> ExitSummary | None:
     if ExitSummary.registered:
         return None
     _read_project()
+    meter_settings = {"thresholds": settings.get("thresholds"), "threads": settings.get("threads")}
+    if (continued := ExitSummary.continued(meter_settings)) is not None:
+        continued.start(at_exit=False)
+        return continued
     summary = settings.get("summary")
     options = SummaryOptions(format=summary if isinstance(summary, str) else None, by=settings.get("by"))
     report = report_file(settings.get("report"))
@@ -109,7 +118,7 @@ def _start() -> ExitSummary | None:
         None,
         report,
         when="calls" if summary else "never",
-        settings={"thresholds": settings.get("thresholds"), "threads": settings.get("threads")},
+        settings=meter_settings,
         run=folder_of_run(),
     )
     ending.start(at_exit=False)

@@ -97,6 +97,13 @@ class TokenTracker:
         prepare()
         self._apply_pricing(None)
 
+    def __str__(self) -> str:
+        """One line: calls, tokens and cost."""
+        return str(self.meter)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.meter.totals}>"
+
     # --- counting -----------------------------------------------------------------------------------------------------
 
     def track_response(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 from openai_meter.core.formatting import NumberStyle, amount, number, printable
 from openai_meter.core.locale import Messages, language
 from openai_meter.core.money import Number, exact, to_float
-from openai_meter.core.public import public
+from openai_meter.core.public import get_state, public, set_state
+from openai_meter.core.short_repr import short_repr
 from openai_meter.errors import ConfigurationError
 
 __all__ = [
@@ -111,6 +112,21 @@ class Threshold:
             )
         if self.window is not None:
             object.__setattr__(self, "window", _read_window(self.window))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return get_state(self)
+
+    def __setstate__(self, state: Mapping[str, Any] | Sequence[Any]) -> None:
+        set_state(self, state, ("metric", "limit", "per", "window"))
+
+    __repr__ = short_repr
+
+    def __str__(self) -> str:
+        """The limit as people write it: ``cost=5/month``, ``calls=100/day/user``, ``tokens=10000/3600s``."""
+        window = _plain_window(self)
+        during = window if isinstance(window, str) else "total" if window is None else f"{window:g}s"
+        parts = [f"{self.metric}={self.limit}", *((during,) if window or self.per else ()), *filter(None, [self.per])]
+        return "/".join(parts)
 
     @property
     def calendar_window(self) -> str | None:
@@ -266,6 +282,10 @@ class Alert:
             during=_during(window, m),
         )
 
+    def __str__(self) -> str:
+        """The sentence of :meth:`message`."""
+        return self.message()
+
     def to_dict(self, lang: str | None = None) -> dict[str, Any]:
         """The alert as plain JSON values; dollars are decimal strings.
 
@@ -305,6 +325,18 @@ class ThresholdUsage:
     """Whether there are also calls of unknown cost or size, so that the true value is at least this."""
     resets_at: datetime | None = None
     """Of a window by the calendar: when the next one begins, in UTC."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return get_state(self)
+
+    def __setstate__(self, state: Mapping[str, Any] | Sequence[Any]) -> None:
+        set_state(self, state, ("threshold", "used", "share", "passed", "key", "at_least"))
+
+    __repr__ = short_repr
+
+    def __str__(self) -> str:
+        """The use as a person reads it: ``cost=5/month: 1.2 (24%)``."""
+        return f"{self.threshold}: {self.used}{'+' * self.at_least} ({self.share:.0%})"
 
     def to_dict(self) -> dict[str, Any]:
         """The value as plain JSON values; dollars are decimal strings."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
 
 from openai_meter.alerts.threshold import Threshold
-from openai_meter.core.calendar_windows import CalendarWindow, calendar_window, zone_of
+
+if TYPE_CHECKING:
+    from openai_meter.core.calendar_windows import CalendarWindow
 
 __all__ = ["Calendar", "Parts", "Rolling", "parts_of"]
 
@@ -38,10 +42,12 @@ class Rolling:
 class Calendar:
     """The windows of a calendar: each is one part, and its number is when it begins, in microseconds since 1970."""
 
-    __slots__ = ("_current", "_period", "_zone")
+    __slots__ = ("_current", "_window_of")
 
     def __init__(self, period: str, timezone: str | None) -> None:
-        self._period, self._zone = period, zone_of(timezone)
+        from openai_meter.core.calendar_windows import calendar_window, zone_of  # noqa: PLC0415 - few limits need it
+
+        self._window_of = partial(calendar_window, period, zone_of(timezone))
         self._current = (math.inf, -math.inf, 0)
 
     def place(self, moment: float) -> int:
@@ -63,7 +69,7 @@ class Calendar:
         return self._window(moment).end
 
     def _window(self, moment: float) -> CalendarWindow:
-        return calendar_window(self._period, self._zone, datetime.fromtimestamp(moment, UTC))
+        return self._window_of(datetime.fromtimestamp(moment, UTC))
 
 
 Parts = Rolling | Calendar

@@ -11,7 +11,9 @@ from __future__ import annotations
 import uuid
 import weakref
 from collections.abc import Sequence
-from urllib.parse import quote
+from datetime import UTC, datetime
+from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 from openai_meter.budgets import account as accounts
 from openai_meter.budgets.account import Account, Entry
@@ -19,12 +21,14 @@ from openai_meter.budgets.stores.protocol import BudgetStore, Order, Report, Row
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.native import Event, RLock, Thread
 
-__all__ = ["Desk", "close_all", "store_key"]
+__all__ = ["Desk", "StoredBudget", "close_all", "parsed_key", "store_key"]
 
 _CALLS = 256
 """A slice is as much as so many calls like the one that asks for it."""
 _INTERVAL = 5.0
 """Seconds between two reports."""
+_EVERY_ROW = 12
+"""Each so many reports, rows are reported that have not changed, as the store may have lost them."""
 _DEAD = 60.0
 """Seconds without a report after which the slices of a process are charged."""
 
@@ -34,6 +38,27 @@ def store_key(account: Account) -> str:
     budget = account.budget
     value = "" if account.key is None else f"={quote(account.key, safe='')}"
     return f"{quote(budget.name, safe='')}|{budget.unit}|{account.start:%Y-%m-%dT%H:%M:%SZ}|{budget.every}{value}"
+
+
+class StoredBudget(NamedTuple):
+    """What a key of a store says."""
+
+    name: str
+    unit: str
+    start: datetime
+    every: str
+    key: str | None
+
+
+def parsed_key(text: str) -> StoredBudget | None:
+    """The inverse of :func:`store_key`; ``None`` for what it has not written."""
+    try:
+        name, unit, start, rest = text.split("|")
+        every, has_key, key = rest.partition("=")
+        at = datetime.strptime(start, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return StoredBudget(unquote(name), unit, at, every, unquote(key) if has_key else None)
 
 
 class Desk:
@@ -53,6 +78,7 @@ class Desk:
         """Held during a trip to the store."""
         self._accounts: dict[str, Account] = {}
         self._number = 0
+        self._turn = 0
         self._unsent: tuple[int, list[Report]] | None = None
         """A report whose answer did not come: it is repeated as it was, so that nothing counts twice."""
         self._thread: Thread | None = None
@@ -102,6 +128,8 @@ class Desk:
             for key, (account, amount, _) in zip(keys, entries, strict=True)
         ]  # fmt: skip
         taken = self.store.take(self.owner, orders)
+        if any(row.spent < entry.account.row.spent for row, entry in zip(taken.rows, entries, strict=True)):
+            self._turn = _EVERY_ROW - 1  # the store has lost data: the next report has every row
         for place, (key, entry) in enumerate(zip(keys, entries, strict=True)):
             self._accounts.setdefault(key, entry.account)
             accounts.grant(entry.account, 0 if taken.grants is None else taken.grants[place], taken.rows[place])
@@ -133,11 +161,14 @@ class Desk:
             try:
                 if self._unsent is not None:
                     self._send(*self._unsent)
+                self._turn += 1
                 reports, keys = [], list(self._accounts)
                 for key in keys:
                     account = self._accounts[key]
                     spent, granted = accounts.take_report(account, all_idle=all_idle)
-                    reports.append(Report(key, spent, granted, account.row.spent + spent))
+                    if spent or granted != account.reported or self._turn % _EVERY_ROW == 0:
+                        account.reported = granted
+                        reports.append(Report(key, spent, granted, account.row.spent + spent))
                     if account.is_over and not account.held:
                         del self._accounts[key]
                 self._number += 1

@@ -29,6 +29,7 @@ COMMANDS: tuple[str, ...] = (
     "demo",
     "report",
     "check",
+    "budgets",
     "top",
     "statusline",
     "serve",

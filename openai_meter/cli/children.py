@@ -189,22 +189,29 @@ class Collected(NamedTuple):
     """The Python processes that could not be metered."""
 
 
-def collect(folder: Path, meter: Meter) -> Collected:
+def collect(folder: Path, meter: Meter, own: int | None = None) -> Collected:
     """Adds the calls of all processes below a run to those of a meter, and deletes the folder.
 
     The meter passes them to no sink and raises no alert for them: their own process has done that.
+
+    Args:
+        folder: the folder of the run.
+        meter: the meter of the run.
+        own: the process of the meter, if it has made calls: it counts too, once, also where an exec has replaced it
+            and its calls of before are in a file.
     """
     newest: dict[str, tuple[int, Path]] = {}
     for path in folder.glob("*-*.jsonl"):
         process, _, part = path.stem.partition("-")
         newest[process] = max(newest.get(process, (-1, path)), (int(part), path))
-    made = 0
-    for _, path in newest.values():
+    made = set() if own is None else {str(own)}
+    for name, (_, path) in newest.items():
         rows = (_priced(row, meter) for row in _read(path))
-        made += meter._store.add_others(rows) > 0
+        if meter._store.add_others(rows):
+            made.add(name.partition(".")[0])
     unmetered = len(list(folder.glob("unmetered-*")))
     shutil.rmtree(folder, ignore_errors=True)
-    return Collected(made, unmetered)
+    return Collected(len(made), unmetered)
 
 
 def _priced(row: Call | dict[str, Any], meter: Meter) -> Call | dict[str, Any]:

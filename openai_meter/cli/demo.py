@@ -99,7 +99,7 @@ def add_commands(app: "typer.Typer") -> None:
 
     t, options = texts(), Options()
     serve_option = typer.Option("--serve", help=t("demo.serve"))
-    port_option = typer.Option("--port", "-p", min=0, max=65_535, help=t("serve.port"))
+    port_option = typer.Option("--port", "-p", metavar="PORT", min=0, max=65_535, help=t("serve.port"))
     ledger_option = typer.Option("--ledger", metavar="URL", callback=checked(ledger_from_url), help=t("run.ledger"))
 
     @app.command("demo", cls=Command, help=t("demo"), epilog=example("openai-meter demo", "openai-meter demo --serve"))

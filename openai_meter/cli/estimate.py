@@ -28,18 +28,20 @@ def estimate(
     """Writes the estimate of a text or a request. Exit code 1: its tokens are unknown."""
     from openai_meter.pricing import quotes  # noqa: PLC0415 - not for `run`
 
+    m = language(lang)
     try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         text = data.decode("utf-8-sig")
         content = json.loads(text) if request or endpoint is not None else text
         quote = quotes.estimate(content, model=model, endpoint=endpoint)
+    except FileNotFoundError:
+        fail(m("cli.no_file", file=file), 2)
     except OSError as error:
-        fail(f"{file} cannot be read: {error.strerror or error}", 2)
+        fail(m("cli.not_read", file=file, error=error.strerror or error), 2)
     except UnicodeDecodeError:
-        fail(f"{file} is not text in UTF-8", 2)
+        fail(m("cli.not_utf8", file=file), 2)
     except (ValueError, RecursionError) as error:
         fail(f"{file}: {error}", 2)
-    m = language(lang)
     if quote.estimate.source == "chars":
         sys.stderr.write(f"openai-meter: {m('cli.estimate.by_characters')}\n")
     if as_json:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -62,6 +62,7 @@ class ExitSummary:
         follow_children: whether the Python processes that this one starts are metered too (see ``cli.children``). The
             summary is of all of them.
         run: the folder of the run that has started this process. Its calls are written there, and no summary.
+        continues: the folder of the run that this process continues, after an exec.
 
     If children are not followed, or still run when their parent has ended, a forked child that has made calls writes a
     summary of its own, and adds its process id to the names of the files.
@@ -82,6 +83,7 @@ class ExitSummary:
         settings: Mapping[str, Any] | None = None,
         follow_children: bool = False,
         run: Path | None = None,
+        continues: Path | None = None,
     ) -> None:
         self._summary = summary
         self._when = when
@@ -92,7 +94,7 @@ class ExitSummary:
         self._process = os.getpid()
         self._follows = follow_children
         self._is_child = run is not None
-        self._folder = run
+        self._folder = run or continues
         self._calls: CallFile | None = None
         self._run: Run | None = None
         self._meter: Meter | None = None
@@ -116,6 +118,7 @@ class ExitSummary:
     def _follow_children(self, meter: Meter) -> None:
         """Meters the processes below this one, if there is room and right for their folder."""
         from openai_meter.cli.children import CallFile, follow_multiprocessing, prepare  # noqa: PLC0415
+        from openai_meter.cli.exec_handover import watch_exec  # noqa: PLC0415
         from openai_meter.core.fork_safety import on_fork  # noqa: PLC0415
 
         if self._folder is None:
@@ -126,6 +129,39 @@ class ExitSummary:
         self._calls = CallFile(self._folder, but=None if self._is_child else self._process)
         meter.add_sink(self._calls)
         on_fork("children of a run", before=follow_multiprocessing(self.finish))
+        if not self._is_child:
+            watch_exec(self._before_exec)
+
+    def _before_exec(self, path: str, args: Sequence[Any], environment: Mapping[Any, Any]) -> Callable[[], None]:
+        """Hands the run over to the program that replaces this one, or writes the summary if it cannot go on there."""
+        if os.getpid() != self._process or self._folder is None or self._meter is None:
+            return lambda: None
+        from openai_meter.cli.exec_handover import hand_over, is_metered_python  # noqa: PLC0415
+
+        if not is_metered_python(path, args, environment):
+            self._write()
+            return lambda: None
+        options = {
+            "summary": self._summary, "output": self._output and str(self._output),
+            "report": self._report and str(self._report), "serve": self._serve,
+        }  # fmt: skip
+        return hand_over(self._folder, self._meter, options)
+
+    @classmethod
+    def continued(cls, settings: Mapping[str, Any]) -> ExitSummary | None:
+        """The end of the run that this process continues after an exec; ``None`` if it continues none."""
+        from openai_meter.cli.exec_handover import continues_here  # noqa: PLC0415
+
+        found = continues_here()
+        if found is None:
+            return None
+        folder, options = found
+        form, by, lang = options["summary"]
+        output, report = (options[name] and Path(options[name]) for name in ("output", "report"))
+        summary = Summary(form, tuple(by), lang)
+        return cls(
+            summary, output, report, serve=options["serve"], settings=settings, follow_children=True, continues=folder
+        )
 
     def start(self, *, at_exit: bool = True) -> None:
         """Starts the meter, and registers the summary to be written last: exit handlers run in the reverse order.
@@ -204,8 +240,8 @@ class ExitSummary:
         from openai_meter.cli.children import collect  # noqa: PLC0415 - only with children
 
         made = self._meter.totals.calls > 0
-        found = collect(self._folder, self._meter)
-        self._folder, self._run = None, Run(found.processes + made, found.unmetered)
+        found = collect(self._folder, self._meter, self._process if made else None)
+        self._folder, self._run = None, Run(found.processes, found.unmetered)
 
     def _save(self, meter: Meter, path: Path) -> None:
         try:

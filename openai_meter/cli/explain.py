@@ -54,15 +54,16 @@ def _billable(call: CallDescription) -> "Billable":
     from openai_meter.usage.billing_details import answer_facts  # noqa: PLC0415
     from openai_meter.usage.responses import ResponseState, read_object, read_response  # noqa: PLC0415 - not for `run`
 
+    m = language(call.lang)
     if sys.stdin.isatty():
-        sys.stderr.write(f"openai-meter: {language(call.lang)('cli.explain.waiting')}\n")
+        sys.stderr.write(f"openai-meter: {m('cli.explain.waiting')}\n")
     try:
         document = json.load(sys.stdin)
         at = None if call.at is None else datetime.fromisoformat(call.at)
     except ValueError as error:
-        fail(f"standard input or --at cannot be read: {error}", 2)
+        fail(m("cli.explain.not_read", error=error), 2)
     if not isinstance(document, dict):
-        fail("standard input has to be one JSON object: a usage object, or an answer with one", 2)
+        fail(m("cli.explain.not_an_object"), 2)
     answer = document if isinstance(document.get("usage"), dict) else {"usage": document}
     is_response = answer.get("object") == "response"
     state = ResponseState()
@@ -70,8 +71,7 @@ def _billable(call: CallDescription) -> "Billable":
     usage = state.total()
     model = call.model or state.model
     if usage is None or model is None:
-        missing = "no usage in it" if usage is None else "no model in it: name it with --model"
-        fail(f"standard input has {missing}", 2)
+        fail(m("cli.explain.no_usage" if usage is None else "cli.explain.no_model"), 2)
     return Billable(
         usage,
         model,

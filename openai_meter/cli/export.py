@@ -16,44 +16,48 @@ if TYPE_CHECKING:
 __all__ = ["add_commands", "export_calls", "export_monitoring"]
 
 
+_NAMES = {"grafana": "dashboard.json", "prometheus-rules": "rules.yml"}
+"""A usual name for the file of each export."""
+
+
 def export_calls(selection: Selection, form: str, output: str | None, lang: str | None, *, excel: bool) -> None:
     """Writes calls to a file, or to standard output."""
-    m = language(lang) if excel else None
+    m = language(lang)
     if excel and form != "csv":
-        fail(f"--excel is for CSV, and the form is {form}; add --format csv", 2)
+        fail(m("cli.export.excel", form=form), 2)
     with open_ledger(selection.ledger) as ledger:
         from openai_meter.ledger import exports  # noqa: PLC0415 - not for `run`
         from openai_meter.reports import saving  # noqa: PLC0415
 
         exports.check(form)
         if output is None and form == "parquet" and sys.stdout.isatty():
-            fail("Parquet is not for a terminal; name a file with --output", 2)
+            fail(m("cli.export.parquet"), 2)
         if output is not None and Path(output).is_dir():
-            fail(f"{output!r} is a folder; add the name of a file, such as calls.{form}", 2)
+            fail(m("cli.export.folder", folder=repr(output), name=f"calls.{form}"), 2)
         total = ledger.totals(**selection.keywords()).calls if sys.stderr.isatty() else 0
         calls = with_progress(ledger.calls(**selection.keywords()), total)
         if output is None:
-            number = exports.export(calls, form, sys.stdout.buffer, excel=m)
+            number = exports.export(calls, form, sys.stdout.buffer, excel=m if excel else None)
             sys.stdout.buffer.flush()
         else:
             with saving.opened(Path(output)) as file:
-                number = exports.export(calls, form, file, excel=m)
-            sys.stderr.write(f"openai-meter: {number:,} calls written to {output}\n")
+                number = exports.export(calls, form, file, excel=m if excel else None)
+            sys.stderr.write(f"openai-meter: {m('cli.export.written', n=number, text=output)}\n")
 
 
 def export_monitoring(what: str, output: str | None, lang: str | None) -> None:
     """Writes a dashboard for Grafana or rules for Prometheus to a file, or to standard output."""
-    text = FILES[what](lang)
+    m, text = language(lang), FILES[what](lang)
     if output is None:
         sys.stdout.write(text)
     elif Path(output).is_dir():
-        fail(f"{output!r} is a folder; add the name of a file", 2)
+        fail(m("cli.export.folder", folder=repr(output), name=_NAMES[what]), 2)
     else:
         try:
             Path(output).write_text(text, encoding="utf-8")
         except OSError as error:
             fail(str(error), 1)
-        sys.stderr.write(f"openai-meter: {what} written to {output}\n")
+        sys.stderr.write(f"openai-meter: {m('cli.export.file_written', path=output)}\n")
 
 
 def add_commands(app: "typer.Typer") -> None:
@@ -97,7 +101,7 @@ def add_commands(app: "typer.Typer") -> None:
             ctx.obj.append(partial(export_monitoring, what, output, lang))
             return
         if what != "calls":
-            raise typer.BadParameter(f"{what!r} cannot be written; use calls, {', '.join(FILES)}")
+            raise typer.BadParameter(t("error.export", name=repr(what), names=", ".join(["calls", *FILES])))
         kept = filters(tag, model=model, agent=agent, user=user, session=session)
         selection = Selection(ledger, since, until, timezone, kept)
         ctx.obj.append(partial(export_calls, selection, form, output, lang, excel=excel))

@@ -67,7 +67,7 @@ def add_commands(app: "typer.Typer") -> None:
 
     def known(period: str) -> str:
         if period not in _PERIODS:
-            raise typer.BadParameter(f"there is no forecast of {period!r}; use day, week or month")
+            raise typer.BadParameter(t("error.forecast", name=repr(period)))
         return period
 
     period_argument = typer.Argument(metavar="day | week | month", callback=known, help=t("forecast.period"))

@@ -9,6 +9,7 @@ Headings and fixed sentences of the help page come from typer in English. They a
 from __future__ import annotations
 
 import re
+import sys
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -30,6 +31,7 @@ _FIXED = {
     "arguments": r"^Arguments:$",
     "commands": r"^Commands:$",
     "show_help": r"Show this message and exit\.$",
+    "command_and_args": r"COMMAND \[ARGS\]\.\.\.$",
 }
 """What typer writes in English on each help page, by the key of its translation."""
 
@@ -56,11 +58,20 @@ def example(*lines: str) -> str:
 def _translated(page: str) -> str:
     for key, pattern in _FIXED.items():
         page = re.sub(pattern, lambda _, key=key: texts()(key), page, flags=re.MULTILINE)  # type: ignore[misc]
-    return page
+    # A type in Python's words helps no one; spaces in its place keep the columns.
+    return re.sub(r" <(?:str|int|float|int range|float range|list\[str\])>", lambda found: " " * len(found[0]), page)
 
 
 class Command(TyperCommand):
     """A command whose help page is in the language of the user."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes arguments and options by their names, without the types that typer adds (``FILE <list[str]>``)."""
+        write = formatter.write_dl
+        formatter.write_dl = lambda rows, *args, **settings: write(
+            [(re.sub(r" <[^<>]*>$", "", name), text) for name, text in rows], *args, **settings
+        )
+        super().format_options(ctx, formatter)
 
     def get_help(self, ctx: Any) -> str:
         """The help page."""
@@ -74,6 +85,19 @@ class Group(TyperGroup):
         """The help page."""
         return _translated(super().get_help(ctx))
 
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Runs the command line. Arguments that cannot be used are explained in the language of the user."""
+        if (t := texts()).code == "en":
+            return super().main(*args, **settings)
+        from openai_meter.cli import usage_errors  # noqa: PLC0415 - only for a language that typer does not have
+
+        try:
+            code = super().main(*args, **settings | {"standalone_mode": False})
+        except usage_errors.CLICK_ERROR as error:
+            usage_errors.show(error, t)
+            code = error.exit_code
+        sys.exit(code)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Writes the list of commands, each with the first sentence of its help, whole."""
         commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
@@ -84,4 +108,4 @@ class Group(TyperGroup):
 
 
 def _first_sentence(text: str) -> str:
-    return " ".join(re.split(r"(?<=[.])\s", text.strip(), maxsplit=1)[0].split())
+    return re.sub(r"[ \n]+", " ", re.split(r"(?<=[.])\s", text.strip(), maxsplit=1)[0])

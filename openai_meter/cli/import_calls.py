@@ -1,11 +1,13 @@
 """The command ``import``: stores the calls of files in a ledger."""
 
-import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from openai_meter.cli.ledger import open_ledger, with_progress
+from openai_meter.cli.output import write_lines
+from openai_meter.core.formatting import exact_dollars, number
+from openai_meter.core.locale import Messages, language
 
 if TYPE_CHECKING:
     import typer
@@ -19,6 +21,7 @@ _T = TypeVar("_T")
 
 def import_files(url: str | None, files: list[str], timezone: str | None) -> None:
     """Stores the calls of files in a ledger, and writes how many of each file."""
+    m = language()
     with open_ledger(url, create=True) as ledger:
         from openai_meter.core.calendar_windows import zone_of  # noqa: PLC0415
         from openai_meter.ledger import imports  # noqa: PLC0415 - not for `run`
@@ -31,41 +34,33 @@ def import_files(url: str | None, files: list[str], timezone: str | None) -> Non
             last: list[int] = []
             new = ledger.import_calls(with_progress(_counted(source, last), 0))
             known = len(last) and last[-1] - new
-            rest = f", {known:,} {'was' if known == 1 else 'were'} there already" * bool(known)
-            skipped = source.skipped
-            rest += f", {skipped:,} {'line was' if skipped == 1 else 'lines were'} of no call" * bool(skipped)
-            sys.stdout.write(f"{source.path}: {_calls(new)}{rest}\n")
-            sys.stdout.writelines(f"{source.path}: {note}\n" for note in _notes(source))
+            parts = [m("calls", n=new)]
+            parts += [m("cli.import.known", n=known)] * bool(known)
+            parts += [m("cli.import.skipped", n=source.skipped)] * bool(source.skipped)
+            write_lines(*(f"{source.path}: {line}" for line in (", ".join(parts), *_notes(source, m))))
 
 
-def _notes(source: "Source") -> Iterator[str]:
+def _notes(source: "Source", m: Messages) -> Iterator[str]:
     """What a reader of the ledger has to know about a file: what is not in it, and what costs something else."""
     from openai_meter.core.money import usd  # noqa: PLC0415 - not for `run`
 
-    missing = source.missing
+    missing, money = source.missing, partial(exact_dollars, style=m.numbers)
     if any(missing):
-        tokens = f"{missing.tokens:,} token{'' if missing.tokens == 1 else 's'}"
-        least = "" if source.missing_cost_known else "at least "
-        yield (
-            f"{_calls(missing.calls)}, {tokens} and {least}${usd(missing.cost):f} of its totals are not "
-            "in its details, and cannot be imported"
+        yield m(
+            "cli.import.missing" if source.missing_cost_known else "cli.import.missing_at_least",
+            calls=m("calls", n=missing.calls),
+            tokens=m("tokens", n=missing.tokens, text=number(missing.tokens, m.numbers)),
+            cost=money(usd(missing.cost)),
         )
     if source.priced_anew:
-        verb = "was" if source.priced_anew == 1 else "were"
-        yield (
-            f"{_calls(source.priced_anew)} {verb} priced anew: ${usd(source.ours):f}, where the file states "
-            f"${usd(source.stated):f}"
-        )
-
-
-def _calls(number: int) -> str:
-    return f"{number:,} call{'' if number == 1 else 's'}"
+        values = {"cost": money(usd(source.ours)), "stated": money(usd(source.stated))}
+        yield m("cli.import.priced_anew", n=source.priced_anew, text=m("cli.import.costs", **values))
 
 
 def _counted(calls: Iterator[_T] | Any, last: list[int]) -> Iterator[_T]:
     """The same calls; ``last`` holds the number of calls that were read."""
-    for number, call in enumerate(calls, 1):
-        last[:] = [number]
+    for place, call in enumerate(calls, 1):
+        last[:] = [place]
         yield call
 
 

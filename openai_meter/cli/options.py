@@ -12,7 +12,7 @@ import typer
 
 from openai_meter.cli.help import texts
 from openai_meter.cli.summary import checked_format, parsed_dimensions, report_file
-from openai_meter.core.locale import language
+from openai_meter.core.locale import language, languages
 from openai_meter.errors import ConfigurationError, MeterError
 
 __all__ = ["Options", "checked", "filters", "usable"]
@@ -54,7 +54,9 @@ class Options:
         self.timezone = typer.Option("--timezone", metavar="ZONE", help=t("option.timezone"))
         self.tag = typer.Option("--tag", metavar="NAME=VALUE", help=t("option.tag"))
         self.as_json = typer.Option("--json", help=t("option.json"))
-        self.lang = typer.Option("--lang", metavar="en|fr", callback=checked(language), help=t("option.lang"))
+        self.lang = typer.Option(
+            "--lang", metavar="|".join(languages()), callback=checked(language), help=t("option.lang")
+        )
         self.quiet = typer.Option("--quiet", "-q", help=t("option.quiet"))
         self.format = typer.Option(
             "--format", metavar="FORM", callback=checked(checked_format), help=t("option.format")

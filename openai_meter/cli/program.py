@@ -6,8 +6,7 @@ written last: after the last thread and the program's own ``atexit`` handlers, o
 
 A program can still notice two things: our frames are below its own on the stack, and ``signal.getsignal(SIGTERM)``
 returns a function instead of ``SIG_DFL``. Python calls that function between two steps of the main thread, so SIGTERM
-waits for a long computation in C. Processes that the program starts anew (``subprocess``, ``spawn``) are not metered,
-and a process that ends by ``os._exit`` or ``os.exec*`` writes no summary.
+waits for a long computation in C. A process that ends by ``os._exit`` writes no summary.
 """
 
 # Paths are strings here, spelled as Python spells them to the program.
@@ -65,7 +64,7 @@ def find_program(name: str, args: list[str]) -> Program:
     """The program behind a name, as ``python name args...`` or a shell would run it.
 
     Args:
-        name: a script; a directory or zip archive with a ``__main__.py``; or else the name of a command beside this
+        name: a script; a directory or zip archive with a ``__main__.py``; or else the name of a command next to this
             Python or on PATH that is a Python script (``uvicorn``, ``pytest``).
         args: the program's own arguments.
 
@@ -92,7 +91,7 @@ def find_program(name: str, args: list[str]) -> Program:
 def _find_command(name: str) -> str | None:
     if os.path.basename(name) != name:
         return None
-    # What is installed beside this Python is surely for it, while PATH may lead elsewhere (or to the shims of pyenv).
+    # What is installed next to this Python is for it, while PATH may lead elsewhere (or to the shims of pyenv).
     return shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
 
 

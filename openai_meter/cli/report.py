@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from openai_meter.cli.ledger import Selection, open_ledger
+from openai_meter.cli.ledger import Selection, open_ledger, roll_up
 from openai_meter.cli.summary import checked_format
 from openai_meter.core.locale import Messages, language
 
@@ -52,6 +52,7 @@ def report(selection: Selection, by: str, layout: Layout) -> None:
     if selection.since is None and selection.until is None:
         selection = selection._replace(since=_default_since(names))
     with open_ledger(selection.ledger, lang=layout.lang) as ledger:
+        roll_up(ledger, layout.lang)
         found = ledger.report((*names, "model") if with_models else names, **selection.keywords())
         if not found.totals.calls:
             _write_unknown_names(ledger, selection.filters, m)
@@ -163,7 +164,7 @@ def add_commands(app: "typer.Typer") -> None:
 
     def known_order(name: str | None) -> str | None:
         if name is not None and name not in SORTS:
-            raise typer.BadParameter(f"{name!r} is not an order of rows; use one of {', '.join(SORTS)}")
+            raise typer.BadParameter(t("error.order", name=repr(name), names=", ".join(SORTS)))
         return name
 
     sort_option = typer.Option("--sort", metavar="NAME", callback=known_order, help=t("report.sort"))
@@ -215,7 +216,7 @@ def add_commands(app: "typer.Typer") -> None:
         selection = Selection(ledger, since, until, timezone, kept)
         name = "json" if as_json else "csv" if as_csv else checked_format(format)
         if excel and name != "csv":
-            raise typer.BadParameter("it is for CSV; add --csv", param_hint="--excel")
+            raise typer.BadParameter(t("error.excel"), param_hint="--excel")
         limits = usable(lambda: parsed_limits(limit, timezone), "--limit")
         layout = Layout(name, breakdown, compact, chart, lang, excel, sort, top, limits, fold)
         ctx.obj.append(partial(report, selection, by, layout))

@@ -23,11 +23,15 @@ def reprice(selection: Selection, prices: str | None, hosts: Sequence[str], lang
         from openai_meter.pricing import PriceBook  # noqa: PLC0415 - not for `run`
 
         done = ledger.reprice(PriceBook(prices), hosts=_hosts(hosts), **selection.keywords())
-        left = ledger.totals(**selection.keywords()).unpriced_calls
+        report = ledger.report("model", **selection.keywords())
+        left = report.totals.unpriced_calls
         if as_json:
             write_json({"repriced": done, "unpriced_calls": left})
         else:
-            write_lines(m("upkeep.repriced", n=done), *([m("upkeep.left", n=left)] if left else []))
+            from openai_meter.reports.words import unpriced_notes  # noqa: PLC0415 - not for `run`
+
+            why = [m("upkeep.left", n=left), *unpriced_notes(report.unpriced, m)] if left else []
+            write_lines(m("upkeep.repriced", n=done), *why)
 
 
 def _hosts(texts: Sequence[str]) -> dict[str, str] | None:

@@ -26,7 +26,7 @@ __all__ = ["RunOptions", "add_commands", "prepare", "read"]
 
 
 class RunOptions(NamedTuple):
-    """The options of ``run`` beside those of its summary, as the command line has them."""
+    """The options of ``run`` besides those of its summary, as the command line has them."""
 
     module: bool = False
     output: str | None = None
@@ -121,11 +121,14 @@ def add_commands(app: "typer.Typer") -> None:
     from openai_meter.cli.help import Command, example, texts  # noqa: PLC0415
     from openai_meter.cli.options import Options, checked  # noqa: PLC0415
     from openai_meter.cli.output import fail  # noqa: PLC0415
+    from openai_meter.core.locale import languages  # noqa: PLC0415
 
     t, options = texts(), Options()
     program_argument = typer.Argument(metavar="PROGRAM", help=t("run.program"), show_default=False)
     module_option = typer.Option("-m", help=t("run.module"))
-    lang_option = typer.Option("--lang", metavar="en|fr", callback=checked(summary_language), help=t("option.lang"))
+    lang_option = typer.Option(
+        "--lang", metavar="|".join(languages()), callback=checked(summary_language), help=t("option.lang")
+    )
     ledger_option = typer.Option("--ledger", metavar="URL", callback=checked(ledger_from_url), help=t("run.ledger"))
     no_children_option = typer.Option("--no-children", help=t("run.no_children"))
     serve_option = typer.Option("--serve", metavar="PORT", callback=checked(parsed_port), help=t("run.serve"))

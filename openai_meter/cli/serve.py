@@ -94,8 +94,8 @@ def add_commands(app: "typer.Typer") -> None:
     from openai_meter.cli.options import Options, usable  # noqa: PLC0415
 
     t, options = texts(), Options()
-    host_option = typer.Option("--host", help=t("serve.host"))
-    port_option = typer.Option("--port", "-p", min=0, max=65_535, help=t("serve.port"))
+    host_option = typer.Option("--host", metavar="ADDRESS", help=t("serve.host"))
+    port_option = typer.Option("--port", "-p", metavar="PORT", min=0, max=65_535, help=t("serve.port"))
     token_option = typer.Option("--token", metavar="TOKEN", help=t("serve.token"))
     zone_option = typer.Option("--timezone", metavar="ZONE", help=t("serve.timezone"))
     names_option = typer.Option("--allow-host", metavar="NAME", help=t("serve.allow_host"))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from openai_meter.cli.output import fail, write_json, write_lines
 from openai_meter.core import settings
 from openai_meter.core.locale import Messages, language
+from openai_meter.core.settings import variable
 from openai_meter.errors import MeterError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _webhook(request: WebhookTest) -> "Webhook":
     if url is None:
         configured = read_webhooks(settings.get("webhook"))
         if len(configured) != 1:
-            fail("name the webhook: openai-meter webhook test URL, or one in OPENAI_METER_WEBHOOK", 2)
+            fail(language(request.lang)("cli.webhook.missing", variable=variable("webhook")), 2)
         url = configured[0].url
     (webhook,) = read_webhooks(
         Webhook(
@@ -166,7 +167,12 @@ def add_commands(app: "typer.Typer") -> None:
     from openai_meter.cli.options import Options  # noqa: PLC0415
 
     t, options = texts(), Options()
-    group = typer.Typer(cls=Group, help=t("webhook"), no_args_is_help=True)
+    group = typer.Typer(
+        cls=Group,
+        help=t("webhook"),
+        epilog=example("openai-meter webhook test https://example.com/alerts"),
+        no_args_is_help=True,
+    )
     app.add_typer(group, name="webhook")
 
     @group.callback()

@@ -15,7 +15,7 @@ from openai_meter.core import fork_safety
 from openai_meter.core.deprecation import warn_renamed
 from openai_meter.core.fast_init import maker
 from openai_meter.core.formatting import plain_line, printable
-from openai_meter.core.money import CostStatus, exact, pico, simplest, usd
+from openai_meter.core.money import Bill, CostStatus, exact, pico, simplest, usd
 from openai_meter.core.public import get_state, public, set_state
 from openai_meter.core.usage import Usage
 
@@ -166,7 +166,7 @@ class Call(_Drawn):
         Made when it is read, from the prices that the call was priced by; a pickled call keeps its bill. Empty if the
         call was not priced, or was read from JSON or a ledger.
         """
-        return () if self.price_book is None else self.price_book.lines_of(self)
+        return Bill(() if self.price_book is None else self.price_book.lines_of(self))
 
     @property
     def estimated(self) -> bool:
@@ -199,6 +199,10 @@ class Call(_Drawn):
     def __setstate__(self, state: Mapping[str, Any] | Sequence[Any]) -> None:
         set_state(self, state, _FIRST_FIELDS)
         object.__setattr__(self, "status", current_status(self.status))
+
+    def __repr__(self) -> str:
+        """The same as :func:`str`, in the form of an object; :meth:`to_dict` has all fields."""
+        return f"<Call {self}>"
 
     def __str__(self) -> str:
         """One line for people: ``gpt-5-mini (chat.completions, ok), 1,130 tokens, $0.00042, 1.2 s, agent=planner``."""

@@ -29,7 +29,7 @@ def maker(frozen: type[T], *, later: Mapping[str, str] = MappingProxyType({})) -
     Args:
         frozen: the class.
         later: fields that are left unset, for the class to make when they are read, and the slots of its base that
-            are set in their stead, by the parameters of the same place.
+            are set in their place, by the parameters of the same place.
     """
     # Both methods: either of them in Python makes every assignment go through Python.
     thawed = {"__slots__": (), "__setattr__": object.__setattr__, "__delattr__": object.__delattr__}

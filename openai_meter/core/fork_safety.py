@@ -1,4 +1,4 @@
-"""The one place where the package does something round a fork: hooks with a name and an order.
+"""The one place where the package does something around a fork: hooks with a name and an order.
 
 A thread of the parent does not exist in a forked child, and what it held stays locked there. So before a fork the
 parent waits, for a bounded time, until a transaction or an import is done; after it, the parent goes on, and the child
@@ -43,7 +43,7 @@ class Order(IntEnum):
 
 
 class Hook(NamedTuple):
-    """What one part of the package does round a fork."""
+    """What one part of the package does around a fork."""
 
     name: str
     order: int

@@ -17,7 +17,10 @@ from typing import Literal, NamedTuple
 from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
 
-__all__ = ["PICO", "Amount", "Cost", "CostLine", "CostStatus", "Number", "exact", "pico", "simplest", "to_float", "usd"]
+__all__ = [
+    "PICO", "Amount", "Bill", "Cost", "CostLine", "CostStatus", "Number", "exact", "pico", "simplest", "to_float",
+    "usd",
+]  # fmt: skip
 
 PICO = 10**12
 Amount = int | Fraction
@@ -96,6 +99,13 @@ class Cost(NamedTuple):
     estimated: bool = False
     """Whether a quantity is an estimate: container sessions, the tokens of a search."""
 
+    def __str__(self) -> str:
+        """The cost as a person reads it: ``$0.00162195 (genai-prices 0.2.3)``, ``cost unknown (unknown model)``."""
+        about = self.reason if self.usd is None or self.status != "priced" else self.source
+        amount = "cost unknown" if self.usd is None else f"{'~' * self.estimated}${self.usd:f}"
+        more = "+" if self.status == "partial" else ""
+        return f"{amount}{more}{f' ({about})' if about else ''}"
+
     @property
     def usd(self) -> Decimal | None:
         """US dollars: exact, without trailing zeros. ``None``: unknown."""
@@ -145,3 +155,20 @@ class CostLine(NamedTuple):
     def unit_usd(self) -> Decimal | None:
         """The price of one unit in US dollars."""
         return None if self.price_pico is None else usd(self.price_pico)
+
+
+class Bill(tuple[CostLine, ...]):
+    """The lines of a bill. A tuple, which is printed as a bill: a line for each of them, and their total."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<Bill: {'; '.join(str(self).splitlines())}>"
+
+    def __str__(self) -> str:
+        """The bill as a person reads it; ``no lines`` if the call was free, or has no price."""
+        if not self:
+            return "no lines"
+        estimated = any(line.estimated for line in self)
+        total = usd(simplest(sum((line.amount_pico for line in self), Fraction(0))))
+        return "\n".join([*map(str, self), f"total: {'~' * estimated}${total:f}"])

@@ -29,7 +29,7 @@ __all__ = ["Empty", "Event", "Lock", "RLock", "SimpleQueue", "Thread", "acquire"
 T = TypeVar("T")
 
 _STEP = 0.005
-"""Seconds between two looks at a lock or queue, where other greenlets run in between."""
+"""Seconds between two checks of a lock or queue, where other greenlets run in between."""
 
 
 def _unpatched() -> Any:

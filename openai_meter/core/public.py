@@ -17,7 +17,7 @@ PACKAGE = __name__.partition(".")[0]
 
 
 def public(cls: type[T]) -> type[T]:
-    """Makes the package the module of a class. The outermost decorator: ``dataclass`` looks into the real module."""
+    """Makes the package the module of a class. The outermost decorator: ``dataclass`` reads the real module."""
     cls.__module__ = PACKAGE
     return cls
 

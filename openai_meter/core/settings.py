@@ -131,6 +131,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("by", "The dimensions that the summary and the report group by, such as agent,model.", _texts),
     Setting("lang", "The language of what people read: en or fr.", _text),
     Setting("ledger", "The URL of the ledger that keeps every call, such as sqlite:///usage.db.", _text),
+    Setting("budget_store", "The URL of the store of budgets that processes share, such as redis://localhost.", _text),
     Setting("thresholds", "Limits for alerts, such as cost=5,calls=off; off for none.", _thresholds),
     Setting("threads", "Whether attribution follows into threads: 1 or 0.", _switch),
     Setting("hosts", "Hosts that stand for a provider, such as llm.example.com=openai.", _hosts, {}),

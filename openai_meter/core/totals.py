@@ -72,6 +72,10 @@ class Totals:
     def __setstate__(self, state: Mapping[str, Any] | Sequence[Any]) -> None:
         set_state(self, state, _FIRST_FIELDS)
 
+    def __repr__(self) -> str:
+        """The same as :func:`str`, in the form of an object: ``<Totals: 8 calls, 5,137 tokens, $0.00162>``."""
+        return f"<Totals: {self}>"
+
     def __str__(self) -> str:
         """One line for people: ``8 calls, 5,137 tokens, $0.00162, 1 error``; what is unknown is marked."""
         tokens = None if self.calls and self.unmeasured_calls == self.calls else self.usage.total_tokens
@@ -272,6 +276,33 @@ class Sum(NamedTuple):
             retries,
             tokenless,
         ))  # fmt: skip
+
+    def plus_plain(  # noqa: PLR0917 - by position, as plus() has them
+        self,
+        calls: int,
+        tokens_in: int,
+        tokens_out: int,
+        total: int,
+        cached: int,
+        written: int,
+        reasoning: int,
+        cost: int | Fraction,
+        first: datetime,
+        last: datetime,
+    ) -> Sum:
+        """The sum with some calls more that ended well, have a full price and no other counts than these."""
+        cached_before, written_before, long_lived, reasoning_before, *others = self.counts
+        counts = cached_before + cached, written_before + written, long_lived, reasoning_before + reasoning, *others
+        return self._replace(
+            calls=self.calls + calls,
+            input=self.input + tokens_in,
+            output=self.output + tokens_out,
+            total=self.total + total,
+            counts=counts,
+            cost=self.cost + cost,
+            first=first if self.first is None or first < self.first else self.first,
+            last=last if self.last is None or last > self.last else self.last,
+        )
 
     def to_list(self) -> list[Any]:
         """The fields as plain JSON values."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from openai_meter.core.fast_init import maker
 from openai_meter.core.public import get_state, public, set_state
+from openai_meter.core.short_repr import short_repr
 
 __all__ = ["COUNTS", "LARGEST", "Usage", "count", "fields_of", "new_usage", "seconds"]
 
@@ -70,6 +71,8 @@ class Usage:
     """Part of the output that was taken from a predicted output."""
     rejected_prediction_tokens: int = 0
     """Part of the output that a predicted output proposed in vain: billed as output."""
+
+    __repr__ = short_repr
 
     def __add__(self, other: Usage) -> Usage:
         """Adds count by count; unknown plus known is what is known."""

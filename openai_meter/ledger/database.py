@@ -187,7 +187,7 @@ class _Pool(QueuePool):
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         super()._do_return_conn(record)
-        if self.disposed:  # looked at last: a check before would miss a dispose() between it and the return
+        if self.disposed:  # checked last: a check before would miss a dispose() between it and the return
             super().dispose()
 
 

@@ -38,7 +38,7 @@ _CHUNK = 500
 _AHEAD = 2
 """Full batches that wait in memory; further ones wait in the spool alone."""
 _TICK = 0.02
-"""Seconds between two looks into the queue."""
+"""Seconds between two checks of the queue."""
 _HELP = 0.05
 """Seconds that a caller waits at most to move calls out of a full queue."""
 _STUCK = 5.0

@@ -22,6 +22,7 @@ from openai_meter.ledger.maintenance import Maintenance
 from openai_meter.ledger.reader import Reader
 from openai_meter.ledger.spool import Spool
 from openai_meter.ledger.stats import Stats
+from openai_meter.ledger.uvicorn_end import finish_with_uvicorn
 from openai_meter.ledger.writer import Writer
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Ledger(Reader, Maintenance):
     Args:
         url: ``sqlite:///usage.db``, or ``postgresql+psycopg://user:password@host/database`` (this one needs
             ``openai-meter[postgres]``). Nothing is connected before it is needed.
-        spool: the folder where calls wait while the database is away; by default ``usage.db.spool`` beside the file,
+        spool: the folder where calls wait while the database is away; by default ``usage.db.spool`` next to the file,
             and for PostgreSQL a folder in the user's ``~/.local/state/openai-meter``.
         flush_interval: seconds within which a call is stored.
         durable: whether :meth:`add` returns only when the call is on the disk (in the spool, until it is stored):
@@ -78,6 +79,7 @@ class Ledger(Reader, Maintenance):
         _ledgers.add(self)
         _finish_with_multiprocessing(self)
         _finish_with_celery()
+        finish_with_uvicorn(_finish_all)
 
     @property
     def url(self) -> str:

@@ -1,4 +1,4 @@
-"""What one token of each kind cost at some time, so that a change of price can be told from a change of the mix.
+"""What one token of each kind cost at some time, so that a change of price is not taken for a change of the mix.
 
 A price list is linear below its threshold for long requests: the price of one token of a kind is the difference that a
 thousand of them make to the bill of a made-up call.

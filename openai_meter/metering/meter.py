@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from openai_meter.alerts import Threshold
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, finish_webhooks
 from openai_meter.budgets.state import close_all as close_budgets
-from openai_meter.core import faults, fork_safety
+from openai_meter.core import faults, fork_safety, settings
+from openai_meter.core.formatting import printable
 from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
 from openai_meter.metering.attribution import Attribution, Scope, Surroundings
@@ -24,8 +25,8 @@ from openai_meter.metering.readable import MeterCore, Readable, all_readables
 if TYPE_CHECKING:
     from openai_meter.budgets import Budget
     from openai_meter.budgets.stores import BudgetStore
-    from openai_meter.core.money import Number
-    from openai_meter.pricing import CostLine, Deployment, Price
+    from openai_meter.core.money import CostLine, Number
+    from openai_meter.pricing import Deployment, Price
 
 Limits = Mapping[str, Any] | Sequence[Threshold] | bool | None
 Budgets: TypeAlias = "Sequence[Budget] | Budget | bool | None"
@@ -67,7 +68,8 @@ class Meter(ManualTracking, LedgerLink):
         budgets: Budgets = None,
         budget_store: str | BudgetStore | None = None,
     ) -> None:
-        limits, store = _read_budgets(budgets), _opened_store(budget_store)
+        limits = _read_budgets(budgets)
+        store = _opened_store(budget_store, wanted=bool(limits))
         super().__init__(
             _checked_recent(recent),
             AlertDispatcher(thresholds, on_alert, webhook),
@@ -82,7 +84,7 @@ class Meter(ManualTracking, LedgerLink):
         return self
 
     def explain(self, call_id: str) -> tuple[CostLine, ...]:
-        """The bill of one of the recent calls, line by line.
+        """The bill of one of the recent calls: a tuple of lines; ``print()`` shows it as a bill.
 
         Raises:
             LookupError: the call is not among the recent ones.
@@ -113,7 +115,8 @@ class Meter(ManualTracking, LedgerLink):
             ConfigurationError: a value cannot be used; nothing is changed then.
         """
         checked = None if recent is None else _checked_recent(recent)
-        limits, store = _read_budgets(budgets), _opened_store(budget_store)
+        limits = _read_budgets(budgets)
+        store = _opened_store(budget_store, wanted=bool(limits) and (self._budgets is None or not self._budgets.desk))
         dispatcher = (self._store.dispatcher or AlertDispatcher(False)).changed(thresholds, on_alert, webhook)
         given = {name: value for name, value in prices.items() if value is not None}
         if given:
@@ -122,7 +125,7 @@ class Meter(ManualTracking, LedgerLink):
             self._settings = settings
         if checked is not None:
             self._store.resize(checked)
-        self._store.dispatcher = dispatcher
+        self._store.use(dispatcher)
         if given:
             self.reprice()
         if limits is not None or store is not None:
@@ -161,7 +164,7 @@ class Block(Readable, Scope):
         return Surroundings(attribution, (*outer.blocks, self), self, outer, outer.depth + 1)
 
     def __repr__(self) -> str:
-        return f"<Block {self.name!r}: {self.totals.calls} calls>"
+        return f"<Block {printable(self.name)}: {self.totals}>"
 
 
 def _read_budgets(setting: object) -> tuple[Budget, ...] | None:
@@ -172,8 +175,12 @@ def _read_budgets(setting: object) -> tuple[Budget, ...] | None:
     return read_budgets(setting)
 
 
-def _opened_store(store: str | BudgetStore | None) -> BudgetStore | None:
-    if store is None or not isinstance(store, str):
+def _opened_store(store: str | BudgetStore | None, *, wanted: bool) -> BudgetStore | None:
+    """The store of a setting; ``None`` is ``OPENAI_METER_BUDGET_STORE`` where budgets want one."""
+    store = store or (settings.get("budget_store") if wanted else None)
+    if store is None:
+        return None
+    if store is not None and not isinstance(store, str):
         return store
     from openai_meter.budgets.stores import open_store  # noqa: PLC0415 - for programs with shared budgets only
 

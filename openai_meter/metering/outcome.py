@@ -6,7 +6,7 @@ unsent     the request had not left: no connection, a full pool, the program's o
 unanswered the request was sent, and no usable answer came                               unknown
 ========== ============================================================================ ==============
 
-The exception tells: its type, those of its causes, and the functions of the HTTP library that it was raised through.
+This is read from the exception: its type, those of its causes, and the functions of the HTTP library in its traceback.
 So a call that succeeds pays nothing for it. Sources: Azure OpenAI charges prompts that its content filter refuses with
 400, and may charge 408 (Microsoft, "Plan to manage costs for Azure OpenAI").
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from openai_meter.core import faults, fork_safety
@@ -23,6 +23,7 @@ from openai_meter.usage.endpoints import ENDPOINTS, Endpoint
 
 if TYPE_CHECKING:
     from openai_meter.pricing import PriceBook
+    from openai_meter.pricing.book import BookState
     from openai_meter.usage.responses import ResponseState
 
 __all__ = ["WAITING", "PriceLoader", "prepare"]
@@ -182,28 +183,6 @@ class PriceLoader:
     ) -> tuple[Cost, PriceBook | None]:
         """The cost of a call that ends now, and the prices it came from; unpriced while the files are being read."""
         try:
-            # What almost every call is: plain text, of a kind that has been priced on that day.
-            response = call.response
-            if (
-                self._ready
-                and usage is not None
-                and not response.facts
-                and call.row.name in _PLAIN
-                and at.tzinfo is UTC
-                and not self._failed
-            ):
-                # As cost_of does, without its frame and that of view().
-                state = self._book._state  # type: ignore[union-attr] # noqa: SLF001 - what is ready is there
-                plan = state.plans.get(
-                    (model, call.provider, call.host, response.service_tier, at.toordinal(), call.requested_model)
-                )
-                if (
-                    plan is not None
-                    and (fast := plan.fast) is not None
-                    and (book := state.view) is not None
-                    and (cost := fast(usage)) is not None
-                ):
-                    return cost, book
             return self._price(usage, model, call, at)
         except Exception as error:
             faults.caught(error, "pricing a call")
@@ -225,6 +204,7 @@ class PriceLoader:
             return Cost(None, "unpriced", WAITING), None
         book = (self._book or self.book).view()
         if usage is not None and not facts and name in _PLAIN:
+            # Looking the plan up here instead, without two frames, saves 2,240 of 151,700 instructions (1.5%).
             return book.cost_of(
                 usage, model, call.provider, call.host, response.service_tier, at, call.requested_model
             ), book
@@ -234,6 +214,12 @@ class PriceLoader:
             usage, model, call.requested_model, name, call.provider, call.host, response.service_tier,
             at, window=facts.get("window"), details=facts,
         )), book  # fmt: skip
+
+    def state(self) -> BookState | None:
+        """The state of the prices now, if they have been read; what is made of it is to be kept with it."""
+        if self._ready and not self._failed:
+            return self._book._state  # type: ignore[union-attr] # noqa: SLF001 - what is ready is there
+        return None
 
     def again(self, call: Call) -> Call:
         """The same call, priced by the prices of now."""

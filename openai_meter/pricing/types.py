@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from openai_meter.core.money import Cost, CostLine, Number, exact, pico
 from openai_meter.core.public import public
+from openai_meter.core.short_repr import short_repr
 from openai_meter.core.usage import Usage
 from openai_meter.errors import ConfigurationError
 
@@ -134,6 +135,8 @@ class Price:
     long: Price | None = None
     long_from: int = LONG_CONTEXT
     tiers: Mapping[str, Price] = field(default_factory=dict)
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         for name in (*_TOKEN_PRICES, *_UNIT_PRICES):

@@ -45,7 +45,7 @@ def rate_values(rates: Iterable[CurrentRate]) -> list[dict[str, Any]]:
 
 
 def print_rates(rates: Iterable[CurrentRate], file: TextIO | None = None, *, lang: str | None = None) -> None:
-    """Prints a table of rates in US dollars per million tokens; other units are named beside their price.
+    """Prints a table of rates in US dollars per million tokens; other units are named next to their price.
 
     Raises:
         ConfigurationError: there is no such language.
@@ -60,7 +60,7 @@ def print_rates(rates: Iterable[CurrentRate], file: TextIO | None = None, *, lan
         table.add_column(_fitting(m(head), console), overflow="fold")
     rates = list(rates)
     prices = {slot: [rate.prices[slot] for rate in rates if slot in rate.prices] for slot in _TOKEN_SLOTS}
-    places = {slot: max(map(exact_places, found), default=0) for slot, found in prices.items()}
+    places = {slot: max([2, *map(exact_places, found)]) for slot, found in prices.items()}
     for rate in rates:
         tier = m("prices.long", tier=rate.tier) if rate.bracket else rate.tier
         other = ", ".join(f"{slot} {_rate(one, m)}" for slot, one in rate.prices.items() if slot not in _TOKEN_SLOTS)
@@ -124,7 +124,7 @@ def print_bill(cost: Cost, lines: Sequence[CostLine], file: TextIO | None = None
         price = f"x {_number(float(line.factor), m, 'g')}" if line.factor is not None else _price(line, m)
         tier = m("prices.long", tier=line.tier or "") if line.bracket else line.tier or ""
         source = " ".join(str(part) for part in (line.source, line.checked) if part)
-        cells = (f"{line.item}{' ~' if line.estimated else ''}", count, price, money(line.usd), tier, source)
+        cells = (f"{_item(line.item, m)}{' ~' if line.estimated else ''}", count, price, money(line.usd), tier, source)
         table.add_row(*(Text(_fitting(_visible(cell), console)) for cell in cells))
     console.print(table)
     notes = [m(f"bill.status_{cost.status}")] if cost.status != "priced" else []
@@ -145,11 +145,17 @@ def quantity(number: Amount, unit: str, m: Messages) -> str:
     return m(key, n=float(number), text=text) if key in m else f"{text} {unit}"
 
 
+def _item(name: str, m: Messages) -> str:
+    """The name of an item as people read it; JSON has the plain name."""
+    key = f"page.item.{name}"
+    return m(key) if key in m else name.replace("_", " ")
+
+
 def _price(line: CostLine, m: Messages) -> str:
     if line.unit_usd is None:
         return ""
     if line.unit == "token":
-        return f"{exact_dollars(line.unit_usd * 1_000_000, m.numbers)} / 1M"
+        return m("page.per_million", price=exact_dollars(line.unit_usd * 1_000_000, m.numbers))
     return exact_dollars(line.unit_usd, m.numbers)
 
 

@@ -90,7 +90,7 @@ def broken_down(report: ReportData, dimension: str = "model") -> ReportData:
 
 
 def with_models(report: ReportData, name: Callable[[str], str] = str) -> ReportData:
-    """A report by something and model as one by that something, which names the models of each row beside it.
+    """A report by something and model as one by that something, which names the models of each row next to it.
 
     The models are a last column of names (``models``), what costs most first; to be shown, not to be added up.
 
@@ -119,7 +119,7 @@ def _together(parts: Sequence[Totals]) -> Totals:
         estimated_calls=sum(part.estimated_calls for part in parts),
         retries=sum(part.retries for part in parts),
         usage=sum((part.usage for part in parts), start=Usage(0, 0, 0)),
-        # As everywhere: what is free beside what is unknown makes no sum.
+        # As everywhere: what is free and what is unknown make no sum.
         cost_pico=None if len(known) < len(parts) and not cost else cost,
         estimated_cost_pico=simplest(sum(part.estimated_cost_pico for part in parts)),
         unpriced_calls=sum(part.unpriced_calls for part in parts),

@@ -10,6 +10,7 @@ from openai_meter.core.locale import Messages
 from openai_meter.core.totals import Totals
 from openai_meter.reports import words
 from openai_meter.reports.data import ReportData
+from openai_meter.reports.tables import NONE
 from openai_meter.reports.text import fitting
 
 __all__ = ["chart"]
@@ -52,6 +53,8 @@ def _amount(totals: Totals, *, by_cost: bool) -> Fraction:
 
 def _text(totals: Totals, m: Messages, *, by_cost: bool) -> str:
     if by_cost:
+        if totals.calls and totals.cost == 0 and not totals.unpriced_calls:  # as in tables
+            return NONE
         return words.cost(totals, words.money(m))
     return words.tokens(totals.usage.total_tokens, totals, m.numbers)
 

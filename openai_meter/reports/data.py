@@ -83,7 +83,7 @@ class ReportData:
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values, which :meth:`from_dict` reads: money as decimal strings, times in ISO 8601.
 
-        A row has its dimensions under their names, beside its totals.
+        A row has its dimensions under their names, next to its totals.
         """
         return {
             "name": self.name,
@@ -182,7 +182,7 @@ _MONEY = ("cost", "estimated_cost")
 
 
 def _plain(totals: Totals) -> dict[str, Any]:
-    """Totals as plain values; an amount that no decimal number can express (a third) has its fraction beside it."""
+    """Totals as plain values; an amount that no decimal number can express (a third) has its fraction next to it."""
     data = totals.to_dict()
     for name in _MONEY:
         amount: Amount | None = getattr(totals, f"{name}_pico")

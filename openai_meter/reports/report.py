@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from openai_meter.core.formatting import printable
 from openai_meter.core.public import public
 from openai_meter.core.totals import Totals, Unpriced
 from openai_meter.reports.data import PERIODS, REPORTS, ReportData, Row, arranged, dimensions
@@ -72,6 +73,10 @@ class ReportSource(Protocol):
 @dataclass(frozen=True, slots=True)
 class Report(ReportData):
     """Totals by some dimensions, as they were at one moment; the rows sum up to ``totals``. Immutable."""
+
+    def __repr__(self) -> str:
+        by = ", ".join(map(printable, self.dimensions))
+        return f"<Report by {by}: {len(self.rows)} row{'s' * (len(self.rows) != 1)}, {self.totals}>"
 
     def __str__(self) -> str:
         """The report as a table, in the language of the environment."""

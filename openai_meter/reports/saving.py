@@ -68,7 +68,7 @@ def format_of(path: str | Path) -> str:
 def write(path: Path, text: str) -> None:
     """Writes a text file, in UTF-8 and with its line breaks as they are; makes the folders on the way to it.
 
-    A reader finds the old file or the new one, never a part: the text is written beside it and then put in its place.
+    A reader finds the old file or the new one, never a part: the text is written to a file next to it, and moved.
     A pipe or a terminal is written to directly.
 
     Raises:
@@ -97,13 +97,13 @@ def _place(path: Path) -> Iterator[tuple[Path, str]]:
         yield path, "w"
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".openai-meter-{os.getpid()}-{os.urandom(4).hex()}")
+    temporary = path.with_name(f".openai-meter-{os.getpid()}-{os.urandom(4).hex()}")
     try:
-        yield beside, "x"
+        yield temporary, "x"
         with contextlib.suppress(FileNotFoundError):
-            shutil.copymode(path, beside)
-        beside.replace(path)
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
         raise

@@ -28,6 +28,7 @@ __all__ = [
     "phrase",
     "reason",
     "tokens",
+    "unpriced_notes",
 ]
 
 _CONTEXT = Context(prec=1_000)
@@ -93,7 +94,9 @@ def _reason(part: str, m: Messages) -> str:
     code, colon, what = part.partition(": ")
     key = f"reason.{code.replace(' ', '_')}"
     if key in m:
-        return m(key, what=shown(what))
+        item = f"page.item.{what.replace(' ', '_')}"
+        # The record has English names of items.
+        return m(key, what=m(item).lower() if item in m and m.code != "en" else shown(what))
     return f"{shown(code)}: {_reason(what, m)}" if colon else shown(part)
 
 
@@ -133,10 +136,7 @@ def notes(report: ReportData, m: Messages, money: Callable[[Decimal], str], *, e
     if totals.estimated_cost_pico and totals.cost is not None:
         measured = _CONTEXT.subtract(totals.cost, totals.estimated_cost)
         sentences.append(m("note.cost", measured=money(measured), estimated=money(totals.estimated_cost)))
-    sentences += [_unpriced(one, m) for one in report.unpriced[:_SHOWN]]
-    sentences += [m("note.host", host=host) for host in _hosts(report.unpriced)]
-    if len(report.unpriced) > _SHOWN:
-        sentences.append(m("note.unpriced_more", n=len(report.unpriced) - _SHOWN))
+    sentences += unpriced_notes(report.unpriced, m)
     if totals.unpriced_calls and not report.unpriced:
         sentences.append(m("note.unpriced_calls", n=totals.unpriced_calls))
     if report.overflow_calls:
@@ -145,6 +145,15 @@ def notes(report: ReportData, m: Messages, money: Callable[[Decimal], str], *, e
         sentences.append(m("note.pending", n=report.pending))
     if report.internal_errors:
         sentences.append(m("note.internal_errors", n=report.internal_errors))
+    return sentences
+
+
+def unpriced_notes(unpriced: tuple[Unpriced, ...], m: Messages) -> list[str]:
+    """Why calls have no full price, a sentence for each model, and what to do about unknown hosts."""
+    sentences = [_unpriced(one, m) for one in unpriced[:_SHOWN]]
+    sentences += [m("note.host", host=host) for host in _hosts(unpriced)]
+    if len(unpriced) > _SHOWN:
+        sentences.append(m("note.unpriced_more", n=len(unpriced) - _SHOWN))
     return sentences
 
 

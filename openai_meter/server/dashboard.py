@@ -75,6 +75,7 @@ def routes(choose_language: Callable[[str | None, str], Messages], *, token_need
         html = template.render(
             m=m,
             catalog=m.areas(*AREAS),
+            numbers=m.numbers._asdict(),
             languages=[(code, language(code)("page.name")) for code in languages()],
             periods=tuple(PERIODS),
             groups=GROUPS,

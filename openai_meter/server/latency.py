@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["LATENCY_CALLS", "latency"]
 
 LATENCY_CALLS = 2_000
-"""Newest calls of a period that are looked at: percentiles cannot be read from sums."""
+"""Newest calls of a period that are read: percentiles cannot be read from sums."""
 
 
 def latency(calls: Iterable[Call]) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ def overview(figures: Figures, view: View, ledger: str | None = None) -> dict[st
     Args:
         figures: the figures of one moment.
         view: what is shown.
-        ledger: the URL of the ledger, where there is no meter: the empty page tells how to write to it.
+        ledger: the URL of the ledger, where there is no meter: the empty page shows how to write to it.
 
     Raises:
         LedgerError: the ledger cannot be read.

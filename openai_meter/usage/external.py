@@ -36,7 +36,7 @@ _OBJECTS = {
 }
 """The endpoint of an answer by its field ``object``."""
 _LISTS = {"choices": "chat.completions", "output": "responses", "results": "moderations"}
-"""The endpoint of an answer without that field, by a field that is a list. :func:`_row` tells further lists apart."""
+"""The endpoint of an answer without that field, by a field that is a list. :func:`_row` distinguishes further lists."""
 
 _NAMES = ("id", "object", "created", "created_at", "model", "service_tier", "status", "usage", "choices", "output")
 """The attributes that are read from an object whose fields are not in its ``__dict__``."""

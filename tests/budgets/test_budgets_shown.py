@@ -68,3 +68,42 @@ def test_status_is_plain_json(metered):
     assert json.loads(json.dumps(status.to_dict()))["spent"] == "0.00025"
     assert metered.budgets["prod"].share == pytest.approx(0.025)
     assert repr(metered.budgets["per user"]) == "<BudgetView 'per user': 1 keys>"
+
+
+def test_command_shows_the_budgets_of_a_store(command, tmp_path, monkeypatch):
+    """A line for each budget and key of all processes, or JSON; the store may be named by the environment."""
+    url = f"sqlite:///{tmp_path / 'budgets.db'}"
+    meter = openai_meter.install(
+        meter=openai_meter.Meter(),
+        prices={"gpt-5-mini": Price(input=1, output=10)},
+        budgets=[Budget("prod", usd="0.01", every="month"), Budget("per user", calls=1, per="user")],
+        budget_store=url,
+    )
+    with openai_meter.tag(user="ü|1"):
+        fake_client(input_tokens=50, output_tokens=20).responses.create(
+            model="gpt-5-mini", input="hi", max_output_tokens=100
+        )
+    meter._budgets.desk.close()
+    lines = command("budgets", "--store", url).splitlines()
+    assert lines[0] == "per user, ü|1: 1 call of 1 call (100%), held 0 calls"
+    assert lines[1].startswith("prod: $0.00025 of $0.01 (2%), held $0.00; starts again at 20")
+    monkeypatch.setenv("OPENAI_METER_BUDGET_STORE", url)
+    user, prod = json.loads(command("budgets", "--json"))["budgets"]
+    assert (user["key"], user["spent"], prod["spent"], prod["left"]) == ("ü|1", 1, "0.00025", "0.00975")
+    assert "sur 1 appel" in command("budgets", "--lang", "fr")
+
+
+def test_command_without_a_store_says_what_to_do(command, tmp_path, monkeypatch):
+    """No store, a store that is none, and one with nothing in it."""
+    monkeypatch.delenv("OPENAI_METER_BUDGET_STORE", raising=False)
+    assert "--store" in command("budgets", code=2)
+    assert "no budget store mysql" in command("budgets", "--store", "mysql://user:secret@host", code=2)
+    assert "no budgets" in command("budgets", "--store", f"sqlite:///{tmp_path / 'none.db'}")
+
+
+def test_environment_names_the_store(tmp_path, monkeypatch):
+    """``OPENAI_METER_BUDGET_STORE`` is used where there are budgets."""
+    monkeypatch.setenv("OPENAI_METER_BUDGET_STORE", f"sqlite:///{tmp_path / 'budgets.db'}")
+    meter = openai_meter.install(meter=openai_meter.Meter(), budgets=[Budget("prod", calls=1)])
+    assert meter._budgets.desk is not None
+    assert openai_meter.Meter()._budgets is None

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from openai_meter import ConfigurationError, MissingExtraError
-from openai_meter.budgets.stores import Order, Report, Row, open_store
+from openai_meter.budgets.stores import Order, Report, Row, Stored, open_store
 from openai_meter.budgets.stores.protocol import SHARE, grant_of
 
 HIGH = 1 << 61
@@ -62,6 +62,14 @@ def test_slice_of_an_owner_that_is_gone_is_charged(store, key):
     assert store.reap(-1) >= 1
     assert store.read([key]) == (Row(40, 0),)
     assert store.reap(-1) == 0
+
+
+def test_rows_are_listed_with_their_limits(store, key):
+    """Everything that a report of all budgets needs is in the store."""
+    store.take(key, [Order(f"{key}|a", 100, 5, 5, ends_at=4_000_000_000.0), Order(f"{key}|b", 70, 3, 3)])
+    store.report(key, 1, [Report(f"{key}|a", 2, 3)])
+    found = [row for row in store.stored() if row.key.startswith(key)]
+    assert found == [Stored(f"{key}|a", 100, 2, 3, 4e9), Stored(f"{key}|b", 70, 0, 3, float("inf"))]
 
 
 @pytest.mark.parametrize("amount", [1, 10**9 - 1, 10**9, 10**9 + 1, 2**53 + 1, 9_007_199_254_740_993, HIGH - 1])

@@ -127,7 +127,7 @@ def test_estimate_of_a_request_with_a_file_is_a_lower_bound(invoke) -> None:
 def test_estimate_in_french_is_french(invoke) -> None:
     """The lines are in the language asked for."""
     _, out, _ = invoke("estimate", "-", "--lang", "fr", stdin="bonjour")
-    assert out.splitlines()[1] == "coût en entrée : inconnu ; indiquez le modèle avec --model"
+    assert out.splitlines()[1] == "coût en entrée\xa0: inconnu\u202f; indiquez le modèle avec --model"
 
 
 def test_estimate_without_a_vocabulary_names_the_extra() -> None:

@@ -74,7 +74,7 @@ def test_nobody_there(command):
     with receivers.dead_port() as port:
         code, out, _ = command(f"http://127.0.0.1:{port}/hidden", "--lang", "fr")
     assert code == 1
-    assert "n'a pas été atteint : Connection refused" in out
+    assert "n'a pas été atteint\xa0: Connection refused" in out
     assert "hidden" not in out
 
 

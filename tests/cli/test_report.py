@@ -182,6 +182,31 @@ def test_reprice_with_a_host_prices_the_calls_of_a_proxy(tmp_path: Path, invoke)
     assert invoke("reprice", "--ledger", url, "--host", "x=acme").code == 2
 
 
+def test_reprice_names_the_remedy_for_calls_that_have_no_price(tmp_path: Path, invoke) -> None:
+    """Where calls of an unknown host are left, the host and what to do about it are named, as in reports."""
+    url = f"sqlite:///{tmp_path}/usage.db"
+    ledger = Ledger(url)
+    ledger.import_calls([PROXIED])
+    ledger.close()
+    out = invoke("reprice", "--ledger", url).out
+    assert out.startswith("0 calls have a full price now.\n1 call still has none.\nNo price for ")
+    assert "openai-meter reprice --host llm.example.com" in out
+
+
+def test_chart_has_no_cost_for_calls_that_were_free(tmp_path: Path, invoke) -> None:
+    """A model whose calls all failed has a dash in the chart, as in the table, and an unknown cost a question mark."""
+    url = f"sqlite:///{tmp_path}/usage.db"
+    ledger = Ledger(url)
+    free = replace(CALL, id="free", model="gone", status="error", cost_pico=0, cost_status="free", usage=Usage())
+    unknown = replace(CALL, id="unknown", model="new", cost_pico=None, cost_status="unpriced")
+    ledger.import_calls([replace(CALL, id="known"), free, unknown])
+    ledger.close()
+    lines = invoke("report", "--ledger", url, "--by", "model", "--chart").out.splitlines()
+    ends = {line.split()[0]: line.split()[-1] for line in lines[1:-1]}
+    assert ends == {"gpt-4o-mini": "$1.00", "gone": "-", "new": "?"}
+    assert lines[-1] == "Total: $1.00+"
+
+
 def test_run_adds_hosts_to_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The hosts of the command line come on top of the variable, for this process and those below it."""
     from openai_meter.cli.hosts import add_hosts

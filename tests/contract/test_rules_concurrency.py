@@ -148,16 +148,7 @@ def test_any_sequence_of_calls_adds_up_to_what_the_server_said(api, meter, seed,
         for place, (name, model) in enumerate(moves):
             await MOVES[name](copies[place % 3], model)
 
-    if is_async:
-
-        async def main():
-            async with contract.async_client(api) as client:
-                await play(client)
-
-        asyncio.run(main())
-    else:
-        with contract.sync_client(api) as client:
-            contract.run(play(client))
+    contract.with_client(api, play, is_async=is_async)
     refusals = sum(name == "refused" for name, _ in moves)
     totals = meter.totals
     assert totals.calls == len(api.said) + refusals

@@ -178,16 +178,7 @@ def test_arguments_of_the_caller_are_not_changed(api, meter, is_async):
             model=MODEL, messages=given["messages"], extra_headers=given["extra_headers"]
         ))  # fmt: skip
 
-    if is_async:
-
-        async def main():
-            async with contract.async_client(api) as client:
-                await ask(client)
-
-        asyncio.run(main())
-    else:
-        with contract.sync_client(api) as client:
-            contract.run(ask(client))
+    contract.with_client(api, ask, is_async=is_async)
     assert given == before
     assert meter.totals.calls == 2
 
@@ -510,16 +501,7 @@ def test_each_chunk_is_delivered_before_the_next_is_sent(meter, is_async, opened
                 server.events.append(f"got {place}")
             await contract.got(stream.close())
 
-        if is_async:
-
-            async def main():
-                async with contract.async_client(server) as client:
-                    await read(client)
-
-            asyncio.run(main())
-        else:
-            with contract.sync_client(server) as client:
-                contract.run(read(client))
+        contract.with_client(server, read, is_async=is_async)
     expected = ["opened", *(f"{what} {place}" for place in range(3) for what in ("asked", "sent", "got"))]
     assert server.events == expected
     assert [call.status for call in meter.calls] == ["aborted"]
@@ -549,16 +531,7 @@ def test_a_streamed_body_is_read_only_when_the_program_reads(meter, is_async, wh
                     server.events.append(f"got {place}")
                 await contract.every(parts)
 
-        if is_async:
-
-            async def main():
-                async with contract.async_client(server) as client:
-                    await read(client)
-
-            asyncio.run(main())
-        else:
-            with contract.sync_client(server) as client:
-                contract.run(read(client))
+        contract.with_client(server, read, is_async=is_async)
     expected = ["opened", *(f"{what} {place}" for place in range(3) for what in ("asked", "sent", "got"))]
     assert server.events == expected
     assert [call.status for call in meter.calls] == ["ok"]

@@ -31,6 +31,7 @@ import openai_meter
 from openai_meter import Call, Meter, MissingExtraError, Usage, server
 from openai_meter.core import locale as messages
 from openai_meter.core.call import new_call_id
+from openai_meter.core.formatting import ENGLISH, exact_dollars, short
 from openai_meter.reports.words import dollars
 from openai_meter.server import dashboard
 from openai_meter.testing.fake_api import workflow
@@ -299,8 +300,7 @@ def test_chart_equals_its_table_and_groups_can_be_hidden(open_page, serve, ledge
         "#chart-figures tbody tr", "rows => rows.map(r => [...r.querySelectorAll('td')].map(c => c.innerText))"
     )
     wanted = [[group["tokens"][place] for group in answer["groups"]] for place in range(len(answer["starts"]))]
-    short = {0: "0", 2_100: "2.1K", 3_150: "3.2K", 4_200: "4.2K"}
-    assert cells == [[short[number] for number in row] for row in wanted]
+    assert cells == [[short(number, ENGLISH) for number in row] for row in wanted]
     heights = page.evaluate("document.getElementById('plot').data.map(trace => trace.y)")
     assert heights == [group["tokens"] for group in answer["groups"]]
     page.locator("#legend button").first.click()
@@ -366,7 +366,7 @@ def test_unknown_prices_and_failures_are_dashes(open_page, serve) -> None:
     )
     assert dict(legend)["no-such-model"] == UNKNOWN
     shown = dict(zip(column(page, 0), column(page, 7), strict=True))
-    assert shown == {"gpt-5-mini": "$0.350", "no-such-model": UNKNOWN, "broken": UNKNOWN}
+    assert shown == {"gpt-5-mini": "$0.35", "no-such-model": UNKNOWN, "broken": UNKNOWN}
     costs = page.eval_on_selector_all("#calls tbody tr:not(.detail)", "rows => rows.map(r => r.cells[6].innerText)")
     assert sorted(costs) == ["$0.350", UNKNOWN, UNKNOWN]
 
@@ -459,8 +459,8 @@ def test_call_row_opens_to_its_bill(open_page, serve, meter) -> None:
     toggle.click()
     page.wait_for_selector(".bill")
     amounts = page.eval_on_selector_all(".bill tbody td:last-child", "all => all.map(e => e.innerText)")
-    assert amounts == [dollars(Decimal(line["usd"])) for line in bill["lines"]]
-    assert page.inner_text(".bill tfoot td:last-child") == dollars(Decimal("0.00162195"))
+    assert amounts == [exact_dollars(Decimal(line["usd"]), ENGLISH, 8) for line in bill["lines"]]
+    assert page.inner_text(".bill tfoot td:last-child") == "$0.00162195"
     meter.track_call("gpt-4o", 10, 10)
     page.wait_for_selector("#calls tbody th:has-text('gpt-4o') >> nth=1")
     assert page.locator("#calls .toggle button[aria-expanded=true]").count() == 1
@@ -495,6 +495,30 @@ def test_alerts_and_limits_are_shown(open_page, serve) -> None:
     assert sorted(used) == ["$0.700 of $0.500 (140%)", "0 of 5 (0%)", "2 of 10 (20%)"]
 
 
+def test_limits_of_a_ledger_are_bars_with_their_window(open_page, serve, tmp_path) -> None:
+    """Each limit of the ledger has a bar: its window, how much is used in percent, and when it begins again."""
+    ledger = openai_meter.Ledger(f"sqlite:///{tmp_path / 'usage.db'}")
+    ledger.import_calls([call(), call(), call(cost_pico=None, cost_status="unpriced")])
+    page = open_page(f"{serve(ledger=ledger, limits=['cost=1/month', 'calls=2/day/user'])}/dashboard")
+    page.wait_for_selector("#advice .limits")
+    rows = page.eval_on_selector_all("#advice .limits li", "all => all.map(e => e.innerText.split('\\n').join(' '))")
+    assert rows == ["Cost this month $0.700+ of $1.00 (70%)", "Calls today · u1 3 of 2 (150%)"]
+    bars = page.eval_on_selector_all("#advice .limits .bar", "all => all.map(e => [e.className, e.style.cssText])")
+    assert bars == [["bar", "--part: 70%;"], ["bar over", "--part: 100%;"]]
+    assert page.get_attribute("#advice .limits li", "title").startswith("Begins again at ")
+    assert page.inner_text("#advice .alert .text") == "Alert: 3 API calls by user u1 today (limit: 2)"
+
+
+def test_calls_that_all_failed_have_no_cost_in_the_legend(open_page, serve) -> None:
+    """A model whose calls all failed has no cost, in the legend as in the table and in its share."""
+    failed = call(model="gone", status="error", usage=Usage(), cost_pico=0, cost_status="free", usage_source="none")
+    page = open_page(f"{serve(filled(call(), failed))}/dashboard")
+    until_drawn(page, 2)
+    amounts = page.eval_on_selector_all("#legend li", "all => all.map(e => e.innerText.split('\\n').join(' '))")
+    assert sorted(amounts) == [f"gone {UNKNOWN}", "gpt-5-mini $0.350"]
+    assert page.inner_text("#table tbody tr:last-child td:last-child").strip() == UNKNOWN
+
+
 def test_reset_is_confirmed_first(open_page, serve) -> None:
     """Cancel and Escape keep all; only the confirmation forgets the calls."""
     meter = filled(call())
@@ -527,7 +551,7 @@ def test_estimates_and_unknowns_are_marked(open_page, serve) -> None:
     )
     page = open_page(f"{serve(meter)}/dashboard?sort=name")
     assert cards(page)["Cost today"] == "~$0.350+"
-    assert column(page, 7) == ["~$0.350", UNKNOWN]
+    assert column(page, 7) == ["~$0.35", UNKNOWN]
     assert column(page, 6) == ["~1,050", UNKNOWN]
     assert page.inner_text("#calls tbody tr:not(.detail):has-text('unknown') td:nth-child(7)") == UNKNOWN
 

@@ -10,12 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,130 +19,14 @@ pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: t
 
 from ledgers import Database
 from ports import free_port
+from servers import PATIENCE, answered, check_all_are_stored, program_of, running, safe_calls, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")]
-
-PATIENCE = 180.0
-"""Seconds that a busy machine may take for anything here."""
-
-PROGRAM = """
-import os
-import openai_meter
-
-meter = openai_meter.install(ledger=os.environ["LEDGER"])
-
-
-def work():
-    meter.track_call("gpt-4o-mini", 1000, 100)
-
-
-async def asgi(scope, receive, send):
-    if scope["type"] == "lifespan":
-        while (await receive())["type"] != "lifespan.shutdown":
-            await send({"type": "lifespan.startup.complete"})
-        await send({"type": "lifespan.shutdown.complete"})
-        return
-    work()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
-
-
-def wsgi(environ, start_response):
-    work()
-    start_response("200 OK", [("Content-Length", "2")])
-    return [b"ok"]
-"""
-
-CELERY = """
-import os
-from pathlib import Path
-from celery import Celery
-
-broker = os.environ["BROKER"]
-app = Celery("tasks", broker="filesystem://")
-app.conf.update(
-    broker_transport_options={"data_folder_in": broker, "data_folder_out": broker, "control_folder": broker},
-    worker_max_tasks_per_child=2, worker_concurrency=2, worker_hijack_root_logger=False, task_ignore_result=True,
-    worker_pool="prefork", broker_connection_retry_on_startup=True,
-)
-
-
-@app.task(name="work")
-def work(number):
-    import program
-    program.work()
-    Path(os.environ["DONE"], str(number)).touch()
-"""
-
-
-def until(holds: Callable[[], object], process: subprocess.Popen[bytes] | None = None) -> None:
-    """Waits until something holds."""
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end, "it took too long"
-        assert process is None or process.poll() is None, "the process has ended"
-        time.sleep(0.05)
-
-
-def answered(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE) as response:
-            return response.status == 200
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
-    (tmp_path / "tasks.py").write_text(textwrap.dedent(CELERY), encoding="utf-8")
-    return Database(f"sqlite:///{tmp_path / 'usage.db'}", tmp_path / "usage.db.spool")
-
-
-@contextmanager
-def running(database: Database, tmp_path: Path, *command: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
-    env = {**os.environ, "LEDGER": database.url, "PYTHONPATH": str(tmp_path), **more}
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=tmp_path, env=env, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def safe_calls(database: Database) -> int:
-    """Calls that are in the ledger or in the spool."""
-    lines = 0
-    for path in database.spool.glob("*.jsonl"):
-        try:
-            lines += path.read_bytes().count(b"\n")
-        except FileNotFoundError:  # it was stored meanwhile
-            continue
-    try:
-        return lines + database.count()
-    except Exception:  # the tables are not there yet
-        return lines
-
-
-def check_all_are_stored(database: Database, number: int) -> None:
-    """The next processes with this ledger find all calls, each once, as soon as the stopped ones have ended."""
-
-    def stored() -> int:
-        ledger = database.ledger()
-        try:
-            assert ledger.flush(PATIENCE)
-            return ledger.totals().calls
-        finally:
-            ledger.close()
-
-    until(lambda: stored() >= number)
-    assert stored() == number
-    assert list(database.spool.glob("*.jsonl")) == []
-    database.check_sums()
+    return program_of(tmp_path)
 
 
 SERVERS = {

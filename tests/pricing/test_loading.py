@@ -114,22 +114,13 @@ MOMENTS = st.builds(
 
 
 @given(st.sampled_from([PUBLISHED, OTHERS]), USAGES, MODELS, CALLS, MOMENTS)
-def test_the_quick_look_says_what_the_book_says(
+def test_a_metered_call_costs_what_the_book_says(
     loader: PriceLoader, usage: Usage, model: str | None, call: Any, at: datetime
 ) -> None:
     """Whatever was used, when and where: the first call of its kind and the next one cost what the book says."""
     expected = billed(loader, usage, model, call, at)
     for _ in range(2):
         assert loader.price(usage, model, call, at) == (expected, loader.book.view())
-
-
-def test_the_second_call_of_a_kind_asks_the_book_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once calls of a kind have been priced on a day, those of plain text are priced at sight."""
-    loader, call = loader_of(), call_of()
-    first = loader.price(PLAIN, "gpt-5.4", call, NOON)
-    monkeypatch.setattr(loader, "_price", None)
-    assert loader.price(PLAIN, "gpt-5.4", call, NOON) == first
-    assert first[0].status == "priced"
 
 
 def test_new_prices_count_at_once() -> None:

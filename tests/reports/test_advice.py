@@ -159,7 +159,7 @@ def test_a_cheaper_model_for_short_answers() -> None:
         "reasoning. The same tokens cost $0.0240 instead of $0.0800 with gpt-5.4-mini: try it on some of them, and "
         "compare the answers. That would have saved $0.0560."
     )
-    assert "Économie possible sur ces appels : 0,0560\xa0$." in found.message("fr")
+    assert "Économie possible sur ces appels\xa0: 0,0560\xa0$." in found.message("fr")
 
 
 def test_a_cheaper_model_in_the_tier_that_served() -> None:

@@ -408,10 +408,10 @@ def test_every_row_of_the_store_is_translated() -> None:
 def test_reasons_are_translated() -> None:
     """Why something has no price is said in the reader's language as far as it is ours; names in it stay."""
     m = locale.language("fr")
-    assert words.reason("unknown model; price: web search", m) == "modèle inconnu ; prix : web search"
+    assert words.reason("unknown model; price: web search", m) == "modèle inconnu\u202f; prix\xa0: recherches web"
     assert words.reason("gpt-x: unknown model", m) == "gpt-x: modèle inconnu"
     assert words.reason("model: my-model", m) == "model: my-model"
-    assert words.reason("tier: \x1b", m) == "niveau de service : \N{REPLACEMENT CHARACTER}"
+    assert words.reason("tier: \x1b", m) == "niveau de service\xa0: \N{REPLACEMENT CHARACTER}"
 
 
 # --- for programs

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -651,6 +651,20 @@ def run(coroutine: Any) -> Any:
         return end.value
     coroutine.close()
     raise AssertionError("a sync client has made somebody wait")
+
+
+def with_client(server: Any, work: Callable[[Any], Coroutine[Any, Any, Any]], *, is_async: bool) -> None:
+    """Does work with a client of one kind, which is closed after it."""
+    if is_async:
+
+        async def main() -> None:
+            async with async_client(server) as client:
+                await work(client)
+
+        asyncio.run(main())
+    else:
+        with sync_client(server) as client:
+            run(work(client))
 
 
 def outcomes(

@@ -11,11 +11,9 @@ late to rewrite the asserts here (PYTEST_DONT_REWRITE), so :func:`_same` says wh
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import gc
 import http.client
-import inspect
 import json
 import pprint
 import re
@@ -36,6 +34,7 @@ from openai_meter.core import faults
 from openai_meter.testing.fake_api.handlers import data_frames, event_answer, json_answer, typed_frames
 from openai_meter.testing.fake_api.loopback import Answer, Hangup
 from openai_meter.testing.fake_api.server import DemoServer
+from openai_meter.testing.fake_api.steps import Steps
 
 VERSION = tuple(int(part) for part in openai.__version__.split("."))
 HELLO = [{"role": "user", "content": "How do we get rid of the paper forms?"}]
@@ -354,7 +353,7 @@ def show(value: Any) -> Any:
     return type(value)
 
 
-class Api:
+class Api(Steps):
     """What a scenario works with: a client of one kind, and a log of what the program saw."""
 
     def __init__(self, stage: Stage, *, is_async: bool) -> None:
@@ -378,16 +377,6 @@ class Api:
         """Writes down what the program sees."""
         self.log.extend(show(value) for value in values)
 
-    async def do(self, value: Any) -> Any:
-        """What a method gave, awaited where there is something to await."""
-        return await value if inspect.isawaitable(value) else value
-
-    async def get(self, value: Any) -> Any:
-        """Like :meth:`do`, and writes down what came."""
-        answer = await self.do(value)
-        self.see(answer)
-        return answer
-
     async def fail(self, call: Any, *args: Any, **kwargs: Any) -> None:
         """Calls something that raises, and writes down what."""
         try:
@@ -398,22 +387,6 @@ class Api:
         else:
             pytest.fail("nothing was raised")
 
-    async def read(self, items: Any, stop: int | None = None) -> None:
-        """Reads and writes down items, all or the first few."""
-        count = 0
-        if hasattr(items, "__aiter__"):
-            async for item in items:
-                self.see(item)
-                count += 1
-                if count == stop:
-                    break
-        else:
-            for item in items:
-                self.see(item)
-                count += 1
-                if count == stop:
-                    break
-
     async def next(self, items: Any) -> Any:
         """The next item of an iterator."""
         item = await self.do(items.__anext__() if self.is_async else next(items))
@@ -423,16 +396,6 @@ class Api:
     async def close(self, stream: Any) -> None:
         """Closes a stream."""
         await self.do(stream.close())
-
-    @contextlib.asynccontextmanager
-    async def within(self, manager: Any) -> Any:
-        """Enters a context manager of either kind."""
-        if hasattr(manager, "__aenter__"):
-            async with manager as value:
-                yield value
-        else:
-            with manager as value:
-                yield value
 
     def elsewhere(self, method: str, path: str, body: Any) -> Any:
         """A request of another program."""

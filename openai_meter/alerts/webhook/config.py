@@ -69,7 +69,7 @@ class Webhook:
         allow_private: whether the host's name may have an address of a private network. An address in the URL itself
             may always be private.
         retry_for: how long (seconds or a ``timedelta``) an alert that cannot be delivered is tried again. A day by
-            default: that outlasts a night, and what is older is no news; it still stands in ``meter.alerts``.
+            default: that outlasts a night, and an older alert is not news; it stays in ``meter.alerts``.
         lang: the language of its sentences, ``en`` or ``fr``; by default that of the environment.
 
     Raises:

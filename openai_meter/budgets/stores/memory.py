@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from openai_meter.budgets.stores.protocol import Order, Report, Row, Taken, grant_of
+from openai_meter.budgets.stores.protocol import Order, Report, Row, Stored, Taken, grant_of
 from openai_meter.core.native import Lock
 
 __all__ = ["MemoryStore"]
@@ -18,6 +18,7 @@ class MemoryStore:
         self._lock = Lock()
         self._rows: dict[str, Row] = {}
         self._slices: dict[str, dict[str, int]] = {}
+        self._limits: dict[str, tuple[int, float]] = {}
         self._numbers: dict[str, int] = {}
         self._beats: dict[str, float] = {}
 
@@ -31,6 +32,7 @@ class MemoryStore:
                 return Taken(None, tuple(rows))
             self._beats[owner] = time.monotonic()
             for order, grant in zip(orders, given, strict=True):
+                self._limits[order.key] = (order.limit, order.ends_at)
                 self._change(owner, order.key, 0, grant)
             return Taken(tuple(given), tuple(self._rows[order.key] for order in orders))
 
@@ -63,6 +65,15 @@ class MemoryStore:
         with self._lock:
             row = self._rows.get(key, Row())
             self._rows[key] = row._replace(spent=max(row.spent, spent))
+
+    def stored(self) -> tuple[Stored, ...]:
+        """All rows."""
+        with self._lock:
+            found = []
+            for key, row in sorted(self._rows.items()):
+                limit, ends_at = self._limits.get(key, (0, float("inf")))
+                found.append(Stored(key, limit, row.spent, row.granted, ends_at))
+            return tuple(found)
 
     def reap(self, seconds: float) -> int:
         """Charges what dead owners have."""

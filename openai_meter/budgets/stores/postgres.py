@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from os import getpid
 from typing import TYPE_CHECKING, Any
 
-from openai_meter.budgets.stores.protocol import SHARE, Order, Report, Row, StoreUnavailableError, Taken
+from openai_meter.budgets.stores.protocol import SHARE, Order, Report, Row, Stored, StoreUnavailableError, Taken
 from openai_meter.core.version import install_command
 from openai_meter.errors import MissingExtraError
 
@@ -21,7 +21,8 @@ _LOCK = 7_313_200_201
 """The advisory lock that one process holds while it makes the tables."""
 _TABLES = """
 create table if not exists openai_meter_budgets (
-    key text primary key, spent bigint not null, granted bigint not null, ends_at double precision)
+    key text primary key, spent bigint not null, granted bigint not null, ends_at double precision,
+    lim bigint not null default 0)
     with (fillfactor = 50);
 create table if not exists openai_meter_budget_owners (
     owner text primary key, number bigint not null, beat_at timestamptz not null);
@@ -34,13 +35,15 @@ with orders (key, lim, want, least, ends_at) as (
     select * from unnest(%(keys)s::text[], %(limits)s::bigint[], %(wants)s::bigint[], %(leasts)s::bigint[],
                          %(ends)s::double precision[])),
 locked as (
-    select b.key, b.spent, b.granted, o.lim - b.spent - b.granted as free, o.want, o.least
+    select b.key, b.spent, b.granted, o.lim - b.spent - b.granted as free, o.want, o.least, o.lim
     from openai_meter_budgets b join orders o on o.key = b.key order by b.key for update of b),
 verdict as (select coalesce(bool_and(free >= least), false) and count(*) = %(count)s as fits from locked),
 given as (
-    select key, least(want, greatest(least, free / {SHARE})) as amount from locked, verdict where verdict.fits),
+    select key, lim, least(want, greatest(least, free / {SHARE})) as amount from locked, verdict
+    where verdict.fits),
 changed as (
-    update openai_meter_budgets b set granted = b.granted + given.amount from given where b.key = given.key),
+    update openai_meter_budgets b set granted = b.granted + given.amount, lim = given.lim from given
+    where b.key = given.key),
 owned as (
     insert into openai_meter_budget_slices (owner, key, granted) select %(owner)s, key, amount from given
     on conflict (owner, key) do update set granted = openai_meter_budget_slices.granted + excluded.granted),
@@ -169,6 +172,17 @@ class PostgresStore:
         rows = {key: Row(spent, granted) for key, spent, granted in found}
         return tuple(rows.get(key, Row()) for key in keys)
 
+    def stored(self) -> tuple[Stored, ...]:
+        """All rows."""
+        with self._connection() as connection:
+            found = connection.execute(
+                'select key, lim, spent, granted, ends_at from openai_meter_budgets order by key collate "C"'
+            ).fetchall()
+        return tuple(
+            Stored(key, limit, spent, granted, float("inf") if ends_at is None else ends_at)
+            for key, limit, spent, granted, ends_at in found
+        )
+
     def raise_to(self, key: str, spent: int, ends_at: float = float("inf")) -> None:
         """Counts at least so much."""
         with self._connection() as connection:
@@ -212,7 +226,8 @@ class PostgresStore:
 def _insert(connection: Connection[Any], orders: Sequence[Order]) -> None:
     """Makes the rows of keys that have none."""
     connection.execute(
-        "insert into openai_meter_budgets select key, 0, 0, ends_at from unnest(%s::text[], %s::double precision[]) "
-        "as new (key, ends_at) order by key on conflict (key) do nothing",
+        "insert into openai_meter_budgets (key, spent, granted, ends_at) select key, 0, 0, ends_at "
+        "from unnest(%s::text[], %s::double precision[]) as new (key, ends_at) order by key "
+        "on conflict (key) do nothing",
         ([order.key for order in orders], [order.ends_at for order in orders]),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-__all__ = ["SHARE", "BudgetStore", "Order", "Report", "Row", "StoreUnavailableError", "Taken", "grant_of"]
+__all__ = ["SHARE", "BudgetStore", "Order", "Report", "Row", "StoreUnavailableError", "Stored", "Taken", "grant_of"]
 
 SHARE = 16
 """A process is given at most this part of what is left: slices shrink as a budget runs out."""
@@ -58,6 +58,18 @@ class Report(NamedTuple):
     """The highest sum of all that was spent that the process knows: a store that has lost data goes on from there."""
 
 
+class Stored(NamedTuple):
+    """The row of a key, as it is listed."""
+
+    key: str
+    limit: int
+    """The limit that the last process had which took a slice."""
+    spent: int
+    granted: int
+    ends_at: float
+    """When its window ends, in seconds since 1970; infinite: never."""
+
+
 class BudgetStore(Protocol):
     """A place where processes share budgets. Every method is one atomic step, and safe to call from any thread.
 
@@ -79,6 +91,9 @@ class BudgetStore(Protocol):
 
     def raise_to(self, key: str, spent: int, ends_at: float = float("inf")) -> None:
         """Makes sure that at least so much counts as spent."""
+
+    def stored(self) -> tuple[Stored, ...]:
+        """All rows that there are, in the order of their keys."""
 
     def reap(self, seconds: float) -> int:
         """Charges in full what owners have who have not reported for so long. Returns how many there were."""

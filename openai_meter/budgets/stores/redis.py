@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from openai_meter.budgets.stores.protocol import SHARE, Order, Report, Row, StoreUnavailableError, Taken
+from openai_meter.budgets.stores.protocol import SHARE, Order, Report, Row, Stored, StoreUnavailableError, Taken
 from openai_meter.core.version import install_command
 from openai_meter.errors import MissingExtraError
 
@@ -77,8 +77,8 @@ for n = 1, #KEYS do
   if fits then
     granted = add(granted, gives[n], 1)
     give = text(gives[n])
-    redis.call('HSET', KEYS[n], 's', text(spent), 'g', text(granted))
     local ends = ARGV[1 + (n - 1) * 4 + 4]
+    redis.call('HSET', KEYS[n], 's', text(spent), 'g', text(granted), 'l', ARGV[1 + (n - 1) * 4 + 1], 'e', ends)
     if ends ~= '' then redis.call('EXPIREAT', KEYS[n], ends) end
     local slices = space .. 'slices:' .. ARGV[1]
     redis.call('HSET', slices, KEYS[n], text(add(parse(redis.call('HGET', slices, KEYS[n]) or '0'), gives[n], 1)))
@@ -194,6 +194,18 @@ class RedisStore:
             raise StoreUnavailableError(type(error).__name__) from error
         return tuple(Row(*(int(value or 0) for value in row)) for row in found)
 
+    def stored(self) -> tuple[Stored, ...]:
+        """All rows; not of one moment."""
+        try:
+            keys = sorted(self._client.scan_iter(f"{_SPACE}*|*", count=1_000))
+            found = [(key, self._client.hmget(key, "l", "s", "g", "e")) for key in keys]
+        except self._errors as error:
+            raise StoreUnavailableError(type(error).__name__) from error
+        return tuple(
+            Stored(key.removeprefix(_SPACE), int(limit or 0), int(spent or 0), int(granted or 0), _ended(end))
+            for key, (limit, spent, granted, end) in found
+        )
+
     def raise_to(self, key: str, spent: int, ends_at: float = float("inf")) -> None:
         """Counts at least so much."""
         self._run(self._raise, [key], spent, _end(ends_at))
@@ -205,6 +217,10 @@ class RedisStore:
     def close(self) -> None:
         """Closes the connections."""
         self._client.close()
+
+
+def _ended(end: str | None) -> float:
+    return int(end) - 172_800 if end else float("inf")
 
 
 def _end(ends_at: float) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from openai_meter.budgets.stores.protocol import Order, Report, Row, StoreUnavailableError, Taken, grant_of
+from openai_meter.budgets.stores.protocol import Order, Report, Row, Stored, StoreUnavailableError, Taken, grant_of
 from openai_meter.core.native import RLock
 
 __all__ = ["SqliteStore"]
@@ -17,7 +17,8 @@ _KEPT = 2 * 86_400
 """Seconds that a row is kept after the end of its window."""
 _TABLES = """
 create table if not exists openai_meter_budgets (
-    key text primary key, spent integer not null, granted integer not null, ends_at real) without rowid;
+    key text primary key, spent integer not null, granted integer not null, ends_at real,
+    lim integer not null default 0) without rowid;
 create table if not exists openai_meter_budget_owners (
     owner text primary key, number integer not null, beat_at real not null) without rowid;
 create table if not exists openai_meter_budget_slices (
@@ -83,6 +84,10 @@ class SqliteStore:
             _beat(connection, owner, 0)
             for order, grant in zip(orders, given, strict=True):
                 _change(connection, order.key, 0, grant, order.ends_at)
+                connection.execute(
+                    "update openai_meter_budgets set lim = ? where key = ? and lim <> ?",
+                    (order.limit, order.key, order.limit),
+                )
                 _add_slice(connection, owner, order.key, grant)
             return Taken(tuple(given), tuple(_row(connection, order.key) for order in orders))
 
@@ -111,6 +116,17 @@ class SqliteStore:
             except sqlite3.Error as error:
                 self._drop()
                 raise StoreUnavailableError(str(error)) from error
+
+    def stored(self) -> tuple[Stored, ...]:
+        """All rows."""
+        with self._transaction() as connection:
+            found = connection.execute(
+                "select key, lim, spent, granted, ends_at from openai_meter_budgets order by key"
+            ).fetchall()
+        return tuple(
+            Stored(key, limit, spent, granted, float("inf") if ends_at is None else ends_at)
+            for key, limit, spent, granted, ends_at in found
+        )
 
     def raise_to(self, key: str, spent: int, ends_at: float = float("inf")) -> None:
         """Counts at least so much."""
@@ -149,7 +165,8 @@ def _row(connection: sqlite3.Connection, key: str) -> Row:
 
 def _change(connection: sqlite3.Connection, key: str, spent: int, granted: int, ends_at: float = float("inf")) -> None:
     connection.execute(
-        "insert into openai_meter_budgets values (?, ?, ?, ?) on conflict (key) do update set "
+        "insert into openai_meter_budgets (key, spent, granted, ends_at) values (?, ?, ?, ?) "
+        "on conflict (key) do update set "
         "spent = spent + excluded.spent, granted = granted + excluded.granted",
         (key, spent, granted, None if ends_at == float("inf") else ends_at),
     )

@@ -49,6 +49,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "otel": ("opentelemetry.metrics",),
     "prometheus": ("prometheus_client",),
     "webhook": ("standardwebhooks",),
+    "redis": ("redis",),
 }
 """The extras, and the modules that each brings."""
 
@@ -213,7 +214,7 @@ _VALUES: Mapping[str, Callable[[Any], None]] = {
 
 
 def who_patched(patches: Iterable[Patch]) -> Iterator[Finding]:
-    """Who else stands round the SDK, here or in the process that made the trials, and what follows from that."""
+    """What else patches the SDK, here or in the process that made the trials, and what follows from that."""
     places: dict[str, list[str]] = {}
     for patch in dict.fromkeys((*patches, *find_patches())):
         row = library_of(patch.owner)

@@ -100,10 +100,10 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. Its sentences are made of its code and its values."""
+    """One thing that was checked. Its sentences are made of its code and its values."""
 
     area: str
-    """What was looked at: ``sdk``, ``python``, ``environment``, ``ledger``, ..."""
+    """What was checked: ``sdk``, ``python``, ``environment``, ``ledger``, ..."""
     code: str
     """What was found, the same in every language."""
     level: Level = "ok"

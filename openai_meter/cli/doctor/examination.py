@@ -27,14 +27,14 @@ def examine(
     patience: float = PATIENCE,
     on_progress: Progress | None = None,
 ) -> Diagnosis:
-    """Looks at this installation: what of the SDK is metered, who else patches it, and what the meter works with.
+    """Examines this installation: what of the SDK is metered, what else patches it, and what the meter works with.
 
     Every shape of call is tried with the installed SDK in a process of its own, against a server on this machine:
     nothing is installed, counted or written in the calling program, and no request leaves the machine. Connects to
     the ledger's database, reads, and changes nothing. Thread-safe; takes some seconds.
 
     Args:
-        ledger: the ledger to look at; by default that of the installed meter, or of ``OPENAI_METER_LEDGER``.
+        ledger: the ledger to check; by default that of the installed meter, or of ``OPENAI_METER_LEDGER``.
         trials: whether calls are tried at all.
         patience: seconds of processor time that all trials may take together; shapes that are left are a problem.
         on_progress: is called with the steps that are done and their number.

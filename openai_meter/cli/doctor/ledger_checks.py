@@ -1,4 +1,4 @@
-"""Looks at the ledger without a change to it: is it there, may we write, does anything wait; and at the clock."""
+"""Checks the ledger without a change to it (does it exist, is it writable, do calls wait for it), and the clock."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from openai_meter.alerts import Threshold
 from openai_meter.core import settings
+from openai_meter.core.locale import language
 from openai_meter.core.totals import Totals
 from openai_meter.errors import ConfigurationError, LedgerError
 from openai_meter.metering.pulse import Pulse, checked_window, of_ledger
@@ -96,9 +97,7 @@ def feed_of(source: Source, timeout: float = 5.0) -> Feed:
         return UrlFeed(source, timeout)
     url = source.ledger or settings.get("ledger")
     if not url:
-        raise ConfigurationError(
-            f"name the source: --ledger sqlite:///usage.db, {_LEDGER} in the environment, or --url http://127.0.0.1:3000"
-        )
+        raise ConfigurationError(language()("cli.source_missing", variable=_LEDGER))
     return LedgerFeed(source._replace(ledger=url))
 
 

@@ -94,7 +94,7 @@ _COLUMNS = (
     _Column("share", 5, _share, right=False, style="blue"),
     _Column("trend", 3, _trend, right=False, style="green"),
 )
-"""The columns beside the name. To add one, add a row, and its head to the languages."""
+"""The columns after the name. To add one, add a row, and its head to the languages."""
 
 
 def frame(pulse: Pulse | None, page: Page) -> Lines:

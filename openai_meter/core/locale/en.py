@@ -72,6 +72,11 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "the call was not sent: the store of budgets does not answer, and this process has nothing left of budget "
         "{budget}, which needs {asked}. Budget(on_outage=0.01) would let it go on with a hundredth of the limit."
     ),
+    "cli.budget.line": "{name}: {spent} of {limit} ({share}), held {held}",
+    "cli.budget.resets": "; starts again at {at} UTC",
+    "cli.budget.none": "The store has no budgets in a window of now.",
+    "cli.budget.no_store": "name the store: --store sqlite:///budgets.db, or {variable} in the environment",
+    "cli.budget.away": "the store of budgets does not answer: {error}",
     "budget.unknown": "an unknown amount",
     "budget.no_model": "(no model)",
     # Dimensions: as the head of a column, and after "by".
@@ -349,6 +354,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "metering could not start ({error}); the program ran unmetered",
     "cli.no_price": "there is no price for {model}; openai-meter prices lists the models that have one",
     "cli.not_fetched": "the catalog could not be fetched: {error}",
+    "cli.rolling_up": "summing up {n:,} calls, once after an update ...",
     "cli.ledger_missing": "name the ledger: --ledger sqlite:///usage.db, or {variable} in the environment",
     "cli.ledger_not_found": "there is no ledger {file}; openai-meter run --ledger {url} PROGRAM makes one",
     "cli.unknown_name": "no call in the ledger has the {dimension} {name}.",

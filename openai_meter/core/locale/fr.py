@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from openai_meter.core.formatting import FRENCH
 from openai_meter.core.locale.page.fr import PAGE
 from openai_meter.core.locale.screens.fr import SCREENS
+from openai_meter.core.locale.typography import french_catalog
 from openai_meter.core.version import install_command
 
 __all__ = ["MESSAGES", "plural"]
@@ -20,7 +21,7 @@ def plural(n: float) -> int:
     return 0 if n < 2 else 1
 
 
-MESSAGES: Mapping[str, str | tuple[str, ...]] = {
+_TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     # Counts.
     "calls": ("{n:,} appel", "{n:,} appels"),
     "tokens": ("{text} token", "{text} tokens"),
@@ -68,6 +69,11 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "l'appel n'a pas été envoyé : le stockage des budgets ne répond pas, et ce processus n'a plus rien du budget "
         "{budget}, dont il faut {asked}. Budget(on_outage=0.01) le laisserait continuer avec un centième de la limite."
     ),
+    "cli.budget.line": "{name} : {spent} sur {limit} ({share}), réservé {held}",
+    "cli.budget.resets": " ; recommence le {at} UTC",
+    "cli.budget.none": "Le stockage n'a aucun budget dans une période en cours.",
+    "cli.budget.no_store": "indiquez le stockage : --store sqlite:///budgets.db, ou {variable} dans l'environnement",
+    "cli.budget.away": "le stockage des budgets ne répond pas : {error}",
     "budget.unknown": "un montant inconnu",
     "budget.no_model": "(sans modèle)",
     # Dimensions.
@@ -354,6 +360,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme a tourné sans mesure",
     "cli.no_price": "il n'y a pas de prix pour {model} ; openai-meter prices liste les modèles qui en ont un",
     "cli.not_fetched": "le catalogue n'a pas pu être téléchargé : {error}",
+    "cli.rolling_up": "calcul des totaux : {n:,} appels, une seule fois après une mise à jour…",
     "cli.ledger_missing": "indiquez le registre : --ledger sqlite:///usage.db, ou {variable} dans l'environnement",
     "cli.ledger_not_found": "il n'y a pas de registre {file} ; openai-meter run --ledger {url} PROGRAM en crée un",
     "cli.unknown_name": "aucun appel du registre n'a cette valeur de « {dimension} » : {name}.",
@@ -407,3 +414,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "pytest.calls": "  appels : {value}, limite : {limit}",
     "pytest.dearest": "Les tests les plus chers :",
 }
+
+_PLAIN = ("alert", "branch", "chat", "line", "tree")
+"""The layouts of the guides have plain spaces."""
+MESSAGES: Mapping[str, str | tuple[str, ...]] = french_catalog(_TEMPLATES, _PLAIN)

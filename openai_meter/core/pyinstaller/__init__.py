@@ -1,4 +1,4 @@
-"""Tells PyInstaller what to pack: it finds this function by the entry point ``pyinstaller40`` of the distribution."""
+"""The hooks by which PyInstaller packs our data: the entry point ``pyinstaller40`` names the function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What PyInstaller packs of the package beside the modules: its data files.
+"""What PyInstaller packs of the package besides the modules: its data files.
 
 Modules need no list: each import of the package is a statement somewhere, and the analysis of a program finds those.
 """

@@ -3,7 +3,7 @@
 A :class:`Pulse` is taken of a meter or a block (:func:`of_meter`) or of a ledger, that is of all processes that write
 to it (:func:`of_ledger`). It is plain data: the server sends it as JSON, and what shows it reads it back.
 
-A call counts at the moment when it ended. Only the last minutes are looked at, and only so many groups are told apart,
+A call counts at the moment when it ended. Only the last minutes are read, and only so many groups are kept apart,
 so that the work for a pulse is bounded whatever the program does; the calls that are made meanwhile never wait for it.
 
 ::

@@ -32,7 +32,7 @@ def recommendations(
     Args:
         calls: the calls that are known one by one.
         totals: the sums over all calls of the meter or block, older ones included.
-        prices: the prices by which savings are reckoned.
+        prices: the prices that savings are computed with.
         now: when that is; without a zone it is UTC. Models that have been shut down by then are not recommended.
     """
     now = now or datetime.now(UTC)

@@ -10,6 +10,7 @@ from typing import Any
 from openai_meter.core.formatting import NumberStyle, amount, decimals, number, printable
 from openai_meter.core.locale import Messages, language
 from openai_meter.core.public import public
+from openai_meter.core.short_repr import short_repr
 
 __all__ = ["Recommendation"]
 
@@ -41,6 +42,12 @@ class Recommendation:
     """The figures behind it: counts, and US dollars as ``Decimal``."""
     estimated: bool = False
     """Whether token counts or costs in it are estimates."""
+
+    __repr__ = short_repr
+
+    def __str__(self) -> str:
+        """The sentences of :meth:`message`."""
+        return self.message()
 
     def message(self, lang: str | None = None) -> str:
         """What to do, and how, in a few sentences.

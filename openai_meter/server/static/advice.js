@@ -1,11 +1,10 @@
 // Exceeded limits, how much of the other limits is used, and recommendations.
 import { at, h, setText } from "./dom.js";
-import { UNKNOWN, brief, label, money, time } from "./format.js";
-import { has, locale, t } from "./i18n.js";
+import { UNKNOWN, brief, label, money, percent, time } from "./format.js";
+import { has, t } from "./i18n.js";
 
 const NAMES = 3; // models and agents that are named in a line
 const open = new Set(); // the kinds whose text is shown
-const percents = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
 let last = "";
 
 // The messages are written for terminals and begin with a sign; here a mark before the sentence has that meaning.
@@ -49,7 +48,7 @@ function burn(one) {
   const bar = h("span", { class: one.passed ? "bar over" : part >= 0.8 ? "bar near" : "bar", "aria-hidden": "true" });
   bar.style.setProperty("--part", `${Math.min(100, part * 100)}%`);
   const nothing = one.at_least && !Number(one.used); // what is unknown is not 0
-  const used = t("page.used", { used: nothing ? UNKNOWN : `${write(one.used)}${one.at_least ? "+" : ""}`, limit: write(one.limit), share: percents.format(part) });
+  const used = t("page.used", { used: nothing ? UNKNOWN : `${write(one.used)}${one.at_least ? "+" : ""}`, limit: write(one.limit), share: percent(part) });
   const turns = one.resets_at ? t("page.limit.resets", { time: time(one.resets_at, "moment") }) : null;
   return h("li", { title: turns }, h("span", { class: "name" }, name), bar, h("span", { class: "number muted" }, used));
 }

@@ -41,6 +41,7 @@ function status(call) {
 }
 
 function bill(answer) {
+  const places = Math.min(20, Math.max(2, ...answer.lines.map((line) => (line.usd.split(".")[1] ?? "").length)));
   const row = (line) => {
     const price = line.unit_usd;
     const unit = line.unit ?? "unit";
@@ -51,7 +52,7 @@ function bill(answer) {
       h("th", { scope: "row" }, item(line.item)),
       h("td", { class: "number" }, quantity),
       h("td", { class: "number" }, price === null || price === undefined ? "" : each(price, unit)),
-      h("td", { class: "number" }, `${line.estimated ? "~" : ""}${money(line.usd)}`),
+      h("td", { class: "number" }, `${line.estimated ? "~" : ""}${money(line.usd, places)}`),
     );
   };
   const heads = ["bill.item", "bill.quantity", "bill.unit_price", "bill.amount"];
@@ -61,13 +62,14 @@ function bill(answer) {
     h("caption", {}, t("bill.title")),
     h("thead", {}, h("tr", {}, heads.map((key, place) => h("th", { scope: "col", class: place ? "number" : "" }, t(key))))),
     h("tbody", {}, answer.lines.map(row)),
-    h("tfoot", {}, h("tr", {}, h("th", { scope: "row" }, t("table.total")), h("td"), h("td"), h("td", { class: "number" }, sum(answer)))),
+    h("tfoot", {}, h("tr", {}, h("th", { scope: "row" }, t("table.total")), h("td"), h("td"), h("td", { class: "number" }, sum(answer, places)))),
   );
 }
 
-const sum = (answer) => `${answer.estimated ? "~" : ""}${money(answer.cost)}`;
+const sum = (answer, places) => `${answer.estimated ? "~" : ""}${money(answer.cost, places)}`;
 
-const item = (name) => (has(`page.item.${name}`) ? t(`page.item.${name}`) : label(name.replaceAll("_", " ")));
+const itemKey = (name) => `page.item.${name.replaceAll(" ", "_")}`;
+const item = (name) => (has(itemKey(name)) ? t(itemKey(name)) : label(name.replaceAll("_", " ")));
 const each = (price, unit) =>
   unit === "token" ? t("page.per_million", { price: money(Number(price) * 1e6) }) : money(price);
 
@@ -99,7 +101,7 @@ function reason(call) {
     .map((part) => {
       const [code, what = ""] = part.split(": ", 2);
       const key = `reason.${code.replaceAll(" ", "_")}`;
-      return has(key) ? t(key, { what }) : part;
+      return has(key) ? t(key, { what: has(itemKey(what)) ? item(what) : what }) : part;
     })
     .join(t("separator"));
 }

@@ -1,10 +1,7 @@
 // The cards.
 import { at, h } from "./dom.js";
-import { brief, cost, count, money, share, time, tokens } from "./format.js";
-import { locale, t } from "./i18n.js";
-
-const percents = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
-const rounded = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
+import { brief, cost, count, money, percent, share, time, tokens } from "./format.js";
+import { localized, numbers, t } from "./i18n.js";
 
 /** The change from the previous number; `more` is "bad" if growth is bad. */
 function change(now, before, more = "") {
@@ -14,7 +11,7 @@ function change(now, before, more = "") {
   const part = a / b - 1;
   if (Math.abs(part) < 0.005) return h("span", { class: "change" }, t("page.change.same"));
   const up = part > 0;
-  const size = part > 9.99 ? `×${rounded.format(a / b)}` : percents.format(Math.abs(part));
+  const size = part > 9.99 ? `×${count(a / b)}` : percent(Math.abs(part));
   const kind = more && (up ? "bad" : "good");
   return h(
     "span",
@@ -42,7 +39,7 @@ function outlook(forecast) {
   return `${end} ${t("page.forecast.range", { low: money(forecast.low), high: money(forecast.high) })}`;
 }
 
-const exactly = (totals) => (totals.cost === null ? null : `$${totals.cost}`);
+const exactly = (totals) => (totals.cost === null ? null : numbers.money.replace("{}", localized(totals.cost)));
 const calls = (totals) => t("calls", { n: totals.calls });
 
 const name = ({ period, since, until }) =>

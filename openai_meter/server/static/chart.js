@@ -1,13 +1,14 @@
 // Bars over time, stacked by group. plotly draws the bars only. Names, legend and tips are elements of the page: plotly
 // would read a name as markup.
 import { at, h, setText } from "./dom.js";
-import { brief, count, label, money, notation, others, time } from "./format.js";
+import { UNKNOWN, brief, cost, count, label, money, notation, others, time } from "./format.js";
 import { t } from "./i18n.js";
 import { state } from "./state.js";
 
 const COLOURS = 8;
 const hidden = new Set();
 let series = null;
+let rows = [];
 let plotly = null;
 let standing = "";
 
@@ -162,6 +163,12 @@ function tip(place, pointer) {
   box.style.left = `${Math.max(0, Math.min(left, frame.width - box.offsetWidth))}px`;
 }
 
+/** What a group has in the period. As in the table, calls that all failed have no cost, which is not a cost of $0. */
+function amount(group) {
+  const row = state.metric === "cost" && !group.other && rows.find((one) => !one.other && one.name === group.name);
+  return row && cost(row) === UNKNOWN ? UNKNOWN : total(numbers(group));
+}
+
 function legend() {
   const items = series.groups.map((group, place) => {
     const off = hidden.has(key(group));
@@ -179,7 +186,7 @@ function legend() {
         { type: "button", class: "quiet", "aria-pressed": String(!off), onclick: toggle },
         h("span", { class: `swatch ${colour(group, place)}` }),
         h("span", { class: "name" }, named(group)),
-        h("span", { class: "number" }, total(numbers(group))),
+        h("span", { class: "number" }, amount(group)),
       ),
     );
   });
@@ -224,7 +231,7 @@ function words() {
 
 /** Shows the series of an overview, or the same again after another choice. */
 export function show(overview = null) {
-  if (overview) series = overview.series;
+  if (overview) ({ series, rows } = overview);
   if (!series) return;
   // An equal chart is not drawn again: that would close the tip under the pointer.
   const wanted = JSON.stringify([series, state.metric, state.group]);

@@ -1,60 +1,65 @@
 // Numbers, money, times and names as people read them. "–" is unknown or nothing, "~" contains estimates, "+" is a
 // lower bound.
-import { has, lang, locale, t } from "./i18n.js";
+import { has, lang, locale, localized, number, numbers, t } from "./i18n.js";
 
-const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
-const short = new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 });
-const one = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
-const percents = new Intl.NumberFormat(locale, { style: "percent", ...one });
 export const UNKNOWN = "–";
 
 export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 /** A count. */
-export const count = (value) => (value === null || value === undefined ? UNKNOWN : whole.format(value));
+export const count = (value) => (value === null || value === undefined ? UNKNOWN : number(value));
 
-/** A count in few characters: 1.2M. */
-export const brief = (value) => (value === null || value === undefined ? UNKNOWN : short.format(value));
+/** A count in few characters, with three digits that mean something: 0.4, 999, 1.2k, 35k. */
+export function brief(value) {
+  if (value === null || value === undefined) return UNKNOWN;
+  if (value < 10) return localized(Number(value).toFixed(1).replace(/\.0$/, ""));
+  for (const [limit, sign] of [[1e3, ""], [1e6, "k"], [1e9, "M"], [1e12, "G"]]) {
+    const part = (value / limit) * 1e3;
+    if (value < limit * 0.9995) return localized(part.toFixed(sign && part < 9.95 ? 1 : 0) + sign);
+  }
+  return localized(Number(value).toExponential(1));
+}
+
+/** A share of 1 as a percentage. */
+export const percent = (share, places = 0) => numbers.percent.replace("{}", number(share * 100, places));
 
 /** A part of a whole; nothing of nothing is "–". */
-export const share = (part, of) => (of ? percents.format(part / of) : "–");
+export const share = (part, of) => (of ? percent(part / of, 1) : UNKNOWN);
 
-const DOLLARS = { style: "currency", currency: "USD", currencyDisplay: "narrowSymbol" };
-const moneys = new Map();
+const LARGE = 1000; // from this amount up, a column has cents and nothing smaller
 
-/** US dollars: two decimals from one dollar up, below that three digits that mean something. */
-export function money(value) {
+/** US dollars: two decimals from one dollar up, below that three digits that mean something; or so many decimals. */
+export function money(value, places = null) {
   if (value === null || value === undefined) return UNKNOWN;
   const amount = Number(value);
   const size = Math.abs(amount);
-  const digits = size >= 1 || size === 0 ? 2 : Math.min(12, 2 - Math.floor(Math.log10(size)));
-  if (!moneys.has(digits)) {
-    const places = { minimumFractionDigits: digits, maximumFractionDigits: digits };
-    moneys.set(digits, new Intl.NumberFormat(locale, { ...DOLLARS, ...places }));
-  }
-  return moneys.get(digits).format(amount);
+  const digits = places ?? (size >= 1 || size === 0 ? 2 : Math.min(12, 2 - Math.floor(Math.log10(size))));
+  const least = 10 ** -digits;
+  if (places !== null && amount > 0 && amount < least / 2) return `<${money(least, places)}`;
+  return `${amount < 0 ? "-" : ""}${numbers.money.replace("{}", number(size, digits))}`;
+}
+
+/** The decimals of all amounts of a column, so that the eye can compare them. */
+export function columnPlaces(amounts) {
+  const sizes = amounts.map((one) => Math.abs(Number(one ?? 0))).filter((one) => one);
+  if (!sizes.length || Math.min(...sizes) >= 0.1 || Math.max(...sizes) >= LARGE) return 2;
+  return Math.min(12, Math.max(4, 2 - Math.floor(Math.log10(Math.max(...sizes)))));
 }
 
 /** Whether all calls of some totals failed and cost nothing: such totals have no cost, which is not a cost of $0. */
 const allFailed = (totals) => totals.errors > 0 && totals.errors === totals.calls && !Number(totals.cost);
 
 /** The cost of some totals, with its marks. */
-export function cost(totals) {
+export function cost(totals, places = null) {
   if (totals.cost === null || totals.cost === undefined || allFailed(totals)) return UNKNOWN;
   const about = Number(totals.estimated_cost) > 0 ? "~" : "";
-  return `${about}${money(totals.cost)}${totals.unpriced_calls ? "+" : ""}`;
+  return `${about}${money(totals.cost, places)}${totals.unpriced_calls ? "+" : ""}`;
 }
 
 /** The settings with which plotly writes numbers like the rest of the page. */
 export function notation(dollars) {
-  const parts = new Intl.NumberFormat(locale, DOLLARS).formatToParts(1234567.5);
-  const part = (type) => parts.find((part) => part.type === type)?.value ?? "";
-  const ahead = parts[0].type === "currency";
-  return {
-    separators: part("decimal") + part("group"),
-    prefix: dollars && ahead ? part("currency") : "",
-    suffix: dollars && !ahead ? `\u00a0${part("currency")}` : "",
-  };
+  const [prefix, suffix] = dollars ? numbers.money.split("{}") : ["", ""];
+  return { separators: numbers.point + numbers.group, prefix, suffix };
 }
 
 /** A count of tokens of some totals, with its marks; `write` is `count` or `brief`. */
@@ -82,9 +87,8 @@ export function others(group) {
 /** Seconds, with a unit. */
 export function seconds(value) {
   if (value === null || value === undefined) return UNKNOWN;
-  const places = value < 10 ? { minimumFractionDigits: 2, maximumFractionDigits: 2 } : { maximumFractionDigits: 0 };
-  const style = { style: "unit", unit: "second", unitDisplay: lang === "en" ? "narrow" : "short", ...places };
-  return new Intl.NumberFormat(locale, style).format(value);
+  const text = number(value, value < 10 ? 2 : 0);
+  return lang === "en" ? `${text}s` : `${text}\u00a0s`;
 }
 
 const times = {

@@ -1,7 +1,7 @@
 // The table by group, with sorting, search and download.
 import { save } from "./csv.js";
 import { at, h, setText } from "./dom.js";
-import { UNKNOWN, cost, count, label, others, share, tokens } from "./format.js";
+import { UNKNOWN, columnPlaces, cost, count, label, others, share, tokens } from "./format.js";
 import { lang, t } from "./i18n.js";
 import { change, filter, state } from "./state.js";
 
@@ -9,6 +9,7 @@ const FEW = 20;
 let rows = [];
 let group = "model";
 let all = false;
+let places = 2; // the decimals of all amounts of the table
 
 const named = (row) => (row.other ? others(group) : label(row.name, group));
 const input = (row) => tokens(row.input_tokens, row);
@@ -25,7 +26,7 @@ const COLUMNS = [
   { key: "cached", head: () => t("column.cached"), by: cached, show: (row) => share(row.cached_input_tokens, row.input_tokens), wide: true },
   { key: "output", head: () => t("column.output"), by: (row) => row.output_tokens, show: output, wide: true },
   { key: "tokens", head: () => t("page.metric.tokens"), by: (row) => row.total_tokens, show: total, wide: true },
-  { key: "cost", head: () => t("column.cost"), by: (row) => (row.cost === null ? null : Number(row.cost)), show: cost },
+  { key: "cost", head: () => t("column.cost"), by: (row) => (row.cost === null ? null : Number(row.cost)), show: (row) => cost(row, places) },
   { key: "share", head: () => t("page.share"), by: (row) => (row.cost === null ? null : Number(row.cost)), wide: true },
 ];
 
@@ -108,7 +109,7 @@ function line(row, whole) {
       const failing = column.key === "errors" && row.errors ? "bad" : "";
       return h("td", { class: `number ${column.wide ? "wide" : ""} ${failing}` }, column.show(row));
     }),
-    h("td", { class: "number wide part" }, bar, h("span", {}, row.cost === null ? UNKNOWN : share(Number(row.cost), whole))),
+    h("td", { class: "number wide part" }, bar, h("span", {}, cost(row) === UNKNOWN ? UNKNOWN : share(Number(row.cost), whole))),
   );
 }
 
@@ -122,6 +123,7 @@ export function show(overview = null) {
   frame();
   const found = chosen();
   const shown = all ? found : found.slice(0, FEW);
+  places = columnPlaces(found.map((row) => row.cost));
   const whole = rows.reduce((sum, row) => sum + Number(row.cost ?? 0), 0);
   const table = at("table");
   table.tBodies[0].replaceChildren(...shown.map((row) => line(row, whole)));

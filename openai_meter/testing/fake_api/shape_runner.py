@@ -2,12 +2,10 @@
 
 import asyncio
 import gc
-import inspect
 import json
 import re
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, NamedTuple, Self
 
 import openai
@@ -17,6 +15,7 @@ from pydantic import BaseModel
 from openai_meter.testing.fake_api.handlers import json_answer
 from openai_meter.testing.fake_api.loopback import Answer, Hangup, Request
 from openai_meter.testing.fake_api.server import DemoServer
+from openai_meter.testing.fake_api.steps import Steps
 
 FAULT = "x-demo-fault"
 """The header of a request by which a shape requests a broken answer of :class:`FaultyServer`."""
@@ -73,7 +72,7 @@ def _cut(body: bytes | Iterable[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-class Caller:
+class Caller(Steps):
     """A client of one kind, and a log of what the program gets from it."""
 
     def __init__(self, server: FaultyServer, *, is_async: bool) -> None:
@@ -106,48 +105,12 @@ class Caller:
         """Logs a value that the program gets."""
         self.log.append(shown(value))
 
-    async def do(self, value: Any) -> Any:
-        """What a method returned, awaited where it has to be."""
-        return await value if inspect.isawaitable(value) else value
-
-    async def get(self, value: Any) -> Any:
-        """Like :meth:`do`, and logs the result."""
-        answer = await self.do(value)
-        self.see(answer)
-        return answer
-
     async def fail(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Calls something that raises, and logs the error."""
         try:
             await self.do(call(*args, **kwargs))
         except Exception as error:
             self.see(error)
-
-    async def read(self, items: Any, stop: int | None = None) -> None:
-        """Reads and logs items, all or the first few."""
-        count = 0
-        if hasattr(items, "__aiter__"):
-            async for item in items:
-                self.see(item)
-                count += 1
-                if count == stop:
-                    break
-        else:
-            for item in items:
-                self.see(item)
-                count += 1
-                if count == stop:
-                    break
-
-    @asynccontextmanager
-    async def within(self, manager: Any) -> AsyncIterator[Any]:
-        """Enters a context manager of either kind."""
-        if hasattr(manager, "__aenter__"):
-            async with manager as value:
-                yield value
-        else:
-            with manager as value:
-                yield value
 
     async def run(self, shape: Shape) -> None:
         """Makes the calls of a shape; raises what the shape does not expect."""

@@ -20,7 +20,8 @@ def sentences(lang: str | None = None) -> Messages:
     Raises:
         ConfigurationError: there is no such language.
     """
-    code = language(lang).code
+    chosen = language(lang)
+    code = chosen.code
     code = code if find_spec(f"{__name__}.{code}") is not None else "en"
     module = import_module(f"{__name__}.{code}")
-    return Messages(code, module.MESSAGES, module.plural)
+    return Messages(code, module.MESSAGES, module.plural, chosen.numbers)

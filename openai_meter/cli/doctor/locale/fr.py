@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from openai_meter.core.locale.fr import plural
+from openai_meter.core.locale.typography import french_catalog
 from openai_meter.core.version import install_command
 
 __all__ = ["MESSAGES", "plural"]
 
-MESSAGES: Mapping[str, str | tuple[str, ...]] = {
+_TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "head": "openai-meter {meter}, openai {sdk}, Python {python}",
     "none": "(pas installé)",
     "yes": "oui",
@@ -18,7 +19,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "tried": ("{n} sorte d'appel est bien comptée", "{n} sortes d'appel sont bien comptées"),
     "problems": ("{n} problème", "{n} problèmes"),
     "warnings": ("{n} avertissement", "{n} avertissements"),
-    "absent": "openai {version} n'a pas : {names}",
+    "absent": "Impossible ici avec openai {version} : {names}",
     "miscounted": (
         "Des appels ne sont pas comptés ici comme il faut. Mettez à jour openai-meter et openai ; si cela reste, "
         "signalez ce tableau."
@@ -160,3 +161,5 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "clock.behind": "est avant le {date}, où les prix ont été vérifiés pour la dernière fois",
     "clock.behind.do": "Réglez l'horloge : un appel est facturé au prix du jour où il est fait.",
 }
+
+MESSAGES: Mapping[str, str | tuple[str, ...]] = french_catalog(_TEMPLATES)

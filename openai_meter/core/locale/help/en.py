@@ -13,6 +13,28 @@ __all__ = ["HELP"]
 HELP: Mapping[str, str] = {
     # The page itself.
     "usage": "Usage: ",
+    "error": "Error: {message}",
+    "try_help": "Try '{command}' for help.",
+    "command_and_args": "COMMAND [ARGS]...",
+    "error.no_such_option": "No such option: {name}.",
+    "error.no_such_command": "No such command {name}.",
+    "error.missing_argument": "Missing argument {name}.",
+    "error.missing_option": "Missing option {name}.",
+    "error.missing_command": "Missing command.",
+    "error.extra": "Got unexpected extra arguments: {name}.",
+    "error.needs_value": "Option {name} requires a value.",
+    "error.takes_no_value": "Option {name} does not take a value.",
+    "error.invalid": "Invalid value for {name}.",
+    "error.invalid_value": "A value cannot be used.",
+    "error.not_a_number": "Pass a number.",
+    "error.not_in_range": "Pass a number in the range {limit}.",
+    "error.too_large": "Pass {limit} or less.",
+    "error.too_small": "Pass {limit} or more.",
+    "error.order": "{name} is not an order of rows; use one of {names}",
+    "error.excel": "it is for CSV; add --csv",
+    "error.forecast": "there is no forecast of {name}; use day, week or month",
+    "error.export": "{name} cannot be written; use {names}",
+    "error.near": "Did you mean {names}?",
     "options": "Options:",
     "arguments": "Arguments:",
     "commands": "Commands:",
@@ -71,6 +93,9 @@ HELP: Mapping[str, str] = {
     "check": "Check limits of a ledger, for scripts. The exit code is 0 if all are kept, 3 if one is exceeded, 1 "
     "if the ledger cannot be read.",
     "check.strict": "Exit with code 3 also where calls of unknown cost or size may exceed a limit.",
+    "budgets": "Show what the budgets of a store have spent and hold, over all processes that share it.",
+    "budgets.store": "The store: sqlite:///budgets.db, postgresql+psycopg://..., redis://... Default: "
+    "OPENAI_METER_BUDGET_STORE.",
     "top": "Watch what is spent, live, in the terminal. It shows dollars and tokens per minute by model, agent ..., "
     "and limits. The key q or Ctrl-C ends it. Without a terminal it writes plain text, page after page.",
     "top.by": "What to group by: model, agent, operation, user, session, endpoint, provider, tag:NAME.",

@@ -4,11 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from openai_meter.core.locale.typography import french_catalog
+
 __all__ = ["HELP"]
 
-HELP: Mapping[str, str] = {
+_TEMPLATES: Mapping[str, str] = {
     # The page itself.
     "usage": "Usage : ",
+    "error": "Erreur : {message}",
+    "try_help": "« {command} » affiche l'aide.",
+    "command_and_args": "COMMANDE [ARGUMENTS]...",
+    "error.no_such_option": "l'option {name} n'existe pas.",
+    "error.no_such_command": "la commande {name} n'existe pas.",
+    "error.missing_argument": "l'argument {name} manque.",
+    "error.missing_option": "l'option {name} manque.",
+    "error.missing_command": "indiquez une commande.",
+    "error.extra": "ces arguments sont de trop : {name}.",
+    "error.needs_value": "l'option {name} demande une valeur.",
+    "error.takes_no_value": "l'option {name} ne prend pas de valeur.",
+    "error.invalid": "la valeur de {name} ne convient pas.",
+    "error.invalid_value": "une valeur ne convient pas.",
+    "error.not_a_number": "Indiquez un nombre.",
+    "error.not_in_range": "Indiquez un nombre dans l'intervalle {limit}.",
+    "error.too_large": "Indiquez {limit} au plus.",
+    "error.too_small": "Indiquez {limit} au moins.",
+    "error.order": "{name} n'est pas un ordre de lignes ; utilisez {names}",
+    "error.excel": "l'option est pour le CSV ; ajoutez --csv",
+    "error.forecast": "il n'y a pas de prévision pour {name} ; utilisez day, week ou month",
+    "error.export": "{name} ne peut pas être écrit ; utilisez {names}",
+    "error.near": "Vouliez-vous dire {names} ?",
     "options": "Options :",
     "arguments": "Arguments :",
     "commands": "Commandes :",
@@ -27,7 +51,8 @@ HELP: Mapping[str, str] = {
     "option.timezone": "Le fuseau des jours et des dates : Europe/Paris, local. Par défaut UTC, comme la facture "
     "d'OpenAI.",
     "option.tag": "Seulement les appels avec cette étiquette.",
-    "option.filter": "Seulement les appels avec cette valeur de {dimension}. Peut être donné plusieurs fois.",
+    "option.filter": "Seulement les appels dont la dimension {dimension} a cette valeur. Peut être donné plusieurs "
+    "fois.",
     "option.json": "Écrire du JSON.",
     "option.lang": "La langue : en ou fr. Par défaut, celle de la locale.",
     "option.quiet": "Écrire le résumé sur une seule ligne.",
@@ -71,6 +96,10 @@ HELP: Mapping[str, str] = {
     "respectées, 3 si l'une est dépassée, 1 si le registre ne peut être lu.",
     "check.strict": "Sortir avec le code 3 aussi quand des appels de coût ou de taille inconnus peuvent dépasser une "
     "limite.",
+    "budgets": "Montrer ce que les budgets d'un stockage ont dépensé et réservé, pour tous les processus qui "
+    "le partagent.",
+    "budgets.store": "Le stockage : sqlite:///budgets.db, postgresql+psycopg://..., redis://... Par défaut : "
+    "OPENAI_METER_BUDGET_STORE.",
     "top": "Suivre les dépenses en direct dans le terminal. Il montre les dollars et les tokens par minute selon le "
     "modèle, l'agent ..., et les limites. La touche q ou Ctrl-C l'arrête. Sans terminal, il écrit du texte simple, "
     "page après page.",
@@ -154,3 +183,5 @@ HELP: Mapping[str, str] = {
     "docs": "Montrer les pages de la documentation dans le terminal.",
     "docs.topic": "La page. Sans elle, la liste des pages.",
 }
+
+HELP: Mapping[str, str] = french_catalog(_TEMPLATES)

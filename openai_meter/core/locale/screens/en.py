@@ -135,6 +135,34 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
         "The details of {n:,} call before {text} (UTC) were deleted.",
         "The details of {n:,} calls before {text} (UTC) were deleted.",
     ),
+    # Other commands.
+    "cli.no_file": "{file} cannot be read: there is no such file",
+    "cli.not_read": "{file} cannot be read: {error}",
+    "cli.not_utf8": "{file} is not text in UTF-8",
+    "cli.source_missing": (
+        "name the source: --ledger sqlite:///usage.db, {variable} in the environment, or --url http://127.0.0.1:3000"
+    ),
+    "cli.explain.not_read": "standard input or --at cannot be read: {error}",
+    "cli.explain.not_an_object": ("standard input has to be one JSON object: a usage object, or an answer with one"),
+    "cli.explain.no_usage": "standard input has no usage in it",
+    "cli.explain.no_model": "standard input has no model in it: name it with --model",
+    "cli.export.excel": "--excel is for CSV, and the form is {form}; add --format csv",
+    "cli.export.parquet": "Parquet is not for a terminal; name a file with --output",
+    "cli.export.folder": "{folder} is a folder; add the name of a file, such as {name}",
+    "cli.export.written": ("{n:,} call written to {text}", "{n:,} calls written to {text}"),
+    "cli.export.file_written": "written to {path}",
+    "cli.import.known": ("{n:,} was there already", "{n:,} were there already"),
+    "cli.import.skipped": ("{n:,} line was of no call", "{n:,} lines were of no call"),
+    "cli.import.missing": ("{calls}, {tokens} and {cost} of its totals are not in its details, and cannot be imported"),
+    "cli.import.missing_at_least": (
+        "{calls}, {tokens} and at least {cost} of its totals are not in its details, and cannot be imported"
+    ),
+    "cli.import.priced_anew": (
+        "{n:,} call was priced anew: {text}",
+        "{n:,} calls were priced anew: {text}",
+    ),
+    "cli.import.costs": "{cost}, where the file states {stated}",
+    "cli.webhook.missing": "name the webhook: openai-meter webhook test URL, or one in {variable}",
     # The lines of limits.
     "cli.limit.kept": "{name}: {use} ({share})",
     "cli.limit.passed": "{name}: {use} ({share}), exceeded",

@@ -135,6 +135,39 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
         "Les détails de {n:,} appel d'avant le {text} (UTC) ont été supprimés.",
         "Les détails de {n:,} appels d'avant le {text} (UTC) ont été supprimés.",
     ),
+    # Other commands.
+    "cli.no_file": "{file} ne peut pas être lu : il n'y a pas de fichier de ce nom",
+    "cli.not_read": "{file} ne peut pas être lu : {error}",
+    "cli.not_utf8": "{file} n'est pas un texte en UTF-8",
+    "cli.source_missing": (
+        "indiquez la source : --ledger sqlite:///usage.db, {variable} dans l'environnement, ou "
+        "--url http://127.0.0.1:3000"
+    ),
+    "cli.explain.not_read": "l'entrée standard ou --at ne peut pas être lue : {error}",
+    "cli.explain.not_an_object": (
+        "l'entrée standard doit être un objet JSON : un objet usage, ou une réponse qui en contient un"
+    ),
+    "cli.explain.no_usage": "l'entrée standard ne contient pas d'usage",
+    "cli.explain.no_model": "l'entrée standard ne contient pas de modèle ; indiquez-le avec --model",
+    "cli.export.excel": "--excel est pour le CSV, et la forme est {form} ; ajoutez --format csv",
+    "cli.export.parquet": "le format Parquet n'est pas fait pour un terminal ; indiquez un fichier avec --output",
+    "cli.export.folder": "{folder} est un dossier ; ajoutez le nom d'un fichier, par exemple {name}",
+    "cli.export.written": ("{n:,} appel écrit dans {text}", "{n:,} appels écrits dans {text}"),
+    "cli.export.file_written": "fichier écrit : {path}",
+    "cli.import.known": ("{n:,} déjà présent", "{n:,} déjà présents"),
+    "cli.import.skipped": ("{n:,} ligne sans appel", "{n:,} lignes sans appel"),
+    "cli.import.missing": (
+        "{calls}, {tokens} et {cost} de ses totaux manquent dans ses détails, et ne peuvent pas être importés"
+    ),
+    "cli.import.missing_at_least": (
+        "{calls}, {tokens} et au moins {cost} de ses totaux manquent dans ses détails, et ne peuvent pas être importés"
+    ),
+    "cli.import.priced_anew": (
+        "{n:,} appel chiffré de nouveau : {text}",
+        "{n:,} appels chiffrés de nouveau : {text}",
+    ),
+    "cli.import.costs": "{cost}, là où le fichier indique {stated}",
+    "cli.webhook.missing": "indiquez le webhook : openai-meter webhook test URL, ou dans {variable}",
     # The lines of limits.
     "cli.limit.kept": "{name} : {use} ({share})",
     "cli.limit.passed": "{name} : {use} ({share}), limite dépassée",
