@@ -8,20 +8,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.cli.output import fail
 from openai_meter.core import settings
 from openai_meter.core.locale import language
-from openai_meter.errors import ConfigurationError, MeterError
+from openai_meter.errors import ConfigurationError, LedgerError, MeterError
 
 if TYPE_CHECKING:
     from openai_meter.core.call import Call
     from openai_meter.ledger import Ledger
 
-__all__ = ["LEDGER_VARIABLE", "Selection", "open_ledger", "with_progress"]
+__all__ = ["LEDGER_VARIABLE", "Selection", "open_ledger", "roll_up", "with_progress"]
 
 LEDGER_VARIABLE = "OPENAI_METER_LEDGER"
 
@@ -75,6 +75,28 @@ def open_ledger(url: str | None, *, create: bool = False, lang: str | None = Non
         raise SystemExit(1) from None
     except (MeterError, OSError) as error:
         fail(str(error), 1)
+
+
+def roll_up(ledger: Ledger, lang: str | None) -> None:
+    """Brings the roll-ups of a ledger up to date; meanwhile, on a terminal, the number of calls on standard error.
+
+    A ledger that cannot be written is read as it is.
+    """
+    if not sys.stderr.isatty():
+        return  # a report takes some seconds for it at most
+    m = language(lang)
+    shown = 0
+
+    def show(number: int) -> None:
+        nonlocal shown
+        shown = number
+        sys.stderr.write(f"\r{m('cli.rolling_up', n=number)}")
+        sys.stderr.flush()
+
+    with suppress(LedgerError):
+        ledger.roll_up(show)
+    if shown:
+        sys.stderr.write("\r\x1b[K")
 
 
 def with_progress(calls: Iterator[Call], total: int) -> Iterator[Call]:

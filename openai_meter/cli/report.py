@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from openai_meter.cli.ledger import Selection, open_ledger
+from openai_meter.cli.ledger import Selection, open_ledger, roll_up
 from openai_meter.cli.summary import checked_format
 from openai_meter.core.locale import Messages, language
 
@@ -52,6 +52,7 @@ def report(selection: Selection, by: str, layout: Layout) -> None:
     if selection.since is None and selection.until is None:
         selection = selection._replace(since=_default_since(names))
     with open_ledger(selection.ledger, lang=layout.lang) as ledger:
+        roll_up(ledger, layout.lang)
         found = ledger.report((*names, "model") if with_models else names, **selection.keywords())
         if not found.totals.calls:
             _write_unknown_names(ledger, selection.filters, m)

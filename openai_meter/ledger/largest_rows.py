@@ -20,17 +20,15 @@ from openai_meter.ledger.periods import PERIODS
 from openai_meter.ledger.queries import Query, conditions, plan, run_query, sum_pieces, zone_segments
 from openai_meter.ledger.rows import from_micros
 
-__all__ = ["ROWS", "run_limited"]
+__all__ = ["run_limited"]
 
-ROWS = 10_000
-"""Rows of a report by user or session at most, the rows of others aside."""
 _LEAST = 100
 """Users or sessions that are kept apart where each has a row in many periods."""
 _MANY = ("user", "session")
 _OF_CALLS = schema.calls.c
 
 
-def run_limited(connection: Connection, query: Query, limit: int = ROWS) -> dict[tuple[str, ...], Sum]:
+def run_limited(connection: Connection, query: Query, limit: int) -> dict[tuple[str, ...], Sum]:
     """As :func:`queries.run_query`; users and sessions beyond a number of rows are in rows such as ``(other users)``.
 
     When the first and the last call of such a row were made is unknown, unless no other row has earlier or later ones.

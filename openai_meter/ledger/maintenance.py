@@ -102,8 +102,9 @@ class Maintenance(Transactions):
         """
         from openai_meter.ledger import roll_ups  # noqa: PLC0415
 
-        self._settle()
-        return roll_ups.roll_up(self._writing, progress)
+        with self._reading() as connection:
+            behind = roll_ups.are_behind(connection)
+        return roll_ups.roll_up(self._writing, progress) if behind else 0
 
     def import_calls(self, calls: Iterable[Call]) -> int:
         """Stores calls that were made elsewhere, in the caller's thread; those that are there already stay as they are.

@@ -73,6 +73,7 @@ class Reader(Transactions, Reporting):
         since: Moment = None,
         until: Moment = None,
         timezone: Zone = None,
+        max_rows: int = 10_000,
         **filters: Any,
     ) -> Report:
         """The report on a span of time, as a value: to be rendered, printed, saved, or sent as JSON.
@@ -84,6 +85,8 @@ class Reader(Transactions, Reporting):
             until: the end; now by default.
             timezone: whose hours, days, weeks and months; ``UTC`` by default. Whole days in UTC, without sessions and
                 tags, are answered from the roll-ups, in milliseconds whatever the size of the ledger.
+            max_rows: how many users or sessions have a row of their own, those that cost most; the others are together
+                in one such as ``(other sessions)``. In a report by periods too it limits their rows.
             filters: which calls count.
 
         Raises:
@@ -91,7 +94,7 @@ class Reader(Transactions, Reporting):
                 were pruned.
             LedgerError: the database cannot be read.
         """
-        return self._report(by, since, until, timezone, filters, with_reasons=True)
+        return self._report(by, since, until, timezone, filters, with_reasons=True, max_rows=max_rows)
 
     def _report(
         self,
@@ -102,6 +105,7 @@ class Reader(Transactions, Reporting):
         filters: Mapping[str, Any],
         *,
         with_reasons: bool,
+        max_rows: int = 10_000,
     ) -> Report:
         from openai_meter.ledger import largest_rows, queries  # noqa: PLC0415 - SQLAlchemy is loaded behind a ledger
         from openai_meter.reports import report as values  # noqa: PLC0415 - reports stand below the ledger
@@ -113,7 +117,7 @@ class Reader(Transactions, Reporting):
         if queries.needs_roll_ups((*names, *kept.names)):
             self._catch_up()
         with self._reading() as connection:
-            sums = largest_rows.run_limited(connection, queries.Query(names, span, zone, kept))
+            sums = largest_rows.run_limited(connection, queries.Query(names, span, zone, kept), max_rows)
             whole = summed(sums.values()).totals()
             # The reasons stand with the calls only: they are read where they are shown.
             reasons = queries.unpriced(connection, span, kept) if with_reasons and whole.unpriced_calls else ()

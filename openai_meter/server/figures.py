@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Figures", "LedgerFigures", "MeterFigures", "Page", "PeriodTotals", "Scope"]
 
 Scope = Literal["process", "fleet"]
+_SHOWN = {"max_rows": 500}
+"""How many users or sessions the dashboard lists; the others are together in one row."""
 _ADVICE_CALLS = 2_000
 """Recommendations about a ledger are made from so many of its newest calls."""
 
@@ -236,20 +238,24 @@ class LedgerFigures:
 
     def report(self, by: tuple[str, ...], time_range: TimeRange, filters: Filters, lang: str) -> Report:  # noqa: ARG002 - a ledger has no alerts to translate
         """A report for a period."""
-        return self._reader.report(
-            by, since=time_range.since, until=time_range.until, timezone=time_range.zone, **filters
-        )
+        return self._report(by, time_range, filters, {})
+
+    def _report(
+        self, by: tuple[str, ...], time_range: TimeRange, filters: Filters, settings: Mapping[str, int]
+    ) -> Report:
+        since, until, zone = time_range
+        return self._reader.report(by, since=since, until=until, timezone=zone, **settings, **filters)
 
     def totals(self, group: str, time_range: TimeRange, filters: Filters) -> PeriodTotals:
         """The totals of a period by a dimension."""
-        report = self.report((group,), time_range, filters, "en")
+        report = self._report((group,), time_range, filters, _SHOWN)
         return PeriodTotals(report.totals, {row.key[0]: row.totals for row in report.rows})
 
     def series(
         self, group: str, step: Step, time_range: TimeRange, filters: Filters
     ) -> Mapping[tuple[str, str], Totals]:
         """The totals of a period by the names of its steps and by a dimension."""
-        report = self.report((step, group), time_range, filters, "en")
+        report = self._report((step, group), time_range, filters, _SHOWN)
         return {(row.key[0], row.key[1]): row.totals for row in report.rows}
 
     def newest(self, limit: int, time_range: TimeRange, filters: Filters) -> list[Call]:

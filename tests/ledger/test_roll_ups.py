@@ -18,6 +18,7 @@ from ledgers import Database
 from sqlalchemy import event
 
 from openai_meter import Call, Usage
+from openai_meter.cli import ledger as cli_ledger
 from openai_meter.core.totals import summed
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger import Ledger, corrections, largest_rows, plans, queries, roll_ups
@@ -226,11 +227,10 @@ def test_rows_beyond_the_limit_are_one_row(ledger, limit):
             assert sorted(total.cost for total in shown.values()) == sorted(total.cost for total in dearest)
 
 
-def test_report_has_a_row_of_other_sessions(ledger, monkeypatch):
+def test_report_has_a_row_of_other_sessions(ledger):
     """A report by session names those that cost most, and says that there are others."""
-    monkeypatch.setattr(largest_rows.run_limited, "__defaults__", (2,))
     ledger.import_calls(some(100))
-    report = ledger.report("session")
+    report = ledger.report("session", max_rows=2)
     assert len(report.rows) == 3
     assert ("(other sessions)",) in {row.key for row in report.rows}
     assert report.totals.calls == 100
@@ -274,3 +274,18 @@ def test_older_ledger_keeps_pruned_sums_by_user(database, small_steps):
     with pytest.raises(ConfigurationError, match="were pruned"):
         ledger.report("day", session="s1")
     ledger.close()
+
+
+def test_report_command_shows_that_it_sums_up(sqlite, small_steps, monkeypatch, capsys):
+    """On a terminal, the command says what takes its time after an update, and takes the line away at the end."""
+    ledger = sqlite.ledger()
+    ledger.import_calls(some(60))
+    ledger.close()
+    sqlite.make_old(6)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    ledger = sqlite.ledger()
+    cli_ledger.roll_up(ledger, "en")
+    cli_ledger.roll_up(ledger, "en")  # nothing is left to do, nor to say
+    ledger.close()
+    lines = capsys.readouterr().err.split("\r")
+    assert lines == ["", *(f"summing up {n} calls, once after an update ..." for n in (20, 40)), "\x1b[K"]

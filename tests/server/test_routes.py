@@ -461,3 +461,33 @@ def test_no_route_fails_whatever_numbers_are_counted(numbers, limited: bool) -> 
             assert response.status_code == 200, (row.path, response.text)
     for form in ("csv", "markdown", "table", "tree", "line"):
         assert api.get(f"/api/report?format={form}&by=model,agent").status_code == 200, form
+
+
+# --- health -----------------------------------------------------------------------------------------------------------
+
+
+def test_health_is_degraded_while_a_call_waits_for_long(tmp_path) -> None:
+    """Calls of another process that wait in the spool for over a minute are a fault, though new ones are stored."""
+    ledger = kept(tmp_path, *CALLS)
+    api = client(ledger=ledger)
+    assert api.get("/healthz").json()["status"] == "ok"
+    now = datetime.now(UTC).timestamp()
+    ledger.spool.mkdir(exist_ok=True)
+    for age, status in ((5, "ok"), (3_600, "degraded")):
+        waiting = ledger.spool / f"{int((now - age) * 1e9):020d}-1-of-another-process.jsonl"
+        waiting.write_bytes(b"")
+        assert api.get("/healthz").json()["status"] == status
+    ledger._writer._is_back()  # the newest call is stored now, and the oldest one waits as before
+    stats = ledger.stats
+    assert stats.away is False
+    assert stats.waiting_since < stats.stored_at
+    assert api.get("/healthz").json()["status"] == "degraded"
+    waiting.unlink()
+    assert api.get("/healthz").json()["status"] == "ok"
+
+
+def test_health_is_degraded_once_a_call_is_lost(tmp_path) -> None:
+    """A call that neither the database nor the spool took is a fault that does not pass."""
+    ledger = kept(tmp_path, *CALLS)
+    ledger._writer.intake.drop(1, "there is no room")
+    assert client(ledger=ledger).get("/healthz").json()["status"] == "degraded"

@@ -354,6 +354,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "metering could not start ({error}); the program ran unmetered",
     "cli.no_price": "there is no price for {model}; openai-meter prices lists the models that have one",
     "cli.not_fetched": "the catalog could not be fetched: {error}",
+    "cli.rolling_up": "summing up {n:,} calls, once after an update ...",
     "cli.ledger_missing": "name the ledger: --ledger sqlite:///usage.db, or {variable} in the environment",
     "cli.ledger_not_found": "there is no ledger {file}; openai-meter run --ledger {url} PROGRAM makes one",
     "cli.unknown_name": "no call in the ledger has the {dimension} {name}.",

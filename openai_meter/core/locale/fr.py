@@ -360,6 +360,7 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "cli.not_started": "la mesure n'a pas pu démarrer ({error}) ; le programme a tourné sans mesure",
     "cli.no_price": "il n'y a pas de prix pour {model} ; openai-meter prices liste les modèles qui en ont un",
     "cli.not_fetched": "le catalogue n'a pas pu être téléchargé : {error}",
+    "cli.rolling_up": "calcul des totaux : {n:,} appels, une seule fois après une mise à jour…",
     "cli.ledger_missing": "indiquez le registre : --ledger sqlite:///usage.db, ou {variable} dans l'environnement",
     "cli.ledger_not_found": "il n'y a pas de registre {file} ; openai-meter run --ledger {url} PROGRAM en crée un",
     "cli.unknown_name": "aucun appel du registre n'a cette valeur de « {dimension} » : {name}.",
