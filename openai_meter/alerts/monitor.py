@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from heapq import nlargest
+from typing import NamedTuple
 
 from openai_meter.alerts.threshold import DEFAULTS, METRICS, Alert, Per, Threshold, ThresholdUsage
 from openai_meter.alerts.windows import Parts, parts_of
@@ -19,12 +20,23 @@ from openai_meter.core.call import Call, new_call_id
 from openai_meter.core.money import Amount, exact, pico, simplest, to_float, usd
 from openai_meter.core.totals import NOT_PRICED, Sum, counted
 
-__all__ = ["ThresholdMonitor", "usage_of"]
+__all__ = ["NO_LIMITS", "NO_ROOM", "BatchStep", "ThresholdMonitor", "usage_of"]
 
 _KEYS = 1_000
 """How many agents, users, ... a threshold surely follows: those that were seen last. Twice as many at most."""
 _CANDIDATES = 20
 """Of how many keys of a window it is computed exactly how much they have used: sixty sums are added up for each."""
+
+NO_ROOM: tuple[Amount, Amount] = (-1, -1)
+"""The room of calls that have to be counted one by one; see :meth:`ThresholdMonitor.room`."""
+_UNLIMITED: tuple[Amount, Amount] = (1 << 62, 1 << 124)
+
+
+class BatchStep(NamedTuple):
+    """What counts a batch of calls: ``step.tally.sums = step.sums``, which no signal handler can interrupt."""
+
+    tally: _Tally
+    sums: _Sums
 
 
 class ThresholdMonitor:
@@ -64,6 +76,31 @@ class ThresholdMonitor:
         except Exception as error:
             faults.caught(error, "checking thresholds")
         return alerts
+
+    def with_batch(self, calls: int, tokens: int, cost: Amount, largest: int) -> BatchStep | None:
+        """The sums with some calls more, if they are sure to pass no limit. Nothing is changed.
+
+        Args:
+            calls: how many they are. All ended well, and their tokens and prices are known.
+            tokens: their tokens together.
+            cost: their cost together, in pico-dollars.
+            largest: the most tokens that one of them has.
+
+        Returns:
+            The step that counts them, or ``None``: then each has to go through :meth:`record`.
+        """
+        if not self._groups:
+            return BatchStep(_Tally(()), _Sums())
+        return self._groups[0].with_batch(calls, tokens, cost, largest) if len(self._groups) == 1 else None
+
+    def room(self, calls: int) -> tuple[Amount, Amount]:
+        """How many tokens, and what cost in pico-dollars, each of some calls may have so that no limit is passed.
+
+        The calls are such as :meth:`with_batch` takes. Negative: not even the next call is sure to pass none.
+        """
+        if not self._groups:
+            return _UNLIMITED
+        return self._groups[0].room(calls) if len(self._groups) == 1 else NO_ROOM
 
     def repriced(self, before: Call, after: Call) -> Sequence[Alert]:
         """Counts the new price of a call that was counted before. Never raises."""
@@ -127,6 +164,14 @@ class _Sums:
     def reprice(self, before: Call, after: Call) -> None:
         self.cost += (after.cost_pico or 0) - (before.cost_pico or 0)
         self.unpriced += (after.cost_status in NOT_PRICED) - (before.cost_status in NOT_PRICED)
+
+    def plus(self, calls: int, tokens: int, cost: Amount) -> _Sums:
+        """Other sums, with some calls more whose tokens and prices are known."""
+        sums = _Sums()
+        sums.errors, sums.unmeasured, sums.unpriced = self.errors, self.unmeasured, self.unpriced
+        sums.calls, sums.measured = self.calls + calls, self.measured + calls
+        sums.tokens, sums.cost = self.tokens + tokens, self.cost + cost
+        return sums
 
     def add_sums(self, other: _Sums, sign: int = 1) -> None:
         for name in self.__slots__:
@@ -279,6 +324,38 @@ class _SumGroup:
             tally.rearm()  # a short call lowers an average
         return tally.check(call, key) if tally.waiting else ()
 
+    def with_batch(self, calls: int, tokens: int, cost: Amount, largest: int) -> BatchStep | None:
+        if self._per is not None or self._parts is not None:
+            return None
+        tally = self._young.get(None) or self._tally_of(None)
+        sums = tally.sums.plus(calls, tokens, cost)
+        for rule in tally.waiting:
+            # An average can be passed by the first calls and not by all; every other amount only grows.
+            if rule.over(sums, rule.limit) or (rule.average and largest > rule.limit):
+                return None
+        return BatchStep(tally, sums)
+
+    def room(self, calls: int) -> tuple[Amount, Amount]:
+        if self._per is not None or self._parts is not None:
+            return NO_ROOM
+        tally = self._young.get(None) or self._tally_of(None)
+        sums = tally.sums
+        tokens, cost = _UNLIMITED
+        for rule in tally.waiting:
+            name, limit = rule.threshold.metric, rule.limit
+            if name == "calls":
+                if sums.calls + calls > limit:
+                    return NO_ROOM
+            elif name == "tokens":
+                tokens = min(tokens, (limit - sums.tokens) // calls)
+            elif name == "tokens_per_call":
+                tokens = min(tokens, limit)
+            elif name == "cost":
+                cost = min(cost, (limit - sums.cost) // calls)
+            elif name != "errors":
+                return NO_ROOM
+        return tokens, cost
+
     def repriced(self, before: Call, after: Call) -> tuple[Alert, ...]:
         key = None if self._per is None else getattr(before, self._per)
         tally = self._young.get(key) or self._old.get(key)
@@ -330,3 +407,7 @@ class _SumGroup:
         tally = self._young[key] = self._old.get(key) or _Tally(self._rules)
         self._old.pop(key, None)
         return tally
+
+
+NO_LIMITS = ThresholdMonitor(())
+"""The monitor of those that have no limits. It counts nothing."""

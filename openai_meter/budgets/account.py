@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.budgets.stores.protocol import Row
 from openai_meter.core import fork_safety
-from openai_meter.core.native import Lock, get_ident
+from openai_meter.core.native import RLock
 
 if TYPE_CHECKING:
     from openai_meter.budgets.budget import Budget
@@ -28,7 +28,8 @@ class Account:
     """The counters of one budget, key and window: pico-dollars, tokens or calls. They are changed under one lock."""
 
     __slots__ = ("budget", "emergency", "end", "ends_at", "free", "held", "idle", "key", "ready", "refused",
-                 "refused_amount", "row", "shared", "spent", "start", "uncertain", "unreported")  # fmt: skip
+                 "refused_amount",
+                 "reported", "row", "shared", "spent", "start", "uncertain", "unreported")  # fmt: skip
 
     def __init__(self, budget: Budget, key: str | None, start: datetime, end: datetime | None) -> None:
         self.budget = budget
@@ -55,6 +56,8 @@ class Account:
         """Whether no call was admitted since the last report."""
         self.emergency = False
         """Whether the emergency share was taken in this outage of the store."""
+        self.reported: int | None = 0
+        """What the store was told that is left of the slice; ``None``: it has given more since."""
         self.row = Row()
         """The counters over all processes, as the store last showed them."""
 
@@ -112,10 +115,32 @@ class _Settlement(NamedTuple):
 
 
 _LESSON = 1_000
-_lock = Lock()
+_lock = RLock()
 _queue: deque[_Settlement] = deque()
-_owner: list[int] = []
-"""The thread that admits a call now: a signal handler inside of it must not wait for itself."""
+
+
+class _Changing:
+    """Holds the lock while counters are changed. Re-entrant for readers: a signal handler never waits for its thread.
+
+    Raises:
+        RuntimeError: this thread is changing counters already, and a signal handler in the middle of it makes a call.
+    """
+
+    busy = False
+
+    def __enter__(self) -> None:
+        _lock.acquire()
+        if _Changing.busy:
+            _lock.release()
+            raise RuntimeError("a signal handler makes a call while its thread admits one")
+        _Changing.busy = True
+
+    def __exit__(self, *_: object) -> None:
+        _Changing.busy = False
+        _lock.release()
+
+
+_changing = _Changing()
 
 
 def hold(entries: list[Entry], *, final: bool) -> tuple[bool, list[Entry]]:
@@ -128,31 +153,21 @@ def hold(entries: list[Entry], *, final: bool) -> tuple[bool, list[Entry]]:
     Returns:
         Whether it was taken, and the entries that do not fit. Those of budgets that refuse nothing do not prevent it.
     """
-    if _owner and _owner[0] == get_ident():
-        raise RuntimeError("a signal handler makes a call while its thread admits one")
-    with _lock:
-        _owner[:] = [get_ident()]
-        try:
-            return _hold(entries, final=final)
-        finally:
-            _owner.clear()
-
-
-def _hold(entries: list[Entry], *, final: bool) -> tuple[bool, list[Entry]]:
-    _count()
-    short = [entry for entry in entries if entry.account.free < entry.amount]
-    if any(not entry.account.budget.shadow or (entry.account.shared and not final) for entry in short):
-        return False, short
-    for account, amount, _ in entries:
-        account.free -= amount
-        account.held += amount
-        account.idle = False
-    return True, short
+    with _changing:
+        _count()
+        short = [entry for entry in entries if entry.account.free < entry.amount]
+        if any(not entry.account.budget.shadow or (entry.account.shared and not final) for entry in short):
+            return False, short
+        for account, amount, _ in entries:
+            account.free -= amount
+            account.held += amount
+            account.idle = False
+        return True, short
 
 
 def note_refused(entries: list[Entry]) -> None:
     """Counts a call that was refused by some accounts, or would have been."""
-    with _lock:
+    with _changing:
         for account, amount, _ in entries:
             account.refused += 1
             account.refused_amount += amount
@@ -160,15 +175,17 @@ def note_refused(entries: list[Entry]) -> None:
 
 def grant(account: Account, amount: int, row: Row) -> None:
     """Adds a slice that the store has given."""
-    with _lock:
+    with _changing:
         _count()
         account.free += amount
-        account.row = row
+        # A store that has lost data is told by the next report what was spent before.
+        account.row = row._replace(spent=max(row.spent, account.row.spent))
+        account.reported = None
 
 
 def count_before(account: Account, spent: int) -> None:
     """Counts what was spent before this process, once."""
-    with _lock:
+    with _changing:
         if not account.ready:
             account.ready = True
             account.spent += spent
@@ -180,7 +197,7 @@ def take_report(account: Account, *, all_idle: bool) -> tuple[int, int]:
 
     A slice that no call was admitted from since the last report goes back.
     """
-    with _lock:
+    with _changing:
         _count()
         spent, account.unreported = account.unreported, 0
         if account.free > 0 and (all_idle or account.idle or account.is_over):
@@ -195,18 +212,22 @@ def charge(account: Account, amount: int) -> None:
 
 
 def catch_up() -> None:
-    """Counts what calls that have ended have put into the queue."""
+    """Counts what calls that have ended have put into the queue; not in the middle of a change by this thread."""
     with _lock:
-        _count()
+        if not _Changing.busy:
+            with _changing:
+                _count()
 
 
 def _settle(settlement: _Settlement) -> None:
     """Never waits, and may be called from anywhere, a finalizer included."""
     _queue.append(settlement)
     # Again after the release: what came in at the very end of the loop inside would be left lying.
-    while _queue and _lock.acquire(False):
+    while _queue and not _Changing.busy and _lock.acquire(False):
         try:
-            _count()
+            if not _Changing.busy:
+                with _changing:
+                    _count()
         finally:
             _lock.release()
 
@@ -215,7 +236,7 @@ def _count() -> None:
     while _queue:
         try:
             account, held, spent, uncertain = _queue.popleft()
-        except IndexError:  # a finalizer cannot take it, as this thread has the lock; to be safe
+        except IndexError:
             return
         account.held -= held
         account.free += held - spent
@@ -294,9 +315,9 @@ class Hold:
 
 def _start_over_in_child() -> None:
     global _lock  # noqa: PLW0603 - it may have been held by a thread that the child does not have
-    _lock = Lock()
+    _lock = RLock()
     _queue.clear()
-    _owner.clear()
+    _Changing.busy = False
 
 
 fork_safety.on_fork("budgets", after_in_child=lambda _: _start_over_in_child())

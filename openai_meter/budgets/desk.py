@@ -27,6 +27,8 @@ _CALLS = 256
 """A slice is as much as so many calls like the one that asks for it."""
 _INTERVAL = 5.0
 """Seconds between two reports."""
+_EVERY_ROW = 12
+"""Each so many reports, rows are reported that have not changed, as the store may have lost them."""
 _DEAD = 60.0
 """Seconds without a report after which the slices of a process are charged."""
 
@@ -76,6 +78,7 @@ class Desk:
         """Held during a trip to the store."""
         self._accounts: dict[str, Account] = {}
         self._number = 0
+        self._turn = 0
         self._unsent: tuple[int, list[Report]] | None = None
         """A report whose answer did not come: it is repeated as it was, so that nothing counts twice."""
         self._thread: Thread | None = None
@@ -125,6 +128,8 @@ class Desk:
             for key, (account, amount, _) in zip(keys, entries, strict=True)
         ]  # fmt: skip
         taken = self.store.take(self.owner, orders)
+        if any(row.spent < entry.account.row.spent for row, entry in zip(taken.rows, entries, strict=True)):
+            self._turn = _EVERY_ROW - 1  # the store has lost data: the next report has every row
         for place, (key, entry) in enumerate(zip(keys, entries, strict=True)):
             self._accounts.setdefault(key, entry.account)
             accounts.grant(entry.account, 0 if taken.grants is None else taken.grants[place], taken.rows[place])
@@ -156,11 +161,14 @@ class Desk:
             try:
                 if self._unsent is not None:
                     self._send(*self._unsent)
+                self._turn += 1
                 reports, keys = [], list(self._accounts)
                 for key in keys:
                     account = self._accounts[key]
                     spent, granted = accounts.take_report(account, all_idle=all_idle)
-                    reports.append(Report(key, spent, granted, account.row.spent + spent))
+                    if spent or granted != account.reported or self._turn % _EVERY_ROW == 0:
+                        account.reported = granted
+                        reports.append(Report(key, spent, granted, account.row.spent + spent))
                     if account.is_over and not account.held:
                         del self._accounts[key]
                 self._number += 1

@@ -29,6 +29,7 @@ __all__ = [
     "breakdown",
     "checked",
     "combination",
+    "key_of",
     "overflow_calls",
     "plain_key",
     "read_key",
@@ -97,18 +98,28 @@ _OTHER = _Other()
 
 def combination(call: Call) -> Key:
     """The combination of a call, by its own fields."""
-    tags = call.tags
-    return (
-        call.model,
-        call.agent,
-        call.operation,
-        call.user,
-        call.session,
-        tuple(sorted(tags.items())) if tags else None,
-        call.endpoint,
-        call.provider,
+    return key_of(
+        call.model, call.agent, call.operation, call.user, call.session, call.tags, call.endpoint, call.provider,
         call.block,
-    )
+    )  # fmt: skip
+
+
+def key_of(  # noqa: PLR0917 - in the order of the dimensions
+    model: str | None,
+    agent: str | None,
+    operation: str | None,
+    user: str | None,
+    session: str | None,
+    tags: Mapping[str, str],
+    endpoint: str,
+    provider: str,
+    block: str | None,
+) -> Key:
+    """The combination of these values."""
+    return (
+        model, agent, operation, user, session, tuple(sorted(tags.items())) if tags else None, endpoint, provider,
+        block,
+    )  # fmt: skip
 
 
 def plain_key(key: Key) -> list[Any]:

@@ -277,6 +277,33 @@ class Sum(NamedTuple):
             tokenless,
         ))  # fmt: skip
 
+    def plus_plain(  # noqa: PLR0917 - by position, as plus() has them
+        self,
+        calls: int,
+        tokens_in: int,
+        tokens_out: int,
+        total: int,
+        cached: int,
+        written: int,
+        reasoning: int,
+        cost: int | Fraction,
+        first: datetime,
+        last: datetime,
+    ) -> Sum:
+        """The sum with some calls more that ended well, have a full price and no other counts than these."""
+        cached_before, written_before, long_lived, reasoning_before, *others = self.counts
+        counts = cached_before + cached, written_before + written, long_lived, reasoning_before + reasoning, *others
+        return self._replace(
+            calls=self.calls + calls,
+            input=self.input + tokens_in,
+            output=self.output + tokens_out,
+            total=self.total + total,
+            counts=counts,
+            cost=self.cost + cost,
+            first=first if self.first is None or first < self.first else self.first,
+            last=last if self.last is None or last > self.last else self.last,
+        )
+
     def to_list(self) -> list[Any]:
         """The fields as plain JSON values."""
         return [_plain(value) for value in self]

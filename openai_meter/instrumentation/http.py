@@ -17,8 +17,11 @@ from openai_meter.budgets.state import Budgeting
 from openai_meter.core import faults
 from openai_meter.instrumentation import include_usage, streams
 from openai_meter.instrumentation.listening import MARK, listeners, registry
+from openai_meter.instrumentation.sending import current_request, process_response, send, send_async
+from openai_meter.metering import quick_path
 from openai_meter.metering.attribution import current_surroundings
 from openai_meter.metering.call_in_flight import CallInFlight
+from openai_meter.metering.quick_path import PlainRequest
 from openai_meter.pricing.loading import prepare
 from openai_meter.usage import providers
 from openai_meter.usage.bodies import read_text
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RequestContext", "copy_mark", "process_response", "request_wrappers", "sleep_for_retry"]
 
-_WITHOUT_GATEWAY = ("api.openai.com", ".openai.azure.com")
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """The positional and the named arguments of ``request``."""
 
@@ -47,8 +49,6 @@ class Retry(NamedTuple):
 
 _last_retry: ContextVar[Retry | None] = ContextVar("openai_meter_retry", default=None)
 """The last retry of a request whose options hold no context of ours."""
-_current: ContextVar[RequestContext | None] = ContextVar("openai_meter_request", default=None)
-"""The request that is being made, if the headers of its answer are read. The SDK passes no context to that place."""
 
 
 def request_wrappers(sdk: Sdk) -> tuple[Wrapper, Wrapper]:
@@ -61,27 +61,19 @@ def _sync_wrapper(sdk: Sdk) -> Wrapper:
         begun = _begin(wrapped, client, args, kwargs, sdk)
         if begun is None:
             return wrapped(*args, **kwargs)
+        if isinstance(begun, PlainRequest):
+            try:
+                answer = wrapped(*args, **kwargs)
+            except BaseException as error:
+                _raised(begun, sdk, error)
+                raise
+            if _was_retried(begun) or not quick_path.record(begun, answer):
+                _returned(begun, sdk, answer)
+            return answer
         context, args, kwargs = begun
         if Budgeting.active:
             args, kwargs = _gate().admit_sync(context, args, kwargs)
-        current = context if context.reads_headers else None
-        outer = _current.get()
-        if current is not outer:
-            _current.set(current)
-        try:
-            while True:
-                try:
-                    answer = wrapped(*args, **kwargs)
-                except BaseException as error:
-                    if (uninjected := context.on_error(error)) is None:
-                        raise
-                    args, kwargs = uninjected
-                else:
-                    context.on_return(answer)
-                    return answer
-        finally:
-            if current is not outer:
-                _current.set(outer)  # not reset(): a coroutine may be run in several contexts
+        return send(wrapped, context, args, kwargs)
 
     return request
 
@@ -91,27 +83,19 @@ def _async_wrapper(sdk: Sdk) -> Wrapper:
         begun = _begin(wrapped, client, args, kwargs, sdk)
         if begun is None:
             return await wrapped(*args, **kwargs)
+        if isinstance(begun, PlainRequest):
+            try:
+                answer = await wrapped(*args, **kwargs)
+            except BaseException as error:
+                _raised(begun, sdk, error)
+                raise
+            if _was_retried(begun) or not quick_path.record(begun, answer):
+                _returned(begun, sdk, answer)
+            return answer
         context, args, kwargs = begun
         if Budgeting.active:
             args, kwargs = await _gate().admit_async(context, args, kwargs)
-        current = context if context.reads_headers else None
-        outer = _current.get()
-        if current is not outer:
-            _current.set(current)
-        try:
-            while True:
-                try:
-                    answer = await wrapped(*args, **kwargs)
-                except BaseException as error:
-                    if (uninjected := context.on_error(error)) is None:
-                        raise
-                    args, kwargs = uninjected
-                else:
-                    context.on_return(answer)
-                    return answer
-        finally:
-            if current is not outer:
-                _current.set(outer)  # not reset(): a coroutine may be run in several contexts
+        return await send_async(wrapped, context, args, kwargs)
 
     return request
 
@@ -121,14 +105,6 @@ def _gate() -> ModuleType:
     from openai_meter.instrumentation import budget_gate  # noqa: PLC0415
 
     return budget_gate
-
-
-def process_response(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The wrapper of ``_process_response``, which the SDK calls with a response before it parses it."""
-    context = _current.get()
-    if context is not None:
-        context.on_response(kwargs)
-    return wrapped(*args, **kwargs)
 
 
 def sleep_for_retry(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -172,7 +148,7 @@ class RequestContext:
         self.inner = inner if callable(inner) else None
         self.pending = pending
         self.sdk = sdk
-        self.reads_headers = not pending.host.endswith(_WITHOUT_GATEWAY)
+        self.reads_headers = not providers.answers_itself(pending.host)
         """Whether a proxy or gateway may answer: its headers have the cost, and whether its cache has answered."""
         self.parses_itself = False
         """Whether the SDK parses the answer without this context, which then reads what ``request`` returns."""
@@ -294,13 +270,54 @@ class RequestContext:
             pending.finish()
 
 
+def _raised(plain: PlainRequest, sdk: Sdk, error: BaseException) -> None:
+    """Records a call that was thought to be plain, and raised."""
+    if (context := _context_of(plain, sdk)) is not None:
+        context.on_error(error)
+
+
+def _returned(plain: PlainRequest, sdk: Sdk, answer: Any) -> None:
+    """Reads an answer that is not plain."""
+    if (context := _context_of(plain, sdk)) is not None:
+        context.on_return(answer)
+
+
+def _was_retried(plain: PlainRequest) -> bool:
+    """Whether the SDK may have sent a request again; the other way reads how often."""
+    retry = _last_retry.get()
+    return retry is not None and retry.at >= plain.clock
+
+
+def _context_of(plain: PlainRequest, sdk: Sdk) -> RequestContext | None:
+    """The context of a call that was thought to be plain, as if it had been made before the request was sent."""
+    try:
+        place = plain.place
+        pending = CallInFlight(
+            place.row,
+            plain.listeners,
+            place.provider,
+            place.host,
+            plain.body,
+            stream=False,
+            around=plain.around,
+        )
+        pending.begin_at(plain.started, plain.clock, plain.attribution, plain.evidence)
+        context = RequestContext(None, pending, sdk)
+        context.parses_itself = True
+    except Exception as error:
+        faults.caught(error, "metering a call that is not plain")
+        return None
+    return context
+
+
 def _begin(
     wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], sdk: Sdk
-) -> tuple[RequestContext, tuple[Any, ...], dict[str, Any]] | None:
+) -> PlainRequest | tuple[RequestContext, tuple[Any, ...], dict[str, Any]] | None:
     """Begins to meter a request.
 
     Returns:
-        The context that reads the answer, and the arguments to go on with; ``None`` where the call is not metered.
+        What the quick path needs where the call may be plain. Else the context that reads the answer, and the arguments
+        to go on with. ``None`` where the call is not metered.
     """
     try:
         around = current_surroundings()
@@ -309,14 +326,24 @@ def _begin(
             return None
         options = args[1] if len(args) > 1 else kwargs["options"]
         fields = options.__dict__  # five attributes of a pydantic model take longer to read than all that follows
-        url, inner = fields["url"], fields["post_parser"]
+        inner, stream = fields["post_parser"], "stream" in kwargs and kwargs["stream"] is True
+        if (
+            not stream
+            and not callable(inner)
+            and sdk.parses_itself(wrapped, fields["headers"])
+            and current_request.get() is None
+            and not Budgeting.active
+            and (plain := quick_path.begin(client, fields, listening, around)) is not None
+        ):
+            return plain
+        url = fields["url"]
         row = find(fields["method"], url)
         if row is None or type(inner) is RequestContext:
             return None
         prepare()
         body = _body(fields["json_data"], fields["extra_json"])
         provider, host = providers.provider(client, url)
-        pending = CallInFlight(row, listening, provider, host, body, around=around, stream=kwargs.get("stream") is True)
+        pending = CallInFlight(row, listening, provider, host, body, around=around, stream=stream)
         if pending.requested_model is None:
             pending.requested_model = providers.deployment(client, url)
         context = RequestContext(inner, pending, sdk)

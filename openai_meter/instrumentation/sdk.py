@@ -32,6 +32,8 @@ class Sdk(NamedTuple):
     copy_options: Callable[[Any, Parser], Any]
     own: tuple[object, ...]
     """The SDK's own ``request`` functions, where they were not patched when the package was first seen."""
+    not_given: type[Any] | None = None
+    """The class of what stands for headers that were not given."""
     wrappers: tuple[Any, Any] = (None, None)
     """The wrappers of ``request`` for the two client trees."""
 
@@ -53,6 +55,7 @@ class Sdk(NamedTuple):
                 unread=(*raw, http.Response),
                 copy_options=copier(names["FinalRequestOptions"], names["model_copy"]),
                 own=tuple(filter(_is_own, (vars(sync_client)["request"], vars(async_client)["request"]))),
+                not_given=names.get("NotGiven"),
             )
         except (KeyError, AttributeError, TypeError):
             return None
@@ -66,6 +69,8 @@ class Sdk(NamedTuple):
         # A wrapper of another library has the attributes of what it wraps: only a method itself has its own class.
         if type(wrapped) is not MethodType or wrapped.__func__ not in self.own:
             return False
+        if type(headers) is self.not_given:  # its truth is a function of Python's
+            return True
         return not headers or RAW_HEADER not in map(str.lower, cast("Mapping[str, str]", headers))
 
 

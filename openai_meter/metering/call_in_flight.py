@@ -18,6 +18,7 @@ from openai_meter.budgets.state import Budgeting, charge
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.background import worker
 from openai_meter.core.call import ESTIMATED, Status, UsageSource, new_call, random_half
+from openai_meter.core.evidence import Evidence
 from openai_meter.core.usage import Usage, fields_of
 from openai_meter.metering.attribution import Attribution, Surroundings, current_attribution, current_surroundings
 from openai_meter.metering.container_sessions import begin_sessions
@@ -26,7 +27,7 @@ from openai_meter.metering.open_calls import OPEN, WORK
 from openai_meter.metering.outcome import outcome_of
 from openai_meter.metering.seen_jobs import keep_growth
 from openai_meter.metering.sinks import ObserverSlot
-from openai_meter.usage.billing_details import host_facts, request_facts
+from openai_meter.usage.billing_details import RARE_KEYS, host_facts, request_facts
 from openai_meter.usage.endpoints import LASTING, Endpoint
 from openai_meter.usage.fingerprint import evidence_of
 from openai_meter.usage.responses import ResponseState
@@ -37,8 +38,6 @@ __all__ = ["OPEN", "WORK", "CallInFlight", "finish_open_streams"]
 _UNKNOWN = Usage()
 _OPENAI_HOST = "api.openai.com"
 _new = tuple.__new__  # what a NamedTuple calls in the end, without the function in between
-_RARE = frozenset({"tools", "prompt_cache_options", "size", "background", "background_options"})
-"""The keys of a request that its price may depend on, or the way that it ends."""
 
 
 class _End(NamedTuple):
@@ -91,7 +90,7 @@ class CallInFlight:
         self.requested_model: str | None = model if type(model) is str else None
         if row.request is not None:
             row.request(response, body)
-        if not _RARE.isdisjoint(body):
+        if not RARE_KEYS.isdisjoint(body):
             response.facts = request_facts(body)
             response.background = body.get("background") is True
         self._body: Mapping[str, Any] | None = (_held(body) if stream else body) if row.estimate else None
@@ -109,6 +108,11 @@ class CallInFlight:
         self._claim = [True]  # list.pop() is atomic: of several threads that finish the call, one does
         self.started = time.time()
         self._clock = time.perf_counter()
+
+    def begin_at(self, started: float, clock: float, attribution: Attribution, evidence: Evidence | None) -> None:
+        """Moves the beginning to an earlier moment, which nothing observed, and takes what was noted then."""
+        self.started, self._clock, self._attribution, self._evidence = started, clock, attribution, evidence
+        self._observed = None
 
     def open(self) -> None:
         """Lists the call as one that is being read, so that it can be shown, and finished at exit."""
@@ -235,13 +239,8 @@ class CallInFlight:
         if response.containers:
             self._begin_sessions()
         unanswered = status == "aborted"
-        if (
-            error is not None
-            and response.state is None
-            and not self._answered
-            and self._first is None
-            and self._answer is None
-        ):
+        unread = response.state is None and not self._answered and self._first is None and self._answer is None
+        if error is not None and unread:
             outcome = outcome_of(error)
             # A stream that has been opened was sent, wherever its error comes from.
             unanswered = outcome == "unanswered" or (self._listed and outcome == "unsent")

@@ -11,6 +11,7 @@ from openai_meter.alerts.dispatch import flush_webhooks
 from openai_meter.core import settings
 from openai_meter.core.deprecation import renamed
 from openai_meter.errors import ConfigurationError
+from openai_meter.metering.plain_calls import PlainCall, call_of
 from openai_meter.metering.readable import MeterCore
 from openai_meter.metering.sinks import Sinks
 from openai_meter.reports.model_stats import stats_by_model
@@ -147,6 +148,13 @@ class LedgerLink(MeterCore):
         self._store.add(call)
         if self._sinks is not None:
             self._sinks.record(call)
+
+    def _take_plain(self, call: PlainCall) -> None:
+        """Adds a plain call. Sinks take it at once: a ledger keeps it from then on, whatever ends the process."""
+        if self._sinks is None:
+            self._store.add_plain(call)
+        else:
+            self._take(call_of(call))
 
     def _reprice(self) -> int:
         repriced = super()._reprice()

@@ -125,7 +125,7 @@ class Meter(ManualTracking, LedgerLink):
             self._settings = settings
         if checked is not None:
             self._store.resize(checked)
-        self._store.dispatcher = dispatcher
+        self._store.use(dispatcher)
         if given:
             self.reprice()
         if limits is not None or store is not None:

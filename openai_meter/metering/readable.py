@@ -20,6 +20,7 @@ from openai_meter.core.call import Call
 from openai_meter.core.deprecation import renamed
 from openai_meter.core.formatting import printable
 from openai_meter.metering.open_calls import OpenCall, open_calls
+from openai_meter.metering.plain_calls import PlainCall
 from openai_meter.metering.seen_jobs import SeenJobs
 from openai_meter.metering.store import Store, StoreSnapshot, Totals, Unpriced
 from openai_meter.pricing.loading import PriceLoader
@@ -223,6 +224,10 @@ class Readable(Reporting):
     def _take(self, call: Call) -> None:
         """Adds a finished call. Never waits."""
         self._store.add(call)
+
+    def _take_plain(self, call: PlainCall) -> None:
+        """Adds a plain call. Never waits."""
+        self._store.add_plain(call)
 
     def find(self, response_id: str) -> Call | None:
         """The latest of the recent calls that the API gave this id, or ``None``. Its price may still be missing."""

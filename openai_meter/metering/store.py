@@ -4,6 +4,9 @@ Adding a call never waits. A call is put into an inbox (an atomic operation of t
 holds the lock empties it. Readers hold the lock, so that their figures are exact. Finalizers and signal handlers run in
 the middle of what their thread is doing: a stream that is collected while its thread adds a call can add its own, and a
 handler that prints a summary does not wait for the lock of its own thread.
+
+Plain calls are counted in batches: up to 63 of them wait in the inbox, if none of them can pass a limit. Every reader
+counts them first, so no figure that is read lacks one.
 """
 
 from __future__ import annotations
@@ -11,12 +14,13 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
 
-from openai_meter.alerts import Alert, ThresholdUsage
 from openai_meter.alerts.dispatch import AlertDispatcher
+from openai_meter.alerts.monitor import NO_LIMITS, NO_ROOM
 from openai_meter.core import dimensions, faults
 from openai_meter.core.call import Call
 from openai_meter.core.dimensions import (
@@ -30,61 +34,20 @@ from openai_meter.core.dimensions import (
 )
 from openai_meter.core.native import RLock
 from openai_meter.core.totals import NOT_PRICED, NOTHING, Sum, Totals, Unpriced, summed
+from openai_meter.metering.plain_calls import PlainBatch, PlainCall, call_of
+from openai_meter.metering.snapshot import StoreSnapshot
+from openai_meter.metering.unpriced import note_unpriced
 from openai_meter.pricing.loading import WAITING
-from openai_meter.reports.model_stats import undated
 
 __all__ = [
     "DIMENSIONS", "OTHER_MODELS", "UNATTRIBUTED", "UNKNOWN_MODEL", "Store", "StoreSnapshot", "Totals", "Unpriced",
 ]  # fmt: skip
 
-_REASONS = 200
+BATCH = 64
+"""How many plain calls wait until they are counted together."""
+_CROWD = 2 * BATCH  # for the limits: some threads add theirs while one begins to count
 _WAITING = 10_000
 """Calls at most that are kept until the prices have been read, however few the ring holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoreSnapshot:
-    """What a meter or a block has counted, as it was at one moment. Immutable; its figures agree with each other."""
-
-    started_at: datetime
-    """Since when calls are counted, in UTC."""
-    sums: Mapping[Key, Sum]
-    """The sum of every combination of dimensions; :meth:`by` groups them."""
-    calls: tuple[Call, ...]
-    """The most recent calls, oldest first."""
-    unpriced: tuple[Unpriced, ...]
-    """What has no full price, per model and reason."""
-    alerts: tuple[Alert, ...]
-    """The thresholds that were exceeded, in the order in which that happened."""
-    threshold_usage: tuple[ThresholdUsage, ...]
-    """How far each threshold was used up."""
-
-    @property
-    def totals(self) -> Totals:
-        """The totals over all calls."""
-        return summed(self.sums.values()).totals()
-
-    @property
-    def overflow_calls(self) -> int:
-        """How many calls share a row of others in some dimension."""
-        return dimensions.overflow_calls(self.sums)
-
-    def by(self, *names: str, fold_snapshots: bool = False) -> Mapping[tuple[str, ...], Totals]:
-        """The totals by tuples of values of some dimensions; they sum up to :attr:`totals`.
-
-        Args:
-            names: the dimensions.
-            fold_snapshots: whether the calls of a model's dated snapshots are in the row of the model.
-
-        Raises:
-            ConfigurationError: there is no such dimension.
-        """
-        labels = dimensions.checked(names)
-        if fold_snapshots:
-            labels = tuple(
-                _undated_label(label) if name == "model" else label for name, label in zip(names, labels, strict=True)
-            )
-        return dimensions.breakdown(self.sums, labels)
 
 
 class Store:
@@ -96,23 +59,40 @@ class Store:
     """
 
     def __init__(self, recent: int = 10_000, dispatcher: AlertDispatcher | None = None) -> None:
-        self._inbox: deque[Call] = deque()
+        self._inbox: list[Call | PlainCall] = []
         self._lock = RLock()
         self._emptying = False
-        self._ring: deque[Call] = deque(maxlen=recent)
+        self._ring: deque[Call | PlainCall] = deque(maxlen=recent)
+        self._unread = 0  # how many of the last entries of the ring may be plain calls
         self._table = Table()
         self._unpriced: deque[Call] = deque(maxlen=recent)
         self._waiting: deque[Call] = deque(maxlen=_WAITING)
         self._reasons: dict[tuple[str, str], Unpriced] = {}
         self._pasts: weakref.WeakSet[CounterHistory] = weakref.WeakSet()
         self.dispatcher = dispatcher
+        self._room = NO_ROOM  # what tokens and what cost a plain call may have, so that it may wait
         self.started_at = datetime.now(UTC)
         """Since when calls are counted: the making, or the last reset."""
 
     def add(self, call: Call) -> None:
         """Adds a finished call. Never waits, and may be called from anywhere, a finalizer included."""
+        self._inbox.append(call)
+        self._try_to_empty()
+
+    def add_plain(self, call: PlainCall) -> None:
+        """Adds a plain call. It is counted now if it might pass a limit; else with the next readers, or in a batch."""
         inbox = self._inbox
         inbox.append(call)
+        # Read after appending: the room of an earlier time may be larger, and this call might not be looked at.
+        tokens, cost = self._room
+        # By their places: to read fields by their names takes twice as long.
+        if call[7] > tokens or call[11] > cost or len(inbox) >= BATCH:
+            self._try_to_empty()
+            if inbox:  # another thread holds the lock: the next call tries again
+                self._room = NO_ROOM
+
+    def _try_to_empty(self) -> None:
+        inbox = self._inbox
         # Again after the release: a call that came in at the very end of the loop inside would be left lying.
         while inbox and not self._emptying and self._lock.acquire(False):
             try:
@@ -129,13 +109,24 @@ class Store:
             while inbox:
                 call = inbox[0]
                 try:
-                    self._count(call)
+                    if type(call) is PlainCall:
+                        self._count_plain()
+                    else:
+                        self._count(call)  # type: ignore[arg-type] # mypy does not narrow by type()
                 except Exception as error:
                     if inbox and inbox[0] is call:
-                        inbox.popleft()  # or no call after it would be counted
+                        self._set_aside(call)
                     faults.caught(error, "counting a call")
         finally:
             self._emptying = False
+
+    def _set_aside(self, call: Call | PlainCall) -> None:
+        """Handles the first call of the inbox where it could not be counted, or no call after it would be counted."""
+        if type(call) is PlainCall:
+            with suppress(Exception):
+                self._inbox[0] = call_of(call)
+                return  # it is counted as any other
+        del self._inbox[0]
 
     def _count(self, call: Call) -> None:
         """Counts the first call of the inbox.
@@ -149,16 +140,56 @@ class Store:
         if before is None:  # a new combination, or one that is folded
             key, before = table.find(call)
         counted = (NOTHING if before is None else before).plus(call)
+        if self._unread:
+            self._unread += 1
+        self._room = NO_ROOM
         if table is not self._table:  # a signal handler has reset the store or repriced the store meanwhile
             return
         table.sums[key] = counted
-        self._inbox.popleft()
+        del self._inbox[0]
         self._ring.append(call)
         if call.cost_status in NOT_PRICED:
             (self._waiting if call.cost_reason is WAITING else self._unpriced).append(call)
-            _note(self._reasons, call, 1)
+            note_unpriced(self._reasons, call, 1)
         if self.dispatcher is not None:
             self.dispatcher.record(call)
+
+    def _count_plain(self) -> None:
+        """Counts the plain calls at the beginning of the inbox, in one step; the calls one by one where that is unsafe.
+
+        As in :meth:`_count`, all is made aside. The last lines call nothing before ``extend``, so that the interpreter
+        looks at no signal between them: an exception finds all of these calls in the inbox, or all of them counted.
+        """
+        table, inbox = self._table, self._inbox
+        waiting = tuple(inbox)
+        calls: list[Any] = [call for call in waiting if type(call) is PlainCall]
+        if len(calls) != len(waiting):
+            calls = [*takewhile(lambda call: type(call) is PlainCall, waiting)]
+        number = len(calls)
+        batch = PlainBatch(calls, table.sums)
+        watch = NO_LIMITS if self.dispatcher is None else self.dispatcher.watch
+        step = watch.with_batch(number, batch.tokens, batch.cost, batch.largest)
+        sums = batch.sums
+        if sums is None or step is None:  # a new combination, or one of them may pass a limit
+            made = [*map(call_of, calls)]
+            if table is self._table:
+                inbox[:number] = made
+            return
+        (tally, counted), self._unread = step, self._unread + number
+        if table is not self._table:  # as in _count()
+            return
+        table.sums |= sums
+        tally.sums = counted
+        del inbox[:number]
+        self._ring.extend(calls)
+        self._room = watch.room(_CROWD)  # the loop that called this looks at the inbox once more
+
+    def use(self, dispatcher: AlertDispatcher) -> None:
+        """Has another dispatcher notified of the calls from now on."""
+        with self._lock:
+            self._empty_inbox()
+            self.dispatcher = dispatcher
+            self._room = NO_ROOM
 
     def to_dict(self) -> dict[str, Any]:
         """The sums of all combinations and the reasons of missing prices, as plain JSON values."""
@@ -241,14 +272,18 @@ class Store:
                 changed[before.id] = after
                 key, _ = table.find(before)
                 repriced.sums[key] = repriced.sums[key].repriced(before, after)
-                _note(reasons, before, -1)
+                note_unpriced(reasons, before, -1)
                 if after.cost_status in NOT_PRICED:
-                    _note(reasons, after, 1)
+                    note_unpriced(reasons, after, 1)
             if after.cost_status in NOT_PRICED:
                 left.append(after)
             else:
                 done += 1
-        ring = deque([changed.get(call.id, call) for call in tuple(self._ring)], maxlen=self._ring.maxlen)
+        self._room = NO_ROOM
+        ring = deque(
+            [call if type(call) is PlainCall else changed.get(call.id, call) for call in tuple(self._ring)],  # type: ignore[union-attr]
+            maxlen=self._ring.maxlen,
+        )
         if table is not self._table:  # a signal handler has reset the store meanwhile
             return 0
         self._table, self._reasons, self._unpriced, self._ring = repriced, reasons, left, ring
@@ -263,15 +298,20 @@ class Store:
         """Everything that is counted, of one moment: it is read under one lock."""
         with self._lock:
             self._empty_inbox()
-            watch = None if self.dispatcher is None else self.dispatcher.watch
-            return StoreSnapshot(
-                started_at=self.started_at,
-                sums=self._table.sums.copy(),
-                calls=tuple(self._ring),
-                unpriced=tuple(self._reasons.values()),
-                alerts=() if watch is None else watch.current(),
-                threshold_usage=() if watch is None else watch.usage(),
-            )
+            counting, self._emptying = self._emptying, True  # what comes in meanwhile waits
+            try:
+                watch = None if self.dispatcher is None else self.dispatcher.watch
+                return StoreSnapshot(
+                    started_at=self.started_at,
+                    sums=self._table.sums.copy(),
+                    calls=self._recent_calls(),
+                    unpriced=tuple(self._reasons.values()),
+                    alerts=() if watch is None else watch.current(),
+                    threshold_usage=() if watch is None else watch.usage(),
+                )
+            finally:
+                self._emptying = counting
+                self._empty_inbox()
 
     def totals(self) -> Totals:
         """The totals over all calls so far."""
@@ -308,7 +348,25 @@ class Store:
         """The most recent calls, oldest first."""
         with self._lock:
             self._empty_inbox()
-            return tuple(self._ring)
+            counting, self._emptying = self._emptying, True  # what comes in meanwhile waits
+            try:
+                return self._recent_calls()
+            finally:
+                self._emptying = counting
+                self._empty_inbox()
+
+    def _recent_calls(self) -> tuple[Call, ...]:
+        """The ring, with a ``Call`` in the place of each plain call: the one that every later reader gets."""
+        while self._unread:
+            ring = self._ring
+            calls = [*ring]
+            first = max(len(calls) - self._unread, 0)
+            calls[first:] = [call_of(call) if type(call) is PlainCall else call for call in calls[first:]]
+            made = deque(calls, maxlen=ring.maxlen)
+            if ring is self._ring:  # no signal handler has read or changed it meanwhile
+                self._ring = made
+                self._unread = 0
+        return tuple(self._ring)  # type: ignore[arg-type] # all are calls now
 
     def reset(self) -> Totals:
         """Forgets everything, and returns the totals up to that moment."""
@@ -318,6 +376,7 @@ class Store:
             for past in tuple(self._pasts):
                 past.forgot(before.sums)
             self._table = Table()
+            self._room = NO_ROOM
             self._ring.clear()
             self._unpriced.clear()
             self._waiting.clear()
@@ -343,6 +402,7 @@ class Store:
         """Makes the store of a forked child empty and usable: the lock may have been held by a thread that is gone."""
         self._lock = RLock()
         self._emptying = False
+        self._room = NO_ROOM
         self._inbox.clear()
         self._ring.clear()
         self._unpriced.clear()
@@ -356,22 +416,5 @@ class Store:
         self.started_at = datetime.now(UTC)
 
 
-def _undated_label(label: dimensions.Label) -> dimensions.Label:
-    return lambda key: undated(label(key))
-
-
 def _read(sums: Mapping[tuple[str, ...], Sum]) -> Mapping[tuple[str, ...], Totals]:
     return {row: one.totals() for row, one in sums.items()}
-
-
-def _note(reasons: dict[tuple[str, str], Unpriced], call: Call, times: int) -> None:
-    """Adds a call without a full price to the reasons, or takes it out."""
-    key = (call.model or UNKNOWN_MODEL, call.cost_reason or "no price")
-    if key not in reasons and len(reasons) >= _REASONS:
-        key = (OTHER_MODELS, "no price")
-    found = reasons.get(key, Unpriced(*key, 0, 0))
-    left = found._replace(calls=found.calls + times, tokens=found.tokens + times * (call.usage.total_tokens or 0))
-    if left.calls > 0:
-        reasons[key] = left
-    else:
-        reasons.pop(key, None)

@@ -41,7 +41,7 @@ _UNKNOWN_USAGE = "usage unknown"
 _UNKNOWN = Usage()
 
 
-class _State:
+class BookState:
     """The settings and the plans made from them, replaced together: no plan outlives the prices it was made of.
 
     ``plans`` also has the plans of calls without rare facts under plain tuples, in the order of the first six fields
@@ -92,7 +92,7 @@ class PriceBook:
         self._making = False
         self._warned: set[tuple[str | None, str]] = set()
         nothing = Books(files, None)
-        self._state = _State(Settings(0, nothing, nothing, own, behind, Fraction(off)))
+        self._state = BookState(Settings(0, nothing, nothing, own, behind, Fraction(off)))
 
     @classmethod
     def only(cls, prices: Mapping[str, Price]) -> PriceBook:
@@ -102,7 +102,7 @@ class PriceBook:
             ConfigurationError: a price cannot be used.
         """
         book = cls(prices)
-        book._state = _State(replace(book._state.settings, books=Books((), Catalog.empty())))
+        book._state = BookState(replace(book._state.settings, books=Books((), Catalog.empty())))
         return book
 
     def view(self) -> PriceBook:
@@ -255,7 +255,7 @@ class PriceBook:
             state.plans[place] = plan
             return plan
 
-    def _ready(self) -> _State:
+    def _ready(self) -> BookState:
         """The state with all price files read; the caller holds the lock."""
         state = self._state
         if state.settings.books.catalog is None:
@@ -324,7 +324,7 @@ class PriceBook:
     def _replace(self, **changes: object) -> None:
         settings = self._state.settings
         # mypy cannot know the names in changes; the two callers above do.
-        self._state = _State(replace(settings, revision=settings.revision + 1, **changes))  # type: ignore[arg-type]
+        self._state = BookState(replace(settings, revision=settings.revision + 1, **changes))  # type: ignore[arg-type]
 
     def current(self, model: str | None = None, at: datetime | None = None) -> tuple[CurrentRate, ...]:
         """The prices of a model, or of all, on the day of ``at`` (today), one row for each tier and bracket."""

@@ -23,6 +23,7 @@ from openai_meter.usage.endpoints import ENDPOINTS, Endpoint
 
 if TYPE_CHECKING:
     from openai_meter.pricing import PriceBook
+    from openai_meter.pricing.book import BookState
     from openai_meter.usage.responses import ResponseState
 
 __all__ = ["WAITING", "PriceLoader", "prepare"]
@@ -213,6 +214,12 @@ class PriceLoader:
             usage, model, call.requested_model, name, call.provider, call.host, response.service_tier,
             at, window=facts.get("window"), details=facts,
         )), book  # fmt: skip
+
+    def state(self) -> BookState | None:
+        """The state of the prices now, if they have been read; what is made of it is to be kept with it."""
+        if self._ready and not self._failed:
+            return self._book._state  # type: ignore[union-attr] # noqa: SLF001 - what is ready is there
+        return None
 
     def again(self, call: Call) -> Call:
         """The same call, priced by the prices of now."""

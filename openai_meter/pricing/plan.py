@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from openai_meter.core.money import Amount
 from openai_meter.pricing.lookup import Books, Found
-from openai_meter.pricing.rates import Fast, brackets, fast_way
+from openai_meter.pricing.rates import Fast, TextAmount, brackets, fast_way, text_amount
 from openai_meter.pricing.types import TIERS, Deployment, Price, Sheet
 
 __all__ = ["Adjustment", "Key", "Plan", "Settings", "make_plan"]
@@ -75,8 +75,12 @@ class Plan:
     estimated: bool = False
     """Whether it is not certain that this price list is that of the call."""
     fast: Fast | None = None
+    text_amount: TextAmount | None = None
+    """What ``fast`` works with; there is one where there is the other."""
     source: str | None = None
     """Whose prices these are."""
+    bound_rates: dict[Any, Any] = field(default_factory=dict)
+    """The dearest rates by kind of request, as budgets have compiled them."""
 
     @property
     def overridden(self) -> bool:
@@ -242,12 +246,5 @@ def _compile(plan: Plan, settings: Settings) -> None:
         factor = plan.discount
         for one in plan.adjustments:
             factor *= one.factor
-        plan.fast = fast_way(
-            plan.short,
-            plan.long,
-            sheet.threshold,
-            factor,
-            reason=plan.reason,
-            source=plan.source,
-            approximate=plan.approximate,
-        )
+        plan.text_amount = text_amount(plan.short, plan.long, sheet.threshold, factor)
+        plan.fast = fast_way(plan.text_amount, reason=plan.reason, source=plan.source, approximate=plan.approximate)

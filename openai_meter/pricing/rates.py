@@ -15,7 +15,7 @@ from openai_meter.core.money import Amount, Cost, simplest
 from openai_meter.core.usage import Usage
 from openai_meter.pricing.types import Sheet
 
-__all__ = ["Fast", "brackets", "fast_way", "fill", "split"]
+__all__ = ["Fast", "TextAmount", "brackets", "fast_way", "fill", "split", "text_amount"]
 
 _NEVER = 1 << 62
 """A threshold that no request reaches."""
@@ -58,18 +58,14 @@ def brackets(sheet: Sheet, write_12h: Fraction) -> tuple[dict[str, Amount], dict
 _TEXT = ("input", "cached_input", "cache_write", "cache_write_12h", "output")
 Fast = Callable[[Usage], Cost | None]
 """The cost of the text tokens of a call, or ``None`` if its figures take a closer look: how almost every call goes."""
+TextAmount = Callable[[int, int, int, int, int], Amount | None]
+"""The amount of text tokens in pico-dollars, from input, output, cached, written and long-lived written tokens; or
+``None`` if the figures take a closer look."""
 
 
-def fast_way(
-    short: Mapping[str, Amount],
-    long: Mapping[str, Amount] | None,
-    threshold: int | None,
-    factor: Fraction,
-    *,
-    reason: str | None,
-    source: str | None,
-    approximate: bool,
-) -> Fast:
+def text_amount(
+    short: Mapping[str, Amount], long: Mapping[str, Amount] | None, threshold: int | None, factor: Fraction
+) -> TextAmount:
     """Compiles the rates of plain text calls, with every factor in them.
 
     Args:
@@ -77,9 +73,6 @@ def fast_way(
         long: the same for long requests, if that is known.
         threshold: input tokens above which a request is long, or ``None`` if the length does not matter.
         factor: what all prices are multiplied with.
-        reason: a field of every :class:`Cost`, as are the next two.
-        source: whose prices these are.
-        approximate: whether they are those of a near relative.
     """
     highest = _NEVER if threshold is None else threshold
     has_output = "output" in short
@@ -89,6 +82,35 @@ def fast_way(
     compiled = [_differences(*(int(rate * den) for rate in row)) for row in exact]
     short_rates = compiled[0]
     long_rates = compiled[1] if long is not None else None
+
+    def amount(tokens_in: int, tokens_out: int, cached: int, written: int, long_lived: int) -> Amount | None:
+        rates = short_rates if tokens_in <= highest else long_rates
+        if rates is None or (tokens_out and not has_output):
+            return None
+        rate, more_cached, more_written, more_written_12h, rate_out = rates
+        total = tokens_in * rate + tokens_out * rate_out
+        if written:
+            if cached + written > tokens_in or long_lived > written:
+                return None
+            total += cached * more_cached + written * more_written + long_lived * more_written_12h
+        elif cached:
+            if cached > tokens_in or long_lived:
+                return None
+            total += cached * more_cached
+        return total if den == 1 else simplest(Fraction(total, den))
+
+    return amount
+
+
+def fast_way(amount: TextAmount, *, reason: str | None, source: str | None, approximate: bool) -> Fast:
+    """The way that takes almost every call: text tokens at compiled rates.
+
+    Args:
+        amount: the compiled rates.
+        reason: a field of every :class:`Cost`, as are the next two.
+        source: whose prices these are.
+        approximate: whether they are those of a near relative.
+    """
 
     def cost(usage: Usage) -> Cost | None:
         tokens_in, tokens_out = usage.input_tokens, usage.output_tokens
@@ -108,23 +130,9 @@ def fast_way(
             or usage.inconsistent
         ):
             return None
-        rates = short_rates if tokens_in <= highest else long_rates
-        if rates is None or (tokens_out and not has_output):
-            return None
-        rate, more_cached, more_written, more_written_12h, rate_out = rates
-        total = tokens_in * rate + tokens_out * rate_out
         cached, written = usage.cached_input_tokens, usage.cache_write_tokens
-        if written:
-            long_lived = usage.cache_write_12h_tokens
-            if cached + written > tokens_in or long_lived > written:
-                return None
-            total += cached * more_cached + written * more_written + long_lived * more_written_12h
-        elif cached:
-            if cached > tokens_in or usage.cache_write_12h_tokens:
-                return None
-            total += cached * more_cached
-        amount = total if den == 1 else simplest(Fraction(total, den))
-        return _new(Cost, (amount, "priced", reason, source, approximate, False))
+        found = amount(tokens_in, tokens_out, cached, written, usage.cache_write_12h_tokens)
+        return None if found is None else _new(Cost, (found, "priced", reason, source, approximate, False))
 
     return cost
 

@@ -33,8 +33,8 @@ from openai_meter.core.usage import Usage, count, fields_of
 from openai_meter.core.usage_objects import read_usage
 
 __all__ = [
-    "NOT_CHARGED", "answer_facts", "completion_window", "host_facts", "is_gateway_cache_hit", "provider_cost",
-    "request_facts",
+    "NOT_CHARGED", "RARE_KEYS", "answer_facts", "completion_window", "host_facts", "is_gateway_cache_hit",
+    "provider_cost", "request_facts",
 ]  # fmt: skip
 
 NOT_CHARGED: Mapping[str | None, str] = {
@@ -42,6 +42,8 @@ NOT_CHARGED: Mapping[str | None, str] = {
     "unsent": "the request was not sent",
 }
 """The values of ``status`` that make a call without usage free, and why."""
+RARE_KEYS = frozenset({"tools", "prompt_cache_options", "size", "background", "background_options"})
+"""The keys of a request that its price may depend on, or the way that it ends."""
 _TICKS_PER_USD = 10**10
 """x.ai counts in ticks of 1e-10 USD: 4,666 fresh and 192 cached input and 113 output tokens of grok-4.3 at 1.25, 0.20
 and 2.50 USD per million are 0.0061534 USD and come as 61,534,000 ticks."""

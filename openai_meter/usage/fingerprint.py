@@ -17,7 +17,7 @@ from openai_meter.core import faults
 from openai_meter.core.evidence import Evidence
 from openai_meter.core.usage import fields_of
 
-__all__ = ["Evidence", "evidence_of"]
+__all__ = ["UNCOMMON_KEYS", "Evidence", "evidence_of", "evidence_of_input"]
 
 _SALT = int.from_bytes(os.urandom(7), "big")
 
@@ -45,7 +45,7 @@ _SHAPING = frozenset({*_SERVER_SIDE, "functions", "response_format", "text", "to
 _SETTINGS = _LIMITS | {"prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier"}
 _TEXTS = frozenset({"arguments", "content", "input_text", "output", "output_text", "refusal", "text"})
 """Keys of a message that hold text, as opposed to pictures, recordings, ids and types."""
-_UNCOMMON = _SHAPING | _SETTINGS | {"instructions"}
+UNCOMMON_KEYS = _SHAPING | _SETTINGS | {"instructions"}
 """Keys of a request that need more than its input."""
 _NUMBERS = frozenset({int, float, bool})
 _new = tuple.__new__
@@ -65,7 +65,7 @@ def evidence_of(endpoint: str, body: Mapping[str, Any]) -> Evidence | None:
     if name is None:
         return None
     try:
-        if _UNCOMMON.isdisjoint(body) and (plain := _read_plain(body.get(name))) is not None:
+        if UNCOMMON_KEYS.isdisjoint(body) and (plain := evidence_of_input(body.get(name))) is not None:
             return plain
         return _read(body, name)
     except Exception as error:
@@ -73,10 +73,14 @@ def evidence_of(endpoint: str, body: Mapping[str, Any]) -> Evidence | None:
         return None
 
 
-def _read_plain(value: object) -> Evidence | None:
+def evidence_of_input(value: object) -> Evidence | None:
     """The quick way for most requests: one text, or a short history of ``{"role": ..., "content": ...}``.
 
-    Returns what :func:`_read` returns for them; ``None`` for everything else.
+    Args:
+        value: the input of a request that has none of :data:`UNCOMMON_KEYS`.
+
+    Returns:
+        What :func:`evidence_of` returns for such a request; ``None`` where only that can find it.
     """
     if type(value) is str:
         length = len(value)
@@ -92,9 +96,9 @@ def _read_plain(value: object) -> Evidence | None:
         if type(message) is not dict or len(message) != 2:
             return None
         text, role = message.get("content"), message.get("role")
-        if type(text) is not str or type(role) is not str or len(text) > _WHOLE:
+        if type(text) is not str or type(role) is not str or (length := len(text)) > _WHOLE:
             return None
-        chars += len(text)
+        chars += length
         keys += role, text
     if not (beginning := value[0]["content"]):
         return None

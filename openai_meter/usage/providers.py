@@ -10,20 +10,23 @@ from urllib.parse import urlsplit
 from openai_meter.core import faults, settings
 from openai_meter.errors import ConfigurationError
 
-__all__ = ["checked_hosts", "deployment", "hosts_from_environment", "provider", "set_hosts"]
+__all__ = [
+    "Hosts", "answers_itself", "checked_hosts", "deployment", "hosts_from_environment", "provider", "set_hosts",
+]  # fmt: skip
 
 _PROVIDERS = ("openai", "azure")
 
 
-class _Hosts:
+class Hosts:
     """The providers of some hosts; ``None`` until they are set, or read from the environment by the first call."""
 
     known: Mapping[str, str] | None = None
+    """By host. Another object each time that they are set."""
 
 
 def set_hosts(hosts: Mapping[str, str] | None) -> None:
     """Sets the providers of some hosts. Replaces what was set before; ``None`` stands for those of the environment."""
-    _Hosts.known = None if hosts is None else dict(hosts)
+    Hosts.known = None if hosts is None else dict(hosts)
     _providers.clear()
     _bases.clear()
 
@@ -51,14 +54,14 @@ def hosts_from_environment() -> Mapping[str, str]:
 
 def _hosts() -> Mapping[str, str]:
     """The hosts that are set. A program that uses ``track()`` or ``wrap()`` alone has those of the environment."""
-    known = _Hosts.known
+    known = Hosts.known
     if known is None:
         try:
             known = hosts_from_environment()
         except ConfigurationError as error:  # a call is being made: install() would have raised it
             faults.caught(error, "reading the hosts of the environment")
             known = {}
-        _Hosts.known = known
+        Hosts.known = known
     return known
 
 
@@ -66,7 +69,13 @@ _providers: dict[tuple[type[Any], str], str] = {}
 _bases: dict[int, tuple[Any, type[Any], tuple[str, str]]] = {}
 """Base URLs by ``id()``, each with the class of its client, its provider and host. The URL is held: its id is not
 reused then. Reading the host of a URL takes longer than all the rest."""
+_WITHOUT_GATEWAY = ("api.openai.com", ".openai.azure.com")
 _AZURE_HOSTS = (".azure.com", ".azure-api.net", ".azure.us", ".azure.cn")
+
+
+def answers_itself(host: str) -> bool:
+    """Whether a host is OpenAI's or Azure's own: no proxy or gateway answers for it."""
+    return host.endswith(_WITHOUT_GATEWAY)
 
 
 def provider(client: Any, url: str) -> tuple[str, str]:

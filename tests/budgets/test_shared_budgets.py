@@ -17,6 +17,7 @@ import openai_meter
 from openai_meter import Budget, BudgetExceededError, Meter, Price
 from openai_meter.budgets.desk import Desk, store_key
 from openai_meter.budgets.stores import Row, StoreUnavailableError
+from openai_meter.budgets.stores.memory import MemoryStore
 from openai_meter.testing import fake_client
 
 PRICES = {"gpt-5-mini": Price(input=1, output=10)}
@@ -164,6 +165,23 @@ def test_emergency_share_lets_a_process_go_on(store, name):
     member.desk.report()
     member.close()
     assert member.meter.budgets[name].spent == 10
+
+
+def test_store_that_lost_everything_is_told_what_was_spent(name):
+    """After its data are gone, the store has the sums again that a process knows, with the next slice and report."""
+    broken = Broken(MemoryStore())
+    member = Member(broken, Budget(name, calls=32))
+    for _ in range(10):
+        assert member.ask() is None
+    member.desk.report()
+    broken._store = MemoryStore()
+    sent = 10
+    while member.ask() is None:
+        sent += 1
+        member.desk.report()
+    assert sent == 32
+    member.close()
+    assert member.meter.budgets[name].spent == 32
 
 
 def test_slices_of_a_killed_process_are_charged(store, store_kind, store_url, name):

@@ -1,0 +1,323 @@
+"""The quick path leaves the records that the other way leaves, and takes the calls that it is for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import contract
+import openai
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from openai import AsyncOpenAI, OpenAI
+from replay import load
+
+import openai_meter
+from openai_meter.budgets.state import Budgeting
+from openai_meter.core import faults
+from openai_meter.core.call import Call
+from openai_meter.metering import container_sessions, quick_path
+from openai_meter.metering.plain_calls import PlainCall
+
+RECORDINGS = os.environ.get("OPENAI_METER_RECORDINGS", "")
+METHODS = {
+    "/chat/completions": "chat.completions", "/responses": "responses", "/embeddings": "embeddings",
+}  # fmt: skip
+COMPARED = [field.name for field in fields(Call) if field.name not in {"id", "started_at", "duration"}]
+CHAT = {
+    "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-4o-mini-2024-07-18",
+    "service_tier": "default",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Paper forms."}}],
+    "usage": {
+        "prompt_tokens": 1200, "completion_tokens": 80, "total_tokens": 1280,
+        "prompt_tokens_details": {"cached_tokens": 1024, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 16, "audio_tokens": 0},
+    },
+}  # fmt: skip
+ASKED = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "How do we get rid of the paper forms?"}]}
+
+
+class Transport:
+    """Answers from memory, to a client of OpenAI's own address, whatever was last put there."""
+
+    def __init__(self) -> None:
+        library = contract.http_library()
+        self.answer: Any = CHAT
+        self.status = 200
+        self.failures = 0
+
+        def answer_to(_: Any) -> Any:
+            if self.failures:
+                self.failures -= 1
+                return library.Response(500, json={"error": {"message": "trouble"}}, headers={"retry-after-ms": "1"})
+            content = self.answer if isinstance(self.answer, bytes) else json.dumps(self.answer).encode()
+            return library.Response(self.status, content=content, headers={"content-type": "application/json"})
+
+        self.transport = library.MockTransport(answer_to)
+        self.client = OpenAI(api_key="none", http_client=library.Client(transport=self.transport), max_retries=2)
+        self.library = library
+
+
+@pytest.fixture(autouse=True)
+def without_budgets(monkeypatch):
+    """Once a process has had a budget, no call takes the quick path: an earlier test may have set one."""
+    monkeypatch.setattr(Budgeting, "active", False)
+
+
+@pytest.fixture(scope="module")
+def transport():
+    """A transport, and its client."""
+    made = Transport()
+    with made.client:
+        yield made
+
+
+def call(client: Any, endpoint: str, body: dict[str, Any]) -> None:
+    """Makes a call; what the SDK raises for an answer is passed over."""
+    with contextlib.suppress(openai.OpenAIError):
+        client.post(endpoint, cast_to=TYPES[endpoint], body=body)
+
+
+TYPES = {
+    "/chat/completions": openai.types.chat.ChatCompletion,
+    "/responses": openai.types.responses.Response,
+    "/embeddings": openai.types.CreateEmbeddingResponse,
+}
+
+
+class BothWays(NamedTuple):
+    """A meter for each way. Their prices have been read."""
+
+    transport: Transport
+    quick: openai_meter.Meter
+    other: openai_meter.Meter
+
+    def records(self, endpoint: str, body: dict[str, Any]) -> tuple[list[Call], list[Call], int]:
+        """The records of both ways of a call that is made twice, and how many of the first were plain."""
+        plain: list[PlainCall] = []
+        take = openai_meter.Meter._take_plain
+
+        def noting(meter, one):
+            plain.append(one)
+            take(meter, one)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(openai_meter.Meter, "_take_plain", noting)
+            quick = self._twice(self.quick, endpoint, body)
+            patch.setattr(quick_path, "begin", lambda *_: None)
+            return quick, self._twice(self.other, endpoint, body), len(plain)
+
+    def _twice(self, meter, endpoint, body):
+        container_sessions._started.clear()
+        openai_meter.install(meter=meter)
+        meter.reset()
+        for _ in range(2):  # a kind of calls has a price that is known from the second one on
+            call(self.transport.client, endpoint, body)
+        meter.settle()
+        openai_meter.uninstall()
+        return list(meter.calls)
+
+
+@pytest.fixture(scope="module")
+def ways(transport):
+    """A meter for each way."""
+    meters = [openai_meter.Meter(thresholds=False) for _ in range(2)]
+    for meter in meters:
+        meter._price_loader.load()
+    return BothWays(transport, *meters)
+
+
+def assert_equal(quick: list[Call], other: list[Call]) -> None:
+    """Each field that does not depend on the time is equal, the bill included."""
+    assert len(quick) == len(other)
+    for one, two in zip(quick, other, strict=True):
+        for name in COMPARED:
+            if name != "price_book":
+                assert getattr(one, name) == getattr(two, name), name
+        assert one.cost_lines == two.cost_lines
+
+
+def test_a_plain_call_takes_the_quick_path(transport, ways) -> None:
+    """Chat completions, responses and embeddings as almost all are, are plain from the second call of a kind on."""
+    response = {
+        "id": "resp_1", "object": "response", "created_at": 1, "status": "completed", "error": None, "tools": [],
+        "model": "gpt-4o-mini-2024-07-18", "service_tier": "default", "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "output": [
+            {"id": "m", "type": "message", "role": "assistant", "status": "completed",
+             "content": [{"type": "output_text", "text": "Paper.", "annotations": []}]},
+        ],
+        "usage": {
+            "input_tokens": 30, "output_tokens": 8, "total_tokens": 38,
+            "input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0},
+        },
+    }  # fmt: skip
+    embedding = {
+        "object": "list", "model": "text-embedding-3-small", "usage": {"prompt_tokens": 8, "total_tokens": 8},
+        "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
+    }  # fmt: skip
+    for endpoint, answer, body in (
+        ("/chat/completions", CHAT, ASKED),
+        ("/responses", response, {"model": "gpt-4o-mini", "input": "Hello", "instructions": "Be brief."}),
+        ("/embeddings", embedding, {"model": "text-embedding-3-small", "input": ["Hello", "you"]}),
+    ):
+        transport.answer = answer
+        quick, other, plain = ways.records(endpoint, body)
+        assert_equal(quick, other)
+        assert (plain, len(quick)) in {(1, 2), (2, 2)}
+        assert quick[1].cost is not None
+
+
+def test_an_async_plain_call_takes_the_quick_path(transport) -> None:
+    """The async client's calls are plain too, and an error of theirs is one record."""
+    meter = openai_meter.install(meter=openai_meter.Meter(thresholds=False))
+    meter._price_loader.load()
+    library = transport.library
+
+    async def run() -> None:
+        transport.answer = CHAT
+        http = library.AsyncClient(transport=transport.transport)
+        async with AsyncOpenAI(api_key="none", http_client=http, max_retries=0) as client:
+            for _ in range(3):
+                await client.chat.completions.create(**ASKED)
+            transport.status = 400
+            with pytest.raises(openai.BadRequestError):
+                await client.chat.completions.create(**ASKED)
+
+    try:
+        asyncio.run(run())
+    finally:
+        transport.status = 200
+    assert [one.status for one in meter.calls] == ["ok", "ok", "ok", "error"]
+    assert [one.input_tokens for one in meter.by("model").values() if one.input_tokens] == [3 * 1200]
+    assert meter.internal_errors == 0
+
+
+def test_errors_and_retries_are_recorded_from_the_moment_of_the_request(transport) -> None:
+    """A call that fails, and one that is sent again, are one record each, as by the other way."""
+    transport.answer = CHAT
+    meter = openai_meter.install(meter=openai_meter.Meter(thresholds=False))
+    meter._price_loader.load()
+    for _ in range(2):
+        call(transport.client, "/chat/completions", ASKED)
+    transport.failures = 1
+    call(transport.client, "/chat/completions", ASKED)
+    transport.failures = 3
+    call(transport.client, "/chat/completions", ASKED)
+    call(transport.client, "/chat/completions", ASKED)
+    assert [(one.status, one.attempts) for one in meter.calls] == [
+        ("ok", 1), ("ok", 1), ("ok", 2), ("error", 3), ("ok", 1),
+    ]  # fmt: skip
+    assert meter.calls[3].error_type == "InternalServerError"
+    assert meter.calls[2].duration > 0
+
+
+def test_attribution_blocks_and_prices_are_those_of_the_call(transport) -> None:
+    """Plain calls have the attribution and the price of their own time, whatever is set before they are read."""
+    transport.answer = CHAT
+    meter = openai_meter.install(meter=openai_meter.Meter(thresholds=False))
+    meter._price_loader.load()
+    for price in (1, 2):
+        meter.prices.set("gpt-4o-mini", openai_meter.Price(input=price, output=price))
+        for user in ("ada", "ada", "ida"):
+            with openai_meter.tag(user=user):
+                for _ in range(2):
+                    call(transport.client, "/chat/completions", ASKED)
+    assert [one.user for one in meter.calls] == ["ada", "ada", "ada", "ada", "ida", "ida"] * 2
+    costs = [float(one.cost) for one in meter.calls]
+    assert costs == [pytest.approx(1280e-6)] * 6 + [pytest.approx(2 * 1280e-6)] * 6
+    with openai_meter.track("nightly") as block:
+        call(transport.client, "/chat/completions", ASKED)
+        assert block.totals.calls == 1
+        assert block.cost == meter.calls[-1].cost
+    assert meter.calls[-1].block == "nightly"
+
+
+odd = st.sampled_from([None, 0, 1, 5, 7, 1200, -1, "3", "", True, 2**60, 1.5, {}, []])
+details = st.none() | st.dictionaries(
+    st.sampled_from(["cached_tokens", "audio_tokens", "image_tokens", "text_tokens", "cache_write_tokens",
+                     "reasoning_tokens", "rejected_prediction_tokens", "cache_read_tokens"]),
+    odd, max_size=4,
+)  # fmt: skip
+usages = st.none() | st.fixed_dictionaries(
+    {"prompt_tokens": odd, "completion_tokens": odd, "total_tokens": odd},
+    optional={"prompt_tokens_details": details, "completion_tokens_details": details, "cached_tokens": odd,
+              "input_tokens": odd},
+)  # fmt: skip
+consistent = st.builds(
+    lambda given, made, cached, reasoning, written: {
+        "prompt_tokens": given, "completion_tokens": made, "total_tokens": given + made,
+        "prompt_tokens_details": {"cached_tokens": min(cached, given), "cache_write_tokens": written},
+        "completion_tokens_details": {"reasoning_tokens": min(reasoning, made)},
+    },
+    *[st.integers(0, 300_000)] * 4, st.sampled_from([0, 0, 0, 3, None]),
+)  # fmt: skip
+choice = st.fixed_dictionaries(
+    {
+        "index": st.just(0),
+        "finish_reason": st.sampled_from(["stop", "stop", "length", "tool_calls", "content_filter", None, ""]),
+        "message": st.just({"role": "assistant", "content": "Paper."}),
+    },
+    optional={"usage": usages, "content_filter_results": st.just({})},
+)
+answers = st.fixed_dictionaries(
+    {
+        "id": st.sampled_from(["chatcmpl-1", "chatcmpl-1", None, "", 5]),
+        "model": st.sampled_from(["gpt-4o-mini-2024-07-18", "gpt-5", "never-heard-of", None, ""]),
+        "choices": st.lists(choice, min_size=1, max_size=1) | st.lists(choice, max_size=2) | st.none(),
+        "usage": consistent | usages,
+    },
+    optional={
+        "service_tier": st.sampled_from(["default", "flex", "priority", None, "", 3]),
+        "x_groq": st.just({"usage": {"prompt_tokens": 4, "completion_tokens": 2, "total_tokens": 6}}),
+        "error": st.just({"code": "no", "message": "no"}),
+        "prompt_filter_results": st.just([]),
+    },
+)
+bodies = st.fixed_dictionaries(
+    {"messages": st.just(ASKED["messages"])},
+    optional={
+        "model": st.sampled_from(["gpt-4o-mini", "", None]),
+        "temperature": st.just(0.5),
+        "tools": st.just([]),
+        "service_tier": st.just("flex"),
+        "max_completion_tokens": st.just(100),
+        "n": st.just(2),
+    },
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(answer=answers, body=bodies)
+def test_generated_chats_have_equal_records(transport, ways, answer, body) -> None:
+    """Whatever a chat's answer and request hold, both ways leave the same record."""
+    transport.answer = answer
+    quick, other, _ = ways.records("/chat/completions", body)
+    assert_equal(quick, other)
+    assert faults.kinds() == {}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.skipif(not RECORDINGS, reason="OPENAI_METER_RECORDINGS names no directory with recordings.jsonl")
+@pytest.mark.parametrize("endpoint", METHODS)
+@pytest.mark.parametrize("every", [10, pytest.param(1, marks=pytest.mark.thorough)], ids=["sample", "all"])
+def test_recorded_answers_have_equal_records(transport, ways, endpoint, every) -> None:
+    """Recorded answers leave the same record by both ways, and many of them are plain."""
+    lines = [
+        line for line in load(RECORDINGS)
+        if line.endpoint == endpoint and line.method == "POST" and not line.stream and line.response_json is not None
+        and line.status < 400
+    ]  # fmt: skip
+    taken = 0
+    assert lines
+    for line in lines[::every]:
+        transport.answer = line.response_json
+        quick, other, plain = ways.records(endpoint, line.request or {})
+        assert_equal(quick, other)
+        taken += plain
+    assert taken > len(lines[::every]) / 4
