@@ -78,6 +78,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
             item.add_marker(marker)
 
 
+def pytest_collection_finish() -> None:
+    """Hides what is there by now from the collector: tests collect often, and would look through all of it."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
     """Reports of failures with lone surrogates in them can be sent to the process that prints them."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import contextlib
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from paths import PACKAGE, ROOT
+from paths import PACKAGE, ROOT, TESTS
 
 import openai_meter
 from openai_meter.core.version import DISTRIBUTION
@@ -131,3 +132,9 @@ def test_the_distribution_has_one_name() -> None:
     """The name that messages tell people to install is the one in pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["name"] == DISTRIBUTION
+
+
+def test_modules_of_tests_have_names_of_their_own() -> None:
+    """No two modules of tests have the same name: pytest could not collect them together."""
+    names = Counter(path.name for path in TESTS.rglob("test_*.py"))
+    assert [name for name, number in names.items() if number > 1] == []

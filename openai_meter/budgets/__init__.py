@@ -4,8 +4,12 @@
 
     budget     Budget: one cap, with its window, its keys and what happens when it is spent
     sizes      how many tokens a request's body can be at most
+    rates      the dearest rates that may apply
     bound      what a call can cost at most: tokens and pico-dollars
     account    the counters of one budget, key and window; the hold of a call
+    admission  the way of a call through its budgets
+    desk       the slices of this process from a shared store; stores/ has the stores
+    history    what was spent before, by the ledger
     guard      the budgets of one meter or block: which a call falls under, admission, settling
     status     what is shown of a budget: limit, spent, held, left
 

@@ -9,12 +9,13 @@ To add an endpoint, add a row to :data:`_RULES`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from fractions import Fraction
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from openai_meter.budgets.rates import Kind, rates_of
 from openai_meter.budgets.sizes import Size, measure, text_bytes
 from openai_meter.core.usage import count
 from openai_meter.pricing.types import Billable
@@ -52,6 +53,8 @@ _COMPLETION = 16
 _PRO = 4_096
 """Tokens that ``reasoning.mode: "pro"`` adds to the input at most; some 1,500 were seen."""
 _VIDEO_SECONDS = 20
+_PLANS = 1_000
+"""The plans that a price book keeps, less some room for its own."""
 _NOT_READ = frozenset({
     "background", "best_of", "include", "logprobs", "max_completion_tokens", "max_output_tokens", "max_prompt_tokens",
     "max_tokens", "metadata", "model", "n", "prompt_cache_key", "safety_identifier", "seed", "service_tier", "store",
@@ -156,64 +159,52 @@ def bound_of(
 def _priced(units: _Units, plan: Plan, inputs: int, tokens: int, body: Mapping[str, Any]) -> Bound:
     size, sheet = units.size, plan.sheet
     assert sheet is not None
-    rates: Mapping[str, Any] = plan.short
     unpriced = None
-    if sheet.threshold is not None and inputs > sheet.threshold:
-        if plan.long is None:
-            unpriced = "long requests"
-        else:
-            rates = {slot: max(rate, plan.long.get(slot, 0)) for slot, rate in plan.short.items()}
-    slots_in = ["input", "cache_write"]
-    if _cache_ttl(body) == "12h":
-        slots_in.append("cache_write_12h")
-    if size.images:
-        slots_in.append("input_image")
-    if size.audio:
-        slots_in.append("input_audio")
-    slots_out = ["output_image"] if units.images else ["output"]
-    if units.speech:
-        slots_out.append("output_audio")
-    factor = plan.discount
-    for adjustment in plan.adjustments:
-        factor *= adjustment.factor
-    rate_in = max(rates.get(slot, 0) for slot in slots_in)
-    rate_out = max(rates.get(slot, 0) for slot in slots_out)
-    amount: Any = rate_in * inputs + rate_out * units.answers * units.output + rates.get("call", 0)
-    used = bool(rate_in or rate_out)
+    long = sheet.threshold is not None and inputs > sheet.threshold
+    if long and plan.long is None:
+        unpriced, long = "long requests", False
+    kind = Kind(long, _cache_ttl(body) == "12h", size.images > 0, size.audio, units.images, units.speech)
+    rates = rates_of(plan, kind)
+    amount = rates.input * inputs + rates.output * units.answers * units.output + rates.call
+    used = rates.priced or bool(rates.call)
     for slot, number in units.slots:
-        rate = max((price for name, price in rates.items() if name == slot or name.startswith(f"{slot}@")), default=0)
+        rate = max(
+            (price for name, price in rates.slots.items() if name == slot or name.startswith(f"{slot}@")), default=0
+        )
         used = used or bool(rate)
-        amount += rate * number
-    if not used and "call" not in rates:
+        amount += ceil(rate * number * rates.factor)
+    if not used:
         unpriced = unpriced or "no price for what it uses"
-    output_pico = ceil(rate_out * units.answers * factor) if units.limited else 0
-    total = ceil(Fraction(amount) * factor)
     return Bound(
         tokens,
-        None if unpriced else total,
+        None if unpriced else amount,
         size.unbounded,
         unpriced,
         units.output if units.limited else 0,
-        output_pico,
+        rates.output * units.answers if units.limited else 0,
         units.answers,
     )
 
 
 def _plan(book: PriceBook, request: Request, body: Mapping[str, Any]) -> Plan:
+    """The same plan that the call is billed by; kept among the plans of the book under a key of its own."""
     tier = body.get("service_tier")
-    return book._plan_of(  # noqa: SLF001 - the same plan that the call is billed by
-        Billable(
-            None,
-            request.requested_model,
-            None,
-            request.row.name,
-            request.provider,
-            request.host,
-            tier if isinstance(tier, str) and tier != "auto" else None,
-            datetime.now(UTC),
-            window=completion_window(body),
-        )
-    )
+    tier = tier if isinstance(tier, str) and tier != "auto" else None
+    window = completion_window(body) if "background_options" in body else None
+    plans = book._state.plans  # noqa: SLF001 - as the price loader does
+    day = int(time.time() // 86_400)
+    key = ("bound", request.requested_model, request.provider, request.host, tier, window, request.row.name, day)
+    plan = plans.get(key)
+    if plan is None:
+        plan = book._plan_of(  # noqa: SLF001
+            Billable(
+                None, request.requested_model, None, request.row.name, request.provider, request.host, tier,
+                datetime.now(UTC), window=window,
+            )
+        )  # fmt: skip
+        if len(plans) < _PLANS:
+            plans[key] = plan
+    return plan
 
 
 def _fact(plan: Plan | None, name: str, default: int) -> int:

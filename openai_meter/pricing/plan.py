@@ -79,6 +79,8 @@ class Plan:
     """What ``fast`` works with; there is one where there is the other."""
     source: str | None = None
     """Whose prices these are."""
+    bound_rates: dict[Any, Any] = field(default_factory=dict)
+    """The dearest rates by kind of request, as budgets have compiled them."""
 
     @property
     def overridden(self) -> bool:

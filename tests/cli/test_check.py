@@ -82,7 +82,7 @@ def test_lines_of_limits_in_french(invoke: Callable[..., Any], url: str) -> None
     """Names, amounts and sentences are those of the language."""
     fill(url, CALL, CALL)
     result = invoke("check", "--ledger", url, "--limit", "cost=1.25/month", "--lang", "fr")
-    assert result.out == "coût ce mois-ci : 2,00\xa0$ sur 1,25\xa0$ (160\xa0%), limite dépassée\n"
+    assert result.out == "coût ce mois-ci\xa0: 2,00\xa0$ sur 1,25\xa0$ (160\xa0%), limite dépassée\n"
 
 
 def test_report_with_limits_writes_them_apart(invoke: Callable[..., Any], url: str) -> None:

@@ -638,6 +638,14 @@ def test_json_is_whole():
     assert trials.read_trial(said["trials"][0]) == diagnosis_of().trials[0]
 
 
+def test_websockets_that_cannot_be_opened_are_not_a_warning(monkeypatch):
+    """Without the package websockets no program here can open one: nothing is uncounted, and the remedy is named."""
+    monkeypatch.setitem(sys.modules, "websockets", None)
+    found = [*trials._connections()]
+    assert {trial.outcome for trial in found} == {"absent"}
+    assert all(trial.name.endswith("WebSocket (needs the package websockets)") for trial in found)
+
+
 def test_connection_with_our_wrapper_is_watched(monkeypatch):
     """A WebSocket counts as watched where our own wrapper stands round its connection."""
     module = types.ModuleType("openai.resources.realtime.realtime")

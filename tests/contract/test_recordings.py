@@ -291,7 +291,6 @@ def player() -> Iterator[Player]:
     gc.freeze()  # the recordings and the SDK are most of what the collector would look at, again and again
     with player.server:
         yield player
-    gc.unfreeze()
     assert not player.server.faults
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
 import openai_meter
-from openai_meter.alerts.monitor import ThresholdMonitor
+from openai_meter.alerts.monitor import ThresholdMonitor, usage_of
 from openai_meter.core.call import make_call, new_call_id
 from openai_meter.core.totals import NOTHING, counted
 from openai_meter.core.usage import Usage
@@ -57,6 +58,7 @@ def test_alerts_count_as_totals_do():
         sums = monitor._groups[0]._young[None].sums
         assert (sums.calls, sums.errors, sums.tokens) == (total.calls, total.errors, total.total)
         assert (sums.unmeasured, sums.unpriced, sums.cost) == (total.unmeasured, total.unpriced, total.cost)
+        assert sums.measured == total.calls - total.tokenless
 
 
 @pytest.mark.parametrize("name", ["seconds", "characters", "images"])
@@ -67,6 +69,17 @@ def test_an_alert_over_calls_billed_otherwise_is_exact(name):
     meter._store.add(call(Usage(12, 8, 20)))
     (alert,) = meter.alerts
     assert (meter.totals.unmeasured_calls, alert.value, alert.at_least) == (0, 20, False)
+
+
+def test_limits_of_stored_sums_are_those_of_a_monitor():
+    """The tokens of an average call are those of calls that have tokens, counted live or afterwards."""
+    limit = openai_meter.Threshold("tokens_per_call", 20)
+    monitor, total = ThresholdMonitor([limit]), NOTHING
+    for usage in (*USAGES.values(), Usage(30, 10, 40)):
+        monitor.record(call(usage))
+        total = total.plus(call(usage))
+    assert (usage_of(limit, total),) == monitor.usage()
+    assert [one.used for one in monitor.usage()] == [Decimal("17.7")]
 
 
 def test_the_ledger_counts_as_totals_do():
@@ -82,6 +95,7 @@ def test_the_ledger_counts_as_totals_do():
         assert (sums["calls"], sums["errors"], sums["unmeasured_calls"]) == (1, total.errors, total.unmeasured)
         assert (sums["estimated_calls"], sums["unpriced_calls"]) == (total.guessed, total.unpriced)
         assert (sums["costless_calls"], sums["total_tokens"]) == (total.unknown, total.total)
+        assert (sums["tokenless_calls"], sums["retries"]) == (total.tokenless, 0)
 
 
 def test_one_function_says_what_a_call_adds():

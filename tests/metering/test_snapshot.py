@@ -6,6 +6,7 @@ import json
 import pickle
 import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -119,25 +120,31 @@ def test_an_overview_of_a_meter_agrees_with_itself(racing):
 def test_an_overview_of_a_ledger_agrees_with_itself(tmp_path, monkeypatch):
     """All parts are read in one transaction, whatever is stored between two of its queries."""
     pytest.importorskip("sqlalchemy")
-    from openai_meter.ledger import Ledger, queries
+    from openai_meter.ledger import Ledger
+    from openai_meter.ledger.reader import _OneMoment
 
     ledger, meter = Ledger(f"sqlite:///{tmp_path / 'usage.db'}"), Meter(prices=MINE, thresholds=False)
-    run_query, stored = queries.run_query, 0
+    stored = 0
 
-    def run_and_store(connection, query):
+    def store():
         nonlocal stored
-        rows = run_query(connection, query)
         meter.track_call("mine", 10, 5)
         ledger.add(meter.calls[-1])
         assert ledger.flush(60)
         stored += 1
-        return rows
 
-    meter.track_call("mine", 10, 5)
-    ledger.add(meter.calls[-1])
-    monkeypatch.setattr(queries, "run_query", run_and_store)
+    snapshot = _OneMoment._snapshot
+
+    @contextmanager
+    def read_and_store(self):
+        with snapshot(self) as connection:
+            yield connection
+        store()
+
+    store()
+    monkeypatch.setattr(_OneMoment, "_snapshot", read_and_store)
     assert figures_of(overview_of(None, ledger)) == {1}
-    assert stored > 3
+    assert stored > 4
     ledger.close()
 
 

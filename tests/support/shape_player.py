@@ -532,7 +532,6 @@ def stage() -> Any:
     """One server for all shapes."""
     with Stage() as stage:
         yield stage
-    gc.unfreeze()
 
 
 @pytest.fixture(params=["sync", "async"])

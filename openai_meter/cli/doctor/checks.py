@@ -49,6 +49,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "otel": ("opentelemetry.metrics",),
     "prometheus": ("prometheus_client",),
     "webhook": ("standardwebhooks",),
+    "redis": ("redis",),
 }
 """The extras, and the modules that each brings."""
 

@@ -10,7 +10,6 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -127,8 +126,12 @@ def _usage(calls: tuple[Call, ...]) -> str | None:
 
 def _connections() -> Iterator[Trial]:
     """Whether the messages of WebSockets are recorded. They are not tried: the server here speaks HTTP."""
-    with suppress(ImportError):  # connections are watched as soon as there can be one
+    try:  # connections are watched as soon as there can be one
         import_module("websockets")
+    except ImportError:  # the SDK cannot open one
+        for name in _CONNECTIONS:
+            yield Trial(f"{name} (needs the package websockets)", 1, Mode("absent"), Mode("absent"))
+        return
     for name, (module, _) in _CONNECTIONS.items():
         try:
             found = vars(import_module(module))

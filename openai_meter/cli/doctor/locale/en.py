@@ -18,7 +18,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "tried": ("{n} kind of call is counted right", "{n} kinds of call are counted right"),
     "problems": ("{n} problem", "{n} problems"),
     "warnings": ("{n} warning", "{n} warnings"),
-    "absent": "openai {version} does not have: {names}",
+    "absent": "Not possible here with openai {version}: {names}",
     "miscounted": (
         "Calls are not counted as they should be here. Update openai-meter and openai; if it stays, please report this "
         "table."

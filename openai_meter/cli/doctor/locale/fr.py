@@ -19,7 +19,7 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "tried": ("{n} sorte d'appel est bien comptée", "{n} sortes d'appel sont bien comptées"),
     "problems": ("{n} problème", "{n} problèmes"),
     "warnings": ("{n} avertissement", "{n} avertissements"),
-    "absent": "openai {version} n'a pas : {names}",
+    "absent": "Impossible ici avec openai {version} : {names}",
     "miscounted": (
         "Des appels ne sont pas comptés ici comme il faut. Mettez à jour openai-meter et openai ; si cela reste, "
         "signalez ce tableau."
