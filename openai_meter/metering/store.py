@@ -167,7 +167,8 @@ class Store:
             calls = [*takewhile(lambda call: type(call) is PlainCall, waiting)]
         number = len(calls)
         batch = PlainBatch(calls, table.sums)
-        watch = NO_LIMITS if self.dispatcher is None else self.dispatcher.watch
+        dispatcher = self.dispatcher
+        watch = NO_LIMITS if dispatcher is None else dispatcher.watch
         step = watch.with_batch(number, batch.tokens, batch.cost, batch.largest)
         sums = batch.sums
         if sums is None or step is None:  # a new combination, or one of them may pass a limit
@@ -182,7 +183,9 @@ class Store:
         tally.sums = counted
         del inbox[:number]
         self._ring.extend(calls)
-        self._room = watch.room(_CROWD)  # the loop that called this looks at the inbox once more
+        room = watch.room(_CROWD)
+        if self.dispatcher is dispatcher:  # no signal handler has set other limits meanwhile
+            self._room = room  # the loop that called this looks at the inbox once more
 
     def use(self, dispatcher: AlertDispatcher) -> None:
         """Has another dispatcher notified of the calls from now on."""
@@ -217,6 +220,7 @@ class Store:
                         added += self._add_sums(row)
             finally:
                 self.dispatcher = dispatcher
+                self._room = NO_ROOM  # without a dispatcher, calls of other threads had all the room there is
         return added
 
     def _add_sums(self, data: Mapping[str, Any]) -> int:
