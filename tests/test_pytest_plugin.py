@@ -15,7 +15,6 @@ import openai  # noqa: F401
 import pytest
 
 import openai_meter
-from openai_meter.core.locale import language
 from openai_meter.instrumentation.listening import registry
 
 pytest_plugins = ["pytester"]
@@ -341,9 +340,9 @@ def test_the_summary_counts_every_call_once(run):
 
 def test_the_summary_speaks_french(run, monkeypatch):
     """In French it is French."""
-    monkeypatch.setattr("openai_meter.core.locale.language", lambda lang=None: language("fr"))
+    monkeypatch.setenv("OPENAI_METER_LANG", "fr")
     result = run(SPENDERS, "--openai-meter")
-    result.stdout.fnmatch_lines(["Les tests les plus chers :"])
+    result.stdout.fnmatch_lines(["Modèle*", "Les tests les plus chers\N{NO-BREAK SPACE}:"])
 
 
 def outside(pytester, *options, **environment):

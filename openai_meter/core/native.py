@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from threading import Lock, RLock
 
-__all__ = ["Empty", "Event", "Lock", "RLock", "SimpleQueue", "Thread", "acquire", "get", "get_ident"]
+__all__ = ["Empty", "Event", "Lock", "RLock", "SimpleQueue", "Thread", "acquire", "get", "get_ident",
+           "is_patched"]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -190,9 +191,14 @@ def get(queue: SimpleQueue[T], timeout: float) -> T:
         time.sleep(_STEP)
 
 
+def is_patched() -> bool:
+    """Whether gevent or eventlet have replaced functions of Python."""
+    return not isinstance(time.sleep, BuiltinFunctionType)
+
+
 def _in_greenlet() -> bool:
     """Whether a wait of this thread would stop other greenlets of the program."""
-    return not isinstance(time.sleep, BuiltinFunctionType) and get_ident() not in _ours
+    return is_patched() and get_ident() not in _ours
 
 
 def start_over_in_child() -> None:

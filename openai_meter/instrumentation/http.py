@@ -350,7 +350,7 @@ def _begin(
         if context.reads_headers and not registry.reads_headers:
             registry.read_headers()
         headers = fields["headers"]
-        injects = pending.stream and include_usage.should_inject(row, body, provider, host)
+        injects = pending.stream and include_usage.should_inject(row, body, headers, provider, host)
         if not injects and context.inner is None and sdk.parses_itself(wrapped, headers):
             context.parses_itself = True
             return context, args, kwargs

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from openai_meter.core.bounded import Bounded
 from openai_meter.errors import ConfigurationError
+from openai_meter.instrumentation.sdk import RAW_HEADER
 from openai_meter.usage.endpoints import Endpoint
 
 __all__ = [
@@ -101,12 +102,8 @@ def check(word: str) -> None:
         )
 
 
-def should_inject(row: Endpoint, body: Mapping[str, Any], provider: str, host: str) -> bool:
-    """Whether to ask for the usage of a stream that is about to be requested.
-
-    Raw variants are asked too: whether the program will have the SDK parse the answer, or read its bytes, is not known
-    yet. The answer to the option is hidden from both.
-    """
+def should_inject(row: Endpoint, body: Mapping[str, Any], headers: object, provider: str, host: str) -> bool:
+    """Whether to ask for the usage of a stream that is about to be requested."""
     mode = _policy.mode
     if not row.opt_in or mode == "never":
         return False
@@ -117,7 +114,14 @@ def should_inject(row: Endpoint, body: Mapping[str, Any], provider: str, host: s
         return False
     if options and "include_usage" in options and (options["include_usage"] or mode != "always"):
         return False  # the caller requests it already, or has switched it off
+    if isinstance(headers, Mapping) and _is_read_as_bytes(headers):
+        return False
     return not _is_refused(shape_of(row, body, host))
+
+
+def _is_read_as_bytes(headers: Mapping[Any, Any]) -> bool:
+    """Whether a request is of ``with_streaming_response``, whose readers would see the chunk among the bytes."""
+    return any(str(name).lower() == RAW_HEADER and value != "true" for name, value in headers.items())
 
 
 def shape_of(row: Endpoint, body: Mapping[str, Any], host: str) -> RequestShape:

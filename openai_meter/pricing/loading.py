@@ -10,13 +10,14 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.background import worker
 from openai_meter.core.call import Call
 from openai_meter.core.money import Cost
-from openai_meter.core.native import Lock, RLock, Thread
+from openai_meter.core.native import Lock, RLock, Thread, is_patched
 from openai_meter.core.usage import Usage
 from openai_meter.usage.billing_details import NOT_CHARGED
 from openai_meter.usage.endpoints import ENDPOINTS, Endpoint
@@ -39,22 +40,34 @@ _PATIENCE = 60.0
 """Seconds that a fork waits for the price files at most."""
 
 
+_OF_THREADS = (
+    "genai_prices.data_snapshot",
+    "openai_meter.pricing.book",
+    "openai_meter.pricing.quotes",
+    "openai_meter.usage.estimation",
+    "tiktoken",
+)
+"""What the threads import that read prices and vocabularies."""
 _preparing = Lock()
 _prepared = False
 
 
 def prepare() -> None:
-    """Makes sure that reading the prices later imports no HTTP library; to be called before a call goes out.
+    """Imports what our threads must not import while the program goes on; to be called before a call goes out.
 
     The catalog's package imports httpx2. SDK 2.54 looks for that one among the loaded modules whenever it reads an
     answer, and breaks the program's call if it finds it half imported by another thread. So it is imported while no
     metered call is under way: by the first call, for which other threads wait. SDK 3 has imported it anyway.
+
+    Under gevent the locks of imports are gevent's. A greenlet that imports what one of our threads is importing waits
+    for such a lock, and gevent raises ``LoopExit`` if no other greenlet can run. So the threads find all of it loaded.
     """
     global _prepared  # noqa: PLW0603 - once in a process, as an import is
     if not _prepared:
         with _preparing:
-            with suppress(ImportError):  # then reading the catalog raises, which is logged
-                import httpx2  # noqa: F401, PLC0415
+            for name in ("httpx2", *(_OF_THREADS if is_patched() else ())):
+                with suppress(ImportError):  # then reading the catalog raises, which is logged
+                    import_module(name)
             _prepared = True
 
 

@@ -471,9 +471,8 @@ def test_explain_of_unusable_input_is_an_error(args, stdin, message, code, invok
 
 def test_sample_programs_are_each_run_by_a_test():
     """Every sample program is run by a test."""
-    tested = "".join(
-        Path(file).read_text(encoding="utf-8") for file in (__file__, Path(__file__).with_name("test_run.py"))
-    )
+    tests = Path(__file__).parents[1].rglob("test_*.py")
+    tested = "".join(file.read_text(encoding="utf-8") for file in tests)
     assert [
         path.name for path in PROGRAMS.glob("*.py") if f'"{path.name}"' not in tested and path.stem != "neighbour"
     ] == []

@@ -147,7 +147,11 @@ def test_pricing_again(url: str, run: Run, tmp_path: Path) -> None:
     """Calls without a price get one, from the prices that we bring or from a file; those that have none are said."""
     unpriced: dict[str, Any] = {"cost_pico": None, "cost_status": "unpriced", "cost_reason": "no price"}
     put(url, call(1, **unpriced), call(1, model="my-own", **unpriced), call(1))
-    assert run("reprice").splitlines() == ["1 call has a full price now.", "1 call still has none."]
+    assert run("reprice").splitlines() == [
+        "1 call has a full price now.",
+        "1 call still has none.",
+        "No price for my-own: 1 call, 150 tokens (unknown model).",
+    ]
     file = tmp_path / "prices.toml"
     assert "prices.toml" in run("reprice", "--prices", str(file), code=2)
     file.write_text(

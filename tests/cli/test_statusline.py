@@ -37,6 +37,7 @@ def ledger(tmp_path: Path):
 def test_second_line_of_an_unchanged_ledger_is_read_from_the_cache(ledger, command: Run, monkeypatch) -> None:
     """While the file of the ledger does not change, its figures are not read again."""
     url = str(ledger.engine.url)
+    ledger.close()  # or its threads may write to the file between two lines
     first = command("statusline", "--ledger", url)
     monkeypatch.setattr(line, "feed_of", lambda *_: 1 / 0)
     assert command("statusline", "--ledger", url) == first
@@ -56,6 +57,7 @@ def test_line_with_a_warm_cache_takes_little_of_the_processor(ledger) -> None:
     The modules that take long to load are not loaded; that is what is tested here, whatever the machine does.
     """
     url = str(ledger.engine.url)
+    ledger.close()  # or its threads may write to the file between two lines
     code = (
         "import sys; from openai_meter.cli.app import main;"
         f"sys.argv = ['openai-meter', 'statusline', '--ledger', {url!r}]; main();"

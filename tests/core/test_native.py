@@ -98,6 +98,41 @@ def test_patched_programs_are_metered_and_never_stopped(library, order, tmp_path
     assert ticks >= 5, "the program stood still while a thread of the meter waited"
 
 
+IMPORTS = """
+import sys
+from gevent import monkey
+import openai_meter
+from openai_meter.core import native
+meter = openai_meter.install(stream_usage="never")
+monkey.patch_all()
+class Log:
+    names = []
+    def find_spec(self, name, path=None, target=None):
+        if native.get_ident() in native._ours:
+            self.names.append(name)
+sys.meta_path.insert(0, Log())
+from openai_meter.testing import fake_client
+hello = [{"role": "user", "content": "Hi"}]
+list(fake_client().chat.completions.create(model="gpt-5-mini", messages=hello, stream=True))
+meter.flush(60)
+print(meter.calls[0].usage_source, meter.calls[0].cost_status, *Log.names)
+"""
+
+
+def test_threads_of_a_patched_program_import_nothing_that_the_program_may_wait_for(tmp_path):
+    """Locks of imports are gevent's there: the modules that prices and estimates need are loaded before the threads."""
+    needs("gevent")
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS],
+        capture_output=True, text=True, timeout=240, check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(openai_meter.__file__).parents[1])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    source, status, *names = done.stdout.splitlines()[-1].split()
+    assert (source, status) == ("tiktoken", "priced")
+    assert [name for name in names if name.startswith(("openai_meter", "tiktoken"))] == []
+
+
 def test_our_threads_come_from_one_place():
     """No module but ``core.native`` starts a thread or makes a lock that a library could replace by a greenlet's.
 

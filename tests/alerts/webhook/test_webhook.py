@@ -225,7 +225,7 @@ def test_the_standard_body():
         },
     }
     french = json.loads(write(Webhook(URL, lang="fr"), OutgoingAlert(one, test=True)).body)
-    assert french["data"]["message"] == f"Test d'openai_meter : {one.message('fr')}"
+    assert french["data"]["message"] == f"Test d'openai_meter\N{NO-BREAK SPACE}: {one.message('fr')}"
     assert french["data"]["test"] is True
     assert json.loads(write(Webhook(URL), OutgoingAlert(receivers.alert(kind="cost"))).body)["data"]["value"] == "3"
 
