@@ -15,6 +15,7 @@ import openai_meter
 from openai_meter.budgets.state import Budgeting
 from openai_meter.core import faults
 from openai_meter.core.call import Call
+from openai_meter.instrumentation import http
 from openai_meter.metering import quick_path
 from openai_meter.metering.store import Store
 
@@ -152,3 +153,45 @@ def test_calls_that_wait_in_a_batch_stay_those_of_the_parent_of_a_fork():
     """The child counts from zero, and the parent loses none of the calls that were waiting."""
     code, _, errors = contract.python(FORK)
     assert code == 0, errors
+
+
+def chain(error: BaseException | None) -> list[tuple[object, ...]]:
+    """An exception with those in whose handling it was raised."""
+    found: list[tuple[object, ...]] = []
+    while error is not None:
+        found.append((type(error), str(error), type(error.__cause__), error.__suppress_context__))
+        error = error.__context__
+    return found
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit, ValueError])
+@pytest.mark.parametrize("is_broken", [False, True], ids=["whole", "broken"])
+def test_what_a_request_raises_is_what_it_raises_without_the_meter(api, monkeypatch, kind, is_broken):
+    """The exception, its cause and its context are those of the SDK, also if the call cannot be recorded."""
+
+    def interrupted(client) -> list[tuple[object, ...]]:
+        for _ in range(2):
+            contract.chat(client)
+        with monkeypatch.context() as patch:
+
+            def fail(*_: Any) -> None:
+                raise kind("the program's own")
+
+            patch.setattr(client._client._transport, "handle_request", fail)
+            if is_broken:
+                patch.setattr(http, "CallInFlight", broken)
+            try:
+                raise KeyError("before")
+            except KeyError:
+                with pytest.raises(BaseException) as raised:
+                    contract.chat(client)
+        return chain(raised.value)
+
+    monkeypatch.setattr(faults, "reraise", False)
+    with routed.sync_client(api) as client:
+        bare = interrupted(client)
+        meter = openai_meter.install(meter=routed.ready_meter())
+        with routed.plain_calls() as taken:
+            assert interrupted(client) == bare
+        assert taken
+    assert meter.totals.calls + meter.internal_errors == 3
