@@ -13,19 +13,21 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from openai_meter.core import faults
 from openai_meter.core.background import IDLE, IdleThread
 from openai_meter.core.call import Call
 from openai_meter.core.native import Empty, RLock, SimpleQueue, acquire
+from openai_meter.ledger.holding import Held, Holding, is_waiting
 from openai_meter.ledger.rows import Row, decode_line, encode_line, to_row
 from openai_meter.ledger.set_aside import SetAside, call_line
 from openai_meter.ledger.spool import Segment, Spool
 from openai_meter.ledger.stats import Counts
 
-__all__ = ["BATCH", "LIMIT", "Batch", "Intake", "read_batches"]
+__all__ = ["BATCH", "LIMIT", "Batch", "Intake", "Lines", "read_batches"]
 
 logger = logging.getLogger("openai_meter")
 
@@ -61,21 +63,30 @@ class Batch:
         self.since_monotonic = time.monotonic()
 
 
-def read_batches(segment: Segment) -> Iterator[tuple[dict[str, Row], list[bytes]]]:
-    """The rows of a segment, as many at a time as are stored together, and the lines that cannot be read."""
-    rows: dict[str, Row] = {}
-    damaged: list[bytes] = []
+class Lines(NamedTuple):
+    """Some lines of a segment, as many as are stored together."""
+
+    rows: dict[str, Row]
+    waiting: dict[str, Row]
+    """Rows that were written before their calls had a price."""
+    damaged: list[bytes]
+    """Lines that cannot be read."""
+
+
+def read_batches(segment: Segment) -> Iterator[Lines]:
+    """The lines of a segment, a batch at a time."""
+    lines = Lines({}, {}, [])
     for line in segment.lines():
         try:
             row = decode_line(line)
         except Exception:  # whatever is wrong with a line must not stop the lines after it
-            damaged.append(line)
+            lines.damaged.append(line)
             continue
-        rows[row[0]] = row
-        if len(rows) >= BATCH:
-            yield rows, damaged
-            rows, damaged = {}, []
-    yield rows, damaged
+        (lines.waiting if is_waiting(row) else lines.rows)[row[0]] = row
+        if len(lines.rows) + len(lines.waiting) >= BATCH:
+            yield lines
+            lines = Lines({}, {}, [])
+    yield lines
 
 
 class Intake:
@@ -107,13 +118,14 @@ class Intake:
         self.current: Batch | None = None
         self.left_behind = False
         """Whether the spool has segments of this process that are in no batch."""
+        self.holding = Holding(spool)
         self.loose = 0
         """Rows in memory that the spool did not take, those that the writer keeps included."""
         self._counts = counts
         self._durable = durable
         self._wake = wake
         self._begin = begin
-        self._queue: SimpleQueue[Call] = SimpleQueue()
+        self._queue: SimpleQueue[Call | Held] = SimpleQueue()
         self._kick: SimpleQueue[None] = SimpleQueue()
         self._thread = IdleThread("openai_meter spool", self._turn, self._pending)
         self._idle_at = 0.0
@@ -130,6 +142,17 @@ class Intake:
             with self.lock:
                 self._accept([call], sync=True)
             return
+        self._enqueue(call, inside=inside)
+
+    def hold(self, call: Call) -> None:
+        """Takes a call that has no price yet, and comes again with :meth:`put`; until then the spool keeps it.
+
+        Does nothing where calls are ``durable``: there the prices are read before the first call.
+        """
+        if not self._durable:
+            self._enqueue(Held(call), inside=self._is_inside())
+
+    def _enqueue(self, call: Call | Held, *, inside: bool) -> None:
         self._queue.put(call)
         if self._queue.qsize() > LIMIT:
             self._relieve(inside=inside)
@@ -151,8 +174,8 @@ class Intake:
                 self._stuck_until = time.monotonic() + _STUCK
         if self._queue.qsize() > 2 * LIMIT:
             with suppress(Empty):
-                self._queue.get_nowait()
-                self.drop(1, "the queue is full, and the disk does not answer")
+                if not isinstance(self._queue.get_nowait(), Held):  # that one comes again
+                    self.drop(1, "the queue is full, and the disk does not answer")
 
     def start(self) -> None:
         """Starts the thread, if there are calls in the queue. Never waits; may be called in a finalizer."""
@@ -193,14 +216,23 @@ class Intake:
             moved += len(calls)
         return moved
 
-    def _next(self, limit: int) -> list[Call]:
-        calls: list[Call] = []
+    def _next(self, limit: int) -> list[Call | Held]:
+        calls: list[Call | Held] = []
         with suppress(Empty):
             while len(calls) < limit:
                 calls.append(self._queue.get_nowait())
         return calls
 
-    def _accept(self, calls: list[Call], *, sync: bool = False) -> None:
+    def _accept(self, arrived: Sequence[Call | Held], *, sync: bool = False) -> None:
+        calls = [call for call in arrived if not isinstance(call, Held)]
+        if len(calls) < len(arrived) or self.holding.calls:
+            priced = {call.id for call in calls}
+            self.holding.calls -= priced
+            self.holding.add(held.call for held in arrived if isinstance(held, Held) and held.call.id not in priced)
+        self._spool_calls(calls, sync=sync)
+        self._end_holding()
+
+    def _spool_calls(self, calls: list[Call], *, sync: bool) -> None:
         made = [pair for call in calls if (pair := self._row(call)) is not None]
         if not made:
             return
@@ -291,6 +323,16 @@ class Intake:
             if batch.segment is not None:
                 self.spool.delete(batch.segment)
             self._drops_logged = False
+            self._end_holding()
+
+    def _end_holding(self) -> None:
+        if not self.loose:  # all that came with its price is in a segment or in the database
+            self.holding.end()
+
+    def leave_held(self) -> None:
+        """Leaves the calls that still wait for a price to be replayed."""
+        with self.lock:
+            self.left_behind |= self.holding.release()
 
     def leave(self, batch: Batch) -> dict[str, Row]:
         """Leaves a batch in the spool; returns the rows that are not in there."""
@@ -325,13 +367,14 @@ class Intake:
                 self.spool.seal_and_release()
                 self.left_behind = True
                 self._counts.add("spooled", len(rows))
+                self._end_holding()
         return kept
 
     @property
     def waiting(self) -> int:
-        """Calls in memory, in the queue and in batches."""
+        """Calls in memory, in the queue and in batches, and those that wait for a price."""
         batches = [*self.ready, *([] if self.current is None else [self.current])]
-        return self._queue.qsize() + sum(len(batch.rows) for batch in batches)
+        return self._queue.qsize() + len(self.holding.calls) + sum(len(batch.rows) for batch in batches)
 
     def oldest(self) -> Batch | None:
         """The oldest batch. Takes no lock."""

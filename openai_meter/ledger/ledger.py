@@ -27,6 +27,7 @@ from openai_meter.ledger.writer import Writer
 
 if TYPE_CHECKING:
     from openai_meter.alerts import Threshold, ThresholdUsage
+    from openai_meter.pricing import PriceBook
 
 __all__ = ["Ledger"]
 
@@ -162,6 +163,22 @@ class Ledger(Reader, Maintenance):
             self._writer.put(call)
         except Exception as error:
             faults.caught(error, "adding a call to the ledger")
+
+    def hold(self, call: Call) -> None:
+        """Keeps a call that has no price yet: if the process is killed before it is added, it is not lost.
+
+        It is in the spool only, until :meth:`add` or :meth:`put` is given the same call with its price. Never raises.
+        """
+        try:
+            _busy.add(self)
+            self._writer.hold(call)
+        except Exception as error:
+            faults.caught(error, "holding a call for the ledger")
+
+    def _price_by(self, book: Callable[[], PriceBook | None]) -> None:
+        """Names the prices of calls that a killed process has held. The method is referred to weakly."""
+        reference = weakref.WeakMethod(book)
+        self._writer.find_prices = lambda: None if (find := reference()) is None else find()
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Waits until all calls that were added before are in the database, or in the spool while it is away.

@@ -81,8 +81,14 @@ class Spool:
         self._others = 0
         """The bytes of the other segments when this one was begun."""
         self._last = 0
-        self._sealed: dict[Path, Segment] = {}
-        """Segments that were sealed or taken, without locks: these files carry no other sign of being in use."""
+        self._owned: dict[Path, Segment] = {}
+        """Segments that this process uses. Without locks, these files carry no other sign of being in use."""
+
+    def another(self) -> Spool:
+        """A spool in the same folder whose current segment is its own; neither takes a segment of the other."""
+        other = Spool(self.folder, self._limit)
+        other._owned = self._owned
+        return other
 
     def append(self, lines: Sequence[bytes], *, sync: bool = False) -> bool:
         """Appends lines, all or none.
@@ -100,13 +106,18 @@ class Spool:
             if self._others + self._size + len(data) > self._limit:
                 if not self._size:
                     self._current = None
-                    segment.delete()
+                    self.delete(segment)
                 return False
             self._write(segment, data, sync=sync)
         except OSError:
             self.seal_and_release()
             return False
         return True
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a current segment."""
+        return self._current is not None
 
     @property
     def full(self) -> bool:
@@ -142,26 +153,24 @@ class Spool:
         hidden = self.folder / f".{name}"
         path = self.folder / f"{name}{_SUFFIX}"
         descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        segment = self._owned[path] = Segment(path, descriptor)  # first: it is never without an owner
         try:
             _lock(descriptor)
             # The file gets its name with the lock on it: no process can find it unlocked and empty, and delete it.
             hidden.rename(path)
             _sync_folder(self.folder)
         except OSError:
-            os.close(descriptor)
+            self.release(segment)
             for left in (hidden, path):
                 with contextlib.suppress(OSError):
                     left.unlink()
             raise
-        self._current = Segment(path, descriptor)
-        return self._current
+        self._current = segment
+        return segment
 
     def seal(self) -> Segment | None:
         """Ends the current segment and returns it, locked; the next line begins another."""
-        segment = self._current
-        if segment is not None:
-            self._sealed[segment.path] = segment  # first: it is never without an owner
-        self._current = None
+        segment, self._current = self._current, None
         return segment
 
     def seal_and_release(self) -> None:
@@ -171,12 +180,12 @@ class Spool:
 
     def release(self, segment: Segment) -> None:
         """Leaves a segment to be replayed, by this process or another."""
-        self._sealed.pop(segment.path, None)
+        self._owned.pop(segment.path, None)
         segment.release()
 
     def delete(self, segment: Segment) -> None:
         """Deletes a segment whose calls are in the database."""
-        self._sealed.pop(segment.path, None)
+        self._owned.pop(segment.path, None)
         segment.delete()
 
     def take(self) -> Iterator[Segment]:
@@ -184,7 +193,7 @@ class Spool:
         self._remove_unfinished()
         for path in self._paths():
             if (segment := self._taken(path)) is not None:
-                self._sealed[segment.path] = segment
+                self._owned[segment.path] = segment
                 yield segment
 
     def oldest(self) -> float | None:
@@ -196,7 +205,7 @@ class Spool:
         return [self.folder / name for name in _names(self.folder) if name.endswith(_SUFFIX) and name[0] != "."]
 
     def _taken(self, path: Path) -> Segment | None:
-        if path in self._sealed or (self._current is not None and path == self._current.path):
+        if path in self._owned:
             return None
         try:
             if fcntl is None:
@@ -226,12 +235,9 @@ class Spool:
 
     def leave_to_parent(self) -> None:
         """Forgets the segments in a forked child. To close a file there does not unlock it: the parent has it open."""
-        segments, self._sealed = [*self._sealed.values()], {}
-        if self._current is not None:
-            segments.append(self._current)
-            self._current = None
-        for segment in segments:
-            segment.release()
+        self._current = None
+        for segment in [*self._owned.values()]:
+            self.release(segment)
 
 
 # --- the owner of a file --------------------------------------------------------------------------------------------
@@ -270,7 +276,7 @@ def _abandoned(path: Path) -> bool:
     last = path.stem.rpartition("-")[2]
     if len(last) == len(_machine()) + 6 and not last.startswith(_machine()):  # of another machine
         return time.time() - path.stat().st_mtime > _FOREIGN_AGE
-    own = f"-{os.getpid()}-" in path.name  # and neither current nor sealed: it was released
+    own = f"-{os.getpid()}-" in path.name  # and not in use: it was released
     return own or _owner_lives(path) is not True
 
 

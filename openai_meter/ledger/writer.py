@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
@@ -23,12 +24,16 @@ from openai_meter.core.call import Call
 from openai_meter.core.native import Empty, Event, RLock, SimpleQueue, acquire
 from openai_meter.errors import LedgerError
 from openai_meter.ledger.database import driver_message, masked
+from openai_meter.ledger.holding import LatePrices
 from openai_meter.ledger.intake import Batch, Intake, read_batches
 from openai_meter.ledger.roll_ups import STEP
 from openai_meter.ledger.rows import Row, encode_line
 from openai_meter.ledger.spool import Segment, Spool
 from openai_meter.ledger.stats import Counts, Stats
 from openai_meter.ledger.storage import Storage
+
+if TYPE_CHECKING:
+    from openai_meter.pricing import PriceBook
 
 __all__ = ["Writer"]
 
@@ -65,6 +70,8 @@ class Writer:
         self.durable = durable
         self._interval = flush_interval
         self.storage = Storage(url, durable=durable)
+        self.find_prices: Callable[[], PriceBook | None] = lambda: None
+        """The prices of calls whose process died before it had read its own; ``None`` is the published ones."""
         self._start_over()
 
     def _start_over(self) -> None:
@@ -95,6 +102,11 @@ class Writer:
     def put(self, call: Call) -> None:
         """Takes a call. Never waits; ``durable`` waits for the disk. May be called in a finalizer."""
         self.intake.put(call)
+        self.start()
+
+    def hold(self, call: Call) -> None:
+        """Keeps a call in the spool until it comes with its price. Never waits; may be called in a finalizer."""
+        self.intake.hold(call)
         self.start()
 
     def start(self) -> None:
@@ -139,8 +151,11 @@ class Writer:
 
     def finish(self, timeout: float) -> None:
         """Flushes at the end of the process or of the ledger; what cannot be stored in time stays in the spool."""
-        if self.flush(timeout):
-            return
+        if not self.flush(timeout):
+            self._leave_all()
+        self.intake.leave_held()
+
+    def _leave_all(self) -> None:
         with self.intake.lock:
             while (batch := self.intake.take()) is not None:
                 self._left |= self.intake.leave(batch)
@@ -273,8 +288,8 @@ class Writer:
         finally:
             self._storing = 0
             if stored:
-                self.intake.done(batch)
                 self.intake.loose -= len(left)
+                self.intake.done(batch)
             else:
                 self._left = {**left, **self.intake.leave(batch)}
         return stored
@@ -289,35 +304,46 @@ class Writer:
         self._is_back()
         return True
 
-    def _store_surely(self, rows: Mapping[str, Row]) -> None:
-        """Stores rows, and sets those aside that the database refuses."""
+    def _store_surely(self, rows: Mapping[str, Row]) -> int:
+        """Stores rows, and sets those aside that the database refuses; returns how many were not there."""
         written, refused = self.storage.store(rows)
         self._counts.add("written", written)
         self._not_rolled_up += written
         for call_id, why in refused.items():
             self.intake.refuse([encode_line(rows[call_id])], why)
+        return written
 
     def _replay(self) -> None:
-        """Stores what is in the spool, oldest first."""
+        """Stores what is in the spool, oldest first. Calls without a price come last: others may have it."""
         self.intake.left_behind = False
-        for segment in self.spool.take():
-            done = False
-            try:
-                self._replay_segment(segment)
-                done = True
-            finally:
-                self.spool.delete(segment) if done else self.spool.release(segment)
-                self.intake.left_behind |= not done
+        segments: list[Segment] = []
+        try:
+            for segment in self.spool.take():
+                segments.append(segment)
+                if not self._replay_segment(segment):
+                    self.spool.delete(segments.pop())
+            prices = LatePrices(self.find_prices)
+            while segments:
+                for lines in read_batches(segments[0]):
+                    self._counts.add("replayed", self._store_surely(prices.price(lines.waiting)))
+                self.spool.delete(segments.pop(0))
+        finally:
+            for segment in segments:
+                self.spool.release(segment)
+            self.intake.left_behind |= bool(segments)
 
-    def _replay_segment(self, segment: Segment) -> None:
+    def _replay_segment(self, segment: Segment) -> bool:
+        """Stores the calls of a segment that have their price; returns whether it has others."""
         damaged: list[bytes] = []
-        number = 0
-        for rows, wrong in read_batches(segment):
-            self._store_surely(rows)
-            number += len(rows)
-            damaged += wrong
+        number = waiting = 0
+        for lines in read_batches(segment):
+            self._store_surely(lines.rows)
+            number += len(lines.rows)
+            waiting += len(lines.waiting)
+            damaged += lines.damaged
         self._counts.add("replayed", number)
         self.intake.damaged(damaged)
+        return waiting > 0
 
     # --- the database -------------------------------------------------------------------------------------------------
 

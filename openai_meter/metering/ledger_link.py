@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from openai_meter.core.call import Call
     from openai_meter.ledger import Ledger
     from openai_meter.metering.sinks import Sink
+    from openai_meter.pricing import PriceBook
     from openai_meter.reports.model_stats import ModelStats
 
 __all__ = ["LedgerLink", "opened"]
@@ -131,10 +132,14 @@ class LedgerLink(MeterCore):
         if ledger is not self._ledger:
             if ledger.durable:
                 self._price_loader.load()
+            ledger._price_by(self._made_prices)  # noqa: SLF001 - not for programs
             self._own_sinks().replace(self._ledger, ledger)
             self._ledger = ledger
             if self._budgets is not None:
                 self._set_budgets(None)
+
+    def _made_prices(self) -> PriceBook | None:
+        return self._price_loader.made_book
 
     def _spent_before(self) -> Callable[[Any], int] | None:
         if self._ledger is None:

@@ -20,7 +20,11 @@ __all__ = ["CallObserver", "ObserverSlot", "Sink", "Sinks"]
 
 
 class Sink(Protocol):
-    """Takes the calls of a meter."""
+    """Takes the calls of a meter.
+
+    A sink may have a method ``hold(call)`` too, under the rules of :meth:`put`. It is given a call that ended while the
+    price files were being read, so that the sink can keep it on the disk. :meth:`put` gets the call with its price.
+    """
 
     def put(self, call: Call) -> None:
         """Takes a call. Must not wait or raise. May run in a finalizer, and must not start a thread then."""
@@ -70,6 +74,7 @@ class Sinks:
             self._put(call)
             return
         self._put(call, at_once=True)
+        self._hold(call)
         self._waiting.append(call)
         if not self._price_loader.reading:  # it came after all others were priced
             self.deliver_waiting()
@@ -89,6 +94,14 @@ class Sinks:
                 sink.put(call)
             except Exception as error:
                 faults.caught(error, f"passing a call to {type(sink).__name__}")
+
+    def _hold(self, call: Call) -> None:
+        for sink in self.sinks:
+            try:
+                if (hold := getattr(sink, "hold", None)) is not None:
+                    hold(call)
+            except Exception as error:
+                faults.caught(error, f"holding a call for {type(sink).__name__}")
 
     def deliver_waiting(self) -> None:
         """Delivers the calls that waited for prices; without a price, if the price files cannot be read."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from openai_meter.pricing.book import BookState
     from openai_meter.usage.responses import ResponseState
 
-__all__ = ["WAITING", "PriceLoader", "prepare"]
+__all__ = ["UNREADABLE", "WAITING", "PriceLoader", "prepare"]
 
 _PLAIN = frozenset({"chat.completions", "completions", "responses", "responses.compact", "embeddings"})
 """Endpoints whose calls are priced by their tokens alone, if they have no rare facts."""
@@ -127,6 +127,11 @@ class PriceLoader:
                     from openai_meter.pricing import PriceBook  # noqa: PLC0415 - not before something is to be priced
 
                     self._book = PriceBook()
+        return self._book
+
+    @property
+    def made_book(self) -> PriceBook | None:
+        """The price book, if it has been made. Waits for nothing; ``None`` means the prices of openai_meter."""
         return self._book
 
     def use(self, **settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""openai-agents: agents alone, streamed, together, over both APIs; and their names in the records."""
+"""openai-agents: agents alone, streamed, together, over both APIs; their names in the records; a spent budget."""
 
 import asyncio
 
@@ -11,8 +11,8 @@ set_trace_processors([])  # its tracing would send elsewhere
 stage = Stage("openai-agents", "openai-agents")
 
 
-def agent(name, kind):
-    client = AsyncOpenAI(base_url=stage.url, api_key="demo", max_retries=0)
+def agent(name, kind, retries=0):
+    client = AsyncOpenAI(base_url=stage.url, api_key="demo", max_retries=retries)
     return agents.Agent(name=name, model=kind(model=MODEL, openai_client=client))
 
 
@@ -38,4 +38,24 @@ run(main)
 with stage.way("run_sync", expected=1):
     agents.Runner.run_sync(agent("sync", agents.OpenAIResponsesModel), "How?")
 stage.check(names() == ["sync"], f"agents {names()}")
+
+# What can be tried again would be: by the client, and by the model settings of the framework.
+policy = agents.retry_policies.any(agents.retry_policies.provider_suggested(), agents.retry_policies.network_error())
+tries = agents.ModelSettings(retry=agents.ModelRetrySettings(max_retries=3, policy=policy))
+run_config = agents.RunConfig(model_settings=tries)
+
+
+async def refused():
+    for kind, api in ((agents.OpenAIChatCompletionsModel, "chat"), (agents.OpenAIResponsesModel, "responses")):
+        with stage.refused(f"{api} run"):
+            await agents.Runner.run(agent("alone", kind, 3), "How?", run_config=run_config)
+        with stage.refused(f"{api} run_streamed"):
+            result = agents.Runner.run_streamed(agent("streamed", kind, 3), "How?", run_config=run_config)
+            async for _ in result.stream_events():
+                pass
+
+
+run(refused)
+with stage.refused("run_sync"):
+    agents.Runner.run_sync(agent("sync", agents.OpenAIResponsesModel, 3), "How?", run_config=run_config)
 stage.end()

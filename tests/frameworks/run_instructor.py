@@ -1,4 +1,4 @@
-"""instructor: typed answers, its own streaming, sync and async, and a client that was made before the meter."""
+"""instructor: typed answers, its own streaming, sync and async, a client made before the meter; a spent budget."""
 
 import instructor
 from openai import AsyncOpenAI, OpenAI
@@ -41,4 +41,21 @@ early = instructor.from_openai(OpenAI(**given))
 openai_meter.install(meter=stage.meter, hosts={"127.0.0.1": "openai"})
 with stage.way("made before install()", expected=1):
     early.chat.completions.create(response_model=Plan, **ask)
+
+ask["max_retries"] = 3  # of instructor, which wraps every error
+with stage.refused("create", within="InstructorRetryException"):
+    sync.chat.completions.create(response_model=Plan, **ask)
+with stage.refused("create_partial", within="InstructorRetryException"):
+    list(sync.chat.completions.create_partial(response_model=Plan, **ask))
+
+
+async def refused():
+    with stage.refused("async create", within="InstructorRetryException"):
+        await asynchronous.chat.completions.create(response_model=Plan, **ask)
+    with stage.refused("async create_partial", within="InstructorRetryException"):
+        async for _ in asynchronous.chat.completions.create_partial(response_model=Plan, **ask):
+            pass
+
+
+run(refused)
 stage.end()

@@ -1,5 +1,6 @@
-"""langchain-openai: models and embeddings, plain, streamed, in batches, structured, over both APIs."""
+"""langchain-openai: models and embeddings, plain, streamed, in batches, structured, over both APIs; a spent budget."""
 
+import openai
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import BaseModel
 from stage import EMBEDDER, MODEL, Stage, run
@@ -48,4 +49,33 @@ async def main():
 
 
 run(main)
+
+again = given | {"max_retries": 3}  # an error that the client tries again would ask for admission four times
+chat, responses = ChatOpenAI(**again), ChatOpenAI(**again, use_responses_api=True)
+retrying = chat.with_retry(retry_if_exception_type=(openai.APIError,), stop_after_attempt=3)
+for model, api in ((chat, "chat"), (responses, "responses")):
+    with stage.refused(f"{api} invoke"):
+        model.invoke("How?")
+    with stage.refused(f"{api} stream"):
+        list(model.stream("How?"))
+with stage.refused("structured output"):
+    chat.with_structured_output(Plan).invoke("How?")
+with stage.refused("with_retry for errors of the API"):
+    retrying.invoke("How?")
+with stage.refused("embeddings"):
+    embed.embed_documents(["one", "two"])
+
+
+async def refused():
+    for model, api in ((chat, "chat"), (responses, "responses")):
+        with stage.refused(f"{api} ainvoke"):
+            await model.ainvoke("How?")
+        with stage.refused(f"{api} astream"):
+            async for _ in model.astream("How?"):
+                pass
+    with stage.refused("aembed"):
+        await embed.aembed_query("one")
+
+
+run(refused)
 stage.end()

@@ -1,4 +1,4 @@
-"""pydantic-ai: agents, plain and streamed, with a typed output, over both APIs."""
+"""pydantic-ai: agents, plain and streamed, with a typed output, over both APIs; a spent budget."""
 
 from pydantic import BaseModel
 from pydantic_ai import Agent
@@ -34,4 +34,18 @@ for kind, api in ((OpenAIChatModel, "chat"), (OpenAIResponsesModel, "responses")
                     pass
 
     run(main)
+    with stage.refused(f"{api} run_sync"):
+        agent(kind).run_sync("How?")
+    with stage.refused(f"{api} typed output, 3 retries"):
+        agent(kind, output_type=Plan, retries=3).run_sync("How?")
+
+    async def refused(kind=kind, api=api):
+        with stage.refused(f"{api} run"):
+            await agent(kind).run("How?")
+        with stage.refused(f"{api} run_stream"):
+            async with agent(kind).run_stream("How?") as result:
+                async for _ in result.stream_text():
+                    pass
+
+    run(refused)
 stage.end()

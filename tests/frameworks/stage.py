@@ -17,6 +17,7 @@ from importlib.metadata import version
 from typing import Any
 
 import openai_meter
+from openai_meter import Budget, BudgetExceededError
 from openai_meter.testing.fake_api.loopback import Answer, Request
 from openai_meter.testing.fake_api.server import DemoServer
 from openai_meter.usage.endpoints import find
@@ -36,6 +37,8 @@ class Stage:
     def __init__(self, framework: str, distribution: str) -> None:
         self.framework = framework
         self.version = version(distribution)
+        self.requests = 0
+        """The requests that the server has seen since the last way began, of every kind."""
         self.answers: list[bytearray] = []
         self.ways: list[dict[str, Any]] = []
         self.server = DemoServer(self._heard).start()
@@ -45,6 +48,7 @@ class Stage:
         """The records of the last way."""
 
     def _heard(self, request: Request) -> Answer | None:
+        self.requests += 1
         row = find(request.method, request.path)
         if row is None or row.role == "poll":
             return None
@@ -91,6 +95,43 @@ class Stage:
                 "way": name, "http": made, "records": len(self.calls), "tokens_said": tokens,
                 "tokens_counted": counted, "cost_said": f"{float(cost):.8f}", "cost_counted": f"{float(charged):.8f}",
                 "ok": right and not error, "error": error, "note": "estimated" * estimated + "out of reach" * beyond,
+            }
+        )  # fmt: skip
+
+    @contextmanager
+    def refused(self, name: str, *, within: str = "", calls: int = 1) -> Iterator[None]:
+        """Runs the block under a budget that is spent: it has to end with the error of the budget, and send nothing.
+
+        Args:
+            name: what the table calls it.
+            within: the error in which the framework wraps every error, if it does; the error of the budget has to be
+                its ``__cause__``.
+            calls: how many calls the block makes. Each may ask for admission once; more would be a retry.
+        """
+        spent = Budget(name, calls=0)
+        self.requests, error, note = 0, "", "BudgetExceededError"
+        self.meter.reset()
+        openai_meter.install(budgets=[spent])
+        try:
+            yield
+            error = "the framework raised nothing"
+        except Exception as raised:
+            outer, inner = (type(raised).__name__, raised.__cause__) if within else ("", raised)
+            note = f"__cause__ of {outer}" if within else note
+            if outer != within or not isinstance(inner, BudgetExceededError) or inner.budget != name:
+                traceback.print_exc()
+                error = f"{type(raised).__name__}: {raised}"[:200]
+        self.meter.settle()
+        self.calls = self.meter.calls
+        asked = self.meter.budgets[name].refused
+        if not error and asked != calls:
+            error = f"admission was asked {asked} times for {calls} calls"
+        openai_meter.install(budgets=[])
+        self.ways.append(
+            {
+                "way": f"spent: {name}", "http": self.requests, "records": len(self.calls), "tokens_said": 0,
+                "tokens_counted": 0, "cost_said": "0", "cost_counted": "0", "asked": asked,
+                "ok": not (error or self.requests or self.calls), "error": error, "note": note,
             }
         )  # fmt: skip
 

@@ -144,6 +144,34 @@ def test_a_sink_is_told_of_the_end(meter):
     assert [call.cost_reason is WAITING for call in heap.calls] == [False]
 
 
+def test_sink_that_can_hold_gets_a_call_before_and_with_its_price(meter, monkeypatch):
+    """A call that ends while the prices are read is held at once, and put once when they are read."""
+
+    class Holder(Heap):
+        def __init__(self) -> None:
+            super().__init__()
+            self.held: list[Call] = []
+
+        def hold(self, call: Call) -> None:
+            self.held.append(call)
+
+    go_on, warm = threading.Event(), type(meter.prices).warm
+    monkeypatch.setattr(type(meter.prices), "warm", lambda book: go_on.wait(60) and warm(book))
+    holder, heap = Holder(), Heap()
+    meter.add_sink(holder)
+    meter.add_sink(heap)
+    with contract.in_process(_answer) as client:
+        chat(client)
+        assert [call.cost_reason for call in holder.held] == [WAITING]
+        assert holder.calls == heap.calls == []
+        go_on.set()
+        assert meter.flush()
+        chat(client)
+    assert holder.calls == heap.calls
+    assert [call.cost_reason == WAITING for call in holder.calls] == [False, False]
+    assert [call.id for call in holder.held] == [holder.calls[0].id]
+
+
 def test_sinks_come_and_go_while_calls_are_made(meter):
     """A sink that stays gets every call, whatever others do meanwhile."""
     stays, calls = Heap(), 40

@@ -21,6 +21,7 @@ from openai_meter import Call, Usage
 from openai_meter.core.call import new_call_id
 from openai_meter.ledger import Ledger, roll_ups
 from openai_meter.ledger.schema import LATER_ROLL_UPS, MIGRATIONS, REST, SUMS
+from openai_meter.pricing.loading import WAITING
 
 START = datetime(2026, 3, 31, 23, 59, 50, tzinfo=UTC)
 
@@ -42,6 +43,12 @@ def call(n: int = 0, **more: Any) -> Call:
 
 def calls(count: int, start: int = 0) -> list[Call]:
     return [call(n) for n in range(start, start + count)]
+
+
+def waiting(n: int = 0, **more: Any) -> Call:
+    """A call that ended while the prices were being read."""
+    unpriced = {"cost_pico": None, "cost_status": "unpriced", "cost_reason": WAITING, "price_source": None}
+    return call(n, **unpriced | {"cost_estimated": False} | more)
 
 
 class Database(NamedTuple):
