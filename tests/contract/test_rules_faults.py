@@ -141,7 +141,7 @@ def test_broken_part_of_the_meter_does_not_change_what_the_program_gets(
 ):
     """Each shape does what it does bare; the fault is counted, and each kind of it logged once, without any prompt."""
     caplog.set_level(logging.DEBUG, "openai_meter")
-    with monkeypatch.context() as patch, collected_afterwards():
+    with collected_afterwards(), monkeypatch.context() as patch:
         PARTS[part](patch)
         metered = contract.outcomes(api, is_async=is_async, names=CORE)
         counted = meter.internal_errors
