@@ -43,6 +43,7 @@ _PROVIDERS = frozenset({"openai", "azure"})
 _DAY = 86_400.0
 _FIRST_DAY = 719_163  # 1970-01-01, as date.toordinal() counts
 _KINDS = 512
+_STATES = 8
 _new = tuple.__new__  # what a NamedTuple calls in the end, without the function in between
 
 
@@ -170,7 +171,7 @@ def record(request: PlainRequest, answer: Any) -> bool:
         if place.elsewhere and usage.__pydantic_extra__:  # it may state that a cache has answered
             return False
         counts = plain_counts(usage)
-    except (AttributeError, KeyError, TypeError, ValueError):  # another kind of answer
+    except Exception:  # another kind of answer, whose class may have attributes that raise anything
         return False
     try:
         if (
@@ -253,8 +254,8 @@ _PATHS: Mapping[str, tuple[str, Callable[[Mapping[str, Any], Mapping[str, Any] |
 }
 """The paths with plain calls, all of them POST: the key of the input in a request, and whether an answer is plain.
 
-That function takes the fields of an answer, and those that the SDK keeps apart. It may raise AttributeError, KeyError,
-TypeError or ValueError, which means that the answer is not plain. To add a path, add a row.
+That function takes the fields of an answer, and those that the SDK keeps apart. An exception means that the answer is
+not plain. To add a path, add a row.
 """
 
 
@@ -262,6 +263,8 @@ TypeError or ValueError, which means that the answer is not plain. To add a path
 
 _kinds: dict[tuple[Any, ...], PlainKind] = {}
 """The kinds of the latest calls. A kind holds the objects whose ``id()`` is in its key, so no other object has it."""
+_states: set[int] = set()
+"""The ``id()`` of the states of price books that the kinds hold. A state holds 130 kB, also after its meter is gone."""
 
 
 def _kind(  # noqa: PLR0917 - by position: every call comes here
@@ -313,6 +316,10 @@ def _kind(  # noqa: PLR0917 - by position: every call comes here
         )
         if len(_kinds) >= _KINDS:
             _kinds.clear()  # some programs attribute each call to someone else
+        if id(state) not in _states:
+            if len(_states) >= _STATES:
+                _start_over(None)  # some programs make a meter for each of many tasks, or change prices often
+            _states.add(id(state))
         _kinds[key] = kind
     place.last = kind
     return kind
@@ -320,7 +327,8 @@ def _kind(  # noqa: PLR0917 - by position: every call comes here
 
 def _start_over(_: object) -> None:
     _kinds.clear()
-    _places.clear()
+    _places.clear()  # a place holds the kind of its last call
+    _states.clear()
 
 
 # The child's book may be locked by a thread that the child does not have.

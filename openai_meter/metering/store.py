@@ -157,32 +157,33 @@ class Store:
     def _count_plain(self) -> None:
         """Counts the plain calls at the beginning of the inbox, in one step; the calls one by one where that is unsafe.
 
-        As in :meth:`_count`, all is made aside. The last lines call nothing before ``extend``, so that the interpreter
-        looks at no signal between them: an exception finds all of these calls in the inbox, or all of them counted.
+        As in :meth:`_count`, all is made aside. From ``|=`` to ``extend`` the interpreter looks at no signal, so that
+        an exception finds all of them in the inbox, or all of them counted.
         """
-        table, inbox = self._table, self._inbox
+        table, inbox, dispatcher = self._table, self._inbox, self.dispatcher
         waiting = tuple(inbox)
         calls: list[Any] = [call for call in waiting if type(call) is PlainCall]
         if len(calls) != len(waiting):
             calls = [*takewhile(lambda call: type(call) is PlainCall, waiting)]
-        number = len(calls)
         batch = PlainBatch(calls, table.sums)
-        watch = NO_LIMITS if self.dispatcher is None else self.dispatcher.watch
-        step = watch.with_batch(number, batch.tokens, batch.cost, batch.largest)
+        watch = NO_LIMITS if dispatcher is None else dispatcher.watch
+        step = watch.with_batch(batch.calls, batch.tokens, batch.cost, batch.largest)
         sums = batch.sums
         if sums is None or step is None:  # a new combination, or one of them may pass a limit
             made = [*map(call_of, calls)]
             if table is self._table:
-                inbox[:number] = made
+                inbox[: batch.calls] = made
             return
-        (tally, counted), self._unread = step, self._unread + number
+        (tally, counted), self._unread = step, self._unread + batch.calls
         if table is not self._table:  # as in _count()
             return
         table.sums |= sums
         tally.sums = counted
-        del inbox[:number]
+        del inbox[: batch.calls]
         self._ring.extend(calls)
-        self._room = watch.room(_CROWD)  # the loop that called this looks at the inbox once more
+        room = watch.room(_CROWD)
+        if self.dispatcher is dispatcher:  # else a signal handler has set other limits meanwhile
+            self._room = room  # the loop that called this looks at the inbox once more
 
     def use(self, dispatcher: AlertDispatcher) -> None:
         """Has another dispatcher notified of the calls from now on."""
@@ -216,7 +217,7 @@ class Store:
                     else:
                         added += self._add_sums(row)
             finally:
-                self.dispatcher = dispatcher
+                self.dispatcher, self._room = dispatcher, NO_ROOM  # without a dispatcher, there was room for all calls
         return added
 
     def _add_sums(self, data: Mapping[str, Any]) -> int:
@@ -401,8 +402,7 @@ class Store:
     def start_over_in_child(self) -> None:
         """Makes the store of a forked child empty and usable: the lock may have been held by a thread that is gone."""
         self._lock = RLock()
-        self._emptying = False
-        self._room = NO_ROOM
+        self._emptying, self._room = False, NO_ROOM
         self._inbox.clear()
         self._ring.clear()
         self._unpriced.clear()

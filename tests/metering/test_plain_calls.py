@@ -140,6 +140,51 @@ def test_limits_that_change_count_what_waited_before() -> None:
     assert alert.value == 4
 
 
+def test_a_limit_is_checked_at_once_after_calls_of_other_processes_were_added() -> None:
+    """Calls that come in while those of others are added leave no room that the limits do not have."""
+    added = [0]
+    store = Store(10, Noting((Threshold("calls", 5),), added))
+    store.add(call_of(plain()))
+
+    def rows():
+        for number in range(2):
+            store.add_plain(plain(number))  # as another thread does
+            yield call_of(plain(number))
+            store.add_plain(plain(number))
+            store.catch_up()
+
+    store.add_others(rows())
+    for number in range(6):
+        added[0] = number
+        store.add_plain(plain(number))
+    assert [noted[0] for noted in store.dispatcher.noted] == [4]
+    assert store.totals().calls == 1 + 6 + 6
+
+
+def test_limits_that_a_signal_handler_sets_while_a_batch_is_counted_are_checked_at_every_call(monkeypatch) -> None:
+    """The room of the limits before is not used for the limits of now."""
+    added = [0]
+    store = Store(10, AlertDispatcher(False))
+    store.add(call_of(plain()))
+    store.add_plain(plain())  # finds out what room there is
+    watch = store.dispatcher.watch
+    room = type(watch).room
+
+    def interrupted(monitor, calls):
+        found = room(monitor, calls)
+        if monitor is watch:
+            store.use(Noting((Threshold("calls", 2),), added))
+        return found
+
+    monkeypatch.setattr(type(watch), "room", interrupted)
+    store.add_plain(plain())
+    store.catch_up()
+    for number in range(4):
+        added[0] = number
+        store.add_plain(plain())
+    assert [noted[0] for noted in store.dispatcher.noted] == [2]
+
+
 @pytest.mark.parametrize("window", [60, "day"])
 def test_limits_in_windows_are_checked_at_every_call(window) -> None:
     """Where a limit has a window, or is per user, no call waits."""

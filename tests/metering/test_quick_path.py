@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
+import weakref
 from dataclasses import fields
 from typing import Any, NamedTuple
 
 import contract
 import openai
 import pytest
+import routed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openai import AsyncOpenAI, OpenAI
@@ -21,7 +24,9 @@ import openai_meter
 from openai_meter.budgets.state import Budgeting
 from openai_meter.core import faults
 from openai_meter.core.call import Call
+from openai_meter.instrumentation.listening import registry
 from openai_meter.metering import container_sessions, quick_path
+from openai_meter.metering.attribution import current_surroundings
 from openai_meter.metering.plain_calls import PlainCall
 
 RECORDINGS = os.environ.get("OPENAI_METER_RECORDINGS", "")
@@ -39,6 +44,7 @@ CHAT = {
         "completion_tokens_details": {"reasoning_tokens": 16, "audio_tokens": 0},
     },
 }  # fmt: skip
+PRICE = openai_meter.Price(input=1, output=2)
 ASKED = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "How do we get rid of the paper forms?"}]}
 
 
@@ -236,6 +242,52 @@ def test_attribution_blocks_and_prices_are_those_of_the_call(transport) -> None:
         assert block.totals.calls == 1
         assert block.cost == meter.calls[-1].cost
     assert meter.calls[-1].block == "nightly"
+
+
+class Lazy:
+    """An answer of the program's own class, whose attributes cannot be read."""
+
+    def __init__(self, **_: Any) -> None:
+        pass
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        raise RuntimeError("read me later")
+
+
+def test_an_answer_whose_attributes_raise_is_returned_to_the_program(transport) -> None:
+    """Whatever reading an answer raises, the quick path declines it, and the program gets the answer."""
+    transport.answer = CHAT
+    meter = openai_meter.install(meter=routed.ready_meter())
+    for _ in range(2):
+        call(transport.client, "/chat/completions", ASKED)
+    request = quick_path.begin(
+        transport.client, {"url": "/chat/completions", "method": "post", "json_data": ASKED, "extra_json": None},
+        (meter,), current_surroundings(),
+    )  # fmt: skip
+    assert request is not None
+    assert quick_path.record(request, Lazy()) is False
+    assert meter.internal_errors == 0
+    assert meter.totals.calls == 2
+
+
+def test_price_books_of_meters_that_are_gone_are_not_kept(transport) -> None:
+    """A program that makes a meter for each task keeps the prices of the last few only, whatever calls were plain."""
+    transport.answer = CHAT
+    views = []
+    for _ in range(20):
+        meter = openai_meter.install(meter=openai_meter.Meter(thresholds=False, prices={"gpt-4o-mini": PRICE}))
+        meter._price_loader.load()
+        with routed.plain_calls() as taken:
+            for _ in range(2):
+                call(transport.client, "/chat/completions", ASKED)
+        assert taken
+        views.append(weakref.ref(meter.prices.view()))
+        openai_meter.uninstall()
+    del meter, taken
+    registry.meter = None
+    gc.collect()
+    assert sum(view() is not None for view in views) <= quick_path._STATES
 
 
 odd = st.sampled_from([None, 0, 1, 5, 7, 1200, -1, "3", "", True, 2**60, 1.5, {}, []])
