@@ -105,7 +105,8 @@ def test_patches_are_swapped_out_and_in_again(benchmark):
         patches = before.changes()
         patched = vars(SyncAPIClient)["request"]
         patched_names = {patch.name for patch in patches if patch.place is SyncAPIClient}
-        assert patched_names == {"request", "_process_response", "added_by_a_test"}
+        # _process_response is patched once a gateway has been called, in a test before this one perhaps.
+        assert patched_names - {"_process_response"} == {"request", "_sleep_for_retry", "added_by_a_test"}
         patches.swap(out=True)
         assert vars(SyncAPIClient)["request"] is plain
         assert "added_by_a_test" not in vars(SyncAPIClient)

@@ -49,7 +49,8 @@ def test_shape_is_the_same_under_a_budget_and_leaves_nothing_held(shape, client,
     )
     assert play(shape, client) == bare
     assert sent_to(api) == sent
-    gc.collect()
+    if any(view.all()[0].held for view in meter.budgets.values()):
+        gc.collect()  # a stream that the shape has dropped; collecting after every shape takes long
     for status in (view.all()[0] for view in meter.budgets.values()):
         assert status.held == 0, status
         assert status.refused == 0
