@@ -14,7 +14,7 @@ import pytest
 from openai import AzureOpenAI
 
 import openai_meter
-from openai_meter import ConfigurationError, Price, testing
+from openai_meter import Budget, BudgetExceededError, ConfigurationError, Price, testing
 from openai_meter.instrumentation.listening import registry
 from openai_meter.metering import call_in_flight
 from openai_meter.testing import (
@@ -327,6 +327,9 @@ def test_a_fixed_clock_dates_calls():
     """Calls begin when the clock says, take as long as it was moved, and cost what they cost on that day."""
     at = datetime(2026, 3, 1, 12, tzinfo=UTC)
     real = time.time()
+    with capture() as calls:
+        ask(fake_client())
+        assert calls.cost  # the prices have been read: the second call below is metered on the quick path
     with fixed_clock(at) as clock, capture() as calls:
         client = fake_client(lambda request: clock.move(1.5))
         ask(client)
@@ -352,6 +355,19 @@ def test_a_clock_without_a_zone_is_in_utc_and_nests():
     assert [call.started_at.tzinfo for call in calls] == [UTC, UTC]
     with pytest.raises(ConfigurationError, match="not a datetime"), fixed_clock("2026-01-01"):
         pass
+
+
+def test_a_fixed_clock_moves_the_windows_of_budgets():
+    """A budget of a day is full again when the clock is moved into the next day."""
+    client = fake_client()
+    with fixed_clock(datetime(2026, 3, 1, 23, 59, tzinfo=UTC)) as clock:
+        openai_meter.install(meter=openai_meter.Meter(), budgets=[Budget("daily", calls=1, every="day")])
+        ask(client)
+        with pytest.raises(BudgetExceededError) as refused:
+            ask(client)
+        assert refused.value.resets_at == datetime(2026, 3, 2, tzinfo=UTC)
+        clock.move(120)
+        ask(client)
 
 
 def test_fixed_prices_make_costs_exact():
