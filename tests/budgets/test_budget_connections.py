@@ -48,7 +48,7 @@ def request(way, connection):
 def test_turn_is_refused_before_it_is_sent(stage, kind, way):
     """The first turn is spent by its record; the second is not sent, and the connection goes on."""
     meter = install(Budget("turns", calls=1), Budget("tokens", tokens=10**6))
-    stage.script = [*turn(way), HEAR]
+    stage.script = [*turn(way), HEAR, {"type": "session.updated", "session": {}}]
 
     async def talk():
         async with inside(way(stage.client(kind))) as connection:
@@ -59,6 +59,7 @@ def test_turn_is_refused_before_it_is_sent(stage, kind, way):
             with pytest.raises(BudgetExceededError, match="turns"):
                 await got(request(way, connection))
             await got(connection.send({"type": "session.update", "session": {}}))
+            await got(connection.recv())  # the server has it
 
     asyncio.run(talk())
     assert [message["type"] for message in stage.heard] == ["response.create", "session.update"]
