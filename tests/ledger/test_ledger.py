@@ -548,10 +548,10 @@ def test_first_calls_of_an_idle_program_are_stored(sqlite):
 
 
 def test_calls_wait_for_the_prices(sqlite):
-    """Calls that end while the price files are being read are in the ledger with their price."""
+    """Calls that end while the price files are being read wait, and are then in the ledger with their price."""
     out = program(
         """
-        import sys, openai_meter
+        import sys, time, openai_meter
         from openai_meter.ledger import Ledger
         ledger = Ledger(sys.argv[1], spool=sys.argv[2], flush_interval=0.001)
         meter = openai_meter.install(ledger=ledger)
@@ -559,6 +559,9 @@ def test_calls_wait_for_the_prices(sqlite):
         meter._price_loader._reading.acquire()  # nobody gets at the files
         for n in range(20):
             meter.track_call("gpt-4o", 1000, 10)
+        end = time.monotonic() + 60
+        while ledger.stats.waiting != 20 and time.monotonic() < end:
+            time.sleep(0.01)
         waited = ledger.stats.written, ledger.stats.waiting
         meter._price_loader._reading.release()
         assert meter.flush()
@@ -567,7 +570,7 @@ def test_calls_wait_for_the_prices(sqlite):
         sqlite.url,
         sqlite.spool,
     )
-    assert out == "(0, 0) 20 0.052"
+    assert out == "(0, 20) 20 0.052"
     assert sqlite.query("SELECT count(*), sum(cost_pico), min(cost_status) FROM calls") == [
         (20, 52_000_000_000, "priced")
     ]
