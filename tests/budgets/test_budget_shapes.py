@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import re
 
@@ -22,9 +23,7 @@ def api():
         yield server
 
 
-@pytest.fixture(params=["sync", "async"])
-def client(request, api):
-    return contract.sync_client(api) if request.param == "sync" else contract.async_client(api)
+each_client = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 
 
 def sent_to(api):
@@ -32,25 +31,38 @@ def sent_to(api):
     return [re.sub(rb"--[0-9a-f]{32}", b"--boundary", request.body) for request in api.requests]
 
 
-def play(shape, client):
-    return contract.run(contract.outcome(contract.SHAPES[shape], client))
+def play(shape, api, is_async, how=contract.outcome):
+    """Plays a shape with a client of its own, which is closed in the event loop that it was used in."""
+
+    async def whole():
+        async with contract.async_client(api) as client:
+            return await how(contract.SHAPES[shape], client)
+
+    if is_async:
+        return asyncio.run(whole())
+    with contract.sync_client(api) as client:
+        return contract.run(how(contract.SHAPES[shape], client))
 
 
+def called(shape, client):
+    return shape(client)
+
+
+@each_client
 @pytest.mark.parametrize("shape", contract.SHAPES)
-def test_shape_is_the_same_under_a_budget_and_leaves_nothing_held(shape, client, api):
+def test_shape_is_the_same_under_a_budget_and_leaves_nothing_held(shape, is_async, api):
     """What the program sees and what is sent are those of the bare SDK; afterwards nothing is held."""
     api.restart()
-    bare, sent = play(shape, client), sent_to(api)
+    bare, sent = play(shape, api, is_async), sent_to(api)
     api.restart()
     meter = openai_meter.install(
         meter=openai_meter.Meter(),
         stream_usage="never",
         budgets=[Budget("usd", usd=10_000, unpriced="allow"), Budget("tokens", tokens=10**12), Budget("n", calls=999)],
     )
-    assert play(shape, client) == bare
+    assert play(shape, api, is_async) == bare
     assert sent_to(api) == sent
-    if any(view.all()[0].held for view in meter.budgets.values()):
-        gc.collect()  # a stream that the shape has dropped; collecting after every shape takes long
+    gc.collect()  # streams that the shape has dropped
     for status in (view.all()[0] for view in meter.budgets.values()):
         assert status.held == 0, status
         assert status.refused == 0
@@ -58,11 +70,12 @@ def test_shape_is_the_same_under_a_budget_and_leaves_nothing_held(shape, client,
     assert meter.budgets["tokens"].spent >= meter.totals.total_tokens
 
 
+@each_client
 @pytest.mark.parametrize("shape", [name for name in contract.SHAPES if name not in NEVER_ADMITTED])
-def test_shape_is_not_sent_when_the_budget_is_spent(shape, client, api):
+def test_shape_is_not_sent_when_the_budget_is_spent(shape, is_async, api):
     """The program gets BudgetExceededError where it called, and the server sees no request."""
     openai_meter.install(meter=openai_meter.Meter(), budgets=[Budget("spent", calls=0)])
     api.restart()
     with pytest.raises(BudgetExceededError):
-        contract.run(contract.SHAPES[shape](client))
+        play(shape, api, is_async, called)
     assert api.requests == []
