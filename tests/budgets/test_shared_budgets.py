@@ -187,7 +187,7 @@ def test_store_that_lost_everything_is_told_what_was_spent(name):
 def test_slices_of_a_killed_process_are_charged(store, store_kind, store_url, name):
     """After ``kill -9`` nothing is lost to the others for ever, and nothing is spent twice."""
     if store_kind == "memory":
-        pytest.skip("another process")
+        pytest.skip("the store in memory belongs to one process: no other one can share it")
     program = textwrap.dedent(f"""
         import os, signal, openai_meter
         from openai_meter import Budget, Price
@@ -213,7 +213,7 @@ def test_slices_of_a_killed_process_are_charged(store, store_kind, store_url, na
 def test_orderly_end_gives_everything_back(store, store_kind, store_url, name):
     """A process that ends reports what it has spent, and keeps nothing."""
     if store_kind == "memory":
-        pytest.skip("another process")
+        pytest.skip("the store in memory belongs to one process: no other one can share it")
     program = textwrap.dedent(f"""
         import openai_meter
         from openai_meter import Budget
@@ -230,7 +230,7 @@ def test_orderly_end_gives_everything_back(store, store_kind, store_url, name):
 
 def test_ledger_is_what_was_spent_before(tmp_path, name):
     """A process that starts in the middle of a window goes on from the sum of the ledger, with a store or without."""
-    pytest.importorskip("sqlalchemy")
+    pytest.importorskip("sqlalchemy", reason="sqlalchemy is not installed: this is NOT tested")
     url = f"sqlite:///{tmp_path / 'usage.db'}"
     budgets = [Budget(name, calls=5, every="month", per="user"), Budget(f"{name} usd", usd=1, every="day")]
     meter = openai_meter.install(meter=Meter(), ledger=url, budgets=budgets, prices=PRICES)
@@ -259,7 +259,7 @@ def test_settings_of_shared_budgets_are_checked():
 def test_forked_child_has_no_slice_of_its_parent(store, store_kind, name):
     """A child asks for a slice of its own; its parent's is not spent twice."""
     if not hasattr(os, "fork") or store_kind == "memory":
-        pytest.skip("needs a fork, and a store outside of the process")
+        pytest.skip("no fork here, or the store in memory, which a child cannot share")
     member = Member(store, Budget(name, calls=320))
     assert member.ask() is None
     child = os.fork()

@@ -249,7 +249,7 @@ def test_litellm_export() -> None:
 
 def test_parquet_export() -> None:
     """Parquet has types: times in UTC, decimal money, tags as a map."""
-    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: this is NOT tested")
     table = parquet.read_table(io.BytesIO(exported("parquet", ODD, BARE)))
     odd, bare = table.to_pylist()
     assert tuple(table.column_names) == COLUMNS
@@ -269,7 +269,7 @@ def test_parquet_without_pyarrow_raises(monkeypatch: pytest.MonkeyPatch) -> None
 def test_export_file_is_complete_and_filtered(form: str, url: str, run: Run, tmp_path: Path) -> None:
     """A file is there when all is in it; filters hold for exports, too."""
     if form == "parquet":
-        pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed: this is NOT tested")
     put(url, *days(3), call(agent="x"))
     target = tmp_path / "folder" / f"calls.{form}"
     run("export", "--format", form, "-o", str(target), "--agent", "x")

@@ -113,7 +113,7 @@ def _call(ago: float = 0, **changes: Any) -> Call:
 @pytest.fixture
 def ledger(tmp_path: Path) -> str:
     """The URL of a ledger with ten days, a model without a price, an error and an estimate."""
-    pytest.importorskip("sqlalchemy")
+    pytest.importorskip("sqlalchemy", reason="sqlalchemy is not installed: this is NOT tested")
     from openai_meter.ledger import Ledger
 
     url = f"sqlite:///{tmp_path}/registre.db"

@@ -247,7 +247,7 @@ def test_empty_meter_shows_how_to_begin(open_page, serve) -> None:
 
 def test_empty_ledger_shows_how_to_write_to_it(open_page, serve, tmp_path) -> None:
     """The page of a ledger without calls names that ledger, without its password."""
-    pytest.importorskip("sqlalchemy")
+    pytest.importorskip("sqlalchemy", reason="sqlalchemy is not installed: this is NOT tested")
     ledger = openai_meter.Ledger(f"sqlite:///{tmp_path / 'empty.db'}", spool=tmp_path / "spool")
     page = open_page(f"{serve(ledger=ledger)}/dashboard")
     assert f'openai_meter.install(ledger="{ledger.url}")' in page.inner_text("#empty-code")

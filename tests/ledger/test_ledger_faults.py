@@ -714,7 +714,7 @@ def test_concurrent_batches_over_many_users_do_not_deadlock(postgres, monkeypatc
 
 def test_hung_server_holds_up_neither_install_nor_fork(tmp_path):
     """A server that accepts connections and never answers delays the start of a program and a fork by moments only."""
-    pytest.importorskip("psycopg")
+    pytest.importorskip("psycopg", reason="psycopg is not installed: this is NOT tested")
     accepted = []
     listener = socket.create_server(("127.0.0.1", 0))
 

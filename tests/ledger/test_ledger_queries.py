@@ -440,7 +440,7 @@ def test_report_includes_calls_just_added(database: Database) -> None:
 
 def test_unreachable_database_raises_without_password(tmp_path: Path) -> None:
     """A ledger that cannot be reached raises when it is read, with a sentence and without a password."""
-    pytest.importorskip("psycopg")
+    pytest.importorskip("psycopg", reason="psycopg is not installed: this is NOT tested")
     ledger = Ledger("postgresql://me:secret@127.0.0.1:1/none", spool=tmp_path / "spool")
     with pytest.raises(LedgerError) as error:
         ledger.report()
@@ -451,7 +451,7 @@ def test_unpriced_calls_are_found_by_index(fill: Fill) -> None:
     """What has no price is found by its index, not by looking at every call."""
     ledger = fill(*days(3))
     if ledger.engine.dialect.name != "sqlite":
-        pytest.skip("PostgreSQL looks at small tables whole")
+        pytest.skip("PostgreSQL reads a small table whole: its use of the index is NOT tested")
     statement = sqlalchemy.select(schema.calls).where(queries.WITHOUT_PRICE, *queries.within(Span(NOON, None)))
     with ledger._reading() as connection:
         plan = connection.exec_driver_sql(

@@ -235,8 +235,8 @@ def test_a_context_manager_in_a_thread_of_its_own_is_warned_of(caplog):
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_streamed_answer_of_starlette_is_attributed(api, asynchronous):
     """A plain generator, which Starlette runs in threads, and an asynchronous one: three calls, all of the user."""
-    responses = pytest.importorskip("starlette.responses")
-    testclient = pytest.importorskip("starlette.testclient")
+    responses = pytest.importorskip("starlette.responses", reason="starlette is not installed: this is NOT tested")
+    testclient = pytest.importorskip("starlette.testclient", reason="starlette is not installed: this is NOT tested")
     meter = openai_meter.install(hosts={"127.0.0.1": "openai"})
     with contract.sync_client(api) as client:
 

@@ -77,7 +77,7 @@ def test_a_pulse_agrees_with_itself(racing):
 
 def test_an_answer_of_the_server_agrees_with_itself(racing):
     """The stats of all models sum up to the totals beside them."""
-    testclient = pytest.importorskip("starlette.testclient")
+    testclient = pytest.importorskip("starlette.testclient", reason="starlette is not installed: this is NOT tested")
     from openai_meter.server import create_app
 
     app = create_app(racing, token=False, allowed_hosts=["*"], max_age=0)
@@ -99,7 +99,7 @@ def figures_of(overview):
 
 def overview_of(*source):
     """An overview of the last seven days, always made anew."""
-    testclient = pytest.importorskip("starlette.testclient")
+    testclient = pytest.importorskip("starlette.testclient", reason="starlette is not installed: this is NOT tested")
     from openai_meter.server import create_app
 
     app = create_app(*source, token=False, allowed_hosts=["*"], max_age=0)
@@ -119,7 +119,7 @@ def test_an_overview_of_a_meter_agrees_with_itself(racing):
 
 def test_an_overview_of_a_ledger_agrees_with_itself(tmp_path, monkeypatch):
     """All parts are read in one transaction, whatever is stored between two of its queries."""
-    pytest.importorskip("sqlalchemy")
+    pytest.importorskip("sqlalchemy", reason="sqlalchemy is not installed: this is NOT tested")
     from openai_meter.ledger import Ledger
     from openai_meter.ledger.reader import _OneMoment
 

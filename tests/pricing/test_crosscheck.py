@@ -48,7 +48,7 @@ def their_rates() -> list[tuple[str, str, str | None, dict[str, str]]]:
     return found
 
 
-@pytest.mark.skipif(SPEC is None, reason="openai-cost-calculator is not installed")
+@pytest.mark.skipif(SPEC is None, reason="openai-cost-calculator is not installed: prices are NOT compared with it")
 def test_cross_check() -> None:
     """Every figure that both have is the same, but for those of which it is known who is right."""
     book = PriceBook()

@@ -62,7 +62,7 @@ def filled(*calls: Call, **settings: Any) -> Meter:
 
 def kept(path: Any, *calls: Call) -> Any:
     """A ledger in a file of SQLite, with some calls in it."""
-    pytest.importorskip("sqlalchemy")
+    pytest.importorskip("sqlalchemy", reason="sqlalchemy is not installed: this is NOT tested")
     from openai_meter.ledger import Ledger
 
     ledger = Ledger(f"sqlite:///{path / 'usage.db'}", flush_interval=0.02)

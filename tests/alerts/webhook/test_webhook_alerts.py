@@ -206,7 +206,7 @@ print("parent", meter.webhooks[0].waiting)
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork: this is NOT tested")
 def test_a_child_starts_anew(receiver):
     """A forked child posts its own alerts and never its parent's; the parent's go on waiting in the parent."""
     receiver.answers += [(429, {"Retry-After": "600"})]

