@@ -302,7 +302,8 @@ def test_background_work_is_held_until_it_is_read_as_finished():
 
 
 def test_budget_starts_again_with_the_next_window(monkeypatch):
-    """The window is a part of the key: nothing is reset at its end, and a hold is settled in the window where it began."""
+    """The window is a part of the key: nothing is reset at its end, and a hold is settled in the window
+    where it began."""
     from openai_meter.budgets import admission, guard
 
     now = [datetime(2026, 3, 28, 22, 59, tzinfo=UTC).timestamp()]  # a minute before midnight in Paris

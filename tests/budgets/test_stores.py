@@ -36,7 +36,8 @@ def test_slices_of_several_keys_are_all_granted_or_none(store, key):
 
 
 def test_repeated_report_counts_its_spending_once(store, key):
-    """A report that is sent again because its answer was lost counts nothing twice; the slice is the one of the report."""
+    """A report that is sent again because its answer was lost counts nothing twice; the slice is the one of
+    the report."""
     store.take(key + "one", [Order(key, 1_000, 60, 60)])
     assert store.report(key + "one", 1, [Report(key, 25, 30)]) == (Row(25, 30),)
     assert store.report(key + "one", 1, [Report(key, 25, 30)]) == (Row(25, 30),)

@@ -169,7 +169,8 @@ def test_turn_has_the_attribution_of_its_request(stage: Stage, meter: openai_met
 def test_turn_abandoned_by_the_program_is_aborted_and_estimated(
     stage: Stage, meter: openai_meter.Meter, kind: type[Any]
 ) -> None:
-    """Its output is estimated from the received part: words, and twenty tokens a second of audio; its input is unknown."""
+    """Its output is estimated from the received part: words, and twenty tokens a second of audio; its input
+    is unknown."""
     second = 48_000 * 4 // 3
     play(stage, kind, REALTIME, [on.session_created(), on.begun(), on.words("Hello there"), on.audio(second)])
     (call,) = meter.calls

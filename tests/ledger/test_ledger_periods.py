@@ -81,7 +81,8 @@ ZONES = ["Europe/Paris", "America/New_York", "Asia/Kolkata", "Australia/Lord_How
 
 @given(st.sampled_from(ZONES), st.datetimes(datetime(2011, 1, 1), datetime(2030, 1, 1)), st.integers(0, 600))  # noqa: DTZ001
 def test_periods_match_the_calendar(name: str, at: datetime, days: int) -> None:
-    """Integer arithmetic alone gives the local hour, day, week and month of a moment, whatever the clocks did before."""
+    """Integer arithmetic alone gives the local hour, day, week and month of a moment, whatever the clocks
+    did before."""
     zone, at = ZoneInfo(name), at.replace(tzinfo=UTC)
     found = segments(zone, at - timedelta(days=days), at + timedelta(days=600 - days))
     offset = next(one.offset for one in found if one.until is None or micros(at) < one.until)

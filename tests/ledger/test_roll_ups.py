@@ -242,7 +242,8 @@ def test_report_has_a_row_of_other_sessions(ledger):
 
 
 def test_older_ledger_is_rolled_up_in_steps(database, small_steps):
-    """A ledger of an earlier version answers at once; the new sums are made step by step, and the old table is removed."""
+    """A ledger of an earlier version answers at once; the new sums are made step by step, and the old table
+    is removed."""
     ledger = database.ledger()
     ledger.import_calls(some(100))
     expected = {by: ledger.report(by).rows for by in ("user", "session", "tag:env", "user,model")}
