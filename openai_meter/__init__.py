@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from openai_meter.core.usage import Usage
     from openai_meter.core.version import __version__
     from openai_meter.errors import (
+        BillingError,
         ConfigurationError,
         LedgerError,
         LedgerUnavailableError,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Alert",
+    "BillingError",
     "Block",
     "Budget",
     "BudgetExceededError",
@@ -103,7 +105,7 @@ _PLACES = {
     "core.version": "__version__",
     "reports.advice": "Recommendation",
     "core.call": "Call",
-    "errors": "ConfigurationError LedgerError LedgerUnavailableError MeterError MissingExtraError "
+    "errors": "BillingError ConfigurationError LedgerError LedgerUnavailableError MeterError MissingExtraError "
     "UnsupportedClientError",
     "usage.estimation": "Estimate estimate_tokens",
     "pricing.answers": "CallCost cost",

@@ -74,6 +74,11 @@ HELP: Mapping[str, str] = {
     "its arguments.",
     "run.module": "PROGRAM is a module, as for python -m.",
     "run.ledger": "Keep every call in this database: sqlite:///usage.db, or postgresql+psycopg://...",
+    "run.budget": "Stop calls before they are sent where this is spent: 5/day and 500/month are US dollars; also "
+    "1000calls/hour, 2000000tokens/day, and 2/day/user for each user. May be given several times. Each process has it "
+    "for itself, unless there is a --budget-store. Default: OPENAI_METER_BUDGET.",
+    "run.budget_store": "Where all processes share the budgets: sqlite:///budgets.db, postgresql+psycopg://..., "
+    "redis://... Default: OPENAI_METER_BUDGET_STORE.",
     "run.no_children": "Meter this process only. By default the Python processes that the program starts are metered "
     "too, and the summary is of all of them.",
     "run.serve": "Show the dashboard on this port while the program runs; 0 is any free port.",
