@@ -114,7 +114,7 @@ def install(
             the rule of each estimate.
         budgets: caps that stop a call before it is sent: ``[Budget("prod", usd=500, every="month")]``. A call that a
             budget does not admit raises ``BudgetExceededError``. ``False`` or ``[]``: none. What they have used is in
-            ``meter.budgets``.
+            ``meter.budgets``. By default those of ``OPENAI_METER_BUDGET``, such as ``5/day,500/month``.
         budget_store: where several processes share the budgets: ``"sqlite:///usage.db"`` for those of one machine,
             ``"postgresql+psycopg://..."`` or ``"redis://..."`` for a fleet. Without it, a budget is that of one
             process. With a ledger, what it has in the window of a budget counts as spent from the start.
@@ -146,6 +146,10 @@ def install(
         if stream_usage is not None or registry.installed is None:
             include_usage.configure(stream_usage or settings.get("stream_usage"))
         chosen = meter or registry.installed or get_meter()
+        if budgets is None and chosen._budgets is None and settings.get("budget") is not None:
+            from openai_meter.budgets.text_form import budgets_of_settings  # noqa: PLC0415 - few programs have them
+
+            budgets = budgets_of_settings()
         chosen._configure(
             recent=recent, thresholds=thresholds, on_alert=on_alert, prices=prices, models=models, discount=discount,
             webhook=webhook_setting(webhook, chosen._store.dispatcher), budgets=budgets, budget_store=budget_store,

@@ -57,6 +57,13 @@ def _texts(value: Any, name: str) -> str:
     return value.strip()
 
 
+def _budgets(value: Any, name: str) -> tuple[str, ...]:
+    """The texts of budgets, which ``budgets.text_form`` parses; ``off`` is none."""
+    if value is False or (isinstance(value, str) and value.strip().lower() in _OFF - {"0"}):
+        return ()
+    return tuple(filter(None, map(str.strip, _texts(value, name).split(","))))
+
+
 def _switch(value: Any, name: str) -> bool:
     if isinstance(value, bool):
         return value
@@ -140,6 +147,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("by", "The dimensions that the summary and the report group by, such as agent,model.", _texts),
     Setting("lang", "The language of what people read: en or fr.", _text),
     Setting("ledger", "The URL of the ledger that keeps every call, such as sqlite:///usage.db.", _text),
+    Setting("budget", "Caps that stop calls before they are sent, such as 5/day,500/month; off for none.", _budgets),
     Setting("budget_store", "The URL of the store of budgets that processes share, such as redis://localhost.", _text),
     Setting("thresholds", "Limits for alerts, such as cost=5,calls=off; off for none.", _thresholds),
     Setting("threads", "Whether attribution follows into threads: 1 or 0.", _switch),

@@ -12,7 +12,7 @@ from openai_meter.errors import ConfigurationError
 
 __all__ = [
     "Hosts", "answers_itself", "checked_hosts", "deployment", "hosts_from_environment", "known_provider", "provider",
-    "set_hosts",
+    "provider_of_host", "set_hosts",
 ]  # fmt: skip
 
 _PROVIDERS = ("openai", "azure")
@@ -143,6 +143,11 @@ def known_provider(host: str) -> str | None:
         _known.clear()  # a crawler has many
     _known[host] = found
     return found
+
+
+def provider_of_host(host: str) -> str:
+    """The provider (``openai``, ``azure``, or the host) that answers at a host."""
+    return _provider_at(None, host)[0]
 
 
 def deployment(client: Any, url: str) -> str | None:
