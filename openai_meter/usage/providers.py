@@ -11,7 +11,8 @@ from openai_meter.core import faults, settings
 from openai_meter.errors import ConfigurationError
 
 __all__ = [
-    "Hosts", "answers_itself", "checked_hosts", "deployment", "hosts_from_environment", "provider", "set_hosts",
+    "Hosts", "answers_itself", "checked_hosts", "deployment", "hosts_from_environment", "provider",
+    "provider_of_host", "set_hosts",
 ]  # fmt: skip
 
 _PROVIDERS = ("openai", "azure")
@@ -113,6 +114,11 @@ def _provider_at(client: Any, host: str) -> tuple[str, str]:
         if len(_providers) < 1_000:
             _providers[key] = found
     return found, host
+
+
+def provider_of_host(host: str) -> str:
+    """The provider (``openai``, ``azure``, or the host) that answers at a host."""
+    return _provider_at(None, host)[0]
 
 
 def deployment(client: Any, url: str) -> str | None:

@@ -74,7 +74,7 @@ TALK = [on.session_created(), HEAR, on.begun(), on.words("Hello"), on.audio(), o
 
 
 @EACH
-def test_a_realtime_turn_is_one_record(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
+def test_realtime_turn_is_one_record(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
     """Model of the session, usage by modality, exact price of each part, times from the request on."""
     play(stage, kind, REALTIME, TALK, ask)
     (call,) = meter.calls

@@ -134,7 +134,8 @@ HELP: Mapping[str, str] = {
     "export.what": "What to write; by default calls.",
     "export.format": "The form of calls: csv, jsonl, parquet or litellm.",
     "export.output": "Write to this file instead of standard output.",
-    "import": "Store calls from files in a ledger. It reads exported JSON lines, reports of TokenTracker, and outputs "
+    "import": "Store calls from files in a ledger. It reads exported JSON lines, reports of TokenTracker, spend "
+    "logs of LiteLLM (JSON or CSV), and outputs "
     "of the Batch API. A file can be imported again: no call counts twice. Batch outputs are priced as batch; do not "
     "import the output of a batch that a metered program has polled to its end, because that program has counted it.",
     "import.files": "The files to read.",

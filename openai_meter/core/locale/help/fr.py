@@ -143,7 +143,8 @@ _TEMPLATES: Mapping[str, str] = {
     "export.what": "Ce qui est écrit ; par défaut, calls.",
     "export.format": "La forme des appels : csv, jsonl, parquet ou litellm.",
     "export.output": "Écrire dans ce fichier au lieu de la sortie standard.",
-    "import": "Enregistrer dans un registre les appels de fichiers. Il lit les lignes JSON exportées, les rapports de "
+    "import": "Enregistrer dans un registre les appels de fichiers. Il lit les lignes JSON exportées, les journaux de "
+    "dépenses de LiteLLM (JSON ou CSV), les rapports de "
     "TokenTracker et les sorties de l'API Batch. Un fichier peut être importé de nouveau : aucun appel ne compte deux "
     "fois. Les sorties de l'API Batch ont le prix des lots ; n'importez pas celle d'un lot qu'un programme mesuré a "
     "suivi jusqu'à sa fin, car ce programme l'a compté.",
