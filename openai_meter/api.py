@@ -136,9 +136,7 @@ def install(
     if lang is not None:
         language(lang)
     set_char_rule = _checked_char_rule(char_rule)
-    watched = (
-        None if http is None and registry.installed else checked_mode(settings.get("http") if http is None else http)
-    )
+    set_http = _checked_http(http)
     behind = hosts_from_environment() if hosts is None else checked_hosts(hosts)
     current = meter or registry.installed or registry.meter
     kept = opened(ledger, None if current is None else current.ledger, required=ledger_required)
@@ -162,8 +160,7 @@ def install(
         if lang is not None:
             set_default(lang)
         set_char_rule()
-        if watched is not None:
-            patcher.http.mode = watched
+        set_http()
         registry.installed = chosen
         registry.update()
         if threads is not None:
@@ -186,6 +183,14 @@ def _checked_telemetry(otel: object, spans: object) -> Callable[[Meter], object]
     if loaded is None or (otel is None and spans is None):
         return lambda _: None
     return loaded.detach if otel is False else lambda meter: loaded.switch(meter, spans=False, only=True)
+
+
+def _checked_http(mode: HttpMode | None) -> Callable[[], object]:
+    """What the setting of HTTP libraries does."""
+    if mode is None and registry.installed is not None:
+        return lambda: None
+    checked = checked_mode(settings.get("http") if mode is None else mode)
+    return lambda: setattr(patcher.http, "mode", checked)
 
 
 def _checked_char_rule(name: str | None) -> Callable[[], object]:
