@@ -1,7 +1,7 @@
 """Stores batches of calls in the database, in the background.
 
-A batch is one transaction. While the database is away, calls wait in the spool; when it is back, the spool is replayed
-first. ``storage.py`` has the transactions; a row that the database refuses is set aside, and all others are stored.
+A batch is one transaction (``storage.py``). While the database is away, calls wait in the spool; when it is back, the
+spool is replayed first (``replay.py``). A row that the database refuses is set aside, and all others are stored.
 
 The threads are started for work and end when there is none, so an idle process can be forked safely. A fork waits for
 the transaction that is under way, and a forked child begins with an empty queue.
@@ -24,11 +24,11 @@ from openai_meter.core.call import Call
 from openai_meter.core.native import Empty, Event, RLock, SimpleQueue, acquire
 from openai_meter.errors import LedgerError
 from openai_meter.ledger.database import driver_message, masked
-from openai_meter.ledger.holding import LatePrices
-from openai_meter.ledger.intake import Batch, Intake, read_batches
+from openai_meter.ledger.intake import Batch, Intake
+from openai_meter.ledger.replay import replay
 from openai_meter.ledger.roll_ups import STEP
 from openai_meter.ledger.rows import Row, encode_line
-from openai_meter.ledger.spool import Segment, Spool
+from openai_meter.ledger.spool import Spool
 from openai_meter.ledger.stats import Counts, Stats
 from openai_meter.ledger.storage import Storage
 
@@ -264,7 +264,7 @@ class Writer:
             return True
         try:
             self.storage.open()
-            self._replay()
+            replay(self.spool, self.intake, self._counts, self._store_surely, self.find_prices)
         except (SQLAlchemyError, LedgerError, OSError) as error:
             self._is_away(error)
             return False
@@ -312,38 +312,6 @@ class Writer:
         for call_id, why in refused.items():
             self.intake.refuse([encode_line(rows[call_id])], why)
         return written
-
-    def _replay(self) -> None:
-        """Stores what is in the spool, oldest first. Calls without a price come last: others may have it."""
-        self.intake.left_behind = False
-        segments: list[Segment] = []
-        try:
-            for segment in self.spool.take():
-                segments.append(segment)
-                if not self._replay_segment(segment):
-                    self.spool.delete(segments.pop())
-            prices = LatePrices(self.find_prices)
-            while segments:
-                for lines in read_batches(segments[0]):
-                    self._counts.add("replayed", self._store_surely(prices.price(lines.waiting)))
-                self.spool.delete(segments.pop(0))
-        finally:
-            for segment in segments:
-                self.spool.release(segment)
-            self.intake.left_behind |= bool(segments)
-
-    def _replay_segment(self, segment: Segment) -> bool:
-        """Stores the calls of a segment that have their price; returns whether it has others."""
-        damaged: list[bytes] = []
-        number = waiting = 0
-        for lines in read_batches(segment):
-            self._store_surely(lines.rows)
-            number += len(lines.rows)
-            waiting += len(lines.waiting)
-            damaged += lines.damaged
-        self._counts.add("replayed", number)
-        self.intake.damaged(damaged)
-        return waiting > 0
 
     # --- the database -------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,8 @@ from openai_meter.core.dimensions import (
 from openai_meter.core.native import RLock
 from openai_meter.core.totals import NOT_PRICED, NOTHING, Sum, Totals, Unpriced, summed
 from openai_meter.metering.plain_calls import PlainBatch, PlainCall, call_of
+from openai_meter.metering.process_sums import add_sums, write_sums
+from openai_meter.metering.repricing import reprice
 from openai_meter.metering.snapshot import StoreSnapshot
 from openai_meter.metering.unpriced import note_unpriced
 from openai_meter.pricing.loading import WAITING
@@ -196,8 +198,7 @@ class Store:
         """The sums of all combinations and the reasons of missing prices, as plain JSON values."""
         with self._lock:
             self._empty_inbox()
-            sums = [[dimensions.plain_key(key), one.to_list()] for key, one in self._table.sums.items()]
-            return {"sums": sums, "unpriced": [list(one) for one in self._reasons.values()]}
+            return write_sums(self._table, self._reasons)
 
     def add_others(self, rows: Iterable[Call | Mapping[str, Any]]) -> int:
         """Adds what other processes have counted: calls, and what :meth:`to_dict` gave. Raises no alert.
@@ -215,20 +216,9 @@ class Store:
                         self.add(row)
                         added += 1
                     else:
-                        added += self._add_sums(row)
+                        added += add_sums(self._table, self._reasons, row)
             finally:
                 self.dispatcher, self._room = dispatcher, NO_ROOM  # without a dispatcher, there was room for all calls
-        return added
-
-    def _add_sums(self, data: Mapping[str, Any]) -> int:
-        added = 0
-        for values, fields in data["sums"]:
-            key, one = dimensions.read_key(values), Sum.from_list(fields)
-            self._table.sums[key] = summed((self._table.sums.get(key, NOTHING), one))
-            added += one.calls
-        for model, reason, calls, tokens in data["unpriced"]:
-            before = self._reasons.get((model, reason), Unpriced(model, reason, 0, 0))
-            self._reasons[model, reason] = before._replace(calls=before.calls + calls, tokens=before.tokens + tokens)
         return added
 
     def catch_up(self) -> None:
@@ -261,39 +251,22 @@ class Store:
         The table is another one then: a call whose counting a signal handler has interrupted is counted in that.
         """
         table, waiting = self._table, (*self._unpriced, *self._waiting)
-        repriced, reasons = table.copy(), self._reasons.copy()
-        changed: dict[str, Call] = {}
-        left: deque[Call] = deque(maxlen=self._unpriced.maxlen)
-        done = 0
-        for before in waiting:
-            after = price(before)
-            if (after.cost_pico, after.cost_status, after.cost_reason) != (
-                before.cost_pico, before.cost_status, before.cost_reason,
-            ):  # fmt: skip
-                changed[before.id] = after
-                key, _ = table.find(before)
-                repriced.sums[key] = repriced.sums[key].repriced(before, after)
-                note_unpriced(reasons, before, -1)
-                if after.cost_status in NOT_PRICED:
-                    note_unpriced(reasons, after, 1)
-            if after.cost_status in NOT_PRICED:
-                left.append(after)
-            else:
-                done += 1
+        new = reprice(table, self._reasons, waiting, price)
         self._room = NO_ROOM
         ring = deque(
-            [call if type(call) is PlainCall else changed.get(call.id, call) for call in tuple(self._ring)],  # type: ignore[union-attr]
+            [call if type(call) is PlainCall else new.changed.get(call.id, call) for call in tuple(self._ring)],  # type: ignore[union-attr]
             maxlen=self._ring.maxlen,
         )
+        unpriced = deque(new.unpriced, maxlen=self._unpriced.maxlen)
         if table is not self._table:  # a signal handler has reset the store meanwhile
             return 0
-        self._table, self._reasons, self._unpriced, self._ring = repriced, reasons, left, ring
+        self._table, self._reasons, self._unpriced, self._ring = new.table, new.reasons, unpriced, ring
         self._waiting = deque(maxlen=_WAITING)
         if self.dispatcher is not None:
             for before in waiting:
-                if (again := changed.get(before.id)) is not None:
-                    self.dispatcher.repriced(before, again)
-        return done
+                if (after := new.changed.get(before.id)) is not None:
+                    self.dispatcher.repriced(before, after)
+        return len(waiting) - len(new.unpriced)
 
     def read(self) -> StoreSnapshot:
         """Everything that is counted, of one moment: it is read under one lock."""

@@ -1,0 +1,1 @@
+"""The texts of recommendations, one file per language; the message catalog of the language includes them."""
