@@ -102,7 +102,15 @@ def test_rows_are_the_values_of_a_dimension():
     """Each dimension has a row per value, and one of its own for calls without a value."""
     meter = filled(
         {"agent": "a", "operation": "o", "user": "u", "session": "s", "block": "b", "tags": {"team": "x", "env": "p"}},
-        {"agent": "a", "organization": "org", "project": "p", "model": "n", "endpoint": "responses", "provider": "azure", "tags": {"env": "p"}},
+        {
+            "agent": "a",
+            "organization": "org",
+            "project": "p",
+            "model": "n",
+            "endpoint": "responses",
+            "provider": "azure",
+            "tags": {"env": "p"},
+        },
         {"model": None, "tags": {"team": "x", "env": "p"}},
     )
     assert {name: counted(meter.by(name)) for name in DIMENSIONS} == {

@@ -256,7 +256,8 @@ def _watcher_of(connection: Any, manager: Any = None) -> ConnectionWatcher | Non
             host, model, headers = _handshake(connection)
             provider, host = providers.provider(client, f"wss://{host}")
             kind = _kind(connection.__class__)
-            watcher = ConnectionWatcher(kind, _listen_for(client), provider, host, model, headers)
+            watcher = ConnectionWatcher(kind, _listen_for(client), provider, host, model)
+            watcher.headers = headers
             found = attributes.setdefault(WATCHER, watcher)
     except Exception as error:
         if connection is not None:
