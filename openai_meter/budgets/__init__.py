@@ -3,6 +3,7 @@
 ::
 
     budget     Budget: one cap, with its window, its keys and what happens when it is spent
+    text_form  budgets as texts: 5/day, 1000calls/hour/user
     sizes      how many tokens a request's body can be at most
     rates      the dearest rates that may apply
     bound      what a call can cost at most: tokens and pico-dollars

@@ -7,7 +7,7 @@ may end anywhere, in a finalizer too: what it cost is put into a queue, and coun
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from datetime import datetime
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,11 +27,13 @@ __all__ = ["Account", "Entry", "Hold", "Lesson", "catch_up", "charge", "count_be
 class Account:
     """The counters of one budget, key and window: pico-dollars, tokens or calls. They are changed under one lock."""
 
-    __slots__ = ("budget", "emergency", "end", "ends_at", "free", "held", "idle", "key", "ready", "refused",
-                 "refused_amount",
-                 "reported", "row", "shared", "spent", "start", "uncertain", "unreported")  # fmt: skip
+    __slots__ = ("budget", "emergency", "end", "ends_at", "free", "held", "idle", "key", "ready", "refusals",
+                 "refused", "refused_amount", "reported", "row", "shared",
+                 "spent", "start", "uncertain", "unreported")  # fmt: skip
 
-    def __init__(self, budget: Budget, key: str | None, start: datetime, end: datetime | None) -> None:
+    def __init__(
+        self, budget: Budget, key: str | None, start: datetime, end: datetime | None, refusals: Counter[str]
+    ) -> None:
         self.budget = budget
         self.key = key
         self.start = start
@@ -43,6 +45,8 @@ class Account:
         self.spent = 0
         self.uncertain = 0
         """The part of :attr:`spent` that is the whole hold of calls whose cost is not known."""
+        self.refusals = refusals
+        """Refused calls by the name of the budget, over all windows; shared by the accounts of a guard."""
         self.refused = 0
         """Calls that were refused, or would have been under ``when_spent="warn"``."""
         self.refused_amount = 0
@@ -171,6 +175,8 @@ def note_refused(entries: list[Entry]) -> None:
         for account, amount, _ in entries:
             account.refused += 1
             account.refused_amount += amount
+            if not account.budget.shadow:
+                account.refusals[account.budget.name] += 1
 
 
 def grant(account: Account, amount: int, row: Row) -> None:

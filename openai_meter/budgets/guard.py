@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -53,11 +54,12 @@ class Subject(NamedTuple):
 class _Window:
     """The accounts of one budget in the window of now. They are replaced together when the window turns."""
 
-    __slots__ = ("accounts", "budget", "end", "ends_at", "start")
+    __slots__ = ("accounts", "budget", "end", "ends_at", "refusals", "start")
 
-    def __init__(self, budget: Budget, now: float) -> None:
+    def __init__(self, budget: Budget, now: float, refusals: Counter[str]) -> None:
         window = calendar_window(budget.every, budget.zone, datetime.fromtimestamp(now, UTC))
         self.budget = budget
+        self.refusals = refusals
         self.start, self.end = window.start, window.end
         self.ends_at = float("inf") if window.end is None else window.end.timestamp()
         self.accounts: dict[str | None, Account] = {}
@@ -68,7 +70,7 @@ class _Window:
         if found is None:
             if len(self.accounts) >= _KEYS:
                 key = OTHERS
-            found = self.accounts.setdefault(key, Account(self.budget, key, self.start, self.end))
+            found = self.accounts.setdefault(key, Account(self.budget, key, self.start, self.end, self.refusals))
         return found
 
 
@@ -85,6 +87,8 @@ class BudgetGuard:
         self.budgets = budgets
         self.desk = desk
         self.before = before
+        self.refusals: Counter[str] = Counter()
+        """Refused calls by the name of the budget, over all windows; those that ``warn`` lets pass are not counted."""
         self._windows: dict[str, _Window] = {}
         self._turning = RLock()
         _guards.add(self)
@@ -99,6 +103,7 @@ class BudgetGuard:
         """
         budgets = self.budgets if budgets is None else budgets
         new = BudgetGuard(budgets, desk or self.desk, before)
+        new.refusals = self.refusals
         if desk is not None:
             return new
         old = {budget.name: budget for budget in self.budgets}
@@ -147,7 +152,7 @@ class BudgetGuard:
         with self._turning:
             window = self._windows.get(budget.name)
             if window is None or now >= window.ends_at:
-                window = self._windows[budget.name] = _Window(budget, now)
+                window = self._windows[budget.name] = _Window(budget, now, self.refusals)
             return window
 
     def any_account(self, budget: Budget) -> Account:
@@ -167,7 +172,7 @@ class BudgetGuard:
         return BudgetView(budget, keys, lambda key: self._status(window, key))
 
     def _status(self, window: _Window, key: str | None) -> BudgetStatus:
-        account = window.accounts.get(key) or Account(window.budget, key, window.start, window.end)
+        account = window.accounts.get(key) or Account(window.budget, key, window.start, window.end, window.refusals)
         if self.desk is not None and (rows := self.desk.rows([store_key(account)])) is not None:
             account.shared, account.row = True, rows[0]
         return _status_of(account)
@@ -175,6 +180,7 @@ class BudgetGuard:
     def start_over_in_child(self) -> None:
         """Drops the holds in a forked child: those calls are its parent's. What was spent stays spent."""
         self._turning = RLock()
+        self.refusals.clear()
         if self.desk is not None:
             self._windows.clear()
         for window in self._windows.values():
@@ -185,7 +191,7 @@ _guards: weakref.WeakSet[BudgetGuard] = weakref.WeakSet()
 
 
 def _without_holds(before: Account) -> Account:
-    account = Account(before.budget, before.key, before.start, before.end)
+    account = Account(before.budget, before.key, before.start, before.end, before.refusals)
     account.spent, account.uncertain = before.spent, before.uncertain
     account.free -= before.spent
     account.ready = before.ready

@@ -20,7 +20,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from openai_meter.ledger import Ledger
     from openai_meter.metering.meter import Meter
 
-__all__ = ["CallFile", "Collected", "collect", "folder_of_run", "follow_multiprocessing", "prepare"]
+__all__ = ["CallFile", "Collected", "collect", "folder_of_run", "follow_multiprocessing", "prepare",
+           "read_refusals", "write_refusals"]  # fmt: skip
 
 _LINES = 5_000
 """Calls after which their sums replace the lines of a file: some 4 MB."""
@@ -66,11 +68,12 @@ except ImportError as error:
 '''
 
 
-def prepare(ledger: Ledger | None) -> Path:
+def prepare(ledger: Ledger | None, variables: Mapping[str, str] | None = None) -> Path:
     """Makes the folder of a run, for this user only, and sets the variables with which processes below are metered.
 
     Args:
         ledger: the ledger of the run, which is that of the processes below it too.
+        variables: other settings of the run for the processes below it: variables of the environment.
 
     Raises:
         OSError: the folder cannot be made.
@@ -83,6 +86,7 @@ def prepare(ledger: Ledger | None) -> Path:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     if ledger is not None:
         os.environ[settings.variable("ledger")] = ledger.engine.url.render_as_string(hide_password=False)
+    os.environ.update(variables or {})
     return folder
 
 
@@ -178,6 +182,34 @@ def _data(call: Call) -> dict[str, Any]:
 
 def _line(data: Any) -> bytes:
     return json.dumps(data, separators=(",", ":")).encode() + b"\n"
+
+
+def write_refusals(folder: Path, refused: Mapping[str, int], name: str) -> Path | None:
+    """Writes to the folder of a run which budgets have refused calls of a process, and how many.
+
+    Args:
+        folder: the folder of the run.
+        refused: the calls by the name of the budget.
+        name: names the process; a file of before is replaced.
+
+    Returns:
+        The file, if there is anything in it.
+    """
+    path = folder / f"refused-{name}.json"
+    with contextlib.suppress(OSError):
+        if refused:
+            path.write_text(json.dumps(dict(refused)), encoding="utf-8")
+            return path
+    return None
+
+
+def read_refusals(folder: Path) -> Counter[str]:
+    """The refused calls of all processes below a run, by the name of the budget."""
+    found: Counter[str] = Counter()
+    for path in folder.glob("refused-*.json"):
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            found.update(json.loads(path.read_text(encoding="utf-8")))
+    return found
 
 
 class Collected(NamedTuple):

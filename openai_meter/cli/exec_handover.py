@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openai_meter.cli.children import write_refusals
 from openai_meter.core import settings
 
 if TYPE_CHECKING:
@@ -110,11 +111,14 @@ def hand_over(folder: Path, meter: Meter, options: Mapping[str, Any]) -> Undo:
     number = len(list(folder.glob(f"{os.getpid()}.*.jsonl")))
     sums = folder / f"{os.getpid()}.{number}-0.jsonl"
     sums.write_text(json.dumps(meter._store.to_dict(), separators=(",", ":")) + "\n", encoding="utf-8")
+    refused = write_refusals(folder, meter._refused_calls(), f"{os.getpid()}.{number}")
     state = folder / _OPTIONS
     state.write_text(json.dumps(dict(options)), encoding="utf-8")
 
     def undo() -> None:
         sums.unlink(missing_ok=True)
+        if refused is not None:
+            refused.unlink(missing_ok=True)
         state.unlink(missing_ok=True)
 
     return undo

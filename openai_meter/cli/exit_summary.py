@@ -63,6 +63,7 @@ class ExitSummary:
             summary is of all of them.
         run: the folder of the run that has started this process. Its calls are written there, and no summary.
         continues: the folder of the run that this process continues, after an exec.
+        variables: variables of the environment for the processes below this one, if they are followed.
 
     If children are not followed, or still run when their parent has ended, a forked child that has made calls writes a
     summary of its own, and adds its process id to the names of the files.
@@ -84,6 +85,7 @@ class ExitSummary:
         follow_children: bool = False,
         run: Path | None = None,
         continues: Path | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self._summary = summary
         self._when = when
@@ -93,6 +95,7 @@ class ExitSummary:
         self._serve = serve
         self._process = os.getpid()
         self._follows = follow_children
+        self._variables = variables or {}
         self._is_child = run is not None
         self._folder = run or continues
         self._calls: CallFile | None = None
@@ -123,7 +126,7 @@ class ExitSummary:
 
         if self._folder is None:
             try:
-                self._folder = prepare(meter.ledger)
+                self._folder = prepare(meter.ledger, self._variables)
             except OSError:
                 return
         self._calls = CallFile(self._folder, but=None if self._is_child else self._process)
@@ -214,11 +217,15 @@ class ExitSummary:
         process = os.getpid() if os.getpid() != self._process else None
         if self._calls is not None and (process is not None or self._is_child):
             self._calls.finish()
+            if self._meter is not None and self._folder is not None:
+                from openai_meter.cli.children import write_refusals  # noqa: PLC0415 - loaded with the call file
+
+                write_refusals(self._folder, self._meter._refused_calls(), str(os.getpid()))
             if self._is_child or self._calls.is_collected:
                 return
         self._collect()
         always = process is None and self._when == "always"
-        if not always and (self._meter is None or not self._meter.totals.calls):
+        if not always and (self._meter is None or not (self._meter.totals.calls or self._meter._refused_calls())):
             return
         if self._report is not None and self._meter is not None:
             self._save(self._meter, _path_of_process(self._report, process))
@@ -237,11 +244,12 @@ class ExitSummary:
         """Adds the calls of the processes below this one."""
         if self._folder is None or self._meter is None or os.getpid() != self._process:
             return
-        from openai_meter.cli.children import collect  # noqa: PLC0415 - only with children
+        from openai_meter.cli.children import collect, read_refusals  # noqa: PLC0415 - only with children
 
+        refused = read_refusals(self._folder)
         made = self._meter.totals.calls > 0
         found = collect(self._folder, self._meter, self._process if made else None)
-        self._folder, self._run = None, Run(found.processes, found.unmetered)
+        self._folder, self._run = None, Run(found.processes, found.unmetered, refused)
 
     def _save(self, meter: Meter, path: Path) -> None:
         try:

@@ -7,7 +7,7 @@ wrong, and for ``--help``. Both give the same job.
 import getopt
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from openai_meter.cli import program as programs
 from openai_meter.cli.dashboard import parsed_port
@@ -35,6 +35,8 @@ class RunOptions(NamedTuple):
     serve: str | None = None
     children: bool = True
     hosts: tuple[str, ...] = ()
+    budgets: tuple[str, ...] = ()
+    budget_store: str | None = None
 
 
 def prepare(program: list[str], summary: SummaryOptions, options: RunOptions) -> "Job":
@@ -63,6 +65,7 @@ def prepare(program: list[str], summary: SummaryOptions, options: RunOptions) ->
         lang=summary_language(summary.lang),
     )
     add_hosts(options.hosts)
+    limits, variables = _budgets(options)
     exit_summary = ExitSummary(
         chosen.summary(),
         path,
@@ -70,9 +73,32 @@ def prepare(program: list[str], summary: SummaryOptions, options: RunOptions) ->
         ledger_from_url(options.ledger),
         parsed_port(options.serve),
         follow_children=options.children,
-        settings={"thresholds": settings.get("thresholds"), "threads": settings.get("threads")},
+        settings={"thresholds": settings.get("thresholds"), "threads": settings.get("threads"), **limits},
+        variables=variables,
     )
     return partial(programs.run, found, exit_summary)
+
+
+def _budgets(options: RunOptions) -> tuple[dict[str, Any], dict[str, str]]:
+    """The budgets of a run as settings of its meter, and as variables for the processes below it.
+
+    Raises:
+        ConfigurationError: there is no such budget or store.
+        MissingExtraError: a package is missing.
+    """
+    texts = options.budgets or settings.get("budget")
+    url = options.budget_store or settings.get("budget_store")
+    if texts is None and options.budget_store is None:
+        return {}, {}
+    from openai_meter.budgets.stores import open_store  # noqa: PLC0415 - not for a plain `run`
+    from openai_meter.budgets.text_form import budgets_of_settings, parsed_budgets  # noqa: PLC0415
+
+    budgets = parsed_budgets(options.budgets) if options.budgets else budgets_of_settings()
+    variables = {settings.variable("budget"): ",".join(texts or ()) or "off"} if texts is not None else {}
+    if url:
+        open_store(url).close()  # connects nothing; an unusable URL is an error before the program runs
+        variables[settings.variable("budget_store")] = url
+    return {"budgets": budgets, "budget_store": url if budgets or options.budget_store else None}, variables
 
 
 def read(args: list[str]) -> "Job | None":
@@ -89,6 +115,8 @@ def read(args: list[str]) -> "Job | None":
         "serve=",
         "no-children",
         "host=",
+        "budget=",
+        "budget-store=",
     ]
     try:
         pairs, program = getopt.getopt(args, "mqo:", [*long, "host="])
@@ -108,6 +136,8 @@ def read(args: list[str]) -> "Job | None":
             serve=given.get("--serve"),
             children="--no-children" not in given,
             hosts=tuple(value for name, value in pairs if name == "--host"),
+            budgets=tuple(value for name, value in pairs if name == "--budget"),
+            budget_store=given.get("--budget-store"),
         )
         return prepare(program, summary, options)
     except (getopt.GetoptError, programs.ProgramNotFoundError, NotADirectoryError, MeterError):
@@ -118,6 +148,8 @@ def add_commands(app: "typer.Typer") -> None:
     """Adds the command to the command line."""
     import typer  # noqa: PLC0415 - not for a correct `run`
 
+    from openai_meter.budgets.stores import open_store  # noqa: PLC0415
+    from openai_meter.budgets.text_form import parsed_budgets  # noqa: PLC0415
     from openai_meter.cli.help import Command, example, texts  # noqa: PLC0415
     from openai_meter.cli.options import Options, checked  # noqa: PLC0415
     from openai_meter.cli.output import fail  # noqa: PLC0415
@@ -133,6 +165,13 @@ def add_commands(app: "typer.Typer") -> None:
     no_children_option = typer.Option("--no-children", help=t("run.no_children"))
     serve_option = typer.Option("--serve", metavar="PORT", callback=checked(parsed_port), help=t("run.serve"))
 
+    budget_option = typer.Option(
+        "--budget", metavar="AMOUNT/PERIOD", callback=checked(parsed_budgets), help=t("run.budget")
+    )
+    budget_store_option = typer.Option(
+        "--budget-store", metavar="URL", callback=checked(open_store), help=t("run.budget_store")
+    )
+
     @app.command(
         "run",
         cls=Command,
@@ -141,6 +180,7 @@ def add_commands(app: "typer.Typer") -> None:
             "openai-meter run program.py --an-option-of-the-program",
             "openai-meter run --by agent,model --ledger sqlite:///usage.db -m package.module",
             "openai-meter run --serve 3000 uvicorn app:app",
+            "openai-meter run --budget 5/day --budget-store sqlite:///budgets.db program.py",
         ),
         context_settings={"allow_interspersed_args": False},
         options_metavar="[OPTIONS] [--]",
@@ -161,12 +201,16 @@ def add_commands(app: "typer.Typer") -> None:
         serve: Annotated[str | None, serve_option] = None,
         no_children: Annotated[bool, no_children_option] = False,
         host: Annotated[list[str] | None, options.host] = None,
+        budget: Annotated[list[str] | None, budget_option] = None,
+        budget_store: Annotated[str | None, budget_store_option] = None,
     ) -> None:
         summary = SummaryOptions(as_json, quiet, format, by, lang)
         try:
-            job = prepare(
-                program, summary, RunOptions(module, output, report, ledger, serve, not no_children, tuple(host or ()))
+            hosts, budgets = tuple(host or ()), tuple(budget or ())
+            run_options = RunOptions(
+                module, output, report, ledger, serve, not no_children, hosts, budgets, budget_store
             )
+            job = prepare(program, summary, run_options)
         except programs.ProgramNotFoundError as error:
             raise typer.BadParameter(str(error), param_hint="PROGRAM") from None
         except NotADirectoryError as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from openai_meter.core.formatting import printable
 from openai_meter.core.locale import Messages, language
 from openai_meter.errors import ConfigurationError
 
@@ -39,12 +42,14 @@ class Summary(NamedTuple):
         Where nothing was metered, that is one sentence. JSON and CSV are read by programs, and keep their form.
         """
         m = language(self.lang)
+        refused = Counter(meter._refused_calls()) + Counter({} if run is None else run.refused)
         metered = meter.totals.calls or meter.pending or meter.internal_errors
         if self.format == "json":
             from openai_meter.reports import exports  # noqa: PLC0415 - not needed before the end
 
             about: dict[str, Any] = {} if process is None else {"process": process}
             about |= {} if run is None else {"processes": run.processes, "unmetered_processes": run.unmetered}
+            about |= {"refused": dict(refused)} if refused else {}
             file.write(exports.as_json(about | meter.to_dict(self.by), file.encoding or "utf-8") + "\n")
         elif self.format == "csv":
             meter.print_summary(file, by=self.by, format="csv")
@@ -52,11 +57,13 @@ class Summary(NamedTuple):
             nothing = "cli.nothing" if run is not None else "cli.nothing_here"
             line = meter.summary(lang=self.lang) if metered else m(nothing)
             _write_line(file, f"{_process_prefix(process, m)}{line}")
+            _write_refusals(file, refused, m)
             _write_processes(file, run, m)
         else:
             if process is not None:
                 _write_line(file, _process_prefix(process, m).rstrip())
             meter.print_summary(file, by=self.by, format=self.format, lang=self.lang)
+            _write_refusals(file, refused, m)
             _write_processes(file, run, m)
 
 
@@ -67,6 +74,14 @@ class Run(NamedTuple):
     """The processes that made calls, the first one included."""
     unmetered: int
     """The Python processes that could not be metered."""
+    refused: Mapping[str, int] = {}
+    """The calls of the other processes that budgets have refused, by the name of the budget."""
+
+
+def _write_refusals(file: TextIO, refused: Mapping[str, int], m: Messages) -> None:
+    """Writes how many calls each budget has refused."""
+    for name, calls in refused.items():
+        _write_line(file, m("cli.refused", budget=printable(name, 100), calls=m("calls", n=calls)))
 
 
 def _write_processes(file: TextIO, run: Run | None, m: Messages) -> None:

@@ -57,6 +57,13 @@ def _texts(value: Any, name: str) -> str:
     return value.strip()
 
 
+def _budgets(value: Any, name: str) -> tuple[str, ...]:
+    """The texts of budgets, which ``budgets.text_form`` parses; ``off`` is none."""
+    if value is False or (isinstance(value, str) and value.strip().lower() in _OFF - {"0"}):
+        return ()
+    return tuple(filter(None, map(str.strip, _texts(value, name).split(","))))
+
+
 def _switch(value: Any, name: str) -> bool:
     if isinstance(value, bool):
         return value
@@ -75,6 +82,15 @@ def _format_or_switch(value: Any, name: str) -> str | bool:
         return value
     text = _text(value, name)
     return text.lower() in _ON if text.lower() in _ON | _OFF else text
+
+
+def _switch_or_auto(value: Any, name: str) -> bool | str:
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
+    try:
+        return _switch(value, name)
+    except ConfigurationError:
+        raise ConfigurationError(f"{name}={value!r} is not 1, 0 or auto") from None
 
 
 def _pairs(value: Any, name: str, example: str) -> dict[str, Any]:
@@ -131,12 +147,17 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("by", "The dimensions that the summary and the report group by, such as agent,model.", _texts),
     Setting("lang", "The language of what people read: en or fr.", _text),
     Setting("ledger", "The URL of the ledger that keeps every call, such as sqlite:///usage.db.", _text),
+    Setting("budget", "Caps that stop calls before they are sent, such as 5/day,500/month; off for none.", _budgets),
     Setting("budget_store", "The URL of the store of budgets that processes share, such as redis://localhost.", _text),
     Setting("thresholds", "Limits for alerts, such as cost=5,calls=off; off for none.", _thresholds),
     Setting("threads", "Whether attribution follows into threads: 1 or 0.", _switch),
     Setting("hosts", "Hosts that stand for a provider, such as llm.example.com=openai.", _hosts, {}),
     Setting(
         "stream_usage", "Whether streamed chats are asked for their usage: auto, always or never.", _text, "auto"
+    ),
+    Setting(
+        "http", "Whether HTTP libraries are watched too, for calls without the openai package: auto, 1 or 0.",
+        _switch_or_auto, "auto",
     ),
     Setting("webhook", "Where alerts are posted: one URL, or several with a comma between.", _texts),
     Setting(

@@ -21,6 +21,7 @@ from openai_meter.core.locale import Messages
 from openai_meter.core.usage import COUNTS
 from openai_meter.core.version import install_command
 from openai_meter.errors import ConfigurationError, MissingExtraError
+from openai_meter.ledger.spend_logs import CALL_TYPES
 
 __all__ = ["COLUMNS", "FORMS", "check", "export"]
 
@@ -178,20 +179,6 @@ def _write_lines(calls: Iterator[Call], file: BinaryIO) -> None:
     file.writelines(json.dumps(call.to_dict(), separators=(",", ":")).encode() + b"\n" for call in calls)
 
 
-_CALL_TYPES = {
-    "chat.completions": "completion",
-    "completions": "text_completion",
-    "responses": "responses",
-    "embeddings": "embedding",
-    "images.generate": "image_generation",
-    "images.edit": "image_edit",
-    "audio.transcriptions": "transcription",
-    "audio.speech": "speech",
-    "moderations": "moderation",
-}
-"""What litellm calls our endpoints; others keep their names."""
-
-
 _SESSIONS = frozenset({"live", "realtime.translations"})
 """Endpoints of which one session, with one id, is many calls."""
 
@@ -200,7 +187,7 @@ def _spend_log(call: Call) -> dict[str, Any]:
     usage = call.usage
     return {
         "request_id": (call.endpoint not in _SESSIONS and call.response_id) or call.id,
-        "call_type": _CALL_TYPES.get(call.endpoint, call.endpoint),
+        "call_type": CALL_TYPES.get(call.endpoint, call.endpoint),
         "spend": None if call.cost is None else float(call.cost),
         "total_tokens": usage.total_tokens,
         "prompt_tokens": usage.input_tokens,

@@ -196,6 +196,10 @@ class Readable(Reporting):
     folded = renamed("Meter", "folded", "overflow_calls")
     burn = renamed("Meter", "burn", "threshold_usage")
 
+    def _refused_calls(self) -> Mapping[str, int]:
+        """The calls that each budget has refused, over all windows; budgets without any are left out."""
+        return {} if self._budgets is None else dict(self._budgets.refusals)
+
     def _set_budgets(self, budgets: tuple[Budget, ...] | None, store: BudgetStore | None = None) -> None:
         """Takes other budgets from now on, or another store; those that are the same go on counting.
 

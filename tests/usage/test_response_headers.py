@@ -48,7 +48,7 @@ HIT = {"gateway_cache_hit": True}
     ],
 )
 def test_header_gives_its_fact_or_nothing(name: str, value: str, facts: dict[str, Any]) -> None:
-    """A stated cost is exact dollars; a hit is one of a gateway's cache, not of the model's prompt cache."""
+    """A cost in a header is exact dollars; a hit is one of a gateway's cache, not of the model's prompt cache."""
     assert header_facts([(b"content-type", b"application/json"), (name.encode(), value.encode("latin-1"))]) == facts
 
 

@@ -205,10 +205,17 @@ def _no_more(_: object) -> None:
     """Checks nothing: the parser of the setting has."""
 
 
+def _check_budget(_: object) -> None:
+    from openai_meter.budgets.text_form import budgets_of_settings  # noqa: PLC0415
+
+    budgets_of_settings()
+
+
 _VALUES: Mapping[str, Callable[[Any], None]] = {
     "lang": _check_language,
     "stream_usage": _check_stream_usage,
     "hosts": _check_hosts,
+    "budget": _check_budget,
 }
 """What the values of settings have to pass after their parser; the ledger's is checked in ``ledger_checks``."""
 

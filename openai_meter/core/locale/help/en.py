@@ -74,6 +74,11 @@ HELP: Mapping[str, str] = {
     "its arguments.",
     "run.module": "PROGRAM is a module, as for python -m.",
     "run.ledger": "Keep every call in this database: sqlite:///usage.db, or postgresql+psycopg://...",
+    "run.budget": "Stop calls before they are sent where this is spent: 5/day and 500/month are US dollars; also "
+    "1000calls/hour, 2000000tokens/day, and 2/day/user for each user. May be given several times. Each process has it "
+    "for itself, unless there is a --budget-store. Default: OPENAI_METER_BUDGET.",
+    "run.budget_store": "Where all processes share the budgets: sqlite:///budgets.db, postgresql+psycopg://..., "
+    "redis://... Default: OPENAI_METER_BUDGET_STORE.",
     "run.no_children": "Meter this process only. By default the Python processes that the program starts are metered "
     "too, and the summary is of all of them.",
     "run.serve": "Show the dashboard on this port while the program runs; 0 is any free port.",
@@ -129,7 +134,8 @@ HELP: Mapping[str, str] = {
     "export.what": "What to write; by default calls.",
     "export.format": "The form of calls: csv, jsonl, parquet or litellm.",
     "export.output": "Write to this file instead of standard output.",
-    "import": "Store calls from files in a ledger. It reads exported JSON lines, reports of TokenTracker, and outputs "
+    "import": "Store calls from files in a ledger. It reads exported JSON lines, reports of TokenTracker, spend "
+    "logs of LiteLLM (JSON or CSV), and outputs "
     "of the Batch API. A file can be imported again: no call counts twice. Batch outputs are priced as batch; do not "
     "import the output of a batch that a metered program has polled to its end, because that program has counted it.",
     "import.files": "The files to read.",

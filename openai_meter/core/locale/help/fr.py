@@ -76,6 +76,12 @@ _TEMPLATES: Mapping[str, str] = {
     "puis ses arguments.",
     "run.module": "PROGRAM est un module, comme pour python -m.",
     "run.ledger": "Garder chaque appel dans cette base : sqlite:///usage.db, ou postgresql+psycopg://...",
+    "run.budget": "Arrêter les appels avant leur envoi quand ce montant est dépensé : 5/day et 500/month sont en "
+    "dollars ; aussi 1000calls/hour, 2000000tokens/day, et 2/day/user pour chaque utilisateur. Peut être donné "
+    "plusieurs fois. Chaque processus l'a pour lui seul, sauf avec un --budget-store. Par défaut : "
+    "OPENAI_METER_BUDGET.",
+    "run.budget_store": "Où tous les processus partagent les budgets : sqlite:///budgets.db, "
+    "postgresql+psycopg://..., redis://... Par défaut : OPENAI_METER_BUDGET_STORE.",
     "run.no_children": "Mesurer ce processus seulement. Par défaut, les processus Python que lance le programme sont "
     "mesurés aussi, et le résumé est celui de tous.",
     "run.serve": "Montrer le tableau de bord sur ce port pendant l'exécution ; 0 est un port libre.",
@@ -137,7 +143,8 @@ _TEMPLATES: Mapping[str, str] = {
     "export.what": "Ce qui est écrit ; par défaut, calls.",
     "export.format": "La forme des appels : csv, jsonl, parquet ou litellm.",
     "export.output": "Écrire dans ce fichier au lieu de la sortie standard.",
-    "import": "Enregistrer dans un registre les appels de fichiers. Il lit les lignes JSON exportées, les rapports de "
+    "import": "Enregistrer dans un registre les appels de fichiers. Il lit les lignes JSON exportées, les journaux de "
+    "dépenses de LiteLLM (JSON ou CSV), les rapports de "
     "TokenTracker et les sorties de l'API Batch. Un fichier peut être importé de nouveau : aucun appel ne compte deux "
     "fois. Les sorties de l'API Batch ont le prix des lots ; n'importez pas celle d'un lot qu'un programme mesuré a "
     "suivi jusqu'à sa fin, car ce programme l'a compté.",

@@ -136,6 +136,7 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
         "The details of {n:,} calls before {text} (UTC) were deleted.",
     ),
     # Other commands.
+    "cli.refused": "refused by budget {budget}, and not sent: {calls}",
     "cli.no_file": "{file} cannot be read: there is no such file",
     "cli.not_read": "{file} cannot be read: {error}",
     "cli.not_utf8": "{file} is not text in UTF-8",

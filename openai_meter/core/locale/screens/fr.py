@@ -136,6 +136,7 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
         "Les détails de {n:,} appels d'avant le {text} (UTC) ont été supprimés.",
     ),
     # Other commands.
+    "cli.refused": "refusé par le budget {budget}, et pas envoyé : {calls}",
     "cli.no_file": "{file} ne peut pas être lu : il n'y a pas de fichier de ce nom",
     "cli.not_read": "{file} ne peut pas être lu : {error}",
     "cli.not_utf8": "{file} n'est pas un texte en UTF-8",
