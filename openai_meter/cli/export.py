@@ -107,7 +107,7 @@ def add_commands(app: "typer.Typer") -> None:
     from openai_meter.cli.options import Options, filters  # noqa: PLC0415
 
     t, options = texts(), Options()
-    what_argument = typer.Argument(metavar="calls|focus|grafana|prometheus-rules", help=t("export.what"))
+    what_argument = typer.Argument(metavar="calls | focus | prometheus-rules | grafana", help=t("export.what"))
 
     @app.command(
         "export",

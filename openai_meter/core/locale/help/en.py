@@ -58,7 +58,7 @@ HELP: Mapping[str, str] = {
     "option.quiet": "Write the summary as one line.",
     "option.format": "The form: table (the default), tree, markdown, chat, line, json or csv.",
     "option.by": "What to group by: model (the default), agent, operation, user, session, endpoint, provider, block, "
-    "tag:NAME. Several are separated by commas: agent,model.",
+    "organization, project, tag:NAME. Several are separated by commas: agent,model.",
     "option.report": "Save a report in this file as well. The suffix is the form: .json, .csv, .md or .txt.",
     "option.excel": "Write CSV as Excel opens it: with a byte order mark, and the separator of the language.",
     "option.host": "A proxy or gateway of your own that passes calls to OpenAI; HOST=azure for Azure. May be given "
@@ -103,7 +103,7 @@ HELP: Mapping[str, str] = {
     "OPENAI_METER_BUDGET_STORE.",
     "top": "Watch what is spent, live, in the terminal. It shows dollars and tokens per minute by model, agent ..., "
     "and limits. The key q or Ctrl-C ends it. Without a terminal it writes plain text, page after page.",
-    "top.by": "What to group by: model, agent, operation, user, session, endpoint, provider, tag:NAME.",
+    "top.by": "What to group by: model, agent, operation, user, session, endpoint, provider, project, tag:NAME.",
     "top.interval": "The time between two pages.",
     "top.once": "Show one page and end.",
     "top.json": "Write JSON, one line for each page.",

@@ -58,7 +58,7 @@ _TEMPLATES: Mapping[str, str] = {
     "option.quiet": "Écrire le résumé sur une seule ligne.",
     "option.format": "La forme : table (par défaut), tree, markdown, chat, line, json ou csv.",
     "option.by": "Le regroupement : model (par défaut), agent, operation, user, session, endpoint, provider, block, "
-    "tag:NOM. Plusieurs sont séparés par des virgules : agent,model.",
+    "organization, project, tag:NOM. Plusieurs sont séparés par des virgules : agent,model.",
     "option.report": "Enregistrer aussi un rapport dans ce fichier. Le suffixe est la forme : .json, .csv, .md ou "
     ".txt.",
     "option.excel": "Écrire le CSV comme Excel l'ouvre : avec une marque d'ordre des octets et le "
@@ -109,7 +109,7 @@ _TEMPLATES: Mapping[str, str] = {
     "top": "Suivre les dépenses en direct dans le terminal. Il montre les dollars et les tokens par minute selon le "
     "modèle, l'agent ..., et les limites. La touche q ou Ctrl-C l'arrête. Sans terminal, il écrit du texte simple, "
     "page après page.",
-    "top.by": "Le regroupement : model, agent, operation, user, session, endpoint, provider, tag:NOM.",
+    "top.by": "Le regroupement : model, agent, operation, user, session, endpoint, provider, project, tag:NOM.",
     "top.interval": "Le temps entre deux pages.",
     "top.once": "Montrer une page et finir.",
     "top.json": "Écrire du JSON, une ligne par page.",
