@@ -39,6 +39,8 @@ _SHARED = (
     "cost_estimated", "price_source", "price_facts", "inconsistent", "tags",
 )  # fmt: skip
 """The columns that all calls of a group have in common."""
+_ACCOUNT = tuple(name for name in ("organization", "project") if name in _OF_CALLS)
+"""The columns of who is billed."""
 _MILLION = 1_000_000
 _ATTO = Fraction(1, 1_000_000)
 """Pico-dollars of the last decimal place of an amount in a file."""
@@ -151,7 +153,7 @@ class _Groups:
         self._span = span
         self._filters = filters
         filtered = ("tags" if name == "tag" else name for name in sorted(filters.names))
-        self._names = tuple(dict.fromkeys((*_SHARED, *dimensions, *filtered)))
+        self._names = tuple(dict.fromkeys((*_SHARED, *_ACCOUNT, *dimensions, *filtered)))
         tokens_in, tokens_out = _OF_CALLS.input_tokens, _OF_CALLS.output_tokens
         self._keys = [
             *(_OF_CALLS[name].label(f"of_{name}") for name in self._names),

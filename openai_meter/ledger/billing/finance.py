@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finance"]
 
-_OWN_COLUMNS = frozenset({"model", "tag", "endpoint", "provider"})
+_OWN_COLUMNS = frozenset({"model", "tag", "endpoint", "provider", "organization", "project"})
 """The dimensions that have a column in every FOCUS dataset."""
 
 
