@@ -18,8 +18,8 @@ from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
 
 __all__ = [
-    "PICO", "Amount", "Bill", "Cost", "CostLine", "CostStatus", "Number", "exact", "line_values", "pico", "simplest", "to_float",
-    "usd",
+    "PICO", "Amount", "Bill", "Cost", "CostLine", "CostStatus", "Number", "exact", "line_values", "pico", "simplest",
+    "to_float", "usd",
 ]  # fmt: skip
 
 PICO = 10**12
