@@ -86,7 +86,7 @@ def install(
             ``"auto"`` (the default): where litellm, dspy or azure-ai-inference is loaded; ``True``: always, and
             ``http.client`` too; ``False``: never. Seen are httpx, httpx2, aiohttp, requests and urllib3, and only their
             requests to OpenAI, Azure and ``hosts``. No call is counted twice. Also ``OPENAI_METER_HTTP``.
-        threads: whether attribution and blocks follow into threads: jobs of a ``ThreadPoolExecutor`` (and so of
+        threads: whether attribution and blocks are passed on to threads: jobs of a ``ThreadPoolExecutor`` (and so of
             ``loop.run_in_executor``), and threads that are started. They do not by default (:func:`bind` takes them
             along by hand); ``asyncio`` tasks and ``asyncio.to_thread`` need neither.
         thresholds: the limits whose passing raises an alert; by default 100 calls, $1.00, 2,000 tokens per call and 5
