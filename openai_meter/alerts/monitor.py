@@ -63,6 +63,8 @@ class ThresholdMonitor:
     def _make(self) -> tuple[_SumGroup, ...]:
         places: dict[tuple[Per | None, object, str | None], list[Threshold]] = {}
         for one in self.thresholds:
+            if one.fleet:  # counted with the budgets, over all processes
+                continue
             places.setdefault((one.per, one.window, one.timezone), []).append(one)
         return tuple(_SumGroup(many) for many in places.values())
 
@@ -288,6 +290,17 @@ class _Tally:
         return sums
 
 
+def _value(call: Call, dimension: str) -> str | None:
+    """The value of a dimension of a call; ``None`` if it has none."""
+    if dimension.startswith("tag"):
+        tags = call.tags
+        if dimension != "tag":
+            return tags.get(dimension[4:])
+        return ", ".join(f"{name}={value}" for name, value in sorted(tags.items())) or None
+    value: str | None = getattr(call, dimension)
+    return value
+
+
 def _ended(call: Call) -> float:
     """When a call ended, in seconds since 1970."""
     return call.started_at.timestamp() + call.duration
@@ -309,7 +322,7 @@ class _SumGroup:
 
     def record(self, call: Call) -> tuple[Alert, ...]:
         key: str | None = None
-        if self._per is not None and (key := getattr(call, self._per)) is None:
+        if self._per is not None and (key := _value(call, self._per)) is None:
             return ()
         tally = self._young.get(key)
         if tally is None:
@@ -357,7 +370,7 @@ class _SumGroup:
         return tokens, cost
 
     def repriced(self, before: Call, after: Call) -> tuple[Alert, ...]:
-        key = None if self._per is None else getattr(before, self._per)
+        key = None if self._per is None else _value(before, self._per)
         tally = self._young.get(key) or self._old.get(key)
         if tally is None:
             return ()

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from openai_meter.core.formatting import NumberStyle, amount, number, printable
+from openai_meter.core.dimensions import DIMENSIONS
+from openai_meter.core.formatting import NumberStyle, amount, number, percent, printable
 from openai_meter.core.locale import Messages, language
 from openai_meter.core.money import Number, exact, to_float
 from openai_meter.core.public import get_state, public, set_state
@@ -29,8 +30,12 @@ __all__ = [
     "read_thresholds",
 ]
 
-Per = Literal["agent", "user", "session", "model"]
-PER: tuple[Per, ...] = ("agent", "user", "session", "model")
+Per = str
+"""A dimension, such as ``user`` or ``tag:team``: see :data:`openai_meter.core.dimensions.DIMENSIONS`."""
+_NAMED = frozenset({"agent", "user", "session", "model"})
+"""The dimensions that messages have a phrase of their own for."""
+FLEET: tuple[str, ...] = ("cost", "tokens", "calls")
+"""The metrics that can be counted over all processes."""
 CALENDAR: tuple[str, ...] = ("minute", "hour", "day", "week", "month")
 """The windows by the calendar; their bounds are those of :mod:`openai_meter.core.calendar_windows`."""
 
@@ -75,11 +80,14 @@ class Threshold:
         metric: ``calls``; ``cost`` in US dollars; ``tokens``; ``tokens_per_call``, their average over the calls whose
             size is known; ``errors``, calls that raised or failed.
         limit: what must not be passed; of errors, what must not be reached.
-        per: ``agent``, ``user``, ``session`` or ``model``: each of them has the limit for itself, and calls without
-            one are not limited. ``None``: all calls together.
+        per: a dimension, such as ``agent``, ``user``, ``session``, ``model``, ``tag:team``: each value has the limit
+            for itself, and calls without one are not limited. ``None``: all calls together.
         window: counts the calls of the last so many seconds (or a ``timedelta``); or those of this ``minute``,
             ``hour``, ``day``, ``week`` (from Monday) or ``month``; ``None``: all since the start, or the last reset.
         timezone: whose days, weeks and months a window by the calendar has, such as ``Europe/Paris``; by default UTC.
+        fleet: whether it counts the calls of all processes that share a ledger or a ``budget_store``, in the same
+            counters as budgets, and raises one alert for all of them. For ``cost``, ``tokens`` and ``calls``, with a
+            window by the calendar or none.
 
     Raises:
         ConfigurationError: an argument cannot be used; the message has the remedy.
@@ -90,6 +98,7 @@ class Threshold:
     per: Per | None = None
     window: timedelta | float | str | None = None
     timezone: str | None = None
+    fleet: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.metric, str) or self.metric not in METRICS:
@@ -101,8 +110,12 @@ class Threshold:
         if not limit:
             raise ConfigurationError(f"{name} is 0; it has to be above 0 (None in the settings switches one off)")
         object.__setattr__(self, "limit", limit)
-        if self.per is not None and self.per not in PER:
-            raise ConfigurationError(f"per={self.per!r} is nothing to limit by; use one of {', '.join(PER)}, or None")
+        if self.per is not None and not _is_dimension(self.per):
+            raise ConfigurationError(
+                f"per={self.per!r} is nothing to limit by; use one of {', '.join(DIMENSIONS)}, tag:NAME, or None"
+            )
+        if self.fleet is not False:
+            self._check_fleet()
         if isinstance(self.window, str):
             object.__setattr__(self, "timezone", _read_timezone(self.window, self.timezone))
             return
@@ -112,6 +125,17 @@ class Threshold:
             )
         if self.window is not None:
             object.__setattr__(self, "window", _read_window(self.window))
+
+    def _check_fleet(self) -> None:
+        if self.fleet is not True:
+            raise ConfigurationError(f"fleet={self.fleet!r} is neither True nor False")
+        if self.metric not in FLEET:
+            raise ConfigurationError(f"fleet=True is for thresholds on {', '.join(FLEET)}, not on {self.metric}")
+        if self.window is not None and not isinstance(self.window, str):
+            raise ConfigurationError(
+                f"fleet=True needs a window by the calendar, not {self.window!r}; use one of {', '.join(CALENDAR)}, "
+                "or None"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return get_state(self)
@@ -132,6 +156,10 @@ class Threshold:
     def calendar_window(self) -> str | None:
         """The period of a window by the calendar; ``None`` for other windows."""
         return self.window if isinstance(self.window, str) else None
+
+
+def _is_dimension(per: object) -> bool:
+    return isinstance(per, str) and (per in DIMENSIONS or (per.startswith("tag:") and len(per) > len("tag:")))
 
 
 def _read_timezone(period: str, timezone: object) -> str:
@@ -244,6 +272,12 @@ class Alert:
     """Which agent, user, session or model; ``None`` if the threshold is on all."""
     at_least: bool = False
     """Whether there are also calls of unknown cost or size, so that the true value is at least this."""
+    budget: str | None = None
+    """The name of the budget whose stage it is; ``None``: it is of a threshold."""
+    stage: float | None = None
+    """Of a budget: the part of the limit that was reached, such as 0.8."""
+    refused: bool = False
+    """Of a budget: whether it was raised as the budget began to refuse calls."""
 
     @property
     def kind(self) -> str:
@@ -271,16 +305,36 @@ class Alert:
             ConfigurationError: there is no such language.
         """
         m = language(lang)
-        per, window, money = self.threshold.per, self.window, METRICS[self.kind].money
+        window, money = self.window, METRICS[self.kind].money
+        if self.budget is not None:
+            return self._budget_message(m)
         shown = _dollars(self.value, self.limit, m.numbers) if money else number(self.value, m.numbers)
         value = m(f"alert.value.{self.kind}", n=math.ceil(self.value), text=shown)
         return m(
             f"alert.{self.kind}",
             value=m("alert.at_least", value=value) if self.at_least else value,
             limit=_dollars(self.limit, 0, m.numbers) if money else number(self.limit, m.numbers),
-            where="" if per is None else m(f"alert.{per}", name=printable(self.key or "", _NAME)),
+            where=self._where(m),
             during=_during(window, m),
         )
+
+    def _where(self, m: Messages) -> str:
+        per, name = self.threshold.per, printable(self.key or "", _NAME)
+        if per is None:
+            return ""
+        return m(f"alert.{per}", name=name) if per in _NAMED else m("alert.per", per=printable(per, _NAME), name=name)
+
+    def _budget_message(self, m: Messages) -> str:
+        money = METRICS[self.kind].money
+        value, limit = Decimal(self.value), Decimal(self.limit)
+        spent = _dollars(value, limit, m.numbers) if money else number(self.value, m.numbers)
+        shown = _dollars(limit, 0, m.numbers) if money else m(self.kind, n=int(limit), text=number(limit, m.numbers))
+        name = printable(self.budget or "", _NAME)
+        if self.key is not None:
+            name = m("budget.of", budget=name, key=printable(self.key, _NAME))
+        share = percent(float(value / limit) if limit else 1.0, m.numbers)
+        key = "alert.budget_refuses" if self.refused else "alert.budget"
+        return m(key, budget=name, spent=spent, limit=shown, share=share, during=_during(self.window, m))
 
     def __str__(self) -> str:
         """The sentence of :meth:`message`."""
@@ -305,7 +359,7 @@ class Alert:
             "window": _plain_window(self.threshold),
             "at": self.at.isoformat(),
             "at_least": self.at_least,
-        }
+        } | ({} if self.budget is None else {"budget": self.budget, "stage": self.stage, "refused": self.refused})
 
 
 @dataclass(frozen=True, slots=True)
