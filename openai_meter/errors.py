@@ -3,6 +3,7 @@
 ::
 
     MeterError
+    ├── BillingError   OpenAI's usage or costs of the organization cannot be read
     ├── BudgetExceededError (openai.OpenAIError)   a budget does not admit a call; see instrumentation/budget_error.py
     ├── ConfigurationError (ValueError)   a setting that cannot be used
     ├── LedgerError   a ledger that cannot be used
@@ -14,6 +15,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "BillingError",
     "ConfigurationError",
     "LedgerError",
     "LedgerUnavailableError",
@@ -31,6 +33,12 @@ class MeterError(Exception):
 
 class ConfigurationError(MeterError, ValueError):
     """A setting has a value that cannot be used; the message names the setting, the value and what would do."""
+
+    __module__ = "openai_meter"
+
+
+class BillingError(MeterError):
+    """OpenAI's usage or costs of an organization cannot be read; the message names the missing permission, if any."""
 
     __module__ = "openai_meter"
 

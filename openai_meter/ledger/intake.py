@@ -163,19 +163,31 @@ class Intake:
 
     def _relieve(self, *, inside: bool) -> None:
         """Moves some calls from a full queue into the spool, in the caller's thread; drops one if that cannot be."""
-        if not inside and time.monotonic() >= self._stuck_until:
-            before = self._queue.qsize()
-            if acquire(self.lock, _HELP):
-                try:
-                    self.drain(_CHUNK)
-                finally:
-                    self.lock.release()
-            elif self._queue.qsize() >= before:
-                self._stuck_until = time.monotonic() + _STUCK
+        if not inside:
+            self._help(_CHUNK)
         if self._queue.qsize() > 2 * LIMIT:
             with suppress(Empty):
                 if not isinstance(self._queue.get_nowait(), Held):  # that one comes again
                     self.drop(1, "the queue is full, and the disk does not answer")
+
+    def _help(self, limit: int | None) -> int:
+        """Moves calls from the queue into the spool, in the caller's thread; returns how many."""
+        moved, before = 0, self._queue.qsize()
+        if time.monotonic() < self._stuck_until:
+            return 0
+        if acquire(self.lock, _HELP):
+            try:
+                moved = self.drain(limit)
+            finally:
+                self.lock.release()
+        elif self._queue.qsize() >= before:
+            self._stuck_until = time.monotonic() + _STUCK
+        return moved
+
+    def keep_queued(self) -> None:
+        """Moves what is in the queue into the spool, in the caller's thread. Waits only as long as one disk write."""
+        if self._pending() and self._help(None):
+            self._begin()
 
     def start(self) -> None:
         """Starts the thread, if there are calls in the queue. Never waits; may be called in a finalizer."""

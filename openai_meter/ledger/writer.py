@@ -109,6 +109,10 @@ class Writer:
         self.intake.hold(call)
         self.start()
 
+    def keep(self) -> None:
+        """Has the calls so far in the spool when it returns, if neither a thread nor the disk is in the way."""
+        self.intake.keep_queued()
+
     def start(self) -> None:
         """Starts the threads that there is work for. Never waits; may be called in a finalizer."""
         if self.durable:

@@ -36,7 +36,7 @@ def install(*budgets, **settings):
 
 
 def test_refused_call_is_not_sent_and_raises_an_error_of_openai():
-    """The server sees no request; the error is one of openai and of ours, with all that was decided by."""
+    """The server gets no request; the error is a class of openai and of ours, and has all figures of the decision."""
     sent = []
     client = fake_client(lambda request: sent.append(request), input_tokens=50, output_tokens=200)
     meter = install(Budget("prod", usd="0.005", every="day", timezone="Europe/Paris"))
@@ -57,8 +57,8 @@ def test_refused_call_is_not_sent_and_raises_an_error_of_openai():
     assert meter.budgets["prod"].refused == 1
 
 
-def test_error_is_told_in_two_languages_and_can_be_pickled():
-    """The sentence has the name, the amounts and when it starts again; a pickle keeps all of it."""
+def test_error_message_has_two_languages_and_survives_pickling():
+    """The message has the name, the amounts and the time of the next start; a pickle keeps all of it."""
     install(Budget("prod", calls=0, every="month"))
     with pytest.raises(BudgetExceededError) as caught:
         ask(fake_client())
@@ -93,8 +93,8 @@ def test_all_budgets_admit_a_call_or_none_holds_anything():
 # --- which calls ------------------------------------------------------------------------------------------------------
 
 
-def test_each_value_of_a_dimension_has_the_limit_for_itself():
-    """One user's calls leave another's budget whole; calls without a user share one."""
+def test_each_value_of_a_dimension_has_its_own_limit():
+    """The calls of one user do not reduce the budget of another; calls without a user share one budget."""
     meter = install(Budget("per user", calls=1, per="user"), Budget("per team", calls=2, per="tag:team"))
     client = fake_client()
     for user in ("u-1", "u-2"):
@@ -117,8 +117,8 @@ def test_each_value_of_a_dimension_has_the_limit_for_itself():
         users.spent  # noqa: B018
 
 
-def test_only_matching_calls_count():
-    """By agent, by model with its snapshots, by several values."""
+def test_budget_with_a_filter_counts_matching_calls_only():
+    """A filter is by agent, by model with its snapshots, or by several values."""
     meter = install(
         Budget("nightly", calls=1, match={"agent": "nightly"}),
         Budget("dear", calls=1, match={"model": ["gpt-5-mini", "gpt-5"]}),
@@ -135,8 +135,8 @@ def test_only_matching_calls_count():
     assert meter.totals.calls == 3
 
 
-def test_models_without_a_price_are_refused_under_dollars_alone():
-    """An unknown price is not a hole; ``unpriced="allow"`` makes it one, and token budgets need no price."""
+def test_model_without_a_price_is_refused_by_dollar_budgets_only():
+    """A dollar budget refuses an unknown price, unless it has ``unpriced="allow"``; token budgets need no price."""
     install(Budget("usd", usd=5), Budget("tokens", tokens=10**6))
     with pytest.raises(BudgetExceededError) as caught:
         ask(fake_client(), model="my-own-model")
@@ -147,8 +147,8 @@ def test_models_without_a_price_are_refused_under_dollars_alone():
     assert meter.budgets["tokens"].spent == 30
 
 
-def test_strict_budgets_refuse_what_has_no_bound():
-    """Others hold the most that such calls have cost so far."""
+def test_call_without_a_bound_is_refused_by_strict_budgets_only():
+    """Other budgets hold the most that such calls have cost so far."""
 
     def answer(_):
         usage = {"input_tokens": 100_000, "output_tokens": 20, "total_tokens": 100_020}
@@ -173,8 +173,8 @@ def test_strict_budgets_refuse_what_has_no_bound():
     assert caught.value.asked == Decimal("0.1002")
 
 
-def test_warn_sends_the_call_and_counts_it(caplog):
-    """The shadow mode refuses nothing: it is logged once, counted, and the overdraft is shown."""
+def test_spent_budget_with_warn_sends_the_call_and_counts_it(caplog):
+    """Nothing is refused: the overdraft is logged once, counted and shown."""
     meter = install(Budget("shadow", tokens=100, when_spent="warn"))
     with caplog.at_level("WARNING", "openai_meter"):
         for _ in range(3):
@@ -186,7 +186,7 @@ def test_warn_sends_the_call_and_counts_it(caplog):
     assert sum("when_spent=warn" in record.getMessage() for record in caplog.records) == 1
 
 
-def test_vocabulary_admits_what_bytes_do_not():
+def test_prompt_is_counted_in_tokens_where_its_bytes_exceed_the_limit():
     """Where the bytes of the prompt do not fit, its tokens are counted."""
     text = "How do we get rid of the paper forms? " * 100
     install(Budget("tokens", tokens=1_500))
@@ -200,7 +200,7 @@ def test_vocabulary_admits_what_bytes_do_not():
 
 
 def test_hold_lasts_until_the_stream_ends():
-    """While a stream is read its bound is held; then its exact cost is spent."""
+    """While a stream is read, its bound is held; at its end, its exact cost is spent."""
     meter = install(Budget("usd", usd=1))
     stream = ask(fake_client(input_tokens=50, output_tokens=20), stream=True)
     next(stream)
@@ -211,8 +211,8 @@ def test_hold_lasts_until_the_stream_ends():
     assert (meter.budgets["usd"].held, meter.budgets["usd"].spent) == (0, meter.cost)
 
 
-def test_abandoned_stream_is_settled_with_what_its_record_says():
-    """A stream that is left costs what the record estimates; nothing stays held."""
+def test_abandoned_stream_is_settled_at_the_cost_of_its_record():
+    """A stream that is not read to its end costs what the record estimates; nothing stays held."""
     meter = install(Budget("usd", usd=1))
     stream = ask(fake_client(input_tokens=50, output_tokens=20), stream=True)
     next(stream)
@@ -223,8 +223,10 @@ def test_abandoned_stream_is_settled_with_what_its_record_says():
     assert (status.held, status.spent) == (0, meter.cost)
 
 
-def test_refused_and_failed_requests():
-    """What the API refuses is free; what timed out may have been billed, so its hold stays charged, and says so."""
+def test_rejected_request_is_free_and_timed_out_request_stays_charged():
+    """A request that the API rejects is free; one that timed out may have been billed, so its hold stays charged and is
+    marked.
+    """
 
     def answer(request):
         if request.headers.get("x-case") == "timeout":
@@ -253,8 +255,8 @@ def test_request_that_was_not_sent_gives_its_hold_back():
     assert (meter.budgets["usd"].spent, meter.budgets["usd"].held) == (0, 0)
 
 
-def test_overdraft_is_shown_and_stops_what_comes_after():
-    """A call that costs more than its bound, as a host may answer anything, is charged in full."""
+def test_overdraft_is_shown_and_stops_later_calls():
+    """A call that costs more than its bound, as a host may return any usage, is charged in full."""
     meter = install(Budget("tokens", tokens=1_000))
     client = fake_client(input_tokens=5_000, output_tokens=10)
     ask(client)
@@ -265,8 +267,8 @@ def test_overdraft_is_shown_and_stops_what_comes_after():
         ask(client, limit=1)
 
 
-def test_calls_by_hand_count_too():
-    """What a program reports itself is spent, and stops the calls after it."""
+def test_manual_call_counts_for_the_budget():
+    """A call that a program records itself is spent, and stops the calls after it."""
     meter = install(Budget("usd", usd="0.01"))
     meter.track_call("gpt-5-mini", 1_000, 900)
     assert meter.budgets["usd"].spent == Decimal("0.01")
@@ -300,7 +302,8 @@ def test_background_work_is_held_until_it_is_read_as_finished():
 
 
 def test_budget_starts_again_with_the_next_window(monkeypatch):
-    """The window is part of the key: at its end nothing has to be reset, and what was held settles where it was."""
+    """The window is a part of the key: nothing is reset at its end, and a hold is settled in the window
+    where it began."""
     from openai_meter.budgets import admission, guard
 
     now = [datetime(2026, 3, 28, 22, 59, tzinfo=UTC).timestamp()]  # a minute before midnight in Paris
@@ -439,7 +442,7 @@ def test_fault_of_the_meter_follows_the_setting(monkeypatch):
     assert (caught.value.budget, caught.value.reason) == ("closed", "fault")
 
 
-def test_nothing_of_a_prompt_is_in_what_is_kept():
+def test_error_and_status_contain_no_text_of_a_prompt():
     """Neither the error nor the status has a word of the prompt."""
     meter = install(Budget("usd", usd=0))
     with pytest.raises(BudgetExceededError) as caught:

@@ -61,7 +61,7 @@ def leaves(value):
 
 
 @given(values)
-def test_measured_size_is_above_the_tokens_of_all_that_is_in_it(value):
+def test_measured_size_of_a_body_exceeds_its_tokens(value):
     """However a body is nested, its bound is above the tokens of its names and values together."""
     size = measure({"input": value})
     tokens = sum(len(load("o200k_base").encode_ordinary(leaf)) for leaf in leaves(value) if "\ud800" not in leaf)
@@ -92,8 +92,8 @@ def test_output_is_bounded_by_the_limit_of_the_request_else_by_the_model():
     assert bound("responses", input="hi", max_output_tokens=7).output_tokens == 7
 
 
-def test_dollars_are_those_of_the_dearest_rate():
-    """Cache writes, the tier that is asked for, long requests and modalities raise the rate."""
+def test_bound_in_dollars_uses_the_highest_rate():
+    """Cache writes, the requested tier, long requests and modalities raise the rate."""
     plain = bound("responses", "gpt-6.2-sol", input="x" * 1_000, max_output_tokens=100)
     written = 2_500_000  # pico-dollars of a token that is written to the cache
     assert plain.pico == (plain.tokens - 100) * written + 100 * 10_000_000
@@ -144,12 +144,12 @@ def test_images_and_audio_in_the_input_are_bounded_by_their_own_rules():
         ("audio.transcriptions", {}, "a file of unknown length"),
     ],
 )
-def test_what_a_request_does_not_bound_is_named(endpoint, body, reason):
-    """The reason is named, for the refusal of a strict budget."""
+def test_unbounded_request_names_the_reason(endpoint, body, reason):
+    """A strict budget shows the reason when it refuses the call."""
     assert bound(endpoint, **body).unbounded == reason
 
 
-def test_tools_of_the_program_bound_themselves():
+def test_function_tools_are_bounded_as_a_part_of_the_body():
     """Functions are part of the body."""
     tools = [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}]
     assert bound("responses", input="hi", tools=tools).unbounded is None
@@ -177,8 +177,8 @@ def test_models_without_a_price_are_named():
     assert elsewhere.unpriced == "provider: llm.example.com"
 
 
-def test_own_prices_and_discounts_count():
-    """A price of the caller's bounds the call, and a discount lowers the bound."""
+def test_bound_uses_own_prices_and_discounts():
+    """A price of the caller is used for the bound, and a discount lowers the bound."""
     own = PriceBook({"m": Price(input=1, output=2)})
     assert bound(model="m", messages=HELLO, max_completion_tokens=1, book=own).pico < 10**9
     half = PriceBook(discount="0.5")

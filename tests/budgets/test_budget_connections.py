@@ -45,7 +45,7 @@ def request(way, connection):
 
 @EACH
 @pytest.mark.parametrize("way", [REALTIME, RESPONSES], ids=["realtime", "responses"])
-def test_turn_is_refused_before_it_is_sent(stage, kind, way):
+def test_turn_over_the_budget_is_not_sent_and_the_connection_stays_open(stage, kind, way):
     """The first turn is spent by its record; the second is not sent, and the connection goes on."""
     meter = install(Budget("turns", calls=1), Budget("tokens", tokens=10**6))
     stage.script = [*turn(way), HEAR, {"type": "session.updated", "session": {}}]
@@ -69,7 +69,7 @@ def test_turn_is_refused_before_it_is_sent(stage, kind, way):
 
 
 @EACH
-def test_turn_is_never_changed(stage, kind):
+def test_turn_is_sent_unchanged_or_refused(stage, kind):
     """A message of a connection is sent as it is, or not at all."""
     install(Budget("tokens", tokens=100, when_spent="clamp"))
 

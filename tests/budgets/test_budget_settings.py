@@ -11,7 +11,7 @@ from openai_meter import Budget, ConfigurationError
 from openai_meter.budgets.budget import read_budgets
 
 
-def test_limit_is_held_exactly():
+def test_limit_is_stored_exactly():
     """Dollars are whole pico-dollars, however they are written."""
     assert Budget("a", usd="0.000000000001").limit == 1
     assert Budget("a", usd=0.1).limit == 100_000_000_000
@@ -43,22 +43,22 @@ def test_limit_is_held_exactly():
         ({"usd": 1, "strict": "yes"}, "True or False"),
     ],
 )
-def test_wrong_settings_name_the_budget_and_the_remedy(settings, part):
-    """What cannot be used is an error when the budget is made, with its name in it."""
+def test_wrong_setting_raises_with_the_budget_and_the_remedy(settings, part):
+    """A setting that cannot be used raises when the budget is made, with the name of the budget."""
     with pytest.raises(ConfigurationError) as error:
         Budget("prod", **settings)
     assert part in str(error.value)
     assert "prod" in str(error.value)
 
 
-def test_name_is_needed():
+def test_budget_without_a_name_raises():
     """A budget without a name is an error."""
     for name in ("", "  ", None, 3):
         with pytest.raises(ConfigurationError, match="needs a name"):
             Budget(name, usd=1)
 
 
-def test_setting_takes_one_or_several_budgets():
+def test_install_takes_one_budget_or_a_list_of_distinct_ones():
     """A budget, a list, or none; two of one name are an error."""
     one, two = Budget("one", usd=1), Budget("two", calls=1)
     assert read_budgets(one) == (one,)
@@ -72,7 +72,7 @@ def test_setting_takes_one_or_several_budgets():
         read_budgets(5)
 
 
-def test_equal_budgets_go_on_counting_when_installed_again():
+def test_equal_budgets_installed_again_keep_their_sums():
     """Installing the same budgets again forgets nothing; one with another limit starts from zero."""
     meter = openai_meter.install(budgets=[Budget("same", calls=5), Budget("changed", calls=5)])
     meter.track_call("gpt-5-mini", 10, 5)
@@ -83,7 +83,7 @@ def test_equal_budgets_go_on_counting_when_installed_again():
     assert dict(meter.budgets) == {}
 
 
-def test_run_budget_takes_a_limit_and_no_window():
+def test_run_budget_with_a_window_raises():
     """``budget()`` is for one run: a window is an error, and so is a function for a name."""
     with pytest.raises(ConfigurationError, match="no setting 'every'"):
         openai_meter.budget(usd=1, every="day")

@@ -51,7 +51,7 @@ def called(shape, client):
 @each_client
 @pytest.mark.parametrize("shape", contract.SHAPES)
 def test_shape_is_the_same_under_a_budget_and_leaves_nothing_held(shape, is_async, api):
-    """What the program sees and what is sent are those of the bare SDK; afterwards nothing is held."""
+    """The program and the server see what they see with the bare SDK; afterwards nothing is held."""
     api.restart()
     bare, sent = play(shape, api, is_async), sent_to(api)
     api.restart()

@@ -27,7 +27,7 @@ def metered():
     return meter
 
 
-def test_api_has_each_budget_and_key(metered):
+def test_budgets_endpoint_returns_each_budget_and_key(metered):
     """``/api/budgets`` has the exact figures; without budgets it is empty."""
     pytest.importorskip("starlette", reason="starlette is not installed: this is NOT tested")
     from starlette.testclient import TestClient
@@ -62,7 +62,7 @@ def test_prometheus_has_limits_spending_holds_and_refusals(metered):
     assert "openai_meter_budget" not in exposition(openai_meter.Meter())[0].decode()
 
 
-def test_status_is_plain_json(metered):
+def test_budget_status_to_dict_is_plain_json(metered):
     """Every figure of a status is in its dict; dollars are strings."""
     status = metered.budgets["prod"].all()[0]
     assert json.loads(json.dumps(status.to_dict()))["spent"] == "0.00025"
@@ -70,7 +70,7 @@ def test_status_is_plain_json(metered):
     assert repr(metered.budgets["per user"]) == "<BudgetView 'per user': 1 keys>"
 
 
-def test_command_shows_the_budgets_of_a_store(command, tmp_path, monkeypatch):
+def test_budgets_command_lists_the_budgets_of_a_store(command, tmp_path, monkeypatch):
     """A line for each budget and key of all processes, or JSON; the store may be named by the environment."""
     url = f"sqlite:///{tmp_path / 'budgets.db'}"
     meter = openai_meter.install(
@@ -93,15 +93,15 @@ def test_command_shows_the_budgets_of_a_store(command, tmp_path, monkeypatch):
     assert "sur 1 appel" in command("budgets", "--lang", "fr")
 
 
-def test_command_without_a_store_says_what_to_do(command, tmp_path, monkeypatch):
-    """No store, a store that is none, and one with nothing in it."""
+def test_budgets_command_without_a_usable_store_names_the_remedy(command, tmp_path, monkeypatch):
+    """There is no store, the URL is not a store, or the store is empty."""
     monkeypatch.delenv("OPENAI_METER_BUDGET_STORE", raising=False)
     assert "--store" in command("budgets", code=2)
     assert "no budget store mysql" in command("budgets", "--store", "mysql://user:secret@host", code=2)
     assert "no budgets" in command("budgets", "--store", f"sqlite:///{tmp_path / 'none.db'}")
 
 
-def test_environment_names_the_store(tmp_path, monkeypatch):
+def test_budget_store_is_read_from_the_environment(tmp_path, monkeypatch):
     """``OPENAI_METER_BUDGET_STORE`` is used where there are budgets."""
     monkeypatch.setenv("OPENAI_METER_BUDGET_STORE", f"sqlite:///{tmp_path / 'budgets.db'}")
     meter = openai_meter.install(meter=openai_meter.Meter(), budgets=[Budget("prod", calls=1)])

@@ -55,7 +55,7 @@ class Member:
             self.desk.report(all_idle=True)
 
 
-def test_fleet_never_spends_more_than_the_limit_and_nearly_all_of_it(store, name):
+def test_fleet_spends_nearly_the_limit_and_never_more(store, name):
     """Four processes with four threads: exactly the calls that fit are sent; at the end nothing is held."""
     budgets = [Budget(name, calls=200), Budget(f"{name} usd", usd="0.5")]
     fleet = [Member(store, *budgets) for _ in range(4)]
@@ -82,8 +82,8 @@ def test_fleet_never_spends_more_than_the_limit_and_nearly_all_of_it(store, name
     assert fleet[1].meter.budgets[f"{name} usd"].spent == sent[0] * Decimal("0.00025")
 
 
-def test_calls_are_admitted_from_a_slice_without_a_trip(store, name, monkeypatch):
-    """Of a large budget, hundreds of calls are admitted by a handful of trips to the store."""
+def test_calls_within_a_slice_are_admitted_without_the_store(store, name, monkeypatch):
+    """Of a large budget, hundreds of calls are admitted with few requests to the store."""
     member = Member(store, Budget(name, calls=100_000))
     trips = []
     take = store.take
@@ -94,7 +94,7 @@ def test_calls_are_admitted_from_a_slice_without_a_trip(store, name, monkeypatch
     member.close()
 
 
-def test_idle_slices_go_back(store, name):
+def test_unused_slices_are_returned_to_the_store(store, name):
     """What a process has not used between two reports is free for the others."""
     one, two = (Member(store, Budget(name, calls=32)) for _ in range(2))
     one.ask()
@@ -170,8 +170,10 @@ def test_emergency_share_lets_a_process_go_on(store, name):
     assert member.meter.budgets[name].spent == 10
 
 
-def test_store_that_lost_everything_is_told_what_was_spent(name):
-    """After its data are gone, the store has the sums again that a process knows, with the next slice and report."""
+def test_store_that_lost_its_data_gets_the_sums_back_from_the_processes(name):
+    """When the data of the store are gone, a process sends its sums with the next request for a slice and with the next
+    report.
+    """
     broken = Broken(MemoryStore())
     member = Member(broken, Budget(name, calls=32))
     for _ in range(10):
@@ -188,7 +190,7 @@ def test_store_that_lost_everything_is_told_what_was_spent(name):
 
 
 def test_slices_of_a_killed_process_are_charged(store, store_kind, store_url, name):
-    """After ``kill -9`` nothing is lost to the others for ever, and nothing is spent twice."""
+    """After ``kill -9`` the rest of the budget can be spent by the others, and nothing is spent twice."""
     if store_kind == "memory":
         pytest.skip("the store in memory belongs to one process: no other one can share it")
     program = textwrap.dedent(f"""
@@ -276,7 +278,7 @@ def test_slices_of_a_living_process_are_its_own(store, store_kind, name, monkeyp
     assert not list(tmp_path.glob("openai_meter-*/*"))
 
 
-def test_orderly_end_gives_everything_back(store, store_kind, store_url, name):
+def test_process_that_ends_returns_its_slices(store, store_kind, store_url, name):
     """A process that ends reports what it has spent, and keeps nothing."""
     if store_kind == "memory":
         pytest.skip("the store in memory belongs to one process: no other one can share it")
@@ -294,8 +296,8 @@ def test_orderly_end_gives_everything_back(store, store_kind, store_url, name):
     assert (status.spent, status.held) == (4, 0)
 
 
-def test_ledger_is_what_was_spent_before(tmp_path, name):
-    """A process that starts in the middle of a window goes on from the sum of the ledger, with a store or without."""
+def test_process_that_starts_within_a_window_continues_from_the_ledger(tmp_path, name):
+    """It begins with the sum of the ledger, with a store or without."""
     pytest.importorskip("sqlalchemy", reason="sqlalchemy is not installed: this is NOT tested")
     url = f"sqlite:///{tmp_path / 'usage.db'}"
     budgets = [Budget(name, calls=5, every="month", per="user"), Budget(f"{name} usd", usd=1, every="day")]
@@ -315,14 +317,14 @@ def test_ledger_is_what_was_spent_before(tmp_path, name):
         assert meter.budgets[f"{name} usd"].spent == Decimal("0.00025") * (4 if store is None else 5)
 
 
-def test_settings_of_shared_budgets_are_checked():
-    """A share that is not one is an error."""
+def test_wrong_share_of_a_shared_budget_raises():
+    """A share has to be between 0 and 1."""
     for wrong in (0, 2, "maybe", True):
         with pytest.raises(openai_meter.ConfigurationError, match="on_outage"):
             Budget("a", usd=1, on_outage=wrong)
 
 
-def test_forked_child_has_no_slice_of_its_parent(store, store_kind, name):
+def test_forked_child_gets_its_own_slice(store, store_kind, name):
     """A child asks for a slice of its own; its parent's is not spent twice."""
     if not hasattr(os, "fork") or store_kind == "memory":
         pytest.skip("no fork here, or the store in memory, which a child cannot share")
@@ -340,8 +342,8 @@ def test_forked_child_has_no_slice_of_its_parent(store, store_kind, name):
     assert member.meter.budgets[name].spent == 4
 
 
-def test_desk_reports_in_the_background(store, name):
-    """The thread reports without a call to anything."""
+def test_spending_is_reported_in_the_background(store, name):
+    """The thread reports although no call is made."""
     member = Member(store, Budget(name, calls=100))
     member.desk._interval = 0.01
     reported = threading.Event()
@@ -360,7 +362,7 @@ def test_desk_reports_in_the_background(store, name):
     member.close()
 
 
-def test_desk_is_one_for_a_meter(store, name):
+def test_meter_keeps_its_store_when_its_budgets_change(store, name):
     """Other budgets of a meter keep its store; the budgets that are the same go on counting."""
     member = Member(store, Budget(name, calls=5))
     member.ask()

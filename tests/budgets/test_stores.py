@@ -15,8 +15,8 @@ from openai_meter.budgets.stores.protocol import SHARE, grant_of
 HIGH = 1 << 61
 
 
-def test_slice_is_granted_and_counted(store, key):
-    """What a process is given counts for all; a sixteenth of what is left at most, and what it needs at least."""
+def test_granted_slice_counts_for_all_processes(store, key):
+    """A slice is at most a sixteenth of the rest, and at least what the call needs."""
     assert store.read([key]) == (Row(0, 0),)
     assert store.take(key + "one", [Order(key, 1_600, 500, 10)]) == ((100,), (Row(0, 100),))
     assert store.take(key + "two", [Order(key, 1_600, 500, 300)]) == ((300,), (Row(0, 400),))
@@ -26,8 +26,8 @@ def test_slice_is_granted_and_counted(store, key):
     assert store.read([key, key + "other"]) == (Row(0, 1_600), Row(0, 0))
 
 
-def test_slices_of_several_keys_are_granted_together_or_not(store, key):
-    """One key that has not enough left leaves all others as they were."""
+def test_slices_of_several_keys_are_all_granted_or_none(store, key):
+    """If the rest of one key is too small, the others stay unchanged."""
     orders = [Order(f"{key}{name}", limit, 10, 10) for name, limit in (("b", 100), ("a", 5), ("c", 100))]
     taken = store.take(key + "one", orders)
     assert taken.grants is None
@@ -35,8 +35,9 @@ def test_slices_of_several_keys_are_granted_together_or_not(store, key):
     assert store.take(key + "one", [orders[0], orders[2]]).grants == (10, 10)
 
 
-def test_report_counts_spending_once_and_says_what_is_left(store, key):
-    """A report that is repeated, as its answer was lost, counts nothing twice; the slice is what the process says."""
+def test_repeated_report_counts_its_spending_once(store, key):
+    """A report that is sent again because its answer was lost counts nothing twice; the slice is the one of
+    the report."""
     store.take(key + "one", [Order(key, 1_000, 60, 60)])
     assert store.report(key + "one", 1, [Report(key, 25, 30)]) == (Row(25, 30),)
     assert store.report(key + "one", 1, [Report(key, 25, 30)]) == (Row(25, 30),)
@@ -45,8 +46,8 @@ def test_report_counts_spending_once_and_says_what_is_left(store, key):
     assert store.report(key + "two", 2, []) == ()
 
 
-def test_store_that_lost_data_goes_on_from_what_processes_know(store, key):
-    """The sum that a process has seen is the least that counts; so is that of the ledger."""
+def test_store_that_lost_its_data_continues_from_the_sums_of_processes(store, key):
+    """The spent sum is at least the sum that a process has read, and at least that of the ledger."""
     assert store.report(key + "one", 1, [Report(key, 5, 0, known=500)]) == (Row(500, 0),)
     store.raise_to(key, 400)
     assert store.read([key]) == (Row(500, 0),)
@@ -54,8 +55,8 @@ def test_store_that_lost_data_goes_on_from_what_processes_know(store, key):
     assert store.read([key]) == (Row(700, 0),)
 
 
-def test_slice_of_an_owner_that_is_gone_is_charged(store, key):
-    """What a dead process had may have been spent; what a living one has stays its own."""
+def test_slice_of_a_dead_process_is_charged(store, key):
+    """A dead process may have spent its slice; a running one keeps its own."""
     store.take(key + "dead", [Order(key, 1_000, 40, 40)])
     store.report(key + "dead", 1, [Report(key, 10, 30)])
     assert store.reap(3_600) == ()
@@ -92,8 +93,8 @@ def test_stage_is_announced_once(store, key):
     assert not [row for row in store.stored() if row.key.endswith(key)]
 
 
-def test_rows_are_listed_with_their_limits(store, key):
-    """Everything that a report of all budgets needs is in the store."""
+def test_store_lists_each_budget_with_its_limit(store, key):
+    """The store has everything that a report of all budgets needs."""
     store.take(key, [Order(f"{key}|a", 100, 5, 5, ends_at=4_000_000_000.0), Order(f"{key}|b", 70, 3, 3)])
     store.report(key, 1, [Report(f"{key}|a", 2, 3)])
     found = [row for row in store.stored() if row.key.startswith(key)]
@@ -101,7 +102,7 @@ def test_rows_are_listed_with_their_limits(store, key):
 
 
 @pytest.mark.parametrize("amount", [1, 10**9 - 1, 10**9, 10**9 + 1, 2**53 + 1, 9_007_199_254_740_993, HIGH - 1])
-def test_amounts_are_exact(store, key, amount):
+def test_store_keeps_amounts_exactly(store, key, amount):
     """Every whole number up to $2 million in pico-dollars is kept to its last digit."""
     limit = HIGH
     assert store.take(key + "one", [Order(key, limit, amount, amount)]).grants == (amount,)
@@ -111,8 +112,8 @@ def test_amounts_are_exact(store, key, amount):
     assert store.take(key + "one", [Order(key, limit, limit, 1)]).grants == (max(free // SHARE, 1),)
 
 
-def test_stores_decide_as_the_rule_does(store, key):
-    """Random orders and reports: every answer is that of the rule in plain Python."""
+def test_store_grants_what_the_plain_rule_grants(store, key):
+    """With random orders and reports, every answer is that of the rule in plain Python."""
     chance = random.Random(7)
     row, mine, number = Row(), {"a": 0, "b": 0}, {"a": 0, "b": 0}
     for _ in range(120):
@@ -132,7 +133,7 @@ def test_stores_decide_as_the_rule_does(store, key):
             assert store.report(key + owner, number[owner], [Report(key, spent, mine[owner])]) == (row,)
 
 
-def test_processes_never_get_more_than_the_limit(store, key):
+def test_concurrent_owners_never_get_more_than_the_limit(store, key):
     """Sixteen threads of eight owners, two keys in both orders: no deadlock, and not one unit too many."""
     keys, granted, lock = [f"{key}x", f"{key}y"], [0, 0], threading.Lock()
 
@@ -152,8 +153,8 @@ def test_processes_never_get_more_than_the_limit(store, key):
     assert store.read(keys) == (Row(0, 999), Row(0, 999))
 
 
-def test_url_names_the_store(monkeypatch):
-    """What is not a store is an error without the rest of the URL, which may have a password."""
+def test_wrong_store_url_raises_without_its_password(monkeypatch):
+    """The error has the scheme only, as the rest of the URL may have a password."""
     for url in ("mysql://user:secret@host/db", "sqlite://", "usage.db", ""):
         with pytest.raises(ConfigurationError, match=r"sqlite:///usage\.db") as error:
             open_store(url)

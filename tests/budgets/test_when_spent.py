@@ -55,15 +55,15 @@ def test_waiting_call_is_sent_when_another_ends():
     assert (meter.budgets["tokens"].spent, meter.budgets["tokens"].held) == (60, 0)
 
 
-def test_waiting_ends_in_a_refusal():
+def test_call_that_waited_too_long_is_refused():
     """After ``max_wait`` seconds the call is refused as any other."""
     install(Budget("calls", calls=0, when_spent="wait", max_wait=0.01))
     with pytest.raises(BudgetExceededError):
         ask(fake_client())
 
 
-def test_waiting_task_lets_others_run():
-    """While a call of an async client waits, the loop goes on, and its end lets the call through."""
+def test_waiting_async_call_does_not_block_the_event_loop():
+    """While a call of an async client waits, other tasks run; the end of one of them admits the call."""
     install(Budget("tokens", tokens=600, when_spent="wait"))
     client = fake_async_client(input_tokens=10, output_tokens=20)
 
@@ -80,7 +80,7 @@ def test_waiting_task_lets_others_run():
     assert asyncio.run(main()).usage.total_tokens == 30
 
 
-def test_call_waits_for_the_next_window(monkeypatch):
+def test_waiting_call_is_admitted_in_the_next_window(monkeypatch):
     """When the window turns, the call is admitted by the new one."""
     from openai_meter.budgets import admission, guard
     from openai_meter.instrumentation import budget_gate
@@ -112,8 +112,8 @@ def test_call_waits_for_the_next_window(monkeypatch):
 
 
 @pytest.mark.parametrize("budget", [{"tokens": 1_000}, {"usd": "0.005"}])
-def test_output_limit_is_lowered_to_what_is_left(budget):
-    """The limit that is sent makes the call fit; it is never raised, and the program's dict stays as it was."""
+def test_clamp_lowers_the_output_limit_to_the_rest_of_the_budget(budget):
+    """The limit that is sent makes the call fit; it is never raised, and the dict of the program stays unchanged."""
     meter = install(Budget("b", **budget, when_spent="clamp"))
     client, sent = recorded(input_tokens=10, output_tokens=20)
     extra = {"max_completion_tokens": 5_000}
@@ -136,7 +136,7 @@ def test_output_limit_is_lowered_to_what_is_left(budget):
     assert meter.budgets["b"].left >= 0
 
 
-def test_clamped_stream_keeps_its_second_try():
+def test_clamped_stream_is_sent_again_without_include_usage():
     """Where a host refuses ``include_usage``, the request is sent again with the lowered limit."""
     bodies = []
 
@@ -160,8 +160,8 @@ def test_clamped_stream_keeps_its_second_try():
 # --- degrade ----------------------------------------------------------------------------------------------------------
 
 
-def test_another_model_is_asked_and_the_record_says_both():
-    """The cheaper model is sent; the record has the model that was asked for and the one that answered."""
+def test_degraded_call_uses_the_other_model_and_records_both():
+    """The cheaper model is sent; the record has the requested model and the one that answered."""
     meter = install(Budget("usd", usd="0.003", when_spent="degrade", to={"gpt-5-mini": "gpt-6-luna"}))
     client, sent = recorded(input_tokens=50, output_tokens=100)
     for _ in range(3):
@@ -181,7 +181,7 @@ def test_another_model_is_asked_and_the_record_says_both():
     assert meter.budgets["usd"].overdrawn == 0
 
 
-def test_model_without_another_is_refused():
+def test_model_without_a_substitute_is_refused():
     """A model that is not in ``to`` is refused when the budget is spent."""
     install(Budget("usd", usd=0, when_spent="degrade", to={"gpt-5-mini": "gpt-6-luna"}))
     with pytest.raises(BudgetExceededError):
@@ -198,7 +198,7 @@ def test_model_without_another_is_refused():
         {"when_spent": "wait", "max_wait": float("inf")},
     ],
 )
-def test_settings_belong_together(settings):
-    """``degrade`` needs ``to``, and the other way round; a wait has an end."""
+def test_incomplete_when_spent_settings_raise(settings):
+    """``degrade`` needs ``to``, and ``to`` needs ``degrade``; a wait needs a limit."""
     with pytest.raises(ConfigurationError, match="Budget"):
         Budget("b", usd=1, **settings)

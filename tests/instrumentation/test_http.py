@@ -32,8 +32,8 @@ def copied(options: Any, parser: Any) -> Any:
     [{}, {"json_data": {"model": "m"}, "headers": {"x": "1"}, "extra_json": {"a": 1}}, {"post_parser": print}],
     ids=["bare", "full", "with a parser"],
 )
-def test_a_copy_is_that_of_the_sdk_with_another_parser(said: dict[str, Any]) -> None:
-    """All fields are those of the SDK's own copy, the set ones are known as set, and the original stays as it was."""
+def test_copied_options_equal_the_copy_of_the_sdk_with_another_parser(said: dict[str, Any]) -> None:
+    """All fields equal those of the SDK's own copy, the set ones are marked as set, and the original is unchanged."""
     options = FinalRequestOptions.construct(method="post", url="/chat/completions", **said)
     before = (dict(vars(options)), set(options.__pydantic_fields_set__))
     pending = SimpleNamespace(host="api.openai.com")
@@ -50,7 +50,7 @@ def test_a_copy_is_that_of_the_sdk_with_another_parser(said: dict[str, Any]) -> 
 
 
 def test_options_of_another_class_are_copied_by_the_sdk() -> None:
-    """What is derived from the SDK's class may hold more than fields: its own way of copying is used."""
+    """A class that is derived from the SDK's may have more than fields: its own method of copying is used."""
     made: list[object] = []
 
     class Options(FinalRequestOptions):  # type: ignore[misc]
@@ -128,8 +128,8 @@ KINDS = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"]
 
 @WAYS
 @KINDS
-def test_cost_that_a_proxy_states_in_a_header_is_believed(meter: openai_meter.Meter, way: str, is_async: bool) -> None:
-    """The cost is the proxy's where no provider is named for the host; no other header is kept."""
+def test_cost_in_a_header_of_a_proxy_is_recorded(meter: openai_meter.Meter, way: str, is_async: bool) -> None:
+    """The cost of the proxy is used where no provider is named for the host; no other header is kept."""
     with Gateway({**COST, "x-secret": "do not keep"}) as server:
         asyncio.run(ask(server, way, is_async=is_async))
     (call,) = meter.calls
@@ -139,7 +139,7 @@ def test_cost_that_a_proxy_states_in_a_header_is_believed(meter: openai_meter.Me
 
 
 def test_cost_in_a_header_does_not_replace_prices_of_openai() -> None:
-    """Where the program says that OpenAI is behind a host, OpenAI's prices count."""
+    """Where the program names OpenAI as the provider of a host, OpenAI's prices are used."""
     meter = openai_meter.install(hosts={"127.0.0.1": "openai"})
     with Gateway(COST) as server:
         asyncio.run(ask(server, "plain", is_async=False))
@@ -150,7 +150,7 @@ def test_cost_in_a_header_does_not_replace_prices_of_openai() -> None:
 @WAYS
 @pytest.mark.parametrize("hosts", [{}, {"127.0.0.1": "openai"}], ids=["other", "openai"])
 def test_answer_from_the_cache_of_a_gateway_is_free(way: str, hosts: dict[str, str]) -> None:
-    """The model was not asked: the tokens are counted, and cost nothing."""
+    """No model was called: the tokens are counted, and cost nothing."""
     meter = openai_meter.install(hosts=hosts)
     with Gateway(HIT) as server:
         asyncio.run(ask(server, way, is_async=False))
@@ -165,7 +165,7 @@ def test_answer_from_the_cache_of_a_gateway_is_free(way: str, hosts: dict[str, s
 def test_answer_whose_usage_names_the_cache_of_a_gateway_is_free(
     way: str, is_async: bool, stated: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A gateway may state it in the usage and not in a header."""
+    """A gateway may report it in the usage and not in a header."""
     meter = openai_meter.install(hosts={"127.0.0.1": "openai"})
     monkeypatch.setitem(ANSWER, "usage", {**ANSWER["usage"], **stated})
     monkeypatch.setitem(CHUNKS[1], "usage", ANSWER["usage"])
@@ -176,13 +176,15 @@ def test_answer_whose_usage_names_the_cache_of_a_gateway_is_free(
 
 
 def test_cached_tokens_of_a_prompt_are_not_the_cache_of_a_gateway() -> None:
-    """A prompt cache makes tokens cheaper, and not free."""
+    """A prompt cache makes tokens cheaper, but not free."""
     for usage in ({"prompt_cache_hit": True}, {"cache_hit": False}, {"cached_tokens": 5}, {"cache_hit": "miss"}, None):
         assert not is_gateway_cache_hit(usage)
 
 
 @pytest.mark.parametrize("way", ["track", "wrap", "install"])
-def test_hosts_of_the_environment_count_however_the_meter_starts(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hosts_of_the_environment_are_used_by_blocks_and_wrapped_clients(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A block or a wrapped client alone has the prices of the provider that the environment names for a host."""
     monkeypatch.setenv("OPENAI_METER_HOSTS", "127.0.0.1=openai")
     meter = openai_meter.install() if way == "install" else openai_meter.get_meter()
@@ -199,8 +201,8 @@ def test_hosts_of_the_environment_count_however_the_meter_starts(way: str, monke
 
 @WAYS
 @KINDS
-def test_attempts_of_the_sdk_are_known(meter: openai_meter.Meter, way: str, is_async: bool) -> None:
-    """A call that the SDK has sent three times is one record that has the number of attempts."""
+def test_record_has_the_number_of_attempts_of_the_sdk(meter: openai_meter.Meter, way: str, is_async: bool) -> None:
+    """A call that the SDK has sent three times is one record with three attempts."""
     with Gateway({}, errors=2) as server:
         asyncio.run(ask(server, way, is_async=is_async))
     (call,) = meter.calls
@@ -212,16 +214,16 @@ def test_attempts_of_the_sdk_are_known(meter: openai_meter.Meter, way: str, is_a
 
 @WAYS
 @KINDS
-def test_attempts_of_a_call_that_failed_are_known(meter: openai_meter.Meter, way: str, is_async: bool) -> None:
-    """A call whose every attempt failed has been sent four times where three retries are allowed."""
+def test_record_of_a_failed_call_has_its_attempts(meter: openai_meter.Meter, way: str, is_async: bool) -> None:
+    """A call with three retries, which all failed, has four attempts."""
     with Gateway({}, errors=9) as server, pytest.raises(openai.InternalServerError):
         asyncio.run(ask(server, way, is_async=is_async))
     (call,) = meter.calls
     assert (call.status, call.attempts, meter.totals.retries) == ("error", 4, 3)
 
 
-def test_retries_of_requests_that_are_not_metered_count_for_no_call(meter: openai_meter.Meter) -> None:
-    """The retries of a request that is not billed are not those of the call that follows."""
+def test_retries_of_an_unmetered_request_count_for_no_call(meter: openai_meter.Meter) -> None:
+    """The retries of a request that is not billed are not added to the next call."""
     with Gateway({}, errors=2) as server:
         server.base_url = f"{server.url}/v1"
         with contract.sync_client(server) as client:

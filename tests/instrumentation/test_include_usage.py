@@ -179,7 +179,7 @@ def every(name: str, values: Any, **more: Any) -> pytest.MarkDecorator:
 
 @every("mode", MODES)
 @every("host", MANNERS, indirect=True)
-def test_chunks_are_those_of_the_bare_stream(host, mode, is_async):
+def test_chunks_equal_those_of_the_bare_stream(host, mode, is_async):
     """Types, fields set, order and number of the chunks are those without the meter, whatever the host does."""
     answers = list(ANSWERS.values())
     if host.manner == "on every chunk":  # without choices, such a chunk cannot be told from the answer to our question
@@ -192,15 +192,15 @@ def test_chunks_are_those_of_the_bare_stream(host, mode, is_async):
     assert not meter.internal_errors
 
 
-def test_usage_that_the_caller_asked_for_is_not_hidden(host, is_async):
-    """Who asks for usage gets its chunk, with and without the meter."""
+def test_usage_chunk_that_the_caller_requested_is_passed_on(host, is_async):
+    """A caller who requests usage gets its chunk, with and without the meter."""
     bare = read(host, is_async=is_async, stream_options={"include_usage": True})
     assert bare[-1].everything["usage"]["total_tokens"] == 23
     openai_meter.install(hosts=HOSTS)
     assert read(host, is_async=is_async, stream_options={"include_usage": True}) == bare
 
 
-def test_helpers_see_what_they_would_see(host):
+def test_stream_helper_has_the_events_of_the_bare_sdk(host):
     """``chat.completions.stream()`` has the same events and the same final completion."""
 
     def ask():
@@ -217,8 +217,8 @@ def test_helpers_see_what_they_would_see(host):
     assert meter.totals.total_tokens == 23
 
 
-def test_readers_of_a_streaming_response_are_left_alone(host):
-    """``with_streaming_response`` is for readers of bytes: nothing is asked for, and all bytes are the same."""
+def test_streaming_response_is_sent_and_read_unchanged(host):
+    """``with_streaming_response`` reads bytes: no option is injected, and all bytes are the same."""
 
     def ask():
         with contract.sync_client(host) as client:
@@ -250,8 +250,10 @@ async def in_one_way(host, read_sync, read_async, *, is_async):
 
 
 @every("host", MANNERS, indirect=True)
-def test_raw_stream_that_is_parsed_is_asked_for_and_looks_as_without(host, is_async):
-    """Chunks that the SDK parses of ``with_raw_response`` are those of the bare stream; their usage is the host's."""
+def test_parsed_raw_stream_has_injected_usage_and_unchanged_chunks(host, is_async):
+    """Chunks that the SDK parses of ``with_raw_response`` are those of the bare stream; their usage is reported by the
+    host.
+    """
 
     async def parsed(raw):
         return [seen(chunk) async for chunk in raw.parse()]
@@ -270,8 +272,8 @@ def test_raw_stream_that_is_parsed_is_asked_for_and_looks_as_without(host, is_as
 
 @every("size", [1, 7, 10_000])
 @every("name", ANSWERS)
-def test_raw_stream_whose_bytes_are_read_looks_as_without(host, name, size, is_async):
-    """Where the program reads the bytes of ``with_raw_response``, the answer to the question is taken out of them."""
+def test_bytes_of_a_raw_stream_equal_those_without_the_injected_option(host, name, size, is_async):
+    """Where the program reads the bytes of ``with_raw_response``, the injected usage is removed from them."""
     host.answer = ANSWERS[name]
 
     async def pieces(raw):
@@ -288,8 +290,8 @@ def test_raw_stream_whose_bytes_are_read_looks_as_without(host, name, size, is_a
     assert (call.usage.total_tokens, call.usage_source) == (23, "api")
 
 
-def test_raw_stream_of_a_caller_who_asked_is_not_touched(host):
-    """A caller who asked for usage reads its event among the bytes."""
+def test_raw_stream_with_requested_usage_is_unchanged(host):
+    """A caller who requested usage reads its event among the bytes."""
     openai_meter.install(hosts=HOSTS)
     with contract.sync_client(host) as client:
         raw = raw_stream(client, stream_options={"include_usage": True})
@@ -313,8 +315,8 @@ def test_raw_stream_of_a_caller_who_asked_is_not_touched(host):
     ids=["null", "null first", "answer", "null without choices", "text", "usage with choices", "word", "comment",
          "malformed", "not complete"],
 )  # fmt: skip
-def test_bytes_of_an_event_lose_only_what_was_asked_for(event, visible):
-    """The event that answers is removed, and ``usage: null`` of others; all other bytes are as they were sent."""
+def test_only_injected_usage_is_removed_from_the_bytes_of_an_event(event, visible):
+    """The event with the injected usage is removed, and ``usage: null`` of others; all other bytes are unchanged."""
     for size in (1, 5, len(event)):
         reader = include_usage.UsageFilter()
         pieces = [reader.feed(event[start : start + size]) for start in range(0, len(event), size)]
@@ -348,8 +350,8 @@ ASKED = {"include_usage": True}
     ],
     ids=str,
 )
-def test_include_usage_is_injected_only_where_it_may_be(host, settings, given, expected):
-    """The one difference on the wire is ``include_usage``, where it may be; the caller's own dict is not touched."""
+def test_include_usage_is_injected_only_where_it_is_allowed(host, settings, given, expected):
+    """The request differs by ``include_usage`` only, for hosts that accept it; the dict of the caller is unchanged."""
     mine = copy.deepcopy(given)
     openai_meter.install(**settings)
     read(host, is_async=False, **({} if given is None else {"stream_options": given}))
@@ -358,7 +360,7 @@ def test_include_usage_is_injected_only_where_it_may_be(host, settings, given, e
 
 
 def test_rest_of_an_injected_request_is_the_same(host, is_async):
-    """But for ``stream_options``, the body that is sent is the caller's, in its order."""
+    """Without ``stream_options``, the body that is sent is that of the caller, in its order."""
     read(host, is_async=is_async, temperature=0, user="u", extra_body={"mine": [1]})
     openai_meter.install(hosts=HOSTS)
     read(host, is_async=is_async, temperature=0, user="u", extra_body={"mine": [1]})
@@ -368,7 +370,7 @@ def test_rest_of_an_injected_request_is_the_same(host, is_async):
 
 
 def test_options_in_an_extra_body_are_completed_there(host):
-    """``stream_options`` that come by ``extra_body`` keep what stands in them."""
+    """``stream_options`` in ``extra_body`` keep their other fields."""
     extra = {"stream_options": {"include_obfuscation": False}}
     openai_meter.install(hosts=HOSTS)
     read(host, is_async=False, extra_body=extra)
@@ -376,8 +378,8 @@ def test_options_in_an_extra_body_are_completed_there(host):
     assert extra == {"stream_options": {"include_obfuscation": False}}
 
 
-def test_calls_that_do_not_stream_are_left_alone(host):
-    """Only streams are asked for usage."""
+def test_plain_call_gets_no_injected_option(host):
+    """The option is injected into streams only."""
     host.answer = []
     openai_meter.install(stream_usage="always")
     with contract.sync_client(host) as client:
@@ -389,8 +391,8 @@ def test_calls_that_do_not_stream_are_left_alone(host):
 
 
 @every("host", REFUSALS, indirect=True)
-def test_refused_request_is_sent_again_without_and_remembered(host, is_async):
-    """A host that answers 400 or 422 is asked once more without, and from then on never."""
+def test_refused_option_is_removed_and_not_injected_again(host, is_async):
+    """After a 400 or 422 the request is sent once more without the option, and later requests are sent without it."""
     meter = openai_meter.install(stream_usage="always")
     for _ in range(3):
         assert len(read(host, is_async=is_async)) == 4
@@ -409,8 +411,8 @@ PARTS: dict[str, dict[str, Any]] = {
 
 @every("part", PARTS)
 @every("host", REFUSALS, indirect=True)
-def test_refusal_of_one_shape_leaves_the_others_of_the_host_asked(host, part, is_async):
-    """What is refused together with a key or a model is not asked for with that again; all else of the host is."""
+def test_refusal_of_one_shape_does_not_stop_other_shapes_of_the_host(host, part, is_async):
+    """If a host refuses the option together with a key or a model, only requests with these are sent without it."""
     given = PARTS[part]
     host.refused = given.get("extra_body", given)
     meter = openai_meter.install(stream_usage="always")
@@ -423,7 +425,7 @@ def test_refusal_of_one_shape_leaves_the_others_of_the_host_asked(host, part, is
 
 @every("host", ["400", "422"], indirect=True)
 def test_refusal_after_an_acceptance_is_remembered_for_its_shape(host, is_async):
-    """A host that has accepted the option may still refuse it for another shape, by name."""
+    """A host that has accepted the option may still refuse it by name for another shape."""
     host.refused = PARTS["a model"]
     openai_meter.install(stream_usage="always")
     for arguments in ({}, PARTS["a model"], {}, PARTS["a model"]):
@@ -432,8 +434,8 @@ def test_refusal_after_an_acceptance_is_remembered_for_its_shape(host, is_async)
 
 
 @every("host", ["400 without a word"], indirect=True)
-def test_refusal_without_a_word_of_a_new_key_is_not_the_programs_error(host, is_async):
-    """A key that the host has not accepted together with the option is sent again without it."""
+def test_unclear_refusal_of_a_new_key_is_retried_without_the_option(host, is_async):
+    """A key that the host has not accepted together with the option is sent again without the option."""
     host.refused = PARTS["a key"]["extra_body"]
     openai_meter.install(stream_usage="always")
     for arguments in ({}, PARTS["a key"], {}, PARTS["a key"]):
@@ -442,8 +444,8 @@ def test_refusal_without_a_word_of_a_new_key_is_not_the_programs_error(host, is_
 
 
 @every("host", REFUSALS, indirect=True)
-def test_refusal_is_forgotten_after_ten_minutes(host, monkeypatch):
-    """Hosts are updated: what was refused is asked for again later."""
+def test_refused_option_is_injected_again_after_ten_minutes(host, monkeypatch):
+    """Hosts are updated, so a refusal does not last for ever."""
     now = time.monotonic()
     clock = SimpleNamespace(monotonic=lambda: now)
     monkeypatch.setattr(include_usage, "time", clock)
@@ -462,8 +464,8 @@ def test_refusal_is_forgotten_after_ten_minutes(host, monkeypatch):
 
 
 @every("host", REFUSALS, indirect=True)
-def test_host_that_refuses_every_shape_is_left_alone(host):
-    """After three shapes that a host has refused, and none accepted, new shapes are not tried before ten minutes."""
+def test_host_that_refuses_three_shapes_gets_no_injected_option(host):
+    """After three refused shapes, and none accepted, new shapes are not tried for ten minutes."""
     openai_meter.install(stream_usage="always")
     for number in range(6):
         read(host, is_async=False, extra_body={f"key{number}": 1})
@@ -471,8 +473,8 @@ def test_host_that_refuses_every_shape_is_left_alone(host):
 
 
 @every("host", ["busy"], indirect=True)
-def test_an_error_of_the_callers_own_reaches_the_caller(host, is_async):
-    """An error that has nothing to do with the asking is raised as the bare client raises it, and is one record."""
+def test_error_unrelated_to_the_option_is_raised_unchanged(host, is_async):
+    """An error that the injected option did not cause is raised as by the bare client, and is one record."""
 
     def failure():
         with pytest.raises(Exception) as raised:
@@ -486,8 +488,8 @@ def test_an_error_of_the_callers_own_reaches_the_caller(host, is_async):
     assert [(call.status, call.cost_status) for call in meter.calls] == [("error", "free")]
 
 
-def test_mistake_of_the_program_is_not_sent_to_openai_twice():
-    """A 400 of OpenAI itself is the program's own mistake, and is not tried again."""
+def test_bad_request_is_not_sent_to_openai_twice():
+    """A 400 of OpenAI itself is a mistake of the program, and the request is not sent again."""
     asked = []
 
     def answer(request):
@@ -500,8 +502,8 @@ def test_mistake_of_the_program_is_not_sent_to_openai_twice():
     assert asked == [ASKED]
 
 
-def test_mistake_is_not_sent_twice_to_a_host_that_has_accepted(host):
-    """A host that took it before has other reasons for a 400."""
+def test_bad_request_is_not_sent_twice_to_a_host_that_accepts_the_option(host):
+    """A host that has accepted the option before has another reason for a 400."""
     openai_meter.install(stream_usage="always")
     read(host, is_async=False)
     with pytest.raises(Exception, match="not allowed"):
@@ -510,8 +512,8 @@ def test_mistake_is_not_sent_twice_to_a_host_that_has_accepted(host):
 
 
 @every("host", ["422"], indirect=True)
-def test_refusal_of_a_caller_who_asked_reaches_the_caller(host):
-    """Where the caller asked, the refusal is the caller's."""
+def test_refusal_of_requested_usage_is_raised_unchanged(host):
+    """If the caller requested usage, the refusal is raised."""
     openai_meter.install(stream_usage="always")
     with pytest.raises(UnprocessableEntityError):
         read(host, is_async=False, stream_options=ASKED)
@@ -535,8 +537,8 @@ def test_refusal_of_a_caller_who_asked_reaches_the_caller(host):
     ],
     indirect=["host"],
 )
-def test_usage_of_a_stream_is_the_hosts_or_an_estimate(host, mode, expected, is_async):
-    """Told usage counts as told, the last one where there are many; what is not told is estimated and marked."""
+def test_usage_of_a_stream_is_reported_or_estimated(host, mode, expected, is_async):
+    """Reported usage counts, the last one where there are many; without it the usage is estimated and marked."""
     meter = openai_meter.install(**MODES[mode])
     read(host, is_async=is_async)
     (call,) = meter.calls
@@ -556,8 +558,8 @@ def test_two_choices_and_tool_calls_are_estimated_together(host):
     assert calls > 20  # the wrapper of parallel calls
 
 
-def test_a_stream_that_is_left_counts_what_has_passed(host):
-    """After two chunks of text, one token of output has passed; the input is counted whole."""
+def test_abandoned_stream_counts_the_chunks_that_were_read(host):
+    """After two chunks of text, one output token was read; the input is counted as a whole."""
     host.answer = [[delta(content="Hello")], *([delta(content=" there")] for _ in range(20))]
     meter = openai_meter.install(hosts=HOSTS)
     with contract.sync_client(host) as client, chat(client, stream=True) as stream:
@@ -568,8 +570,8 @@ def test_a_stream_that_is_left_counts_what_has_passed(host):
     assert (call.usage.input_tokens, call.usage.output_tokens) == (17, 3)
 
 
-def test_a_conversation_that_goes_on_during_the_stream_is_not_counted(host):
-    """The program may append to its messages while it reads: the estimate is of the request as it was sent."""
+def test_message_appended_during_a_stream_is_not_counted(host):
+    """A program may append to its messages while it reads: the estimate is of the request as it was sent."""
     meter = openai_meter.install(stream_usage="never")
     messages = list(contract.HELLO)
     with contract.sync_client(host) as client:
@@ -588,23 +590,23 @@ def test_a_conversation_that_goes_on_during_the_stream_is_not_counted(host):
 
 
 @pytest.mark.parametrize("wrong", ["sometimes", 5, [1], True])
-def test_settings_that_mean_nothing_are_refused(wrong):
-    """A setting that is no word and no list of hosts is a configuration error, and nothing is installed."""
+def test_wrong_stream_usage_setting_raises(wrong):
+    """A setting that is neither a known word nor a list of hosts is a configuration error, and nothing is installed."""
     with pytest.raises(ConfigurationError, match="stream_usage"):
         openai_meter.install(stream_usage=wrong)
     assert openai_meter.instrumentation.listening.registry.installed is None
 
 
-def test_the_setting_can_come_from_the_environment(host, monkeypatch):
-    """``OPENAI_METER_STREAM_USAGE`` says it where the program does not."""
+def test_stream_usage_setting_is_read_from_the_environment(host, monkeypatch):
+    """``OPENAI_METER_STREAM_USAGE`` is used where the program passes no setting."""
     monkeypatch.setenv("OPENAI_METER_STREAM_USAGE", "always")
     openai_meter.install()
     read(host, is_async=False)
     assert sent(host) == [ASKED]
 
 
-def test_a_chunk_is_hidden_by_its_shape():
-    """Only usage without choices is the answer to our question; everything else stays."""
+def test_only_a_usage_chunk_without_choices_is_removed():
+    """A chunk with usage and no choices is the answer to the injected option; all others stay."""
     assert include_usage.strip_usage({"choices": [], "usage": TOLD})
     assert not include_usage.strip_usage({"choices": [delta(content="x")], "usage": TOLD})
     assert not include_usage.strip_usage({"choices": [], "usage": None})

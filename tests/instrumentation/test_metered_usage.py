@@ -49,8 +49,8 @@ def only(meter: openai_meter.Meter) -> openai_meter.Call:
     return call
 
 
-def test_rejected_count_is_estimated_and_the_other_kept(meter: openai_meter.Meter) -> None:
-    """A negative output is estimated from the answer; the input stays what the API reported."""
+def test_negative_count_is_estimated_and_the_other_kept(meter: openai_meter.Meter) -> None:
+    """A negative output is estimated from the answer; the input is the one that the API reported."""
     usage = {"prompt_tokens": 90, "completion_tokens": -3, "total_tokens": 87}
     client(json.dumps({**CHAT, "usage": usage}).encode()).chat.completions.create(model="gpt-4o", messages=ASK)
     call = only(meter)
@@ -61,7 +61,7 @@ def test_rejected_count_is_estimated_and_the_other_kept(meter: openai_meter.Mete
     assert call.usage_rule is not None
 
 
-def test_inconsistent_usage_costs_an_estimate(meter: openai_meter.Meter) -> None:
+def test_inconsistent_usage_is_recorded_with_an_estimated_cost(meter: openai_meter.Meter) -> None:
     """Figures that cannot be reconciled are recorded as they are, and what they cost is marked."""
     usage = {"prompt_tokens": 90, "completion_tokens": 8, "total_tokens": 60}
     client(json.dumps({**CHAT, "usage": usage}).encode()).chat.completions.create(model="gpt-4o", messages=ASK)
@@ -127,7 +127,7 @@ def test_body_that_cannot_be_read_is_estimated(
     assert "answer" in call.usage_unknown
 
 
-def test_body_of_gigabytes_is_given_up_soon(meter: openai_meter.Meter) -> None:
+def test_compressed_body_of_a_gigabyte_is_estimated_in_bounded_time(meter: openai_meter.Meter) -> None:
     """A small compressed body that holds a gigabyte takes a bounded part of a second, and is estimated."""
     maker = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
     bomb = b"".join([maker.compress(b'{"x": "'), *(maker.compress(b"\0" * 2**24) for _ in range(64)), maker.flush()])

@@ -55,7 +55,7 @@ def counted(program: str, *, fresh: bool = False) -> str:
     ],
     ids=["deleted", "deleted twice", "reloaded inside", "reloaded", "put back"],
 )
-def test_openai_loaded_anew_is_counted(anew: str) -> None:
+def test_reloaded_openai_package_is_counted(anew: str) -> None:
     """Calls of the new package and of clients of the old one are counted, once each, without another install()."""
     program = f"""
 {anew}
@@ -68,7 +68,7 @@ print(meter.totals.calls - before, meter.totals.errors, meter.internal_errors)
     assert counted(_START + program + _END) == "4 0 0"
 
 
-def test_uninstall_restores_openai_loaded_anew_and_the_old_one() -> None:
+def test_uninstall_restores_the_reloaded_package_and_the_old_one() -> None:
     """No class of either package keeps a wrapper."""
     program = """
 from openai._base_client import SyncAPIClient as First
@@ -81,8 +81,8 @@ print(First is Second, *(type(vars(owner)["request"]).__name__ for owner in (Fir
     assert counted(_START + program + _END) == "False function function"
 
 
-def test_wrapped_client_of_the_old_package_is_still_a_client() -> None:
-    """wrap() takes a client whose package was loaded anew since it was made."""
+def test_wrap_takes_a_client_of_the_package_before_its_reload() -> None:
+    """wrap() takes a client whose package was reloaded after it was made."""
     program = """
 openai_meter.uninstall()
 openai_meter.wrap(old)
@@ -110,7 +110,7 @@ STUBS = {
 
 @pytest.mark.parametrize("stub", STUBS.values(), ids=STUBS.keys())
 def test_install_with_a_stub_of_openai_waits_for_the_real_one(stub: str) -> None:
-    """install(), track() and wrap() do not stumble over a stub; the real package is counted when it is imported."""
+    """install(), track() and wrap() do not fail with a stub; the real package is counted when it is imported."""
     program = f"""
 import sys, types, unittest.mock
 for name in ("openai", "openai._base_client", "openai.resources.realtime.realtime", "websockets"):

@@ -105,7 +105,7 @@ async def left(client: Any, is_async: bool, way: str) -> None:
 @pytest.mark.parametrize("way", ["parse", "raw", "stream"])
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 def test_fees_of_an_answer_that_cannot_be_parsed_are_counted(way: str, is_async: bool) -> None:
-    """An answer that is not what the program asked for is charged, and so are the tools that it has used."""
+    """An answer of another form than the program requested is charged, and so are the tools that it used."""
     meter = openai_meter.install(hosts={"127.0.0.1": "openai"})
 
     async def run() -> None:
@@ -129,8 +129,8 @@ def test_fees_of_an_answer_that_cannot_be_parsed_are_counted(way: str, is_async:
     assert (call.usage_source == "api") == (way != "stream")
 
 
-def test_fees_in_the_bytes_of_a_stream_that_is_left_are_counted() -> None:
-    """Where the program reads bytes, what they contain counts in the same way."""
+def test_fees_in_the_bytes_of_an_abandoned_stream_are_counted() -> None:
+    """Where the program reads bytes, the fees in them are counted in the same way."""
     meter = openai_meter.install(hosts={"127.0.0.1": "openai"})
     with Host() as server:
         server.base_url = f"{server.url}/v1"

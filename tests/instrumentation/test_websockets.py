@@ -74,7 +74,7 @@ TALK = [on.session_created(), HEAR, on.begun(), on.words("Hello"), on.audio(), o
 
 
 @EACH
-def test_a_realtime_turn_is_one_record(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
+def test_realtime_turn_is_one_record(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
     """Model of the session, usage by modality, exact price of each part, times from the request on."""
     play(stage, kind, REALTIME, TALK, ask)
     (call,) = meter.calls
@@ -92,8 +92,8 @@ def test_a_realtime_turn_is_one_record(stage: Stage, meter: openai_meter.Meter, 
 
 
 @EACH
-def test_the_beta_is_metered_too(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
-    """The beta's session has its settings in other places; a turn that the API begins itself counts as well."""
+def test_turns_of_the_beta_api_are_metered(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
+    """The session of the beta has its settings in other places; a turn that the API begins itself counts too."""
     session = {"id": "sess_1", "model": "gpt-4o-realtime-preview-2024-12-17", "output_audio_format": "pcm16",
                "input_audio_transcription": {"model": "gpt-4o-transcribe"}}  # fmt: skip
     usage = {"type": "tokens", "input_tokens": 30, "output_tokens": 4, "total_tokens": 34,
@@ -117,18 +117,18 @@ def test_the_beta_is_metered_too(stage: Stage, meter: openai_meter.Meter, kind: 
         ("failed", {"error": {"type": "server_error", "code": "rate_limit"}}, "failed", "rate_limit"),
     ],
 )
-def test_how_a_turn_ended(
+def test_each_end_of_a_turn_records_the_reported_usage(
     stage: Stage, meter: openai_meter.Meter, status: str, details: Any, expected: str, error_type: str | None
 ) -> None:
-    """Whatever the end, what the API says was used is what counts."""
+    """However a turn ends, the usage that the API reports is recorded."""
     play(stage, OpenAI, REALTIME, [on.session_created(), on.begun(), on.done(status=status, **details)])
     (call,) = meter.calls
     assert (call.status, call.error_type, call.usage.total_tokens) == (expected, error_type, 253)
 
 
 @EACH
-def test_transcriptions_are_priced_as_their_own_model(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
-    """By the minute or by tokens, as the model of the transcription is; the same item counts once."""
+def test_transcription_is_priced_by_its_own_model(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
+    """By the minute or by tokens, as the model of the transcription is priced; the same item counts once."""
     committed = {"type": "input_audio_buffer.committed", "item_id": "item_1"}
     once = on.transcribed({"type": "duration", "seconds": 90.0})
     failed = {"type": "conversation.item.input_audio_transcription.failed", "item_id": "item_2",
@@ -141,8 +141,10 @@ def test_transcriptions_are_priced_as_their_own_model(stage: Stage, meter: opena
     assert (lost.status, lost.error_type, lost.cost) == ("failed", "audio_unintelligible", None)
 
 
-def test_turns_have_the_attribution_of_their_request(stage: Stage, meter: openai_meter.Meter) -> None:
-    """What is received elsewhere belongs where it was asked for; what nobody asked for, where it is received."""
+def test_turn_has_the_attribution_of_its_request(stage: Stage, meter: openai_meter.Meter) -> None:
+    """A turn that was received elsewhere has the attribution of its request; one without a request, that of its
+    receiver.
+    """
     stage.script = [on.session_created(), HEAR, HEAR, on.begun("a"), on.begun("b"), on.done("b"), on.done("a"),
                     on.begun("c"), on.done("c")]  # fmt: skip
     with REALTIME(stage.client(OpenAI)) as connection:
@@ -164,8 +166,11 @@ def test_turns_have_the_attribution_of_their_request(stage: Stage, meter: openai
 
 
 @EACH
-def test_turn_left_by_the_program_is_aborted(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
-    """Its output is estimated from what came by: words, and twenty tokens a second of audio; its input is unknown."""
+def test_turn_abandoned_by_the_program_is_aborted_and_estimated(
+    stage: Stage, meter: openai_meter.Meter, kind: type[Any]
+) -> None:
+    """Its output is estimated from the received part: words, and twenty tokens a second of audio; its input
+    is unknown."""
     second = 48_000 * 4 // 3
     play(stage, kind, REALTIME, [on.session_created(), on.begun(), on.words("Hello there"), on.audio(second)])
     (call,) = meter.calls
@@ -180,7 +185,7 @@ def test_turn_left_by_the_program_is_aborted(stage: Stage, meter: openai_meter.M
 
 
 @EACH
-def test_turn_left_by_the_server_is_aborted(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
+def test_turn_of_a_broken_connection_is_aborted(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
     """A broken connection ends the turn; the caller gets the library's own exception, and the record names it."""
     from websockets.exceptions import ConnectionClosedError
 
@@ -190,8 +195,8 @@ def test_turn_left_by_the_server_is_aborted(stage: Stage, meter: openai_meter.Me
     assert (call.status, call.error_type, call.response_id) == ("aborted", "ConnectionClosedError", "resp_1")
 
 
-def test_connection_that_is_collected_ends_its_turns(stage: Stage, meter: openai_meter.Meter) -> None:
-    """The record comes when the connection is collected."""
+def test_garbage_collected_connection_ends_its_turns(stage: Stage, meter: openai_meter.Meter) -> None:
+    """The record is made when the connection is collected."""
     stage.script = [on.session_created(), on.begun(), on.words("Hello")]
     connection = REALTIME(stage.client(OpenAI)).enter()
     for _ in range(3):
@@ -204,8 +209,8 @@ def test_connection_that_is_collected_ends_its_turns(stage: Stage, meter: openai
     transport.close()
 
 
-def test_a_refused_turn_costs_nothing(stage: Stage, meter: openai_meter.Meter) -> None:
-    """The API answers a request with an error: one failed call, free, and the next turn has its own beginning."""
+def test_refused_turn_is_free(stage: Stage, meter: openai_meter.Meter) -> None:
+    """The API answers a request with an error: one failed call, free, and the next turn has its own start."""
     busy = {
         "type": "error",
         "error": {"type": "invalid_request_error", "code": "conversation_already_has_active_response"},
@@ -230,7 +235,9 @@ def test_a_refused_turn_costs_nothing(stage: Stage, meter: openai_meter.Meter) -
 @EACH
 @pytest.mark.parametrize("way", [RESPONSES, on.BETA_RESPONSES], ids=["responses", "beta"])
 @pytest.mark.parametrize("end", ["completed", "incomplete", "failed"])
-def test_a_response_is_one_record(stage: Stage, meter: openai_meter.Meter, kind: type[Any], way: Way, end: str) -> None:
+def test_response_over_a_connection_is_one_record(
+    stage: Stage, meter: openai_meter.Meter, kind: type[Any], way: Way, end: str
+) -> None:
     """As over HTTP: the same endpoint, usage, tier and price."""
     script = [HEAR, on.response("created"), on.piece("Hello"), on.response(end, usage=on.WRITTEN)]
     play(stage, kind, way, script, lambda it: it.response.create(model="gpt-4o-mini", input="Hi"))
@@ -243,7 +250,7 @@ def test_a_response_is_one_record(stage: Stage, meter: openai_meter.Meter, kind:
 
 
 @EACH
-def test_a_response_that_is_left_is_estimated(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
+def test_abandoned_response_is_estimated(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
     """Both its input and its output can be counted."""
     script = [HEAR, on.response("created"), on.piece("Hello"), on.piece(" world")]
     play(stage, kind, RESPONSES, script, lambda it: it.response.create(model="gpt-4o-mini", input="Hi"))
@@ -270,7 +277,7 @@ SUMMARY = {"type": "response.reasoning_summary_text.delta", "output_index": 0, "
     ],
     ids=["text", "tool", "summary", "text at once"],
 )
-def test_time_to_first_token_is_that_of_the_first_token(
+def test_time_to_first_token_ignores_events_without_a_token(
     stage: Stage, meter: openai_meter.Meter, events: list[Any], empty: int
 ) -> None:
     """Events that begin an answer or an empty item of it have no token."""
@@ -289,8 +296,8 @@ def test_time_to_first_token_is_that_of_the_first_token(
     assert pause <= call.time_to_first_token <= call.duration - pause
 
 
-def test_an_error_ends_the_response_it_answers(stage: Stage, meter: openai_meter.Meter) -> None:
-    """Before it has begun, nothing is charged; in the middle, nobody knows."""
+def test_error_event_ends_the_response_it_belongs_to(stage: Stage, meter: openai_meter.Meter) -> None:
+    """An error before the start of the response is free; after it the cost is unknown."""
     error = {"type": "error", "status": 400, "error": {"code": "previous_response_not_found", "message": "no"}}
     play(stage, OpenAI, RESPONSES, [HEAR, error], lambda it: it.response.create(model="gpt-4o-mini", input="Hi"))
     play(stage, OpenAI, RESPONSES, [on.response("created", "resp_2"), error])
@@ -299,8 +306,8 @@ def test_an_error_ends_the_response_it_answers(stage: Stage, meter: openai_meter
     ]  # fmt: skip
 
 
-def test_turns_of_several_lanes_are_counted_apart(stage: Stage, meter: openai_meter.Meter) -> None:
-    """Two responses that run side by side on one connection belong to who asked for each."""
+def test_concurrent_responses_of_one_connection_are_recorded_apart(stage: Stage, meter: openai_meter.Meter) -> None:
+    """Two responses at the same time on one connection have the attribution of their own request."""
     stage.script = [
         HEAR, HEAR,
         on.response("created", "b", stream_id="two"), on.response("created", "a", stream_id="one"),
@@ -318,8 +325,8 @@ def test_turns_of_several_lanes_are_counted_apart(stage: Stage, meter: openai_me
     ]  # fmt: skip
 
 
-def test_the_sdks_own_sessions_are_metered(stage: Stage, meter: openai_meter.Meter) -> None:
-    """A session reads in a thread of its own, and sends past the connection's ``send``."""
+def test_session_helper_of_the_sdk_is_metered(stage: Stage, meter: openai_meter.Meter) -> None:
+    """A session reads in its own thread, and does not use the ``send`` of the connection."""
     try:
         from openai.lib.responses_websocket import ResponsesWebSocketLimits, ResponsesWebSocketSession
     except ImportError:
@@ -340,10 +347,10 @@ def test_the_sdks_own_sessions_are_metered(stage: Stage, meter: openai_meter.Met
 
 @EACH
 @pytest.mark.parametrize("way", [on.LIVE, on.FORKS, on.SIDEBAND], ids=["live", "forks", "sideband"])
-def test_live_seconds_are_counted_by_their_growth(
+def test_seconds_of_a_live_session_are_recorded_once(
     stage: Stage, meter: openai_meter.Meter, kind: type[Any], way: Way
 ) -> None:
-    """The seconds are totals: what was recorded is not recorded again, and their sum is the last of them."""
+    """The API reports running totals: only the growth is recorded, and the records sum up to the last total."""
     totals = [10.0, 25.5, 61.0, 61.0, 70.25]
     script = [on.live("started"), *(on.live("usage.updated", total) for total in totals),
               on.live("closed", 72.0, reason="close_requested")]  # fmt: skip
@@ -356,7 +363,7 @@ def test_live_seconds_are_counted_by_their_growth(
 
 
 def test_session_received_by_two_connections_counts_once(stage: Stage, meter: openai_meter.Meter) -> None:
-    """Each second goes to one connection; a delegated response, to the first that brings its end."""
+    """Each second is recorded for one connection; a delegated response, for the first one that receives its end."""
 
     def nested(event: Any) -> Any:
         return {"type": "response.event", "event_id": "e", "delegation_id": "d", "event": event}
@@ -377,8 +384,8 @@ def test_session_received_by_two_connections_counts_once(stage: Stage, meter: op
     ]  # fmt: skip
 
 
-def test_a_reset_does_not_count_a_session_again(stage: Stage, meter: openai_meter.Meter) -> None:
-    """After a reset, only what came after it is counted."""
+def test_session_after_a_reset_counts_later_seconds_only(stage: Stage, meter: openai_meter.Meter) -> None:
+    """After a reset, only the seconds after it are counted."""
     stage.script = [on.live("started"), on.live("usage.updated", 100.0), on.live("closed", 130.0, reason="expired")]
     with on.LIVE(stage.client(OpenAI)) as connection:
         connection.recv()
@@ -389,7 +396,9 @@ def test_a_reset_does_not_count_a_session_again(stage: Stage, meter: openai_mete
 
 
 @EACH
-def test_decisions_of_a_live_session_are_records(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
+def test_decision_of_a_live_session_is_a_record_of_its_own(
+    stage: Stage, meter: openai_meter.Meter, kind: type[Any]
+) -> None:
     """A decision has its own model and usage."""
     usage = {"input_tokens": 500, "output_tokens": 3, "total_tokens": 503}
     decision = {"model": "gpt-4o-mini", "usage": usage, "answers": []}
@@ -402,8 +411,10 @@ def test_decisions_of_a_live_session_are_records(stage: Stage, meter: openai_met
 
 
 @EACH
-def test_translation_is_counted_by_its_elapsed_time(stage: Stage, meter: openai_meter.Meter, kind: type[Any]) -> None:
-    """The API says no usage: the time in the pieces stands for it, and is marked as an estimate."""
+def test_translation_without_usage_is_estimated_by_its_time(
+    stage: Stage, meter: openai_meter.Meter, kind: type[Any]
+) -> None:
+    """The API reports no usage: the time in the events is used, and is marked as an estimate."""
 
     def sound(ms: int, size: int = 4_000) -> Any:
         return {"type": "session.output_audio.delta", "event_id": "e", "delta": "A" * size, "elapsed_ms": ms}
@@ -425,7 +436,7 @@ def test_translation_is_counted_by_its_elapsed_time(stage: Stage, meter: openai_
 @EACH
 @pytest.mark.parametrize("way", WAYS, ids=[way.name for way in WAYS])
 def test_messages_reach_the_caller_unchanged(stage: Stage, kind: type[Any], way: Way) -> None:
-    """Events, their types and the bytes are those without the meter; so is what is sent."""
+    """Events, their types and the bytes are those without the meter, and so are the sent messages."""
     script = [on.session_created(), on.begun(), on.words("Hello"), on.audio(), on.done(), on.live("usage.updated", 3.0)]
     bare = [(type(one), one) for one in play(stage, kind, way, script)]
     openai_meter.install()
@@ -460,7 +471,7 @@ MALFORMED = [
 def test_malformed_events_reach_the_caller_and_are_ignored(
     stage: Stage, meter: openai_meter.Meter, kind: type[Any], way: Way
 ) -> None:
-    """Whatever comes, the caller gets it, and the meter has no fault."""
+    """The caller gets every event, and the meter has no fault."""
     stage.script = MALFORMED
     expected = [step.encode() if isinstance(step, str) else step for step in MALFORMED]
     assert asyncio.run(_raw(stage, kind, way, len(MALFORMED))) == expected
@@ -469,7 +480,7 @@ def test_malformed_events_reach_the_caller_and_are_ignored(
 
 
 def test_type_of_an_event_is_found_anywhere_in_it(stage: Stage, meter: openai_meter.Meter) -> None:
-    """What is inside an event and has a type of its own, before the event's, does not hide it."""
+    """A nested object with its own type, before the type of the event, does not hide it."""
     late = {
         "response": {
             "output": [{"type": "message", "content": []}],
@@ -488,10 +499,10 @@ def test_type_of_an_event_is_found_anywhere_in_it(stage: Stage, meter: openai_me
     assert [call.response_id for call in meter.calls] == ["late", "far", "odd"]
 
 
-def test_a_fault_of_the_meter_costs_a_record_only(
+def test_fault_inside_the_meter_loses_a_record_and_no_event(
     stage: Stage, meter: openai_meter.Meter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever breaks inside, the caller's events come."""
+    """Whatever breaks inside, the events reach the caller."""
     faults.reraise = False
 
     def broken(*_: Any) -> Any:
@@ -506,7 +517,7 @@ def test_a_fault_of_the_meter_costs_a_record_only(
 
 @pytest.mark.parametrize("moment", ["before", "after import", "after connect"])
 def test_connection_opened_before_or_after_install_is_counted(stage: Stage, moment: str) -> None:
-    """Before the client, after it, or when the connection is open already."""
+    """The meter may be installed before the client is made, after it, or when the connection is open already."""
     stage.script = [on.session_created(), HEAR, on.begun(), on.done()]
     if moment == "before":
         openai_meter.install()
@@ -525,7 +536,7 @@ def test_connection_opened_before_or_after_install_is_counted(stage: Stage, mome
 
 
 def test_turn_begun_before_install_is_counted(stage: Stage) -> None:
-    """The meter comes between a turn's beginning and its end; the URL says the model."""
+    """The meter is installed between the start and the end of a turn; the model is read from the URL."""
     stage.script = [on.session_created(), on.begun(), on.done()]
     with REALTIME(stage.client(OpenAI)) as connection:
         connection.recv()
@@ -537,8 +548,8 @@ def test_turn_begun_before_install_is_counted(stage: Stage) -> None:
 
 
 @EACH
-def test_a_wrapped_client_alone_is_metered(stage: Stage, kind: type[Any]) -> None:
-    """And its copies; not other clients."""
+def test_only_the_wrapped_client_and_its_copies_are_metered(stage: Stage, kind: type[Any]) -> None:
+    """Other clients are not."""
     mine = openai_meter.wrap(stage.client(kind))
     meter = openai_meter.get_meter()
     stage.script = [on.session_created(), on.begun(), on.done()]
@@ -564,8 +575,8 @@ def test_block_without_install_counts_turns(stage: Stage) -> None:
     assert originals() == before
 
 
-def test_azure_is_known_by_its_client(stage: Stage, meter: openai_meter.Meter) -> None:
-    """The deployment stands for the model, until the session says it."""
+def test_azure_connection_is_recognized_by_its_client(stage: Stage, meter: openai_meter.Meter) -> None:
+    """The deployment is recorded as the model until the session names the model."""
     openai_meter.install(hosts={})
     client = AzureOpenAI(
         api_key="demo", api_version="2025-01-01", azure_endpoint=f"http://{stage.url}",
@@ -610,8 +621,8 @@ def originals() -> dict[tuple[str, str], Any]:
     return {(str(one), name): vars(one)[name] for one in bases for name in NAMES if name in vars(one)}
 
 
-def test_every_connection_of_this_version_is_patched() -> None:
-    """The meter's list of modules has all that the SDK has, and nothing else is touched."""
+def test_every_connection_class_of_this_sdk_is_patched() -> None:
+    """The meter's list of modules has all classes of the SDK, and no other class is patched."""
     pytest.importorskip("websockets", reason="websockets is not installed: this is NOT tested")
     before = originals()
     openai_meter.install()
@@ -630,8 +641,8 @@ def test_every_connection_of_this_version_is_patched() -> None:
     assert after.keys() == before.keys()
 
 
-def test_uninstalling_stops_an_open_connection(stage: Stage, meter: openai_meter.Meter) -> None:
-    """The connection goes on for its program, unmetered."""
+def test_uninstall_stops_metering_an_open_connection(stage: Stage, meter: openai_meter.Meter) -> None:
+    """The connection stays usable for its program, without metering."""
     stage.script = [on.session_created(), on.begun(), on.done(), on.begun("b"), on.done("b")]
     with REALTIME(stage.client(OpenAI)) as connection:
         for number in range(5):
@@ -642,7 +653,7 @@ def test_uninstalling_stops_an_open_connection(stage: Stage, meter: openai_meter
 
 
 def test_other_patches_below_and_on_top_see_each_message_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each sees each message once, and uninstalling leaves theirs in place."""
+    """Each patch gets each message once, and uninstalling leaves the other patches in place."""
     import wrapt
 
     module = importlib.import_module("openai.resources.realtime.realtime")
@@ -672,7 +683,7 @@ def test_other_patches_below_and_on_top_see_each_message_once(stage: Stage, monk
     assert (seen.count("below"), seen.count("top"), meter.totals.calls) == (5, 5, 1)
 
 
-def test_a_subclass_that_calls_its_parent_counts_once(stage: Stage) -> None:
+def test_connection_subclass_that_calls_its_parent_counts_once(stage: Stage) -> None:
     """A class of the program's own, with a ``recv_bytes`` on top of the SDK's."""
     module = importlib.import_module("openai.resources.realtime.realtime")
 
@@ -707,8 +718,8 @@ def test_cancelled_recv_does_not_end_the_turn(stage: Stage, meter: openai_meter.
     assert [call.status for call in meter.calls] == ["ok"]
 
 
-def test_one_task_reads_while_another_closes(stage: Stage, meter: openai_meter.Meter) -> None:
-    """The turn is cut once, when the reader has heard of the end."""
+def test_turn_closed_by_another_task_is_recorded_once(stage: Stage, meter: openai_meter.Meter) -> None:
+    """The turn is aborted once, when the reader gets the end."""
     stage.script = [on.session_created(), on.begun()]
 
     async def talk() -> None:
@@ -729,8 +740,8 @@ def test_one_task_reads_while_another_closes(stage: Stage, meter: openai_meter.M
     assert [call.status for call in meter.calls] == ["aborted"]
 
 
-def test_memory_is_bounded(stage: Stage, meter: openai_meter.Meter) -> None:
-    """Turns that never end, and requests that are never answered, do not pile up."""
+def test_open_turns_without_an_end_use_bounded_memory(stage: Stage, meter: openai_meter.Meter) -> None:
+    """Turns that never end, and requests that are never answered, are kept up to a limit."""
     script = [on.session_created(), *(on.begun(f"r{number}") for number in range(300))]
     stage.script = script
     with REALTIME(stage.client(OpenAI)) as connection:

@@ -55,8 +55,10 @@ def test_stored_calls_equal_the_added_calls(database):
     database.check_sums()
 
 
-def test_a_call_with_all_fields_is_stored_whole(database):
-    """All fields survive, the facts that its price rests on too; what is kept in memory only is not there."""
+def test_call_with_all_fields_is_stored_completely(database):
+    """All stored fields are read back, with the facts that its price depends on; fields that are kept in memory only
+    are not.
+    """
     facts = {
         "web_search_tool": "web_search", "image_usage": Usage(1, 2, 3), "provider_cost": Decimal("0.10"),
         "svg_usage": (("m", Usage(4, 5, 9)),), "size": "x" * 1000,
@@ -111,7 +113,7 @@ def test_money_split_into_columns_is_exact(amounts):
 
 
 def test_sum_beyond_64_bits_is_exact_on_sqlite(sqlite):
-    """A sum beyond 64 bits can still be had from SQLite."""
+    """A sum beyond 64 bits can be read from SQLite."""
     ledger = sqlite.ledger()
     for n in range(4):
         ledger.add(call(n, cost_pico=4 * 10**18))
@@ -124,8 +126,8 @@ def test_sum_beyond_64_bits_is_exact_on_sqlite(sqlite):
     assert whole * 1_000_000 + rest == 16 * 10**18
 
 
-def test_a_repeated_id_is_stored_once(database):
-    """A call that is added again, alone or beside new ones, changes neither the calls nor the sums."""
+def test_repeated_id_is_stored_once(database):
+    """A call that is added again, alone or with new ones, changes neither the calls nor the sums."""
     ledger = database.ledger()
     given = calls(10)
     for one in (*given, *given):
@@ -160,7 +162,7 @@ def test_roll_up_sums_equal_the_totals_of_a_meter(database):
 
 
 def test_roll_up_with_a_minus_restores_the_sums(database):
-    """What is rolled up with a minus leaves the sums as they were: so calls are priced again."""
+    """Calls that are added and then subtracted leave the sums as they were; repricing relies on this."""
     ledger = database.ledger()
     before = call(1, cost_pico=None, cost_status="unpriced")
     ledger.add(before)
@@ -195,7 +197,7 @@ def test_text_that_databases_refuse_is_cleaned(database):
     ids=lambda more: next(iter(more)),
 )
 def test_call_that_no_column_holds_is_refused(database, more, caplog):
-    """A call that cannot be stored is counted and said, and the others are stored."""
+    """A call that cannot be stored is counted and logged, and the others are stored."""
     ledger = database.ledger()
     for one in (call(1), call(2, **more), call(3)):
         ledger.add(one)
@@ -340,7 +342,7 @@ def test_sum_beyond_a_column_is_refused(database):
 
 
 def test_failed_migration_is_rolled_back(database, monkeypatch):
-    """A migration that fails is undone as a whole, and what it says is raised; the next one can try again."""
+    """A migration that fails is undone as a whole, and its error is raised; the next one can try again."""
 
     def broken(connection):
         connection.exec_driver_sql("CREATE TABLE half (n INTEGER)")
@@ -387,7 +389,7 @@ def test_newer_schema_is_refused(database):
 
 
 def test_foreign_table_is_refused(database):
-    """A database where somebody else has a table of our name is not touched."""
+    """A database where another program has a table of our name is not changed."""
     database.run("CREATE TABLE calls (n INTEGER)")
     with pytest.raises(LedgerError, match="table 'calls' that openai_meter has not made"):
         database.ledger().prepare()
@@ -457,7 +459,7 @@ def test_collected_ledger_leaves_no_connection_open(database):
     ],
 )
 def test_wrong_url_raises(url, message):
-    """A wrong URL is refused with a sentence that says what would do."""
+    """A wrong URL raises, and the message has a URL that can be used."""
     with pytest.raises(ConfigurationError, match=message):
         Ledger(url)
 
@@ -471,8 +473,8 @@ def test_wrong_setting_raises(sqlite, settings):
         sqlite.ledger(**settings)
 
 
-def test_passwords_are_not_shown(tmp_path, caplog):
-    """The password of a URL is in no message, and a server that is not there is said to be away."""
+def test_message_about_an_unreachable_server_has_no_password(tmp_path, caplog):
+    """The password of a URL is in no message, and a server that cannot be reached is reported as away."""
     ledger = Ledger("postgresql://me:s3cret@127.0.0.1:9/x", spool=tmp_path)
     with pytest.raises(LedgerUnavailableError) as error:
         ledger.prepare()
@@ -485,7 +487,7 @@ def test_passwords_are_not_shown(tmp_path, caplog):
 
 
 def test_file_that_is_not_a_database_raises(tmp_path):
-    """A file that is no database is refused by name."""
+    """A file that is not a database is refused by name."""
     path = tmp_path / "notes.txt"
     path.write_text("no database at all, but long enough to be looked at " * 40)
     with pytest.raises(LedgerError, match=r"notes\.txt.* cannot be used: file is not a database; name another file"):
@@ -493,7 +495,7 @@ def test_file_that_is_not_a_database_raises(tmp_path):
 
 
 def test_missing_database_on_the_server_raises(postgres):
-    """A database that does not exist is an error of the URL, not of the weather."""
+    """A database that does not exist is an error of the URL, not an outage."""
     url = databases.make_url(postgres.url).set(database="nowhere").render_as_string(hide_password=False)
     with pytest.raises(LedgerError, match=r'cannot be used: .*"nowhere" does not exist; check its URL'):
         Ledger(url).prepare()
@@ -501,7 +503,7 @@ def test_missing_database_on_the_server_raises(postgres):
 
 @pytest.mark.parametrize(("missing", "extra"), [("sqlalchemy", "ledger"), ("psycopg", "postgres")])
 def test_missing_extra_raises_with_the_install_line(missing, extra):
-    """Without the extra there is one sentence, with the line that installs it."""
+    """Without the extra the error has the command that installs it."""
     out = program(
         """
         import importlib.util, sys
@@ -636,13 +638,13 @@ def test_environment_variable_sets_the_ledger(sqlite, monkeypatch):
 
 @pytest.mark.parametrize("ledger", [7, "usage.db", True])
 def test_install_with_a_wrong_ledger_raises(ledger):
-    """Install says what a ledger is."""
+    """The message of ``install()`` names what can be a ledger."""
     with pytest.raises(ConfigurationError, match=r"sqlite:///usage\.db"):
         openai_meter.install(ledger=ledger)
 
 
 def test_prompt_answer_and_key_are_not_stored(sqlite):
-    """Neither what was asked nor what was answered is in the file, nor the key."""
+    """The file contains neither the prompt nor the answer nor the key."""
     meter = openai_meter.install(ledger=sqlite.ledger())
     with contract.Api() as api, contract.sync_client(api) as client:
         client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "the secret question"}])
@@ -654,7 +656,7 @@ def test_prompt_answer_and_key_are_not_stored(sqlite):
 
 
 def test_ledger_package_is_not_loaded_without_a_ledger():
-    """Where none is named, nothing of the ledger is loaded."""
+    """Without a ledger, no module of the ledger is loaded."""
     out = program(
         """
         import sys, openai_meter
@@ -668,7 +670,7 @@ def test_ledger_package_is_not_loaded_without_a_ledger():
 
 
 def test_run_and_demo_store_calls(sqlite, tmp_path):
-    """A program that is run, and the demo, are kept in the ledger that --ledger names."""
+    """The calls of a program and of the demo are stored in the ledger of ``--ledger``."""
     (tmp_path / "works.py").write_text(
         "import openai_meter\nopenai_meter.get_meter().track_call('gpt-4o', 1000, 10)\n", encoding="utf-8"
     )

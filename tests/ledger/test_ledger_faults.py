@@ -65,7 +65,7 @@ def everything_is_there(database, given):
 
 
 def test_calls_during_a_server_restart_are_stored(server, tmp_path, caplog):
-    """Calls that come while the server is down are there when it is up again: each once, and nothing is silent."""
+    """Calls that are made while the server is down are stored once when it is up again, and the outage is logged."""
     name = f"away_{os.getpid()}"
     base = Database(server.url, tmp_path / "spool")
     base.run(f"DROP SCHEMA IF EXISTS {name} CASCADE")
@@ -134,8 +134,8 @@ class Cut:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_connection_cut_at_commit_stores_each_call_once(postgres, after):
-    """Whether the server has committed or not before the line was cut: each call is there once."""
+def test_connection_lost_at_commit_stores_each_call_once(postgres, after):
+    """Whether the server has committed or not before the connection was lost: each call is stored once."""
     between = Cut(postgres.url, after=after)
     url = databases.make_url(postgres.url).set(port=between.port).render_as_string(hide_password=False)
     ledger = Ledger(url, spool=postgres.spool, flush_interval=0.02)
@@ -154,7 +154,7 @@ def test_connection_cut_at_commit_stores_each_call_once(postgres, after):
 
 
 def test_locked_table_sends_calls_to_the_spool(database):
-    """While somebody else holds the table, calls go to the spool; afterwards they are in the table."""
+    """While another process locks the table, calls go to the spool; afterwards they are in the table."""
     ledger = database.ledger()
     given = calls(60)
     add(ledger, given[:20])
@@ -235,7 +235,7 @@ def test_spool_is_replayed_without_another_call(sqlite):
 
 
 def test_refused_row_is_set_aside(database, monkeypatch, caplog):
-    """One call that the database does not take is counted and said, and the others of its batch are stored."""
+    """A call that the database refuses is counted and logged, and the others of its batch are stored."""
     store = storage.store
 
     def picky(connection, rows):
@@ -255,7 +255,7 @@ def test_refused_row_is_set_aside(database, monkeypatch, caplog):
 
 
 def test_calls_of_a_garbage_collected_ledger_are_stored(sqlite):
-    """A ledger that nobody holds any more still stores what it was given."""
+    """A ledger without a reference still stores the calls that were added."""
     out = program(
         """
         import gc, sys
@@ -276,7 +276,7 @@ def test_calls_of_a_garbage_collected_ledger_are_stored(sqlite):
 
 
 def test_dropped_calls_are_counted_and_logged(sqlite, monkeypatch, caplog):
-    """With neither a database nor room elsewhere, memory is bounded, and what is lost is counted and said."""
+    """Without a database and without room elsewhere, memory is bounded, and lost calls are counted and logged."""
     monkeypatch.setattr(intake, "LIMIT", 30)
     ledger = sqlite.ledger()
     given = calls(100)
@@ -318,7 +318,9 @@ def test_full_queue_goes_to_the_spool(sqlite, monkeypatch):
 
 
 def test_full_queue_with_a_stuck_disk_drops_and_counts(sqlite, monkeypatch, caplog):
-    """Where the disk does not answer either, adding waits for a moment only; drops are logged once, and flush tells."""
+    """If the disk does not answer either, adding waits for a moment only; drops are logged once, and flush returns
+    False.
+    """
     monkeypatch.setattr(intake, "LIMIT", 10)
     ledger = sqlite.ledger()
     ledger.prepare()
@@ -361,7 +363,7 @@ for n in range(int(start), int(start) + int(count)):
 
 
 def test_killed_process_keeps_calls_older_than_the_interval(database):
-    """What a killed process had before its last interval is there, without its having flushed anything."""
+    """The calls of a killed process from before its last interval are stored, although it never flushed."""
     source = f"{WRITES}\nprint(flush=True)\nsys.stdin.readline()"
     process = program(source, database.url, database.spool, False, 0, 200, 0.05, wait=False, stdin=subprocess.PIPE)
     process.stdout.readline()
@@ -382,7 +384,7 @@ def stored(database):
 
 
 def test_durable_calls_survive_kill(database):
-    """What a killed process had added is on the disk even if no interval has passed; the next process stores it."""
+    """The calls of a killed process are on the disk even if no interval has passed; the next process stores them."""
     source = f"{WRITES}\nprint(flush=True)\nos.kill(os.getpid(), 9)"
     process = program(source, database.url, database.spool, True, 0, 50, 3000, wait=False)
     process.communicate(timeout=300)
@@ -396,7 +398,7 @@ def test_durable_calls_survive_kill(database):
 
 
 def test_durable_calls_leave_the_spool_once_stored(database):
-    """A durable call is in the spool when add returns, and gone from it when it is in the database."""
+    """A durable call is in the spool when add returns, and is removed from it when it is in the database."""
     ledger = database.ledger(durable=True, flush_interval=3000.0)
     given = calls(5)
     for one in given:
@@ -508,7 +510,7 @@ def test_end_of_program_without_the_database_spools(sqlite):
 
 
 def test_end_of_program_with_a_hung_writer_spools(sqlite):
-    """What the thread is at, and what waits behind it, is in the spool if it does not come back in time."""
+    """The batch of a writer that does not return in time, and all calls behind it, are in the spool."""
     ledger = sqlite.ledger(flush_interval=3000.0)
     ledger.prepare()
     given = calls(30)
@@ -539,7 +541,7 @@ def test_end_of_program_with_a_hung_writer_spools(sqlite):
 
 
 def test_damaged_spool_lines_are_set_aside(database, caplog):
-    """A spool that was cut off in the middle of a line is replayed up to there; the rest is counted and said."""
+    """A spool that ends in the middle of a line is replayed up to there; the rest is set aside, counted and logged."""
     given = calls(10)
     database.spool.mkdir()
     data = b"".join(encode_line(to_row(one)) for one in given)
@@ -555,8 +557,8 @@ def test_damaged_spool_lines_are_set_aside(database, caplog):
 
 
 @given(st.integers(0, 4000), st.binary(max_size=10))
-def test_truncated_spool_is_read_up_to_the_cut(cut, rubbish):
-    """Wherever a spool ends, and whatever is at its end, the lines before are read as they were written."""
+def test_truncated_spool_is_read_up_to_its_last_whole_line(cut, rubbish):
+    """Wherever a spool ends, and whatever is at its end, the lines before are read unchanged."""
     rows = [to_row(one) for one in GIVEN]
     data = b"".join(map(encode_line, rows))[:cut] + rubbish
     found = []
@@ -571,7 +573,7 @@ GIVEN = calls(6)
 
 
 def test_locked_segments_are_not_taken(tmp_path):
-    """A segment is taken by one at a time, and not while its process writes to it."""
+    """A segment is taken by one process at a time, and not while its process writes to it."""
     one, other = Spool(tmp_path, 10**6), Spool(tmp_path, 10**6)
     assert one.append([b"a\n"])
     assert list(other.take()) == []
@@ -585,8 +587,8 @@ def test_locked_segments_are_not_taken(tmp_path):
     assert list(other.take()) == []
 
 
-def test_spool_has_a_size_limit(tmp_path):
-    """No more than its limit is kept, whoever wrote it."""
+def test_spool_stays_within_its_size_limit(tmp_path):
+    """All processes together write at most the limit."""
     one, other = Spool(tmp_path, 10), Spool(tmp_path, 10)
     assert one.append([b"12345\n"])
     assert not other.append([b"12345\n"])
@@ -596,7 +598,7 @@ def test_spool_has_a_size_limit(tmp_path):
     other.seal_and_release()
 
 
-def test_clock_that_goes_backwards_keeps_the_order(sqlite, monkeypatch):
+def test_clock_that_goes_backwards_keeps_the_order_of_calls(sqlite, monkeypatch):
     """Calls are replayed in the order in which they came, and the sums know the first and the last, whatever the clock
     says."""
     times = iter(range(10**18, 0, -(10**15)))
@@ -625,8 +627,8 @@ def test_clock_that_goes_backwards_keeps_the_order(sqlite, monkeypatch):
 # --- the caller's side ------------------------------------------------------------------------------------------------
 
 
-def test_a_call_from_a_finalizer_is_stored_without_another_call(sqlite):
-    """What comes from a finalizer is stored without another call."""
+def test_call_from_a_finalizer_is_stored_without_another_call(sqlite):
+    """A call that a finalizer adds is stored although no other call follows."""
     ledger = sqlite.ledger()
 
     class Dying:
@@ -643,7 +645,7 @@ def test_a_call_from_a_finalizer_is_stored_without_another_call(sqlite):
 
 
 def test_idle_writer_thread_ends(sqlite, monkeypatch):
-    """After a while without calls there is no thread and no connection; the next call brings them back."""
+    """After a while without calls there is no thread and no connection; the next call starts them again."""
     monkeypatch.setattr(writer, "IDLE", 0.01)
     ledger = sqlite.ledger(flush_interval=0.01)
     for n in range(3):
@@ -654,8 +656,8 @@ def test_idle_writer_thread_ends(sqlite, monkeypatch):
     ledger.close()
 
 
-def test_internal_error_costs_one_call(sqlite, monkeypatch):
-    """A fault inside costs at most a record: it is counted, and the next calls are stored."""
+def test_internal_error_loses_one_call_at_most(sqlite, monkeypatch):
+    """The fault is counted, and the next calls are stored."""
     monkeypatch.setattr(faults, "reraise", False)
     ledger = sqlite.ledger()
     broken = call(1)
@@ -667,7 +669,7 @@ def test_internal_error_costs_one_call(sqlite, monkeypatch):
 
 
 def test_calls_of_many_threads_are_stored(database):
-    """Calls of many threads are all there."""
+    """The calls of all threads are stored."""
     ledger = database.ledger(flush_interval=0.001)
     given = calls(1600)
     threads = [
@@ -712,7 +714,7 @@ def test_concurrent_batches_over_many_users_do_not_deadlock(postgres, monkeypatc
     ledger.close()
 
 
-def test_hung_server_holds_up_neither_install_nor_fork(tmp_path):
+def test_hung_server_delays_neither_install_nor_fork(tmp_path):
     """A server that accepts connections and never answers delays the start of a program and a fork by moments only."""
     pytest.importorskip("psycopg", reason="psycopg is not installed: this is NOT tested")
     accepted = []
@@ -749,8 +751,8 @@ def test_hung_server_holds_up_neither_install_nor_fork(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["garbage", "newer"])
-def test_damaged_ledger_lets_the_program_start(sqlite, damage, caplog):
-    """With a ledger that cannot be opened the meter starts, says so, and keeps the calls until it can be."""
+def test_program_starts_with_a_damaged_ledger(sqlite, damage, caplog):
+    """If the ledger cannot be opened, the meter starts, logs it, and keeps the calls until it can be opened."""
     path = sqlite.spool.parent / "usage.db"
     if damage == "garbage":
         path.write_bytes(b"no database at all, but long enough to be looked at " * 40)

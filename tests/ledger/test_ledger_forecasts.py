@@ -33,32 +33,32 @@ def past(number: int, cost: float | list[float]) -> dict[date, float]:
     return {day: cost[day.weekday()] if isinstance(cost, list) else cost for day in days}
 
 
-def test_equal_days_are_continued() -> None:
-    """Two dollars a day, and half of today and 13 days are to come: 27 dollars, without any doubt."""
+def test_forecast_continues_equal_days() -> None:
+    """Two dollars a day, and half of today and 13 days are to come: 27 dollars, with a range of nothing."""
     assert project(past(60, 2.0), TODAY, 0.5, END) == (Decimal(27), Decimal(27), Decimal(27), 56)
 
 
-def test_weekday_pattern_is_continued() -> None:
+def test_forecast_continues_a_weekday_pattern() -> None:
     """Work days at 10 and free weekends: 9 whole work days and a quarter of today are to come."""
     found = project(past(56, [10.0] * 5 + [0.0] * 2), TODAY, 0.25, END)
     assert found.expected == found.low == found.high == Decimal("92.5")
 
 
-def test_trend_is_continued() -> None:
+def test_forecast_continues_a_trend() -> None:
     """A dollar more each day: yesterday 40, so today 41 and the 13 days after it 42 to 54."""
     costs = {TODAY - timedelta(days=ago): 41.0 - ago for ago in range(1, 11)}
     found = project(costs, TODAY, 1.0, END)
     assert found.expected == found.low == sum(range(41, 55))
 
 
-def test_falling_trend_stops_at_zero() -> None:
+def test_forecast_of_a_falling_trend_stops_at_zero() -> None:
     """A falling line ends at nothing, not below."""
     costs = {TODAY - timedelta(days=ago): float(ago) for ago in range(1, 11)}
     assert project(costs, TODAY, 1.0, END).expected == 0
 
 
 def test_range_grows_with_scatter() -> None:
-    """Days that differ by chance leave room around what is expected; twice the scatter, twice the room."""
+    """Days that differ by chance give a range around the forecast; twice the scatter gives twice the range."""
     small, large = ({day: 10 + size * (-1) ** day.toordinal() for day in past(10, 0.0)} for size in (1, 2))
     narrow, wide = project(small, TODAY, 1.0, END), project(large, TODAY, 1.0, END)
     assert narrow.low < narrow.expected < narrow.high
@@ -66,7 +66,7 @@ def test_range_grows_with_scatter() -> None:
 
 
 def test_short_history_gives_no_range() -> None:
-    """Without a whole day nothing is expected; with two, no range is; days without a call are days, too."""
+    """Without a whole day there is no forecast; with two there is no range; days without a call count too."""
     assert project({TODAY: 5.0}, TODAY, 0.5, END) == (None, None, None, 0)
     assert project(past(2, 4.0), TODAY, 0.5, END) == (Decimal(54), None, None, 2)
     sparse = project({TODAY - timedelta(days=4): 8.0}, TODAY, 0.0, TODAY + timedelta(days=2))
@@ -92,8 +92,8 @@ def model(calls: int, tokens: int, cost: int | Fraction, *, unknown: int = 0) ->
     return Sum(calls=calls, input=tokens, total=tokens, cost=cost, unknown=unknown, unpriced=unknown, first=AT, last=AT)
 
 
-def test_single_cause_is_attributed_to_it_alone() -> None:
-    """More calls, another model, more tokens per call, another price: each is told for what it is."""
+def test_difference_with_one_cause_is_attributed_to_it_alone() -> None:
+    """More calls, another model, more tokens per call, another price: each is reported as that cause alone."""
     before = {"m": model(10, 1_000, 5_000)}
     causes = {
         "volume": compare("a", before, "b", {"m": model(20, 2_000, 10_000)}),
@@ -108,8 +108,8 @@ def test_single_cause_is_attributed_to_it_alone() -> None:
         assert found.difference == Decimal(amounts[cause]).scaleb(-12)
 
 
-def test_shift_between_models_is_mix() -> None:
-    """The same calls on a dearer model cost more by the mix alone, and the models' parts say which."""
+def test_shift_between_models_is_attributed_to_the_mix() -> None:
+    """The same calls on a model that costs more differ by the mix alone, with a part for each model."""
     a = {"cheap": model(90, 900, 90), "dear": model(10, 100, 100)}
     b = {"cheap": model(10, 100, 10), "dear": model(90, 900, 900)}
     found = compare("a", a, "b", b)
@@ -118,21 +118,21 @@ def test_shift_between_models_is_mix() -> None:
 
 
 def test_unpriced_calls_are_not_in_the_difference() -> None:
-    """Calls without a price are on neither side of the difference, and their number is said."""
+    """Calls without a price are on neither side of the difference, and are counted apart."""
     found = compare("a", {"m": model(10, 1_000, 5_000)}, "b", {"m": model(14, 1_000, 5_000, unknown=4)})
     assert (found.difference, found.b.priced_calls, found.b.totals.unpriced_calls) == (0, 10, 4)
     nothing = compare("a", {}, "b", {"m": model(2, 0, 0, unknown=2)})
     assert (nothing.b.cost_per_call, nothing.a.cost_per_call, nothing.causes) == (None, None, (0, 0, 0, 0))
 
 
-def test_empty_first_period_makes_all_volume() -> None:
-    """Beside nothing, all is volume; and what ends is volume, too."""
+def test_difference_from_an_empty_period_is_volume() -> None:
+    """Where one of the two periods is empty, all of the difference is volume."""
     some = {"m": model(10, 1_000, 5_000)}
     assert compare("a", {}, "b", some).causes == (5_000, 0, 0, 0)
     assert compare("a", some, "b", {}).causes == (-5_000, 0, 0, 0)
 
 
-def test_side_has_figures_per_call() -> None:
+def test_figures_per_call_leave_out_unknown_calls() -> None:
     """Cost and tokens per call are over the calls of which they are known."""
     one = Sum(calls=5, unmeasured=1, input=400, output=100, total=500, cost=9, unknown=2, unpriced=2, first=AT, last=AT)
     side = compare("a", {"m": one}, "b", {}).a
@@ -182,7 +182,7 @@ def priced_calls(usages: Sequence[tuple[int, int, int]], tier: str | None, at: d
 
 @pytest.mark.parametrize(("before", "after", "tiers"), KINDS)
 @pytest.mark.parametrize("discount", [0, "0.3"])
-def test_equal_prices_give_a_price_part_of_zero(before: Any, after: Any, tiers: Any, discount: Any) -> None:
+def test_change_of_mix_at_equal_prices_has_no_price_part(before: Any, after: Any, tiers: Any, discount: Any) -> None:
     """Where only the kinds of tokens, or the tier, changed, no part of the difference is a change of price."""
     a = priced_calls([before] * 10, tiers[0], AT, discount)
     b = priced_calls([after] * 7, tiers[1], AT + timedelta(days=20), discount)
@@ -191,7 +191,7 @@ def test_equal_prices_give_a_price_part_of_zero(before: Any, after: Any, tiers: 
     assert sum(found.causes) == sum(one.cost for one in b.values()) - sum(one.cost for one in a.values())
 
 
-def test_changed_price_is_told_from_a_changed_mix() -> None:
+def test_changed_price_is_separated_from_a_changed_mix() -> None:
     """Twice the price with another mix of kinds: what the same tokens cost more is the price part, exactly."""
     a = priced_calls([(1000, 0, 100)] * 4, None, AT)
     at_old = priced_calls([(100, 0, 1000)] * 4, None, AT)

@@ -119,7 +119,7 @@ def test_held_calls_are_priced_at_the_prices_of_their_day(database: Database) ->
 def test_ordinary_end_stores_a_held_call_once_and_leaves_no_file(
     sqlite: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The line without a price is in the spool while the prices are read, and gone when the call is stored."""
+    """The line without a price is in the spool while the prices are read, and is removed when the call is stored."""
     meter, ledger = Meter(thresholds=False), sqlite.ledger()
     meter._keep(ledger)
     with parked_prices(monkeypatch):
@@ -159,7 +159,7 @@ def test_held_line_of_a_stored_call_changes_nothing(sqlite: Database) -> None:
 
 
 def test_held_call_stays_in_the_spool_when_a_batch_is_stored(sqlite: Database) -> None:
-    """A batch that was spooled after the held call, and is done, takes nothing of it along."""
+    """A batch that was spooled after the held call, and is stored, does not remove the held call."""
     ledger, held = sqlite.ledger(), waiting()
     ledger.hold(held)
     for n in range(3):
@@ -273,7 +273,7 @@ def test_forked_child_leaves_held_calls_to_its_parent(sqlite: Database) -> None:
     assert [(row[0], row[2]) for row in adopt(sqlite)] == [("child", "priced"), ("parent", "priced")]
 
 
-def test_durable_ledger_holds_nothing(sqlite: Database) -> None:
+def test_durable_ledger_holds_no_calls(sqlite: Database) -> None:
     """It reads the prices before the first call, so that each call is on the disk with its price."""
     ledger = sqlite.ledger(durable=True)
     ledger.hold(waiting())

@@ -30,7 +30,7 @@ def made(at: datetime | str, cost: Any = DOLLAR, **more: Any) -> Call:
     return call(started_at=at, id=new_call_id(at.timestamp()), cost_pico=cost, cost_status=status, **values | more)
 
 
-def test_each_limit_has_the_calls_of_its_window(database: Database) -> None:
+def test_each_limit_counts_the_calls_of_its_window(database: Database) -> None:
     """Days and months of two timezones, a rolling hour, and all calls: each has its own sum, in dollars and calls."""
     ledger = database.ledger()
     times = ["2026-09-30 22:30", "2026-10-01 10:00", "2026-10-31 22:20", "2026-10-31 23:10", "2026-10-31 23:29"]
@@ -60,7 +60,7 @@ def test_each_limit_has_the_calls_of_its_window(database: Database) -> None:
 
 @pytest.mark.parametrize("period", ["minute", "hour", "day", "week", "month"])
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Paris", "Asia/Kathmandu", "America/St_Johns"])
-def test_the_figure_is_the_sum_of_the_calls_of_the_window(database: Database, period: str, zone: str) -> None:
+def test_value_of_a_limit_is_the_exact_sum_of_its_window(database: Database, period: str, zone: str) -> None:
     """From the sums per day and from single calls alike, the value is exact, just after and before a window turns."""
     ledger = database.ledger()
     turn = calendar_window(period, zone_of(zone), NOW).start
@@ -75,8 +75,8 @@ def test_the_figure_is_the_sum_of_the_calls_of_the_window(database: Database, pe
     ledger.close()
 
 
-def test_a_limit_per_user_is_that_of_the_user_with_the_most(database: Database) -> None:
-    """Calls without a user are not limited; a limit that no user has a call for is left out."""
+def test_limit_per_user_shows_the_user_with_the_most(database: Database) -> None:
+    """Calls without a user are not limited; a limit without a call of any user is left out."""
     ledger = database.ledger()
     ledger.import_calls(
         [made(NOW), made(NOW), made(NOW), made(NOW, user="a"), made(NOW, user="b"), made(NOW, user="b")]
@@ -86,8 +86,8 @@ def test_a_limit_per_user_is_that_of_the_user_with_the_most(database: Database) 
     ledger.close()
 
 
-def test_calls_without_a_price_make_a_lower_bound(database: Database) -> None:
-    """What is unknown is not 0: the value is at least what is known; of tokens it is the calls of unknown size."""
+def test_calls_without_a_price_make_the_value_a_lower_bound(database: Database) -> None:
+    """An unknown cost is not 0: the value is at least the known cost; for tokens, calls of unknown size do the same."""
     ledger = database.ledger()
     unknown = replace(made(NOW, cost=None), usage=type(made(NOW).usage)())
     ledger.import_calls([made(NOW), unknown])
@@ -96,7 +96,7 @@ def test_calls_without_a_price_make_a_lower_bound(database: Database) -> None:
     ledger.close()
 
 
-def test_windows_that_begin_in_a_pruned_day_are_lower_bounds(database: Database) -> None:
+def test_window_that_begins_in_a_pruned_day_has_a_lower_bound(database: Database) -> None:
     """Only whole days in UTC are left of pruned calls; a month of Paris begins within one."""
     ledger = database.ledger()
     ledger.import_calls([made("2026-09-30 23:00"), made("2026-10-01 12:00"), made("2026-10-20 12:00")])
@@ -107,8 +107,8 @@ def test_windows_that_begin_in_a_pruned_day_are_lower_bounds(database: Database)
     ledger.close()
 
 
-def test_an_empty_ledger_has_used_nothing(database: Database) -> None:
-    """Nothing is 0, and is known."""
+def test_limits_of_an_empty_ledger_are_at_zero(database: Database) -> None:
+    """The value is 0, and is known."""
     ledger = database.ledger()
     usages = ledger.threshold_usage("cost=5/month", "calls=5/day/user", Threshold("errors", 1), timezone="Europe/Paris")
     assert [(one.used, one.share, one.passed, one.at_least) for one in usages] == [(0, 0, False, False)] * 2

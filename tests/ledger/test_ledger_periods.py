@@ -46,13 +46,13 @@ def utc(*parts: int) -> datetime:
         (None, None, None),
     ],
 )
-def test_times_are_parsed(said: object, begin: datetime | None, end: datetime | None) -> None:
-    """A date begins with its day and ends with it; what is ago is the same moment in both places."""
+def test_dates_and_durations_are_parsed_as_moments(said: object, begin: datetime | None, end: datetime | None) -> None:
+    """A date begins with its day and ends with it; a duration is the same moment as a start and as an end."""
     assert parse_moment("since", said, UTC, NOW) == begin
     assert parse_moment("until", said, UTC, NOW, end=True) == end
 
 
-def test_days_follow_the_timezone() -> None:
+def test_day_of_a_moment_depends_on_the_timezone() -> None:
     """Where the clocks are ahead, a day begins earlier, and it can be another day already."""
     late = utc(2026, 3, 4, 23, 30)
     assert parse_moment("since", "today", PARIS, late) == utc(2026, 3, 4, 23)
@@ -64,13 +64,13 @@ def test_days_follow_the_timezone() -> None:
 
 @pytest.mark.parametrize("said", ["", "x", "0d", "7", "7m", "2026-13", "2026-02-30", "2026-W60", "7 days", 7, b"7d"])
 def test_wrong_time_raises(said: object) -> None:
-    """A moment that cannot be understood is said, with what can be."""
+    """The error has the text that was not understood, and the forms that are."""
     with pytest.raises(ConfigurationError, match=r"since=.* is not a time; use a date"):
         parse_moment("since", said, UTC, NOW)
 
 
 def test_span_with_end_before_start_raises() -> None:
-    """A span ends after it begins; a single day is one."""
+    """The end of a span is not before its start; a single day is a span."""
     assert span_of("2026-03-01", "2026-03-01", UTC, NOW) == Span(utc(2026, 3, 1), utc(2026, 3, 2))
     with pytest.raises(ConfigurationError, match="is not after since"):
         span_of("2026-03-02", "2026-03-01", UTC, NOW)
@@ -81,7 +81,8 @@ ZONES = ["Europe/Paris", "America/New_York", "Asia/Kolkata", "Australia/Lord_How
 
 @given(st.sampled_from(ZONES), st.datetimes(datetime(2011, 1, 1), datetime(2030, 1, 1)), st.integers(0, 600))  # noqa: DTZ001
 def test_periods_match_the_calendar(name: str, at: datetime, days: int) -> None:
-    """Whole numbers alone say the local hour, day, week and month of a moment, whatever the clocks did before."""
+    """Integer arithmetic alone gives the local hour, day, week and month of a moment, whatever the clocks
+    did before."""
     zone, at = ZoneInfo(name), at.replace(tzinfo=UTC)
     found = segments(zone, at - timedelta(days=days), at + timedelta(days=600 - days))
     offset = next(one.offset for one in found if one.until is None or micros(at) < one.until)

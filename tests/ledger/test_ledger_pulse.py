@@ -59,8 +59,8 @@ def test_pulse_totals_are_of_month_and_today(database: Database) -> None:
     ledger.close()
 
 
-def test_pulse_has_the_limits_of_the_ledger(database: Database) -> None:
-    """Each limit is held against the calls of its own window, whatever window the pulse has."""
+def test_each_limit_in_a_pulse_counts_its_own_window(database: Database) -> None:
+    """Each limit is compared with the calls of its own window, whatever window the pulse has."""
     ledger = database.ledger()
     ledger.import_calls([made(86_400), *(made(n) for n in range(4))])
     limits = [Threshold("calls", 3, window="day"), Threshold("cost", 1, window="day"), Threshold("calls", 3)]
@@ -75,7 +75,7 @@ def test_pulse_has_the_limits_of_the_ledger(database: Database) -> None:
 
 
 def test_empty_ledger_has_a_pulse_of_zeros(database: Database) -> None:
-    """Nothing is 0, and no error."""
+    """All figures are 0, and nothing raises."""
     ledger = database.ledger()
     pulse = of_ledger(ledger, now=NOW)
     assert (pulse.groups, pulse.recent.calls, pulse.spark) == ((), 0, (0.0,) * SLICES)
@@ -92,7 +92,7 @@ def test_calls_of_a_fast_clock_count_as_just_ended(database: Database) -> None:
 
 
 def test_pulse_includes_calls_just_added(database: Database) -> None:
-    """What was added before is in the pulse."""
+    """A call that was added before the read is in the pulse."""
     ledger: Ledger = database.ledger(flush_interval=60)
     ledger.add(call(0, id=new_call_id(), started_at=datetime.now(UTC), duration=0.0))
     assert of_ledger(ledger).recent.calls == 1

@@ -199,7 +199,7 @@ FILTERS: list[tuple[dict[str, Any], Callable[[Call], bool]]] = [
 def test_filter_keeps_exactly_the_named_calls(
     fill: Fill, filters: dict[str, Any], counts: Callable[[Call], bool]
 ) -> None:
-    """A filter keeps exactly the calls that it names, in sums and in the calls themselves."""
+    """A filter selects exactly the calls that match, in sums and in the calls themselves."""
     calls = mixed(250)
     kept = [one for one in calls if counts(one)]
     ledger = fill(*calls)
@@ -212,7 +212,7 @@ def test_filter_keeps_exactly_the_named_calls(
 
 
 def test_whole_days_are_read_from_roll_ups(fill: Fill) -> None:
-    """Days in UTC are read from the roll-ups: they are told even where the calls have been taken away."""
+    """Days in UTC are read from the roll-ups: their sums are there even where the calls were deleted."""
     ledger = fill(*days(3, agent="a"), *days(2))
     with ledger.engine.begin() as connection:
         connection.execute(sqlalchemy.delete(schema.calls))
@@ -243,7 +243,7 @@ def test_report_renders_in_every_format(fill: Fill) -> None:
 
 
 def test_empty_ledger_reports_zero(fill: Fill) -> None:
-    """Of nothing there is no row, and no call costs nothing."""
+    """The report has no row, and zero calls cost nothing."""
     ledger = fill()
     report = ledger.report("hour", timezone="Europe/Paris")
     assert (report.rows, report.totals.calls, report.totals.cost) == ((), 0, 0)
@@ -267,7 +267,7 @@ def test_empty_ledger_reports_zero(fill: Fill) -> None:
     ],
 )
 def test_wrong_query_raises(fill: Fill, how: dict[str, Any], why: str) -> None:
-    """A question that cannot be understood raises, with what can be asked."""
+    """The error of a query that cannot be understood has the values that can be used."""
     with pytest.raises(ConfigurationError, match=why):
         fill().report(**how)
 
@@ -288,7 +288,7 @@ def test_calls_are_read_page_by_page_unchanged(fill: Fill) -> None:
 
 
 def test_prune_keeps_the_sums(fill: Fill) -> None:
-    """Details before a day go, all sums stay; rows that only details could tell are in one row."""
+    """Details before a day are deleted, all sums stay; sums that need the details are in one row."""
     calls = mixed(300)
     ledger = fill(*calls)
     old = [one for one in calls if one.started_at < datetime(2026, 3, 7, tzinfo=UTC)]
@@ -309,7 +309,7 @@ def test_prune_keeps_the_sums(fill: Fill) -> None:
 
 
 def test_query_into_pruned_details_raises(fill: Fill) -> None:
-    """A question that needs the details of pruned days says so, and from when on it can be answered."""
+    """The error has the first day for which the query can be answered."""
     ledger = fill(*days(5, session="s"))
     ledger.prune("2026-03-06")
     for how in ({"session": "s"}, {"tag": {"env": "x"}}, {"since": "2026-03-05T06:00"}, {"until": "2026-03-05T18:00"}):
@@ -323,7 +323,7 @@ def test_query_into_pruned_details_raises(fill: Fill) -> None:
 
 
 def test_reprice_prices_unpriced_calls_only(fill: Fill) -> None:
-    """What had no price gets that of its day, in the calls and in the sums; nothing else is touched."""
+    """A call without a price gets that of its day, in the calls and in the sums; no other call is changed."""
     unknown = {"cost_pico": None, "cost_status": "unpriced", "cost_reason": "unknown model", "price_source": None}
     mine = [call(model="mine", requested_model="mine", agent=name, **unknown) for name in ("a", "b", None)]
     lost = call(model="lost", requested_model="lost", **unknown)
@@ -342,7 +342,7 @@ def test_reprice_prices_unpriced_calls_only(fill: Fill) -> None:
 
 
 def test_concurrent_reprice_counts_once(fill: Fill) -> None:
-    """A call that another process has priced meanwhile is left to it: no sum has it twice."""
+    """A call that another process has priced meanwhile is skipped: no sum has it twice."""
     from openai_meter.ledger import corrections
 
     one = call(model="mine", cost_pico=None, cost_status="unpriced", cost_reason="unknown model")
@@ -373,7 +373,7 @@ def test_month_forecast_continues_daily_cost(fill: Fill) -> None:
 
 
 def test_compare_takes_every_form_of_part(fill: Fill) -> None:
-    """Periods, blocks and versions of a prompt are set side by side; the causes sum up to the difference."""
+    """Periods, blocks and versions of a prompt are compared; the causes sum up to the difference."""
     v1 = [call(tags={"prompt": "v1"}, block="x") for _ in range(4)]
     v2 = [
         call(NOON + timedelta(days=1), tags={"prompt": "v2"}, usage=Usage(150, 75, 225), cost_pico=67_500_000)
@@ -439,7 +439,7 @@ def test_report_includes_calls_just_added(database: Database) -> None:
 
 
 def test_unreachable_database_raises_without_password(tmp_path: Path) -> None:
-    """A ledger that cannot be reached raises when it is read, with a sentence and without a password."""
+    """Reading raises with a sentence that has no password."""
     pytest.importorskip("psycopg", reason="psycopg is not installed: this is NOT tested")
     ledger = Ledger("postgresql://me:secret@127.0.0.1:1/none", spool=tmp_path / "spool")
     with pytest.raises(LedgerError) as error:
@@ -448,7 +448,7 @@ def test_unreachable_database_raises_without_password(tmp_path: Path) -> None:
 
 
 def test_unpriced_calls_are_found_by_index(fill: Fill) -> None:
-    """What has no price is found by its index, not by looking at every call."""
+    """Calls without a price are found by an index, not by a scan of all calls."""
     ledger = fill(*days(3))
     if ledger.engine.dialect.name != "sqlite":
         pytest.skip("PostgreSQL reads a small table whole: its use of the index is NOT tested")

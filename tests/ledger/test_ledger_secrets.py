@@ -28,8 +28,10 @@ URLS = [
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_no_value_error_or_log_line_has_the_secret(url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither what is raised, nor what is logged, nor any text of a ledger and its engine has the secret."""
+def test_secret_of_a_url_is_in_no_error_and_no_log_line(
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither an exception, nor a log line, nor any text of a ledger and its engine has the secret."""
     caplog.set_level(logging.DEBUG)
     ledger = Ledger(url, spool=tmp_path)
     texts = [repr(ledger), ledger.url, repr(ledger.engine), str(ledger.engine.url), repr(ledger.stats)]
@@ -69,10 +71,10 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("args", COMMANDS, ids=lambda args: args[0])
-def test_no_command_writes_the_secret(
+def test_secret_of_a_url_is_in_no_output_of_a_command(
     args: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """What a command writes about a ledger that cannot be reached has no secret in it."""
+    """The output of a command about a ledger that cannot be reached does not have the secret."""
     from openai_meter.cli import app
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
@@ -85,8 +87,8 @@ def test_no_command_writes_the_secret(
         assert SECRET not in written.out + written.err
 
 
-def test_no_answer_of_the_server_has_the_secret(tmp_path: Path) -> None:
-    """A server whose ledger cannot be reached says so without the secret."""
+def test_secret_of_a_url_is_in_no_answer_of_the_server(tmp_path: Path) -> None:
+    """A server whose ledger cannot be reached reports that without the secret."""
     pytest.importorskip("starlette", reason="no starlette here: the server is NOT tested")
     pytest.importorskip("plotly", reason="no plotly here: the server is NOT tested")
     from server_client import client

@@ -63,7 +63,7 @@ _CORRUPTIONS = st.one_of(
 
 @given(_CORRUPTIONS)
 def test_corrupt_line_is_read_or_refused(line: bytes) -> None:
-    """Whatever is wrong with a line: it is a row that the columns take, or a ValueError."""
+    """Any line is either a row that fits the columns, or a ValueError."""
     with contextlib.suppress(ValueError):
         row = decode_line(line)
         for column, value in zip(table.columns, row, strict=True):
@@ -76,7 +76,7 @@ def test_corrupt_line_is_read_or_refused(line: bytes) -> None:
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(_CORRUPTIONS, min_size=1, max_size=8))
 def test_corrupt_lines_do_not_stop_the_others(tmp_path_factory: pytest.TempPathFactory, corrupt: list[bytes]) -> None:
-    """Damaged lines are set aside as they are; what stands around them, and what comes later, is stored."""
+    """Damaged lines are set aside unchanged; the lines around them, and later ones, are stored."""
     folder = tmp_path_factory.mktemp("corrupt")
     database = Database(f"sqlite:///{folder / 'usage.db'}", folder / "spool")
     good = [call(n, id=f"good-{n}") for n in range(len(corrupt) + 1)]
@@ -97,7 +97,7 @@ def test_corrupt_lines_do_not_stop_the_others(tmp_path_factory: pytest.TempPathF
 
 
 def test_set_aside_line_can_be_repaired_and_replayed(sqlite: Database) -> None:
-    """A line that was set aside stands in its file as it was, readable for its user only."""
+    """A line that was set aside is unchanged in its file, which only its user can read."""
     sqlite.spool.mkdir()
     broken = GOOD.replace(b'"started_at":', b'"started_at":"')
     (sqlite.spool / "00000000000000000001-1-aa.jsonl").write_bytes(broken)
@@ -131,8 +131,8 @@ HUGE: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("huge", HUGE, ids=str)
-def test_huge_counts_are_set_aside_and_honest_calls_stored(database: Database, huge: dict[str, Any]) -> None:
-    """Answers with absurd numbers stop neither the calls beside them nor those after them."""
+def test_calls_with_huge_counts_are_set_aside_and_the_others_stored(database: Database, huge: dict[str, Any]) -> None:
+    """Answers with absurd numbers stop neither the calls of the same batch nor later ones."""
     ledger = database.ledger()
     given = calls(12)
     for one in (*given[:6], call(1, **huge), call(1, **huge), *given[6:]):
@@ -149,7 +149,7 @@ def test_huge_counts_are_set_aside_and_honest_calls_stored(database: Database, h
 # --- bursts and truth -------------------------------------------------------------------------------------------------
 
 
-def test_burst_is_stored_whole(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_burst_larger_than_the_queue_is_stored_completely(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Far more calls than the queue holds, added at once, are all in the ledger after a flush."""
     monkeypatch.setattr(intake, "LIMIT", 5_000)
     ledger = sqlite.ledger()
@@ -161,8 +161,8 @@ def test_burst_is_stored_whole(sqlite: Database, monkeypatch: pytest.MonkeyPatch
     ledger.close()
 
 
-def test_stats_tell_since_when_calls_wait(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the database is locked, the oldest call that waits is known; when it is stored, nothing waits."""
+def test_stats_have_the_time_since_when_calls_wait(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the database is locked, the age of the oldest waiting call is known; when it is stored, no call waits."""
     monkeypatch.setattr(databases, "_WAIT", 1)
     ledger = sqlite.ledger()
     ledger.prepare()
@@ -231,7 +231,7 @@ class NoLocks:
 
 
 def test_folder_without_locks_leaves_no_files(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where files cannot be locked, calls go through the spool all the same, and no file stays."""
+    """Where files cannot be locked, calls still go through the spool, and no file stays."""
     monkeypatch.setattr(spools, "fcntl", NoLocks)
     sqlite.spool.mkdir()
     for name in (".00000000000000000001-999999999-aa", ".00000000000000000002-999999998-bb"):
@@ -262,8 +262,8 @@ def test_segment_of_a_living_process_is_kept_without_locks(tmp_path: Path, monke
     spool.release(segment)
 
 
-def test_segment_that_was_removed_is_begun_again(tmp_path: Path) -> None:
-    """Lines do not go into a file that has been deleted."""
+def test_removed_segment_is_replaced_by_a_new_one(tmp_path: Path) -> None:
+    """Lines are not written to a file that was deleted."""
     spool = Spool(tmp_path / "spool", 10**6)
     assert spool.append([b"a\n"])
     for path in (tmp_path / "spool").iterdir():
@@ -285,7 +285,7 @@ def test_segment_that_was_removed_is_begun_again(tmp_path: Path) -> None:
         "postgresql+psycopg://u@/app?host=db2&options=-csearch_path%3Da",
     ],
 )
-def test_spool_folder_belongs_to_the_whole_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+def test_spool_folder_depends_on_the_whole_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str) -> None:
     """Two schemas, users, servers or databases never share a spool; a password or a timeout makes no difference."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     one = "postgresql+psycopg://u@db:5432/app?options=-csearch_path%3Da"
@@ -316,7 +316,7 @@ def test_spool_without_a_home_is_private(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
 def test_ledger_file_is_readable_for_its_user_only(sqlite: Database) -> None:
-    """The file and its log are made with mode 0600, whatever the umask is."""
+    """The file and its log are created with mode 0600, whatever the umask is."""
     before = os.umask(0)
     try:
         ledger = sqlite.ledger()
@@ -333,8 +333,8 @@ def test_ledger_file_is_readable_for_its_user_only(sqlite: Database) -> None:
 
 
 @pytest.mark.parametrize("how", ["delete", "delete all", "replace", "move away"])
-def test_replaced_file_is_noticed(sqlite: Database, tmp_path: Path, how: str) -> None:
-    """After the file was deleted or replaced, all further calls are in the file that stands there, each once."""
+def test_replaced_file_gets_all_later_calls(sqlite: Database, tmp_path: Path, how: str) -> None:
+    """After the file was deleted or replaced, all further calls are in the new file, each once."""
     file = tmp_path / "usage.db"
     other = Database(f"sqlite:///{tmp_path / 'other.db'}", tmp_path / "other-spool")
     stored = call(100, id="stored before")
@@ -396,7 +396,7 @@ def test_file_replaced_during_a_transaction_is_written_again(
 
 
 def test_waiting_age_is_that_of_the_oldest_segment(sqlite: Database) -> None:
-    """Segments of other processes count: what they hold is not in the ledger either."""
+    """Segments of other processes count too: their calls are not in the ledger either."""
     sqlite.spool.mkdir()
     then = datetime.now(UTC) - timedelta(hours=2)
     (sqlite.spool / f"{int(then.timestamp() * 1e9):020d}-1-aa.jsonl").write_bytes(GOOD)

@@ -80,8 +80,8 @@ def answers(ledger: Ledger) -> dict[Any, Any]:
     return found
 
 
-def test_roll_ups_answer_as_the_calls(ledger, monkeypatch):
-    """Whatever is asked, the sums are those that reading each call gives; also with calls that came late."""
+def test_roll_ups_give_the_same_sums_as_the_calls(ledger, monkeypatch):
+    """For every query the sums equal those of a read of each call, also with calls that came late."""
     given = some(150)
     ledger.import_calls(given[:100])
     assert ledger.roll_up() == 0  # the import has done it
@@ -104,7 +104,7 @@ def test_report_by_user_session_or_tag_reads_few_calls(ledger, by):
     assert [piece.since for piece in plan if piece.level is None] == [mark]
 
 
-def test_prices_that_change_change_the_roll_ups(ledger, monkeypatch):
+def test_repriced_call_has_its_new_price_in_the_roll_ups(ledger, monkeypatch):
     """A call that is priced again has its new price in every sum."""
     unknown = {"cost_pico": None, "cost_status": "unpriced", "cost_reason": "unknown model"}
     ledger.import_calls([replace(one, model="mine", **unknown) if n % 2 else one for n, one in enumerate(some(60))])
@@ -145,8 +145,8 @@ def test_call_stored_after_its_day_was_pruned_counts_once(ledger):
         assert ledger.report(by).totals.calls == 61, by
 
 
-def test_sums_that_save_nothing_are_not_kept(ledger):
-    """Where nearly each call has a session of its own, there are no sums by session, and reports are as exact."""
+def test_roll_up_with_as_many_rows_as_calls_is_not_kept(ledger):
+    """Where nearly each call has its own session, there are no sums by session, and reports stay exact."""
     given = [replace(one, session=f"own-{n}") for n, one in enumerate(some(100))]
     ledger.import_calls(given)
     with ledger._reading() as connection:
@@ -156,8 +156,10 @@ def test_sums_that_save_nothing_are_not_kept(ledger):
     assert len(ledger.report("session").rows) == 100
 
 
-def test_step_that_fails_changes_nothing(ledger, monkeypatch):
-    """A step is one transaction: what fails in its middle leaves neither sums nor a mark, and is done later."""
+def test_failed_step_changes_nothing(ledger, monkeypatch):
+    """A step is one transaction: a failure in its middle leaves neither sums nor a mark, and the step is repeated
+    later.
+    """
     monkeypatch.setattr(corrections.roll_ups, "roll_up", lambda *_, **__: 0)
     ledger.import_calls(some(100))
     monkeypatch.undo()
@@ -209,8 +211,8 @@ def test_failed_step_does_not_stop_the_writer(sqlite, small_steps, caplog):
 
 
 @pytest.mark.parametrize("limit", [1, 3, 8])
-def test_rows_beyond_the_limit_are_one_row(ledger, limit):
-    """The rows that cost most are exact; those of the others add up to the totals, in a row of others."""
+def test_rows_beyond_the_limit_are_summed_in_one_row(ledger, limit):
+    """The rows with the highest cost are exact; the others add up to the totals, in one row of others."""
     ledger.import_calls(some(100))
     for by, zone, filters in product(
         (("user",), ("session",), ("month", "session"), ("session", "model")), ZONES, FILTERS
@@ -228,7 +230,7 @@ def test_rows_beyond_the_limit_are_one_row(ledger, limit):
 
 
 def test_report_has_a_row_of_other_sessions(ledger):
-    """A report by session names those that cost most, and says that there are others."""
+    """A report by session lists those with the highest cost, and has a row for the others."""
     ledger.import_calls(some(100))
     report = ledger.report("session", max_rows=2)
     assert len(report.rows) == 3
@@ -240,7 +242,8 @@ def test_report_has_a_row_of_other_sessions(ledger):
 
 
 def test_older_ledger_is_rolled_up_in_steps(database, small_steps):
-    """A ledger of an earlier version answers at once; the new sums are made step by step, the old table goes."""
+    """A ledger of an earlier version answers at once; the new sums are made step by step, and the old table
+    is removed."""
     ledger = database.ledger()
     ledger.import_calls(some(100))
     expected = {by: ledger.report(by).rows for by in ("user", "session", "tag:env", "user,model")}
@@ -276,8 +279,8 @@ def test_older_ledger_keeps_pruned_sums_by_user(database, small_steps):
     ledger.close()
 
 
-def test_report_command_shows_that_it_sums_up(sqlite, small_steps, monkeypatch, capsys):
-    """On a terminal, the command says what takes its time after an update, and takes the line away at the end."""
+def test_report_command_shows_the_progress_of_roll_ups(sqlite, small_steps, monkeypatch, capsys):
+    """On a terminal, the command shows what takes its time after an update, and removes the line at the end."""
     ledger = sqlite.ledger()
     ledger.import_calls(some(60))
     ledger.close()

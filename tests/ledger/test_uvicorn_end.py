@@ -69,8 +69,8 @@ def test_shutdown_in_another_thread_leaves_the_ledgers_open() -> None:
     assert log == ["shut down None"]
 
 
-def test_module_without_a_server_is_left_alone() -> None:
-    """A module of another shape is not touched."""
+def test_module_without_a_server_is_not_patched() -> None:
+    """A module without a ``Server`` class of the known form stays unchanged."""
     module = ModuleType("uvicorn.server")
     uvicorn_end._patch(module, lambda: None)
     assert not hasattr(module, "Server")

@@ -48,8 +48,8 @@ def names():
 # --- tag --------------------------------------------------------------------------------------------------------------
 
 
-def test_calls_carry_what_the_tags_around_them_say():
-    """A real call has agent, operation, user, session, tags and block of where it was made, and is summed by them."""
+def test_call_has_the_attribution_of_the_tags_around_it():
+    """A real call has agent, operation, user, session, tags and block of its scope, and is summed by them."""
     meter = openai_meter.install(meter=openai_meter.Meter())
 
     def answer(request):
@@ -70,8 +70,8 @@ def test_calls_carry_what_the_tags_around_them_say():
     }
 
 
-def test_inner_tags_win_and_merge():
-    """What an inner tag says wins, tags are merged, and what it does not say stays."""
+def test_inner_tag_replaces_values_and_merges_tags():
+    """Values of an inner tag replace outer ones, tags are merged, and values that it does not set stay."""
     with tag(agent="a", user="u", team="x", env="prod"):
         with tag(agent="b", team="y"):
             assert said() == {"agent": "b", "user": "u", "team": "y", "env": "prod"}
@@ -79,7 +79,7 @@ def test_inner_tags_win_and_merge():
     assert said() == {}
 
 
-def test_one_tag_may_be_entered_many_times():
+def test_same_tag_can_be_entered_many_times():
     """The same object can be entered again, also inside itself, and by many threads at once."""
     mine = tag(agent="a")
     with mine, mine, tag(operation="o"), mine:
@@ -97,22 +97,22 @@ def test_one_tag_may_be_entered_many_times():
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit])
-def test_errors_pass_through_a_tag(error):
+def test_exception_passes_through_a_tag_and_leaves_it(error):
     """Whatever is raised in a tag passes through it, and the tag is left."""
     with pytest.raises(error), tag(agent="a"):
         raise error
     assert said() == {}
 
 
-def test_a_tag_that_was_not_entered_is_not_left():
-    """Leaving what was not begun changes nothing, and says so."""
+def test_exit_of_a_tag_that_was_not_entered_changes_nothing():
+    """``leave()`` returns False, and the attribution stays."""
     with tag(agent="a"):
         assert tag(agent="a").leave() is False
         assert said() == {"agent": "a"}
 
 
-def test_scopes_left_in_any_order_leave_nothing():
-    """A scope that ends before one that was entered after it, takes only its own words with it."""
+def test_scope_that_ends_out_of_order_removes_only_its_values():
+    """A scope that ends before a later one removes only its own values."""
     outer, inner = tag(agent="outer", team="x"), tag(operation="inner")
     outer.enter()
     inner.enter()
@@ -123,8 +123,8 @@ def test_scopes_left_in_any_order_leave_nothing():
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), max_size=30))
-def test_what_is_said_is_what_was_entered_and_not_left(steps):
-    """However tags are entered and left, what is said is that of the open ones, innermost last."""
+def test_attribution_is_that_of_the_open_tags(steps):
+    """However tags are entered and left, the attribution is that of the open ones, innermost last."""
     tags = [tag(**{"agent": str(number), f"t{number % 2}": str(number)}) for number in range(5)]
     open_ones = []
     for enter, number in steps:
@@ -145,8 +145,8 @@ def test_what_is_said_is_what_was_entered_and_not_left(steps):
     assert surroundings.get() is OUTERMOST
 
 
-def test_a_chain_of_tasks_without_end_does_not_remember_its_ancestors():
-    """A callback that begins the next one inside its own tag holds on to a bounded number of scopes."""
+def test_endless_chain_of_tasks_keeps_a_bounded_number_of_scopes():
+    """A callback that begins the next one inside its own tag does not keep all scopes before it."""
     for _ in range(3 * attribution._DEPTH):
         tag(agent="a").enter()
     assert surroundings.get().depth <= attribution._DEPTH
@@ -164,8 +164,8 @@ def test_a_chain_of_tasks_without_end_does_not_remember_its_ancestors():
         (lambda: bind(3), "3 is not a function"),
     ],
 )
-def test_wrong_use_is_answered_by_a_sentence(wrong, says):
-    """A value without a name, and what is not a function, are refused with a sentence that says what to do."""
+def test_wrong_use_of_tag_raises_with_the_remedy(wrong, says):
+    """A value without a name, and an object that is not a function, are refused."""
     with pytest.raises(ConfigurationError, match=says):
         wrong()
 
@@ -202,7 +202,7 @@ IDENTITY = uuid.UUID("018f4f6e-7d3a-7000-8000-000000000001")
         (Named(), "Ada"), ("plain", "plain"),
     ],
 )  # fmt: skip
-def test_a_value_with_a_text_form_is_taken_as_that(value, text):
+def test_value_with_a_text_form_is_recorded_as_text(value, text):
     """Numbers, UUIDs, paths, members of an ``Enum`` and the like are attributed as text, by tag() and track()."""
     with tag(user=value, team=value):
         assert said() == {"user": text, "team": text}
@@ -213,8 +213,9 @@ def test_a_value_with_a_text_form_is_taken_as_that(value, text):
 
 
 @pytest.mark.parametrize("value", [["x"], {"a": 1}, object(), b"bytes", ValueError("a prompt"), Broken(), int])
-def test_a_value_without_a_text_form_is_logged_and_left_out(value, caplog):
-    """The block runs, the other values hold, and one line of the log says what was left out; not what it held."""
+def test_value_without_a_text_form_is_logged_and_left_out(value, caplog):
+    """The block runs, the other values stay, and one log line names the value that was left out, without its
+    content."""
     attribution._reported.clear()
     for _ in range(2):
         with tag(user=value, agent="a"):
@@ -225,8 +226,8 @@ def test_a_value_without_a_text_form_is_logged_and_left_out(value, caplog):
     assert "prompt" not in record.getMessage()
 
 
-def test_an_attribution_of_none_is_ignored():
-    """A value of ``None`` adds nothing, and hides nothing."""
+def test_attribution_of_none_is_ignored():
+    """A value of ``None`` adds nothing, and hides no outer value."""
     with tag(agent="a"), tag(agent=None, team=None):
         assert said() == {"agent": "a"}
 
@@ -234,7 +235,7 @@ def test_an_attribution_of_none_is_ignored():
 # --- around functions -------------------------------------------------------------------------------------------------
 
 
-def test_decorated_functions():
+def test_decorated_function_runs_in_the_tag():
     """A decorated function, method, static or class method, and partial runs in the tag, and keeps its name."""
 
     class Agent:
@@ -268,8 +269,8 @@ def test_decorated_functions():
     assert said() == {}
 
 
-def test_decorated_generators():
-    """A generator's own steps run in the tag, its caller's between them do not; values, errors and the end pass."""
+def test_decorated_generator_runs_its_steps_in_the_tag():
+    """The caller's code between the steps does not; values, errors and the end are passed on."""
     seen = []
 
     @tag(agent="inner")
@@ -303,8 +304,8 @@ def test_decorated_generators():
     assert seen[-1] == {"agent": "inner"}
 
 
-def test_a_tag_inside_a_generator_ends_with_it():
-    """A ``with`` in the body of a plain generator reaches its caller between the steps, and is gone when it ends."""
+def test_tag_inside_a_generator_ends_with_it():
+    """A ``with`` in the body of a plain generator is visible to its caller between the steps, and ends with it."""
 
     def words():
         with tag(agent="generator"):
@@ -319,7 +320,7 @@ def test_a_tag_inside_a_generator_ends_with_it():
     assert said() == {}
 
 
-def test_decorated_coroutines_and_async_generators():
+def test_decorated_coroutine_or_async_generator_runs_in_the_tag():
     """Coroutine functions, objects that are called like them, old-style coroutines and async generators are tagged."""
 
     @tag(agent="a")
@@ -372,8 +373,8 @@ def test_decorated_coroutines_and_async_generators():
 # --- tasks ------------------------------------------------------------------------------------------------------------
 
 
-def test_tasks_inherit_and_do_not_mix():
-    """Tasks start with what is around them, and what each says is not heard by the others."""
+def test_task_inherits_attribution_and_keeps_its_own():
+    """Tasks start with the attribution around them, and their own tags do not reach other tasks."""
 
     async def work(name):
         with tag(operation=name):
@@ -393,7 +394,7 @@ def test_tasks_inherit_and_do_not_mix():
     asyncio.run(main())
 
 
-def test_a_cancelled_task_leaves_its_tags():
+def test_cancelled_task_leaves_its_tags():
     """Cancellation in the middle of tags, decorated functions and generators leaves all of them."""
     after = []
 
@@ -433,8 +434,8 @@ def test_a_cancelled_task_leaves_its_tags():
 # --- bind -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_bound_function_runs_where_it_was_bound():
-    """A bound function has the tags and blocks of where it was bound; those of its caller are back after it."""
+def test_bound_function_has_the_scope_of_bind():
+    """It has the tags and blocks of the place of ``bind()``; those of its caller are back after it."""
 
     @functools.wraps(said)
     def both(*args, **kwargs):
@@ -454,7 +455,7 @@ def test_a_bound_function_runs_where_it_was_bound():
         assert bound(1, two=2) == expected
 
 
-def test_a_function_that_is_bound_outside_of_everything_runs_so():
+def test_function_bound_outside_of_all_scopes_runs_without_attribution():
     """Bound where nothing is around, a function runs with nothing around it."""
     bound = bind(said)
     with tag(agent="a"):
@@ -462,8 +463,8 @@ def test_a_function_that_is_bound_outside_of_everything_runs_so():
         assert said() == {"agent": "a"}
 
 
-def test_bound_coroutines_and_generators():
-    """Coroutine functions, generators and async generators can be bound; a tag inside one is inside that place."""
+def test_bound_coroutine_or_generator_has_the_scope_of_bind():
+    """Coroutine functions, generators and async generators can be bound; a tag inside one is added to that scope."""
     with tag(agent="here"):
 
         @bind
@@ -490,7 +491,7 @@ def test_bound_coroutines_and_generators():
     assert list(words()) == [{"agent": "here"}]
 
 
-def test_a_bound_job_counts_for_the_block_it_was_bound_in():
+def test_bound_job_counts_for_the_block_of_bind():
     """A call in another thread counts for the block that its function was bound in."""
 
     def answer(request):

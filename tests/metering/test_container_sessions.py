@@ -34,7 +34,7 @@ def test_each_container_has_its_own_session() -> None:
     assert begin_sessions(["b", "c"], 1.0) == 1
 
 
-def test_threads_begin_one_session_together() -> None:
+def test_concurrent_answers_of_one_container_begin_one_session() -> None:
     """Of many threads that record answers with the same container, one begins its session."""
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda _: begin_sessions(["a"], 5.0), range(200))) == 1

@@ -52,7 +52,7 @@ def user():
     return current_attribution().user
 
 
-def test_a_tag_in_a_generator_holds_in_every_step():
+def test_tag_in_a_generator_applies_to_every_step():
     """The attribution is there in each step inside the block, and in none after it."""
 
     def answer():
@@ -67,8 +67,8 @@ def test_a_tag_in_a_generator_holds_in_every_step():
     assert stepped(answer()) == [None, "ann", "ann", ("ann", {"team": "forms"}), None]
 
 
-def test_two_generators_at_once_keep_their_own_tags():
-    """Of two generators that are run in turn, each has its own attribution; that of an inner one goes first."""
+def test_interleaved_generators_keep_their_own_tags():
+    """Of two generators that run in turn, each has its own attribution; that of an inner generator takes precedence."""
 
     def inner():
         with tag(operation="inner"):
@@ -91,7 +91,7 @@ def test_two_generators_at_once_keep_their_own_tags():
         contextvars.copy_context().run(step.close)
 
 
-def test_what_a_step_begins_is_inside_the_block():
+def test_functions_and_scopes_of_a_step_are_inside_the_block():
     """Functions bound in a step, scopes of functions that it calls, and context managers of the program are inside."""
 
     @contextlib.contextmanager
@@ -119,8 +119,8 @@ def test_what_a_step_begins_is_inside_the_block():
     assert after == (None, "a", "s")
 
 
-def test_a_block_in_a_generator_counts_every_call(api):
-    """Of calls that are made in three steps all count for the block, which is closed when the generator ends."""
+def test_block_in_a_generator_counts_every_call(api):
+    """The calls of three steps all count for the block, which is closed when the generator ends."""
     openai_meter.install(hosts={"127.0.0.1": "openai"})
     with contract.sync_client(api) as client:
 
@@ -137,7 +137,7 @@ def test_a_block_in_a_generator_counts_every_call(api):
     assert openai_meter.get_meter().totals.calls == 4
 
 
-def test_a_block_in_a_generator_counts_without_install(api):
+def test_block_in_a_generator_counts_without_install(api):
     """The block alone keeps the calls metered until the step that ends it, and no longer."""
     with contract.sync_client(api) as client:
 
@@ -153,8 +153,8 @@ def test_a_block_in_a_generator_counts_without_install(api):
 
 
 @pytest.mark.parametrize("end", ["close", "collect", "throw"])
-def test_a_generator_that_is_left_leaves_nothing(end):
-    """Closed, collected or ended by an error in a context of its own, it takes its block with it."""
+def test_abandoned_generator_closes_its_block(end):
+    """A generator that is closed, collected or ended by an error in another context closes its block."""
 
     def answer():
         with openai_meter.track("answer"):
@@ -175,7 +175,7 @@ def test_a_generator_that_is_left_leaves_nothing(end):
     assert registry.running_blocks == 0
 
 
-def test_a_generator_in_a_cycle_is_still_collected():
+def test_generator_in_a_cycle_is_still_collected():
     """Noting the frame of a generator keeps neither it nor what it holds alive."""
 
     class Held:
@@ -194,7 +194,7 @@ def test_a_generator_in_a_cycle_is_still_collected():
     assert gone() is None
 
 
-def test_an_async_generator_holds_its_tag_over_tasks():
+def test_async_generator_keeps_its_tag_across_tasks():
     """Each step of an asynchronous generator may run in another task."""
 
     async def answer():
@@ -214,8 +214,8 @@ def test_an_async_generator_holds_its_tag_over_tasks():
     assert asyncio.run(web()) == ["ann", "ann", "bob", None]
 
 
-def test_a_context_manager_in_a_thread_of_its_own_is_warned_of(caplog):
-    """A dependency that a framework enters in another thread cannot hold outside of it: one line says what to do."""
+def test_context_manager_entered_in_another_thread_is_logged(caplog):
+    """A dependency that a framework enters in another thread has no effect outside of it: one line names the remedy."""
 
     @contextlib.contextmanager
     def dependency():
@@ -233,7 +233,7 @@ def test_a_context_manager_in_a_thread_of_its_own_is_warned_of(caplog):
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_a_streamed_answer_of_starlette_is_attributed(api, asynchronous):
+def test_streamed_answer_of_starlette_is_attributed(api, asynchronous):
     """A plain generator, which Starlette runs in threads, and an asynchronous one: three calls, all of the user."""
     responses = pytest.importorskip("starlette.responses", reason="starlette is not installed: this is NOT tested")
     testclient = pytest.importorskip("starlette.testclient", reason="starlette is not installed: this is NOT tested")

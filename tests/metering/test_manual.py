@@ -43,8 +43,8 @@ COUNTING = Meter(prices={"m": Price(input="0.05", output="0.4")})
 # --- track_call -------------------------------------------------------------------------------------------------------
 
 
-def test_a_call_that_is_told_has_its_exact_cost() -> None:
-    """3,245 and 1,892 tokens of gpt-4o-mini cost $0.00162195, as the price list says, not $0.001254."""
+def test_manual_call_has_its_exact_cost() -> None:
+    """3,245 and 1,892 tokens of gpt-4o-mini cost $0.00162195 by the price list, not $0.001254."""
     meter = Meter()
     meter.track_call("gpt-4o-mini", 3_245, 1_892)
     call = meter.calls[0]
@@ -57,7 +57,7 @@ def test_a_call_that_is_told_has_its_exact_cost() -> None:
     assert meter.get_all_stats()["gpt-4o-mini"].to_dict()["estimatedCost"] == 0.00162195
 
 
-def test_cached_tokens_are_a_part_of_the_prompt(own: Meter) -> None:
+def test_cached_tokens_are_part_of_the_prompt(own: Meter) -> None:
     """Cached tokens cost what cached input costs, and are not added to the prompt."""
     own.track_call("m", 1_000, 10, cached_tokens=400, reasoning_tokens=4, duration=1.5)
     call = own.calls[0]
@@ -66,8 +66,8 @@ def test_cached_tokens_are_a_part_of_the_prompt(own: Meter) -> None:
     assert call.duration == 1.5
 
 
-def test_the_surrounding_scope_is_whose_call_it_is(own: Meter) -> None:
-    """Agent, user and tags come from the blocks around, unless the call names others; the block counts it, too."""
+def test_manual_call_has_the_attribution_of_its_scope(own: Meter) -> None:
+    """Agent, user and tags come from the blocks around, unless the call names others; the block counts it too."""
     other = Meter()
     with (
         openai_meter.track("elsewhere", meter=other) as elsewhere,
@@ -82,8 +82,8 @@ def test_the_surrounding_scope_is_whose_call_it_is(own: Meter) -> None:
     assert elsewhere.totals.calls == other.totals.calls == 0  # that block belongs to another meter
 
 
-def test_unknown_tokens_are_said_not_zero(own: Meter) -> None:
-    """A call whose tokens nobody knows is unmeasured and has no cost."""
+def test_unknown_tokens_are_unmeasured_and_not_zero(own: Meter) -> None:
+    """A call without known tokens is unmeasured and has no cost."""
     own.track_call("m", None, None)
     own.track_call("m", 7, None)
     one, two = own.calls
@@ -112,8 +112,8 @@ def test_unknown_tokens_are_said_not_zero(own: Meter) -> None:
         (("m", 1, 1, {"service_tier": 5}), "service_tier"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_refused_and_nothing_counted(own: Meter, given_values: Any, says: str) -> None:
-    """The message names the argument, and the meter stays as it was."""
+def test_unusable_value_raises_and_counts_nothing(own: Meter, given_values: Any, says: str) -> None:
+    """The message names the argument, and the meter is unchanged."""
     *positional, named = given_values if isinstance(given_values[-1], dict) else (*given_values, {})
     with pytest.raises(ConfigurationError, match=says):
         own.track_call(*positional, **named)
@@ -121,8 +121,8 @@ def test_a_value_that_cannot_be_used_is_refused_and_nothing_counted(own: Meter, 
 
 
 @pytest.mark.parametrize("ready", [True, False])
-def test_a_tier_has_its_own_price(ready: bool) -> None:
-    """The tier that served a call that is told decides its price, whether the prices were read before or after."""
+def test_manual_call_is_priced_by_its_tier(ready: bool) -> None:
+    """The tier of a recorded call decides its price, whether the prices were read before or after."""
     meter = Meter()
     if ready:
         meter.reprice()
@@ -133,8 +133,8 @@ def test_a_tier_has_its_own_price(ready: bool) -> None:
     assert flex == default / 2
 
 
-def test_the_first_call_does_not_wait_for_the_prices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call told while the price files are being read is counted at once, and priced when somebody reads."""
+def test_first_manual_call_does_not_wait_for_the_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that is recorded while the price files are read is counted at once, and priced at the next read."""
     meter = Meter()
     reading, go_on = threading.Event(), threading.Event()
     load = meter._price_loader.load
@@ -152,7 +152,7 @@ def test_the_first_call_does_not_wait_for_the_prices(monkeypatch: pytest.MonkeyP
     assert meter.cost == Decimal("0.00162195")
 
 
-def test_calls_that_many_threads_tell_are_all_counted(own: Meter) -> None:
+def test_manual_calls_of_many_threads_are_all_counted(own: Meter) -> None:
     """No call is lost between threads, and the sum is exact."""
     with ThreadPoolExecutor(8) as pool:
         for _ in pool.map(lambda number: own.track_call("m", number, 1), range(400)):
@@ -166,15 +166,15 @@ def test_calls_that_many_threads_tell_are_all_counted(own: Meter) -> None:
 
 
 @pytest.mark.parametrize("actual", [{"prompt": 12, "completion": 34}, (12, 34), [12, 34]])
-def test_a_generation_with_actual_tokens_is_measured(own: Meter, actual: Any) -> None:
-    """Tokens that the API told go before the texts."""
+def test_generation_with_actual_tokens_is_measured(own: Meter, actual: Any) -> None:
+    """Reported tokens are used in place of the texts."""
     own.track_generation("m", "a prompt", "an answer", actual, agent="a")
     call = own.calls[0]
     assert call.usage == Usage(12, 34, 46)
     assert (call.usage_source, call.cost_estimated, call.agent) == ("api", False, "a")
 
 
-def test_a_generation_without_actual_tokens_is_an_estimate(own: Meter) -> None:
+def test_generation_without_actual_tokens_is_an_estimate(own: Meter) -> None:
     """The texts are measured by the rule, the call is marked, and no text is kept."""
     own.reprice()  # reads the price files
     own.track_generation("m", "0123456789", "un été à Nîmes")
@@ -186,23 +186,23 @@ def test_a_generation_without_actual_tokens_is_an_estimate(own: Meter) -> None:
     assert "Nîmes" not in str(call.to_dict())
 
 
-def test_what_is_told_of_a_generation_is_not_estimated(own: Meter) -> None:
-    """Where only one count is told, the other one is estimated, and the call is marked."""
+def test_generation_with_one_reported_count_estimates_the_other(own: Meter) -> None:
+    """Where only one count is passed, the other one is estimated, and the call is marked."""
     own.track_generation("m", "0123456789", "01234567", {"prompt": 100})
     assert own.calls[0].usage == Usage(100, 2, 102)
     assert own.calls[0].usage_source == "chars"
 
 
 @pytest.mark.parametrize("actual", [{"input": 1}, (1,), (1, 2, 3), "12", 12, {"prompt": -1}, {"prompt": "x"}])
-def test_actual_tokens_that_cannot_be_read_are_refused(own: Meter, actual: Any) -> None:
-    """The message says what to pass."""
+def test_unreadable_actual_tokens_raise(own: Meter, actual: Any) -> None:
+    """The message names what to pass."""
     with pytest.raises(ConfigurationError, match="actual_tokens"):
         own.track_generation("m", "prompt", "answer", actual)
     assert own.totals.calls == 0
 
 
-def test_texts_have_to_be_text(own: Meter) -> None:
-    """A prompt that is a list of messages is refused, not measured by its number of messages."""
+def test_generation_with_a_list_of_messages_raises(own: Meter) -> None:
+    """A prompt that is a list is refused, and not measured by its number of messages."""
     with pytest.raises(ConfigurationError, match="list"):
         own.track_generation("m", MESSAGES, "answer")
     assert own.totals.calls == 0
@@ -212,14 +212,14 @@ def test_texts_have_to_be_text(own: Meter) -> None:
     ("text", "tokens"),
     [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("été", 1), ("ÉTÉS", 2), ("cœur", 2), ("CŒUR!!!", 3), ("naïf", 2)],
 )
-def test_the_rule_of_estimate_tokens(own: Meter, text: str, tokens: int) -> None:
+def test_estimate_tokens_counts_by_characters(own: Meter, text: str, tokens: int) -> None:
     """A text with a French letter has a token for each 3 characters, any other for each 4, rounded up."""
     assert own.estimate_tokens(text) == tokens
 
 
 @pytest.mark.parametrize("ready", [True, False])
-def test_of_an_error_only_the_class_is_kept(own: Meter, ready: bool) -> None:
-    """The message of an error, which may quote the prompt, is in no record; errors cost nothing and have no tokens."""
+def test_recorded_error_keeps_its_class_only(own: Meter, ready: bool) -> None:
+    """The message of an error may quote the prompt, so no record has it; errors cost nothing and have no tokens."""
     if ready:
         own.reprice()
     own.track_error("m", ValueError("my secret prompt"))
@@ -237,8 +237,8 @@ def test_of_an_error_only_the_class_is_kept(own: Meter, ready: bool) -> None:
 # --- record -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_record_with_a_price_keeps_it(own: Meter) -> None:
-    """A call that was read back, or counted by another meter, costs what it cost; one without gets a price."""
+def test_record_with_a_price_keeps_it(own: Meter) -> None:
+    """A call that was read back, or counted by another meter, keeps its cost; one without gets a price."""
     call = own.track_call("m", 1_000_000, 0)
     assert own.cost == Decimal(1)
     other = Meter(prices={"m": Price(input=5, output=5)})
@@ -248,8 +248,8 @@ def test_a_record_with_a_price_keeps_it(own: Meter) -> None:
     assert other.cost == Decimal(6)
 
 
-def test_a_fault_while_counting_costs_no_call(own: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the prices break, the call is counted without one, and the program hears nothing."""
+def test_fault_in_pricing_loses_no_call(own: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If pricing fails, the call is counted without a price, and nothing is raised."""
     assert own.track_call("m", 1, 1).id
     assert own.cost is not None
     faults.reraise = False
@@ -266,8 +266,8 @@ def test_a_fault_while_counting_costs_no_call(own: Meter, monkeypatch: pytest.Mo
 # --- stats ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_stats_are_the_documents_json() -> None:
-    """The names, their order and their types are those of the document, with the time in whole milliseconds."""
+def test_stats_equal_the_json_of_the_guide() -> None:
+    """The names, their order and their types are those of the guide, with the time in whole milliseconds."""
     meter = Meter(prices={"gpt-4o-mini": Price(input="0.15", output="0.60")})
     meter.track_call("gpt-4o-mini", 3_245, 1_892)
     at = datetime(2024, 10, 30, 18, 33, 54, 567_891, tzinfo=UTC)
@@ -278,8 +278,8 @@ def test_the_stats_are_the_documents_json() -> None:
     )
 
 
-def test_what_is_unknown_stands_beside_the_documents_fields(own: Meter) -> None:
-    """Unknown cost is null, and the calls without tokens or price are numbered; there is nothing beside known ones."""
+def test_stats_add_counts_of_unknown_calls(own: Meter) -> None:
+    """Unknown cost is null, and the calls without tokens or price are counted in fields of their own."""
     own.track_call("no-such-model", None, None)
     own.track_call("m", 1, 1)
     stats = own.get_all_stats()
@@ -298,8 +298,8 @@ def test_what_is_unknown_stands_beside_the_documents_fields(own: Meter) -> None:
     assert len(stats["m"].to_dict()) == 7
 
 
-def test_a_model_without_calls_has_zeros(own: Meter) -> None:
-    """Of a model that was not called it is known that nothing was used."""
+def test_stats_of_a_model_without_calls_are_zero(own: Meter) -> None:
+    """It is known that nothing was used of a model that was not called."""
     assert own.get_model_stats("never") == ModelStats()
     assert own.get_model_stats("never").to_dict() == {
         "totalCalls": 0,
@@ -313,8 +313,8 @@ def test_a_model_without_calls_has_zeros(own: Meter) -> None:
     assert own.get_all_stats() == {}
 
 
-def test_a_model_has_the_calls_of_its_snapshots(own: Meter) -> None:
-    """The plain name has the calls of its snapshots, which the API answers with; the snapshot's has its own."""
+def test_stats_of_a_model_include_its_snapshots(own: Meter) -> None:
+    """The plain name has the calls of its snapshots, which the API answers with; a snapshot has its own calls only."""
     own.track_call("gpt-4o-mini-2024-07-18", 10, 1)
     own.track_call("gpt-4o-mini", 5, 1)
     own.track_call("gpt-4o", 1_000, 1)
@@ -335,14 +335,14 @@ def test_a_model_has_the_calls_of_its_snapshots(own: Meter) -> None:
         ("text-embedding-ada-002", "text-embedding-ada-002"),
     ],
 )
-def test_the_name_of_a_model_without_its_snapshot(name: str, plain: str) -> None:
+def test_model_name_loses_only_a_date_at_its_end(name: str, plain: str) -> None:
     """Only a date at the end is a snapshot's."""
     assert undated(name) == plain
 
 
 @given(st.lists(st.tuples(st.sampled_from(["m", "n"]), st.none() | st.integers(0, 10**9), st.integers(0, 10**9))))
-def test_the_stats_sum_up_to_the_totals(told: list[tuple[str, int | None, int]]) -> None:
-    """Whatever is told, the stats of all models together are the meter's totals."""
+def test_stats_of_all_models_sum_up_to_the_totals(told: list[tuple[str, int | None, int]]) -> None:
+    """Whatever is recorded, the stats of all models together are the totals of the meter."""
     meter = COUNTING
     meter.reset()
     for model, tokens_in, tokens_out in told:
@@ -355,7 +355,7 @@ def test_the_stats_sum_up_to_the_totals(told: list[tuple[str, int | None, int]])
     assert sum(one.estimated_cost or 0 for one in stats) == (totals.cost or 0)
 
 
-def test_metered_calls_are_in_the_stats(client: OpenAI, meter: Meter) -> None:
+def test_stats_include_metered_and_manual_calls(client: OpenAI, meter: Meter) -> None:
     """What the seam counts and what the program tells are one store."""
     client.chat.completions.create(model="gpt-5.4-mini", messages=MESSAGES)
     meter.track_call("gpt-5.4-mini", 1, 1)
@@ -374,8 +374,8 @@ def eight_calls() -> Meter:
     return meter
 
 
-def test_the_report_is_the_documents() -> None:
-    """The report for chats in both languages, with the cost that the price list gives for the document's tokens."""
+def test_chat_report_equals_that_of_the_guide() -> None:
+    """In both languages, with the cost by the price list for the tokens of the guide."""
     meter = eight_calls()
     meter.started_at = datetime.now(UTC) - timedelta(minutes=15, seconds=1)
     lines = [line.rstrip() for line in meter.generate_report("fr").splitlines()]
@@ -398,8 +398,8 @@ def test_the_report_is_the_documents() -> None:
         meter.generate_report("tlh")
 
 
-def test_the_compact_summary_ends_a_message() -> None:
-    """It is put behind a text as it is, below a rule that Markdown does not take for the underline of a heading."""
+def test_compact_summary_can_follow_a_message() -> None:
+    """It follows a text as it is, below a rule that Markdown does not read as the underline of a heading."""
     meter = eight_calls()
     portfolio = "📊 Your Portfolio..."
     if summary := meter.generate_compact_summary("en"):
@@ -408,8 +408,8 @@ def test_the_compact_summary_ends_a_message() -> None:
     assert "8 appels" in meter.generate_compact_summary("fr")
 
 
-def test_without_calls_there_is_no_compact_summary(own: Meter) -> None:
-    """Nothing is put behind a message as long as nothing was counted; a language there is not is refused even then."""
+def test_compact_summary_without_calls_is_empty(own: Meter) -> None:
+    """Nothing is added while nothing was counted; an unknown language is refused even then."""
     assert own.generate_compact_summary() == ""
     with pytest.raises(ConfigurationError, match="tlh"):
         own.generate_compact_summary("tlh")
@@ -426,8 +426,8 @@ class Said:
         return f"{self.text} in {lang}"
 
 
-def test_the_most_urgent_threshold_is_the_alert(own: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as nothing is exceeded there is no alert; of several, calls go before cost, and cost before the rest."""
+def test_check_thresholds_returns_the_most_urgent_alert(own: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing is exceeded there is no alert; calls come before cost, and cost before the others."""
     rest, errors, cost, calls = (Said(kind, kind) for kind in ("tokens_per_call", "errors", "cost", "calls"))
     for alerts, first in (
         ((), None),
@@ -439,8 +439,8 @@ def test_the_most_urgent_threshold_is_the_alert(own: Meter, monkeypatch: pytest.
         assert own.check_thresholds() is first
 
 
-def test_the_documents_thresholds_hold(own: Meter) -> None:
-    """The 101st call is above the limit of 100: the alert is the document's JSON, until the stats are reset."""
+def test_default_thresholds_are_those_of_the_guide(own: Meter) -> None:
+    """The 101st call exceeds the limit of 100: the alert is the JSON of the guide, until the stats are reset."""
     for _ in range(100):
         own.track_call("m", 1, 1)
     assert own.check_thresholds() is None
@@ -458,7 +458,7 @@ def test_the_documents_thresholds_hold(own: Meter) -> None:
     assert alert.message("fr").startswith("💰 Alerte : Coût de 1,02\xa0$")
 
 
-def test_recommendations_are_sentences(own: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recommendations_are_sentences_in_the_requested_language(own: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
     """They come in their order, in the language that is asked for."""
     monkeypatch.setattr(Meter, "recommendations", lambda self: (Said("one"), Said("two")))
     assert own.generate_optimization_recommendations("fr") == ["one in fr", "two in fr"]
@@ -466,7 +466,7 @@ def test_recommendations_are_sentences(own: Meter, monkeypatch: pytest.MonkeyPat
     assert own.generate_optimization_recommendations() == []
 
 
-def test_the_advice_comes_from_the_records(own: Meter) -> None:
+def test_advice_uses_recorded_errors(own: Meter) -> None:
     """Errors that were told are what the advice rests on."""
     assert own.generate_optimization_recommendations() == []
     for _ in range(5):
@@ -476,7 +476,7 @@ def test_the_advice_comes_from_the_records(own: Meter) -> None:
     assert "clé API" in advice
 
 
-def test_reset_stats_starts_from_zero(own: Meter) -> None:
+def test_reset_stats_starts_again_from_zero(own: Meter) -> None:
     """After a reset there are no stats, and counting goes on."""
     own.track_call("m", 1, 1)
     before = own.started_at
@@ -487,8 +487,8 @@ def test_reset_stats_starts_from_zero(own: Meter) -> None:
     assert own.totals.calls == 1
 
 
-def test_an_empty_meter_alike_has_the_same_prices(own: Meter) -> None:
-    """A meter alike prices as the first one does, and shares no count with it."""
+def test_empty_copy_of_a_meter_has_its_prices_and_no_calls(own: Meter) -> None:
+    """It prices as the first meter does, and shares no count with it."""
     own.track_call("m", 1, 1)
     other = own._alike()
     assert (other.totals.calls, other._recent) == (0, own._recent)
@@ -496,8 +496,8 @@ def test_an_empty_meter_alike_has_the_same_prices(own: Meter) -> None:
     assert other.cost == Decimal(1)
 
 
-def test_a_call_is_found_by_the_apis_id(client: OpenAI, meter: Meter) -> None:
-    """The record of an answer is found by the answer's id; no other is."""
+def test_call_is_found_by_the_id_of_its_answer(client: OpenAI, meter: Meter) -> None:
+    """The record of an answer is found by the id of the answer; no other record is."""
     answer = client.chat.completions.create(model="gpt-5.4-mini", messages=MESSAGES)
     call = meter.find(answer.id)
     assert isinstance(call, Call)
@@ -505,8 +505,8 @@ def test_a_call_is_found_by_the_apis_id(client: OpenAI, meter: Meter) -> None:
     assert meter.find("no-such-id") is None
 
 
-def test_reports_for_a_chat_have_no_alerts_of_their_own() -> None:
-    """``generate_report`` is the report alone, whatever has been passed; ``check_thresholds`` tells of that."""
+def test_chat_report_has_no_alerts() -> None:
+    """``generate_report`` is the report alone, whatever limit is exceeded; ``check_thresholds`` returns that."""
     meter = Meter()
     meter.track_call("gpt-4o-mini", 3_000, 10)
     alert = meter.check_thresholds()

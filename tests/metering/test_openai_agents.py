@@ -44,8 +44,8 @@ def spans(monkeypatch):
     return set_current
 
 
-def test_the_nearest_agent_around_is_it(spans):
-    """The agent is that of the nearest span of an agent, however deep in other spans the call is made."""
+def test_agent_is_that_of_the_nearest_agent_span(spans):
+    """However deep in other spans the call is made."""
     outer = Span("agent", "outer", Span("task", "workflow"))
     inner = Span("generation", None, Span("turn", "t", Span("agent", "inner", Span("function", "tool", outer))))
     for span, name in ((outer, "outer"), (inner, "inner"), (inner._prev_span_token.old_value, "inner")):
@@ -66,29 +66,29 @@ def test_the_nearest_agent_around_is_it(spans):
     [None, Span("task"), Span("agent"), Span("agent", 3), Span("agent", ""), object(), Span(None)],
     ids=["none", "no name", "no agent name", "number", "empty", "no span", "no kind"],
 )
-def test_spans_that_name_no_agent(spans, span):
+def test_spans_without_an_agent_give_no_agent(spans, span):
     """Where no span names an agent, there is none."""
     spans(span)
     assert current_attribution().agent is None
 
 
-def test_a_ring_of_spans_is_left(spans):
-    """Spans that would go round for ever are not followed for ever."""
+def test_circle_of_spans_ends_without_an_agent(spans):
+    """Parents in a circle are followed up to a limit."""
     one = Span("custom", None, Span("custom"))
     one._prev_span_token.old_value._prev_span_token = types.SimpleNamespace(old_value=one)
     spans(one)
     assert current_attribution().agent is None
 
 
-def test_a_package_of_the_programs_own_called_agents(monkeypatch):
-    """A module of the same name that is nothing like it, or is still being imported, says nothing."""
+def test_unrelated_module_named_agents_is_ignored(monkeypatch):
+    """A module of the same name with other contents, or one that is still being imported, gives no agent."""
     for module in (types.ModuleType(openai_agents.MODULE), None, types.SimpleNamespace(Scope=3)):
         monkeypatch.setitem(sys.modules, openai_agents.MODULE, module)
         assert current_attribution().agent is None
 
 
-def test_a_package_that_breaks_costs_nothing(spans):
-    """What goes wrong in there is a fault of ours, counted, and no error of the call."""
+def test_error_in_the_agents_package_is_counted_and_not_raised(spans):
+    """It is an internal fault of ours, and not an error of the call."""
     faults.reraise = False
     spans(lambda: 1 / 0)
     openai_meter.install(meter=openai_meter.Meter())
@@ -104,7 +104,7 @@ def test_a_package_that_breaks_costs_nothing(spans):
     assert (call.status, call.agent) == ("ok", None)
 
 
-def test_the_package_is_never_imported():
+def test_agents_package_is_never_imported_by_the_meter():
     """A program without agents has none imported by its calls."""
     out = contract.python(
         """
@@ -156,8 +156,8 @@ def client_of(server):
 
 @real
 @pytest.mark.parametrize("model", ["OpenAIChatCompletionsModel", "OpenAIResponsesModel"])
-def test_agents_that_run_alone_together_and_streamed(sdk, model):
-    """Each call carries the name of its agent, plain, streamed, and many at once; what a tag says goes before it."""
+def test_call_of_a_running_agent_has_its_name(sdk, model):
+    """Plain, streamed, and many at once; the value of a tag takes precedence."""
 
     async def work(client):
         def agent(name):
@@ -184,8 +184,8 @@ def test_agents_that_run_alone_together_and_streamed(sdk, model):
 
 
 @real
-def test_agents_that_hand_over_and_call_tools(sdk):
-    """After a handoff it is the other agent's; what a tool calls is that of the agent that uses it."""
+def test_call_after_a_handoff_has_the_next_agent(sdk):
+    """After a handoff a call belongs to the other agent; the call of a tool belongs to the agent that uses it."""
 
     def tool_call(name):
         message = {

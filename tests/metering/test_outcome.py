@@ -66,7 +66,7 @@ def raising(error):
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429, 500, 503])
-def test_a_refused_call_is_free(meter, status):
+def test_refused_call_is_free(meter, status):
     """An answer with an error status is not charged."""
     with pytest.raises(openai.APIStatusError):
         client_with(refusal(status)).chat.completions.create(**ASK)
@@ -74,15 +74,15 @@ def test_a_refused_call_is_free(meter, status):
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, "content_filter"), (408, None), (504, None)])
-def test_a_prompt_that_was_processed_is_not_free(meter, status, code):
-    """A content filter has read the prompt; where a server gave up waiting, the model may have answered."""
+def test_processed_prompt_is_not_free(meter, status, code):
+    """A content filter has read the prompt; where a server stopped waiting, the model may have answered."""
     with pytest.raises(openai.APIStatusError):
         client_with(refusal(status, code)).chat.completions.create(**ASK)
     assert lower_bound(meter)
 
 
-def test_an_answer_that_the_client_cannot_read_is_not_free(meter):
-    """An answer of 200 that is not what it says was paid for."""
+def test_unreadable_answer_is_not_free(meter):
+    """An answer with status 200 was paid for, even if its body is not valid."""
     with pytest.raises(json.JSONDecodeError):
         client_with(
             lambda request: httpx.Response(200, headers={"content-type": "application/json"}, content=b"<html>")
@@ -99,7 +99,7 @@ def test_an_answer_that_the_client_cannot_read_is_not_free(meter):
      httpx.ProxyError("x"), ConnectionRefusedError()],
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
-def test_a_request_that_was_not_sent_is_free(meter, error):
+def test_request_that_was_not_sent_is_free(meter, error):
     """Without a connection nothing reaches the API."""
     with pytest.raises((openai.APIConnectionError, OSError)):
         client_with(raising(error)).chat.completions.create(**ASK)
@@ -113,16 +113,16 @@ def test_a_request_that_was_not_sent_is_free(meter, error):
      ConnectionResetError(), TimeoutError()],
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
-def test_a_request_without_an_answer_is_not_free(meter, error):
-    """A request that was sent may have been answered, and billed, without the client's seeing it."""
+def test_request_without_an_answer_is_not_free(meter, error):
+    """A request that was sent may have been answered, and billed, without an answer at the client."""
     with pytest.raises((openai.APIConnectionError, OSError)):
         client_with(raising(error)).chat.completions.create(**ASK)
     assert lower_bound(meter)
     assert meter.calls[0].status == "error"
 
 
-def test_a_call_whose_tokens_nothing_can_count_is_unknown(meter):
-    """Where there is no estimate, cost and usage are unknown, and no zero."""
+def test_call_without_an_estimate_has_unknown_usage(meter):
+    """Without an estimate, cost and usage are unknown, and not zero."""
     with pytest.raises(openai.APITimeoutError):
         client_with(raising(httpx.ReadTimeout("x"))).images.generate(model="gpt-image-1", prompt="a cat")
     (call,) = meter.calls
@@ -146,16 +146,16 @@ def silent():
         go_on.set()
 
 
-def test_a_timeout_over_a_real_connection_is_not_free(meter, silent):
-    """The client has sent everything and gives up."""
+def test_timeout_over_a_real_connection_is_not_free(meter, silent):
+    """The client has sent everything before the timeout."""
     patience = contract.http_library().Timeout(60, read=0.1)  # connecting may take longer on a busy machine
     with contract.sync_client(silent, timeout=patience, max_retries=0) as client, pytest.raises(openai.APITimeoutError):
         client.chat.completions.create(**ASK)
     assert lower_bound(meter)
 
 
-def test_a_refused_connection_is_free(meter):
-    """Nothing listens at the port."""
+def test_refused_connection_is_free(meter):
+    """No server listens at the port."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
@@ -179,8 +179,8 @@ async def cancelled(call, begun):
         await task
 
 
-def test_a_call_cancelled_while_it_waits_for_the_answer_is_not_free(meter, silent):
-    """The request is on its way: what it costs is a lower bound."""
+def test_call_cancelled_while_it_waits_for_the_answer_is_not_free(meter, silent):
+    """The request was sent: the cost is a lower bound."""
 
     async def main():
         async with contract.async_client(silent) as client:
@@ -221,7 +221,7 @@ class LimitedSubclass(httpx.AsyncHTTPTransport):
 
 
 @pytest.mark.parametrize("kind", ["wrapper", "subclass"])
-def test_a_call_cancelled_in_a_rate_limiter_is_free(meter, kind):
+def test_call_cancelled_in_a_rate_limiter_is_free(meter, kind):
     """The program's own transport holds the request back: nothing was sent."""
 
     async def main():
@@ -235,8 +235,8 @@ def test_a_call_cancelled_in_a_rate_limiter_is_free(meter, kind):
     assert meter.calls[0].status == "aborted"
 
 
-def test_a_call_cancelled_in_a_full_pool_is_free(meter, silent):
-    """One connection is allowed, and another call has it."""
+def test_call_cancelled_in_a_full_pool_is_free(meter, silent):
+    """One connection is allowed, and another call uses it."""
 
     async def main():
         http = httpx.AsyncClient(limits=httpx.Limits(max_connections=1))
@@ -255,8 +255,8 @@ def test_a_call_cancelled_in_a_full_pool_is_free(meter, silent):
     assert asyncio.run(main()) == [("aborted", "free")]
 
 
-def test_a_call_cancelled_before_the_proxy_let_it_through_is_free(meter):
-    """What is waited for is the proxy's answer to CONNECT; the request itself has not left."""
+def test_call_cancelled_before_the_answer_of_the_proxy_is_free(meter):
+    """The client waits for the proxy's answer to CONNECT; the request itself was not sent."""
     with socket.create_server(("127.0.0.1", 0)) as proxy:
 
         async def main():
@@ -274,8 +274,8 @@ def test_a_call_cancelled_before_the_proxy_let_it_through_is_free(meter):
     assert free(meter)
 
 
-def test_a_call_cancelled_between_two_attempts_is_as_the_one_before(meter):
-    """While the client waits to try again, what the attempt before was counts."""
+def test_call_cancelled_between_two_attempts_has_the_outcome_of_the_one_before(meter):
+    """While the client waits for its next attempt, the outcome of the attempt before counts."""
 
     async def main(error):
         begun = asyncio.Event()
@@ -300,8 +300,8 @@ def test_a_call_cancelled_between_two_attempts_is_as_the_one_before(meter):
     assert free(meter)
 
 
-def test_any_exception_has_an_outcome():
-    """Exceptions whose attributes raise, or that are in a circle, are told apart as any others."""
+def test_odd_exceptions_have_an_outcome():
+    """Exceptions whose attributes raise, or whose causes form a circle, are classified like any others."""
 
     class Odd(Exception):
         """Its attributes raise."""

@@ -33,7 +33,7 @@ def kind(model: str = "m", user: str | None = None) -> PlainKind:
         endpoint="chat.completions", provider="openai", host="api.openai.com", model=model, requested_model=model,
         service_tier="default", attribution=Attribution(user=user, tags={"env": "test"}), block=None,
         day=START // 86_400 * 86_400, state=None, book=BOOK, text_amount=None, price_reason=None,
-        price_source="override",
+        price_source="override", owner=(b"org-a", b"proj_a"),
     )  # fmt: skip
 
 
@@ -43,9 +43,11 @@ KINDS = (kind(), kind("n"), kind("n", "ada"))
 def plain(number: int = 0, tokens: int = 10, cost: int = 5, of: PlainKind = KINDS[0]) -> PlainCall:
     """A plain call whose output is half of its tokens."""
     made = tokens // 2
+    headers = (b"org-a", b"proj_a", b"req_%d" % number, b"200", None, b"9000")
     return PlainCall(
-        of, START + number, 0.25, None, f"id-{number}", tokens - made, made, tokens, made // 2, 0, made // 3, cost
-    )
+        of, START + number, 0.25, None, f"id-{number}", tokens - made, made, tokens, made // 2, 0, made // 3, cost,
+        headers,
+    )  # fmt: skip
 
 
 plain_calls = st.lists(
@@ -74,7 +76,7 @@ class Noting(AlertDispatcher):
 
 
 @given(plain_calls, st.sets(st.sampled_from(LIMITS)), st.integers(0, 200))
-def test_batches_count_what_single_calls_count(made, limits, recent) -> None:
+def test_batches_give_the_figures_of_single_calls(made, limits, recent) -> None:
     """Sums, recent calls and alerts are equal, and each alert is raised by the same call with the same value."""
     added = [0]
     together, singly = (Store(recent, Noting(tuple(limits), added)) for _ in range(2))
@@ -93,7 +95,7 @@ def test_batches_count_what_single_calls_count(made, limits, recent) -> None:
         assert [getattr(call, name) for call in one.calls] == [getattr(call, name) for call in other.calls]
 
 
-def test_readers_count_what_waits() -> None:
+def test_every_reader_counts_the_waiting_calls() -> None:
     """A single plain call waits in the inbox, and is in every figure that is read."""
     store = Store()
     store.add(call_of(plain()))
@@ -109,8 +111,8 @@ def test_readers_count_what_waits() -> None:
     assert store.reset().calls == 6
 
 
-def test_a_call_that_was_read_stays_the_same_object() -> None:
-    """A call, its usage and its id are made when they are first read, and are then those of every reader."""
+def test_call_that_was_read_stays_the_same_object() -> None:
+    """A call, its usage and its id are made at the first read, and are the same objects for every reader."""
     store = Store(100)
     for number in range(5):
         store.add_plain(plain(number))
@@ -126,8 +128,8 @@ def test_a_call_that_was_read_stays_the_same_object() -> None:
     assert len({call.id for call in after}) == 9
 
 
-def test_limits_that_change_count_what_waited_before() -> None:
-    """Calls that waited belong to the limits of their time, and none of them to later ones."""
+def test_changed_limits_count_the_calls_that_waited_before() -> None:
+    """Calls that waited count for the limits of their time, and for no later ones."""
     store = Store(10, AlertDispatcher([Threshold("tokens", 10**6)]))
     for number in range(10):
         store.add_plain(plain(number))
@@ -140,8 +142,8 @@ def test_limits_that_change_count_what_waited_before() -> None:
     assert alert.value == 4
 
 
-def test_a_limit_is_checked_at_once_after_calls_of_other_processes_were_added() -> None:
-    """Calls that come in while those of others are added leave no room that the limits do not have."""
+def test_limit_is_checked_at_once_after_calls_of_other_processes_were_added() -> None:
+    """Calls that come in while those of others are added do not get more room than the limits have."""
     added = [0]
     store = Store(10, Noting((Threshold("calls", 5),), added))
     store.add(call_of(plain()))
@@ -162,7 +164,7 @@ def test_a_limit_is_checked_at_once_after_calls_of_other_processes_were_added() 
 
 
 def test_limits_that_a_signal_handler_sets_while_a_batch_is_counted_are_checked_at_every_call(monkeypatch) -> None:
-    """The room of the limits before is not used for the limits of now."""
+    """The room of the earlier limits is not used for the new ones."""
     added = [0]
     store = Store(10, AlertDispatcher(False))
     store.add(call_of(plain()))
@@ -186,7 +188,7 @@ def test_limits_that_a_signal_handler_sets_while_a_batch_is_counted_are_checked_
 
 
 @pytest.mark.parametrize("window", [60, "day"])
-def test_limits_in_windows_are_checked_at_every_call(window) -> None:
+def test_limits_with_a_window_are_checked_at_every_call(window) -> None:
     """Where a limit has a window, or is per user, no call waits."""
     for limit in (Threshold("calls", 10**6, window=window), Threshold("tokens", 10**6, per="user")):
         store = Store(10, AlertDispatcher([limit]))
@@ -225,7 +227,7 @@ def test_batches_of_many_threads_are_exact() -> None:
     assert {usage.threshold.metric: usage.used for usage in store.read().threshold_usage}["calls"] == totals.calls
 
 
-def test_an_interrupt_anywhere_in_a_batch_counts_all_or_nothing() -> None:
+def test_interrupt_anywhere_in_a_batch_counts_all_or_nothing() -> None:
     """Wherever Ctrl-C comes while a batch is counted, each call is counted once: in sums, limits and recent calls."""
     code, output, errors = execute([*PYTHON, "interrupted_batches.py"])
     assert (code, errors) == (0, b"")

@@ -25,14 +25,14 @@ from openai_meter.metering.pulse import GROUPS, SLICES, Group, Pulse
 
 
 def test_rates_are_per_minute_over_the_window() -> None:
-    """Ten calls in five minutes are two a minute, and so for all that is counted."""
+    """Ten calls in five minutes are two a minute, and so for all counts."""
     pulse = take(metered(*(call(30 * n, status="error" if n == 9 else "ok") for n in range(9, -1, -1))))
     assert pulse.minute.to_dict() == {"cost": "2", "tokens": 200.0, "calls": 2.0, "errors": 0.2}
     assert (pulse.recent.calls, pulse.recent.errors, pulse.recent.cost) == (10, 1, 10)
     assert (pulse.window, pulse.covered, pulse.partial, pulse.scope, pulse.by) == (300, 300, False, "process", "model")
 
 
-def test_a_call_counts_when_it_ends() -> None:
+def test_call_counts_when_it_ends() -> None:
     """A call that began before the window counts in it; one that ended before does not."""
     pulse = take(metered(call(301), call(299, duration=400.0)))
     assert pulse.recent.calls == 1
@@ -41,18 +41,18 @@ def test_a_call_counts_when_it_ends() -> None:
     assert sum(one or 0 for one in pulse.spark) == 1.0
 
 
-def test_calls_that_came_in_late_are_found() -> None:
-    """The order in which calls came in need not be that of their ends."""
+def test_late_calls_are_in_the_window() -> None:
+    """Calls need not come in the order of their ends."""
     assert take(metered(call(10), call(302), call(5))).recent.calls == 2
 
 
-def test_a_clock_ahead_is_now() -> None:
+def test_call_that_ends_in_the_future_is_in_the_last_slice() -> None:
     """What ends in the future counts in the last slice."""
     assert take(metered(call(-3))).spark[-1] == 1.0
 
 
 @given(st.lists(st.tuples(st.floats(0, 299.9), st.integers(0, 5 * DOLLAR)), max_size=40))
-def test_slices_and_groups_add_up(calls: list[tuple[float, int]]) -> None:
+def test_slices_sum_up_to_groups_and_groups_to_the_window(calls: list[tuple[float, int]]) -> None:
     """Groups sum up to the window, and slices to their group, whatever was called."""
     pulse = take(metered(*(call(ago, cost, model=f"m{cost % 7}") for ago, cost in sorted(calls, reverse=True))))
     assert sum(one.totals.cost_pico for one in pulse.groups) == pulse.recent.cost_pico == sum(cost for _, cost in calls)
@@ -67,8 +67,8 @@ def test_slices_and_groups_add_up(calls: list[tuple[float, int]]) -> None:
 # --- what is not known ------------------------------------------------------------------------------------------------
 
 
-def test_forgotten_calls_are_said() -> None:
-    """A meter that remembers ten calls knows the time since the first of them, and reckons by that."""
+def test_pulse_with_forgotten_calls_covers_the_remembered_time() -> None:
+    """A meter that keeps ten calls has the time since the first of them, and its rates are over that time."""
     meter = metered(*(call(n) for n in range(100, 0, -1)), recent=10)
     pulse = take(meter)
     assert (pulse.covered, pulse.partial) == (10, True)
@@ -78,7 +78,7 @@ def test_forgotten_calls_are_said() -> None:
     assert pulse.spark[-1] == 10
 
 
-def test_a_meter_without_memory_knows_no_rates() -> None:
+def test_meter_without_recent_calls_has_unknown_rates() -> None:
     """Where no call is kept, totals are exact and the rest is unknown, which is not 0."""
     pulse = take(metered(call(1), recent=0))
     assert pulse.minute.to_dict() == {"cost": None, "tokens": None, "calls": None, "errors": None}
@@ -96,15 +96,15 @@ def test_unknown_prices_and_sizes_are_not_zero() -> None:
     assert lit.share == 1.0
 
 
-def test_where_nothing_has_a_price_tokens_are_shown() -> None:
-    """Sparklines and shares are of tokens then, and it is said."""
+def test_pulse_without_prices_shows_tokens() -> None:
+    """Sparklines and shares are of tokens then, and the pulse has that unit."""
     pulse = take(metered(call(1, None, 300, agent="a"), call(1, None, 100, agent="b")), "agent")
     assert pulse.spark_of == "tokens"
     assert [(one.name, one.share, one.spark[-1]) for one in pulse.groups] == [("a", 0.75, 300), ("b", 0.25, 100)]
 
 
 def test_estimates_are_marked() -> None:
-    """What rests on estimates is told apart in each group."""
+    """The estimated part is marked in each group."""
     pulse = take(metered(call(1, usage_source="tiktoken", cost_estimated=True), call(1)))
     told = pulse.to_dict()["groups"][0]
     assert (told["cost"], told["estimated_cost"], told["estimated_calls"]) == ("2", "1", 1)
@@ -113,13 +113,13 @@ def test_estimates_are_marked() -> None:
 # --- today ------------------------------------------------------------------------------------------------------------
 
 
-def test_today_of_a_meter_that_began_today() -> None:
-    """All that it counted is of today, even what it has forgotten."""
+def test_today_of_a_meter_started_today_is_its_total() -> None:
+    """All that it counted is of today, even forgotten calls."""
     assert take(metered(*(call(n) for n in range(30)), recent=3)).today.calls == 30
 
 
-def test_today_of_a_meter_that_began_before() -> None:
-    """It is summed up from the calls that are remembered, if those reach back to midnight; else it is unknown."""
+def test_today_of_an_older_meter_needs_calls_back_to_midnight() -> None:
+    """It is summed up from the calls that are kept, if those reach back to midnight; else it is unknown."""
     calls = [call(13 * 3600), call(12 * 3600 - 1), call(1)]
     meter = metered(*calls)
     meter.started_at = NOW - timedelta(days=2)
@@ -136,8 +136,8 @@ def test_today_of_a_meter_that_began_before() -> None:
 # --- groups -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_costs_most_comes_first_and_the_rest_is_folded() -> None:
-    """Fifty groups are told apart; the others are one, and it is said how many they are."""
+def test_groups_are_sorted_by_cost_and_the_rest_is_folded() -> None:
+    """Fifty groups are listed; the others are one group, with their number."""
     pulse = take(metered(*(call(1, DOLLAR * n, user=f"u{n}") for n in range(1, GROUPS + 11))), "user")
     assert [one.name for one in pulse.groups[:3]] == ["u60", "u59", "u58"]
     rest = pulse.groups[-1]
@@ -146,7 +146,7 @@ def test_what_costs_most_comes_first_and_the_rest_is_folded() -> None:
     assert rest.to_dict()["other"] is True
 
 
-def test_nobody_is_null() -> None:
+def test_calls_without_a_value_have_a_group_without_a_name() -> None:
     """Calls of which nobody said whose they are have no name."""
     assert [one.name for one in take(metered(call(1)), "agent").groups] == [None]
     assert [one.name for one in take(metered(call(1, tags={"env": "prod"})), "tag:env").groups] == ["prod"]
@@ -155,8 +155,8 @@ def test_nobody_is_null() -> None:
 @pytest.mark.parametrize(
     ("by", "window"), [("colour", 300), ("model", 0), ("model", 3601), ("model", True), ("model", "5m")]
 )
-def test_what_cannot_be_asked(by: str, window: Any) -> None:
-    """An unknown dimension or window is an error that says what can be used."""
+def test_wrong_dimension_or_window_raises(by: str, window: Any) -> None:
+    """The error names what can be used."""
     with pytest.raises(ConfigurationError, match=r"model|10 to 3600"):
         take(Meter(), by, window=window)
 
@@ -164,8 +164,8 @@ def test_what_cannot_be_asked(by: str, window: Any) -> None:
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 
-def test_burn_is_told_before_a_limit_is_passed() -> None:
-    """Each limit says how far it is used up; at the limit of a cost it is not passed, of errors it is."""
+def test_usage_of_a_limit_is_shown_before_it_is_passed() -> None:
+    """Each limit shows how far it is used up; at its value a limit of cost is not passed, one of errors is."""
     limits = [
         Threshold("cost", 4),
         Threshold("errors", 1),
@@ -187,8 +187,8 @@ def test_burn_is_told_before_a_limit_is_passed() -> None:
     assert pulse.alerts == 1
 
 
-def test_burn_per_key_is_that_of_the_worst() -> None:
-    """Of a limit per user it is said who has used the most of it; nobody has, before somebody is named."""
+def test_usage_of_a_limit_per_user_is_that_of_the_highest_user() -> None:
+    """It has the name of the user with the most; before the first user it is empty."""
     limits = [Threshold("calls", 10, per="user")]
     assert take(metered(call(1), thresholds=limits)).thresholds == ()
     meter = metered(*(call(1, user=f"u{n % 3}") for n in range(7)), thresholds=limits)
@@ -196,8 +196,8 @@ def test_burn_per_key_is_that_of_the_worst() -> None:
     assert (usage.key, usage.used, usage.share, usage.passed) == ("u0", 3, 0.3, False)
 
 
-def test_burn_in_a_window_forgets() -> None:
-    """What the window has passed over is not counted any more."""
+def test_usage_of_a_limit_with_a_window_forgets_older_calls() -> None:
+    """Calls before the window are not counted any more."""
     meter = Meter(thresholds=[Threshold("calls", 10, window=60)])
     old, new = datetime.now(UTC) - timedelta(seconds=90), datetime.now(UTC)
     for at in (old, old, new):
@@ -206,8 +206,8 @@ def test_burn_in_a_window_forgets() -> None:
     assert (usage.used, usage.share) == (1, 0.1)
 
 
-def test_no_limits_no_burn() -> None:
-    """A meter without thresholds, and one without calls, have a pulse all the same."""
+def test_pulse_without_limits_has_no_threshold_usage() -> None:
+    """A meter without thresholds, and one without calls, still have a pulse."""
     assert take(metered(thresholds=False)).thresholds == ()
     idle = take(metered())
     assert [one.share for one in idle.thresholds] == [0.0] * 4
@@ -217,7 +217,7 @@ def test_no_limits_no_burn() -> None:
 # --- as JSON ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_pulse_survives_json() -> None:
+def test_pulse_survives_json_exactly() -> None:
     """What is sent is what was taken, with every value exact."""
     limits = [Threshold("cost", "0.3", per="model", window=3600), Threshold("tokens_per_call", 33.5)]
     pulse = take(
@@ -231,8 +231,8 @@ def test_a_pulse_survives_json() -> None:
     assert usd(pulse.recent.cost_pico) == Decimal("0.000000123457")
 
 
-def test_newer_servers_can_be_read() -> None:
-    """Keys and thresholds that are not known are passed over."""
+def test_unknown_keys_of_a_newer_server_are_ignored() -> None:
+    """Unknown keys and thresholds are skipped."""
     data = take(metered(call(1))).to_dict()
     known = Pulse.from_dict(data)
     data["thresholds"].append({"name": "patience", "limit": 3})
@@ -248,15 +248,15 @@ def test_newer_servers_can_be_read() -> None:
         {"thresholds": [{"name": "cost"}]},
     ],
 )  # fmt: skip
-def test_what_is_no_pulse_is_refused(change: dict[str, Any]) -> None:
-    """Anything else is a ValueError, whatever is wrong with it."""
+def test_data_that_is_not_a_pulse_raises(change: dict[str, Any]) -> None:
+    """Any other data is a ValueError, whatever is wrong with it."""
     data = take(metered(call(1))).to_dict() | change
     with pytest.raises(ValueError):
         Pulse.from_dict(data)
 
 
-def test_parts_can_be_read_by_themselves() -> None:
-    """A group and the use of a threshold are their own inverses, too."""
+def test_parts_of_a_pulse_survive_json() -> None:
+    """A group and the use of a threshold are read back equal, too."""
     pulse = take(metered(call(1)))
     assert Group.from_dict(pulse.groups[0].to_dict()) == pulse.groups[0]
     assert [ThresholdUsage.from_dict(one.to_dict()) for one in pulse.thresholds] == list(pulse.thresholds)

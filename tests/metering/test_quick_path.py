@@ -148,8 +148,8 @@ def assert_equal(quick: list[Call], other: list[Call]) -> None:
         assert one.cost_lines == two.cost_lines
 
 
-def test_a_plain_call_takes_the_quick_path(transport, ways) -> None:
-    """Chat completions, responses and embeddings as almost all are, are plain from the second call of a kind on."""
+def test_plain_call_takes_the_quick_path(transport, ways) -> None:
+    """Most chat completions, responses and embeddings are plain from the second call of a kind on."""
     response = {
         "id": "resp_1", "object": "response", "created_at": 1, "status": "completed", "error": None, "tools": [],
         "model": "gpt-4o-mini-2024-07-18", "service_tier": "default", "parallel_tool_calls": True,
@@ -179,7 +179,7 @@ def test_a_plain_call_takes_the_quick_path(transport, ways) -> None:
         assert quick[1].cost is not None
 
 
-def test_an_async_plain_call_takes_the_quick_path(transport) -> None:
+def test_async_plain_call_takes_the_quick_path(transport) -> None:
     """The async client's calls are plain too, and an error of theirs is one record."""
     meter = openai_meter.install(meter=openai_meter.Meter(thresholds=False))
     meter._price_loader.load()
@@ -255,7 +255,7 @@ class Lazy:
         raise RuntimeError("read me later")
 
 
-def test_an_answer_whose_attributes_raise_is_returned_to_the_program(transport) -> None:
+def test_answer_whose_attributes_raise_is_returned_to_the_program(transport) -> None:
     """Whatever reading an answer raises, the quick path declines it, and the program gets the answer."""
     transport.answer = CHAT
     meter = openai_meter.install(meter=routed.ready_meter())
@@ -346,7 +346,7 @@ bodies = st.fixed_dictionaries(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answer=answers, body=bodies)
-def test_generated_chats_have_equal_records(transport, ways, answer, body) -> None:
+def test_generated_chats_have_equal_records_by_both_paths(transport, ways, answer, body) -> None:
     """Whatever a chat's answer and request hold, both ways leave the same record."""
     transport.answer = answer
     quick, other, _ = ways.records("/chat/completions", body)
@@ -358,7 +358,7 @@ def test_generated_chats_have_equal_records(transport, ways, answer, body) -> No
 @pytest.mark.skipif(not RECORDINGS, reason="OPENAI_METER_RECORDINGS names no directory with recordings.jsonl")
 @pytest.mark.parametrize("endpoint", METHODS)
 @pytest.mark.parametrize("every", [10, pytest.param(1, marks=pytest.mark.thorough)], ids=["sample", "all"])
-def test_recorded_answers_have_equal_records(transport, ways, endpoint, every) -> None:
+def test_recorded_answers_have_equal_records_by_both_paths(transport, ways, endpoint, every) -> None:
     """Recorded answers leave the same record by both ways, and many of them are plain."""
     lines = [
         line for line in load(RECORDINGS)

@@ -73,8 +73,8 @@ def test_each_sink_gets_each_call_once_and_priced(api):
     assert all(call.cost is not None and call.cost_reason is not WAITING for call in one.calls)
 
 
-def test_a_sink_gets_what_comes_while_it_is_fed(meter):
-    """From add_sink() on, and up to remove_sink(): what it had to wait for it still gets."""
+def test_sink_gets_the_calls_between_add_sink_and_remove_sink(meter):
+    """A call that had to wait for its price until after remove_sink() is included."""
     heap = Heap()
     with contract.in_process(_answer) as client:
         chat(client)
@@ -99,8 +99,8 @@ def _answer(request: Any) -> Any:
     return contract.http_library().Response(200, json=contract.usage_body())
 
 
-def test_blocks_have_no_sinks(api, meter):
-    """A call that a block counts too goes to the meter's sinks once."""
+def test_call_in_a_block_goes_to_a_sink_once(api, meter):
+    """A call that a block counts too goes to the sinks of the meter once."""
     heap = Heap()
     meter.add_sink(heap)
     with contract.sync_client(api) as client, openai_meter.track("outer"), openai_meter.track("inner"):
@@ -109,8 +109,8 @@ def test_blocks_have_no_sinks(api, meter):
     assert [call.block for call in heap.calls] == ["inner"]
 
 
-def test_a_broken_sink_is_alone_with_it(meter):
-    """A sink that raises costs no other sink a call, and the program nothing."""
+def test_sink_that_raises_affects_no_other_sink(meter):
+    """No other sink loses a call, and the program gets no error."""
     faults.reraise = False
     heap, broken = Heap(), Broken()
     meter.add_sink(broken)
@@ -125,16 +125,16 @@ def test_a_broken_sink_is_alone_with_it(meter):
     assert faults.kinds()["finishing Broken: RuntimeError"] == 1
 
 
-def test_a_flush_asks_every_sink(meter):
-    """One that is not done makes the whole not done; without a sink all is done."""
+def test_flush_is_done_when_every_sink_is_done(meter):
+    """One that is not done makes the result False; without a sink it is True."""
     assert Meter().flush()
     meter.add_sink(Heap())
     assert meter.flush(2.0)
     assert not meter.flush(0.5)
 
 
-def test_a_sink_is_told_of_the_end(meter):
-    """What waits for its price is passed on by what a sink is given to call before the end."""
+def test_sink_gets_waiting_calls_before_the_end(meter):
+    """Calls that wait for their price are passed on by the function that a sink gets to call before the end."""
     heap = Heap()
     meter.add_sink(heap)
     with contract.in_process(_answer) as client:
@@ -172,7 +172,7 @@ def test_sink_that_can_hold_gets_a_call_before_and_with_its_price(meter, monkeyp
     assert [call.id for call in holder.held] == [holder.calls[0].id]
 
 
-def test_sinks_come_and_go_while_calls_are_made(meter):
+def test_sink_gets_every_call_while_others_are_added_and_removed(meter):
     """A sink that stays gets every call, whatever others do meanwhile."""
     stays, calls = Heap(), 40
     meter.add_sink(stays)
@@ -195,7 +195,7 @@ def test_sinks_come_and_go_while_calls_are_made(meter):
     assert len(stays.calls) == calls
 
 
-def test_nothing_is_loaded_for_a_plain_program():
+def test_program_without_sinks_loads_no_exporter():
     """Without sinks, neither OpenTelemetry nor Prometheus nor SQLAlchemy is loaded by installing and calling."""
     code, output, errors = contract.python(
         """

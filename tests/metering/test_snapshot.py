@@ -52,8 +52,8 @@ def agrees(report):
     return rows == report.totals.calls and sum(one.calls for one in report.unpriced) == report.totals.unpriced_calls
 
 
-def test_a_snapshot_agrees_with_itself(racing):
-    """Totals, groups, calls, what has no price and the use of thresholds are of the same moment, and stay so."""
+def test_parts_of_a_snapshot_are_of_one_moment(racing):
+    """Totals, groups, calls, calls without a price and the use of thresholds are of the same moment, and stay so."""
     snapshot = racing.snapshot()
     (usage,) = [one for one in snapshot.threshold_usage if one.threshold.metric == "calls"]
     calls = snapshot.totals.calls
@@ -62,21 +62,21 @@ def test_a_snapshot_agrees_with_itself(racing):
     assert racing.totals.calls > calls == snapshot.totals.calls
 
 
-def test_a_report_agrees_with_itself(racing):
-    """Rows, totals and what has no price are of the same moment, by whatever the report groups."""
+def test_parts_of_a_report_are_of_one_moment(racing):
+    """Rows, totals and calls without a price are of the same moment, by whatever the report groups."""
     for by in ("model", "agent,model", "user"):
         assert agrees(racing.report(by))
 
 
-def test_a_pulse_agrees_with_itself(racing):
-    """The live figures have calls, totals and thresholds of one moment: none is taken for a forgotten one."""
+def test_parts_of_a_pulse_are_of_one_moment(racing):
+    """The live figures have calls, totals and thresholds of one moment: no call looks like a forgotten one."""
     pulse = of_meter(racing, window=3600)
     assert pulse.recent.calls == pulse.totals.calls == pulse.today.calls
     assert not pulse.partial
 
 
-def test_an_answer_of_the_server_agrees_with_itself(racing):
-    """The stats of all models sum up to the totals beside them."""
+def test_parts_of_an_answer_of_the_server_are_of_one_moment(racing):
+    """The stats of all models sum up to the totals in the same answer."""
     testclient = pytest.importorskip("starlette.testclient", reason="starlette is not installed: this is NOT tested")
     from openai_meter.server import create_app
 
@@ -107,7 +107,7 @@ def overview_of(*source):
         return web.get("/api/overview?period=7d&group=model").json()
 
 
-def test_an_overview_of_a_meter_agrees_with_itself(racing):
+def test_parts_of_an_overview_of_a_meter_are_of_one_moment(racing):
     """Cards, rows, chart and latency of the dashboard are of one moment, and so are its alerts."""
     racing._configure(thresholds={"calls": 3})
     for call in racing._store.calls()[:2] * 2:
@@ -117,7 +117,7 @@ def test_an_overview_of_a_meter_agrees_with_itself(racing):
     assert [alert["value"] for alert in overview["alerts"]] == [calls - 4]  # the limit counts since it was set
 
 
-def test_an_overview_of_a_ledger_agrees_with_itself(tmp_path, monkeypatch):
+def test_parts_of_an_overview_of_a_ledger_are_of_one_moment(tmp_path, monkeypatch):
     """All parts are read in one transaction, whatever is stored between two of its queries."""
     pytest.importorskip("sqlalchemy", reason="sqlalchemy is not installed: this is NOT tested")
     from openai_meter.ledger import Ledger
@@ -148,8 +148,8 @@ def test_an_overview_of_a_ledger_agrees_with_itself(tmp_path, monkeypatch):
     ledger.close()
 
 
-def test_a_thousand_reports_agree_while_threads_record():
-    """What holds for one look in between holds for threads: none of 1,000 reports has parts of different moments."""
+def test_reports_under_load_are_each_of_one_moment():
+    """None of 1,000 reports has parts of different moments while threads record."""
     meter, stop = Meter(prices=MINE, thresholds=False, recent=100), threading.Event()
 
     def record():
@@ -187,8 +187,8 @@ def test_stats_are_plain_data_and_attributes():
     assert ModelStats() != stats["mine"]
 
 
-def test_snapshots_are_folded_into_their_model_where_that_is_asked_for():
-    """Calls that are reported by the model's name and those that the API answered with a snapshot are one row."""
+def test_stats_fold_snapshots_into_their_model_on_request():
+    """Calls under the name of the model and those that the API answered with a snapshot are one row."""
     meter = Meter(thresholds=False)
     meter.track_call("gpt-4o-mini", 10, 5)
     meter.track_call("gpt-4o-mini-2024-07-18", 10, 5)
@@ -210,8 +210,8 @@ def test_snapshots_are_folded_into_their_model_where_that_is_asked_for():
 # --- as text ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_meter_a_block_and_totals_as_text_are_one_line():
-    """``str()`` of each is what a person wants to see: calls, tokens, dollars; a block begins with its name."""
+def test_text_of_a_meter_a_block_or_totals_is_one_line():
+    """``str()`` of each has calls, tokens and dollars; that of a block begins with its name."""
     meter = Meter(prices=MINE, thresholds=False)
     assert str(meter.totals) == "0 calls, 0 tokens, $0.00"
     with openai_meter.track("nightly", meter=meter) as run:

@@ -45,7 +45,7 @@ def grouped(snapshot, *dimensions):
 
 @given(st.lists(calls, max_size=40), st.integers(0, 10))
 def test_totals_are_the_sums_over_all_calls(made: list[Call], recent: int) -> None:
-    """Totals know every call, those by model sum up to them, and the ring has the last ones."""
+    """Totals include every call, those by model sum up to them, and the ring has the last ones."""
     store = Store(recent)
     for call in made:
         store.add(call)
@@ -68,15 +68,15 @@ def test_totals_are_the_sums_over_all_calls(made: list[Call], recent: int) -> No
     assert grouped(store.read(), "model") == (Store().totals(), {})
 
 
-def test_a_free_call_is_not_unmeasured() -> None:
-    """A moderation has no tokens to know: it is counted, and nothing about it is unknown."""
+def test_free_call_is_not_unmeasured() -> None:
+    """A moderation has no tokens: it is counted, and nothing about it is unknown."""
     store = Store()
     store.add(replace(BASE, endpoint="moderations", usage=Usage(), cost_status="free", cost_pico=0))
     store.add(replace(BASE, endpoint="audio.speech", usage=Usage(characters=14)))
     assert (store.totals().calls, store.totals().unmeasured_calls, store.totals().characters) == (2, 0, 14)
 
 
-def test_names_of_models_without_end_do_not_fill_the_memory() -> None:
+def test_endless_model_names_use_bounded_memory() -> None:
     """Beyond a thousand models the rest share a row, and the sums stay exact."""
     store = Store(10)
     for number in range(dimensions.VALUES + 50):
@@ -107,7 +107,7 @@ def test_adding_never_waits_for_a_reader() -> None:
     assert store.totals().calls == 1
 
 
-def test_a_call_that_is_added_in_the_middle_of_adding_is_counted() -> None:
+def test_call_added_while_another_is_added_is_counted() -> None:
     """A finalizer may add a call while its own thread is counting another: both are counted, nothing blocks."""
     store = Store()
 
@@ -135,7 +135,7 @@ def test_resizing_keeps_the_most_recent() -> None:
 
 
 @given(st.lists(calls, max_size=30), st.integers(30, 40))
-def test_repricing_is_as_if_the_price_had_been_there(made: list[Call], recent: int) -> None:
+def test_repricing_gives_the_totals_of_calls_priced_at_first(made: list[Call], recent: int) -> None:
     """Totals after repricing are those of calls that had the price from the beginning, and the ring has them too."""
     late, early = Store(recent), Store(recent)
     numbered = [replace(call, id=str(number)) for number, call in enumerate(made)]

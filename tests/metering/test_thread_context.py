@@ -75,8 +75,8 @@ THREADS = {
 # --- pools ------------------------------------------------------------------------------------------------------------
 
 
-def test_jobs_of_a_pool_follow_and_its_threads_do_not(followed):
-    """Each job has what is around its submit; a pool's thread keeps nothing of the job that it was started for."""
+def test_pool_job_has_the_attribution_of_its_submit(followed):
+    """Each job has the scope of its submit; a thread of the pool keeps nothing of the job that it was started for."""
     with ThreadPoolExecutor(1) as pool:
         with tag(agent="a"), track("block"):
             assert pool.submit(said).result() == ("a", ["block"])
@@ -87,7 +87,7 @@ def test_jobs_of_a_pool_follow_and_its_threads_do_not(followed):
         assert pool.submit(said).result() == (None, [])
 
 
-def test_pools_and_threads_from_before_follow_too():
+def test_pools_and_threads_made_before_install_are_followed():
     """A pool that worked before ``install()``, and a thread that was made before it, are followed."""
     made = Overrides(lambda: heard.append(said()))
     heard = []
@@ -101,8 +101,8 @@ def test_pools_and_threads_from_before_follow_too():
     assert heard == [("a", [])]
 
 
-def test_jobs_of_the_event_loop_follow(followed):
-    """``run_in_executor`` and ``asyncio.to_thread`` follow, on the loop's own pool and on another."""
+def test_executor_job_of_an_event_loop_has_the_attribution_of_its_caller(followed):
+    """``run_in_executor`` and ``asyncio.to_thread``, on the pool of the loop and on another."""
 
     async def main():
         loop = asyncio.get_running_loop()
@@ -115,7 +115,7 @@ def test_jobs_of_the_event_loop_follow(followed):
     asyncio.run(main())
 
 
-def test_submit_is_what_it_was(followed):
+def test_patched_submit_keeps_signature_results_and_errors(followed):
     """Signature, arguments, results and errors of ``submit`` are its own."""
     assert inspect.signature(ThreadPoolExecutor.submit) == inspect.signature(SUBMIT)
     pool = ThreadPoolExecutor(1)
@@ -135,8 +135,8 @@ def test_submit_is_what_it_was(followed):
         assert said() == ("a", [])
 
 
-def test_odd_executors_follow_or_are_left_alone(followed):
-    """An executor that runs its job at once, calls its parent's submit, or knows no threads, does what it did."""
+def test_custom_executors_work_as_without_the_meter(followed):
+    """An executor that runs its job at once, calls its parent's submit, or has no threads behaves as before."""
 
     class Inline(ThreadPoolExecutor):
         def submit(self, fn, /, *args, **kwargs):
@@ -157,23 +157,23 @@ def test_odd_executors_follow_or_are_left_alone(followed):
 
 
 @pytest.mark.parametrize("make", THREADS.values(), ids=THREADS)
-def test_threads_follow(followed, make):
-    """A thread has what is around its start, whatever its class; one that is started outside has nothing."""
+def test_thread_has_the_attribution_of_its_start(followed, make):
+    """Whatever its class; a thread that is started outside of all scopes has none."""
     with tag(agent="a"), track("block"):
         assert in_thread(make) == [("a", ["block"])]
     assert in_thread(make) == [(None, [])]
 
 
 @pytest.mark.parametrize("make", THREADS.values(), ids=THREADS)
-def test_threads_are_left_alone_by_default(make):
-    """Without ``threads=True`` nothing is patched, and nothing follows."""
+def test_threads_are_not_patched_by_default(make):
+    """Without ``threads=True`` nothing is patched, and no attribution is passed on."""
     openai_meter.install()
     assert unpatched()
     with tag(agent="a"):
         assert in_thread(make) == [(None, [])]
 
 
-def test_a_thread_that_cannot_start_is_as_it_was(followed, monkeypatch):
+def test_thread_that_cannot_start_is_unchanged(followed, monkeypatch):
     """A thread that is started twice, or cannot be started, raises its own error, and has its own ``run`` again."""
     thread = threading.Thread(target=lambda: None)
     with tag(agent="a"):
@@ -196,8 +196,8 @@ def test_a_thread_that_cannot_start_is_as_it_was(followed, monkeypatch):
     assert vars(other)["run"] is own
 
 
-def test_a_run_of_the_threads_own_is_called(followed):
-    """A thread whose ``run`` was set on the object itself runs that, and has it again."""
+def test_run_method_set_on_a_thread_object_is_called(followed):
+    """A thread whose ``run`` was set on the object itself runs that, and has it again afterwards."""
     heard = []
     thread = threading.Thread()
     thread.run = own = lambda: heard.append(said())
@@ -209,8 +209,8 @@ def test_a_run_of_the_threads_own_is_called(followed):
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_others_who_wrap_run_at_the_start(first, monkeypatch):
-    """A library that puts its own ``run`` onto each thread as it starts, above or below ours, goes on working."""
+def test_other_library_that_replaces_run_keeps_working(first, monkeypatch):
+    """A library that sets its own ``run`` on each thread as it starts, above or below ours, keeps working."""
     heard = []
 
     def patch():
@@ -247,8 +247,8 @@ def test_others_who_wrap_run_at_the_start(first, monkeypatch):
     openai_meter.uninstall()
 
 
-def test_an_error_in_a_thread_is_the_programs(followed):
-    """What a thread raises reaches the program's own hook, as it was."""
+def test_error_in_a_thread_reaches_the_hook_of_the_program(followed):
+    """It is passed on unchanged."""
     raised = []
     hook, threading.excepthook = threading.excepthook, lambda args: raised.append(args.exc_value)
     error = ValueError("mine")
@@ -266,8 +266,8 @@ def test_an_error_in_a_thread_is_the_programs(followed):
     assert raised == [error]
 
 
-def test_nobody_elses_context_is_taken_along(followed):
-    """Other context variables do not follow into a pool or a thread, and are not written to."""
+def test_other_context_variables_are_not_passed_on(followed):
+    """They do not reach a pool or a thread, and are not written."""
     theirs = contextvars.ContextVar("theirs", default="untouched")
     theirs.set("here")
     heard = []
@@ -288,7 +288,7 @@ def test_nobody_elses_context_is_taken_along(followed):
 # --- on and off -------------------------------------------------------------------------------------------------------
 
 
-def test_on_and_off():
+def test_threads_are_followed_between_on_and_off():
     """Threads are followed from ``threads=True`` until ``threads=False`` or ``uninstall()``; others leave it."""
     for end in (lambda: openai_meter.install(threads=False), openai_meter.uninstall):
         openai_meter.install(threads=True)
@@ -303,8 +303,9 @@ def test_on_and_off():
         openai_meter.install(threads="yes")
 
 
-def test_what_stays_under_somebody_elses_patch_does_nothing(followed, monkeypatch):
-    """Where somebody has patched on top, our wrapper stays below after ``uninstall()``, and lets all through."""
+def test_wrapper_below_another_patch_does_nothing_after_uninstall(followed, monkeypatch):
+    """If another library has patched on top, our wrapper stays below after ``uninstall()``, and passes
+    everything on."""
     submit = ThreadPoolExecutor.submit
 
     def theirs(self, fn, /, *args, **kwargs):
@@ -320,7 +321,7 @@ def test_what_stays_under_somebody_elses_patch_does_nothing(followed, monkeypatc
 
 
 def test_calls_in_threads_count_for_their_block(followed):
-    """Calls that are made in a pool and in threads at once count each for the block and agent of their submitter."""
+    """Concurrent calls in a pool and in threads count each for the block and agent of their submitter."""
 
     def answer(request):
         return contract.http_library().Response(200, json=contract.usage_body())
@@ -344,8 +345,8 @@ def test_calls_in_threads_count_for_their_block(followed):
     }
 
 
-def test_a_forked_child_follows_too(followed):
-    """The code that runs here holds no lock and no thread: what was followed before a fork is followed after it."""
+def test_threads_of_a_forked_child_are_followed(followed):
+    """The code holds no lock and no thread: threads that were followed before a fork are followed after it."""
     out = contract.python("""
 import os, threading
 from concurrent.futures import ThreadPoolExecutor

@@ -23,19 +23,19 @@ def usd(book: PriceBook, model: str = "gpt-5.4-mini", usage: Usage = PLAIN, **mo
 
 
 @pytest.mark.parametrize("value", ["0.75", 0.75, Decimal("0.75")], ids=repr)
-def test_a_price_is_exact(value: object) -> None:
-    """A price is what the caller wrote, as a number, a string or a Decimal: 1000 x 0.75 + 100 x 4.1."""
+def test_price_is_exact(value: object) -> None:
+    """A price is exactly as written, as a number, a string or a Decimal: 1000 x 0.75 + 100 x 4.1."""
     book = PriceBook({"mine": Price(input=value, output="4.1")})
     assert usd(book, "mine", provider="llm.example.com") == Decimal("0.00116")
     assert book.cost(Billable(PLAIN, "mine", at=NOW)).source == "override"
 
 
-def test_a_price_per_thousand() -> None:
+def test_price_may_be_per_thousand_tokens() -> None:
     """A price may be for any number of tokens: 1000 x 0.5 / 1000."""
     assert usd(PriceBook({"mine": Price(input="0.5", output=0, per=1000)}), "mine") == Decimal("0.5")
 
 
-def test_a_price_that_no_pico_dollar_can_hold() -> None:
+def test_price_below_a_pico_dollar_is_exact() -> None:
     """A price below a pico-dollar per token is exact, too: 1000 x 1/3 pico-dollar."""
     book = PriceBook({"mine": Price(input="0.000001", output=0, per=3_000_000)})
     cost = book.cost(Billable(PLAIN, "mine", at=NOW))
@@ -43,8 +43,8 @@ def test_a_price_that_no_pico_dollar_can_hold() -> None:
     assert book.cost(Billable(Usage(3000, 0, 3000), "mine", at=NOW)).amount_pico == 1000
 
 
-def test_a_price_has_tiers_and_brackets() -> None:
-    """A caller's price holds in the tiers it names, and for long requests as it says."""
+def test_own_price_applies_to_its_tiers_and_brackets() -> None:
+    """A price of the caller applies in the tiers that it names, and to long requests with its own figures."""
     long = Price(input=2, output=4)
     price = Price(input=1, output=2, long=long, long_from=500, tiers={"flex": Price(input="0.5", output=1)})
     book = PriceBook({"mine": price})
@@ -54,8 +54,8 @@ def test_a_price_has_tiers_and_brackets() -> None:
     assert usd(book, "mine", service_tier="priority") is None
 
 
-def test_a_price_goes_before_all_others() -> None:
-    """The caller's price holds for the answered, the requested and the mapped name, before any published one."""
+def test_own_price_takes_precedence() -> None:
+    """The price of the caller applies to the answered, the requested and the mapped name, before any published one."""
     price = Price(input=1, output=0)
     book = PriceBook({"gpt-5.4-mini": price}, models={"alias": "gpt-5.4-mini"})
     assert usd(book) == Decimal("0.001")
@@ -64,16 +64,16 @@ def test_a_price_goes_before_all_others() -> None:
     assert usd(book, "gpt-5.4-mini-2026-03-17") == Decimal("0.0012")
 
 
-def test_nothing_is_added_to_a_callers_price() -> None:
-    """No uplift, no discount, no host's own word changes what the caller set."""
+def test_own_price_is_used_without_changes() -> None:
+    """No uplift, no discount and no price from a host changes the price that the caller set."""
     book = PriceBook({"gpt-6-sol": Price(input=1, output=0)}, discount="0.5")
     assert usd(book, "gpt-6-sol", host="eu.api.openai.com") == Decimal("0.001")
     assert usd(book, "gpt-6-sol", provider="openrouter.ai", details={"provider_cost": 7}) == Decimal("0.001")
 
 
 @pytest.mark.parametrize("value", [-1, "-0.5", float("nan"), float("inf"), "NaN", "Infinity", "much", None, True, [1]])
-def test_a_wrong_price_is_refused(value: object) -> None:
-    """A price below 0, not finite or no number at all is refused when it is made, and so is one without any price."""
+def test_wrong_price_raises(value: object) -> None:
+    """A price below 0, not finite or not a number raises when it is made, and so does one without any figure."""
     with pytest.raises(ConfigurationError, match=r"Price\("):
         Price(input=value)
 
@@ -95,14 +95,14 @@ def test_a_wrong_price_is_refused(value: object) -> None:
         lambda: PriceBook().set("m", 3),
     ],
 )
-def test_a_wrong_setting_is_refused(make) -> None:
-    """What cannot be used is refused where it is said, not where it is priced."""
+def test_wrong_price_setting_raises_when_it_is_set(make) -> None:
+    """It is not raised later, when a call is priced."""
     with pytest.raises(ConfigurationError):
         make()
 
 
-def test_a_price_file(tmp_path) -> None:
-    """A file in the form of the overlay is a caller's price, for any host."""
+def test_price_file_is_used_as_own_prices(tmp_path) -> None:
+    """A file in the form of the overlay has prices of the caller, for any host."""
     path = tmp_path / "prices.toml"
     path.write_text('[[price]]\nmodels = ["mine", "gpt-5.4-mini"]\ninput = 1\noutput = 0.5\n')
     book = PriceBook(path, discount="0.5")
@@ -112,35 +112,35 @@ def test_a_price_file(tmp_path) -> None:
     assert usd(book, "gpt-6-sol") == Decimal("0.0015")  # (1000 x 2 + 100 x 10) / 2
 
 
-def test_a_mapping_prices_another_host() -> None:
-    """A name that the caller maps is priced as its model, wherever it is served."""
+def test_mapped_name_is_priced_as_its_model() -> None:
+    """Wherever it is served."""
     book = PriceBook(models={"fast-one": "gpt-5.4-mini"})
     assert usd(book, "fast-one", provider="proxy.example.com") == Decimal("0.0012")
 
 
 @pytest.mark.parametrize("discount", ["0.1", 0.1, Decimal("0.1")])
-def test_a_discount(discount: object) -> None:
-    """A discount is taken off tokens and fees: (0.0012 + 0.01) x 0.9."""
+def test_discount_applies_to_tokens_and_fees(discount: object) -> None:
+    """(0.0012 + 0.01) x 0.9."""
     book = PriceBook(discount=discount)
     usage = Usage(1000, 100, 1100, web_searches=1)
     assert usd(book, usage=usage) == Decimal("0.01008")
     assert usd(book) == Decimal("0.00108")
 
 
-def test_a_discount_of_a_third() -> None:
-    """A discount that makes no whole pico-dollars leaves the sum exact."""
+def test_discount_of_a_third_is_exact() -> None:
+    """A discount that does not give whole pico-dollars leaves the sum exact."""
     book = PriceBook(discount="0.3333333333333333")
     cost = book.cost(Billable(Usage(1, 0, 1), "gpt-6-luna", at=NOW))
     assert cost.amount_pico == 100_000 * (1 - Fraction("0.3333333333333333"))
 
 
-def test_everything_off_is_still_priced() -> None:
-    """A discount of all is a price of 0, not an unknown one."""
+def test_discount_of_everything_gives_a_price_of_zero() -> None:
+    """It is a price of 0, not an unknown one."""
     assert PriceBook(discount=1).cost(Billable(PLAIN, "gpt-6-sol", at=NOW))[:2] == (0, "priced")
 
 
-def test_set_and_revision() -> None:
-    """A price can be set and taken back at any time; the revision tells."""
+def test_price_can_be_set_and_removed_at_any_time() -> None:
+    """The revision changes each time."""
     book = PriceBook()
     before, revision = usd(book), book.revision
     book.set("gpt-5.4-mini", Price(input=1, output=0))
@@ -149,7 +149,7 @@ def test_set_and_revision() -> None:
     assert usd(book) == before
 
 
-def test_eight_threads_while_prices_change() -> None:
+def test_concurrent_prices_are_old_or_new() -> None:
     """Each of many results is one of the two prices, never a mixture, and never an error."""
     book = PriceBook()
     one, other = Price(input=1, output=1), Price(input=3, output=3)
@@ -182,8 +182,8 @@ def test_eight_threads_while_prices_change() -> None:
     assert found <= {1100 * 10**6, 3300 * 10**6}
 
 
-def test_the_day_is_of_utc() -> None:
-    """The price is of the UTC day of the call, whatever its zone; a time without a zone is UTC."""
+def test_price_is_of_the_utc_day_of_the_call() -> None:
+    """Whatever its zone; a time without a zone is UTC."""
     book, usage = PriceBook(), Usage(1000, 0, 1000)
     cut = datetime(2025, 6, 10, tzinfo=UTC)
     tokyo = timezone(timedelta(hours=9))
@@ -196,13 +196,13 @@ def test_the_day_is_of_utc() -> None:
     )
 
 
-def test_without_a_time_it_is_now() -> None:
+def test_call_without_a_time_has_prices_of_today() -> None:
     """A call without a time is priced by today's prices."""
     assert PriceBook().cost(Billable(PLAIN, "gpt-5.4-mini")).status == "priced"
 
 
-def test_quick_way_equals_long_way() -> None:
-    """The quick entrance gives what the long one gives."""
+def test_quick_pricing_equals_full_pricing() -> None:
+    """The quick entrance gives the result of the long one."""
     book = PriceBook(discount="0.1")
     usage = Usage(9000, 100, 9100, cached_input_tokens=100, cache_write_tokens=500, cache_write_12h_tokens=200)
     what = Billable(usage, "gpt-6-sol", host="eu.api.openai.com", at=NOW)
@@ -214,8 +214,8 @@ def test_quick_way_equals_long_way() -> None:
     assert book.cost_of(searched, "gpt-6-sol", "openai", "eu.api.openai.com", None, NOW) == book.cost(what)
 
 
-def test_lines() -> None:
-    """A bill says quantity, price, tier, bracket, source and each factor on a line of its own."""
+def test_bill_has_a_line_for_each_part() -> None:
+    """Quantity, price, tier, bracket, source and each factor are on a line of their own."""
     book = PriceBook(discount="0.1")
     usage = Usage(300_000, 100, 300_100, cached_input_tokens=1000, web_searches=2)
     lines = book.lines(Billable(usage, "gpt-6.2-sol", host="eu.api.openai.com", at=NOW))
@@ -235,7 +235,7 @@ def test_lines() -> None:
     assert CostLine("x", 1).unit_usd is None
 
 
-def test_current() -> None:
+def test_current_prices_have_a_row_for_each_tier_and_bracket() -> None:
     """The table of current prices has a row for each tier and bracket, with source and date."""
     rows = PriceBook().current("gpt-6.2-sol", NOW)
     assert [(row.tier, row.bracket) for row in rows] == [
@@ -261,7 +261,7 @@ def test_current() -> None:
     assert PriceBook().current("gpt-7-sol") == ()
 
 
-def test_current_lists_all() -> None:
+def test_current_prices_without_a_model_list_all() -> None:
     """Without a model the table holds everything that has a price."""
     rows = PriceBook({"mine": Price(input=1)}).current()
     assert {"mine", "gpt-6.2-astra", "gpt-4o", "ft:gpt-4.1", "sora-2-pro", "whisper-1"} <= {row.model for row in rows}
@@ -270,8 +270,8 @@ def test_current_lists_all() -> None:
     assert not any(row.model == "gpt-oss-120b" for row in rows)
 
 
-def test_one_warning_per_model_and_reason(caplog) -> None:
-    """A call without a price is told once per model and reason."""
+def test_unpriced_call_is_logged_once_per_model_and_reason(caplog) -> None:
+    """Later calls without a price for the same reason write no further line."""
     book = PriceBook()
     with caplog.at_level(logging.WARNING, "openai_meter"):
         for _ in range(3):
@@ -283,8 +283,8 @@ def test_one_warning_per_model_and_reason(caplog) -> None:
     ]
 
 
-def test_plans_are_bounded() -> None:
-    """A program that makes up models without end does not fill the memory."""
+def test_endless_model_names_use_bounded_memory() -> None:
+    """A program that makes up model names does not fill the memory."""
     book = PriceBook()
     for number in range(1100):
         usd(book, f"made-up-{number}")
@@ -292,7 +292,7 @@ def test_plans_are_bounded() -> None:
     assert usd(book) == Decimal("0.0012")
 
 
-def test_the_context_of_the_program_does_not_round() -> None:
+def test_decimal_context_of_the_program_does_not_round() -> None:
     """Money is exact even if the program has set its decimals to three digits."""
     book = PriceBook(discount="0.123456")
     with localcontext() as context:
@@ -306,12 +306,12 @@ def test_the_context_of_the_program_does_not_round() -> None:
     ("amount", "text"),
     [(0, "0"), (10**13, "10"), (450_000_000, "0.00045"), (1, "1E-12"), (Fraction(1, 2), "5E-13"), (-(10**12), "-1")],
 )
-def test_dollars(amount, text: str) -> None:
+def test_dollars_are_shown_without_trailing_zeros(amount, text: str) -> None:
     """Dollars are shown without trailing zeros."""
     assert str(Cost(amount, "priced").usd) == text
 
 
-def test_a_third_of_a_pico_dollar_is_cut_for_display_only() -> None:
+def test_fraction_of_a_pico_dollar_is_rounded_for_display_only() -> None:
     """A sum that no decimal number holds stays a fraction; its dollars have 60 digits."""
     cost = PriceBook().cost(Billable(Usage(seconds=1), "gpt-live-1", at=NOW))
     assert cost.amount_pico == Fraction(5 * 10**10, 60)
@@ -319,16 +319,16 @@ def test_a_third_of_a_pico_dollar_is_cut_for_display_only() -> None:
     assert abs(Fraction(cost.usd) * 10**12 - cost.amount_pico) < Fraction(1, 10**40)
 
 
-def test_a_catalog_without_the_model(monkeypatch) -> None:
-    """A model that the catalog does not have is unpriced; ours are priced still."""
+def test_model_missing_in_the_catalog_is_unpriced(monkeypatch) -> None:
+    """Models of our own overlay are still priced."""
     monkeypatch.setattr(catalog, "_read", lambda: ({}, "genai-prices 0"))
     book = PriceBook()
     assert book.cost(Billable(PLAIN, "gpt-5.4-mini", at=NOW)).reason == "unknown model"
     assert usd(book, "gpt-6.2-sol") == Decimal("0.003")
 
 
-def test_a_catalog_that_cannot_be_read(monkeypatch, caplog) -> None:
-    """A genai-prices that has moved its parts is told once; no call fails."""
+def test_unreadable_catalog_is_logged_once_and_fails_no_call(monkeypatch, caplog) -> None:
+    """A genai-prices of another structure is logged once."""
     import genai_prices.data_snapshot
 
     monkeypatch.delattr(genai_prices.data_snapshot, "get_snapshot")
@@ -340,7 +340,7 @@ def test_a_catalog_that_cannot_be_read(monkeypatch, caplog) -> None:
     assert sum("cannot read the price catalog" in record.getMessage() for record in caplog.records) == 1
 
 
-def test_a_model_that_cannot_be_read(monkeypatch, caplog) -> None:
+def test_unreadable_model_is_unpriced(monkeypatch, caplog) -> None:
     """A model whose prices have another form is unpriced; the others are priced."""
     models, source = catalog._read()
     monkeypatch.setattr(catalog, "_read", lambda: ({**models, "gpt-5.5": object()}, source))
@@ -351,7 +351,7 @@ def test_a_model_that_cannot_be_read(monkeypatch, caplog) -> None:
 
 
 def test_update_replaces_the_catalog(monkeypatch) -> None:
-    """An update fetches the catalog by the library's own updater, and the book prices by it from then on."""
+    """An update fetches the catalog with the library's own updater, and later calls are priced by it."""
     from genai_prices.data_snapshot import get_snapshot
     from genai_prices.update_prices import UpdatePrices
 
@@ -367,8 +367,8 @@ def test_update_replaces_the_catalog(monkeypatch) -> None:
     assert str(book.cost(Billable(PLAIN, "gpt-5.4-mini", at=NOW)).source).startswith("genai-prices 20")
 
 
-def test_an_update_that_fails(monkeypatch) -> None:
-    """An update that fails says so, and leaves the prices as they were."""
+def test_failed_update_keeps_the_prices(monkeypatch) -> None:
+    """It raises, and the prices stay."""
     from genai_prices.update_prices import UpdatePrices
 
     def fail(self) -> None:
@@ -383,7 +383,7 @@ def test_an_update_that_fails(monkeypatch) -> None:
     assert usd(book) == Decimal("0.0012")
 
 
-def test_warm() -> None:
+def test_warmed_book_has_read_its_files() -> None:
     """A warmed book has read its files."""
     book = PriceBook()
     book.warm()
@@ -391,8 +391,8 @@ def test_warm() -> None:
     assert usd(book, provider="azure", requested_model=None) == Decimal("0.0012")
 
 
-def test_a_forked_child_has_a_lock_of_its_own() -> None:
-    """A book whose lock a lost thread held is usable in the child."""
+def test_forked_child_has_its_own_lock() -> None:
+    """A book whose lock was held by a thread of the parent can be used in the child."""
     book = PriceBook()
     book._lock.acquire()
     book.start_over_in_child()
@@ -402,8 +402,8 @@ def test_a_forked_child_has_a_lock_of_its_own() -> None:
     assert not thread.is_alive()
 
 
-def test_a_call_priced_in_the_middle_of_another(monkeypatch) -> None:
-    """A finalizer that prices a call while the catalog is read neither hangs nor spoils what is kept."""
+def test_call_priced_while_another_is_priced_has_its_price(monkeypatch) -> None:
+    """A finalizer that prices a call while the catalog is read neither hangs nor changes cached prices."""
     book = PriceBook()
     read = catalog._read
     inside = []
@@ -418,25 +418,25 @@ def test_a_call_priced_in_the_middle_of_another(monkeypatch) -> None:
     assert usd(book) == Decimal("0.0012")
 
 
-def test_training_is_not_inference() -> None:
-    """The tokens of a fine-tuning job have no price of the model's."""
+def test_training_tokens_have_no_price_of_the_model() -> None:
+    """The tokens of a fine-tuning job are not priced like those of a call."""
     cost = PriceBook().cost(Billable(Usage(1000, 0, 1000), "gpt-4.1", endpoint="fine_tuning.jobs", at=NOW))
     assert (cost.usd, cost.status) == (None, "unpriced")
 
 
-def test_a_callers_file_may_price_what_openai_does_not_sell(tmp_path) -> None:
+def test_price_file_may_price_models_not_sold_by_openai(tmp_path) -> None:
     """A model that OpenAI does not sell can have a price of the caller's."""
     path = tmp_path / "prices.toml"
     path.write_text('[[price]]\nmodels = ["gpt-oss-120b"]\ninput = 1\noutput = 1\n')
     assert usd(PriceBook(path), "gpt-oss-120b") == Decimal("0.0011")
 
 
-def test_a_deployment_is_a_value() -> None:
+def test_deployments_compare_by_their_fields() -> None:
     """Deployments compare by their fields."""
     assert Deployment("gpt-4.1") == Deployment("gpt-4.1", None)
 
 
 @pytest.mark.parametrize("stated", ["free", -1, float("nan"), None])
-def test_a_host_that_states_nonsense_is_not_believed(stated: object) -> None:
-    """What a host states is a price only if it is one."""
+def test_invalid_cost_from_a_host_is_ignored(stated: object) -> None:
+    """The cost that a host reports is used only if it is a valid amount."""
     assert usd(PriceBook(), "m", provider="h.example.com", details={"provider_cost": stated}) is None

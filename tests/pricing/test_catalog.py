@@ -25,7 +25,7 @@ def models() -> list:
     return provider.models
 
 
-def test_the_parts_that_we_use(models) -> None:
+def test_catalog_has_the_used_fields(models) -> None:
     """A model has an id, a match clause, prices by time, and variants with conditions and constraints."""
     for model in models:
         assert isinstance(model.id, str)
@@ -80,13 +80,13 @@ def test_long_prices_are_read_with_their_threshold() -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt-5-nano-turbo", "gpt-4.5-preview-x", "ft:gpt-4o-2024-08-06", "o3-pro-max"])
-def test_no_fuzzy_match_is_taken_over(name: str, models) -> None:
-    """What the catalog would match by its beginning is not in it."""
+def test_catalog_matches_by_prefix_are_not_used(name: str, models) -> None:
+    """A model that the catalog would match by its beginning only is not priced."""
     assert not CATALOG.knows(name)
 
 
-def test_a_price_history_is_read() -> None:
-    """The catalog's own history holds by day."""
+def test_price_history_of_the_catalog_is_read_by_day() -> None:
+    """The price of a day is that of the catalog's history."""
     before = CATALOG.sheet("gpt-5.6-sol", "default", date(2026, 8, 20))
     after = CATALOG.sheet("gpt-5.6-sol", "default", date(2026, 8, 21))
     assert before is not None
@@ -94,14 +94,14 @@ def test_a_price_history_is_read() -> None:
     assert (before.prices["input"], after.prices["input"]) == (5_000_000, 4_000_000)
 
 
-def test_prices_are_decimals(models) -> None:
+def test_catalog_prices_are_decimals(models) -> None:
     """Figures come as Decimals, never as floats."""
     model = next(one for one in models if one.id == "gpt-5.4-mini")
     assert isinstance(vars(model.get_prices(datetime(2026, 11, 22, tzinfo=UTC)))["input_mtok"], Decimal)
 
 
-def test_the_updater_is_there() -> None:
-    """The updater that ``update()`` leans on can be made, and fetches on request only."""
+def test_updater_fetches_on_request_only() -> None:
+    """The updater that ``update()`` uses can be made without a request."""
     from genai_prices.update_prices import UpdatePrices
 
     assert callable(UpdatePrices().fetch)

@@ -49,8 +49,8 @@ def their_rates() -> list[tuple[str, str, str | None, dict[str, str]]]:
 
 
 @pytest.mark.skipif(SPEC is None, reason="openai-cost-calculator is not installed: prices are NOT compared with it")
-def test_cross_check() -> None:
-    """Every figure that both have is the same, but for those of which it is known who is right."""
+def test_prices_agree_with_an_independent_price_list() -> None:
+    """Every figure that both have is the same, except those whose difference is explained."""
     book = PriceBook()
     differ, compared = {}, 0
     for name, tier, bracket, rates in their_rates():

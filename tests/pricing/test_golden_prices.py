@@ -90,7 +90,7 @@ def billable_of(case: dict) -> tuple[PriceBook, Billable]:
 
 @pytest.mark.skipif(SHARED is None, reason="OPENAI_METER_SHARED names no directory with pricing_golden.jsonl")
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case["id"])
-def test_golden(case: dict) -> None:
+def test_worked_case_has_its_exact_cost(case: dict) -> None:
     """Every worked case costs what its arithmetic says, to the last digit, and its lines sum up to it."""
     book, billable = billable_of(case)
     cost = book.cost(billable)

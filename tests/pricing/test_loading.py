@@ -114,17 +114,17 @@ MOMENTS = st.builds(
 
 
 @given(st.sampled_from([PUBLISHED, OTHERS]), USAGES, MODELS, CALLS, MOMENTS)
-def test_a_metered_call_costs_what_the_book_says(
+def test_metered_call_costs_the_price_of_the_book(
     loader: PriceLoader, usage: Usage, model: str | None, call: Any, at: datetime
 ) -> None:
-    """Whatever was used, when and where: the first call of its kind and the next one cost what the book says."""
+    """Whatever was used, when and where: the first call of its kind and the next one cost the price of the book."""
     expected = billed(loader, usage, model, call, at)
     for _ in range(2):
         assert loader.price(usage, model, call, at) == (expected, loader.book.view())
 
 
-def test_new_prices_count_at_once() -> None:
-    """A price that is set holds for the next call, and the record says by which prices it was made."""
+def test_new_price_applies_to_the_next_call() -> None:
+    """The record has the revision of the prices that it was made with."""
     loader, call = loader_of(prices={"mine": Price(input=1, output=2)}), call_of()
     costs = [loader.price(PLAIN, "mine", call, NOON) for _ in range(2)]
     loader.book.set("mine", Price(input=10, output=20))
@@ -136,8 +136,8 @@ def test_new_prices_count_at_once() -> None:
     assert len({book for _, book in costs}) == 3
 
 
-def test_a_forked_child_names_its_prices() -> None:
-    """A child that goes on with what its parent had priced still says by which prices a call was priced."""
+def test_forked_child_records_its_price_source() -> None:
+    """A child that reuses prices of its parent still records by which prices a call was priced."""
     loader, call = loader_of(), call_of()
     cost, _ = loader.price(PLAIN, "gpt-5.4", call, NOON)
     loader.start_over_in_child()
@@ -145,16 +145,16 @@ def test_a_forked_child_names_its_prices() -> None:
         assert loader.price(PLAIN, "gpt-5.4", call, NOON) == (cost, loader.book.view())
 
 
-def test_prices_that_cannot_be_read_stay_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where pricing what had waited has failed, a call has no price, also of a kind that had one before."""
+def test_call_without_readable_prices_has_no_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If pricing the waiting calls has failed, a call has no price, even of a kind that had one before."""
     loader, call = loader_of(), call_of()
     assert loader.price(PLAIN, "gpt-5.4", call, NOON)[0].status == "priced"
     monkeypatch.setattr(loader, "_failed", True)
     assert loader.price(PLAIN, "gpt-5.4", call, NOON) == (Cost(None, "unpriced", "the prices cannot be read"), None)
 
 
-def test_a_meter_prices_by_its_own_prices() -> None:
-    """What a meter says of a call is what its loader says."""
+def test_meter_prices_with_its_own_loader() -> None:
+    """The loader of a meter uses the own prices of that meter."""
     own = Meter(prices={"mine": Price(input=1, output=2)}, thresholds=False)
     own.reprice()
     cost, book = own._price_loader.price(PLAIN, "mine", call_of(), NOON)
@@ -167,8 +167,8 @@ def test_a_meter_prices_by_its_own_prices() -> None:
 MINE = {"mine": Price(input=1, output=2)}
 
 
-def test_a_call_recorded_while_waiting_calls_are_priced_gets_its_price():
-    """A call that is recorded after the others were looked through, and before that has ended, is priced next."""
+def test_call_recorded_while_waiting_calls_are_priced_gets_its_price():
+    """A call that is recorded after the waiting ones were read, and before they are priced, is priced next."""
     meter = Meter(prices=MINE, thresholds=False)
     loader = meter._price_loader
     reprice, parked, go_on = loader._reprice(), threading.Event(), threading.Event()
@@ -196,7 +196,7 @@ def test_a_call_recorded_while_waiting_calls_are_priced_gets_its_price():
     assert (meter.totals.calls, meter.totals.unpriced_calls) == (1, 0)
 
 
-def test_a_call_recorded_after_the_prices_were_read_is_priced_without_a_reader():
+def test_call_recorded_after_the_prices_were_read_is_priced_without_a_reader():
     """Its price comes in the background: thresholds and sinks need it, whether figures are read or not."""
     meter = Meter(prices=MINE, thresholds=False)
     loader = meter._price_loader
@@ -210,8 +210,8 @@ def test_a_call_recorded_after_the_prices_were_read_is_priced_without_a_reader()
     assert meter._store.totals().cost == Decimal("0.0012")
 
 
-def test_calls_are_told_that_prices_cannot_be_read(monkeypatch):
-    """Where the files cannot be read, no call goes on waiting for a price: its reason says what is wrong."""
+def test_waiting_call_gets_the_reason_of_unreadable_prices(monkeypatch):
+    """If the files cannot be read, no call keeps waiting: its reason is that the prices are unreadable."""
     monkeypatch.setattr("openai_meter.core.faults.reraise", False)
     meter = Meter(prices=MINE, thresholds=False)
     monkeypatch.setattr(type(meter.prices), "warm", lambda self: 1 / 0)
@@ -220,8 +220,8 @@ def test_calls_are_told_that_prices_cannot_be_read(monkeypatch):
     assert {one.reason for one in meter.unpriced()} == {"the prices cannot be read"}
 
 
-def test_an_interrupt_while_waiting_calls_are_priced_leaves_them_waiting():
-    """A signal handler that raises in the middle costs no price: the next reader has it."""
+def test_interrupt_while_waiting_calls_are_priced_leaves_them_waiting():
+    """A signal handler that raises in the middle loses no price: the next reader has it."""
     meter = Meter(prices=MINE, thresholds=False)
     loader = meter._price_loader
     reprice = loader._reprice()
@@ -237,8 +237,8 @@ def test_an_interrupt_while_waiting_calls_are_priced_leaves_them_waiting():
     assert meter.totals.cost == Decimal("0.0012")
 
 
-def test_calls_that_have_left_the_ring_are_priced_too():
-    """The prices that were being read count for all calls that had to wait, however few recent ones are kept."""
+def test_waiting_calls_outside_the_ring_are_priced():
+    """All calls that waited for the prices are priced, even if few recent calls are kept."""
     meter = Meter(prices=MINE, thresholds=False, recent=2)
     for _ in range(7):
         meter._take(replace(recorded(), cost_reason=WAITING))

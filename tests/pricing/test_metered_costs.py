@@ -64,7 +64,7 @@ def ask(client: OpenAI, model: str = "gpt-4o-mini") -> None:
     client.chat.completions.create(model=model, messages=MESSAGES)
 
 
-def test_a_call_has_its_exact_cost(api: Any) -> None:
+def test_call_has_its_exact_cost(api: Any) -> None:
     """3,245 and 1,892 tokens of gpt-4o-mini are $0.00162195, in the record, in all totals and on the bill."""
     meter = openai_meter.install(hosts=HOSTS)
     with openai_meter.track("block") as block:
@@ -81,8 +81,8 @@ def test_a_call_has_its_exact_cost(api: Any) -> None:
     assert "$0.00162" in meter.summary()
 
 
-def test_the_served_tier_is_what_is_paid(api: Any) -> None:
-    """A request for the fast tier that is answered ``priority`` costs that, and one that is downgraded does not."""
+def test_call_is_priced_by_the_served_tier(api: Any) -> None:
+    """A request for the fast tier that is answered as ``priority`` has that price, and a downgraded one does not."""
     meter = openai_meter.install(hosts=HOSTS)
     bodies = [chat_body("gpt-5.4-mini", service_tier=tier) for tier in ("priority", "default", "flex", "auto")]
     client = api(*bodies)
@@ -94,8 +94,8 @@ def test_the_served_tier_is_what_is_paid(api: Any) -> None:
     assert (meter.totals.cost, meter.totals.estimated_cost) == (sum(costs), costs[-1])
 
 
-def test_a_request_tells_what_the_answer_does_not(api: Any) -> None:
-    """The window of a background response is only in its request; it makes the tokens cheaper."""
+def test_window_of_a_request_lowers_the_price(api: Any) -> None:
+    """The window of a background response is in its request only; it makes the tokens cheaper."""
     meter = openai_meter.install(hosts=HOSTS)
     usage = {"input_tokens": 10_000, "output_tokens": 1_000, "total_tokens": 11_000}
     answer = {"id": "resp_1", "object": "response", "model": "gpt-6.2-sol", "status": "completed", "output": [],
@@ -107,8 +107,8 @@ def test_a_request_tells_what_the_answer_does_not(api: Any) -> None:
     assert meter.calls[0].cost == Decimal("0.021")
 
 
-def test_a_background_response_keeps_what_its_first_request_said(api: Any) -> None:
-    """A response that is polled until it is there is priced by the window that only its first request names."""
+def test_polled_response_is_priced_by_its_first_request(api: Any) -> None:
+    """A response that is polled until it is finished is priced by the window that only its first request has."""
     meter = openai_meter.install(hosts=HOSTS)
     usage = {"input_tokens": 10_000, "output_tokens": 1_000, "total_tokens": 11_000}
     queued = {"id": "resp_1", "object": "response", "model": "gpt-6.2-sol", "status": "queued", "output": [],
@@ -121,8 +121,8 @@ def test_a_background_response_keeps_what_its_first_request_said(api: Any) -> No
     assert [call.cost for call in meter.calls] == [Decimal("0.018")]
 
 
-def test_an_answer_that_the_program_cannot_use_was_paid_for(api: Any) -> None:
-    """An error after the answer has the answer's cost; without usage in it that of the estimate, and is not free."""
+def test_answer_that_raises_in_the_program_is_paid_for(api: Any) -> None:
+    """An error after the answer has the cost of the answer; without usage it has an estimate, and is not free."""
     meter = openai_meter.install(hosts=HOSTS)
     cut = {**chat_body("gpt-4o-mini", 3245, 1892)}
     cut["choices"] = [{**cut["choices"][0], "finish_reason": "length"}]
@@ -139,8 +139,8 @@ def test_an_answer_that_the_program_cannot_use_was_paid_for(api: Any) -> None:
     assert meter.totals.estimated_cost == estimated.cost > 0
 
 
-def test_what_has_no_price_is_unpriced_and_said(api: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """An unknown model costs an unknown amount: never $0, with one warning, and named below the table."""
+def test_unknown_model_is_unpriced_and_logged(api: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """An unknown model has an unknown cost: never $0, with one warning, and a note below the table."""
     meter = openai_meter.install(hosts=HOSTS)
     client = api(chat_body("my-own-model"), chat_body("my-own-model"), chat_body("gpt-4o-mini"))
     for _ in range(3):
@@ -157,8 +157,8 @@ def test_what_has_no_price_is_unpriced_and_said(api: Any, caplog: pytest.LogCapt
     assert [one.calls for one in meter.unpriced()] == [2]
 
 
-def test_an_error_costs_nothing_and_a_cut_stream_is_estimated(api: Any) -> None:
-    """HTTP errors are free; a stream that was left has an estimated cost, and says what is not in it."""
+def test_error_is_free_and_aborted_stream_is_estimated(api: Any) -> None:
+    """HTTP errors are free; an abandoned stream has an estimated cost that names what is not in it."""
     meter = openai_meter.install(hosts=HOSTS, stream_usage="never")
     client = api()
     with pytest.raises(OpenAIError):
@@ -177,8 +177,8 @@ def test_an_error_costs_nothing_and_a_cut_stream_is_estimated(api: Any) -> None:
     assert cut.usage_unknown == ("reasoning",)
 
 
-def test_other_hosts_have_no_openai_prices(api: Any) -> None:
-    """A host that nobody vouches for is unpriced, unless it states its price itself, or the caller does."""
+def test_other_host_has_no_openai_prices(api: Any) -> None:
+    """An unknown host is unpriced, unless it reports its price itself, or the caller sets one."""
     meter = openai_meter.install(prices={"mine": Price(input=1, output=2)})
     client = api(chat_body("gpt-4o-mini"), chat_body("x", usage={"cost": 0.0042}), chat_body("mine"))
     for _ in range(3):
@@ -190,7 +190,7 @@ def test_other_hosts_have_no_openai_prices(api: Any) -> None:
     ]
 
 
-def test_a_price_that_arrives_later_prices_what_was_missing(api: Any) -> None:
+def test_reprice_prices_unpriced_calls_everywhere(api: Any) -> None:
     """``reprice()`` prices the calls without a price, in the ring, in all totals, and in blocks."""
     meter = openai_meter.install(hosts=HOSTS, recent=5)
     client = api(chat_body("my-own-model"))
@@ -207,8 +207,8 @@ def test_a_price_that_arrives_later_prices_what_was_missing(api: Any) -> None:
     assert (meter.totals.unpriced_calls, meter.unpriced(), meter.reprice()) == (0, (), 0)
 
 
-def test_a_new_price_holds_from_now_on(api: Any) -> None:
-    """What was priced keeps its cost and its bill when a price changes."""
+def test_new_price_applies_to_later_calls_only(api: Any) -> None:
+    """Priced calls keep their cost and their bill when a price changes."""
     meter = openai_meter.install(prices={"mine": Price(input=1, output=0)})
     client = api(chat_body("mine"))
     ask(client)
@@ -220,8 +220,8 @@ def test_a_new_price_holds_from_now_on(api: Any) -> None:
     assert [call.cost_lines[0].usd for call in meter.calls] == [call.cost for call in meter.calls]
 
 
-def test_prices_can_be_given_in_every_way(api: Any, tmp_path: Any) -> None:
-    """Prices, models, a discount and a file are taken by ``install``, and what is wrong is said at once."""
+def test_install_takes_prices_models_discount_and_file(api: Any, tmp_path: Any) -> None:
+    """Wrong values raise at once."""
     client = api(chat_body("my-deployment", 1000, 0))
     meter = openai_meter.install(hosts=HOSTS, models={"my-deployment": "gpt-4o-mini"}, discount="0.5")
     ask(client)
@@ -250,7 +250,7 @@ def test_prices_can_be_given_in_every_way(api: Any, tmp_path: Any) -> None:
 
 
 def test_two_meters_price_by_their_own_books(api: Any) -> None:
-    """A call that two meters hear has the price of each in its records."""
+    """A call that two meters count has the price of each in its records."""
     installed = openai_meter.install(prices={"mine": Price(input=1, output=0)})
     other = Meter(prices={"mine": Price(input=5, output=0)})
     client = openai_meter.wrap(api(chat_body("mine")), other)
@@ -283,8 +283,8 @@ def test_threads_that_price_while_prices_change_lose_nothing(api: Any) -> None:
     assert len(costs) == 200
 
 
-def test_a_call_does_not_wait_for_the_price_files(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first call returns while the price files are still being read; whoever reads the totals waits for them."""
+def test_call_does_not_wait_for_the_price_files(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call returns while the price files are still being read; a reader of the totals waits for them."""
     meter = Meter()
     gate = threading.Event()
     read = type(meter.prices).warm
@@ -302,8 +302,8 @@ def test_a_call_does_not_wait_for_the_price_files(api: Any, monkeypatch: pytest.
     assert meter.cost == Decimal("0.00162195")
 
 
-def test_broken_price_files_break_nothing(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where prices cannot be read, calls are counted and unpriced, and the fault is counted."""
+def test_broken_price_files_leave_calls_unpriced(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls are counted and unpriced, and the fault is counted."""
     openai_meter.core.faults.reraise = False
     meter = Meter()
     monkeypatch.setattr(type(meter.prices), "warm", lambda _: 1 / 0)
@@ -316,8 +316,8 @@ def test_broken_price_files_break_nothing(api: Any, monkeypatch: pytest.MonkeyPa
     assert {one.reason for one in meter.unpriced()} == {"the prices cannot be read"}
 
 
-def test_a_call_that_is_recorded_after_the_others_were_priced_is_priced(api: Any) -> None:
-    """A call that had to wait, and comes into the store when the waiting ones have been priced, is priced when read."""
+def test_call_stored_after_the_waiting_ones_were_priced_is_priced(api: Any) -> None:
+    """A call that had to wait, and is stored when the others have been priced, is priced when read."""
     meter = openai_meter.install(hosts=HOSTS)
     take = meter._take
 
@@ -331,7 +331,7 @@ def test_a_call_that_is_recorded_after_the_others_were_priced_is_priced(api: Any
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_child_prices_on_its_own() -> None:
+def test_child_forked_while_prices_are_read_prices_its_calls() -> None:
     """A child that is forked while prices are being read prices its own calls, from zero."""
     program = """
 import os, sys, openai_meter
@@ -352,7 +352,7 @@ with DemoServer() as server:
     assert (done.stdout.split(), done.returncode) == (["0", "1", "True"], 0), done.stderr
 
 
-def test_an_unknown_call_cannot_be_explained() -> None:
-    """Explaining a call that is not there says so."""
+def test_explain_of_an_unknown_call_raises() -> None:
+    """The error names the id that is not there."""
     with pytest.raises(LookupError, match="not among the 0 recent calls"):
         Meter().explain("no-such-id")

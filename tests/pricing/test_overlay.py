@@ -55,8 +55,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG)
-def test_a_wrong_row_is_named(text: str, message: str, tmp_path) -> None:
-    """A price file that is wrong is refused by row and field, as text and as a user's file."""
+def test_wrong_row_is_refused_by_row_and_field(text: str, message: str, tmp_path) -> None:
+    """As text and as a file of the user."""
     with pytest.raises(ConfigurationError, match=message):
         parse_overlay(text, "p.toml")
     path = tmp_path / "prices.toml"
@@ -73,14 +73,14 @@ def test_a_wrong_row_is_named(text: str, message: str, tmp_path) -> None:
         (f"[[price]]\n{ROW}input = 0.0000001\n{TOLD}", "no whole number of pico-dollars per token"),
     ],
 )
-def test_our_own_rows_have_to_say_more(text: str, message: str) -> None:
-    """A bundled row says its source and when it was checked, and its price is whole pico-dollars."""
+def test_bundled_row_needs_source_and_date(text: str, message: str) -> None:
+    """Its price is in whole pico-dollars, too."""
     with pytest.raises(ConfigurationError, match=message):
         parse_overlay(text, "overlay", strict=True)
     assert parse_overlay(text.replace(TOLD, ""), "p.toml").rows
 
 
-def test_a_file_that_is_not_there(tmp_path) -> None:
+def test_missing_price_file_raises_with_its_name(tmp_path) -> None:
     """A file that cannot be read is named."""
     with pytest.raises(ConfigurationError, match=r"nowhere\.toml"):
         load_overlay(tmp_path / "nowhere.toml")
@@ -89,15 +89,15 @@ def test_a_file_that_is_not_there(tmp_path) -> None:
         load_overlay(tmp_path / "odd.toml")
 
 
-def test_numbers_are_read_digit_by_digit() -> None:
-    """A price without quotes is not a float: 0.1 is a tenth."""
+def test_price_without_quotes_is_exact() -> None:
+    """It is not read as a float: 0.1 is a tenth."""
     row = parse_overlay(f"[[price]]\n{ROW}input = 0.1\n", "p.toml").row("m", "default", TODAY)
     assert row is not None
     assert row.prices["input"] == 100_000
 
 
-def test_of_rows_of_the_same_day_the_last_one_counts() -> None:
-    """A later row goes before an earlier one while it holds, from its first day to the day before its last."""
+def test_last_row_of_a_day_takes_precedence() -> None:
+    """A later row replaces an earlier one while it applies, from its first day to the day before its last."""
     text = f"[[price]]\n{ROW}input = 1\n[[price]]\n{ROW}from = 2026-01-02\nuntil = 2026-01-04\ninput = 2\n"
     overlay = parse_overlay(text, "p.toml")
     found = [overlay.row("m", "default", date(2026, 1, day)).prices["input"] // 10**6 for day in (1, 2, 3, 4)]
@@ -105,8 +105,8 @@ def test_of_rows_of_the_same_day_the_last_one_counts() -> None:
 
 
 @pytest.mark.parametrize(("model", "tier"), OVERLAY.rows)
-def test_every_bundled_row_gives_prices(model: str, tier: str) -> None:
-    """Every row is a price on some day: multiples find what they are multiples of."""
+def test_every_bundled_row_gives_a_price(model: str, tier: str) -> None:
+    """Every row is a price on some day: multiples find the row that they refer to."""
     days = [row.since or (row.until and row.until.replace(day=1)) or TODAY for row in OVERLAY.rows[model, tier]]
     for day in days:
         sheet = BOOKS.find(model, tier, day).sheet
@@ -117,7 +117,7 @@ def test_every_bundled_row_gives_prices(model: str, tier: str) -> None:
 
 @pytest.mark.parametrize(("model", "tier"), OVERLAY.rows)
 def test_no_bundled_row_repeats_the_catalog(model: str, tier: str) -> None:
-    """A row that the catalog has come to agree with can go; those that must stay stand in RULES, with the reason."""
+    """A row that equals the catalog can be removed; those that must stay are in RULES, with the reason."""
     rows = OVERLAY.rows[model, tier]
     theirs = Books((), Catalog()).find(model, tier, TODAY).sheet
     needed = theirs is None or any(row.times or row.since or row.until or row.threshold for row in rows)
@@ -141,8 +141,8 @@ RULES = {
 }
 
 
-def test_the_release_of_every_model_is_known() -> None:
-    """The regional uplift can be decided for every model that has a price."""
+def test_every_priced_model_has_a_release_date() -> None:
+    """The regional uplift needs it."""
     assert [name for name in BOOKS.names() if BOOKS.released(name) is None and "moderation" not in name] == []
 
 
@@ -164,7 +164,7 @@ def test_the_release_of_every_model_is_known() -> None:
         ("ft:gpt-4.1-2025-04-14:acme::x", False),
     ],
 )
-def test_which_models_are_uplifted(model: str, new: bool) -> None:
+def test_models_since_a_date_have_the_regional_uplift(model: str, new: bool) -> None:
     """Models since 2026-03-05 cost a tenth more on a regional host, older ones do not."""
     book, at = PriceBook(), datetime(2026, 11, 22, tzinfo=UTC)
     usage = Usage(1000, 0, 1000)
@@ -173,7 +173,7 @@ def test_which_models_are_uplifted(model: str, new: bool) -> None:
     assert Fraction(there, here) == (Fraction(11, 10) if new else 1)
 
 
-def test_low_confidence_is_passed_on() -> None:
-    """Rows that rest on somebody's word are marked, and so is what is made of them."""
+def test_low_confidence_of_a_row_marks_the_price() -> None:
+    """Rows without an official source are marked, and so are the prices that are made of them."""
     assert BOOKS.find("gpt-6.2-astra", "default", TODAY).sheet.low
     assert not BOOKS.find("gpt-6.2-sol", "ultrafast", TODAY).sheet.low

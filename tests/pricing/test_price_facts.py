@@ -38,12 +38,12 @@ SVG = {"model": "m", "input_tokens": 1, "output_tokens": 2, "reasoning_tokens": 
         ({"size": "720x1280"}, {"size": "720x1280"}),
     ],
 )
-def test_request(body: dict, facts: dict) -> None:
-    """A request's tools, cache lifetime and size are found; what is odd is passed over."""
+def test_price_facts_of_a_request_are_read(body: dict, facts: dict) -> None:
+    """A request's tools, cache lifetime and size are read; odd values are ignored."""
     assert request_facts(body) == facts
 
 
-def test_request_of_objects() -> None:
+def test_tools_of_a_request_may_be_objects() -> None:
     """Tools may be objects as well as dicts."""
     assert request_facts({"tools": [SimpleNamespace(type="web_search")]}) == {"web_search_tool": "web_search"}
 
@@ -57,7 +57,7 @@ def test_request_of_objects() -> None:
         ({"background_options": {"completion_window": 2}}, None),
     ],
 )
-def test_window(body: dict, window: str | None) -> None:
+def test_completion_window_is_read_from_the_request(body: dict, window: str | None) -> None:
     """The completion window stands in the request."""
     assert completion_window(body) == window
 
@@ -74,8 +74,8 @@ def test_window(body: dict, window: str | None) -> None:
         ({"output": [{"svg_usage": SVG}, {"svg_usage": None}, None]}, {"svg_usage": (("m", Usage(1, 2, 3)),)}),
     ],
 )
-def test_answer(answer: dict, facts: dict) -> None:
-    """An answer's tools, SVG authors and status are found; what is odd is passed over."""
+def test_price_facts_of_an_answer_are_read(answer: dict, facts: dict) -> None:
+    """An answer's tools, SVG authors and status are read; odd values are ignored."""
     found = answer_facts(answer)
     if "svg_usage" in found:
         found["svg_usage"] = tuple(
@@ -84,7 +84,7 @@ def test_answer(answer: dict, facts: dict) -> None:
     assert found == facts
 
 
-def test_the_image_tools_cached_tokens_stand_beside_its_input() -> None:
+def test_cached_tokens_of_the_image_tool_are_read_by_modality() -> None:
     """The image tool's cached tokens are read with their modality."""
     said = {
         "input_tokens": 300,
@@ -118,6 +118,6 @@ def test_the_image_tools_cached_tokens_stand_beside_its_input() -> None:
         ({"cost_in_usd_ticks": 0}, None),
     ],
 )
-def test_provider_cost(usage: object, dollars: str | None) -> None:
-    """A host's own price is exact dollars, or nothing."""
+def test_cost_reported_by_a_host_is_exact(usage: object, dollars: str | None) -> None:
+    """It is exact dollars, or nothing."""
     assert provider_cost(usage) == (None if dollars is None else Decimal(dollars))

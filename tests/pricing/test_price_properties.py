@@ -92,23 +92,23 @@ ODD = st.builds(
 
 @settings(deadline=None)
 @given(CALLS, st.sampled_from([BOOK, CHEAPER]))
-def test_lines_sum_up_to_the_cost(call: Billable, book: PriceBook) -> None:
+def test_lines_of_a_bill_sum_up_to_the_cost(call: Billable, book: PriceBook) -> None:
     """The lines of a bill sum up to the cost, to the last digit."""
     assert sum(line.amount_pico for line in book.lines(call)) == (book.cost(call).amount_pico or 0)
 
 
 @settings(deadline=None)
 @given(CALLS.map(lambda call: call._replace(batch=False, window=None)), st.sampled_from([BOOK, CHEAPER]))
-def test_the_quick_way_is_the_long_way(call: Billable, book: PriceBook) -> None:
-    """The quick entrance and the long one give the same."""
+def test_quick_pricing_equals_full_pricing(call: Billable, book: PriceBook) -> None:
+    """Both entrances give the same."""
     quick = book.cost_of(call.usage, call.model, call.provider, call.host, call.service_tier, call.at)
     assert quick == book.cost(call)
 
 
 @settings(deadline=None)
 @given(st.builds(call_of, usage=ODD, model=st.sampled_from([*MODELS, "whisper-1", "sora-2"]), at=st.just(NOW)))
-def test_never_negative(call: Billable) -> None:
-    """Whatever an answer says, a cost is never negative and never an error, and neither is a quantity on its bill."""
+def test_cost_is_never_negative(call: Billable) -> None:
+    """Whatever an answer contains, neither the cost nor a quantity on the bill is negative, and nothing raises."""
     cost = BOOK.cost(call)
     assert cost.amount_pico is None or cost.amount_pico >= 0
     assert all(line.quantity is None or line.quantity >= 0 for line in BOOK.lines(call))
@@ -117,8 +117,8 @@ def test_never_negative(call: Billable) -> None:
 
 @settings(deadline=None)
 @given(PARTS, PARTS, st.sampled_from(MODELS))
-def test_costs_add_up(one: dict[str, int], other: dict[str, int], model: str) -> None:
-    """Two short calls cost what one of both would, as long as that one is short as well."""
+def test_two_short_calls_cost_as_much_as_one_of_both(one: dict[str, int], other: dict[str, int], model: str) -> None:
+    """As long as that one is short as well."""
 
     def cost(parts: dict[str, int]) -> int | Fraction | None:
         small = {name: number // 20 for name, number in parts.items()}
@@ -133,8 +133,8 @@ def test_costs_add_up(one: dict[str, int], other: dict[str, int], model: str) ->
 
 @settings(deadline=None)
 @given(PARTS, st.data())
-def test_more_costs_more(parts: dict[str, int], data: st.DataObject) -> None:
-    """More of any part, and so of its whole, never costs less: crossing into the long prices included."""
+def test_more_tokens_never_cost_less(parts: dict[str, int], data: st.DataObject) -> None:
+    """More of any part, and so of its whole, never costs less, also at the step to the long prices."""
     model = data.draw(st.sampled_from(MODELS[:-1]))
     more = {**parts}
     more[data.draw(st.sampled_from(sorted(parts)))] += data.draw(st.integers(1, 100_000))
@@ -145,7 +145,7 @@ def test_more_costs_more(parts: dict[str, int], data: st.DataObject) -> None:
 
 @settings(deadline=None)
 @given(PARTS)
-def test_the_split_finds_the_parts(parts: dict[str, int]) -> None:
+def test_split_of_a_usage_returns_its_parts(parts: dict[str, int]) -> None:
     """Disjoint parts that were put into a usage come out of it again."""
     counts, cut = split(usage_of(parts), write_12h=False, images_out=False)
     assert not cut
@@ -166,8 +166,8 @@ def test_the_split_finds_the_parts(parts: dict[str, int]) -> None:
 
 @settings(deadline=None)
 @given(ODD, st.booleans(), st.booleans())
-def test_the_split_loses_nothing(usage: Usage, write_12h: bool, images_out: bool) -> None:
-    """However odd the figures, the parts sum up to the totals and none is negative."""
+def test_split_of_a_usage_sums_up_to_its_totals(usage: Usage, write_12h: bool, images_out: bool) -> None:
+    """However odd the figures are, the parts sum up to the totals and none is negative."""
     counts, _ = split(usage, write_12h=write_12h, images_out=images_out)
     assert min(counts.values()) >= 0
     out = sum(counts[name] for name in ("output", "output_audio", "output_image"))

@@ -409,7 +409,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("usd", "what"), CASES.values(), ids=CASES)
-def test_rule(usd: str | None, what: Billable) -> None:
+def test_call_costs_what_the_price_rules_give(usd: str | None, what: Billable) -> None:
     """A call costs what the rules say, to the last digit, and the lines of its bill sum up to it."""
     cost = BOOK.cost(what)
     assert cost.usd == (None if usd is None else Decimal(usd)), (cost, BOOK.lines(what))
@@ -430,29 +430,29 @@ def test_rule(usd: str | None, what: Billable) -> None:
         ("ProvisionedManaged", None),
     ],
 )
-def test_azure_deployment_types(kind: str, usd: str | None) -> None:
-    """An Azure deployment costs what its model and type say, whatever name its answers bear."""
+def test_azure_deployment_is_priced_by_model_and_type(kind: str, usd: str | None) -> None:
+    """Whatever name its answers have."""
     book = PriceBook(models={"prod-eu": Deployment("gpt-4.1", kind)})
     cost = book.cost(billable("gpt-4", resp(1000, 100), requested_model="prod-eu", provider="azure"))
     assert cost.usd == (None if usd is None else Decimal(usd))
     assert cost.approximate == (kind == "regional")
 
 
-def test_azure_without_a_mapping() -> None:
-    """Without a mapping an Azure deployment is priced by the model of its answer, and marked."""
+def test_azure_deployment_without_a_mapping_is_priced_by_its_answer() -> None:
+    """The price is marked."""
     cost = PriceBook().cost(billable("gpt-4.1-2025-04-14", resp(1000, 100), requested_model="x", provider="azure"))
     assert (cost.usd, cost.approximate) == (Decimal("0.0028"), True)
     assert cost.reason == "azure deployment type: unknown"
 
 
-def test_azure_file_search_follows_the_zone() -> None:
+def test_azure_file_search_is_priced_by_zone() -> None:
     """A file search in a data zone costs 2.75 per thousand."""
     book = PriceBook(models={"d": Deployment("gpt-4.1", "data_zone")})
     what = billable("gpt-4.1", resp(0, 0), requested_model="d", provider="azure", plus={"file_searches": 1})
     assert book.cost(what).usd == Decimal("0.00275")
 
 
-def test_azure_fine_tuned_models_cost_their_base() -> None:
+def test_azure_fine_tuned_model_costs_as_its_base() -> None:
     """Azure charges a fine-tuned model as its base: 1000 x 2 + 100 x 8."""
     book = PriceBook(models={"d": "ft:gpt-4.1-2025-04-14:acme::x"})
     cost = book.cost(billable("d", resp(1000, 100), requested_model="d", provider="azure"))
@@ -492,8 +492,10 @@ PARTS = {
 
 
 @pytest.mark.parametrize(("usd", "reason", "model", "usage", "more"), PARTS.values(), ids=PARTS)
-def test_partly_priced(usd: str, reason: str, model: str, usage: dict, more: dict) -> None:
-    """What can be priced is priced, and what cannot is named."""
+def test_partly_known_price_is_partial_with_its_gaps(
+    usd: str, reason: str, model: str, usage: dict, more: dict
+) -> None:
+    """The known part is priced, and the unknown part is named."""
     cost = BOOK.cost(billable(model, usage, **more))
     assert (cost.usd, cost.status, cost.reason) == (Decimal(usd), "partial", reason)
 
@@ -512,7 +514,9 @@ MARKS = [
 
 
 @pytest.mark.parametrize(("what", "approximate", "estimated"), MARKS)
-def test_marks(what: Billable, approximate: bool, estimated: bool) -> None:
+def test_approximate_price_and_estimated_quantity_are_marked(
+    what: Billable, approximate: bool, estimated: bool
+) -> None:
     """A price of a near relative is marked approximate, a quantity that is guessed is marked estimated."""
     cost = BOOK.cost(what)
     assert (cost.status, cost.approximate, cost.estimated) == ("priced", approximate, estimated)
@@ -525,18 +529,18 @@ def test_marks(what: Billable, approximate: bool, estimated: bool) -> None:
         ("gpt-oss-20b", "not sold by OpenAI"),
     ],
 )
-def test_reasons(model: str, reason: str) -> None:
+def test_unpriced_call_has_a_reason(model: str, reason: str) -> None:
     """An unpriced call says why."""
     assert BOOK.cost(billable(model, resp(10, 10))).reason == reason
 
 
-def test_reason_of_long_and_fast() -> None:
+def test_reason_names_both_the_tier_and_the_length() -> None:
     """A long request in a tier without long prices names both."""
     assert BOOK.cost(billable("gpt-5.4", resp(300_000, 1), service_tier="fast")).reason == "long+priority"
 
 
-def test_no_tier_is_older_than_its_price() -> None:
-    """A tier that the catalog dates later holds back to the last change of the standard price, and no further."""
+def test_tier_price_begins_with_the_last_standard_price() -> None:
+    """A tier that the catalog dates later applies back to the last change of the standard price, and not further."""
     may = billable("gpt-5.6-luna", resp(1000, 100), service_tier="flex", at=datetime(2026, 7, 29, tzinfo=UTC))
     assert BOOK.cost(may).reason == "tier: flex"
     august = billable("gpt-5.6-luna", resp(1000, 100), service_tier="flex", at=datetime(2026, 7, 30, tzinfo=UTC))
@@ -561,8 +565,8 @@ OWN = PriceBook({"ours": Price(input="0.10", output="0.50", tiers={"flex": Price
         ("openai", "priority", None),
     ],
 )
-def test_tier_of_a_model_with_a_price_of_the_callers_own(provider: str, tier: str, usd: str | None) -> None:
-    """A tier name that no price list has leaves a model the price that the caller has set: 1000 in, 100 out."""
+def test_unknown_tier_of_a_model_with_an_own_price_is_priced(provider: str, tier: str, usd: str | None) -> None:
+    """A tier that no price list has leaves a model its own price: 1000 in, 100 out."""
     cost = OWN.cost(billable("ours", resp(1000, 100), provider=provider, service_tier=tier))
     assert (cost.usd, cost.reason) == ((None, f"tier: {tier}") if usd is None else (Decimal(usd), None))
 

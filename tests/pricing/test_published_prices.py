@@ -116,11 +116,8 @@ def as_id(value: object) -> str:
 
 
 @pytest.mark.parametrize(("name", "tier", "long", "figures"), rows(PUBLISHED) + rows(LATER), ids=as_id)
-def test_published_price(name: str, tier: str, long: bool, figures: list[str]) -> None:
-    """A model costs in a tier what the page says: a million tokens of each kind cost the figure in the table.
-
-    A dash means that there is no such price: cached and written tokens are ordinary input then.
-    """
+def test_model_and_tier_cost_the_published_price(name: str, tier: str, long: bool, figures: list[str]) -> None:
+    """A million tokens of each kind cost the figure in the table."""
     whole = LONG if long else SHORT
     fresh, cached, written, out = (None if one == "-" else Decimal(one) for one in figures)
     share = Decimal(whole) / 1_000_000
@@ -138,7 +135,7 @@ def test_published_price(name: str, tier: str, long: bool, figures: list[str]) -
         assert price(name, tier, Usage(whole, 1_000_000, whole + 1_000_000)) == fresh * share + out
 
 
-def test_the_whole_table_is_here() -> None:
+def test_published_table_has_every_model_of_the_page() -> None:
     """The table holds every model of the page."""
     assert len(PUBLISHED.strip().splitlines()) == 45
     assert len(rows(PUBLISHED)) == 129
@@ -150,7 +147,7 @@ def test_the_whole_table_is_here() -> None:
         {name for name, *_ in rows(PUBLISHED)} - {name for name, tier, *_ in rows(PUBLISHED + LATER) if tier == "flex"}
     ),
 )
-def test_no_flex_price_is_invented(name: str) -> None:
+def test_model_without_a_flex_price_is_unpriced_in_flex(name: str) -> None:
     """A model that is not in the flex table has no price there."""
     cost = BOOK.cost(Billable(Usage(1000, 10, 1010), name, service_tier="flex", at=AT))
     fee = 10**10 if name == "gpt-5-search-api" else None
@@ -165,7 +162,7 @@ def test_no_flex_price_is_invented(name: str) -> None:
         - {name for name, tier, *_ in rows(PUBLISHED + LATER) if tier == "priority"}
     ),
 )
-def test_no_fast_price_is_invented(name: str) -> None:
+def test_model_without_a_fast_price_is_unpriced_in_fast(name: str) -> None:
     """A model that is not in the fast table has no price there."""
     cost = BOOK.cost(Billable(Usage(1000, 10, 1010), name, service_tier="priority", at=AT))
     fee = 10**10 if name == "gpt-5-search-api" else None
