@@ -13,10 +13,12 @@ from fractions import Fraction
 from heapq import nlargest
 from typing import NamedTuple
 
-from openai_meter.alerts.threshold import DEFAULTS, METRICS, Alert, Per, Threshold, ThresholdUsage
+from openai_meter.alerts.alert import Alert
+from openai_meter.alerts.threshold import DEFAULTS, METRICS, Per, Threshold, ThresholdUsage
 from openai_meter.alerts.windows import Parts, parts_of
 from openai_meter.core import faults
 from openai_meter.core.call import Call, new_call_id
+from openai_meter.core.dimensions import value_of
 from openai_meter.core.money import Amount, exact, pico, simplest, to_float, usd
 from openai_meter.core.totals import NOT_PRICED, Sum, counted
 
@@ -290,17 +292,6 @@ class _Tally:
         return sums
 
 
-def _value(call: Call, dimension: str) -> str | None:
-    """The value of a dimension of a call; ``None`` if it has none."""
-    if dimension.startswith("tag"):
-        tags = call.tags
-        if dimension != "tag":
-            return tags.get(dimension[4:])
-        return ", ".join(f"{name}={value}" for name, value in sorted(tags.items())) or None
-    value: str | None = getattr(call, dimension)
-    return value
-
-
 def _ended(call: Call) -> float:
     """When a call ended, in seconds since 1970."""
     return call.started_at.timestamp() + call.duration
@@ -322,7 +313,7 @@ class _SumGroup:
 
     def record(self, call: Call) -> tuple[Alert, ...]:
         key: str | None = None
-        if self._per is not None and (key := _value(call, self._per)) is None:
+        if self._per is not None and (key := value_of(call, self._per)) is None:
             return ()
         tally = self._young.get(key)
         if tally is None:
@@ -370,7 +361,7 @@ class _SumGroup:
         return tokens, cost
 
     def repriced(self, before: Call, after: Call) -> tuple[Alert, ...]:
-        key = None if self._per is None else _value(before, self._per)
+        key = None if self._per is None else value_of(before, self._per)
         tally = self._young.get(key) or self._old.get(key)
         if tally is None:
             return ()

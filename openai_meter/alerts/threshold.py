@@ -1,8 +1,7 @@
-"""Thresholds and alerts as values: what can be limited, how limits are read from settings, the text of an alert."""
+"""Thresholds as values: what can be limited, how limits are read from settings, how far they are used up."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,8 +10,6 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from openai_meter.core.dimensions import DIMENSIONS
-from openai_meter.core.formatting import NumberStyle, amount, number, percent, printable
-from openai_meter.core.locale import Messages, language
 from openai_meter.core.money import Number, exact, to_float
 from openai_meter.core.public import get_state, public, set_state
 from openai_meter.core.short_repr import short_repr
@@ -21,7 +18,6 @@ from openai_meter.errors import ConfigurationError
 __all__ = [
     "DEFAULTS",
     "METRICS",
-    "Alert",
     "Metric",
     "Per",
     "Threshold",
@@ -32,15 +28,10 @@ __all__ = [
 
 Per = str
 """A dimension, such as ``user`` or ``tag:team``: see :data:`openai_meter.core.dimensions.DIMENSIONS`."""
-_NAMED = frozenset({"agent", "user", "session", "model"})
-"""The dimensions that messages have a phrase of their own for."""
 FLEET: tuple[str, ...] = ("cost", "tokens", "calls")
 """The metrics that can be counted over all processes."""
 CALENDAR: tuple[str, ...] = ("minute", "hour", "day", "week", "month")
 """The windows by the calendar; their bounds are those of :mod:`openai_meter.core.calendar_windows`."""
-
-_NAME = 100
-"""Characters of a name that a message shows."""
 
 
 class Metric(NamedTuple):
@@ -147,7 +138,7 @@ class Threshold:
 
     def __str__(self) -> str:
         """The limit as people write it: ``cost=5/month``, ``calls=100/day/user``, ``tokens=10000/3600s``."""
-        window = _plain_window(self)
+        window = plain_window(self)
         during = window if isinstance(window, str) else "total" if window is None else f"{window:g}s"
         parts = [f"{self.metric}={self.limit}", *((during,) if window or self.per else ()), *filter(None, [self.per])]
         return "/".join(parts)
@@ -256,112 +247,6 @@ def _known(metric: object) -> bool:
     return True
 
 
-@public
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """A limit that was passed. Immutable; holds no prompt and no answer."""
-
-    id: str
-    """A UUID of version 7; the same for as long as the limit stays passed."""
-    threshold: Threshold
-    value: int | Decimal
-    """What was counted: dollars, calls, tokens, errors; an average is rounded up to a tenth."""
-    at: datetime
-    """When the limit was passed, in UTC."""
-    key: str | None = None
-    """Which agent, user, session or model; ``None`` if the threshold is on all."""
-    at_least: bool = False
-    """Whether there are also calls of unknown cost or size, so that the true value is at least this."""
-    budget: str | None = None
-    """The name of the budget whose stage it is; ``None``: it is of a threshold."""
-    stage: float | None = None
-    """Of a budget: the part of the limit that was reached, such as 0.8."""
-    refused: bool = False
-    """Of a budget: whether it was raised as the budget began to refuse calls."""
-
-    @property
-    def kind(self) -> str:
-        """The metric of the threshold."""
-        return self.threshold.metric
-
-    @property
-    def limit(self) -> int | Decimal:
-        """The limit that was passed."""
-        limit = exact(self.threshold.limit, "limit")
-        return limit if METRICS[self.kind].money or limit != limit.to_integral_value() else int(limit)
-
-    @property
-    def window(self) -> timedelta | str | None:
-        """The time in which the value was counted, or the name of the period; ``None``: since the start."""
-        return self.threshold.window if isinstance(self.threshold.window, timedelta | str) else None
-
-    def message(self, lang: str | None = None) -> str:
-        """The alert in a sentence.
-
-        Args:
-            lang: the language, ``en`` or ``fr``; by default that of the environment.
-
-        Raises:
-            ConfigurationError: there is no such language.
-        """
-        m = language(lang)
-        window, money = self.window, METRICS[self.kind].money
-        if self.budget is not None:
-            return self._budget_message(m)
-        shown = _dollars(self.value, self.limit, m.numbers) if money else number(self.value, m.numbers)
-        value = m(f"alert.value.{self.kind}", n=math.ceil(self.value), text=shown)
-        return m(
-            f"alert.{self.kind}",
-            value=m("alert.at_least", value=value) if self.at_least else value,
-            limit=_dollars(self.limit, 0, m.numbers) if money else number(self.limit, m.numbers),
-            where=self._where(m),
-            during=_during(window, m),
-        )
-
-    def _where(self, m: Messages) -> str:
-        per, name = self.threshold.per, printable(self.key or "", _NAME)
-        if per is None:
-            return ""
-        return m(f"alert.{per}", name=name) if per in _NAMED else m("alert.per", per=printable(per, _NAME), name=name)
-
-    def _budget_message(self, m: Messages) -> str:
-        money = METRICS[self.kind].money
-        value, limit = Decimal(self.value), Decimal(self.limit)
-        spent = _dollars(value, limit, m.numbers) if money else number(self.value, m.numbers)
-        shown = _dollars(limit, 0, m.numbers) if money else m(self.kind, n=int(limit), text=number(limit, m.numbers))
-        name = printable(self.budget or "", _NAME)
-        if self.key is not None:
-            name = m("budget.of", budget=name, key=printable(self.key, _NAME))
-        share = percent(float(value / limit) if limit else 1.0, m.numbers)
-        key = "alert.budget_refuses" if self.refused else "alert.budget"
-        return m(key, budget=name, spent=spent, limit=shown, share=share, during=_during(self.window, m))
-
-    def __str__(self) -> str:
-        """The sentence of :meth:`message`."""
-        return self.message()
-
-    def to_dict(self, lang: str | None = None) -> dict[str, Any]:
-        """The alert as plain JSON values; dollars are decimal strings.
-
-        Args:
-            lang: the language of the message.
-        """
-        money = METRICS[self.kind].money
-        return {
-            "alert": True,
-            "message": self.message(lang),
-            "id": self.id,
-            "kind": self.kind,
-            "value": f"{self.value:f}" if money else _number(self.value),
-            "limit": f"{self.limit:f}" if money else _number(self.limit),
-            "per": self.threshold.per,
-            "key": self.key,
-            "window": _plain_window(self.threshold),
-            "at": self.at.isoformat(),
-            "at_least": self.at_least,
-        } | ({} if self.budget is None else {"budget": self.budget, "stage": self.stage, "refused": self.refused})
-
-
 @dataclass(frozen=True, slots=True)
 class ThresholdUsage:
     """How far a limit is used up, whether it is passed or not. Immutable."""
@@ -401,10 +286,10 @@ class ThresholdUsage:
             "name": self.threshold.metric,
             "per": self.threshold.per,
             "key": self.key,
-            "window": _plain_window(self.threshold),
+            "window": plain_window(self.threshold),
             "timezone": self.threshold.timezone,
             "resets_at": None if self.resets_at is None else self.resets_at.isoformat(),
-            "used": f"{self.used:f}" if money else _number(self.used),
+            "used": f"{self.used:f}" if money else plain_number(self.used),
             "limit": f"{limit:f}" if money else int(limit) if whole else to_float(limit),
             "share": self.share,
             "passed": self.passed,
@@ -438,34 +323,11 @@ class ThresholdUsage:
             raise ValueError(f"this is no use of a threshold written by openai_meter: {error!r}") from error
 
 
-def _number(value: int | Decimal) -> int | float:
+def plain_number(value: int | Decimal) -> int | float:
     return value if isinstance(value, int) else to_float(value)
 
 
-def _dollars(value: int | Decimal, limit: int | Decimal, style: NumberStyle) -> str:
-    """Dollars with two digits, or with as many more as it takes to see that they are above the limit."""
-    exact_value = Decimal(value)
-    places = next((places for places in range(2, 13) if Decimal(f"{value:.{places}f}") > limit), None)
-    return amount(exact_value, style, max(-int(exact_value.as_tuple().exponent), 0) if places is None else places)
-
-
-def _plain_window(threshold: Threshold) -> float | str | None:
+def plain_window(threshold: Threshold) -> float | str | None:
     """The window as a JSON value: seconds, the name of a period, or ``None``."""
     window = threshold.window
     return window.total_seconds() if isinstance(window, timedelta) else window
-
-
-def _during(window: timedelta | str | None, m: Messages) -> str:
-    if window is None:
-        return ""
-    if isinstance(window, str):
-        return f" {m(f'this.{window}')}"
-    return m("alert.during", window=_spoken(window, m))
-
-
-def _spoken(window: timedelta, m: Messages) -> str:
-    seconds = round(window.total_seconds())
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds % length == 0:
-            return m(unit, n=seconds // length)
-    return m("seconds", n=seconds)

@@ -20,7 +20,7 @@ from openai_meter.budgets.stages import FleetThreshold, alert_of, usage_of_accou
 from openai_meter.budgets.status import BudgetStatus, BudgetView
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.calendar_windows import calendar_window
-from openai_meter.core.dimensions import UNATTRIBUTED
+from openai_meter.core.dimensions import UNATTRIBUTED, value_of
 from openai_meter.core.native import RLock
 from openai_meter.reports.model_stats import undated
 
@@ -48,15 +48,6 @@ class Subject(NamedTuple):
     endpoint: str
     provider: str
     block: str | None
-
-    def value(self, dimension: str) -> str | None:
-        """The value of a dimension; ``None`` if the call has none."""
-        if dimension.startswith("tag:"):
-            return self.tags.get(dimension[4:])
-        if dimension == "tag":
-            return ", ".join(f"{name}={value}" for name, value in sorted(self.tags.items())) or None
-        found: str | None = getattr(self, dimension)
-        return found
 
 
 class _Window:
@@ -162,7 +153,7 @@ class BudgetGuard:
                 continue
             key = None
             if budget.per is not None:
-                key = subject.value(budget.per) or UNATTRIBUTED
+                key = value_of(subject, budget.per) or UNATTRIBUTED
                 if key is UNATTRIBUTED and budget.only_watches:
                     continue  # a threshold does not limit calls without a value
             yield self._account(budget, key, now)
@@ -322,7 +313,7 @@ def _status_of(account: Account) -> BudgetStatus:
 
 def _matches(match: Mapping[str, frozenset[str]], subject: Subject) -> bool:
     for dimension, wanted in match.items():
-        value = subject.value(dimension)
+        value = value_of(subject, dimension)
         if value not in wanted and not (dimension == "model" and value is not None and undated(value) in wanted):
             return False
     return True
