@@ -21,6 +21,8 @@ from openai_meter.budgets.stores import Row, StoreUnavailableError
 from openai_meter.budgets.stores.memory import MemoryStore
 from openai_meter.testing import fake_client
 
+OVER_SHARED_STORES = pytest.mark.parametrize("store_kind", ["sqlite", "postgres", "redis"], indirect=True)
+"""The stores of other processes: the one in memory belongs to its process."""
 PRICES = {"gpt-5-mini": Price(input=1, output=10)}
 
 
@@ -189,10 +191,9 @@ def test_store_that_lost_its_data_gets_the_sums_back_from_the_processes(name):
     assert member.meter.budgets[name].spent == 32
 
 
-def test_slices_of_a_killed_process_are_charged(store, store_kind, store_url, name):
+@OVER_SHARED_STORES
+def test_slices_of_a_killed_process_are_charged(store, store_url, name):
     """After ``kill -9`` the rest of the budget can be spent by the others, and nothing is spent twice."""
-    if store_kind == "memory":
-        pytest.skip("the store in memory belongs to one process: no other one can share it")
     program = textwrap.dedent(f"""
         import os, signal, openai_meter
         from openai_meter import Budget, Price
@@ -214,12 +215,9 @@ def test_slices_of_a_killed_process_are_charged(store, store_kind, store_url, na
     member.close()
 
 
-def test_unused_part_of_the_slice_of_a_killed_process_returns(
-    store, store_kind, store_url, name, monkeypatch, tmp_path
-):
+@OVER_SHARED_STORES
+def test_unused_part_of_the_slice_of_a_killed_process_returns(store, store_url, name, monkeypatch, tmp_path):
     """What it had spent stays spent, a call in flight is charged in full, and the rest of its slice is free again."""
-    if store_kind == "memory":
-        pytest.skip("the store in memory belongs to one process: no other one can share it")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     program = textwrap.dedent(f"""
         import os, signal, tempfile, openai_meter
@@ -258,7 +256,7 @@ def test_unused_part_of_the_slice_of_a_killed_process_returns(
     member.close()
 
 
-def test_slices_of_a_living_process_are_its_own(store, store_kind, name, monkeypatch, tmp_path):
+def test_slices_of_a_living_process_are_its_own(store, name, monkeypatch, tmp_path):
     """As long as the process lives that has the lock of its file, nothing of its slices is taken for unused."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     member = Member(store, Budget(name, calls=160))
@@ -278,10 +276,9 @@ def test_slices_of_a_living_process_are_its_own(store, store_kind, name, monkeyp
     assert not list(tmp_path.glob("openai_meter-*/*"))
 
 
-def test_process_that_ends_returns_its_slices(store, store_kind, store_url, name):
+@OVER_SHARED_STORES
+def test_process_that_ends_returns_its_slices(store, store_url, name):
     """A process that ends reports what it has spent, and keeps nothing."""
-    if store_kind == "memory":
-        pytest.skip("the store in memory belongs to one process: no other one can share it")
     program = textwrap.dedent(f"""
         import openai_meter
         from openai_meter import Budget
@@ -324,10 +321,11 @@ def test_wrong_share_of_a_shared_budget_raises():
             Budget("a", usd=1, on_outage=wrong)
 
 
-def test_forked_child_gets_its_own_slice(store, store_kind, name):
+@OVER_SHARED_STORES
+def test_forked_child_gets_its_own_slice(store, name):
     """A child asks for a slice of its own; its parent's is not spent twice."""
-    if not hasattr(os, "fork") or store_kind == "memory":
-        pytest.skip("no fork here, or the store in memory, which a child cannot share")
+    if not hasattr(os, "fork"):
+        pytest.skip("there is no fork here: forked children with a budget are NOT tested")
     member = Member(store, Budget(name, calls=320))
     assert member.ask() is None
     child = os.fork()

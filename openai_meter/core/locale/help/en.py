@@ -84,7 +84,7 @@ HELP: Mapping[str, str] = {
     "run.serve": "Show the dashboard on this port while the program runs; 0 is any free port.",
     "demo": "Show what the meter does, with a workflow of four agents. The workflow calls a local stand-in for the "
     "OpenAI API: no key, no network.",
-    "demo.serve": "Serve the dashboard of sixty days of these agents instead.",
+    "demo.serve": "Serve the dashboard of sixty days of made-up calls instead.",
     "report": "Show what a ledger holds: by default the last 30 days, day by day.",
     "report.by": "What to group by: hour, day, week, month, model, agent ... Several: day,agent.",
     "report.breakdown": "Show the models of each row below it.",

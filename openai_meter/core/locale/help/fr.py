@@ -87,7 +87,7 @@ _TEMPLATES: Mapping[str, str] = {
     "run.serve": "Montrer le tableau de bord sur ce port pendant l'exécution ; 0 est un port libre.",
     "demo": "Montrer ce que fait le compteur, avec un travail de quatre agents. Les agents appellent une imitation "
     "locale de l'API OpenAI : sans clé, sans réseau.",
-    "demo.serve": "Servir plutôt le tableau de bord de soixante jours de ces agents.",
+    "demo.serve": "Servir plutôt le tableau de bord de soixante jours d'appels fictifs.",
     "report": "Montrer ce que contient un registre : par défaut les 30 derniers jours, jour par jour.",
     "report.by": "Le regroupement : hour, day, week, month, model, agent ... Plusieurs : day,agent.",
     "report.breakdown": "Montrer les modèles de chaque ligne en dessous d'elle.",
