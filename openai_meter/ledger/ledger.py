@@ -48,7 +48,7 @@ class Ledger(Reader, Maintenance):
 
     A call never waits for the database. While it is away (down, locked, full), calls wait in files (the spool) and are
     stored when it is back. What could not be kept is counted in :attr:`stats` and logged (``openai_meter``). A process
-    that is killed loses what it added in the last ``flush_interval`` seconds at most.
+    that is killed loses at most what it added in the last twentieth of a second; a task of Celery that is done, nothing.
     Any number of threads and processes may share a database, and a spool. Thread-safe, and safe to fork.
 
     Args:
