@@ -14,7 +14,7 @@ from openai_meter.core.native import RLock
 from openai_meter.metering.attribution import surroundings
 from openai_meter.metering.meter import Block, Meter, Readable
 
-__all__ = ["MARK", "ClientMark", "ListenerRegistry", "listeners", "registry"]
+__all__ = ["MARK", "ClientMark", "ListenerRegistry", "listeners", "listeners_of", "registry"]
 
 MARK = "_openai_meter"
 """The key in a wrapped client's ``__dict__`` that holds its :class:`ClientMark`."""
@@ -38,8 +38,6 @@ class ListenerRegistry:
         """The meter that listens to every client, or ``None``."""
         self.has_wrapped = False
         """Whether a client was wrapped since the last uninstall."""
-        self.reads_headers = False
-        """Whether a call has gone to a host that may be a proxy, so that the headers of responses are read."""
         self.running_blocks = 0
         """The number of ``track()`` blocks that are being run."""
         self.captures: tuple[Readable, ...] = ()
@@ -57,6 +55,11 @@ class ListenerRegistry:
         return bool(self.global_listeners or self.has_wrapped or self.running_blocks)
 
     @property
+    def wants_http(self) -> bool:
+        """Whether anything listens to requests that are not those of a client of openai."""
+        return bool(self.global_listeners or self.running_blocks)
+
+    @property
     def wants_connections(self) -> bool:
         """Whether anything listens to WebSocket connections from the moment they are opened."""
         return self.installed is not None or self.has_wrapped
@@ -65,12 +68,6 @@ class ListenerRegistry:
         """Brings the listeners and the patches in line with what was changed."""
         self.global_listeners = self.captures if self.installed is None else (self.installed, *self.captures)
         self.apply_patches()
-
-    def read_headers(self) -> None:
-        """Reads the headers of responses from now on. A program that calls OpenAI alone never needs it."""
-        with self.lock:
-            self.reads_headers = True
-            self.update()
 
     def start_over_in_child(self) -> None:
         """Replaces the lock in a forked child, where its owner may be gone. Only this thread's blocks go on."""
@@ -94,3 +91,9 @@ def listeners(client: Any, blocks: tuple[Block, ...]) -> tuple[Readable, ...]:
     for block in blocks:
         found[block] = None
     return tuple(found)
+
+
+def listeners_of(blocks: tuple[Block, ...]) -> tuple[Readable, ...]:
+    """What listens to a request of an HTTP library, each once: global listeners, the blocks."""
+    global_listeners = registry.global_listeners
+    return tuple(dict.fromkeys((*global_listeners, *blocks))) if blocks else global_listeners

@@ -98,8 +98,8 @@ class Store:
         inbox = self._inbox
         # Again after the release: a call that came in at the very end of the loop inside would be left lying.
         while inbox and not self._emptying:
-            # A loop of one turn: between its step and `try` the interpreter handles no signal. After a call it does, and
-            # an exception that a handler raises there would leave the lock acquired for ever.
+            # A loop of one turn: between its step and `try` the interpreter handles no signal. After a call it does,
+            # and an exception that a handler raises there would leave the lock acquired for ever.
             for acquired in map(self._lock.acquire, _WITHOUT_WAITING):
                 if not acquired:
                     return
