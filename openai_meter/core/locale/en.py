@@ -252,6 +252,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "alert.user": " by user {name}",
     "alert.session": " in session {name}",
     "alert.model": " on model {name}",
+    "alert.per": " for {per} {name}",
+    "alert.budget": "💰 Alert: Budget {budget}: {spent} of {limit} spent{during} ({share})",
+    "alert.budget_refuses": ("⛔ Alert: Budget {budget} refuses calls: {spent} of {limit} spent{during} ({share})"),
     "alert.during": " within {window}",
     # Windows by the calendar, at the end of the name of a limit.
     "this.minute": "this minute",

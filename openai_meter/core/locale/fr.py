@@ -249,6 +249,11 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "alert.user": " par l'utilisateur {name}",
     "alert.session": " dans la session {name}",
     "alert.model": " sur le modèle {name}",
+    "alert.per": " pour {per} {name}",
+    "alert.budget": "💰 Alerte : Budget {budget} : {spent} sur {limit} dépensés{during} ({share})",
+    "alert.budget_refuses": (
+        "⛔ Alerte : le budget {budget} refuse des appels : {spent} sur {limit} dépensés{during} ({share})"
+    ),
     "alert.during": " en {window}",
     # Windows by the calendar, at the end of the name of a limit.
     "this.minute": "cette minute",
