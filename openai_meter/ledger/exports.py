@@ -65,11 +65,17 @@ COLUMNS: tuple[str, ...] = (
     "block",
     "usage_rule",
     "attempts",
+    "organization",
+    "project",
+    "request_id",
+    "processing_ms",
+    "remaining_requests",
+    "remaining_tokens",
 )
 """The columns of CSV and Parquet: the names are those of ``Call`` and ``Usage``."""
 
 _OF_USAGE = frozenset({"input_tokens", "output_tokens", "total_tokens", "inconsistent", *COUNTS})
-_WHOLE_NUMBERS = frozenset({*_OF_USAGE, "attempts"})
+_WHOLE_NUMBERS = frozenset({*_OF_USAGE, "attempts", "processing_ms", "remaining_requests", "remaining_tokens"})
 """The columns that are whole numbers where they have no other type."""
 
 

@@ -102,7 +102,15 @@ def test_dimension_has_a_row_for_each_value():
     """Calls without a value have a row of their own."""
     meter = filled(
         {"agent": "a", "operation": "o", "user": "u", "session": "s", "block": "b", "tags": {"team": "x", "env": "p"}},
-        {"agent": "a", "model": "n", "endpoint": "responses", "provider": "azure", "tags": {"env": "p"}},
+        {
+            "agent": "a",
+            "organization": "org",
+            "project": "p",
+            "model": "n",
+            "endpoint": "responses",
+            "provider": "azure",
+            "tags": {"env": "p"},
+        },
         {"model": None, "tags": {"team": "x", "env": "p"}},
     )
     assert {name: counted(meter.by(name)) for name in DIMENSIONS} == {
@@ -115,6 +123,8 @@ def test_dimension_has_a_row_for_each_value():
         "endpoint": {"chat.completions": 2, "responses": 1},
         "provider": {"openai": 2, "azure": 1},
         "block": {"b": 1, "(no block)": 2},
+        "organization": {"org": 1, UNATTRIBUTED: 2},
+        "project": {"p": 1, UNATTRIBUTED: 2},
     }
     assert counted(meter.by("tag:team")) == {"x": 2, UNATTRIBUTED: 1}
     assert counted(meter.by("tag:env")) == {"p": 3}

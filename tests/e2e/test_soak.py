@@ -108,7 +108,7 @@ WAYS = (
 @pytest.mark.parametrize("turn", range(ROUNDS))
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 def test_server_stopped_under_load_keeps_every_answered_call(way: Way, turn: int, tmp_path: Path) -> None:
-    """Every answer of a server that is stopped in an orderly way while clients ask is one row of the ledger."""
+    """Every answer of a server that is stopped in an orderly way under load is one row of the ledger."""
     if find_spec(way.command[0]) is None:
         pytest.skip(f"{way.command[0]} is not installed: this is NOT tested")
     database, port = program_of(tmp_path), free_port()

@@ -45,11 +45,13 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "row.other_endpoints": "(autres points d'accès)",
     "row.other_providers": "(autres fournisseurs)",
     "row.other_blocks": "(autres blocs)",
+    "row.other_organizations": "(autres organisations)",
+    "row.other_projects": "(autres projets)",
     "row.pruned": "(détails supprimés)",
     # Budgets: why a call was not sent.
     "budget.of": "{budget}, {key}",
     "budget.spent": (
-        "l'appel n'a pas été envoyé : il demande jusqu'à {asked}. Budget {budget} : limite {limit}, dépensé {spent}, "
+        "l'appel n'a pas été envoyé : il demande jusqu'à {needed}. Budget {budget} : limite {limit}, dépensé {spent}, "
         "réservé pour les appels en cours {held}."
     ),
     "budget.resets": " Le budget recommence le {at}.",
@@ -67,8 +69,9 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
         'on_fault="refuse". Le journal openai_meter en donne la cause.'
     ),
     "budget.outage": (
-        "l'appel n'a pas été envoyé : le stockage des budgets ne répond pas, et ce processus n'a plus rien du budget "
-        "{budget}, dont il faut {asked}. Budget(on_outage=0.01) le laisserait continuer avec un centième de la limite."
+        "l'appel n'a pas été envoyé : le stockage des budgets ne répond pas, et ce processus n'a plus assez du "
+        "budget {budget} : l'appel demande {needed}. Budget(on_outage=0.01) le laisserait continuer avec un centième "
+        "de la limite."
     ),
     "cli.budget.line": "{name} : {spent} sur {limit} ({share}), réservé {held}",
     "cli.budget.resets": " ; recommence le {at} UTC",
@@ -88,6 +91,8 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "dimension.endpoint": "Point d'accès",
     "dimension.provider": "Fournisseur",
     "dimension.block": "Bloc",
+    "dimension.organization": "Organisation",
+    "dimension.project": "Projet",
     "dimension.hour": "Heure",
     "dimension.day": "Jour",
     "dimension.week": "Semaine",
@@ -101,6 +106,8 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "by.endpoint": "point d'accès",
     "by.provider": "fournisseur",
     "by.block": "bloc",
+    "by.organization": "organisation",
+    "by.project": "projet",
     "by.hour": "heure",
     "by.day": "jour",
     "by.week": "semaine",
@@ -242,6 +249,11 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "alert.user": " par l'utilisateur {name}",
     "alert.session": " dans la session {name}",
     "alert.model": " sur le modèle {name}",
+    "alert.per": " pour {per} {name}",
+    "alert.budget": "💰 Alerte : Budget {budget} : {spent} sur {limit} dépensés{during} ({share})",
+    "alert.budget_refuses": (
+        "⛔ Alerte : le budget {budget} refuse des appels : {spent} sur {limit} dépensés{during} ({share})"
+    ),
     "alert.during": " en {window}",
     # Windows by the calendar, at the end of the name of a limit.
     "this.minute": "cette minute",
