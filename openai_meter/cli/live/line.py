@@ -32,8 +32,8 @@ _SEPARATOR = " · "
 _LONGEST = 30.0
 """Seconds that a source may take on a busy machine."""
 _SLICE, _WORKING = 0.5, 0.002
-"""Seconds of processor time, and the seconds in which a process that works uses them; else it only waits."""
 """In a slice of so many seconds, a process that uses at least so much processor time works; else it only waits."""
+_SPARK = 8
 _COLOURS = {"cost": "1", "alerts": "1;31", "errors": "31", "spark": "36", "away": "2"}
 
 
