@@ -89,6 +89,11 @@ class Ledger(Reader, Maintenance, Finance):
         return shown_url(self._writer.url)
 
     @property
+    def url_with_secrets(self) -> str:
+        """The URL with its password, to connect to the database. Do not show it."""
+        return self._writer.url.render_as_string(hide_password=False)
+
+    @property
     def durable(self) -> bool:
         """Whether calls are on the disk before :meth:`add` returns."""
         return self._writer.durable
