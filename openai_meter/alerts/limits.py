@@ -47,4 +47,4 @@ def _parsed(text: object, timezone: str | None) -> Threshold:
             f"PERIOD: {', '.join(CALENDAR)} or {_TOTAL}. PER: {', '.join(PER_OF_LEDGER)}"
         )
     window, zone = (None, None) if period == _TOTAL else (period, timezone)
-    return Threshold(metric.strip(), number, per, window, zone)  # type: ignore[arg-type] # checked above
+    return Threshold(metric.strip(), number, per, window, zone)

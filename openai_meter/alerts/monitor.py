@@ -13,10 +13,12 @@ from fractions import Fraction
 from heapq import nlargest
 from typing import NamedTuple
 
-from openai_meter.alerts.threshold import DEFAULTS, METRICS, Alert, Per, Threshold, ThresholdUsage
+from openai_meter.alerts.alert import Alert
+from openai_meter.alerts.threshold import DEFAULTS, METRICS, Per, Threshold, ThresholdUsage
 from openai_meter.alerts.windows import Parts, parts_of
 from openai_meter.core import faults
 from openai_meter.core.call import Call, new_call_id
+from openai_meter.core.dimensions import value_of
 from openai_meter.core.money import Amount, exact, pico, simplest, to_float, usd
 from openai_meter.core.totals import NOT_PRICED, Sum, counted
 
@@ -63,6 +65,8 @@ class ThresholdMonitor:
     def _make(self) -> tuple[_SumGroup, ...]:
         places: dict[tuple[Per | None, object, str | None], list[Threshold]] = {}
         for one in self.thresholds:
+            if one.fleet:  # counted with the budgets, over all processes
+                continue
             places.setdefault((one.per, one.window, one.timezone), []).append(one)
         return tuple(_SumGroup(many) for many in places.values())
 
@@ -309,7 +313,7 @@ class _SumGroup:
 
     def record(self, call: Call) -> tuple[Alert, ...]:
         key: str | None = None
-        if self._per is not None and (key := getattr(call, self._per)) is None:
+        if self._per is not None and (key := value_of(call, self._per)) is None:
             return ()
         tally = self._young.get(key)
         if tally is None:
@@ -357,7 +361,7 @@ class _SumGroup:
         return tokens, cost
 
     def repriced(self, before: Call, after: Call) -> tuple[Alert, ...]:
-        key = None if self._per is None else getattr(before, self._per)
+        key = None if self._per is None else value_of(before, self._per)
         tally = self._young.get(key) or self._old.get(key)
         if tally is None:
             return ()

@@ -33,6 +33,7 @@ __all__ = [
     "overflow_calls",
     "plain_key",
     "read_key",
+    "value_of",
 ]  # fmt: skip
 
 VALUES = 1_000
@@ -146,6 +147,17 @@ def read_key(values: Iterable[Any]) -> Key:
 
     key = tuple(map(read, values))
     return (*key, *[None] * (len(DIMENSIONS) - len(key)))
+
+
+def value_of(call: Any, dimension: str) -> str | None:
+    """The value of a dimension of what has the fields of a call; ``None`` if there is none."""
+    if dimension.startswith(_TAGGED):
+        tag: str | None = call.tags.get(dimension[len(_TAGGED) :])
+        return tag
+    if dimension == "tag":
+        return _written(sorted(call.tags.items())) or None
+    value: str | None = getattr(call, dimension)
+    return value
 
 
 class Table:

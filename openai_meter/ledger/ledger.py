@@ -48,7 +48,7 @@ class Ledger(Finance, Maintenance):
 
     A call never waits for the database. While it is away (down, locked, full), calls wait in files (the spool) and are
     stored when it is back. What could not be kept is counted in :attr:`stats` and logged (``openai_meter``). A process
-    that is killed loses what it added in the last ``flush_interval`` seconds at most.
+    that is killed loses at most what it added in the last twentieth of a second, and nothing of a finished Celery task.
     Any number of threads and processes may share a database, and a spool. Thread-safe, and safe to fork.
 
     Args:
@@ -86,6 +86,11 @@ class Ledger(Finance, Maintenance):
     def url(self) -> str:
         """The URL, without secrets."""
         return shown_url(self._writer.url)
+
+    @property
+    def url_with_secrets(self) -> str:
+        """The URL with its password, to connect to the database. Do not show it."""
+        return self._writer.url.render_as_string(hide_password=False)
 
     @property
     def durable(self) -> bool:

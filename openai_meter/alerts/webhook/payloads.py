@@ -88,7 +88,8 @@ def _text(letter: OutgoingAlert, m: Messages) -> str:
 
 def _standard(letter: OutgoingAlert, m: Messages) -> dict[str, Any]:
     alert = letter.alert.to_dict(m.code) | {"message": _text(letter, m), "block": letter.block, "test": letter.test}
-    return {"type": "openai_meter.alert", "timestamp": letter.alert.at.isoformat(), "data": alert}
+    kind = "openai_meter.alert" if letter.alert.budget is None else "openai_meter.budget"
+    return {"type": kind, "timestamp": letter.alert.at.isoformat(), "data": alert}
 
 
 def _slack(letter: OutgoingAlert, m: Messages) -> dict[str, Any]:

@@ -41,10 +41,10 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "rule.unpriced.do": "Set the price: install(prices=...), or openai-meter prices update.",
     "rule.unmeasured": "The usage of some calls of a model is unknown",
     "rule.unmeasured.do": f"Ask for the usage of streams, or install {DISTRIBUTION}[offline] so that it is estimated.",
-    "rule.faults": "openai_meter has failed at its own work; records may be missing",
+    "rule.faults": "openai_meter has had internal errors; records may be missing",
     "rule.faults.do": "Look at the program's log, under openai_meter.",
-    "rule.away": "The database of the ledger is away; calls wait in the spool",
-    "rule.away.do": "Look at the database; what waits is stored when it is back.",
+    "rule.away": "The database of the ledger cannot be reached; calls wait in the spool",
+    "rule.away.do": "Check the database; waiting calls are stored when it can be reached again.",
     "rule.lost": "Calls could not be kept in the ledger",
     "rule.lost.do": "The reason is in the program's log, under openai_meter.",
     # The live view.
@@ -117,7 +117,7 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "upkeep.tokens": "Tokens",
     "upkeep.price": "Price",
     "upkeep.causes_are": (
-        "Volume: more or fewer calls. Models: calls of others. Tokens: more or fewer per call. Price: of a token."
+        "Volume: more or fewer calls. Models: another mix. Tokens: more or fewer per call. Price: of a token."
     ),
     "upkeep.repriced": ("{n:,} call has a full price now.", "{n:,} calls have a full price now."),
     "upkeep.left": ("{n:,} call still has none.", "{n:,} calls still have none."),
