@@ -1,7 +1,7 @@
-"""Exact money: what users write becomes a ``Decimal``, what is computed is whole pico-dollars or a fraction of them.
+"""Exact money: a written price becomes a ``Decimal``, a computed amount is whole pico-dollars or a fraction of them.
 
 One pico-dollar is 1e-12 USD. A price of 0.075 USD per million tokens is 75,000 of them per token, so that every
-published token price is a whole number and a cost is a sum of products of integers. Prices that are none (0.05 USD
+published token price is a whole number and a cost is a sum of products of integers. Prices that are not whole (0.05 USD
 per minute, counted in seconds; a discount of one third) stay exact as a :class:`fractions.Fraction`.
 """
 
@@ -66,12 +66,12 @@ def simplest(amount: Amount) -> Amount:
 def usd(amount: Amount) -> Decimal:
     """US dollars for an amount of pico-dollars, without trailing zeros.
 
-    Exact wherever a decimal number can be: only a fraction like a third is cut, after 60 digits.
+    Exact wherever a decimal number can be: only a fraction like a third is rounded, after 60 digits.
     """
     if isinstance(amount, Fraction):
         return _CONTEXT.normalize(_CONTEXT.divide(Decimal(amount.numerator), Decimal(amount.denominator * PICO)))
     if amount % PICO == 0:
-        return Decimal(amount // PICO)  # normalizing would make 1E+1 of 10, which no report wants to show
+        return Decimal(amount // PICO)  # normalize() would write 10 as 1E+1
     return _CONTEXT.normalize(_CONTEXT.scaleb(Decimal(amount), -12))
 
 

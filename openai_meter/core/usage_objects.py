@@ -97,7 +97,7 @@ def read_usage(raw: Any) -> Usage | None:
 
     ``raw`` is an SDK object or a dict. Where figures disagree, those that agree with the total are taken: of two
     families of names, with reasoning or cached tokens counted next to the totals or in them. A placeholder (null, 0, an
-    empty object) never stands for a figure that is given elsewhere. A missing count follows from the total (embeddings
+    empty object) never replaces a figure that is given elsewhere. A missing count follows from the total (embeddings
     have no output), a missing total is the sum. What cannot be reconciled is taken as it is, and
     :attr:`Usage.inconsistent` is set.
     """
@@ -112,7 +112,7 @@ def plain_counts(raw: Any) -> tuple[int, int, int, int, int, int] | None:  # noq
     """The counts of a usage object with text tokens in figures that agree, as almost every call has one.
 
     Returns:
-        Input, output, total, cached, written and reasoning tokens; ``None`` if the tables have to be looked through.
+        Input, output, total, cached, written and reasoning tokens; ``None`` if the tables are needed.
     """
     # fields_of() is written out three times here: calling it costs more than all the rest.
     usage: Mapping[str, Any]
@@ -132,7 +132,7 @@ def plain_counts(raw: Any) -> tuple[int, int, int, int, int, int] | None:  # noq
             tokens_in, tokens_out, total = usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]
             inputs, outputs = usage["input_tokens_details"], usage["output_tokens_details"]
             foreign = _FOREIGN_TO_RESPONSE
-        # If there are five, they are those that were found.
+        # If there are exactly five fields, they are those that were read above.
         if len(usage) != 5 and not foreign.isdisjoint(usage):
             return None
         cached = written = reasoning = 0

@@ -20,7 +20,7 @@ key                       stated by                    what it is
 ``azure_type``            the caller                   the deployment type, where the price book does not map it
 ========================= ============================ =================================================================
 
-The readers never raise, and find nothing in what they do not understand.
+The readers never raise, and skip values that they cannot read.
 """
 
 from __future__ import annotations

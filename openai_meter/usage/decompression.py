@@ -23,7 +23,7 @@ or a tenth. A program that reads raw bytes must not wait while zeros are decompr
 
 
 class DecompressionError(Exception):
-    """The body is not what its header says, or too large to be read in the background."""
+    """The body does not have the encoding of its header, or is too large to be read in the background."""
 
 
 class Decoder(Protocol):
@@ -54,7 +54,7 @@ def decoder(encoding: str) -> Decoder | None:
 
 
 class _Bounded:
-    """Several decoders, one after the other, with a bound on what comes out."""
+    """Several decoders, one after the other, with a bound on their output."""
 
     def __init__(self, steps: list[Decoder]) -> None:
         self._steps = steps
@@ -134,7 +134,7 @@ class _Package:
 
 
 _SLICE = 4 * 1024
-"""How much is given to such a package at a time: it returns all that follows from it at once."""
+"""The bytes that such a package gets at a time: it returns all their output at once."""
 
 
 def _imported(*names: str) -> Any:
