@@ -19,7 +19,7 @@ from openai_meter.errors import ConfigurationError
 
 __all__ = [
     "PICO", "Amount", "Bill", "Cost", "CostLine", "CostStatus", "Number", "exact", "line_values", "pico", "simplest",
-    "to_float", "usd",
+    "stated_dollars", "to_float", "usd",
 ]  # fmt: skip
 
 PICO = 10**12
@@ -32,6 +32,11 @@ CostStatus = Literal["priced", "partial", "unpriced", "free"]
 
 # A context of our own: the host program may have set the global one to few digits.
 _CONTEXT = Context(prec=60)
+
+_LONGEST = 40
+"""Characters of a number in an answer: a longer one is not a price."""
+_LARGEST_STATED = 1_000_000
+"""US dollars of one call: what is larger is not a price, and no sum could hold it."""
 
 
 def exact(value: object, name: str) -> Decimal:
@@ -49,6 +54,17 @@ def exact(value: object, name: str) -> Decimal:
     if not number.is_finite() or number < 0:
         raise ConfigurationError(f"{name} is {value!r}; it has to be finite and not below 0")
     return number
+
+
+def stated_dollars(text: str) -> Decimal | None:
+    """US dollars that a host states for one call; ``None`` if the text is not a number from 0 to a million."""
+    if len(text) > _LONGEST:
+        return None
+    try:
+        number = Decimal(text.strip())
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and 0 <= number <= _LARGEST_STATED else None
 
 
 def pico(dollars: Decimal, per: int = 1) -> Fraction:

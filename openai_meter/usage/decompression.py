@@ -1,7 +1,8 @@
 """Decompresses the bodies that a program reads as raw bytes, piece by piece, within bounds.
 
 gzip and deflate need the standard library alone. brotli and zstd are decompressed where the program has a package for
-them, as its HTTP library does. A body in any other encoding cannot be read here; its call is estimated.
+them, as its HTTP library does. A body in any other encoding cannot be read here; its call is estimated. A name that is
+not that of an encoding (gateways send ``utf-8``) is ignored, as HTTP libraries do.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, Protocol
 
-__all__ = ["Decoder", "DecompressionError", "decoder"]
+__all__ = ["Decoder", "DecompressionError", "decoder", "names_codings"]
 
 _PIECE = 64 * 1024
 """How much is decompressed at a time: a small body may hold gigabytes."""
@@ -42,15 +43,25 @@ def decoder(encoding: str) -> Decoder | None:
 
     Several encodings were applied in the order of the header, so that the last one is undone first.
     """
-    names = [name for part in encoding.lower().split(",") if (name := part.strip()) not in ("", "identity")]
     steps: list[Decoder] = []
-    for name in reversed(names):
+    for name in reversed(_names(encoding)):
+        if name not in _CODINGS:
+            continue
         make = _DECODERS.get(name)
         step = None if make is None else make()
         if step is None:
             return None
         steps.append(step)
     return _Bounded(steps)
+
+
+def names_codings(encoding: str) -> bool:
+    """Whether all names in a ``Content-Encoding`` header are those of encodings. If not, a body may be anything."""
+    return _CODINGS.issuperset(_names(encoding))
+
+
+def _names(encoding: str) -> list[str]:
+    return [name for part in encoding.lower().split(",") if (name := part.strip()) not in ("", "identity")]
 
 
 class _Bounded:
@@ -171,3 +182,6 @@ _DECODERS: dict[str, Callable[[], Decoder | None]] = {
     "zstd": _zstd,
 }
 """The decoder of each encoding. To add one, add a row."""
+_CODINGS = frozenset(
+    {*_DECODERS, "aes128gcm", "compress", "x-compress", "dcb", "dcz", "exi", "pack200-gzip"}
+)  # https://www.iana.org/assignments/http-parameters, "HTTP Content Coding Registry"
