@@ -62,7 +62,7 @@ def _insert(connection: Connection, rows: list[Row]) -> list[Row]:
         sql = f"{_insertion(schema.calls, arrays=True)} ON CONFLICT (id) DO NOTHING RETURNING id"
         inserted = {row[0] for row in connection.exec_driver_sql(sql, _by_column(rows))}
         return [row for row in rows if row[0] in inserted]
-    # SQLite has one writer at a time: what is read here stays so until the end of the transaction.
+    # SQLite has one writer at a time: nothing that is read here changes until the end of the transaction.
     ids = json.dumps([row[0] for row in rows])
     known = {
         row[0]
@@ -111,7 +111,7 @@ def rolled(rows: Iterable[Row], sign: int = 1) -> dict[Group, Sums]:
 
 
 def _summands(row: Row) -> tuple[int, ...]:
-    """What a call adds to each of ``SUMS``."""
+    """The amounts that a call adds to each of ``SUMS``."""
     (
         tokens_in, tokens_out, total, status, source, cost_status, pico, rest, estimated, seconds, duration,
         characters, images, attempts,
