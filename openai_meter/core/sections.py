@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 __all__ = ["MOST", "Section", "SectionKind", "SectionSettings", "pack_section", "read_sections", "with_key"]
 
@@ -62,7 +62,7 @@ def pack_section(kind: str, chars: int, text: bytes, shape: bytes) -> bytes:
         text: what its fingerprint is made of.
         shape: what the fingerprint of its shape is made of.
     """
-    number = _KINDS.index(cast("SectionKind", kind)) if kind in _KINDS else len(_KINDS) - 1
+    number = _KINDS.index(kind) if kind in _KINDS else len(_KINDS) - 1
     return bytes([number]) + _packed(chars) + _hashed(text, _HASH) + _hashed(shape, _SHAPE)
 
 

@@ -100,7 +100,7 @@ def _with_key(connection: Connection, rows: list[Row]) -> list[Row]:
     if not any(row[_SECTIONS] for row in rows):
         return rows
     found = connection.exec_driver_sql("SELECT value FROM ledger_secrets WHERE name = 'fingerprints'").scalar()
-    key = bytes.fromhex(found)
+    key = bytes.fromhex(str(found))
     return [
         (*row[:_SECTIONS], with_key(row[_SECTIONS], key), *row[_SECTIONS + 1 :]) if row[_SECTIONS] else row
         for row in rows
