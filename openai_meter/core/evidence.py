@@ -1,4 +1,4 @@
-"""What advice needs to know of a request, as a value: counts, settings and salted keys, never text."""
+"""The facts of a request that advice uses: counts, settings and salted keys, never text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Evidence"]
 
 
 class Evidence(NamedTuple):
-    """The facts of a request that advice rests on. Holds no text; valid only in the process that made it."""
+    """The facts of a request that advice is based on. Holds no text; valid only in the process that made it."""
 
     prompt_key: int | None
     """Equal for requests with the same input; ``None`` if the input cannot be compared."""

@@ -17,6 +17,7 @@ from openai_meter.core import faults, fork_safety
 from openai_meter.core.call import Call
 from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
+from openai_meter.ledger.billing.finance import Finance
 from openai_meter.ledger.celery_end import follow_celery
 from openai_meter.ledger.database import checked_url, shown_url, spool_folder
 from openai_meter.ledger.maintenance import Maintenance
@@ -39,7 +40,7 @@ _EXIT_PATIENCE = 5.0
 
 
 @public
-class Ledger(Reader, Maintenance):
+class Ledger(Reader, Maintenance, Finance):
     """A permanent record of every call, in SQLite or PostgreSQL. Needs ``pip install "openai-meter[ledger]"``.
 
     ::
@@ -48,7 +49,7 @@ class Ledger(Reader, Maintenance):
 
     A call never waits for the database. While it is away (down, locked, full), calls wait in files (the spool) and are
     stored when it is back. What could not be kept is counted in :attr:`stats` and logged (``openai_meter``). A process
-    that is killed loses what it added in the last ``flush_interval`` seconds at most.
+    that is killed loses at most what it added in the last twentieth of a second, and nothing of a finished Celery task.
     Any number of threads and processes may share a database, and a spool. Thread-safe, and safe to fork.
 
     Args:
@@ -86,6 +87,11 @@ class Ledger(Reader, Maintenance):
     def url(self) -> str:
         """The URL, without secrets."""
         return shown_url(self._writer.url)
+
+    @property
+    def url_with_secrets(self) -> str:
+        """The URL with its password, to connect to the database. Do not show it."""
+        return self._writer.url.render_as_string(hide_password=False)
 
     @property
     def durable(self) -> bool:

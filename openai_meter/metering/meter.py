@@ -14,6 +14,7 @@ from openai_meter.alerts import Threshold
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, finish_webhooks
 from openai_meter.budgets.state import close_all as close_budgets
 from openai_meter.core import faults, fork_safety, settings
+from openai_meter.core.background import worker
 from openai_meter.core.formatting import printable
 from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
@@ -69,13 +70,12 @@ class Meter(ManualTracking, LedgerLink):
         budget_store: str | BudgetStore | None = None,
     ) -> None:
         limits = _read_budgets(budgets)
-        store = _opened_store(budget_store, wanted=bool(limits))
+        dispatcher = AlertDispatcher(thresholds, on_alert, webhook)
+        store = _opened_store(budget_store, wanted=bool(limits) or dispatcher.has_fleet)
         super().__init__(
-            _checked_recent(recent),
-            AlertDispatcher(thresholds, on_alert, webhook),
-            {"prices": prices, "models": models, "discount": discount},
+            _checked_recent(recent), dispatcher, {"prices": prices, "models": models, "discount": discount}
         )
-        if limits is not None or store is not None:
+        if limits is not None or store is not None or dispatcher.has_fleet:
             self._set_budgets(limits, store)
 
     @property
@@ -116,8 +116,9 @@ class Meter(ManualTracking, LedgerLink):
         """
         checked = None if recent is None else _checked_recent(recent)
         limits = _read_budgets(budgets)
-        store = _opened_store(budget_store, wanted=bool(limits) and (self._budgets is None or not self._budgets.desk))
         dispatcher = (self._store.dispatcher or AlertDispatcher(False)).changed(thresholds, on_alert, webhook)
+        wanted = bool(limits) or dispatcher.has_fleet
+        store = _opened_store(budget_store, wanted=wanted and (self._budgets is None or not self._budgets.desk))
         given = {name: value for name, value in prices.items() if value is not None}
         if given:
             settings = {**self._settings, **given}
@@ -128,7 +129,8 @@ class Meter(ManualTracking, LedgerLink):
         self._store.use(dispatcher)
         if given:
             self.reprice()
-        if limits is not None or store is not None:
+        changed = thresholds is not None and (dispatcher.has_fleet or self._budgets is not None)
+        if limits is not None or store is not None or changed:
             self._set_budgets(limits, store)
 
     def _alike(self) -> Meter:
@@ -198,8 +200,9 @@ def finish() -> None:
     for readable in all_readables():
         if isinstance(readable, Meter):
             readable._finish_sinks()
-    finish_webhooks()
     close_budgets()
+    worker.drain()  # alerts that were announced at the end
+    finish_webhooks()
 
 
 def start_over_in_child() -> None:

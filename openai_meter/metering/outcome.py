@@ -75,6 +75,8 @@ def _by_path(error: BaseException) -> Outcome:
             transport = frame
         elif function in ("_process_response", "start") and module.startswith(("openai.", "aiohttp.")):
             return "unanswered"
+        elif module == "http.client" and function in ("_tunnel", "begin"):  # below urllib3 and requests too
+            return "unsent" if function == "_tunnel" else "unanswered"
     if in_core:
         return "unanswered" if received else "unsent"
     names = {type(cause).__name__ for cause in _chain(error)}

@@ -21,7 +21,7 @@ from openai_meter.metering.readable import Readable
 from openai_meter.pricing.loading import prepare
 from openai_meter.usage import providers
 from openai_meter.usage.bodies import Body, body_reader
-from openai_meter.usage.decompression import Decoder, DecompressionError, decoder
+from openai_meter.usage.decompression import Decoder, DecompressionError, decoder, names_codings
 from openai_meter.usage.endpoints import find
 from openai_meter.usage.request_bodies import request_fields
 from openai_meter.usage.response_headers import header_facts
@@ -151,6 +151,7 @@ class AnswerReader:
         encoding = encoding.strip().lower()
         if encoding and encoding != "identity":
             self._decoder = decoder(encoding)
+            call.response.unreadable = not names_codings(encoding)  # what can be read of it counts all the same
             if self._decoder is None:
                 self._body = None
                 call.response.unreadable = True

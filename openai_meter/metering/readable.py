@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
@@ -72,9 +73,16 @@ class Readable(Reporting):
     # --- one moment ---------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> StoreSnapshot:
-        """All figures of one moment: totals, groups, recent calls, alerts, what has no price. They agree."""
+        """All figures of one moment: totals, groups, recent calls, alerts, what has no price. They agree.
+
+        Alerts and limits of budgets are those of a moment later.
+        """
         self.meter.settle()
-        return self._store.read()
+        found, guard = self._store.read(), self._budgets
+        if guard is None:
+            return found
+        alerts, usage = guard.alerts(), guard.threshold_usage()
+        return replace(found, alerts=(*found.alerts, *alerts), threshold_usage=(*found.threshold_usage, *usage))
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -136,7 +144,7 @@ class Readable(Reporting):
 
     @property
     def alerts(self) -> tuple[Alert, ...]:
-        """The thresholds that are exceeded now, in the order in which that happened."""
+        """The thresholds that are exceeded now, and then the stages that budgets have reached, in order of time."""
         return self.snapshot().alerts
 
     @property
@@ -201,19 +209,27 @@ class Readable(Reporting):
         return {} if self._budgets is None else dict(self._budgets.refusals)
 
     def _set_budgets(self, budgets: tuple[Budget, ...] | None, store: BudgetStore | None = None) -> None:
-        """Takes other budgets from now on, or another store; those that are the same go on counting.
+        """Takes other budgets from now on, or another store; those that are the same go on counting. ``None``: as now.
 
         The price files are read now, which takes some tenths of a second: no call is sent before its price is known.
         """
         from openai_meter.budgets.desk import Desk  # noqa: PLC0415 - for programs with budgets only
         from openai_meter.budgets.guard import BudgetGuard  # noqa: PLC0415
+        from openai_meter.budgets.stages import fleet_thresholds  # noqa: PLC0415
 
         guard = self._budgets or BudgetGuard(())
         desk = None if store is None else Desk(store)
-        self._budgets = guard.changed(budgets, desk, self._spent_before())
-        if any(budget.unit != "calls" for budget in self._budgets.budgets):
+        dispatcher = self._store.dispatcher
+        watched = () if dispatcher is None else fleet_thresholds(dispatcher.watch.thresholds)
+        self._budgets = guard.changed(budgets, desk, self._spent_before(), watched, self.meter._announce)  # noqa: SLF001
+        if any(budget.unit != "calls" for budget in (*self._budgets.budgets, *watched)):
             self.meter._price_loader.load()
         Budgeting.active = True
+
+    def _announce(self, alert: Alert) -> None:
+        """Sends the alert of a budget where alerts go. Never waits."""
+        if (dispatcher := self._store.dispatcher) is not None:
+            dispatcher.announce(alert)
 
     def _spent_before(self) -> Callable[[Any], int] | None:
         """What was spent in the window of an account before this process; ``None`` where there is no ledger."""

@@ -48,6 +48,7 @@ __all__ = [
 BATCH = 64
 """How many plain calls wait until they are counted together."""
 _CROWD = 2 * BATCH  # for the limits: some threads add theirs while one begins to count
+_WITHOUT_WAITING = (False,)
 _WAITING = 10_000
 """Calls at most that are kept until the prices have been read, however few the ring holds."""
 
@@ -96,11 +97,16 @@ class Store:
     def _try_to_empty(self) -> None:
         inbox = self._inbox
         # Again after the release: a call that came in at the very end of the loop inside would be left lying.
-        while inbox and not self._emptying and self._lock.acquire(False):
-            try:
-                self._empty_inbox()
-            finally:
-                self._lock.release()
+        while inbox and not self._emptying:
+            # A loop of one turn: between its step and `try` the interpreter handles no signal. After a call it does,
+            # and an exception that a handler raises there would leave the lock acquired for ever.
+            for acquired in map(self._lock.acquire, _WITHOUT_WAITING):
+                if not acquired:
+                    return
+                try:
+                    self._empty_inbox()
+                finally:
+                    self._lock.release()
 
     def _empty_inbox(self) -> None:
         if self._emptying:  # the lock is re-entrant: this is a finalizer or a signal handler inside the loop below
@@ -151,10 +157,13 @@ class Store:
         del self._inbox[0]
         self._ring.append(call)
         if call.cost_status in NOT_PRICED:
-            (self._waiting if call.cost_reason is WAITING else self._unpriced).append(call)
-            note_unpriced(self._reasons, call, 1)
+            self._note_unpriced(call)
         if self.dispatcher is not None:
             self.dispatcher.record(call)
+
+    def _note_unpriced(self, call: Call) -> None:
+        (self._waiting if call.cost_reason is WAITING else self._unpriced).append(call)
+        note_unpriced(self._reasons, call, 1)
 
     def _count_plain(self) -> None:
         """Counts the plain calls at the beginning of the inbox, in one step; the calls one by one where that is unsafe.
@@ -209,17 +218,27 @@ class Store:
         added = 0
         with self._lock:
             self._empty_inbox()
-            dispatcher, self.dispatcher = self.dispatcher, None
+            counting, self._emptying = self._emptying, True  # what this process counts meanwhile waits, for its alerts
             try:
                 for row in rows:
                     if isinstance(row, Call):
-                        self.add(row)
+                        self._add_other(row)
                         added += 1
                     else:
                         added += add_sums(self._table, self._reasons, row)
             finally:
-                self.dispatcher, self._room = dispatcher, NO_ROOM  # without a dispatcher, there was room for all calls
+                self._emptying = counting
+                self._empty_inbox()
         return added
+
+    def _add_other(self, call: Call) -> None:
+        key, before = self._table.find(call)
+        self._table.sums[key] = (NOTHING if before is None else before).plus(call)
+        self._ring.append(call)
+        if self._unread:
+            self._unread += 1
+        if call.cost_status in NOT_PRICED:
+            self._note_unpriced(call)
 
     def catch_up(self) -> None:
         """Counts what has come in and was not counted yet."""

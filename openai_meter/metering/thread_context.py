@@ -1,4 +1,4 @@
-"""Makes attribution and blocks follow into threads, where the program asks for it: ``install(threads=True)``.
+"""Makes attribution and blocks are passed on to threads, where the program asks for it: ``install(threads=True)``.
 
 It patches ``ThreadPoolExecutor.submit`` (which ``loop.run_in_executor`` calls) and ``Thread.start``. In the other
 thread only our own context variable is set, for the time of the job.

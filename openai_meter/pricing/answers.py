@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openai_meter.core.money import Bill, Cost
+from openai_meter.core.money import Bill, Cost, line_values
 from openai_meter.core.public import public
 from openai_meter.core.usage import Usage, fields_of
 from openai_meter.errors import ConfigurationError
@@ -26,26 +26,18 @@ if TYPE_CHECKING:
 
     Prices = PriceBook | Mapping[str, Price] | str | Path | None
 
-__all__ = ["CallCost", "cost", "price_book", "remedy_of"]
+__all__ = ["CallCost", "PricedValue", "cost", "price_book", "remedy_of"]
 
 _OPENAI = "api.openai.com"
 _USAGE_NAMES = frozenset({"input_tokens", "output_tokens", "prompt_tokens", "completion_tokens", "total_tokens"})
 _WHAT = "an answer of the API (an object of the SDK, a dict or JSON), its usage, or a Usage"
 
 
-@public
-@dataclass(frozen=True, slots=True)
-class CallCost:
-    """What a call cost: the exact amount, its lines, and how far it is known. The names are those of :class:`Call`."""
+class PricedValue:
+    """A value that has a price: its cost in dollars, and how far it is known."""
 
-    model: str | None
-    endpoint: str
-    """``manual`` where nothing in the answer shows its endpoint."""
-    usage: Usage
-    service_tier: str | None
+    __slots__ = ()
     price: Cost
-    cost_lines: Bill
-    """Quantities at prices, fees and adjustments, which sum up exactly to :attr:`cost`."""
 
     @property
     def cost(self) -> Decimal | None:
@@ -59,8 +51,23 @@ class CallCost:
 
     @property
     def cost_reason(self) -> str | None:
-        """Why the call is not, or not wholly, priced; or why its price is approximate."""
+        """Why the cost is not, or not wholly, known; or why the price is approximate."""
         return self.price.reason
+
+
+@public
+@dataclass(frozen=True, slots=True)
+class CallCost(PricedValue):
+    """What a call cost: the exact amount, its lines, and how far it is known. The names are those of :class:`Call`."""
+
+    model: str | None
+    endpoint: str
+    """``manual`` where nothing in the answer shows its endpoint."""
+    usage: Usage
+    service_tier: str | None
+    price: Cost
+    cost_lines: Bill
+    """Quantities at prices, fees and adjustments, which sum up exactly to :attr:`cost`."""
 
     @property
     def remedy(self) -> str | None:
@@ -87,16 +94,7 @@ class CallCost:
             "cost_estimated": self.price.estimated,
             "price_source": self.price.source,
             "remedy": self.remedy,
-            "cost_lines": [
-                {
-                    "item": line.item,
-                    "quantity": None if line.quantity is None else str(line.quantity),
-                    "unit": line.unit,
-                    "unit_usd": None if line.unit_usd is None else f"{line.unit_usd:f}",
-                    "usd": f"{line.usd:f}",
-                }
-                for line in self.cost_lines
-            ],
+            "cost_lines": [line_values(line) for line in self.cost_lines],
         }
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from openai_meter.core.money import Bill, Cost
 from openai_meter.core.public import public
 from openai_meter.core.usage import Usage, count
 from openai_meter.errors import ConfigurationError
-from openai_meter.pricing.answers import price_book, remedy_of
+from openai_meter.pricing.answers import PricedValue, price_book, remedy_of
 from openai_meter.usage.billing_details import request_facts
 from openai_meter.usage.endpoints import ENDPOINTS
 from openai_meter.usage.estimation import encodings
@@ -33,7 +32,7 @@ _NO_MODEL = "no model was named"
 
 @public
 @dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(PricedValue):
     """What a call is estimated to cost before it is sent: its input, and with :func:`quote` its expected output."""
 
     estimate: Estimate
@@ -58,21 +57,6 @@ class Quote:
     def tokens(self) -> int | None:
         """Input tokens; ``None`` if they cannot be counted."""
         return self.estimate.usage.input_tokens
-
-    @property
-    def cost(self) -> Decimal | None:
-        """US dollars, exact for these tokens; ``None``: unknown."""
-        return self.price.usd
-
-    @property
-    def cost_status(self) -> str:
-        """``priced``, ``partial``, ``unpriced`` or ``free``."""
-        return self.price.status
-
-    @property
-    def cost_reason(self) -> str | None:
-        """Why the cost is not, or not wholly, known; or why the price is approximate."""
-        return self.price.reason
 
     @property
     def remedy(self) -> str | None:

@@ -257,7 +257,7 @@ def _zone(values: Mapping[str, Any]) -> tzinfo:
 
 def _dimensions(by: str) -> tuple[str, ...]:
     from openai_meter.core import dimensions as groups  # noqa: PLC0415
-    from openai_meter.reports.report import dimensions  # noqa: PLC0415 - not before a report is request for
+    from openai_meter.reports.report import dimensions  # noqa: PLC0415 - not before a report is requested
     from openai_meter.server.recent_calls import TIMES  # noqa: PLC0415
 
     names = dimensions(by)

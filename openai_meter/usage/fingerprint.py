@@ -1,4 +1,4 @@
-"""The fingerprint of a request, which advice rests on: counts, settings and salted keys, never text.
+"""The fingerprint of a request, for advice: counts, settings and salted keys, never text.
 
 Equal keys mean that two requests of this process have the same input, or begin with the same text. A key is a 64-bit
 hash with the process's own salts (Python's for strings, and one of ours for programs that switch that off): it cannot
@@ -201,7 +201,7 @@ def _string(value: object) -> str | None:
 
 
 def _tools(tools: object) -> object:
-    """What distinguishes sets of tools: their number, and the names of the first and the last."""
+    """The key of a set of tools: their number, and the names of the first and the last."""
     return (len(tools), _name_of(tools[0]), _name_of(tools[-1])) if type(tools) is list and tools else None
 
 
@@ -262,7 +262,7 @@ class _Hasher:
             self.chars = before + (self.chars - before) * len(messages) // len(shown)
 
     def shape(self, body: Mapping[str, Any], name: str) -> object:
-        """What else determines the request: the history on the server, the form of the answer."""
+        """The other parts that determine the request: the history on the server, the form of the answer."""
         given = [(key, value) for key in _SERVER_SIDE if key != name and (value := body.get(key)) is not None]
         found: list[object] = [(key, self.key(value)) for key, value in given]
         for key in ("response_format", "text"):
@@ -295,7 +295,9 @@ class _Hasher:
                 self.sampled = True
             return len(value), tuple([self.key(item, depth + 1, text=text) for item in shown])
         if isinstance(value, str):
-            return self.key(str.__getitem__(value, slice(None)), depth + 1, text=text)  # whatever its class overrides
+            return self.key(
+                str.__getitem__(value, slice(None)), depth + 1, text=text
+            )  # without the methods that its class overrides
         return self._object(value, depth)
 
     def _object(self, value: object, depth: int) -> object:

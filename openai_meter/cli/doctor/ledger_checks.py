@@ -68,7 +68,7 @@ def _file(url: URL) -> Iterator[Finding]:
         yield Finding("ledger", "new" if writable else "folder_read_only", "ok" if writable else "problem", where)
     else:
         try:
-            # Not by the ledger's own way in: that would make another database's file one of ours.
+            # Not with the ledger's own engine: opening it would create our tables in a foreign database.
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=2)) as connection:
                 yield _judged(where, _known_version(connection, path))
                 connection.execute("BEGIN IMMEDIATE")

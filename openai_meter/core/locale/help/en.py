@@ -74,9 +74,9 @@ HELP: Mapping[str, str] = {
     "its arguments.",
     "run.module": "PROGRAM is a module, as for python -m.",
     "run.ledger": "Keep every call in this database: sqlite:///usage.db, or postgresql+psycopg://...",
-    "run.budget": "Stop calls before they are sent where this is spent: 5/day and 500/month are US dollars; also "
-    "1000calls/hour, 2000000tokens/day, and 2/day/user for each user. May be given several times. Each process has it "
-    "for itself, unless there is a --budget-store. Default: OPENAI_METER_BUDGET.",
+    "run.budget": "Refuse calls before they are sent when this is spent: 5/day and 500/month are US dollars; also "
+    "1000calls/hour, 2000000tokens/day, and 2/day/user for each user. May be given several times. Each process has its "
+    "own, unless there is a --budget-store. Default: OPENAI_METER_BUDGET.",
     "run.budget_store": "Where all processes share the budgets: sqlite:///budgets.db, postgresql+psycopg://..., "
     "redis://... Default: OPENAI_METER_BUDGET_STORE.",
     "run.no_children": "Meter this process only. By default the Python processes that the program starts are metered "
@@ -84,7 +84,7 @@ HELP: Mapping[str, str] = {
     "run.serve": "Show the dashboard on this port while the program runs; 0 is any free port.",
     "demo": "Show what the meter does, with a workflow of four agents. The workflow calls a local stand-in for the "
     "OpenAI API: no key, no network.",
-    "demo.serve": "Serve the dashboard of sixty days of these agents instead.",
+    "demo.serve": "Serve the dashboard of sixty days of made-up calls instead.",
     "report": "Show what a ledger holds: by default the last 30 days, day by day.",
     "report.by": "What to group by: hour, day, week, month, model, agent ... Several: day,agent.",
     "report.breakdown": "Show the models of each row below it.",
@@ -122,17 +122,21 @@ HELP: Mapping[str, str] = {
     "serve.token": "The bearer token of requests. Other users can read it in the list of processes: better set "
     "OPENAI_METER_TOKEN.",
     "serve.timezone": "The time zone of the days and months of limits: Europe/Paris, local. By default UTC.",
-    "serve.allow_host": "A host name of the server, beside localhost. May be given several times.",
+    "serve.allow_host": "A host name of the server, in addition to localhost. May be given several times.",
     "forecast": "Forecast the cost of this day, week or month at its end.",
     "forecast.period": "The period; by default the month.",
-    "compare": "Compare two parts of history. The result shows what a call takes in each of them, and where the "
+    "compare": "Compare two parts of history. The result shows the cost and the tokens per call of each, and where the "
     "difference in cost comes from.",
     "compare.a": "A part of history: 2026-10, 7d, 2026-10-01..2026-10-15, agent=planner, tag:prompt=v2.",
     "compare.b": "The other part. Differences are B less A.",
     "export": "Write the calls of a ledger for other programs, or a dashboard, or alert rules. Grafana gets a "
     "dashboard, Prometheus alert rules; both read the metrics of openai_meter.prometheus.",
-    "export.what": "What to write; by default calls.",
-    "export.format": "The form of calls: csv, jsonl, parquet or litellm.",
+    "export.what": "What to write; by default calls. focus is a dataset of costs by the FOCUS specification.",
+    "export.format": "The form of calls: csv, jsonl (the default), parquet or litellm. That of focus: csv or parquet, "
+    "by default the suffix of the file.",
+    "export.version": "For focus: the version of the specification.",
+    "export.by": "For focus: further dimensions that rows are kept apart by: agent, operation, user, session, block.",
+    "export.account": "For focus: the BillingAccountId. By default the organization, else the provider.",
     "export.output": "Write to this file instead of standard output.",
     "import": "Store calls from files in a ledger. It reads exported JSON lines, reports of TokenTracker, spend "
     "logs of LiteLLM (JSON or CSV), and outputs "
@@ -143,9 +147,9 @@ HELP: Mapping[str, str] = {
     "reprice": "Price again the calls that have no full price, each at the price of its day.",
     "reprice.prices": "Your own prices, as a TOML file.",
     "prune": "Delete the details of old calls. Their sums per day stay, with model, agent, user and more; sessions and "
-    "tags of those days are lost. Only whole days in UTC are deleted. It asks first.",
+    "tags of those days are lost. Only whole days in UTC are deleted. It asks for confirmation.",
     "prune.before": "The day before which details are deleted: 90d, 2026-08, 2026-08-01.",
-    "prune.yes": "Do not ask.",
+    "prune.yes": "Do not ask for confirmation.",
     "prices": "Show the prices that calls are priced by, or fetch the newest catalog. After an update it shows which "
     "prices have changed.",
     "prices.model": "One model; by default all. The word update fetches the newest catalog.",
@@ -172,8 +176,8 @@ HELP: Mapping[str, str] = {
     "webhook.allow_private": "Allow a host with a private address.",
     "webhook.json": "Write what was sent and received as JSON.",
     "webhook.verbose": "Show what was sent and received.",
-    "doctor": "Examine this installation. It tries which calls are counted here, and finds who else patches openai, "
-    "and what is missing.",
+    "doctor": "Examine this installation. It tries which calls are counted here, and finds which other packages "
+    "patch openai, and what is missing.",
     "doctor.strict": "Exit with code 1 for warnings too.",
     "doctor.patience": "The seconds of processor time that trying all calls may take together.",
     "docs": "Show the pages of the documentation in the terminal.",

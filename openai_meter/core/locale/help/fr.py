@@ -76,9 +76,9 @@ _TEMPLATES: Mapping[str, str] = {
     "puis ses arguments.",
     "run.module": "PROGRAM est un module, comme pour python -m.",
     "run.ledger": "Garder chaque appel dans cette base : sqlite:///usage.db, ou postgresql+psycopg://...",
-    "run.budget": "Arrêter les appels avant leur envoi quand ce montant est dépensé : 5/day et 500/month sont en "
+    "run.budget": "Refuser les appels avant leur envoi quand ce montant est dépensé : 5/day et 500/month sont en "
     "dollars ; aussi 1000calls/hour, 2000000tokens/day, et 2/day/user pour chaque utilisateur. Peut être donné "
-    "plusieurs fois. Chaque processus l'a pour lui seul, sauf avec un --budget-store. Par défaut : "
+    "plusieurs fois. Chaque processus a le sien, sauf avec un --budget-store. Par défaut : "
     "OPENAI_METER_BUDGET.",
     "run.budget_store": "Où tous les processus partagent les budgets : sqlite:///budgets.db, "
     "postgresql+psycopg://..., redis://... Par défaut : OPENAI_METER_BUDGET_STORE.",
@@ -87,7 +87,7 @@ _TEMPLATES: Mapping[str, str] = {
     "run.serve": "Montrer le tableau de bord sur ce port pendant l'exécution ; 0 est un port libre.",
     "demo": "Montrer ce que fait le compteur, avec un travail de quatre agents. Les agents appellent une imitation "
     "locale de l'API OpenAI : sans clé, sans réseau.",
-    "demo.serve": "Servir plutôt le tableau de bord de soixante jours de ces agents.",
+    "demo.serve": "Servir plutôt le tableau de bord de soixante jours d'appels fictifs.",
     "report": "Montrer ce que contient un registre : par défaut les 30 derniers jours, jour par jour.",
     "report.by": "Le regroupement : hour, day, week, month, model, agent ... Plusieurs : day,agent.",
     "report.breakdown": "Montrer les modèles de chaque ligne en dessous d'elle.",
@@ -133,15 +133,20 @@ _TEMPLATES: Mapping[str, str] = {
     "serve.allow_host": "Un nom d'hôte du serveur, en plus de localhost. Peut être donné plusieurs fois.",
     "forecast": "Prévoir ce que ce jour, cette semaine ou ce mois aura coûté à la fin.",
     "forecast.period": "La période ; par défaut, le mois.",
-    "compare": "Comparer deux parties de l'historique. Le résultat montre ce que prend un appel dans chacune, et d'où "
-    "vient la différence de coût.",
+    "compare": "Comparer deux parties de l'historique. Le résultat montre le coût et les tokens par appel de "
+    "chacune, et d'où vient la différence de coût.",
     "compare.a": "Une partie de l'historique : 2026-10, 7d, 2026-10-01..2026-10-15, agent=planner, tag:prompt=v2.",
     "compare.b": "L'autre partie. Les différences sont B moins A.",
     "export": "Écrire les appels d'un registre pour d'autres programmes, ou un tableau de bord, ou des règles "
     "d'alerte. Grafana reçoit un tableau de bord, Prometheus des règles d'alerte ; les deux lisent les métriques "
     "d'openai_meter.prometheus.",
-    "export.what": "Ce qui est écrit ; par défaut, calls.",
-    "export.format": "La forme des appels : csv, jsonl, parquet ou litellm.",
+    "export.what": "Ce qui est écrit ; par défaut, calls. focus est un jeu de données des coûts selon la spécification "
+    "FOCUS.",
+    "export.format": "La forme des appels : csv, jsonl (par défaut), parquet ou litellm. Celle de focus : csv ou "
+    "parquet ; par défaut, le suffixe du fichier.",
+    "export.version": "Pour focus : la version de la spécification.",
+    "export.by": "Pour focus : d'autres dimensions qui séparent les lignes : agent, operation, user, session, block.",
+    "export.account": "Pour focus : le BillingAccountId. Par défaut l'organisation, sinon le fournisseur.",
     "export.output": "Écrire dans ce fichier au lieu de la sortie standard.",
     "import": "Enregistrer dans un registre les appels de fichiers. Il lit les lignes JSON exportées, les journaux de "
     "dépenses de LiteLLM (JSON ou CSV), les rapports de "
@@ -154,9 +159,9 @@ _TEMPLATES: Mapping[str, str] = {
     "reprice.prices": "Vos propres prix, dans un fichier TOML.",
     "prune": "Supprimer les détails des anciens appels. Leurs sommes par jour restent, avec le modèle, l'agent, "
     "l'utilisateur et plus ; les sessions et les étiquettes de ces jours sont perdues. Seuls des jours entiers en UTC "
-    "sont supprimés. La commande demande d'abord.",
+    "sont supprimés. La commande demande confirmation.",
     "prune.before": "Le jour avant lequel les détails sont supprimés : 90d, 2026-08, 2026-08-01.",
-    "prune.yes": "Ne pas demander.",
+    "prune.yes": "Ne pas demander de confirmation.",
     "prices": "Montrer les prix des appels, ou télécharger le catalogue le plus récent. Après une mise à jour, la "
     "commande montre les prix qui ont changé.",
     "prices.model": "Un modèle ; par défaut, tous. Le mot update télécharge le catalogue le plus récent.",
@@ -183,8 +188,8 @@ _TEMPLATES: Mapping[str, str] = {
     "webhook.allow_private": "Permettre un hôte avec une adresse privée.",
     "webhook.json": "Écrire en JSON ce qui a été envoyé et reçu.",
     "webhook.verbose": "Montrer ce qui a été envoyé et reçu.",
-    "doctor": "Examiner cette installation. La commande essaie quels appels sont comptés ici, et trouve qui d'autre "
-    "modifie openai, et ce qui manque.",
+    "doctor": "Examiner cette installation. La commande essaie quels appels sont comptés ici, et trouve quels "
+    "autres paquets modifient openai, et ce qui manque.",
     "doctor.strict": "Finir avec le code 1 pour des avertissements aussi.",
     "doctor.patience": "Les secondes de processeur que tous les essais peuvent prendre ensemble.",
     "docs": "Montrer les pages de la documentation dans le terminal.",

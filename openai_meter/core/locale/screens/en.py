@@ -41,10 +41,10 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "rule.unpriced.do": "Set the price: install(prices=...), or openai-meter prices update.",
     "rule.unmeasured": "The usage of some calls of a model is unknown",
     "rule.unmeasured.do": f"Ask for the usage of streams, or install {DISTRIBUTION}[offline] so that it is estimated.",
-    "rule.faults": "openai_meter has failed at its own work; records may be missing",
+    "rule.faults": "openai_meter has had internal errors; records may be missing",
     "rule.faults.do": "Look at the program's log, under openai_meter.",
-    "rule.away": "The database of the ledger is away; calls wait in the spool",
-    "rule.away.do": "Look at the database; what waits is stored when it is back.",
+    "rule.away": "The database of the ledger cannot be reached; calls wait in the spool",
+    "rule.away.do": "Check the database; waiting calls are stored when it can be reached again.",
     "rule.lost": "Calls could not be kept in the ledger",
     "rule.lost.do": "The reason is in the program's log, under openai_meter.",
     # The live view.
@@ -117,7 +117,7 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "upkeep.tokens": "Tokens",
     "upkeep.price": "Price",
     "upkeep.causes_are": (
-        "Volume: more or fewer calls. Models: calls of others. Tokens: more or fewer per call. Price: of a token."
+        "Volume: more or fewer calls. Models: another mix. Tokens: more or fewer per call. Price: of a token."
     ),
     "upkeep.repriced": ("{n:,} call has a full price now.", "{n:,} calls have a full price now."),
     "upkeep.left": ("{n:,} call still has none.", "{n:,} calls still have none."),
@@ -151,6 +151,22 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "cli.export.parquet": "Parquet is not for a terminal; name a file with --output",
     "cli.export.folder": "{folder} is a folder; add the name of a file, such as {name}",
     "cli.export.written": ("{n:,} call written to {text}", "{n:,} calls written to {text}"),
+    "cli.export.focus_utc": "--timezone is not for FOCUS, whose days and months are those of UTC; leave it out",
+    "cli.export.focus_progress": ("{n:,} call read", "{n:,} calls read"),
+    "cli.export.focus_written": (
+        "{n:,} row of {calls} written to {text}; the sum of BilledCost is {cost}",
+        "{n:,} rows of {calls} written to {text}; the sum of BilledCost is {cost}",
+    ),
+    "cli.export.focus_unpriced": (
+        (
+            "{n:,} call has no full price; it is counted in x_UnpricedCallCount, and its cost is not 0. After an "
+            "update of the prices: openai-meter reprice"
+        ),
+        (
+            "{n:,} calls have no full price; they are counted in x_UnpricedCallCount, and their cost is not 0. "
+            "After an update of the prices: openai-meter reprice"
+        ),
+    ),
     "cli.export.file_written": "written to {path}",
     "cli.import.known": ("{n:,} was there already", "{n:,} were there already"),
     "cli.import.skipped": ("{n:,} line was of no call", "{n:,} lines were of no call"),
