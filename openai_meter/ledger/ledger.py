@@ -21,7 +21,6 @@ from openai_meter.ledger.billing.finance import Finance
 from openai_meter.ledger.celery_end import follow_celery
 from openai_meter.ledger.database import checked_url, shown_url, spool_folder
 from openai_meter.ledger.maintenance import Maintenance
-from openai_meter.ledger.reader import Reader
 from openai_meter.ledger.spool import Spool
 from openai_meter.ledger.stats import Stats
 from openai_meter.ledger.uvicorn_end import finish_with_uvicorn
@@ -40,7 +39,7 @@ _EXIT_PATIENCE = 5.0
 
 
 @public
-class Ledger(Reader, Maintenance, Finance):
+class Ledger(Finance, Maintenance):
     """A permanent record of every call, in SQLite or PostgreSQL. Needs ``pip install "openai-meter[ledger]"``.
 
     ::

@@ -22,6 +22,7 @@ from openai_meter.ledger import schema
 from openai_meter.ledger.database import writing
 from openai_meter.ledger.inserting import group_key
 from openai_meter.ledger.roll_ups import OLD_DAILY
+from openai_meter.ledger.split_calls import split_calls
 
 __all__ = ["MIGRATIONS", "migrate"]
 
@@ -341,6 +342,7 @@ MIGRATIONS: list[Callable[[Connection], None]] = [
     _add_prediction_tokens,
     _add_rule_and_attempts,
     _add_roll_ups,
+    split_calls,
 ]
 
 

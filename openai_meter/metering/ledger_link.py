@@ -12,6 +12,7 @@ from openai_meter.alerts.dispatch import flush_webhooks
 from openai_meter.core import settings
 from openai_meter.core.background import worker
 from openai_meter.core.deprecation import renamed
+from openai_meter.core.sections import SectionSettings
 from openai_meter.errors import ConfigurationError
 from openai_meter.metering.plain_calls import PlainCall, call_of
 from openai_meter.metering.readable import MeterCore
@@ -142,6 +143,7 @@ class LedgerLink(MeterCore):
             ledger._price_by(self._made_prices)  # noqa: SLF001 - not for programs
             self._own_sinks().replace(self._ledger, ledger)
             self._ledger = ledger
+            SectionSettings.wanted = True
             if self._budgets is not None:
                 self._set_budgets(None)
 

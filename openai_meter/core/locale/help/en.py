@@ -129,6 +129,20 @@ HELP: Mapping[str, str] = {
     "difference in cost comes from.",
     "compare.a": "A part of history: 2026-10, 7d, 2026-10-01..2026-10-15, agent=planner, tag:prompt=v2.",
     "compare.b": "The other part. Differences are B less A.",
+    "statement": "Write what to charge to a customer, a team or a user for a month: cost by model, a share of the cost "
+    "of calls without a value, and the markup, each on a line of its own.",
+    "statement.for": "What the statement is for: tag:customer=acme, user=ann, project=x. Without a value, a statement "
+    "for each value.",
+    "statement.month": "The month, such as 2026-11; or use --since and --until.",
+    "statement.markup": "What costs are multiplied with: 1.25 adds a quarter.",
+    "statement.split": "How the cost of calls without a value is divided. By default it is not charged.",
+    "statement.currency": "The currency of the amounts. By default USD.",
+    "statement.rates": "The file eurofxref-hist.csv of the European Central Bank. The rate of the last day is used, or "
+    "the last earlier one.",
+    "statement.html": "Write a page of HTML that can be printed.",
+    "statement.csv": "Write CSV, one row for each line.",
+    "statement.output": "Write to this file; without a value in --for, a file for each value to this folder.",
+    "error.statement": "{names} are several forms; use one",
     "export": "Write the calls of a ledger for other programs, or a dashboard, or alert rules. Grafana gets a "
     "dashboard, Prometheus alert rules; both read the metrics of openai_meter.prometheus.",
     "export.what": "What to write; by default calls. focus is a dataset of costs by the FOCUS specification.",
