@@ -154,6 +154,19 @@ class Call(_Drawn):
     """How often the SDK sent the request: 1 without retries. ``None`` if unknown: the call was reported by hand, or
     read from what an earlier version wrote."""
 
+    organization: str | None = None
+    """The organization that the API names in its answer: it is billed for the call."""
+    project: str | None = None
+    """The project that the API names in its answer."""
+    request_id: str | None = None
+    """The id of the request, as the API names it (``x-request-id``), for its support and its logs."""
+    processing_ms: int | None = None
+    """Milliseconds that the API worked on the request, as it states itself."""
+    remaining_requests: int | None = None
+    """Requests that the rate limit still allowed after this one."""
+    remaining_tokens: int | None = None
+    """Tokens that the rate limit still allowed after this request."""
+
     @property
     def cost(self) -> Decimal | None:
         """The exact cost in US dollars, or ``None`` if unknown."""

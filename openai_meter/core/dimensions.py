@@ -72,6 +72,8 @@ _DIMENSIONS = (
     _Dimension("endpoint", UNATTRIBUTED, "(other endpoints)"),
     _Dimension("provider", UNATTRIBUTED, "(other providers)"),
     _Dimension("block", NO_BLOCK, "(other blocks)"),
+    _Dimension("organization", UNATTRIBUTED, "(other organizations)"),
+    _Dimension("project", UNATTRIBUTED, "(other projects)"),
 )
 DIMENSIONS = tuple(one.name for one in _DIMENSIONS)
 """What totals can be had by. There is also ``tag:NAME``, by the values of one tag."""
@@ -82,8 +84,11 @@ _TAGGED = "tag:"
 # In what order a full table gives dimensions up: first those that programs have the most names for.
 _GIVEN_UP = tuple(
     DIMENSIONS.index(name)
-    for name in ("session", "user", "tag", "block", "operation", "agent", "provider", "endpoint", "model")
-)
+    for name in (
+        "session", "user", "tag", "block", "operation", "agent", "project", "organization", "provider", "endpoint",
+        "model",
+    )
+)  # fmt: skip
 
 
 class _Other:
@@ -100,7 +105,7 @@ def combination(call: Call) -> Key:
     """The combination of a call, by its own fields."""
     return key_of(
         call.model, call.agent, call.operation, call.user, call.session, call.tags, call.endpoint, call.provider,
-        call.block,
+        call.block, call.organization, call.project,
     )  # fmt: skip
 
 
@@ -114,11 +119,13 @@ def key_of(  # noqa: PLR0917 - in the order of the dimensions
     endpoint: str,
     provider: str,
     block: str | None,
+    organization: str | None = None,
+    project: str | None = None,
 ) -> Key:
     """The combination of these values."""
     return (
         model, agent, operation, user, session, tuple(sorted(tags.items())) if tags else None, endpoint, provider,
-        block,
+        block, organization, project,
     )  # fmt: skip
 
 
@@ -132,12 +139,13 @@ def plain_key(key: Key) -> list[Any]:
 
 
 def read_key(values: Iterable[Any]) -> Key:
-    """The inverse of :func:`plain_key`."""
+    """The inverse of :func:`plain_key`. Keys of earlier versions end before the organization and the project."""
 
     def read(value: Any) -> Any:
         return _OTHER if value is True else tuple(map(read, value)) if isinstance(value, list) else value
 
-    return tuple(map(read, values))
+    key = tuple(map(read, values))
+    return (*key, *[None] * (len(DIMENSIONS) - len(key)))
 
 
 class Table:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from openai_meter.budgets.state import Budgeting
 from openai_meter.core import faults
 from openai_meter.instrumentation import include_usage, streams
-from openai_meter.instrumentation.listening import MARK, listeners, registry
+from openai_meter.instrumentation.listening import MARK, listeners
 from openai_meter.instrumentation.sending import current_request, process_response, send, send_async
 from openai_meter.metering import quick_path
 from openai_meter.metering.attribution import current_surroundings
@@ -26,7 +26,7 @@ from openai_meter.pricing.loading import prepare
 from openai_meter.usage import providers
 from openai_meter.usage.bodies import read_text
 from openai_meter.usage.endpoints import find
-from openai_meter.usage.response_headers import header_facts
+from openai_meter.usage.response_headers import header_facts, raw_headers, read_headers
 
 if TYPE_CHECKING:
     from openai_meter.core.patching import Wrapper
@@ -142,13 +142,13 @@ class RequestContext:
     need be copied.
     """
 
-    __slots__ = ("injected", "inner", "parses_itself", "pending", "reads_headers", "sdk", "shape", "uninjected")
+    __slots__ = ("injected", "inner", "may_be_proxy", "parses_itself", "pending", "sdk", "shape", "uninjected")
 
     def __init__(self, inner: object, pending: CallInFlight, sdk: Sdk) -> None:
         self.inner = inner if callable(inner) else None
         self.pending = pending
         self.sdk = sdk
-        self.reads_headers = not providers.answers_itself(pending.host)
+        self.may_be_proxy = not providers.answers_itself(pending.host)
         """Whether a proxy or gateway may answer: its headers have the cost, and whether its cache has answered."""
         self.parses_itself = False
         """Whether the SDK parses the answer without this context, which then reads what ``request`` returns."""
@@ -205,6 +205,7 @@ class RequestContext:
             pending = self.pending
             if self.parses_itself:
                 self._read_attempts()
+            self._read_headers(getattr(error, "response", None))
             uninjected, self.uninjected = self.uninjected, None
             if (
                 uninjected is not None
@@ -220,17 +221,21 @@ class RequestContext:
         return None
 
     def on_response(self, arguments: Mapping[str, Any]) -> None:
-        """Reads from the arguments of ``_process_response`` what no parsed answer has: two headers.
-
-        OpenAI sends neither header: they are those of proxies and gateways. So calls to OpenAI and Azure do not come
-        here, and cost nothing for it.
-        """
+        """Reads from the arguments of ``_process_response`` what no parsed answer has: some headers."""
         try:
-            pending = self.pending
-            if facts := header_facts(arguments["response"].headers.raw):
+            pending, response = self.pending, arguments["response"]
+            self._read_headers(response)
+            # OpenAI and Azure send none of these: they are those of proxies and gateways.
+            if self.may_be_proxy and (facts := header_facts(response.headers.raw)):
                 pending.response.facts = {**pending.response.facts, **facts}
         except Exception as error:
             faults.caught(error, "reading the headers of a response")
+
+    def _read_headers(self, response: Any) -> None:
+        """Reads the headers of a response, also of one that is an error."""
+        headers = getattr(response, "headers", None)
+        if headers is not None and not self.pending.finished:
+            self.pending.response.headers = read_headers(raw_headers(headers))
 
     def _read_attempts(self) -> None:
         """Reads how often the SDK sent this request, where the request has no options of ours."""
@@ -304,6 +309,7 @@ def _context_of(plain: PlainRequest, sdk: Sdk) -> RequestContext | None:
         pending.begin_at(plain.started, plain.clock, plain.attribution, plain.evidence)
         context = RequestContext(None, pending, sdk)
         context.parses_itself = True
+        pending.response.headers = quick_path.headers_of(plain)
     except Exception as error:
         faults.caught(error, "metering a call that is not plain")
         return None
@@ -347,8 +353,6 @@ def _begin(
         if pending.requested_model is None:
             pending.requested_model = providers.deployment(client, url)
         context = RequestContext(inner, pending, sdk)
-        if context.reads_headers and not registry.reads_headers:
-            registry.read_headers()
         headers = fields["headers"]
         injects = pending.stream and include_usage.should_inject(row, body, headers, provider, host)
         if not injects and context.inner is None and sdk.parses_itself(wrapped, headers):

@@ -38,8 +38,6 @@ class ListenerRegistry:
         """The meter that listens to every client, or ``None``."""
         self.has_wrapped = False
         """Whether a client was wrapped since the last uninstall."""
-        self.reads_headers = False
-        """Whether a call has gone to a host that may be a proxy, so that the headers of responses are read."""
         self.running_blocks = 0
         """The number of ``track()`` blocks that are being run."""
         self.captures: tuple[Readable, ...] = ()
@@ -65,12 +63,6 @@ class ListenerRegistry:
         """Brings the listeners and the patches in line with what was changed."""
         self.global_listeners = self.captures if self.installed is None else (self.installed, *self.captures)
         self.apply_patches()
-
-    def read_headers(self) -> None:
-        """Reads the headers of responses from now on. A program that calls OpenAI alone never needs it."""
-        with self.lock:
-            self.reads_headers = True
-            self.update()
 
     def start_over_in_child(self) -> None:
         """Replaces the lock in a forked child, where its owner may be gone. Only this thread's blocks go on."""

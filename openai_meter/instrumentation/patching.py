@@ -93,8 +93,7 @@ class Patcher:
             for owner in tree(root):
                 self.patches.add(owner, "request", request)
                 self.patches.add(owner, "_sleep_for_retry", sleep_for_retry)
-                if registry.reads_headers:
-                    self.patches.add(owner, "_process_response", process_response)
+                self.patches.add(owner, "_process_response", process_response)
                 if registry.has_wrapped:
                     self.patches.add(owner, "copy", copy_mark)
                     self.patches.add(owner, "with_options", copy_mark)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from openai_meter.metering.quick_path import note_headers
+
 __all__ = ["current_request", "process_response", "send", "send_async"]
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -13,8 +15,6 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 class SentRequest(Protocol):
     """The context of a request."""
-
-    reads_headers: bool
 
     def on_error(self, error: BaseException) -> Arguments | None:
         """Handles what the SDK raised; returns the arguments for another try."""
@@ -27,15 +27,13 @@ class SentRequest(Protocol):
 
 
 current_request: ContextVar[SentRequest | None] = ContextVar("openai_meter_request", default=None)
-"""The request that is being made, if the headers of its answer are read. The SDK passes no context to that place."""
+"""The request that is being made, unless it is a plain one. The SDK passes no context to where a response is parsed."""
 
 
 def send(wrapped: Callable[..., Any], context: SentRequest, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Sends a request, a second time where ``include_usage`` was refused, and has its answer read."""
-    current = context if context.reads_headers else None
     outer = current_request.get()
-    if current is not outer:
-        current_request.set(current)
+    current_request.set(context)
     try:
         while True:
             try:
@@ -48,18 +46,15 @@ def send(wrapped: Callable[..., Any], context: SentRequest, args: tuple[Any, ...
                 context.on_return(answer)
                 return answer
     finally:
-        if current is not outer:
-            current_request.set(outer)  # not reset(): a coroutine may be run in several contexts
+        current_request.set(outer)  # not reset(): a coroutine may be run in several contexts
 
 
 async def send_async(
     wrapped: Callable[..., Any], context: SentRequest, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Sends a request, a second time where ``include_usage`` was refused, and has its answer read."""
-    current = context if context.reads_headers else None
     outer = current_request.get()
-    if current is not outer:
-        current_request.set(current)
+    current_request.set(context)
     try:
         while True:
             try:
@@ -72,8 +67,7 @@ async def send_async(
                 context.on_return(answer)
                 return answer
     finally:
-        if current is not outer:
-            current_request.set(outer)  # not reset(): a coroutine may be run in several contexts
+        current_request.set(outer)  # not reset(): a coroutine may be run in several contexts
 
 
 def process_response(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -81,4 +75,6 @@ def process_response(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...],
     context = current_request.get()
     if context is not None:
         context.on_response(kwargs)
+    elif "response" in kwargs:
+        note_headers(kwargs["response"])
     return wrapped(*args, **kwargs)

@@ -221,6 +221,7 @@ class CallInFlight:
         WORK.pop(key)
         response.model = response.model or pending.response.model
         response.service_tier = response.service_tier or pending.response.service_tier
+        response.headers = pending.response.headers if begun is not None else response.headers
         # A completion window is only in the first request.
         response.facts = {**pending.response.facts, **response.facts}
         pending.response = response
@@ -323,7 +324,7 @@ class CallInFlight:
         rule: str | None = None,
     ) -> None:
         """Makes the record (or several, where an answer reports several models) and hands it to the listeners."""
-        response, attribution = self.response, self._attribution
+        response, attribution, headers = self.response, self._attribution, self.response.headers
         started_at = datetime.fromtimestamp(self.started, UTC)
         listeners, hold = self.listeners, self.hold
         by_meter = ((listeners[0].meter, listeners),) if len(listeners) == 1 else self._by_meter()
@@ -366,6 +367,7 @@ class CallInFlight:
                     book,
                     rule,
                     self.attempts,
+                    *headers,
                 )
                 for listener in group:
                     listener._take(call)

@@ -17,6 +17,7 @@ from openai_meter.core.evidence import Evidence
 from openai_meter.core.money import Amount
 from openai_meter.core.totals import Sum
 from openai_meter.core.usage import new_usage
+from openai_meter.usage.response_headers import RawHeaders, name_in, number_in
 
 __all__ = ["PlainBatch", "PlainCall", "PlainKind", "call_of"]
 
@@ -27,8 +28,9 @@ class PlainKind:
     """What some plain calls have in common. Immutable once it is made."""
 
     __slots__ = (
-        "attribution", "block", "book", "day", "endpoint", "host", "key", "model", "price_reason", "price_source",
-        "provider", "requested_model", "service_tier", "state", "text_amount",
+        "attribution", "block", "book", "day", "endpoint", "host", "key", "model", "organization", "owner",
+        "price_reason", "price_source", "project", "provider", "requested_model", "service_tier", "state",
+        "text_amount",
     )  # fmt: skip
 
     def __init__(
@@ -48,6 +50,7 @@ class PlainKind:
         text_amount: Callable[[int, int, int, int, int], Amount | None] | None,
         price_reason: str | None,
         price_source: str | None,
+        owner: tuple[bytes | None, bytes | None],
     ) -> None:
         self.endpoint = endpoint
         self.provider = provider
@@ -66,9 +69,12 @@ class PlainKind:
         """The compiled prices of the day; ``None`` if these calls have none, and are not plain."""
         self.price_reason = price_reason
         self.price_source = price_source
+        self.owner = owner
+        """The organization and the project, as the headers of the answers name them."""
+        self.organization, self.project = map(name_in, owner)
         self.key: Key = key_of(
             model, attribution.agent, attribution.operation, attribution.user, attribution.session, attribution.tags,
-            endpoint, provider, block,
+            endpoint, provider, block, self.organization, self.project,
         )  # fmt: skip
         """The combination of dimensions that these calls count for."""
 
@@ -90,11 +96,14 @@ class PlainCall(NamedTuple):
     reasoning: int
     cost: Amount
     """In pico-dollars."""
+    headers: RawHeaders
+    """Headers of the answer, as they came: they are checked when the ``Call`` is made."""
 
 
 def call_of(plain: PlainCall) -> Call:
     """The ``Call`` of a plain call. Each time it is another object: keep it where there was the plain call."""
     kind = plain.kind
+    _, _, request_id, processing_ms, requests, tokens = plain.headers
     attribution = kind.attribution
     return new_call(
         random_half(),
@@ -130,6 +139,12 @@ def call_of(plain: PlainCall) -> Call:
         kind.book,
         None,
         1,
+        kind.organization,
+        kind.project,
+        name_in(request_id),
+        number_in(processing_ms),
+        number_in(requests),
+        number_in(tokens),
     )
 
 
@@ -164,7 +179,7 @@ class PlainBatch:
 
     def _added(self, before: Sum, calls: Sequence[PlainCall]) -> Sum:
         """A sum with some calls more. Adds up what :meth:`Sum.plus` adds for each: tests hold both equal."""
-        _, started, _, _, _, inputs, outputs, totals, cached, written, reasoning, costs = zip(*calls, strict=True)
+        _, started, _, _, _, inputs, outputs, totals, cached, written, reasoning, costs, _ = zip(*calls, strict=True)
         tokens, cost = sum(totals), sum(costs)
         self.tokens += tokens
         self.cost += cost

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.budgets.state import Budgeting
@@ -33,11 +34,12 @@ from openai_meter.usage import providers
 from openai_meter.usage.billing_details import RARE_KEYS
 from openai_meter.usage.endpoints import LASTING, Endpoint, find
 from openai_meter.usage.fingerprint import UNCOMMON_KEYS, evidence_of, evidence_of_input
+from openai_meter.usage.response_headers import NO_HEADERS, RawHeaders, ResponseHeaders, raw_headers, read_headers
 
 if TYPE_CHECKING:
     from openai_meter.pricing.book import BookState
 
-__all__ = ["PlainRequest", "begin", "record"]
+__all__ = ["PlainRequest", "begin", "headers_of", "note_headers", "record"]
 
 _PROVIDERS = frozenset({"openai", "azure"})
 _DAY = 86_400.0
@@ -157,6 +159,29 @@ def _new_place(client: Any, base: Any, options: Mapping[str, Any], model: str) -
 
 # --- the answer -------------------------------------------------------------------------------------------------------
 
+_latest_headers: ContextVar[tuple[float, RawHeaders]] = ContextVar(
+    "openai_meter_headers", default=(0.0, (None, None, None, None, None, None))
+)
+"""When the latest response came, by ``time.perf_counter()``, and its headers."""
+_NO_RAW_HEADERS: RawHeaders = (None, None, None, None, None, None)
+
+
+def note_headers(response: Any) -> None:
+    """Notes the headers of a response that the SDK is about to parse: no parsed answer has them. Never raises.
+
+    The SDK does it as its last step, so :func:`record` finds those of its own response.
+    """
+    try:
+        _latest_headers.set((time.perf_counter(), raw_headers(response.headers)))
+    except Exception as error:
+        faults.caught(error, "reading the headers of a response")
+
+
+def headers_of(request: PlainRequest) -> ResponseHeaders:
+    """The headers of the response to a request, if there was one."""
+    at, raw = _latest_headers.get()
+    return read_headers(raw) if at >= request.clock else NO_HEADERS
+
 
 def record(request: PlainRequest, answer: Any) -> bool:
     """Records a plain answer; ``False`` if it is not plain: then nothing was done. Never raises."""
@@ -185,7 +210,10 @@ def record(request: PlainRequest, answer: Any) -> bool:
             return False
         listener = listeners[0]
         meter = listener.meter
-        kind = _kind(place, model, tier, attribution, block, meter._price_loader.state(), started)
+        at, headers = _latest_headers.get()
+        if at < clock:  # those of an earlier response
+            headers = _NO_RAW_HEADERS
+        kind = _kind(place, model, tier, attribution, block, meter._price_loader.state(), started, headers[:2])
         if kind is None or (amount := kind.text_amount) is None:
             return False
         tokens_in, tokens_out, total, cached, written, reasoning = counts
@@ -200,6 +228,7 @@ def record(request: PlainRequest, answer: Any) -> bool:
     try:
         listener._take_plain(_new(PlainCall, (
             kind, started, duration, evidence, identity, tokens_in, tokens_out, total, cached, written, reasoning, cost,
+            headers,
         )))  # fmt: skip
     except Exception as error:
         faults.caught(error, f"recording a plain call of {place.endpoint}")
@@ -275,6 +304,7 @@ def _kind(  # noqa: PLR0917 - by position: every call comes here
     block: str | None,
     state: BookState | None,
     started: float,
+    owner: tuple[bytes | None, bytes | None],
 ) -> PlainKind | None:
     """The kind of a call, or ``None`` until such a call has been priced."""
     kind = place.last
@@ -285,13 +315,14 @@ def _kind(  # noqa: PLR0917 - by position: every call comes here
         and kind.attribution is attribution
         and kind.state is state
         and kind.block == block
+        and kind.owner == owner
         and kind.day <= started < kind.day + _DAY
     ):
         return kind
     if state is None:
         return None
     day = started // _DAY * _DAY
-    key = (place, model, tier, id(attribution), block, id(state), day)
+    key = (place, model, tier, id(attribution), block, id(state), day, owner)
     kind = _kinds.get(key)
     if kind is None:
         plan = state.plans.get((model, place.provider, place.host, tier, _FIRST_DAY + int(day // _DAY), place.model))
@@ -313,6 +344,7 @@ def _kind(  # noqa: PLR0917 - by position: every call comes here
             text_amount=plan.text_amount,
             price_reason=plan.reason,
             price_source=plan.source,
+            owner=owner,
         )
         if len(_kinds) >= _KINDS:
             _kinds.clear()  # some programs attribute each call to someone else

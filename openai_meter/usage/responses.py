@@ -14,6 +14,7 @@ from openai_meter.core.call import Status
 from openai_meter.core.usage import Usage, count, fields_of, seconds
 from openai_meter.core.usage_objects import merge_usage, read_usage
 from openai_meter.usage.billing_details import answer_facts
+from openai_meter.usage.response_headers import NO_HEADERS
 from openai_meter.usage.transcript import BATCH, Transcript
 
 __all__ = ["Fields", "ResponseState", "read_common", "read_error"]
@@ -36,6 +37,7 @@ class ResponseState:
         "error_type",
         "extra",
         "facts",
+        "headers",
         "images_requested",
         "model",
         "response_id",
@@ -65,6 +67,8 @@ class ResponseState:
         """Counts of :class:`Usage` that stand outside the usage object."""
         self.facts: Fields = _NOTHING
         """Rare facts that the price depends on (``billing_details.py``)."""
+        self.headers = NO_HEADERS
+        """What the record takes over from the headers of the answer."""
         self.containers: tuple[str, ...] = ()
         """The containers that hosted tools ran in: several answers may share one session of a container."""
         self.tool_items: list[Fields] = []
