@@ -44,7 +44,7 @@ class Part(NamedTuple):
 
 @dataclass
 class Side:
-    """What the bill has of the ledger's own projects and keys, and what the ledger has, both of the days of the bill."""
+    """What bill and ledger have of the ledger's own projects and keys, on the days of the bill."""
 
     billed: dict[Cell, Amounts]
     metered: dict[Cell, Amounts]
@@ -70,16 +70,8 @@ class _Difference(NamedTuple):
 
     cell: Cell
     quantity: Fraction
-    price: Fraction
-    """Pico-dollars of one unit, on the side that has more."""
     amount: Fraction
-
-    def take(self, quantity: Fraction) -> tuple[Fraction, _Difference]:
-        """The amount of some of it, and the rest."""
-        if quantity == self.quantity:
-            return self.amount, self._replace(quantity=Fraction(0), amount=Fraction(0))
-        amount = quantity * self.price
-        return amount, self._replace(quantity=self.quantity - quantity, amount=self.amount - amount)
+    """At the price of the side that has more."""
 
 
 def explain(side: Side, metered: Metered, prices: Prices) -> Comparison:
@@ -92,15 +84,11 @@ def explain(side: Side, metered: Metered, prices: Prices) -> Comparison:
             rest[cell.day, cell.project, cell.model].append(difference)
     models = {(cell.project, cell.model) for cell in metered.cells}
     for (day, project, model), differences in rest.items():
-        left = _moves(found.parts, differences, "cache_write_ttl", _lifetimes)
-        left = _moves(found.parts, left, "tier", _tiers)
         group = Group(day, project, model)
-        for difference in left:
-            if difference.amount or difference.quantity:
-                cause, facts = _cause(difference, group, side, metered, known=(project, model) in models)
-                found.parts.append(
-                    Part(cause, difference.cell, difference.amount, difference.quantity, facts=tuple(facts.items()))
-                )
+        for difference in differences:
+            cause, facts = _cause(difference, group, side, metered, known=(project, model) in models)
+            cell, quantity, amount = difference
+            found.parts.append(Part(cause, cell, amount, quantity, facts=tuple(facts.items())))
     return found
 
 
@@ -112,7 +100,7 @@ def _compare(cell: Cell, side: Side, prices: Prices, found: Comparison) -> _Diff
     if theirs is None:  # without a quantity there are only dollars to compare
         found.billed[cell].add(billed.quantity, billed.amount)
         more = billed.amount - metered.amount
-        return _Difference(cell, -metered.quantity, Fraction(0), more) if more or metered.quantity else None
+        return _Difference(cell, -metered.quantity, more) if more or metered.quantity else None
     found.billed[cell].add(billed.quantity, theirs * billed.quantity)
     both = min(billed.quantity, metered.quantity)
     ours = ours or Fraction(0)
@@ -124,45 +112,7 @@ def _compare(cell: Cell, side: Side, prices: Prices, found: Comparison) -> _Diff
         found.agreed.add(cell)
     more = billed.quantity - metered.quantity
     price = theirs if more > 0 else ours
-    return _Difference(cell, more, price, more * price) if more else None
-
-
-def _lifetimes(cell: Cell) -> Any:
-    """Cells that differ in the lifetime of a cache write only have this in common."""
-    return (cell.tier, cell.bracket) if cell.slot in {"cache_write", "cache_write_12h"} else None
-
-
-def _tiers(cell: Cell) -> Any:
-    """Cells that differ in tier and length only have this in common."""
-    return cell.slot if cell.slot not in FEES else None
-
-
-def _moves(parts: list[Part], differences: list[_Difference], cause: str, alike: Any) -> list[_Difference]:
-    """Pairs what is missing in one cell with what another one has more; returns what is left."""
-    left = list(differences)
-    for short, less in enumerate(left):
-        for long, more in enumerate(left):
-            less = left[short]  # noqa: PLW2901 - it may have become smaller
-            same = alike(less.cell)
-            if same is None or same != alike(more.cell) or not (less.quantity < 0 < more.quantity):
-                continue
-            number = min(-less.quantity, more.quantity)
-            lost, left[short] = less.take(-number)
-            gained, left[long] = more.take(number)
-            facts = {"metered_as": _label(less.cell), "billed_as": _label(more.cell), "quantity": number}
-            parts += [
-                Part(cause, more.cell, gained, number, facts=tuple(facts.items())),
-                Part(cause, less.cell, lost, -number, facts=tuple(facts.items())),
-            ]
-    return left
-
-
-def _label(cell: Cell) -> str:
-    """What is different of a cell: its tier, its length, its lifetime."""
-    words = [cell.tier, *([cell.bracket] if cell.bracket else [])]
-    if cell.slot in {"cache_write", "cache_write_12h"}:
-        words.append("12h" if cell.slot == "cache_write_12h" else "30m")
-    return " ".join(words)
+    return _Difference(cell, more, more * price) if more else None
 
 
 def _cause(

@@ -17,7 +17,10 @@ from openai_meter.pricing.bill import AGGREGATES
 from openai_meter.pricing.rates import split
 from openai_meter.pricing.types import TIERS
 
-__all__ = ["Amounts", "Cell", "Group", "Metered", "NearCall", "meter_calls"]
+__all__ = [
+    "Amounts", "Cell", "CellPart", "Group", "Metered", "NearCall", "Rename", "Requests", "cell_parts", "group_of",
+    "is_billed", "meter_calls", "regrouped",
+]  # fmt: skip
 
 EDGE = timedelta(minutes=15)
 """How near to midnight a call is that may be in the bill of the day before or after."""
@@ -32,6 +35,10 @@ class Cell(NamedTuple):
     tier: str
     bracket: str | None
     slot: str
+
+
+Rename = Callable[[Cell], Cell]
+"""Gives a cell another project or length."""
 
 
 class Group(NamedTuple):
@@ -119,16 +126,16 @@ class Metered:
         """The projects; ``None`` where the API named none."""
         return {group.project for group in self.requests}
 
-    def renamed(self, rename: Callable[[Cell], Cell]) -> Metered:
+    def renamed(self, rename: Rename) -> Metered:
         """The same with other cells. The project of a group is renamed as that of a cell."""
         made = Metered(shapes=self.shapes, calls=self.calls)
         for cell, amounts in self.cells.items():
             made.cells[rename(cell)].add(amounts.quantity, amounts.amount, amounts.unpriced)
         for group, requests in self.requests.items():
-            made.requests[_regrouped(group, rename)].add(requests)
+            made.requests[regrouped(group, rename)].add(requests)
         made.near = [
             call._replace(
-                group=_regrouped(call.group, rename),
+                group=regrouped(call.group, rename),
                 parts=tuple(part._replace(cell=rename(part.cell)) for part in call.parts),
             )
             for call in self.near
@@ -136,7 +143,8 @@ class Metered:
         return made
 
 
-def _regrouped(group: Group, rename: Callable[[Cell], Cell]) -> Group:
+def regrouped(group: Group, rename: Rename) -> Group:
+    """The group of renamed cells."""
     return Group(*rename(Cell(*group, "default", None, "input"))[:3])
 
 
@@ -159,21 +167,29 @@ def usage_kind(endpoint: str) -> str:
     return "images" if endpoint.startswith("images.") else _KINDS.get(endpoint, "completions")
 
 
+def is_billed(call: Call) -> bool:
+    """Whether OpenAI bills a call: not those of other providers, and no errors."""
+    return call.provider == "openai" and not (call.failed and not call.usage.known)
+
+
+def group_of(call: Call) -> Group:
+    """The group of a call, by the moment when it began."""
+    return Group(call.started_at.astimezone(UTC).date(), call.project, call.model)
+
+
 def meter_calls(calls: Iterable[Call], book: PriceBook) -> Metered:
-    """Sums up calls. Those of other providers are left out: OpenAI does not bill them.
+    """Sums up the calls that OpenAI bills.
 
     Args:
         calls: the calls.
         book: prices for calls that were read without their bill.
     """
     metered = Metered()
-    for call in calls:
-        if call.provider != "openai" or (call.failed and not call.usage.known):
-            continue
+    for call in filter(is_billed, calls):
         metered.calls += 1
-        group = Group(call.started_at.astimezone(UTC).date(), getattr(call, "project", None), call.model)
+        group = group_of(call)
         _count(metered, group, call)
-        parts = tuple(_parts(call, group, book))
+        parts = tuple(cell_parts(call, book))
         for cell, quantity, amount, unpriced in parts:
             metered.cells[cell].add(quantity, amount, unpriced)
         _keep_near(metered, group, call, parts)
@@ -206,8 +222,9 @@ def _keep_near(metered: Metered, group: Group, call: Call, parts: tuple[CellPart
         metered.near.append(NearCall(group, started, ended, parts))
 
 
-def _parts(call: Call, group: Group, book: PriceBook) -> Iterator[CellPart]:
-    """The cells of a call: quantity, amount, and the quantity without a price."""
+def cell_parts(call: Call, book: PriceBook) -> Iterator[CellPart]:
+    """The cells of a call."""
+    group = group_of(call)
     lines = () if call.cost_pico is None else call.cost_lines or book.lines(book.billable_of(call))
     shares = _shares(lines)
     total = sum((amount for _, amount in shares), Fraction(0))

@@ -55,7 +55,9 @@ def projects_without_name(bill: Bill, metered: Metered, names: Names) -> frozens
             by_project[project][key] += number
     if None not in ours or None in by_project:
         return frozenset()
-    candidates: dict[Owner, _Sums] = {(project, None): sums for project, sums in by_project.items() if project not in metered.projects}
+    candidates: dict[Owner, _Sums] = {
+        (project, None): sums for project, sums in by_project.items() if project not in metered.projects
+    }
     return frozenset(project for project, _ in _best(ours[None], candidates)) if candidates else frozenset()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import NamedTuple
@@ -15,11 +15,25 @@ from openai_meter.ledger.billing.causes import Comparison, Part, Side, explain, 
 from openai_meter.ledger.billing.edges import Move, find_moves
 from openai_meter.ledger.billing.evidence import gather
 from openai_meter.ledger.billing.line_items import line_item_name, parse_line_item
-from openai_meter.ledger.billing.metered import Amounts, Cell, Group, Metered, Requests, meter_calls
+from openai_meter.ledger.billing.metered import (
+    Amounts,
+    Cell,
+    CellPart,
+    Group,
+    Metered,
+    Rename,
+    Requests,
+    cell_parts,
+    group_of,
+    is_billed,
+    meter_calls,
+    regrouped,
+)
 from openai_meter.ledger.billing.names import Names
 from openai_meter.ledger.billing.owners import Owner, foreign_keys, projects_without_name
 from openai_meter.ledger.billing.prices import Prices
 from openai_meter.ledger.billing.reconciliation import Line, Reconciliation
+from openai_meter.ledger.billing.tiers import settle_tiers
 from openai_meter.ledger.billing.token_coverage import token_coverage
 from openai_meter.pricing import PriceBook
 
@@ -29,33 +43,41 @@ MARGIN = timedelta(days=1)
 """What is read before and after the days that are compared: calls near midnight may be billed there."""
 
 
+Calls = Callable[[date, date], Iterable[Call]]
+"""The calls from a day until before another one, in UTC."""
+
+
 def compare_bill(
-    calls: Iterable[Call], bill: Bill, since: date, until: date, book: PriceBook, now: datetime
+    calls: Calls, bill: Bill, since: date, until: date, *, book: PriceBook, now: datetime
 ) -> Reconciliation:
     """Compares the days from ``since`` until before ``until`` (UTC).
 
     Args:
-        calls: the calls of these days and of one day before and after them.
+        calls: gives the calls of some days. It is called for these days with one before and after them, and again for
+            single days.
         bill: the usage and the costs of the same days.
         since: the first day.
         until: the day after the last one.
         book: the prices of calls that were read without their bill.
         now: days that have not ended then are open.
     """
-    metered = meter_calls(calls, book)
+    metered = meter_calls(calls(since - MARGIN, until + MARGIN), book)
     names, prices = Names(metered.models), Prices(book)
-    bill, metered = _named_projects(bill, metered, names)
+    bill, rename = _named_projects(bill, metered, names)
+    metered = metered.renamed(rename)
     foreign = foreign_keys(bill, metered, names)
     billed = bill_cells(bill, metered, names, prices)
     if not billed.long_named:
-        metered = metered.renamed(lambda cell: cell._replace(bracket=None))
+        rename = _without_bracket(rename)
+        metered = metered.renamed(rename)
     own = own_cells(billed, foreign, metered.projects)
     opened = frozenset(cell.day for cell in (*billed.names, *metered.cells) if _is_open(cell.day, now))
     moves = find_moves(own, bill, metered, names, foreign, opened)
     side = _side(own, bill, metered, names, foreign, moves)
+    settled = settle_tiers(side, prices, _CallsOfDay(calls, book, rename, moves))
     comparison = explain(side, metered, prices)
     others = list(foreign_parts(billed, foreign, metered.projects))
-    parts = [*others, *_moved_parts(moves), *comparison.parts]
+    parts = [*others, *_moved_parts(moves), *settled, *comparison.parts]
     view = _View(since, until, opened, parts, others, billed, comparison, metered)
     lines = view.lines()
     return Reconciliation(
@@ -76,17 +98,56 @@ def _is_open(day: date, now: datetime) -> bool:
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1) > now
 
 
-def _named_projects(bill: Bill, metered: Metered, names: Names) -> tuple[Bill, Metered]:
-    """Both with the same projects, where the ledger has calls without a project."""
+def _named_projects(bill: Bill, metered: Metered, names: Names) -> tuple[Bill, Rename]:
+    """The bill, and what renames the cells of the ledger, so that both have the same projects.
+
+    The ledger may have calls without a project.
+    """
     found = projects_without_name(bill, metered, names)
     if len(found) == 1:
         (project,) = found
-        return bill, metered.renamed(lambda cell: cell._replace(project=project) if cell.project is None else cell)
-    if not found:
-        return bill, metered
+        return bill, lambda cell: cell._replace(project=project) if cell.project is None else cell
     usage = tuple(row._replace(project=None) if row.project in found else row for row in bill.usage)
     costs = tuple(row._replace(project=None) if row.project in found else row for row in bill.costs)
-    return bill._replace(usage=usage, costs=costs), metered
+    return bill._replace(usage=usage, costs=costs), lambda cell: cell
+
+
+def _without_bracket(rename: Rename) -> Rename:
+    return lambda cell: rename(cell)._replace(bracket=None)
+
+
+class _CallsOfDay:
+    """The calls of a group as cells, on the days of the bill. Reads a day once."""
+
+    def __init__(self, calls: Calls, book: PriceBook, rename: Rename, moves: list[Move]) -> None:
+        self._calls, self._book, self._rename = calls, book, rename
+        self._moves = moves
+        self._day: date | None = None
+        self._groups: dict[Group, list[tuple[CellPart, ...]]] = {}
+
+    def __call__(self, group: Group) -> list[tuple[CellPart, ...]]:
+        """The cells of each call."""
+        if self._day != group.day:
+            self._day, self._groups = group.day, self._read(group.day)
+        return self._groups.get(group, [])
+
+    def _read(self, day: date) -> dict[Group, list[tuple[CellPart, ...]]]:
+        found: dict[Group, list[tuple[CellPart, ...]]] = defaultdict(list)
+        gone = {(move.call.group, move.call.started) for move in self._moves}
+        for call in filter(is_billed, self._calls(day, day + timedelta(days=1))):
+            group = regrouped(group_of(call), self._rename)
+            if (group, call.started_at) not in gone:
+                found[group].append(tuple(_renamed(cell_parts(call, self._book), self._rename)))
+        for move in self._moves:
+            if move.day == day:
+                found[move.call.group._replace(day=day)].append(
+                    tuple(part._replace(cell=part.cell._replace(day=day)) for part in move.call.parts)
+                )
+        return found
+
+
+def _renamed(parts: Iterable[CellPart], rename: Rename) -> Iterator[CellPart]:
+    return (part._replace(cell=rename(part.cell)) for part in parts)
 
 
 def _side(
