@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from openai_meter.metering.attribution import bind, tag
     from openai_meter.metering.meter import Block, Meter
     from openai_meter.pricing import CostLine, Deployment, Price, PriceBook
-    from openai_meter.pricing.quotes import Quote, estimate, load_encodings
+    from openai_meter.pricing.answers import CallCost, cost
+    from openai_meter.pricing.quotes import Quote, estimate, load_encodings, quote
     from openai_meter.reports.advice import Recommendation
     from openai_meter.reports.model_stats import ModelStats
     from openai_meter.reports.report import Report
@@ -58,6 +59,7 @@ __all__ = [
     "BudgetStatus",
     "BudgetView",
     "Call",
+    "CallCost",
     "ConfigurationError",
     "CostLine",
     "Deployment",
@@ -84,12 +86,14 @@ __all__ = [
     "__version__",
     "bind",
     "budget",
+    "cost",
     "estimate",
     "estimate_tokens",
     "get_global_tracker",
     "get_meter",
     "install",
     "load_encodings",
+    "quote",
     "tag",
     "track",
     "uninstall",
@@ -104,7 +108,8 @@ _PLACES = {
     "errors": "BillingError ConfigurationError LedgerError LedgerUnavailableError MeterError MissingExtraError "
     "UnsupportedClientError",
     "usage.estimation": "Estimate estimate_tokens",
-    "pricing.quotes": "Quote estimate load_encodings",
+    "pricing.answers": "CallCost cost",
+    "pricing.quotes": "Quote estimate load_encodings quote",
     "api": "budget get_meter install track uninstall wrap",
     "budgets": "Budget BudgetStatus BudgetView",
     "instrumentation.budget_error": "BudgetExceededError",

@@ -12,8 +12,9 @@ from openai_meter.core import settings
 from openai_meter.core.locale.choice import language, set_default
 from openai_meter.errors import ConfigurationError, UnsupportedClientError
 from openai_meter.instrumentation import include_usage
+from openai_meter.instrumentation.http_clients.switch import checked_mode
 from openai_meter.instrumentation.listening import MARK, ClientMark, registry
-from openai_meter.instrumentation.patching import is_client
+from openai_meter.instrumentation.patching import is_client, patcher
 from openai_meter.metering.attribution import Surroundings, as_text, read_attribution
 from openai_meter.metering.ledger_link import opened
 from openai_meter.metering.meter import Block, Budgets, Limits, Meter
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from openai_meter.budgets import Budget, BudgetView
     from openai_meter.budgets.stores import BudgetStore
     from openai_meter.core.money import Number
+    from openai_meter.instrumentation.http_clients.switch import HttpMode
     from openai_meter.instrumentation.include_usage import StreamUsage
     from openai_meter.ledger import Ledger
     from openai_meter.pricing import Deployment, Price
@@ -50,6 +52,7 @@ def install(
     discount: Number | None = None,
     hosts: Mapping[str, str] | None = None,
     stream_usage: StreamUsage | Collection[str] | None = None,
+    http: HttpMode | None = None,
     threads: bool | None = None,
     thresholds: Limits = None,
     on_alert: OnAlert | None = None,
@@ -79,6 +82,10 @@ def install(
         stream_usage: where to ask for the usage of chat streams whose callers did not, without their seeing it:
             ``"auto"`` (the default: OpenAI, Azure and ``hosts``), ``"always"``, ``"never"``, or more hosts that take
             ``stream_options``. Elsewhere the usage is estimated. Also ``OPENAI_METER_STREAM_USAGE``.
+        http: whether HTTP libraries are watched too, for calls that do not pass through the openai package:
+            ``"auto"`` (the default): where litellm, dspy or azure-ai-inference is loaded; ``True``: always, and
+            ``http.client`` too; ``False``: never. Seen are httpx, httpx2, aiohttp, requests and urllib3, and only their
+            requests to OpenAI, Azure and ``hosts``. No call is counted twice. Also ``OPENAI_METER_HTTP``.
         threads: whether attribution and blocks follow into threads: jobs of a ``ThreadPoolExecutor`` (and so of
             ``loop.run_in_executor``), and threads that are started. They do not by default (:func:`bind` takes them
             along by hand); ``asyncio`` tasks and ``asyncio.to_thread`` need neither.
@@ -129,6 +136,7 @@ def install(
     if lang is not None:
         language(lang)
     set_char_rule = _checked_char_rule(char_rule)
+    set_http = _checked_http(http)
     behind = hosts_from_environment() if hosts is None else checked_hosts(hosts)
     current = meter or registry.installed or registry.meter
     kept = opened(ledger, None if current is None else current.ledger, required=ledger_required)
@@ -152,6 +160,7 @@ def install(
         if lang is not None:
             set_default(lang)
         set_char_rule()
+        set_http()
         registry.installed = chosen
         registry.update()
         if threads is not None:
@@ -174,6 +183,14 @@ def _checked_telemetry(otel: object, spans: object) -> Callable[[Meter], object]
     if loaded is None or (otel is None and spans is None):
         return lambda _: None
     return loaded.detach if otel is False else lambda meter: loaded.switch(meter, spans=False, only=True)
+
+
+def _checked_http(mode: HttpMode | None) -> Callable[[], object]:
+    """What the setting of HTTP libraries does."""
+    if mode is None and registry.installed is not None:
+        return lambda: None
+    checked = checked_mode(settings.get("http") if mode is None else mode)
+    return lambda: setattr(patcher.http, "mode", checked)
 
 
 def _checked_char_rule(name: str | None) -> Callable[[], object]:
@@ -199,6 +216,7 @@ def uninstall() -> None:
         include_usage.configure("auto")
         if (chars := sys.modules.get("openai_meter.usage.estimation.chars")) is not None:
             chars.set_rule("script")
+        patcher.http.mode = None
         registry.installed = None
         registry.has_wrapped = False
         registry.epoch += 1

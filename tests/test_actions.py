@@ -113,31 +113,31 @@ def loud(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("text", [text for text, _ in ASKING])
-def test_a_message_that_asks_for_it_matches(text: str) -> None:
-    """The documents' triggers and what people write in their place, whatever accents, case and punctuation."""
+def test_message_about_usage_matches(text: str) -> None:
+    """The triggers of the guide and similar questions, whatever accents, case and punctuation."""
     assert SHOW_API_STATS.matches(text)
 
 
 @pytest.mark.parametrize("text", NOT_ASKING)
-def test_a_message_about_something_else_does_not(text: str) -> None:
-    """Electricity, crypto tokens, the length of a text, other APIs, and talk are not answered with API figures."""
+def test_message_about_something_else_does_not_match(text: str) -> None:
+    """Electricity, crypto tokens, the length of a text, other APIs, and talk."""
     assert not SHOW_API_STATS.matches(text)
 
 
 @pytest.mark.parametrize("trigger", SHOW_API_STATS.triggers)
-def test_every_trigger_matches(trigger: str) -> None:
-    """What the action tells a runtime to look for, it answers itself, in capitals and small letters too."""
+def test_every_similar_phrase_matches(trigger: str) -> None:
+    """The action answers every phrase that it lists for a runtime, in capitals and small letters too."""
     assert all(SHOW_API_STATS.matches(text) for text in (trigger, trigger.upper(), trigger.lower(), f"« {trigger} »"))
 
 
 @pytest.mark.parametrize("text", [None, 5, b"API usage", ["API", "usage"]])
-def test_what_is_no_text_does_not_match(text: Any) -> None:
+def test_message_without_text_does_not_match(text: Any) -> None:
     """A message without text is nobody's question, and no error."""
     assert not SHOW_API_STATS.matches(text)
 
 
 @given(st.text(max_size=200))
-def test_no_text_breaks_the_matching(text: str) -> None:
+def test_any_text_has_a_stable_answer(text: str) -> None:
     """Any text has an answer, the same each time."""
     assert SHOW_API_STATS.matches(text) is SHOW_API_STATS.matches(text)
 
@@ -147,15 +147,15 @@ def test_no_text_breaks_the_matching(text: str) -> None:
 
 @pytest.mark.parametrize(("text", "lang"), ASKING)
 @pytest.mark.usefixtures("loud")
-def test_the_answer_is_in_the_language_of_the_question(own: Meter, text: str, lang: str | None) -> None:
-    """A French question has a French answer; where the words do not tell, it is the environment's language."""
+def test_answer_is_in_the_language_of_the_question(own: Meter, text: str, lang: str | None) -> None:
+    """Where the words do not show it, it is the environment's language."""
     answer = SHOW_API_STATS.handle(text, own)
     assert f"alert in {lang}" in answer
     assert ("Statistiques" in answer) is (lang == "fr")
 
 
 @pytest.mark.usefixtures("loud")
-def test_the_answer_is_alert_report_and_recommendations(own: Meter) -> None:
+def test_answer_is_alert_report_and_recommendations(own: Meter) -> None:
     """The alert comes first, then the report, then what would save money."""
     answer = SHOW_API_STATS.handle("Montre-moi les stats API", own)
     places = [
@@ -180,7 +180,7 @@ def test_the_answer_is_alert_report_and_recommendations(own: Meter) -> None:
 
 
 @pytest.mark.usefixtures("quiet")
-def test_without_alert_and_advice_it_is_the_report(own: Meter) -> None:
+def test_answer_without_alert_and_advice_is_the_report(own: Meter) -> None:
     """Where all is well, the answer is the report alone."""
     answer = SHOW_API_STATS.handle("Consommation", own)
     assert answer.startswith("📊 **Statistiques d'utilisation OpenAI**")
@@ -188,8 +188,8 @@ def test_without_alert_and_advice_it_is_the_report(own: Meter) -> None:
     assert answer == own.generate_report("fr")
 
 
-def test_thresholds_come_first_and_advice_last(own: Meter) -> None:
-    """$1.50 is above the default limit of $1.00, and five refused keys are worth a word: nothing is made up here."""
+def test_answer_begins_with_thresholds_and_ends_with_advice(own: Meter) -> None:
+    """$1.50 is above the default limit of $1.00, and five refused keys give advice."""
     for _ in range(5):
         own.track_error("gpt-4o-mini", type("AuthenticationError", (Exception,), {}))
     answer = SHOW_API_STATS.handle("Consommation", own)
@@ -199,16 +199,16 @@ def test_thresholds_come_first_and_advice_last(own: Meter) -> None:
 
 
 @pytest.mark.usefixtures("loud")
-def test_a_language_that_is_given_goes_before_the_questions(own: Meter) -> None:
-    """The caller's choice holds, and a language that there is not is refused."""
+def test_given_language_takes_precedence_over_the_question(own: Meter) -> None:
+    """An unknown one is refused."""
     assert "alert in en" in SHOW_API_STATS.handle("Consommation", own, lang="en")
     with pytest.raises(ConfigurationError, match="tlh"):
         SHOW_API_STATS.handle("Consommation", own, lang="tlh")
 
 
 @pytest.mark.usefixtures("quiet")
-def test_without_a_meter_it_is_the_installed_one(own: Meter) -> None:
-    """The figures are those of the meter that listens, else of the process-wide one."""
+def test_action_without_a_meter_uses_the_installed_one(own: Meter) -> None:
+    """Else the process-wide one."""
     assert "gpt-4o-mini" not in SHOW_API_STATS.handle("API usage")
     openai_meter.install(meter=own)
     assert "gpt-4o-mini" in SHOW_API_STATS.handle("API usage")
@@ -220,8 +220,8 @@ def test_without_a_meter_it_is_the_installed_one(own: Meter) -> None:
 # --- as a tool --------------------------------------------------------------------------------------------------------
 
 
-def test_the_tool_for_chats() -> None:
-    """The definition has the form of chat completions, strict, with every parameter required."""
+def test_chat_tool_has_the_form_of_chat_completions() -> None:
+    """Strict, with every parameter required."""
     tool = SHOW_API_STATS.tool()
     assert list(tool) == ["type", "function"]
     function = tool["function"]
@@ -231,7 +231,7 @@ def test_the_tool_for_chats() -> None:
     assert function["parameters"]["additionalProperties"] is False
 
 
-def test_the_tool_for_responses() -> None:
+def test_responses_tool_has_its_fields_next_to_its_type() -> None:
     """The same in the form of the Responses API, where the function's fields stand beside its type."""
     assert SHOW_API_STATS.tool("responses") == {"type": "function", **SHOW_API_STATS.tool()["function"]}
     assert json.loads(json.dumps(SHOW_API_STATS.tool("responses"))) == SHOW_API_STATS.tool("responses")
@@ -258,14 +258,14 @@ def test_the_tool_for_responses() -> None:
     ],
 )
 @pytest.mark.usefixtures("loud")
-def test_a_models_arguments_never_break_the_answer(own: Meter, arguments: Any, lang: str) -> None:
-    """What a model writes is used where it can be, and passed over where not."""
+def test_arguments_of_a_model_never_raise(own: Meter, arguments: Any, lang: str) -> None:
+    """Valid ones are used, others are ignored."""
     assert f"alert in {lang}" in SHOW_API_STATS.handle_tool_call(arguments, own)
 
 
 @pytest.mark.usefixtures("quiet")
-def test_a_model_can_call_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo API takes both definitions, and its tool call is answered."""
+def test_model_can_call_the_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The local API takes both definitions, and its tool call is answered."""
     from openai import OpenAI
 
     from openai_meter.testing.fake_api.server import DemoServer
@@ -283,7 +283,7 @@ def test_a_model_can_call_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret" not in answer
 
 
-def test_an_action_holds_no_state() -> None:
+def test_action_has_no_state() -> None:
     """There is nothing in it that two threads could share, and any object of it is as good as another."""
     assert not vars(ShowApiStats())
     assert ShowApiStats().tool() == SHOW_API_STATS.tool()

@@ -92,7 +92,7 @@ def test_modules_are_short() -> None:
     assert {name: count for name, count in lines.items() if count > LINES} == {}
 
 
-def test_every_module_says_what_it_is_for() -> None:
+def test_every_module_has_a_docstring() -> None:
     """Each module and package begins with a docstring of a real sentence."""
     silent = [
         named(path)
@@ -102,7 +102,7 @@ def test_every_module_says_what_it_is_for() -> None:
     assert silent == []
 
 
-def test_public_names_are_sorted_and_there() -> None:
+def test_public_names_are_sorted_and_exist() -> None:
     """``__all__`` is sorted, complete, and every name in it exists."""
     names = openai_meter.__all__
     assert list(names) == sorted(names)
@@ -121,20 +121,20 @@ def test_public_names_are_sorted_and_there() -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), sorted(openai_meter._RENAMED.items()))
-def test_an_old_public_name_still_works_and_warns(old: str, new: str) -> None:
+def test_old_public_name_works_and_warns(old: str, new: str) -> None:
     """A public name that has changed gives the new one, with a DeprecationWarning that names it."""
     with pytest.warns(DeprecationWarning, match=rf"openai_meter\.{old} is now called openai_meter\.{new}"):
         found = getattr(openai_meter, old)
     assert found is getattr(openai_meter, new)
 
 
-def test_the_distribution_has_one_name() -> None:
+def test_messages_use_the_name_of_the_distribution() -> None:
     """The name that messages tell people to install is the one in pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["name"] == DISTRIBUTION
 
 
-def test_modules_of_tests_have_names_of_their_own() -> None:
+def test_test_modules_have_different_names() -> None:
     """No two modules of tests have the same name: pytest could not collect them together."""
     names = Counter(path.name for path in TESTS.rglob("test_*.py"))
     assert [name for name, number in names.items() if number > 1] == []

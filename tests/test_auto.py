@@ -48,21 +48,21 @@ def python(tmp_path):
     return run
 
 
-def test_the_documented_line_is_what_is_tested():
-    """The line asks the environment before it imports anything of the meter."""
+def test_documented_line_is_the_tested_one():
+    """The line reads the environment before it imports anything of the meter."""
     assert LINE == 'import os\nif os.environ.get("OPENAI_METER"):\n    import openai_meter.auto'
 
 
-def test_a_program_is_metered(python, server):
-    """With ``OPENAI_METER=1`` and a summary asked for, the program is as before, and the summary comes at its end."""
+def test_program_with_the_variable_is_metered(python, server):
+    """With ``OPENAI_METER=1`` and a summary setting, the program runs as before, and the summary comes at its end."""
     code, output, errors = python(PROGRAM, server.base_url, OPENAI_METER="1", OPENAI_METER_SUMMARY="1")
     assert (code, output) == (0, "first True\n")
     assert "gpt-4o-mini" in errors
     assert "OpenAI usage" in errors
 
 
-def test_the_summary_comes_last(python, server, tmp_path):
-    """What the program does in its own exit handlers counts, and the summary comes after it."""
+def test_summary_follows_exit_handlers_of_the_program(python, server, tmp_path):
+    """Their calls count."""
     program = tmp_path / "farewell.py"
     program.write_text(
         "import atexit, sys\n"
@@ -77,17 +77,17 @@ def test_the_summary_comes_last(python, server, tmp_path):
 
 
 @pytest.mark.parametrize("environment", [{}, {"OPENAI_METER": "0"}, {"OPENAI_METER": "off"}, {"OPENAI_METER": ""}])
-def test_off_is_off(python, server, environment):
+def test_program_without_the_variable_is_not_metered(python, server, environment):
     """Without the variable, or with one that says no, nothing happens."""
     assert python(PROGRAM, server.base_url, OPENAI_METER_SUMMARY="1", **environment) == (0, "first True\n", "")
 
 
-def test_on_without_more_is_silent(python, server):
+def test_metering_without_a_summary_setting_is_silent(python, server):
     """Who asks for no summary gets none."""
     assert python(PROGRAM, server.base_url, OPENAI_METER="1") == (0, "first True\n", "")
 
 
-def test_programs_without_openai_pay_almost_nothing(python):
+def test_program_without_openai_loads_only_the_switch(python):
     """Before openai is imported, only what reads the switch is loaded, and such a program ends in silence."""
     program = "import sys; print(sorted(name for name in sys.modules if name.startswith(('openai', 'wrapt', 'rich'))))"
     settings = {"OPENAI_METER": "1", "OPENAI_METER_SUMMARY": "table", "OPENAI_METER_LEDGER": "nonsense"}
@@ -100,8 +100,8 @@ def test_programs_without_openai_pay_almost_nothing(python):
     assert python("-c", program, OPENAI_METER="1", OPENAI_METER_SUMMARY="table") == (0, "[]\n", "")
 
 
-def test_a_missing_package_is_no_reason_not_to_start(tmp_path):
-    """Where openai_meter itself is missing, Python says so on standard error, and the program goes on."""
+def test_program_starts_if_the_package_is_missing(tmp_path):
+    """Python writes it on standard error."""
     (tmp_path / "sitecustomize.py").write_text(LINE, encoding="utf-8")
     (tmp_path / "openai_meter.py").write_text("raise ModuleNotFoundError('no openai_meter')", encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "OPENAI_METER": "1"}
@@ -123,7 +123,7 @@ def test_a_missing_package_is_no_reason_not_to_start(tmp_path):
         ("_STREAM_USAGE", "", None),
     ],
 )
-def test_settings_that_are_wrong(python, server, name, value, said):
+def test_wrong_setting_is_one_line_and_the_program_continues(python, server, name, value, said):
     """What is wrong with a setting is said in one line, and the program goes on to its end."""
     environment = {"OPENAI_METER": "1", "OPENAI_METER_SUMMARY": "line", f"OPENAI_METER{name}": value}
     code, output, errors = python("-W", "error", PROGRAM, server.base_url, **environment)
@@ -147,7 +147,7 @@ def test_settings_that_are_wrong(python, server, name, value, said):
         ("THREADS", "many", "OPENAI_METER_THREADS='many'"),
     ],
 )
-def test_each_setting_is_checked(name, value, said, monkeypatch):
+def test_each_variable_is_checked_before_the_start(name, value, said, monkeypatch):
     """Every variable is looked at before anything is started."""
     monkeypatch.setattr("openai_meter.cli.exit_summary.ExitSummary.registered", False)
     monkeypatch.setenv(f"OPENAI_METER_{name}", value)
@@ -166,13 +166,13 @@ def test_each_setting_is_checked(name, value, said, monkeypatch):
         ("tokens=0", {"tokens": 0}),
     ],
 )
-def test_thresholds_as_text(said, limits, monkeypatch):
-    """Limits are written as in a shell, and mean what they mean in ``install``."""
+def test_thresholds_can_be_written_as_text(said, limits, monkeypatch):
+    """They mean the same as in ``install``."""
     monkeypatch.setenv("OPENAI_METER_THRESHOLDS", said)
     assert settings.get("thresholds") == limits
 
 
-def test_all_settings_hold(python, server, tmp_path):
+def test_all_settings_are_read_from_the_environment(python, server, tmp_path):
     """Language, grouping, report, ledger and thresholds come from the environment."""
     pytest.importorskip("sqlalchemy", reason="SQLAlchemy is missing: a ledger named by the environment is NOT tested")
     report, ledger = tmp_path / "usage.json", f"sqlite:///{tmp_path / 'usage.db'}"
@@ -195,23 +195,23 @@ def test_all_settings_hold(python, server, tmp_path):
     kept.close()
 
 
-def test_run_goes_before_it(python, server):
-    """Under ``openai-meter run`` the calls are counted once and said once."""
+def test_run_with_the_variable_counts_once(python, server):
+    """Under ``openai-meter run`` there is one summary."""
     environment = {"OPENAI_METER": "1", "OPENAI_METER_SUMMARY": "json"}
     code, output, errors = python("-m", "openai_meter", "run", "--json", PROGRAM, server.base_url, **environment)
     assert (code, output) == (0, "first True\n")
     assert json.loads(errors)["totals"]["calls"] == 1
 
 
-def test_python_dash_m_runs(python, server):
+def test_python_dash_m_run_needs_no_variable(python, server):
     """``python -m openai_meter run`` needs no variable at all."""
     code, output, errors = python("-m", "openai_meter", "run", "-q", PROGRAM, server.base_url)
     assert (code, output) == (0, "first True\n")
     assert errors.startswith("openai-meter: 1 call")
 
 
-def test_processes_below_are_metered(python, server, tmp_path):
-    """A process that the program starts anew is metered too; a forked child speaks for itself."""
+def test_child_processes_are_metered(python, server, tmp_path):
+    """A forked child has a summary of its own."""
     program = tmp_path / "parent.py"
     program.write_text(
         f"import subprocess, sys\nsubprocess.run([sys.executable, {PROGRAM!r}, sys.argv[1], 'fork'], check=True)",
@@ -224,7 +224,7 @@ def test_processes_below_are_metered(python, server, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM: that it does not lose the summary is NOT tested")
-def test_a_container_that_is_stopped_says_it_too(server, tmp_path):
+def test_sigterm_does_not_prevent_the_summary_of_auto(server, tmp_path):
     """SIGTERM does not keep the summary from being said."""
     (tmp_path / "sitecustomize.py").write_text(LINE, encoding="utf-8")
     roots = os.pathsep.join([str(tmp_path), str(Path(openai_meter.__file__).parents[1])])

@@ -79,8 +79,8 @@ class Page(html.parser.HTMLParser):
             self.texts.append(data)
 
 
-def test_a_cell_shows_what_it_has_cost(shell):
-    """The cell's calls are shown as a table, in HTML and as text; its own value stays."""
+def test_cell_shows_its_cost(shell):
+    """Its calls are a table, in HTML and as text; its own value stays."""
     result = shell.run_cell("%%meter\nask(); ask()\n41 + 1")
     assert result.result == 42
     (shown,) = SHOWN
@@ -91,7 +91,7 @@ def test_a_cell_shows_what_it_has_cost(shell):
     assert "2,400" in shown["text/plain"]
 
 
-def test_a_cell_of_async_code(shell):
+def test_cell_of_async_code_is_metered(shell):
     """A cell with ``await`` runs as it always does, and its tasks count."""
     shell.run_cell(
         "%%meter\nimport asyncio\n"
@@ -100,16 +100,16 @@ def test_a_cell_of_async_code(shell):
     assert "18" in Page(SHOWN[0]["text/html"]).texts
 
 
-def test_a_cell_that_fails_shows_its_cost_too(shell, capsys):
-    """The error is the cell's, on the line where it happened, and what was spent until then is shown."""
+def test_failed_cell_shows_its_cost(shell, capsys):
+    """The error is the cell's, on its own line."""
     result = shell.run_cell("%%meter\nask()\n\n1 / 0")
     assert isinstance(result.error_in_exec, ZeroDivisionError)
     assert "line 4" in capsys.readouterr().out
     assert "1,200" in Page(SHOWN[0]["text/html"]).texts
 
 
-def test_a_cell_that_is_no_python(shell):
-    """A cell that cannot be read shows nothing, and the next one counts its own calls only."""
+def test_cell_with_a_syntax_error_shows_nothing(shell):
+    """The next one counts its own calls only."""
     assert shell.run_cell("%%meter\nask(").error_before_exec is not None
     assert SHOWN == []
     shell.run_cell("ask()")
@@ -119,15 +119,15 @@ def test_a_cell_that_is_no_python(shell):
     assert registry.captures == ()
 
 
-def test_a_cell_without_calls(shell, capsys):
+def test_cell_without_calls_shows_a_line(shell, capsys):
     """A cell without calls says so in a line."""
     shell.run_cell("%%meter\nx = 1")
     assert capsys.readouterr().out.endswith("openai-meter: no OpenAI call was made\n")
     assert SHOWN == []
 
 
-def test_cells_by_other_dimensions_and_other_magics(shell, capsys):
-    """Dimensions can be named, a wrong one is said before anything runs, and magics can stand in each other."""
+def test_cell_may_name_dimensions_and_nest_magics(shell, capsys):
+    """A wrong dimension is an error before anything runs."""
     shell.run_cell("%%meter endpoint,model\nask()")
     assert Page(SHOWN[0]["text/html"]).texts[1:3] == ["Endpoint", "Model"]
     result = shell.run_cell("%%meter moon\nask()")
@@ -162,7 +162,7 @@ def test_unknown_words_of_a_magic_are_a_usage_error(shell, capsys, words):
     assert openai_meter.get_meter().totals.calls == 0
 
 
-def test_the_magic_can_be_called_by_its_name(shell):
+def test_magic_can_be_called_by_its_name(shell):
     """``run_cell_magic`` does the same, and raises what the cell raises."""
     shell.run_cell_magic("meter", "", "ask()")
     assert "1,200" in Page(SHOWN[0]["text/html"]).texts
@@ -170,8 +170,8 @@ def test_the_magic_can_be_called_by_its_name(shell):
         shell.run_cell_magic("meter", "", "1 / 0")
 
 
-def test_the_session(shell):
-    """``%meter`` gives the report of all calls since the extension was loaded, and can begin again."""
+def test_session_magic_reports_all_calls(shell):
+    """Since the extension was loaded; it can start again."""
     shell.run_cell("ask()")
     shell.run_cell("%%meter\nask()")
     report = shell.run_cell("%meter").result
@@ -182,7 +182,7 @@ def test_the_session(shell):
     assert not shell.run_cell("%meter moon").success
 
 
-def test_unloading_leaves_nothing(shell):
+def test_unloading_removes_magics_and_meter(shell):
     """Unloading takes the magics and the meter away; reloading brings them back."""
     assert shell.run_cell("%reload_ext openai_meter").success
     transformers = len(shell.input_transformers_cleanup)
@@ -196,8 +196,8 @@ def test_unloading_leaves_nothing(shell):
     assert registry.installed is not None
 
 
-def test_meters_blocks_and_reports_show_themselves(meter):
-    """A meter, a block and a report as the last value of a cell are shown as tables."""
+def test_meter_block_and_report_are_shown_as_tables(meter):
+    """As the last value of a cell."""
     with openai_meter.track("nightly") as run:
         fake_client().chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "hi"}])
     for one in (meter, run, run.report()):
@@ -207,7 +207,7 @@ def test_meters_blocks_and_reports_show_themselves(meter):
         assert "gpt-4o-mini" in bundle["text/plain"]
 
 
-def test_nothing_of_others_becomes_html(meter):
+def test_names_in_html_are_escaped(meter):
     """Names, whatever stands in them, are text: no tag is made but the table's own."""
     with openai_meter.tag(agent=EVIL), openai_meter.track(EVIL) as run:
         client = fake_client()
@@ -218,7 +218,7 @@ def test_nothing_of_others_becomes_html(meter):
         assert EVIL in page.texts
 
 
-def test_a_notebook_in_a_kernel(tmp_path, monkeypatch):
+def test_notebook_runs_in_a_kernel(tmp_path, monkeypatch):
     """A notebook is executed as Jupyter does it: tables stand in its outputs, also of cells that await or fail."""
     reason = "nbclient or ipykernel is missing: that a notebook in a real kernel shows its costs is NOT tested"
     pytest.importorskip("nbclient", reason=reason)

@@ -71,7 +71,7 @@ def run(pytester, monkeypatch):
     return run
 
 
-def test_a_test_within_its_limits_passes(run):
+def test_test_within_its_limits_passes(run):
     """Limits that are met, to the last digit, let a test pass; so do tests without calls."""
     result = run("""
     @pytest.mark.cost_limit(usd=0.006, tokens=2_400, calls=2)
@@ -94,8 +94,8 @@ def test_a_test_within_its_limits_passes(run):
         ("calls=1", "  calls: 2, limit: 1"),
     ],
 )
-def test_a_test_that_exceeds_a_limit_fails(run, limit, said):
-    """The failure says the limit, what was spent, and on which model."""
+def test_test_above_a_limit_fails(run, limit, said):
+    """The failure has the limit, the spent amount, and the model."""
     result = run(f"""
     @pytest.mark.cost_limit({limit})
     def test_two():
@@ -110,8 +110,8 @@ def test_a_test_that_exceeds_a_limit_fails(run, limit, said):
     ])  # fmt: skip
 
 
-def test_what_is_not_known_is_not_zero(run):
-    """A call without a price fails a limit of costs, one of unknown size a limit of tokens, open ones both."""
+def test_unknown_cost_or_size_fails_a_limit(run):
+    """A call without a price fails a limit of cost, one of unknown size a limit of tokens, open ones both."""
     result = run("""
     @pytest.mark.cost_limit(usd=100)
     def test_no_price():
@@ -136,7 +136,7 @@ def test_what_is_not_known_is_not_zero(run):
     ])  # fmt: skip
 
 
-def test_what_is_unknown_does_not_hide_what_is_exceeded(run):
+def test_known_part_above_a_limit_is_shown_with_unknown_calls(run):
     """Where the known part alone is too much, that is said."""
     result = run("""
     @pytest.mark.cost_limit(usd=0.001)
@@ -147,8 +147,8 @@ def test_what_is_unknown_does_not_hide_what_is_exceeded(run):
     result.stdout.fnmatch_lines(["  cost: $0.003+, limit: $0.001"])
 
 
-def test_limits_are_found_where_markers_are(run):
-    """Of a class's and a function's limits the nearer one holds, for each kind by itself; async and unittest too."""
+def test_nearest_marker_sets_the_limit(run):
+    """For each kind by itself; async and unittest too."""
     result = run("""
     import unittest
 
@@ -216,7 +216,7 @@ def test_fixtures_give_the_calls_and_set_limits(run):
     result.stdout.fnmatch_lines(["  calls: 2, limit: 1", "  calls: 3, limit: 2"])
 
 
-def test_a_test_fails_for_its_own_reason(run):
+def test_own_outcome_of_a_test_is_kept(run):
     """Failing, skipped and expected failures stay what they are, whatever was spent."""
     result = run("""
     pytestmark = pytest.mark.cost_limit(calls=0)
@@ -249,7 +249,7 @@ def test_a_test_fails_for_its_own_reason(run):
         ("calls=True", "*whole number*"),
     ],
 )
-def test_limits_that_are_none(run, limit, said):
+def test_invalid_limit_is_an_error_of_the_test(run, limit, said):
     """What is no limit is an error of the test, which says so."""
     result = run(f"""
     @pytest.mark.cost_limit({limit})
@@ -280,7 +280,7 @@ SPENDERS = """
 
 
 @pytest.mark.parametrize("asked", ["option", "ini", "no"])
-def test_the_summary_is_shown_where_it_is_asked_for(run, pytester, asked):
+def test_summary_is_shown_on_request_only(run, pytester, asked):
     """The run ends with its costs by model and by test where the option or the setting asks for it, and only there."""
     if asked == "ini":
         pytester.makeini("[pytest]\nopenai_meter = true")
@@ -302,7 +302,7 @@ def test_the_summary_is_shown_where_it_is_asked_for(run, pytester, asked):
     ])  # fmt: skip
 
 
-def test_no_summary_of_nothing(run):
+def test_run_without_calls_has_no_summary(run):
     """Without a call there is no summary, even where it is asked for."""
     result = run("""
     def test_it():
@@ -311,8 +311,8 @@ def test_no_summary_of_nothing(run):
     result.stdout.no_fnmatch_line("*openai*")
 
 
-def test_the_summary_counts_every_call_once(run):
-    """Streams that go on into other tests, calls while tests are collected, and limits beside it: each call once."""
+def test_summary_counts_every_call_once(run):
+    """Streams that continue in other tests, calls during collection, and limits."""
     result = run(
         """
     ask()
@@ -338,7 +338,7 @@ def test_the_summary_counts_every_call_once(run):
     ])  # fmt: skip
 
 
-def test_the_summary_speaks_french(run, monkeypatch):
+def test_summary_of_pytest_is_french_on_request(run, monkeypatch):
     """In French it is French."""
     monkeypatch.setenv("OPENAI_METER_LANG", "fr")
     result = run(SPENDERS, "--openai-meter")
@@ -356,7 +356,7 @@ def outside(pytester, *options, **environment):
     )  # fmt: skip
 
 
-def test_who_never_uses_it_pays_nothing(pytester):
+def test_unused_plugin_loads_and_patches_nothing(pytester):
     """A run without limits and summary loads nothing of the meter but the plugin, and patches nothing."""
     pytester.makepyfile("""
     import sys
@@ -371,7 +371,7 @@ def test_who_never_uses_it_pays_nothing(pytester):
     assert done.returncode == 0, done.stdout
 
 
-def test_the_summary_adds_up_over_workers(pytester):
+def test_summary_adds_up_over_workers(pytester):
     """Under pytest-xdist the calls of all workers are summed up."""
     pytest.importorskip("xdist", reason="pytest-xdist is missing: sums over several workers are NOT tested")
     pytester.makepyfile(test_a=HEAD + SPENDERS, test_b=HEAD + SPENDERS)
@@ -381,7 +381,7 @@ def test_the_summary_adds_up_over_workers(pytester):
     pytester_lines.fnmatch_lines(["Total*12*14,400*$0.0300+", "The tests that cost most:"])
 
 
-def test_its_help_and_markers_are_listed(pytester):
+def test_help_and_markers_of_the_plugin_are_listed(pytester):
     """``--help`` and ``--markers`` tell of it."""
     done = outside(pytester, "--help")
     assert "--openai-meter" in done.stdout
@@ -389,7 +389,7 @@ def test_its_help_and_markers_are_listed(pytester):
     assert "@pytest.mark.cost_limit(usd=None" in outside(pytester, "--markers").stdout
 
 
-def test_the_meter_may_be_there_before(pytester):
+def test_plugin_works_under_run(pytester):
     """Installed as a package, the plugin is found, also where ``openai-meter run`` was there before."""
     if not [one for one in entry_points(group="pytest11") if one.value == "openai_meter.pytest_plugin"]:
         pytest.skip("the package is not installed with its entry points: that pytest finds the plugin is NOT tested")

@@ -72,7 +72,7 @@ def _no_leftovers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 # --- the guide's examples, word for word but for the import line and the "..." ----------------------------------------
 
 
-def test_the_guides_basic_example(client: OpenAI, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_basic_example_of_the_guide_works(client: OpenAI, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Example 1: a response is tracked, the summary printed and the report saved."""
     # Créer le tracker
     tracker = TokenTracker()
@@ -142,7 +142,7 @@ def api_key(server: DemoServer, monkeypatch: pytest.MonkeyPatch) -> str:
     return "demo"
 
 
-def test_the_guides_agent_and_workflow(api_key: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_agent_and_workflow_of_the_guide_work(api_key: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Examples 2 and 3 and the checklist: agents with and without a tracker, the summary and the report's path."""
     assert isinstance(NeedAnalysisAgent(api_key).analyze_needs(), NeedAnalysisResponse)
 
@@ -170,7 +170,7 @@ def test_the_guides_agent_and_workflow(api_key: str, capsys: pytest.CaptureFixtu
     assert re.search(r"Rapport sauvegardé: .*token_report_\d{8}_\d{6}\.json\n$", capsys.readouterr().out)
 
 
-def test_the_guides_summary(mine: TokenTracker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_summary_equals_that_of_the_guide(mine: TokenTracker, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guide's session, at its prices, prints as in the guide, in French, with the agents by their cost."""
     tracker = mine
     tracker.PRICING = {"a": {"input": 2, "output": 2}, "b": {"input": 4, "output": 4}}
@@ -213,7 +213,7 @@ def test_the_guides_summary(mine: TokenTracker, monkeypatch: pytest.MonkeyPatch)
 # --- what is counted --------------------------------------------------------------------------------------------------
 
 
-def test_the_price_is_the_published_one(mine: TokenTracker) -> None:
+def test_tracker_uses_the_published_price(mine: TokenTracker) -> None:
     """8,000 tokens of gpt-5-nano are $0.00145 at .05 and .40, whatever a guide estimated; PRICING is empty."""
     mine.track_response(nano(), "need_analysis", "analyze_needs", "gpt-5-nano")
     assert mine.meter.cost == Decimal("0.00145")
@@ -277,7 +277,7 @@ def mocked() -> MagicMock:
     ],
     ids=lambda response: type(response).__name__,
 )  # fmt: skip
-def test_whatever_has_a_usage_is_read(mine: TokenTracker, response: Any) -> None:
+def test_any_object_with_a_usage_is_read(mine: TokenTracker, response: Any) -> None:
     """A dict, a look-alike, an event, a raw response: the same call."""
     mine.track_response(response)
     (call,) = mine.meter.calls
@@ -318,8 +318,8 @@ class Asynchronous:
     ],
     ids=lambda response: type(response).__name__,
 )
-def test_what_cannot_be_read_is_unknown_and_never_raises(mine: TokenTracker, response: Any) -> None:
-    """Each counts as a call of unknown size: the tokens are said to be unknown, not 0, and so is the cost."""
+def test_unreadable_response_is_a_call_of_unknown_size(mine: TokenTracker, response: Any) -> None:
+    """The tokens are unknown, not 0, and so is the cost."""
     mine.track_response(response, "a", model="gpt-5-nano")
     (call,) = mine.meter.calls
     assert (call.usage.known, call.usage_source, call.cost, call.model) == (False, "none", None, "gpt-5-nano")
@@ -343,9 +343,7 @@ def test_what_cannot_be_read_is_unknown_and_never_raises(mine: TokenTracker, res
     ],
     ids=["chat", "responses", "parse", "completions", "embeddings", "moderations", "raw chat", "raw response"],
 )  # fmt: skip
-def test_a_tracked_response_is_as_if_it_had_been_metered(
-    server: DemoServer, tmp_path: Path, call: Any, endpoint: str
-) -> None:
+def test_tracked_response_equals_a_metered_one(server: DemoServer, tmp_path: Path, call: Any, endpoint: str) -> None:
     """What the tracker reads of an answer is what the seam reads: the same usage, model, status and cost."""
     meter = Meter()
     openai_meter.install(hosts={"127.0.0.1": "openai"}, meter=meter)
@@ -360,8 +358,8 @@ def test_a_tracked_response_is_as_if_it_had_been_metered(
         assert getattr(tracked, name) == getattr(measured, name), name
 
 
-def test_a_raw_body_that_is_still_to_be_read_is_left_alone(client: OpenAI, mine: TokenTracker) -> None:
-    """A streaming response is the program's to read; after that it is read from memory."""
+def test_unread_streaming_response_is_not_read(client: OpenAI, mine: TokenTracker) -> None:
+    """It belongs to the program; after that it is read from memory."""
     with client.responses.with_streaming_response.create(model="gpt-5-nano", input="Bonjour") as raw:
         mine.track_response(raw)
         assert not raw.http_response.is_stream_consumed
@@ -373,7 +371,7 @@ def test_a_raw_body_that_is_still_to_be_read_is_left_alone(client: OpenAI, mine:
 
 
 @pytest.mark.anyio
-async def test_an_async_raw_response_is_read(server: DemoServer, mine: TokenTracker) -> None:
+async def test_async_raw_response_is_read(server: DemoServer, mine: TokenTracker) -> None:
     """The raw response of an async client is read without waiting for it."""
     async with AsyncOpenAI(base_url=server.base_url, api_key="demo", max_retries=0) as client:
         raw = await client.chat.completions.with_raw_response.create(model="gpt-5-nano", messages=MESSAGES)
@@ -386,8 +384,8 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def test_work_that_is_not_finished_is_counted_when_it_is(client: OpenAI, mine: TokenTracker) -> None:
-    """A background response counts once, with its tokens, however often it is tracked on the way."""
+def test_background_response_is_counted_once_when_finished(client: OpenAI, mine: TokenTracker) -> None:
+    """However often it is tracked before."""
     response = client.responses.create(model="gpt-5-nano", input="Bonjour", background=True)
     assert mine.track_response(response) is None
     while response.status in ("queued", "in_progress"):
@@ -400,8 +398,8 @@ def test_work_that_is_not_finished_is_counted_when_it_is(client: OpenAI, mine: T
     assert mine.meter.totals.total_tokens == response.usage.total_tokens
 
 
-def test_a_response_counts_once(mine: TokenTracker) -> None:
-    """The same response, or the same one read again, is no second call; others are, also those without an id."""
+def test_response_tracked_twice_counts_once(mine: TokenTracker) -> None:
+    """Also when it was read again; others count, even without an id."""
     assert mine.track_response(nano(), "a") is not None
     assert mine.track_response(nano(), "b") is None
     assert mine.track_response(dict(nano())) is None
@@ -414,7 +412,7 @@ def test_a_response_counts_once(mine: TokenTracker) -> None:
     assert mine.meter.totals.calls == 6
 
 
-def test_many_threads_may_track(mine: TokenTracker) -> None:
+def test_response_tracked_by_many_threads_counts_once(mine: TokenTracker) -> None:
     """Of one response that many threads track, one counts; no other is lost."""
     start = threading.Barrier(8)
 
@@ -429,7 +427,7 @@ def test_many_threads_may_track(mine: TokenTracker) -> None:
     assert counted == mine.meter.totals.calls == 50 + 8 * 50
 
 
-def test_the_models_name_is_the_one_given_and_the_price_that_of_the_answer(mine: TokenTracker) -> None:
+def test_given_model_is_the_requested_one_and_the_answer_sets_the_price(mine: TokenTracker) -> None:
     """The argument says what was asked for; the response, if it names a model, what is paid."""
     mine.track_response(nano(model="gpt-5-nano-2025-08-07"), model="gpt-5-nano")
     mine.track_response(nano(2, model=None), model="gpt-5-nano")
@@ -442,14 +440,14 @@ def test_the_models_name_is_the_one_given_and_the_price_that_of_the_answer(mine:
     assert {detail["model"] for detail in mine.to_dict()["calls_detail"]} == {"gpt-5-nano"}
 
 
-def test_a_model_that_is_not_text_is_refused(mine: TokenTracker) -> None:
-    """The message names the argument, and nothing is counted: the response can be tracked again, rightly."""
+def test_model_that_is_not_text_raises(mine: TokenTracker) -> None:
+    """Nothing is counted: the response can be tracked again."""
     with pytest.raises(ConfigurationError, match="model=5"):
         mine.track_response(nano(), model=5)  # type: ignore[arg-type]
     assert mine.track_response(nano()) is not None
 
 
-def test_a_name_with_a_text_form_is_taken_as_text(mine: TokenTracker) -> None:
+def test_agent_with_a_text_form_is_recorded_as_text(mine: TokenTracker) -> None:
     """Agents may be numbers; what has no text form is left out, and the response is counted."""
     first, second = mine.track_response(nano(), agent_name=5), mine.track_response(nano(2), operation=["x"])
     assert first is not None
@@ -457,8 +455,8 @@ def test_a_name_with_a_text_form_is_taken_as_text(mine: TokenTracker) -> None:
     assert (first.agent, second.operation) == ("5", "unknown")
 
 
-def test_who_is_not_named_is_whom_the_code_around_names(mine: TokenTracker) -> None:
-    """Without names, the blocks around say whose response it is; names given go before."""
+def test_attribution_comes_from_the_blocks_around(mine: TokenTracker) -> None:
+    """Given names take precedence."""
     with openai_meter.track("night", agent="outer", operation="o", user="u", team="x"):
         mine.track_response(nano(1))
         mine.track_response(nano(2), "given", None)
@@ -470,8 +468,8 @@ def test_who_is_not_named_is_whom_the_code_around_names(mine: TokenTracker) -> N
     ]
 
 
-def test_a_fault_costs_a_record_at_most(mine: TokenTracker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where reading breaks inside, the program hears nothing, and the call counts as unknown."""
+def test_fault_while_reading_counts_an_unknown_call(mine: TokenTracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program gets no error."""
     faults.reraise = False
     monkeypatch.setattr("openai_meter.usage.external._row", lambda _: 1 / 0)
     call = mine.track_response(nano(), "a")
@@ -483,8 +481,8 @@ def test_a_fault_costs_a_record_at_most(mine: TokenTracker, monkeypatch: pytest.
 # --- beside a meter ---------------------------------------------------------------------------------------------------
 
 
-def test_a_metered_call_is_taken_over_and_counted_once_in_each(client: OpenAI, meter: Meter) -> None:
-    """The tracker has the measured record, under its own agent; the meter's count does not move."""
+def test_metered_call_is_reused_and_counted_once_in_each(client: OpenAI, meter: Meter) -> None:
+    """The tracker has the measured record, under its own agent; the count of the meter does not change."""
     mine = TokenTracker()
     response = client.chat.completions.create(model="gpt-5.4-mini", messages=MESSAGES)
     before = meter.totals
@@ -499,8 +497,8 @@ def test_a_metered_call_is_taken_over_and_counted_once_in_each(client: OpenAI, m
     assert mine.meter.totals.calls == 1
 
 
-def test_a_metered_call_keeps_its_cost(client: OpenAI) -> None:
-    """What the meter knows of prices (a host's provider, a discount) holds in the tracker; PRICING goes before."""
+def test_metered_call_keeps_its_cost(client: OpenAI) -> None:
+    """Prices of the meter (a host's provider, a discount) apply in the tracker; PRICING takes precedence."""
     meter = openai_meter.install(hosts={"127.0.0.1": "openai"}, discount="0.5")
     mine = TokenTracker()
     for _ in range(3):
@@ -514,7 +512,7 @@ def test_a_metered_call_keeps_its_cost(client: OpenAI) -> None:
     assert mine.meter.calls[-1].cost == mine.meter.calls[-1].usage.input_tokens
 
 
-def test_a_block_is_enough_to_take_over_from(client: OpenAI) -> None:
+def test_metered_call_is_reused_from_a_block(client: OpenAI) -> None:
     """Without install(), the record comes from a block around."""
     mine = TokenTracker()
     with openai_meter.track("night", agent="night") as block:
@@ -524,7 +522,7 @@ def test_a_block_is_enough_to_take_over_from(client: OpenAI) -> None:
     assert block.totals.calls == 1
 
 
-def test_a_tracker_whose_meter_listens_itself_counts_once(client: OpenAI) -> None:
+def test_tracker_with_an_installed_meter_counts_once(client: OpenAI) -> None:
     """A program may install the tracker's own meter: then tracking adds nothing to what is counted."""
     mine = TokenTracker()
     openai_meter.install(meter=mine.meter)
@@ -540,7 +538,7 @@ def test_a_tracker_whose_meter_listens_itself_counts_once(client: OpenAI) -> Non
     assert mine.meter.totals.calls == 4
 
 
-def test_a_stream_whose_usage_comes_later_is_completed(client: OpenAI, meter: Meter) -> None:
+def test_usage_of_the_program_completes_a_metered_stream(client: OpenAI, meter: Meter) -> None:
     """Where the meter saw no usage and the program has it, the tracker takes the program's."""
     stream = client.chat.completions.create(model="gpt-5.4-mini", messages=MESSAGES, stream=True)
     *_, last = stream
@@ -555,7 +553,7 @@ def test_a_stream_whose_usage_comes_later_is_completed(client: OpenAI, meter: Me
 # --- prices -----------------------------------------------------------------------------------------------------------
 
 
-def test_prices_can_be_edited_at_any_time(mine: TokenTracker) -> None:
+def test_edited_price_applies_to_the_next_response(mine: TokenTracker) -> None:
     """An edit of PRICING, for all trackers or for one, holds from the next response; a row taken out is gone."""
     costs = []
 
@@ -579,7 +577,7 @@ def test_prices_can_be_edited_at_any_time(mine: TokenTracker) -> None:
     assert costs == [Decimal(one) for one in expected]
 
 
-def test_a_price_of_a_model_holds_for_its_snapshots(mine: TokenTracker) -> None:
+def test_price_of_a_model_applies_to_its_snapshots(mine: TokenTracker) -> None:
     """The API answers with a snapshot's name, also where the program does not say what it asked for."""
     mine.PRICING["gpt-5-nano"] = Price(input=0.10, output=0.40)
     mine.track_response(nano(1, model="gpt-5-nano-2025-08-07"))
@@ -589,7 +587,7 @@ def test_a_price_of_a_model_holds_for_its_snapshots(mine: TokenTracker) -> None:
     assert [call.cost for call in mine.meter.calls] == [Decimal("0.0017"), Decimal("0.00255"), Decimal("0.0017")]
 
 
-def test_a_new_table_may_take_the_place_of_the_old_one(mine: TokenTracker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_price_table_can_be_replaced(mine: TokenTracker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program may set PRICING itself, of the module or of the tracker."""
     monkeypatch.setattr(tracker, "PRICING", {"m": {"input": 1, "output": 1}})
     mine.track_response(nano(1, model="m"))
@@ -601,7 +599,7 @@ def test_a_new_table_may_take_the_place_of_the_old_one(mine: TokenTracker, monke
 @pytest.mark.parametrize(
     "row", [5, {}, {"input": -1}, {"input": "dear"}, {"entrée": 1}, {"input": float("nan")}, [0.1, 0.4], None]
 )
-def test_a_price_that_cannot_be_used_is_refused(mine: TokenTracker, row: Any) -> None:
+def test_unusable_price_raises_with_its_row(mine: TokenTracker, row: Any) -> None:
     """The message says which row; nothing is counted, so that the response can be tracked once it is corrected."""
     mine.PRICING["m"] = row
     with pytest.raises(ConfigurationError):
@@ -615,7 +613,7 @@ def test_a_price_that_cannot_be_used_is_refused(mine: TokenTracker, row: Any) ->
 # --- the report -------------------------------------------------------------------------------------------------------
 
 
-def test_the_report_is_the_guides(mine: TokenTracker) -> None:
+def test_report_has_the_keys_of_the_guide(mine: TokenTracker) -> None:
     """The guide's keys come first, in its order and types; times are local, to the second, without a zone."""
     mine.PRICING["gpt-5-nano"] = {"input": 4, "output": 4}
     mine.track_response(nano(), "need_analysis", "analyze_needs", "gpt-5-nano")
@@ -646,7 +644,7 @@ def test_the_report_is_the_guides(mine: TokenTracker) -> None:
     assert Call.from_dict(detail["call"]).usage == Usage(5_000, 3_000, 8_000)
 
 
-def test_the_agents_sum_up_to_the_session(mine: TokenTracker) -> None:
+def test_agents_sum_up_to_the_session(mine: TokenTracker) -> None:
     """Calls, tokens and exact costs of all agents are those of the session, with one row for who is not named."""
     for number, agent in enumerate(["a", "b", "a", "", "c"]):
         mine.track_response(nano(number), agent)
@@ -658,7 +656,7 @@ def test_the_agents_sum_up_to_the_session(mine: TokenTracker) -> None:
     assert sum(Decimal(one["cost"]) for one in agents.values()) == Decimal(report["cost"]) == 5 * Decimal("0.00145")
 
 
-def test_what_is_unknown_is_said_in_the_report(mine: TokenTracker) -> None:
+def test_report_shows_unknown_costs_as_null(mine: TokenTracker) -> None:
     """Unknown costs are null, and the calls that the sums lack are numbered."""
     mine.track_response({"id": "x", "usage": None}, model="gpt-5-nano")
     report = mine.to_dict()
@@ -673,7 +671,7 @@ def test_what_is_unknown_is_said_in_the_report(mine: TokenTracker) -> None:
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
 
-def test_a_report_of_nothing(mine: TokenTracker) -> None:
+def test_report_without_calls_has_zeros(mine: TokenTracker) -> None:
     """A session without calls has zeros, and can be printed and saved."""
     report = json.loads(mine.save_report().read_text(encoding="utf-8"))
     assert (report["total_calls"], report["total_tokens"], report["total_cost"]) == (0, 0, 0.0)
@@ -683,7 +681,7 @@ def test_a_report_of_nothing(mine: TokenTracker) -> None:
     assert file.getvalue()
 
 
-def test_no_report_replaces_another(mine: TokenTracker) -> None:
+def test_reports_of_the_same_second_have_different_names(mine: TokenTracker) -> None:
     """Reports of the same second have names of their own, and nothing else is left in the directory."""
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda _: mine.save_report(), range(24)))
@@ -692,7 +690,7 @@ def test_no_report_replaces_another(mine: TokenTracker) -> None:
     assert all(json.loads(path.read_text(encoding="utf-8"))["total_calls"] == 0 for path in paths)
 
 
-def test_reports_on_a_file_system_without_links(mine: TokenTracker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_names_are_unique_without_hard_links(mine: TokenTracker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there are no hard links, names are still taken by one report each."""
 
     def no_links(*_: Any) -> None:
@@ -704,7 +702,7 @@ def test_reports_on_a_file_system_without_links(mine: TokenTracker, monkeypatch:
     assert [json.loads(path.read_text(encoding="utf-8"))["total_calls"] for path in paths] == [0, 0, 0]
 
 
-def test_a_path_that_is_given_is_replaced(mine: TokenTracker, tmp_path: Path) -> None:
+def test_given_report_path_is_replaced(mine: TokenTracker, tmp_path: Path) -> None:
     """A path of the caller's is that of the report, with the folders on the way to it."""
     path = tmp_path / "deep" / "down" / "report.json"
     assert mine.save_report(path) == path
@@ -714,7 +712,7 @@ def test_a_path_that_is_given_is_replaced(mine: TokenTracker, tmp_path: Path) ->
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_report_that_cannot_be_saved_says_what_to_do(tmp_path: Path) -> None:
+def test_unsavable_report_raises_with_the_remedy(tmp_path: Path) -> None:
     """The error names the place and the way out, and what stood there is as it was."""
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OSError, match="pass another path") as caught:
@@ -726,7 +724,7 @@ def test_a_report_that_cannot_be_saved_says_what_to_do(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
-def test_a_report_holds_no_prompt_and_no_key(client: OpenAI, mine: TokenTracker) -> None:
+def test_report_contains_no_prompt_and_no_key(client: OpenAI, mine: TokenTracker) -> None:
     """Neither what was asked nor what was answered nor the key is in the file."""
     response = client.chat.completions.create(
         model="gpt-5-nano", messages=[{"role": "user", "content": "my secret prompt"}]
@@ -740,8 +738,8 @@ def test_a_report_holds_no_prompt_and_no_key(client: OpenAI, mine: TokenTracker)
     assert "demo" not in text
 
 
-def test_old_calls_are_summed_without_detail(tmp_path: Path) -> None:
-    """The detail has the most recent calls, the totals all; how many have no detail is said."""
+def test_report_details_have_recent_calls_only(tmp_path: Path) -> None:
+    """The totals have all; the number of calls without detail is given."""
     mine = TokenTracker(tmp_path, recent=2)
     for number in range(5):
         mine.track_response(nano(number))
@@ -753,7 +751,7 @@ def test_old_calls_are_summed_without_detail(tmp_path: Path) -> None:
 # --- the global tracker -----------------------------------------------------------------------------------------------
 
 
-def test_the_global_tracker_is_always_the_same() -> None:
+def test_global_tracker_is_always_the_same() -> None:
     """Whichever thread asks first, all get the same tracker."""
     start = threading.Barrier(8)
 
@@ -769,7 +767,7 @@ def test_the_global_tracker_is_always_the_same() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_forked_child_counts_its_own(mine: TokenTracker, tmp_path: Path) -> None:
+def test_forked_child_of_a_tracker_counts_its_own_calls(mine: TokenTracker, tmp_path: Path) -> None:
     """A child starts from zero, with the prices of its parent, while the parent's lock is held by another thread."""
     mine.track_response(nano(1))
     assert mine.meter.cost is not None

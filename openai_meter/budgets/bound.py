@@ -13,20 +13,20 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from math import ceil
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.budgets.rates import Kind, rates_of
 from openai_meter.budgets.sizes import Size, measure, text_bytes
 from openai_meter.core.usage import count
 from openai_meter.pricing.types import Billable
 from openai_meter.usage.billing_details import completion_window
-from openai_meter.usage.endpoints import Endpoint
 
 if TYPE_CHECKING:
     from openai_meter.pricing import PriceBook
+    from openai_meter.pricing.contexts import RequestFacts
     from openai_meter.pricing.plan import Plan
 
-__all__ = ["OUTPUT_LIMITS", "Bound", "Request", "bound_of"]
+__all__ = ["OUTPUT_LIMITS", "Bound", "bound_of"]
 
 OUTPUT_LIMITS: Mapping[str, tuple[str, ...]] = {
     "chat.completions": ("max_completion_tokens", "max_tokens"),
@@ -85,26 +85,6 @@ class Bound(NamedTuple):
     answers: int = 1
 
 
-class Request(Protocol):
-    """What a bound is made of besides the body."""
-
-    @property
-    def row(self) -> Endpoint:
-        """The endpoint."""
-
-    @property
-    def provider(self) -> str:
-        """``openai``, ``azure`` or a host."""
-
-    @property
-    def host(self) -> str:
-        """The host that the request goes to."""
-
-    @property
-    def requested_model(self) -> str | None:
-        """The model of the request."""
-
-
 class _Units(NamedTuple):
     """The most that a call can use, in units that have a price."""
 
@@ -126,7 +106,7 @@ _Rule = Callable[[str, Mapping[str, Any], "Plan | None", Callable[[str], int], A
 
 
 def bound_of(
-    request: Request, body: Mapping[str, Any], book: PriceBook | None, *, exact: bool = False, files: Any = None
+    request: RequestFacts, body: Mapping[str, Any], book: PriceBook | None, *, exact: bool = False, files: Any = None
 ) -> Bound:
     """The bound of a call that is about to be sent. In memory; some microseconds for each kilobyte of the body.
 
@@ -186,7 +166,7 @@ def _priced(units: _Units, plan: Plan, inputs: int, tokens: int, body: Mapping[s
     )
 
 
-def _plan(book: PriceBook, request: Request, body: Mapping[str, Any]) -> Plan:
+def _plan(book: PriceBook, request: RequestFacts, body: Mapping[str, Any]) -> Plan:
     """The same plan that the call is billed by; kept among the plans of the book under a key of its own."""
     tier = body.get("service_tier")
     tier = tier if isinstance(tier, str) and tier != "auto" else None

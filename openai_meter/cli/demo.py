@@ -4,6 +4,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,14 +59,14 @@ def _write_next(lang: str) -> None:
 
 
 def serve_history(port: int, lang: str | None) -> None:
-    """Serves the dashboard of sixty days of the workflow's agents, until Ctrl-C or SIGTERM."""
-    from openai_meter.cli.demo_history import history  # noqa: PLC0415 - not for `run`
-    from openai_meter.cli.ledger import open_ledger  # noqa: PLC0415
+    """Serves the dashboard of sixty days of made-up calls, until Ctrl-C or SIGTERM."""
+    from openai_meter.cli.ledger import open_ledger  # noqa: PLC0415 - not for `run`
+    from openai_meter.testing.demo_history import demo_calls  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="openai-meter-demo-") as folder:
         url = f"sqlite:///{folder}/demo.db"
         with open_ledger(url, create=True, lang=lang) as ledger:
-            ledger.import_calls(history())
+            ledger.import_calls(demo_calls(datetime.now(UTC), days=59))  # and today
         serve(url, ServerOptions("127.0.0.1", port, None, ()), lang)
 
 

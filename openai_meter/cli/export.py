@@ -3,17 +3,18 @@
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from openai_meter.cli.ledger import Selection, open_ledger, with_progress
+from openai_meter.cli.ledger import Selection, open_ledger, progress_line, with_progress
 from openai_meter.cli.output import fail
+from openai_meter.core.formatting import exact_dollars
 from openai_meter.core.locale import language
 from openai_meter.exporters.grafana import FILES
 
 if TYPE_CHECKING:
     import typer
 
-__all__ = ["add_commands", "export_calls", "export_monitoring"]
+__all__ = ["FocusOptions", "add_commands", "export_calls", "export_focus", "export_monitoring"]
 
 
 _NAMES = {"grafana": "dashboard.json", "prometheus-rules": "rules.yml"}
@@ -45,6 +46,44 @@ def export_calls(selection: Selection, form: str, output: str | None, lang: str 
             sys.stderr.write(f"openai-meter: {m('cli.export.written', n=number, text=output)}\n")
 
 
+class FocusOptions(NamedTuple):
+    """What an export for FOCUS needs besides the calls."""
+
+    version: str
+    by: str
+    account: str | None
+
+
+def export_focus(
+    selection: Selection, form: str | None, output: str | None, lang: str | None, focus: FocusOptions
+) -> None:
+    """Writes a FOCUS dataset to a file, or to standard output."""
+    m = language(lang)
+    if selection.timezone is not None:
+        fail(m("cli.export.focus_utc"), 2)
+    if output is None and form == "parquet" and sys.stdout.isatty():
+        fail(m("cli.export.parquet"), 2)
+    if output is not None and Path(output).is_dir():
+        fail(m("cli.export.folder", folder=repr(output), name="focus.csv"), 2)
+    with open_ledger(selection.ledger, lang=lang) as ledger:
+        kept = {name: value for name, value in selection.keywords().items() if name != "timezone"}
+        with progress_line(m, "cli.export.focus_progress") as progress:
+            written = ledger.export_focus(
+                sys.stdout.buffer if output is None else output,
+                version=focus.version,
+                form=form,
+                by=focus.by,
+                account=focus.account,
+                progress=progress,
+                **kept,
+            )
+    sys.stdout.buffer.flush()
+    values = {"calls": m("calls", n=written.calls), "cost": exact_dollars(written.billed, m.numbers)}
+    sys.stderr.write(f"openai-meter: {m('cli.export.focus_written', n=written.rows, text=output or '-', **values)}\n")
+    if written.unpriced_calls:
+        sys.stderr.write(f"openai-meter: {m('cli.export.focus_unpriced', n=written.unpriced_calls)}\n")
+
+
 def export_monitoring(what: str, output: str | None, lang: str | None) -> None:
     """Writes a dashboard for Grafana or rules for Prometheus to a file, or to standard output."""
     m, text = language(lang), FILES[what](lang)
@@ -68,7 +107,7 @@ def add_commands(app: "typer.Typer") -> None:
     from openai_meter.cli.options import Options, filters  # noqa: PLC0415
 
     t, options = texts(), Options()
-    what_argument = typer.Argument(metavar="calls | grafana | prometheus-rules", help=t("export.what"))
+    what_argument = typer.Argument(metavar="calls | focus | prometheus-rules | grafana", help=t("export.what"))
 
     @app.command(
         "export",
@@ -76,6 +115,7 @@ def add_commands(app: "typer.Typer") -> None:
         help=t("export"),
         epilog=example(
             "openai-meter export --format csv --since 2026-10 -o calls.csv",
+            "openai-meter export focus --version 1.2 --since 2026-11 -o focus.csv",
             "openai-meter export grafana -o dashboard.json",
         ),
     )
@@ -83,7 +123,7 @@ def add_commands(app: "typer.Typer") -> None:
         ctx: typer.Context,
         what: Annotated[str, what_argument] = "calls",
         *,
-        form: Annotated[str, typer.Option("--format", metavar="FORM", help=t("export.format"))] = "jsonl",
+        form: Annotated[str | None, typer.Option("--format", metavar="FORM", help=t("export.format"))] = None,
         output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help=t("export.output"))] = None,
         ledger: Annotated[str | None, options.ledger] = None,
         since: Annotated[str | None, options.since] = None,
@@ -94,14 +134,20 @@ def add_commands(app: "typer.Typer") -> None:
         user: Annotated[list[str] | None, options.filter("user")] = None,
         session: Annotated[list[str] | None, options.filter("session")] = None,
         tag: Annotated[list[str] | None, options.tag] = None,
+        version: Annotated[str, typer.Option(metavar="1.2 | 1.4", help=t("export.version"))] = "1.2",
+        by: Annotated[str, typer.Option("--by", metavar="NAME,...", help=t("export.by"))] = "",
+        account: Annotated[str | None, typer.Option(metavar="ID", help=t("export.account"))] = None,
         excel: Annotated[bool, options.excel] = False,
         lang: Annotated[str | None, options.lang] = None,
     ) -> None:
         if what in FILES:
             ctx.obj.append(partial(export_monitoring, what, output, lang))
             return
-        if what != "calls":
-            raise typer.BadParameter(t("error.export", name=repr(what), names=", ".join(["calls", *FILES])))
+        if what not in {"calls", "focus"}:
+            raise typer.BadParameter(t("error.export", name=repr(what), names=", ".join(["calls", "focus", *FILES])))
         kept = filters(tag, model=model, agent=agent, user=user, session=session)
         selection = Selection(ledger, since, until, timezone, kept)
-        ctx.obj.append(partial(export_calls, selection, form, output, lang, excel=excel))
+        if what == "focus":
+            ctx.obj.append(partial(export_focus, selection, form, output, lang, FocusOptions(version, by, account)))
+        else:
+            ctx.obj.append(partial(export_calls, selection, form or "jsonl", output, lang, excel=excel))

@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.cli.output import fail
 from openai_meter.core import settings
-from openai_meter.core.locale import language
+from openai_meter.core.locale import Messages, language
 from openai_meter.errors import ConfigurationError, LedgerError, MeterError
 
 if TYPE_CHECKING:
     from openai_meter.core.call import Call
     from openai_meter.ledger import Ledger
 
-__all__ = ["LEDGER_VARIABLE", "Selection", "open_ledger", "roll_up", "with_progress"]
+__all__ = ["LEDGER_VARIABLE", "Selection", "open_ledger", "progress_line", "roll_up", "with_progress"]
 
 LEDGER_VARIABLE = "OPENAI_METER_LEDGER"
+_SECONDS = 10
+"""Between two lines of progress in a log."""
 
 
 class Selection(NamedTuple):
@@ -84,17 +87,31 @@ def roll_up(ledger: Ledger, lang: str | None) -> None:
     """
     if not sys.stderr.isatty():
         return  # a report takes some seconds for it at most
-    m = language(lang)
-    shown = 0
+    with progress_line(language(lang), "cli.rolling_up") as show, suppress(LedgerError):
+        ledger.roll_up(show)
+
+
+@contextmanager
+def progress_line(m: Messages, message: str) -> Iterator[Callable[[int], None]]:
+    """A function that shows a number of calls, as a line on standard error that is gone at the end of the block.
+
+    Where standard error is not a terminal, the line is written once in ten seconds at most, and stays.
+    """
+    shown = False
+    terminal = sys.stderr.isatty()
+    last = time.monotonic()
 
     def show(number: int) -> None:
-        nonlocal shown
-        shown = number
-        sys.stderr.write(f"\r{m('cli.rolling_up', n=number)}")
+        nonlocal shown, last
+        if terminal:
+            sys.stderr.write(f"\r{m(message, n=number)}")
+        elif time.monotonic() - last > _SECONDS:
+            sys.stderr.write(f"openai-meter: {m(message, n=number)}\n")
+            last = time.monotonic()
+        shown = terminal
         sys.stderr.flush()
 
-    with suppress(LedgerError):
-        ledger.roll_up(show)
+    yield show
     if shown:
         sys.stderr.write("\r\x1b[K")
 

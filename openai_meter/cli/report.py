@@ -195,6 +195,8 @@ def add_commands(app: "typer.Typer") -> None:
         endpoint: Annotated[list[str] | None, options.filter("endpoint")] = None,
         provider: Annotated[list[str] | None, options.filter("provider")] = None,
         block: Annotated[list[str] | None, options.filter("block")] = None,
+        organization: Annotated[list[str] | None, options.filter("organization")] = None,
+        project: Annotated[list[str] | None, options.filter("project")] = None,
         tag: Annotated[list[str] | None, options.tag] = None,
         breakdown: Annotated[bool, typer.Option("--breakdown", help=t("report.breakdown"))] = False,
         fold: Annotated[bool, typer.Option("--fold-snapshots", help=t("report.fold_snapshots"))] = False,
@@ -211,7 +213,7 @@ def add_commands(app: "typer.Typer") -> None:
     ) -> None:
         kept = filters(
             tag, model=model, agent=agent, operation=operation, user=user, session=session, endpoint=endpoint,
-            provider=provider, block=block,
+            provider=provider, block=block, organization=organization, project=project,
         )  # fmt: skip
         selection = Selection(ledger, since, until, timezone, kept)
         name = "json" if as_json else "csv" if as_csv else checked_format(format)

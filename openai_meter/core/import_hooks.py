@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["Hook", "after_import"]
+__all__ = ["Hook", "after_import", "on_import"]
 
 Hook = Callable[[ModuleType], object]
 
@@ -88,3 +88,10 @@ def after_import(name: str, hook: Hook) -> None:
         hooks.append(hook)
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
+
+
+def on_import(name: str, hook: Hook) -> None:
+    """The same as :func:`after_import`; a module that has been imported already is given to ``hook`` at once."""
+    after_import(name, hook)
+    if (module := sys.modules.get(name)) is not None:
+        hook(module)

@@ -18,8 +18,8 @@ from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
 
 __all__ = [
-    "PICO", "Amount", "Bill", "Cost", "CostLine", "CostStatus", "Number", "exact", "pico", "simplest", "to_float",
-    "usd",
+    "PICO", "Amount", "Bill", "Cost", "CostLine", "CostStatus", "Number", "exact", "line_values", "pico", "simplest",
+    "to_float", "usd",
 ]  # fmt: skip
 
 PICO = 10**12
@@ -155,6 +155,17 @@ class CostLine(NamedTuple):
     def unit_usd(self) -> Decimal | None:
         """The price of one unit in US dollars."""
         return None if self.price_pico is None else usd(self.price_pico)
+
+
+def line_values(line: CostLine) -> dict[str, str | None]:
+    """The quantity and the amounts of a line as plain JSON values; numbers are strings of digits."""
+    return {
+        "item": line.item,
+        "quantity": None if line.quantity is None else str(line.quantity),
+        "unit": line.unit,
+        "unit_usd": None if line.unit_usd is None else f"{line.unit_usd:f}",
+        "usd": f"{line.usd:f}",
+    }
 
 
 class Bill(tuple[CostLine, ...]):

@@ -84,6 +84,15 @@ def _format_or_switch(value: Any, name: str) -> str | bool:
     return text.lower() in _ON if text.lower() in _ON | _OFF else text
 
 
+def _switch_or_auto(value: Any, name: str) -> bool | str:
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
+    try:
+        return _switch(value, name)
+    except ConfigurationError:
+        raise ConfigurationError(f"{name}={value!r} is not 1, 0 or auto") from None
+
+
 def _pairs(value: Any, name: str, example: str) -> dict[str, Any]:
     """``a=1,b=2``, or a table, as a dict."""
     if isinstance(value, dict):
@@ -145,6 +154,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("hosts", "Hosts that stand for a provider, such as llm.example.com=openai.", _hosts, {}),
     Setting(
         "stream_usage", "Whether streamed chats are asked for their usage: auto, always or never.", _text, "auto"
+    ),
+    Setting(
+        "http", "Whether HTTP libraries are watched too, for calls without the openai package: auto, 1 or 0.",
+        _switch_or_auto, "auto",
     ),
     Setting("webhook", "Where alerts are posted: one URL, or several with a comma between.", _texts),
     Setting(

@@ -55,24 +55,31 @@ async def admit_async(context: RequestContext, args: tuple[Any, ...], kwargs: di
     return _decided(context, args, kwargs, await _decide_async(_steps(context.pending, args, kwargs)))
 
 
-def admit_turn(turn: CallInFlight) -> None:
-    """Has a turn of a connection admitted before it is requested. Nothing of its request is changed.
+def admit_turn(turn: CallInFlight, body: Mapping[str, Any] | None = None) -> None:
+    """Has a call admitted that is not sent by ``request``: a turn of a connection, a request of an HTTP library.
+
+    Nothing of its request is changed.
+
+    Args:
+        turn: the call.
+        body: the fields of its request; by default those that the call holds for an estimate.
 
     Raises:
         BudgetExceededError: a budget does not admit it. Nothing was sent.
     """
-    if (refusal := _decide(_steps_of_turn(turn))) is not None:
+    if (refusal := _decide(_steps_of_turn(turn, body))) is not None:
         refuse(turn, refusal)
 
 
-async def admit_turn_async(turn: CallInFlight) -> None:
-    """The same for an async connection."""
-    if (refusal := await _decide_async(_steps_of_turn(turn))) is not None:
+async def admit_turn_async(turn: CallInFlight, body: Mapping[str, Any] | None = None) -> None:
+    """The same in an event loop."""
+    if (refusal := await _decide_async(_steps_of_turn(turn, body))) is not None:
         refuse(turn, refusal)
 
 
-def _steps_of_turn(turn: CallInFlight) -> Generator[Step, None, Refusal | None]:
-    return admit(turn, turn._body or _NO_BODY, changeable=False)  # noqa: SLF001 - the request, held for an estimate
+def _steps_of_turn(turn: CallInFlight, body: Mapping[str, Any] | None) -> Generator[Step, None, Refusal | None]:
+    known = turn._body or _NO_BODY if body is None else body  # noqa: SLF001 - the request, held for an estimate
+    return admit(turn, known, changeable=False)
 
 
 def _decide(steps: Generator[Step, None, Refusal | None]) -> Refusal | None:

@@ -17,6 +17,7 @@ from openai_meter.budgets.state import Budgeting
 from openai_meter.core import faults
 from openai_meter.instrumentation import include_usage, streams
 from openai_meter.instrumentation.listening import MARK, listeners
+from openai_meter.instrumentation.seams import Seams, marked, marked_async
 from openai_meter.instrumentation.sending import current_request, process_response, send, send_async
 from openai_meter.metering import quick_path
 from openai_meter.metering.attribution import current_surroundings
@@ -61,6 +62,8 @@ def _sync_wrapper(sdk: Sdk) -> Wrapper:
         begun = _begin(wrapped, client, args, kwargs, sdk)
         if begun is None:
             return wrapped(*args, **kwargs)
+        if Seams.http:
+            wrapped = marked(wrapped)
         if isinstance(begun, PlainRequest):
             try:
                 answer = wrapped(*args, **kwargs)
@@ -83,6 +86,8 @@ def _async_wrapper(sdk: Sdk) -> Wrapper:
         begun = _begin(wrapped, client, args, kwargs, sdk)
         if begun is None:
             return await wrapped(*args, **kwargs)
+        if Seams.http:
+            wrapped = marked_async(wrapped)
         if isinstance(begun, PlainRequest):
             try:
                 answer = await wrapped(*args, **kwargs)

@@ -14,7 +14,7 @@ from openai_meter.core.native import RLock
 from openai_meter.metering.attribution import surroundings
 from openai_meter.metering.meter import Block, Meter, Readable
 
-__all__ = ["MARK", "ClientMark", "ListenerRegistry", "listeners", "registry"]
+__all__ = ["MARK", "ClientMark", "ListenerRegistry", "listeners", "listeners_of", "registry"]
 
 MARK = "_openai_meter"
 """The key in a wrapped client's ``__dict__`` that holds its :class:`ClientMark`."""
@@ -55,6 +55,11 @@ class ListenerRegistry:
         return bool(self.global_listeners or self.has_wrapped or self.running_blocks)
 
     @property
+    def wants_http(self) -> bool:
+        """Whether anything listens to requests that are not those of a client of openai."""
+        return bool(self.global_listeners or self.running_blocks)
+
+    @property
     def wants_connections(self) -> bool:
         """Whether anything listens to WebSocket connections from the moment they are opened."""
         return self.installed is not None or self.has_wrapped
@@ -86,3 +91,9 @@ def listeners(client: Any, blocks: tuple[Block, ...]) -> tuple[Readable, ...]:
     for block in blocks:
         found[block] = None
     return tuple(found)
+
+
+def listeners_of(blocks: tuple[Block, ...]) -> tuple[Readable, ...]:
+    """What listens to a request of an HTTP library, each once: global listeners, the blocks."""
+    global_listeners = registry.global_listeners
+    return tuple(dict.fromkeys((*global_listeners, *blocks))) if blocks else global_listeners

@@ -16,6 +16,7 @@ from openai_meter.core import faults
 from openai_meter.core.import_hooks import after_import
 from openai_meter.core.patching import Patches, tree
 from openai_meter.instrumentation.http import copy_mark, process_response, request_wrappers, sleep_for_retry
+from openai_meter.instrumentation.http_clients.switch import HttpSwitch
 from openai_meter.instrumentation.listening import registry
 from openai_meter.instrumentation.sdk import Sdk
 from openai_meter.metering.call_in_flight import finish_open_streams
@@ -44,11 +45,13 @@ class Patcher:
 
     def __init__(self) -> None:
         self.patches = Patches()
+        self.http = HttpSwitch()
         self._sdk: Sdk | None = None
         self._has_hooks = False
 
     def apply(self) -> None:
         """Brings the patches in line with what listens now. A stub in place of openai is left alone."""
+        self.http.apply()
         if not registry.wants_requests:
             self.patches.undo()
             return

@@ -21,6 +21,7 @@ from openai_meter.core.locale import Messages
 from openai_meter.core.usage import COUNTS
 from openai_meter.core.version import install_command
 from openai_meter.errors import ConfigurationError, MissingExtraError
+from openai_meter.ledger.spend_logs import CALL_TYPES
 
 __all__ = ["COLUMNS", "FORMS", "check", "export"]
 
@@ -64,11 +65,17 @@ COLUMNS: tuple[str, ...] = (
     "block",
     "usage_rule",
     "attempts",
+    "organization",
+    "project",
+    "request_id",
+    "processing_ms",
+    "remaining_requests",
+    "remaining_tokens",
 )
 """The columns of CSV and Parquet: the names are those of ``Call`` and ``Usage``."""
 
 _OF_USAGE = frozenset({"input_tokens", "output_tokens", "total_tokens", "inconsistent", *COUNTS})
-_WHOLE_NUMBERS = frozenset({*_OF_USAGE, "attempts"})
+_WHOLE_NUMBERS = frozenset({*_OF_USAGE, "attempts", "processing_ms", "remaining_requests", "remaining_tokens"})
 """The columns that are whole numbers where they have no other type."""
 
 
@@ -172,20 +179,6 @@ def _write_lines(calls: Iterator[Call], file: BinaryIO) -> None:
     file.writelines(json.dumps(call.to_dict(), separators=(",", ":")).encode() + b"\n" for call in calls)
 
 
-_CALL_TYPES = {
-    "chat.completions": "completion",
-    "completions": "text_completion",
-    "responses": "responses",
-    "embeddings": "embedding",
-    "images.generate": "image_generation",
-    "images.edit": "image_edit",
-    "audio.transcriptions": "transcription",
-    "audio.speech": "speech",
-    "moderations": "moderation",
-}
-"""What litellm calls our endpoints; others keep their names."""
-
-
 _SESSIONS = frozenset({"live", "realtime.translations"})
 """Endpoints of which one session, with one id, is many calls."""
 
@@ -194,7 +187,7 @@ def _spend_log(call: Call) -> dict[str, Any]:
     usage = call.usage
     return {
         "request_id": (call.endpoint not in _SESSIONS and call.response_id) or call.id,
-        "call_type": _CALL_TYPES.get(call.endpoint, call.endpoint),
+        "call_type": CALL_TYPES.get(call.endpoint, call.endpoint),
         "spend": None if call.cost is None else float(call.cost),
         "total_tokens": usage.total_tokens,
         "prompt_tokens": usage.input_tokens,

@@ -1,10 +1,11 @@
-"""Reads calls from files: JSON lines that were exported, reports of a ``TokenTracker``, outputs of the Batch API.
+"""Reads calls from files: exported JSON lines, reports of a ``TokenTracker``, batch outputs, LiteLLM's spend logs.
 
 Reading a file again gives the same ids, so that a ledger counts nothing twice.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ from openai_meter.core.totals import NOT_PRICED
 from openai_meter.core.usage import Usage, count, fields_of
 from openai_meter.core.usage_objects import read_usage
 from openai_meter.errors import ConfigurationError
+from openai_meter.ledger import spend_logs
 from openai_meter.ledger.corrections import price_call
 from openai_meter.ledger.rows import check_call, micros
 from openai_meter.usage.external import MANUAL, read_external
@@ -29,7 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Part", "Source", "read"]
 
-_FORMS = "JSON lines from openai-meter export, a report of TokenTracker, or an output file of the Batch API"
+_FORMS = (
+    "JSON lines from openai-meter export, a report of TokenTracker, an output file of the Batch API, or a spend log of "
+    "LiteLLM (JSON or CSV)"
+)
 _LARGEST = 500_000_000
 """Bytes of a file that is one JSON document; lines are read one by one."""
 
@@ -124,8 +129,9 @@ class Source:
                     yield call
             except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, OSError, RecursionError) as error:
                 where = f"{self.path}, line {number}" if number else str(self.path)
-                why = f"{error.args[0]} is missing" if isinstance(error, KeyError) and error.args else str(error)
-                raise ConfigurationError(f"{where}: {why}; nothing counts twice if it is imported again") from error
+                raise ConfigurationError(
+                    f"{where}: {_why(error)}; nothing counts twice if it is imported again"
+                ) from error
 
     def _documents(self) -> Iterator[tuple[int, Any]]:
         """The JSON documents of the file, each with its line: one a line, or a single one."""
@@ -134,6 +140,9 @@ class Source:
                 text = line.removeprefix(b"\xef\xbb\xbf").strip()
                 if not text:
                     continue
+                if number == 1 and (separator := _separator(text)) is not None:
+                    yield from self._rows(separator)
+                    return
                 try:
                     document = json.loads(text)
                 except (ValueError, RecursionError) as error:
@@ -142,6 +151,19 @@ class Source:
                         return
                     raise ConfigurationError(f"{self.path}, line {number} is not JSON; pass {_FORMS}") from error
                 yield number, document
+
+    def _rows(self, separator: str) -> Iterator[tuple[int, Any]]:
+        """The lines of a CSV file, each with the number of its last line."""
+        csv.field_size_limit(max(csv.field_size_limit(), _LARGEST))  # logs have columns with whole requests in them
+        with self.path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            reader = csv.DictReader(file, delimiter=separator)
+            try:
+                for row in reader:
+                    if None in row or None in row.values():
+                        raise ValueError(f"it does not have the {len(reader.fieldnames or ())} columns of the header")
+                    yield reader.line_num, row
+            except (csv.Error, ValueError) as error:
+                raise ConfigurationError(f"{self.path}, line {reader.line_num}: {error}") from error
 
     def _whole(self) -> Any:
         if self.path.stat().st_size > _LARGEST:
@@ -152,6 +174,13 @@ class Source:
             raise ConfigurationError(f"{self.path} is not JSON; pass {_FORMS}") from error
 
     def _calls(self, document: Any) -> Iterator[Call]:
+        if isinstance(document, list) and document and all(isinstance(row, dict) for row in document):
+            for number, row in enumerate(document):  # as LiteLLM's API answers
+                try:
+                    yield from self._calls(row)
+                except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+                    raise ValueError(f"[{number}]: {_why(error)}") from error
+            return
         if not isinstance(document, dict):
             raise TypeError(f"this is not one of {_FORMS}")
         for field, reader in _READERS.items():
@@ -216,8 +245,7 @@ class Source:
                 )
                 found = found.plus(_stated(detail, "total_tokens", "cost_usd"))
             except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError) as error:
-                why = f"{error.args[0]} is missing" if isinstance(error, KeyError) and error.args else str(error)
-                raise ValueError(f"calls_detail[{number}]: {why}") from error
+                raise ValueError(f"calls_detail[{number}]: {_why(error)}") from error
             yield from calls
         whole = _stated(document, "total_tokens", "cost" if document.get("cost") is not None else "total_cost")
         self.missing_cost_known = not count(document.get("unpriced_calls"))
@@ -245,27 +273,45 @@ class Source:
             agent=detail.get("agent_name"),
             operation=detail.get("operation"),
         )
+        return self._priced(call, detail.get("cost_usd"), "cost_usd", "imported report")
+
+    def _spend_log(self, row: Mapping[str, Any]) -> Iterator[Call]:
+        call, spend = spend_logs.read_row(row, self._zone, lambda at, name: _identity(at, "litellm", name))
+        yield self._priced(call, spend, "spend", spend_logs.SOURCE)
+
+    def _priced(self, call: Call, stated: object, name: str, source: str) -> Call:
+        """A call with our price, else with the cost that the file states, if it states one."""
         ours = price_call(call, self._book)
-        stated = detail.get("cost_usd")
         if stated is None:
             return ours
-        _check_amount(detail, "cost_usd")
-        amount = simplest(pico(exact(stated, "cost_usd")))
+        _check_amount({name: stated}, name)
+        amount = simplest(pico(exact(stated, name)))
         if ours.cost_status not in NOT_PRICED:
             if ours.cost_pico != amount:
                 self.priced_anew += 1
                 self.stated += amount
                 self.ours += ours.cost_pico or 0
             return ours
-        return replace(call, cost_pico=amount, cost_status="priced", price_source="imported report")
+        return replace(call, cost_pico=amount, cost_status="priced", price_source=source)
 
 
 _READERS: Mapping[str, Callable[[Source, Mapping[str, Any]], Iterator[Call]]] = {
     "calls_detail": Source._tracker_report,  # noqa: SLF001 - its own class
     "custom_id": Source._batch_output,  # noqa: SLF001
     "started_at": Source._exported,  # noqa: SLF001
+    spend_logs.IDENTIFIED_BY: Source._spend_log,  # noqa: SLF001
 }
 """The reader of each form, by the field that identifies it. To add a form, add a row."""
+
+
+def _separator(header: bytes) -> str | None:
+    """The separator of a CSV file whose header has the columns of a form; ``None``: it is not one."""
+    names = header.decode("utf-8", "replace").replace('"', "")
+    return next((mark for mark in ",;\t" if spend_logs.IDENTIFIED_BY in names.split(mark)), None)
+
+
+def _why(error: Exception) -> str:
+    return f"{error.args[0]} is missing" if isinstance(error, KeyError) and error.args else str(error)
 
 
 def read(path: str | Path, book: PriceBook, zone: tzinfo | None = None) -> Source:

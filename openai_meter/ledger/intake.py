@@ -116,6 +116,8 @@ class Intake:
         self.ready: deque[Batch] = deque()
         """Full batches."""
         self.current: Batch | None = None
+        self._taken: Batch | None = None
+        """The batch that is being stored."""
         self.left_behind = False
         """Whether the spool has segments of this process that are in no batch."""
         self.holding = Holding(spool)
@@ -163,19 +165,31 @@ class Intake:
 
     def _relieve(self, *, inside: bool) -> None:
         """Moves some calls from a full queue into the spool, in the caller's thread; drops one if that cannot be."""
-        if not inside and time.monotonic() >= self._stuck_until:
-            before = self._queue.qsize()
-            if acquire(self.lock, _HELP):
-                try:
-                    self.drain(_CHUNK)
-                finally:
-                    self.lock.release()
-            elif self._queue.qsize() >= before:
-                self._stuck_until = time.monotonic() + _STUCK
+        if not inside:
+            self._help(_CHUNK)
         if self._queue.qsize() > 2 * LIMIT:
             with suppress(Empty):
                 if not isinstance(self._queue.get_nowait(), Held):  # that one comes again
                     self.drop(1, "the queue is full, and the disk does not answer")
+
+    def _help(self, limit: int | None) -> int:
+        """Moves calls from the queue into the spool, in the caller's thread; returns how many."""
+        moved, before = 0, self._queue.qsize()
+        if time.monotonic() < self._stuck_until:
+            return 0
+        if acquire(self.lock, _HELP):
+            try:
+                moved = self.drain(limit)
+            finally:
+                self.lock.release()
+        elif self._queue.qsize() >= before:
+            self._stuck_until = time.monotonic() + _STUCK
+        return moved
+
+    def keep_queued(self) -> None:
+        """Moves what is in the queue into the spool, in the caller's thread. Waits only as long as one disk write."""
+        if self._pending() and self._help(None):
+            self._begin()
 
     def start(self) -> None:
         """Starts the thread, if there are calls in the queue. Never waits; may be called in a finalizer."""
@@ -313,11 +327,13 @@ class Intake:
         with self.lock:
             if not self.ready:
                 self._finish_batch()
-            return self.ready.popleft() if self.ready else None
+            self._taken = self.ready.popleft() if self.ready else None
+            return self._taken
 
     def done(self, batch: Batch) -> None:
         """Forgets a batch that is in the database."""
         with self.lock:
+            self._taken = None
             self._counts.add("replayed", batch.counted)
             self.loose -= len(batch.loose)
             if batch.segment is not None:
@@ -337,6 +353,7 @@ class Intake:
     def leave(self, batch: Batch) -> dict[str, Row]:
         """Leaves a batch in the spool; returns the rows that are not in there."""
         with self.lock:
+            self._taken = None if batch is self._taken else self._taken
             self._count_spooled(batch)
             if batch.segment is not None:
                 self.spool.release(batch.segment)
@@ -372,9 +389,18 @@ class Intake:
 
     @property
     def waiting(self) -> int:
-        """Calls in memory, in the queue and in batches, and those that wait for a price."""
-        batches = [*self.ready, *([] if self.current is None else [self.current])]
-        return self._queue.qsize() + len(self.holding.calls) + sum(len(batch.rows) for batch in batches)
+        """Calls in memory, in the queue and in batches, and those that wait for a price.
+
+        Waits a moment for a thread that moves calls from the queue into the spool: they are in neither meanwhile. A
+        disk that does not answer does not hold the caller up for longer; then these calls are missing in the figure.
+        """
+        held = acquire(self.lock, _HELP)
+        try:
+            batches = [batch for batch in (*self.ready, self.current, self._taken) if batch is not None]
+            return self._queue.qsize() + len(self.holding.calls) + sum(len(batch.rows) for batch in batches)
+        finally:
+            if held:
+                self.lock.release()
 
     def oldest(self) -> Batch | None:
         """The oldest batch. Takes no lock."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import atexit
-import sys
 import weakref
 from collections.abc import Callable
+from functools import cache
 from multiprocessing import process
 from multiprocessing.util import Finalize, register_after_fork
 from pathlib import Path
@@ -17,6 +17,8 @@ from openai_meter.core import faults, fork_safety
 from openai_meter.core.call import Call
 from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
+from openai_meter.ledger.billing.finance import Finance
+from openai_meter.ledger.celery_end import follow_celery
 from openai_meter.ledger.database import checked_url, shown_url, spool_folder
 from openai_meter.ledger.maintenance import Maintenance
 from openai_meter.ledger.reader import Reader
@@ -38,7 +40,7 @@ _EXIT_PATIENCE = 5.0
 
 
 @public
-class Ledger(Reader, Maintenance):
+class Ledger(Reader, Maintenance, Finance):
     """A permanent record of every call, in SQLite or PostgreSQL. Needs ``pip install "openai-meter[ledger]"``.
 
     ::
@@ -79,8 +81,7 @@ class Ledger(Reader, Maintenance):
         self._before: list[weakref.WeakMethod[Callable[[], None]]] = []
         _ledgers.add(self)
         _finish_with_multiprocessing(self)
-        _finish_with_celery()
-        finish_with_uvicorn(_finish_all)
+        _follow_servers()
 
     @property
     def url(self) -> str:
@@ -231,6 +232,21 @@ def _finish_all() -> None:
 atexit.register(_finish_all)
 
 
+def _keep_all() -> None:
+    for ledger in list(_busy):
+        try:
+            ledger._writer.keep()  # noqa: SLF001 - its own module
+        except Exception as error:
+            faults.caught(error, "writing the calls of a task to the spool")
+
+
+@cache
+def _follow_servers() -> None:
+    """Keeps what the children of Celery and uvicorn would lose at their end: those do not run ``atexit``."""
+    follow_celery(_keep_all, _finish_all)
+    finish_with_uvicorn(_finish_all)
+
+
 def _finish_with_multiprocessing(ledger: Ledger) -> None:
     """Makes processes of ``multiprocessing`` flush at their end: those do not run ``atexit``."""
     register_after_fork(ledger, _register_finalizer)
@@ -240,20 +256,6 @@ def _finish_with_multiprocessing(ledger: Ledger) -> None:
 
 def _register_finalizer(ledger: Ledger) -> None:
     Finalize(None, ledger.finish, exitpriority=0)
-
-
-def _finish_with_celery() -> None:
-    """Makes children of Celery flush at their end, where Celery is loaded: they leave by ``os._exit``."""
-    signals = sys.modules.get("celery.signals")
-    if signals is not None:
-        try:
-            signals.worker_process_shutdown.connect(_finish_child, weak=False, dispatch_uid="openai_meter ledger")
-        except Exception as error:
-            faults.caught(error, "following the children of Celery")
-
-
-def _finish_child(**_: object) -> None:
-    _finish_all()
 
 
 def _before_fork() -> list[Writer]:
@@ -270,8 +272,6 @@ def _after_fork(held: list[Writer]) -> None:
 def _in_child(_: object) -> None:
     for ledger in list(_ledgers):
         ledger._writer.start_over_in_child()  # noqa: SLF001 - its own module
-    if _ledgers:
-        _finish_with_celery()
 
 
 fork_safety.on_fork(

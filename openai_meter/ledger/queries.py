@@ -26,8 +26,8 @@ from openai_meter.ledger.roll_ups import read_marks
 from openai_meter.ledger.rows import from_micros, micros
 
 __all__ = [
-    "PRUNED", "TIER", "WITHOUT_PRICE", "Query", "check_dimensions", "conditions", "needs_roll_ups", "plan", "run_query",
-    "sum_pieces", "unpriced", "within", "zone_segments",
+    "PRUNED", "TIER", "WITHOUT_PRICE", "Query", "check_dimensions", "conditions", "needs_roll_ups", "plan",
+    "pruned_days", "run_query", "sum_pieces", "unpriced", "within", "zone_segments",
 ]  # fmt: skip
 
 PRUNED = "(pruned)"
@@ -265,7 +265,7 @@ class Aggregator:
 
     def _add_pruned(self, span: Span, *, split: bool) -> list[tuple[int, int]]:
         """Adds the days of which only the roll-ups are left, and returns them as runs."""
-        days = _pruned(self._connection, span)
+        days = pruned_days(self._connection, span)
         if not days:
             return []
         filters = self._query.filters
@@ -333,7 +333,7 @@ def _runs(days: list[int]) -> Iterator[tuple[int, int]]:
             first = None
 
 
-def _pruned(connection: Connection, span: Span) -> list[int]:
+def pruned_days(connection: Connection, span: Span) -> list[int]:
     """The pruned days that a span touches, in order: those with fewer calls than the roll-ups have counted."""
     first = None if span.since is None else micros(span.since) // DAY_US
     end = None if span.until is None else -(-micros(span.until) // DAY_US)

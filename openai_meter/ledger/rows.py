@@ -24,7 +24,18 @@ from openai_meter.core.usage import COUNTS, Usage
 from openai_meter.ledger import schema
 from openai_meter.ledger.schema import REST
 
-__all__ = ["COLUMNS", "Row", "check_call", "decode_line", "encode_line", "from_micros", "from_row", "micros", "to_row"]
+__all__ = [
+    "COLUMNS",
+    "Row",
+    "check_call",
+    "decode_facts",
+    "decode_line",
+    "encode_line",
+    "from_micros",
+    "from_row",
+    "micros",
+    "to_row",
+]
 
 Row = tuple[Any, ...]
 """The values of a row of ``calls``, in the order of :data:`COLUMNS`."""
@@ -153,7 +164,7 @@ def from_row(row: Mapping[str, Any]) -> Call:
             tags=json.loads(tags) if (tags := get("tags")) else {},
             block=get("block"),
             host=get("host"),
-            price_facts=_decode_facts(json.loads(facts)) if (facts := get("price_facts")) else {},
+            price_facts=decode_facts(get("price_facts")),
             usage_rule=get("usage_rule"),
             attempts=get("attempts"),
         )
@@ -310,8 +321,9 @@ def _encode_fact(value: object) -> Any:
     return value if isinstance(value, bool | int) else None
 
 
-def _decode_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _decode_fact(value) for key, value in facts.items()}
+def decode_facts(text: str | None) -> dict[str, Any]:
+    """The facts that a column ``price_facts`` holds."""
+    return {key: _decode_fact(value) for key, value in json.loads(text).items()} if text else {}
 
 
 def _decode_fact(value: Any) -> object:

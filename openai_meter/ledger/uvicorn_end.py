@@ -6,7 +6,6 @@ process ends there, without Python's exit handlers: the calls of the last moment
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from functools import wraps
@@ -14,23 +13,16 @@ from types import ModuleType
 from typing import Any
 
 from openai_meter.core import faults
-from openai_meter.core.import_hooks import after_import
+from openai_meter.core.import_hooks import on_import
 
 __all__ = ["finish_with_uvicorn"]
-
-_MODULE = "uvicorn.server"
-_registered = False
 
 
 def finish_with_uvicorn(finish: Callable[[], object]) -> None:
     """Calls ``finish`` when a server of uvicorn has shut down, whether uvicorn is loaded now or later.
 
-    Only the first call in a process has an effect. ``finish`` must not raise.
+    To be called once in a process. ``finish`` must not raise.
     """
-    global _registered  # noqa: PLW0603 - once in a process
-    if _registered:
-        return
-    _registered = True
 
     def hook(module: ModuleType) -> None:
         try:
@@ -38,9 +30,7 @@ def finish_with_uvicorn(finish: Callable[[], object]) -> None:
         except Exception as error:
             faults.caught(error, "following the end of uvicorn")
 
-    after_import(_MODULE, hook)
-    if _MODULE in sys.modules:
-        hook(sys.modules[_MODULE])
+    on_import("uvicorn.server", hook)
 
 
 def _patch(module: ModuleType, finish: Callable[[], object]) -> None:

@@ -89,6 +89,7 @@ class Writer:
         self._left: dict[str, Row] = {}
         """Rows that neither the database nor the spool took; tried again."""
         self._storing = 0
+        """Rows of ``_left`` that are being stored once more."""
         self._away = False
         self._retry_at = self._search_at = 0.0
         self._delay = _SOONEST
@@ -108,6 +109,10 @@ class Writer:
         """Keeps a call in the spool until it comes with its price. Never waits; may be called in a finalizer."""
         self.intake.hold(call)
         self.start()
+
+    def keep(self) -> None:
+        """Has the calls so far in the spool when it returns, if neither a thread nor the disk is in the way."""
+        self.intake.keep_queued()
 
     def start(self) -> None:
         """Starts the threads that there is work for. Never waits; may be called in a finalizer."""
@@ -279,9 +284,9 @@ class Writer:
 
     def _store_batch(self, batch: Batch) -> bool:
         """Stores a batch, and what is left in memory; if that fails, they wait in the spool or in memory."""
+        self._storing = len(self._left)
         left, self._left = self._left, {}
         rows = {**left, **batch.rows}
-        self._storing = len(rows)
         stored = False
         try:
             stored = self._store(rows)

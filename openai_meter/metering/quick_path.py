@@ -34,7 +34,7 @@ from openai_meter.usage import providers
 from openai_meter.usage.billing_details import RARE_KEYS
 from openai_meter.usage.endpoints import LASTING, Endpoint, find
 from openai_meter.usage.fingerprint import UNCOMMON_KEYS, evidence_of, evidence_of_input
-from openai_meter.usage.response_headers import NO_HEADERS, RawHeaders, ResponseHeaders, raw_headers, read_headers
+from openai_meter.usage.response_headers import RawHeaders, ResponseHeaders, raw_headers, read_headers
 
 if TYPE_CHECKING:
     from openai_meter.pricing.book import BookState
@@ -179,8 +179,12 @@ def note_headers(response: Any) -> None:
 
 def headers_of(request: PlainRequest) -> ResponseHeaders:
     """The headers of the response to a request, if there was one."""
-    at, raw = _latest_headers.get()
-    return read_headers(raw) if at >= request.clock else NO_HEADERS
+    return read_headers(_headers_since(request.clock))
+
+
+def _headers_since(clock: float) -> RawHeaders:
+    at, headers = _latest_headers.get()
+    return headers if at >= clock else _NO_RAW_HEADERS  # not those of an earlier response
 
 
 def record(request: PlainRequest, answer: Any) -> bool:
@@ -210,9 +214,7 @@ def record(request: PlainRequest, answer: Any) -> bool:
             return False
         listener = listeners[0]
         meter = listener.meter
-        at, headers = _latest_headers.get()
-        if at < clock:  # those of an earlier response
-            headers = _NO_RAW_HEADERS
+        headers = _headers_since(clock)
         kind = _kind(place, model, tier, attribution, block, meter._price_loader.state(), started, headers[:2])
         if kind is None or (amount := kind.text_amount) is None:
             return False

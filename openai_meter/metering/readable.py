@@ -98,7 +98,8 @@ class Readable(Reporting):
         Args:
             dimensions: one or more of ``"model"``, ``"agent"``, ``"operation"``, ``"user"``, ``"session"``, ``"tag"``
                 (all tags of a call, written ``env=prod, team=forms``), ``"tag:NAME"`` (the values of one tag),
-                ``"endpoint"``, ``"provider"``, ``"block"`` (the innermost).
+                ``"endpoint"``, ``"provider"``, ``"block"`` (the innermost), ``"organization"`` and ``"project"`` (as
+                the headers of answers name them).
 
         Returns:
             Totals by value, in the order in which the values were first seen; by tuples of values if several

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.background import worker
@@ -20,12 +20,12 @@ from openai_meter.core.money import Cost
 from openai_meter.core.native import Lock, RLock, Thread, is_patched
 from openai_meter.core.usage import Usage
 from openai_meter.usage.billing_details import NOT_CHARGED
-from openai_meter.usage.endpoints import ENDPOINTS, Endpoint
+from openai_meter.usage.endpoints import ENDPOINTS
 
 if TYPE_CHECKING:
     from openai_meter.pricing import PriceBook
     from openai_meter.pricing.book import BookState
-    from openai_meter.usage.responses import ResponseState
+    from openai_meter.pricing.contexts import PriceContext
 
 __all__ = ["UNREADABLE", "WAITING", "PriceLoader", "prepare"]
 
@@ -69,30 +69,6 @@ def prepare() -> None:
                 with suppress(ImportError):  # then reading the catalog raises, which is logged
                     import_module(name)
             _prepared = True
-
-
-class PriceContext(Protocol):
-    """What a price depends on besides the usage and the model."""
-
-    @property
-    def row(self) -> Endpoint:
-        """The endpoint."""
-
-    @property
-    def response(self) -> ResponseState:
-        """The state that the answer was read into."""
-
-    @property
-    def provider(self) -> str:
-        """``openai``, ``azure`` or a host."""
-
-    @property
-    def host(self) -> str:
-        """The host that answered."""
-
-    @property
-    def requested_model(self) -> str | None:
-        """The model of the request."""
 
 
 class PriceLoader:

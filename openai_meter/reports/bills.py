@@ -16,7 +16,7 @@ from rich.text import Text
 from openai_meter.core import formatting
 from openai_meter.core.formatting import exact_dollars, exact_places
 from openai_meter.core.locale import Messages, language
-from openai_meter.core.money import Amount
+from openai_meter.core.money import Amount, line_values
 from openai_meter.pricing import Cost, CostLine, CurrentRate
 from openai_meter.reports import words
 from openai_meter.reports.text import fitting, shown
@@ -84,11 +84,7 @@ def bill_values(cost: Cost, lines: Sequence[CostLine]) -> dict[str, Any]:
         "estimated": cost.estimated,
         "lines": [
             {
-                "item": line.item,
-                "quantity": None if line.quantity is None else str(line.quantity),
-                "unit": line.unit,
-                "unit_usd": None if line.unit_usd is None else f"{line.unit_usd:f}",
-                "usd": f"{line.usd:f}",
+                **line_values(line),
                 "model": line.model,
                 "tier": line.tier,
                 "bracket": line.bracket,

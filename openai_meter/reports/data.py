@@ -33,6 +33,9 @@ REPORTS: Mapping[str, tuple[str, ...]] = {
     "provider": ("provider",),
     "provider,model": ("provider", "model"),
     "block": ("block",),
+    "organization": ("organization",),
+    "project": ("project",),
+    "project,model": ("project", "model"),
 }
 """The usual reports, and what each groups by. Any other tuple of dimensions is a report as well.
 

@@ -15,6 +15,7 @@ Schema = dict[str, Any]
 
 _TEXT: Schema = {"type": "string"}
 _TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+_WHOLE_OR_NULL: Schema = {"type": ["integer", "null"]}
 _MONEY: Schema = {"type": ["string", "null"], "description": "US dollars as a decimal number; null: unknown."}
 _TIME: Schema = {"type": "string", "format": "date-time"}
 _TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
@@ -88,6 +89,13 @@ _CALL: dict[str, Schema] = {
     "session": _TEXT_OR_NULL,
     "tags": {"type": "object", "additionalProperties": _TEXT},
     "block": _TEXT_OR_NULL,
+    "attempts": _WHOLE_OR_NULL,
+    "organization": _TEXT_OR_NULL,
+    "project": _TEXT_OR_NULL,
+    "request_id": _TEXT_OR_NULL,
+    "processing_ms": _WHOLE_OR_NULL,
+    "remaining_requests": _WHOLE_OR_NULL,
+    "remaining_tokens": _WHOLE_OR_NULL,
     "error_type": _TEXT_OR_NULL,
 }
 _LINE: dict[str, Schema] = {

@@ -55,15 +55,30 @@ class ExternalAnswer(NamedTuple):
     response: ResponseState
     usage: Usage | None
 
+    @classmethod
+    def of_usage(cls, usage: Usage, endpoint: str | None = None) -> ExternalAnswer:
+        """An answer of which only the usage is known."""
+        return cls(endpoint or MANUAL, None, ResponseState(), usage if usage.known else None)
 
-def read_external(answer: object) -> ExternalAnswer:
-    """Reads an answer, in which there may be nothing. Never raises, and reads nothing from the network."""
+
+def read_external(
+    answer: object, endpoint: str | None = None, request: Mapping[str, Any] | None = None
+) -> ExternalAnswer:
+    """Reads an answer, in which there may be nothing. Never raises, and reads nothing from the network.
+
+    Args:
+        answer: the answer.
+        endpoint: its endpoint; by default the fields of the answer decide.
+        request: the body of the request, for what is not in the answer: characters of speech, the number of images.
+    """
     fields: Mapping[str, Any] = {}
-    row = _OTHER
+    row = _OTHER if endpoint is None else _ROWS.get(endpoint, _OTHER)
     response = ResponseState()
     try:
         fields = _answer_fields(answer)
-        row = _row(fields)
+        row = _row(fields) if endpoint is None else row
+        if row.request is not None and request is not None:
+            row.request(response, request)
         row.read(response, fields)
         usage = response.total()
     except Exception as error:

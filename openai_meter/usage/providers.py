@@ -11,7 +11,8 @@ from openai_meter.core import faults, settings
 from openai_meter.errors import ConfigurationError
 
 __all__ = [
-    "Hosts", "answers_itself", "checked_hosts", "deployment", "hosts_from_environment", "provider", "set_hosts",
+    "Hosts", "answers_itself", "checked_hosts", "deployment", "hosts_from_environment", "known_provider", "provider",
+    "provider_of_host", "set_hosts",
 ]  # fmt: skip
 
 _PROVIDERS = ("openai", "azure")
@@ -29,6 +30,7 @@ def set_hosts(hosts: Mapping[str, str] | None) -> None:
     Hosts.known = None if hosts is None else dict(hosts)
     _providers.clear()
     _bases.clear()
+    _known.clear()
 
 
 def checked_hosts(hosts: Mapping[str, str]) -> Mapping[str, str]:
@@ -104,15 +106,48 @@ def _provider_at(client: Any, host: str) -> tuple[str, str]:
     if found is None:
         if (named := _hosts().get(host)) is not None:
             found = named
-        elif host == "api.openai.com" or host.endswith(".api.openai.com"):
-            found = "openai"
-        elif host.endswith(_AZURE_HOSTS) or any(base.__name__ == "BaseAzureClient" for base in type(client).__mro__):
+        elif (own := _own_host(host)) is not None:
+            found = own
+        elif any(base.__name__ == "BaseAzureClient" for base in type(client).__mro__):
             found = "azure"
         else:
             found = host or "unknown"
         if len(_providers) < 1_000:
             _providers[key] = found
     return found, host
+
+
+def _own_host(host: str) -> str | None:
+    """``openai`` or ``azure`` for a host of theirs."""
+    if host == "api.openai.com" or host.endswith(".api.openai.com"):
+        return "openai"
+    return "azure" if host.endswith(_AZURE_HOSTS) else None
+
+
+_known: dict[str, str | None] = {}
+"""By host, as it was written: what :func:`known_provider` has found."""
+
+
+def known_provider(host: str) -> str | None:
+    """The provider of a host that is OpenAI's, Azure's or named in ``hosts=``; ``None`` for any other host.
+
+    Almost every request of a program that is watched at its HTTP library goes elsewhere: that costs one look-up.
+    """
+    try:
+        return _known[host]
+    except KeyError:
+        pass
+    name = host.lower()
+    found = _hosts().get(name) or _own_host(name)
+    if len(_known) >= 10_000:
+        _known.clear()  # a crawler has many
+    _known[host] = found
+    return found
+
+
+def provider_of_host(host: str) -> str:
+    """The provider (``openai``, ``azure``, or the host) that answers at a host."""
+    return _provider_at(None, host)[0]
 
 
 def deployment(client: Any, url: str) -> str | None:

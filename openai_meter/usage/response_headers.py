@@ -18,7 +18,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 __all__ = [
-    "NO_HEADERS", "RawHeaders", "ResponseHeaders", "header_facts", "name_in", "number_in", "raw_headers", "read_headers",
+    "NO_HEADERS", "RawHeaders", "ResponseHeaders", "header_facts", "name_in", "number_in", "raw_headers",
+    "read_headers",
 ]  # fmt: skip
 
 _COST = b"-response-cost"

@@ -40,7 +40,7 @@ def rings(threshold: Threshold, *times: str) -> list[bool]:
     return [bool(watching.record(at(time))) for time in times]
 
 
-def test_a_month_of_a_timezone_begins_at_its_midnight() -> None:
+def test_month_of_a_timezone_begins_at_its_midnight() -> None:
     """In Paris, November begins at 23:00 UTC: the clocks went back a week before."""
     limit = Threshold("cost", 1, window="month", timezone="Europe/Paris")
     assert rings(limit, "2026-10-31 22:59:58", "2026-10-31 22:59:59", "2026-10-31 23:00", "2026-10-31 23:01") == [
@@ -48,7 +48,7 @@ def test_a_month_of_a_timezone_begins_at_its_midnight() -> None:
     ]  # fmt: skip
 
 
-def test_a_day_has_the_length_that_its_clocks_give_it() -> None:
+def test_day_has_the_length_that_its_clocks_give_it() -> None:
     """The day on which the clocks go back has 25 hours, and the whole of it is one window."""
     limit = Threshold("cost", "2.5", window="day", timezone="Europe/Paris")
     assert rings(limit, "2026-10-24 22:00", "2026-10-25 22:30", "2026-10-25 22:59", "2026-10-25 23:00") == [
@@ -56,8 +56,8 @@ def test_a_day_has_the_length_that_its_clocks_give_it() -> None:
     ]  # fmt: skip
 
 
-def test_a_limit_rings_once_in_each_window() -> None:
-    """A limit that stays passed is one alert; in the next window it is another one."""
+def test_limit_raises_one_alert_in_each_window() -> None:
+    """A limit that stays exceeded is one alert; in the next window it is another one."""
     limit = Threshold("calls", 1, window="hour")
     watching = ThresholdMonitor([limit], clock=clock("2026-10-24 13:01"))
     alerts = [watching.record(at(f"2026-10-24 {time}")) for time in ("12:00", "12:01", "12:02", "13:00", "13:01")]
@@ -67,8 +67,8 @@ def test_a_limit_rings_once_in_each_window() -> None:
     assert [alert.id for alert in watching.current()] == [second.id]
 
 
-def test_a_window_that_is_over_holds_nothing() -> None:
-    """Without another call, the value is 0 as soon as the next window has begun."""
+def test_value_is_zero_when_the_next_window_has_begun() -> None:
+    """Without another call."""
     limit = Threshold("cost", 5, window="day")
     watching = ThresholdMonitor([limit], clock=clock("2026-10-24 23:59:59"))
     watching.record(at("2026-10-24 08:00"))
@@ -79,15 +79,15 @@ def test_a_window_that_is_over_holds_nothing() -> None:
     assert (after.used, after.share, after.resets_at) == (0, 0, datetime(2026, 10, 26, tzinfo=UTC))
 
 
-def test_a_call_is_in_the_window_in_which_it_ended() -> None:
-    """A call of ten minutes that ends after midnight counts in the new day."""
+def test_call_is_in_the_window_in_which_it_ended() -> None:
+    """A call of ten minutes that ends after midnight counts on the new day."""
     limit = Threshold("cost", "0.5", window="day")
     watching = ThresholdMonitor([limit], clock=clock("2026-10-25 00:06"))
     watching.record(at("2026-10-24 23:55", duration=600.0))
     assert [alert.value for alert in watching.current()] == [1]
 
 
-def test_a_price_that_comes_after_the_window_counts_nowhere() -> None:
+def test_price_after_the_end_of_a_window_changes_no_window() -> None:
     """The new price of a call of the last window does not change this one."""
     limit = Threshold("cost", "0.5", window="day")
     watching = ThresholdMonitor([limit])
@@ -102,7 +102,7 @@ def test_a_price_that_comes_after_the_window_counts_nowhere() -> None:
 
 @pytest.mark.parametrize("window", CALENDAR)
 def test_alerts_name_the_window(window: str) -> None:
-    """The sentence of an alert says which minute, hour, day, week or month, in each language."""
+    """The sentence of an alert names the minute, hour, day, week or month, in each language."""
     (alert,) = ThresholdMonitor([Threshold("cost", "0.5", window=window)]).record(CALL)
     english = {"day": "today"}.get(window, f"this {window}")
     assert alert.message("en") == f"💰 Alert: Cost of $1.00 {english} (limit: $0.50)"
@@ -114,7 +114,7 @@ def test_alerts_name_the_window(window: str) -> None:
     assert (alert.window, alert.to_dict("en")["window"]) == (window, window)
 
 
-def test_the_use_of_a_limit_as_json() -> None:
+def test_use_of_a_limit_survives_json() -> None:
     """The use of a limit keeps its window, its timezone and the end of the window through JSON."""
     limit = Threshold("cost", 4, per="agent", window="month", timezone="Europe/Paris")
     watching = ThresholdMonitor([limit], clock=clock("2026-10-24 12:00"))
@@ -129,7 +129,7 @@ def test_the_use_of_a_limit_as_json() -> None:
     assert ThresholdUsage.from_dict(json.loads(json.dumps(plain))) == usage
 
 
-def test_the_windows_of_thresholds_are_those_of_the_calendar() -> None:
+def test_windows_of_thresholds_are_those_of_the_calendar() -> None:
     """A threshold has each window of the calendar but the one without an end, which is None."""
     assert set(CALENDAR) == set(CALENDAR_PERIODS) - {TOTAL}
     assert Threshold("cost", 1, window="day") == Threshold("cost", 1, window="day", timezone="UTC")
@@ -160,8 +160,8 @@ def test_wrong_windows_are_refused(arguments: dict[str, Any], message: str) -> N
     st.integers(1, 4),
     st.lists(st.integers(0, 4 * 24 * 60), max_size=40).map(sorted),
 )
-def test_values_are_those_of_a_naive_model(period: str, zone: str, limit: int, minutes: list[int]) -> None:
-    """An alert comes when the calls of a window are first more than the limit, with their number."""
+def test_calendar_alerts_equal_those_of_a_naive_model(period: str, zone: str, limit: int, minutes: list[int]) -> None:
+    """An alert comes when the calls of a window first exceed the limit, with their number."""
     watching = ThresholdMonitor([Threshold("calls", limit, window=period, timezone=zone)])
     start = datetime(2026, 10, 23, 9, 30, tzinfo=UTC)  # Paris changes its clocks two days later
     counted: dict[datetime, int] = {}

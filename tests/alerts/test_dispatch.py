@@ -24,8 +24,8 @@ def api():
         assert not api.faults
 
 
-def test_a_callback_hears_of_a_limit_once(api):
-    """The alert comes with the call that passes the limit, once, and not in the caller's thread."""
+def test_callback_is_called_once_for_a_limit(api):
+    """With the call that exceeds the limit, and not in the caller's thread."""
     heard = []
     meter = openai_meter.install(
         thresholds={"calls": 2, "tokens_per_call": None},
@@ -40,8 +40,8 @@ def test_a_callback_hears_of_a_limit_once(api):
     assert [one.value for one in meter.alerts] == [5]
 
 
-def test_a_slow_callback_keeps_no_call(api):
-    """While a callback is at it, calls go on and are counted."""
+def test_slow_callback_delays_no_call(api):
+    """While a callback runs, calls continue and are counted."""
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(_):
@@ -59,8 +59,8 @@ def test_a_slow_callback_keeps_no_call(api):
     assert meter.totals.calls == 3
 
 
-def test_a_callback_that_fails_reaches_no_call(api, caplog):
-    """What a callback raises is logged by its class, and is no fault of the meter."""
+def test_error_of_a_callback_is_logged_and_not_raised(api, caplog):
+    """It is logged by its class, and is not a fault of the meter."""
     caplog.set_level(logging.WARNING, "openai_meter")
 
     def broken(_):
@@ -78,7 +78,7 @@ def test_a_callback_that_fails_reaches_no_call(api, caplog):
 
 
 def test_alerts_go_to_the_log_and_into_reports(api, caplog):
-    """Without a callback the log and the reports tell, in the language that is asked for."""
+    """Without a callback they are in the log and in reports, in the requested language."""
     caplog.set_level(logging.WARNING, "openai_meter")
     meter = openai_meter.install(thresholds=[Threshold("tokens", 10)])
     with contract.sync_client(api) as client:
@@ -91,7 +91,7 @@ def test_alerts_go_to_the_log_and_into_reports(api, caplog):
     assert meter.to_dict()["alerts"] == [alert.message("en")]
 
 
-def test_defaults_hold_unless_they_are_switched_off(api):
+def test_default_thresholds_apply_unless_disabled(api):
     """Five errors raise an alert by default; ``thresholds=False`` raises none."""
     for thresholds, expected in ((None, ["errors"]), (False, [])):
         openai_meter.uninstall()
@@ -103,8 +103,8 @@ def test_defaults_hold_unless_they_are_switched_off(api):
         assert [alert.kind for alert in meter.alerts] == expected
 
 
-def test_a_block_has_limits_of_its_own(api):
-    """A block's thresholds count its calls alone; blocks have none unless they are given some."""
+def test_thresholds_of_a_block_count_its_calls_only(api):
+    """Blocks have no limits by default."""
     heard = []
     openai_meter.install(thresholds=False)
     with contract.sync_client(api) as client:
@@ -120,7 +120,7 @@ def test_a_block_has_limits_of_its_own(api):
     assert [alert.value for alert in heard] == [2]
 
 
-def test_limits_per_user(api):
+def test_limit_per_user_alerts_for_that_user(api):
     """A limit per user rings for the one who passes it."""
     meter = openai_meter.install(thresholds=[Threshold("calls", 1, per="user")])
     with contract.sync_client(api) as client:
@@ -132,7 +132,7 @@ def test_limits_per_user(api):
     assert [(alert.key, alert.value) for alert in meter.alerts] == [("ann", 2)]
 
 
-def test_a_cost_that_comes_late_passes_its_limit(api):
+def test_late_price_can_exceed_a_limit(api):
     """Calls that are priced when the price files have been read count for the limit on cost."""
     meter = openai_meter.install(thresholds=[Threshold("cost", "0.000001")], hosts={"127.0.0.1": "openai"})
     with contract.sync_client(api) as client:
@@ -141,8 +141,8 @@ def test_a_cost_that_comes_late_passes_its_limit(api):
     assert alert.value == meter.cost > Decimal("0.000001")
 
 
-def test_changing_limits_counts_from_zero(api):
-    """New thresholds begin anew, and the callback stays."""
+def test_changed_limits_count_from_zero(api):
+    """The callback stays."""
     notified = []
     meter = openai_meter.install(thresholds={"calls": 1, "tokens_per_call": None}, on_alert=notified.append)
     with contract.sync_client(api) as client:
@@ -158,8 +158,8 @@ def test_changing_limits_counts_from_zero(api):
 @pytest.mark.parametrize(
     "setting", [{"calls": 2}, True, None, [Threshold("calls", 2), Threshold("cost", 1, per="user")]], ids=str
 )
-def test_installing_again_with_equal_limits_goes_on_counting(api, setting):
-    """A script that is run anew in one process, set-up included, is alerted as one that is set up once."""
+def test_install_with_equal_limits_keeps_counting(api, setting):
+    """A script that runs again in one process, with its set-up, gets the alerts of one set-up."""
     limits = setting if setting not in (True, None) else {"calls": 2}
     meter = openai_meter.install(thresholds=limits)
     with contract.sync_client(api) as client:
@@ -170,7 +170,7 @@ def test_installing_again_with_equal_limits_goes_on_counting(api, setting):
 
 
 def test_default_limits_are_not_logged(api, caplog):
-    """A program that has set no limits gets no warnings in its log; the alert is there for those who ask."""
+    """A program without limits of its own gets no warnings in its log; the alert can still be read."""
     meter = openai_meter.install()
     with contract.sync_client(api, max_retries=0) as client:
         for _ in range(101):
@@ -180,8 +180,8 @@ def test_default_limits_are_not_logged(api, caplog):
     assert [record.message for record in caplog.records if "lert" in record.message] == []
 
 
-def test_limits_of_a_dict_are_logged_and_the_defaults_beside_them_are_not(api, caplog):
-    """Only the limits that the program has named are logged."""
+def test_only_named_limits_are_logged(api, caplog):
+    """Default limits in the same dict are not."""
     meter = openai_meter.install(thresholds={"cost": 5, "calls": 1})
     with contract.sync_client(api) as client:
         for _ in range(2):
@@ -197,8 +197,8 @@ class Ending(BaseException):
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), Ending(), GeneratorExit(), KeyboardInterrupt()], ids=repr)
-def test_what_a_callback_raises_does_not_end_the_alerts(api, error):
-    """Alerts after one whose callback has raised are sent as before, sys.exit() included."""
+def test_alerts_continue_after_a_callback_raises(api, error):
+    """sys.exit() included."""
     notified = []
     done = threading.Event()
 
@@ -217,7 +217,7 @@ def test_what_a_callback_raises_does_not_end_the_alerts(api, error):
 
 
 def test_reset_ends_alerts(api):
-    """After a reset nothing is above its limit."""
+    """After a reset no limit is exceeded."""
     meter = openai_meter.install(thresholds=[Threshold("calls", 1)])
     with contract.sync_client(api) as client:
         chat(client)
@@ -227,8 +227,8 @@ def test_reset_ends_alerts(api):
         assert meter.alerts == ()
 
 
-def test_a_collected_stream_raises_its_alert_at_the_next_chance(api):
-    """A stream that is collected starts no thread; who reads next, or calls next, tells."""
+def test_alert_of_a_collected_stream_is_raised_at_the_next_call_or_read(api):
+    """A stream that is garbage-collected starts no thread."""
     heard = []
     meter = openai_meter.install(thresholds=[Threshold("calls", 1)], on_alert=heard.append, stream_usage="never")
     with contract.sync_client(api) as client:
@@ -243,14 +243,14 @@ def test_a_collected_stream_raises_its_alert_at_the_next_chance(api):
 
 
 @pytest.mark.parametrize("wrong", ["x", 5, {"colour": 1}, {"calls": -1}, [1]])
-def test_limits_that_mean_nothing_are_refused(wrong):
-    """ThresholdMonitor that cannot be used are a configuration error, wherever they are given."""
+def test_unusable_thresholds_raise(wrong):
+    """Wherever they are given."""
     for place in (openai_meter.install, Meter, lambda thresholds: openai_meter.track("x", thresholds=thresholds)):
         with pytest.raises(ConfigurationError):
             place(thresholds=wrong)
 
 
-def test_a_callback_has_to_be_callable():
+def test_callback_has_to_be_callable():
     """What cannot be called is no callback."""
     with pytest.raises(ConfigurationError, match="on_alert"):
         openai_meter.install(on_alert="mail me")

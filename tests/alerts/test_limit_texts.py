@@ -22,13 +22,13 @@ from openai_meter.alerts import parsed_limits
         ("cost=500/total/model", Threshold("cost", 500, per="model")),
     ],
 )
-def test_limits_are_read(text: str, threshold: Threshold) -> None:
-    """A metric, a number, a period and what it is per; without a period it is of a day."""
+def test_limit_texts_are_parsed(text: str, threshold: Threshold) -> None:
+    """A metric, a number, a period and a dimension; without a period it is a day."""
     assert parsed_limits([text]) == parsed_limits(text) == (threshold,)
 
 
-def test_the_timezone_is_that_of_the_calendar() -> None:
-    """A timezone holds for all texts that have a window; thresholds keep their own."""
+def test_timezone_applies_to_all_limit_texts() -> None:
+    """Thresholds keep their own."""
     own = Threshold("cost", 1, window="week")
     assert parsed_limits(["cost=5/month", "calls=9/total", own, own], "Europe/Paris") == (
         Threshold("cost", 5, window="month", timezone="Europe/Paris"), Threshold("calls", 9), own,
@@ -57,7 +57,7 @@ def test_wrong_limits_are_refused(limit: object, message: str) -> None:
         parsed_limits([limit])  # type: ignore[list-item]
 
 
-def test_a_wrong_timezone_is_refused() -> None:
+def test_wrong_timezone_is_refused() -> None:
     """A timezone that the machine does not know is an error of the setting."""
     with pytest.raises(ConfigurationError, match="timezone='Mars' is not known on this machine"):
         parsed_limits(["cost=5/month"], "Mars")

@@ -43,8 +43,8 @@ def kinds(alerts: Sequence[Alert]) -> list[str]:
 # --- the defaults -----------------------------------------------------------------------------------------------------
 
 
-def test_the_hundred_and_first_call() -> None:
-    """More than 100 calls are an alert, once."""
+def test_call_101_exceeds_the_default_limit() -> None:
+    """More than 100 calls are one alert."""
     watching = ThresholdMonitor()
     for _ in range(100):
         assert watching.record(CALL) == ()
@@ -56,8 +56,8 @@ def test_the_hundred_and_first_call() -> None:
     assert all(watching.record(CALL) == () for _ in range(300))
 
 
-def test_more_than_a_dollar() -> None:
-    """A cost of exactly 1 dollar is none too much; a pico-dollar more is."""
+def test_cost_above_a_dollar_exceeds_the_default_limit() -> None:
+    """Exactly 1 dollar does not exceed it; a pico-dollar more does."""
     watching = ThresholdMonitor()
     assert watching.record(call(cost=DOLLAR)) == ()
     (alert,) = watching.record(call(cost=1))
@@ -75,8 +75,8 @@ def test_fractions_of_pico_dollars_are_exact() -> None:
     assert [kinds(watching.record(call(cost=Fraction(1, 3)))) for _ in range(4)] == [[], [], [], ["cost"]]
 
 
-def test_the_fifth_error() -> None:
-    """Five errors are enough, whether they raised or were answered."""
+def test_fifth_error_exceeds_the_default_limit() -> None:
+    """Errors that raised and errors in an answer count alike."""
     watching = ThresholdMonitor()
     failing = [call(tokens=None, status=status) for status in ("error", "failed", "error", "failed", "error")]
     assert [kinds(watching.record(one)) for one in failing] == [[], [], [], [], ["errors"]]
@@ -84,7 +84,7 @@ def test_the_fifth_error() -> None:
     assert watching.current()[0].message("fr") == "⚠️ Alerte : 5 erreurs (limite : 5) ; vérifiez la clé API"
 
 
-def test_the_average_of_tokens() -> None:
+def test_tokens_per_call_are_an_average_of_measured_calls() -> None:
     """Tokens per call are an average over the calls whose size is known."""
     watching = ThresholdMonitor()
     assert watching.record(call(tokens=2_000)) == ()
@@ -99,15 +99,15 @@ def test_the_average_of_tokens() -> None:
     assert watching.record(call(tokens=100_000)) == ()  # once since the start
 
 
-def test_tokens() -> None:
+def test_total_tokens_can_be_limited() -> None:
     """All tokens together can be limited too."""
     watching = ThresholdMonitor([Threshold("tokens", 5)])
     assert [kinds(watching.record(call(tokens=3))) for _ in range(3)] == [[], ["tokens"], []]
 
 
 @pytest.mark.parametrize(("metric", "cost", "tokens"), [("cost", None, 3), ("tokens", 0, None)])
-def test_what_is_unknown_is_said(metric: str, cost: Any, tokens: Any) -> None:
-    """A call of unknown cost or size adds nothing, and the alert says that there may be more."""
+def test_alert_with_unknown_calls_is_a_lower_bound(metric: str, cost: Any, tokens: Any) -> None:
+    """A call of unknown cost or size adds nothing, and the alert is marked."""
     watching = ThresholdMonitor([Threshold(metric, 1)])
     assert watching.record(call(cost=cost, tokens=tokens)) == ()
     (alert,) = watching.record(call(cost=2 * DOLLAR, tokens=2))
@@ -122,8 +122,8 @@ def test_what_is_unknown_is_said(metric: str, cost: Any, tokens: Any) -> None:
 
 
 @pytest.mark.parametrize("per", ["agent", "user", "session", "model"])
-def test_each_has_its_own_limit(per: Any) -> None:
-    """A limit per agent is each agent's; calls without one are not limited."""
+def test_limit_per_agent_counts_each_agent(per: Any) -> None:
+    """Calls without an agent are not limited."""
     watching = ThresholdMonitor([Threshold("calls", 1, per=per)])
     assert [watching.record(replace(CALL, **{per: name})) for name in ("a", "b", None, None)] == [()] * 4
     (alert,) = watching.record(replace(CALL, **{per: "b"}))
@@ -132,8 +132,8 @@ def test_each_has_its_own_limit(per: Any) -> None:
     assert " b " in alert.message("fr")
 
 
-def test_names_are_data() -> None:
-    """A name cannot put control characters into a message, or fill it."""
+def test_names_in_a_message_are_escaped_and_shortened() -> None:
+    """No name can put control characters into a message, or fill it."""
     watching = ThresholdMonitor([Threshold("cost", 1, per="agent")])
     (alert,) = watching.record(call(cost=2 * DOLLAR, agent="\x1b[31m{value}\n" + "x" * 1_000))
     said = alert.message("en")
@@ -141,8 +141,8 @@ def test_names_are_data() -> None:
     assert len(said) < 200
 
 
-def test_keys_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who was seen last is followed, who was not seen for long is forgotten."""
+def test_endless_keys_use_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys with recent calls are kept, the oldest ones are removed."""
     monkeypatch.setattr(monitor, "_KEYS", 10)
     watching = ThresholdMonitor([Threshold("calls", 50, per="session")])
     for number in range(1_000):
@@ -153,8 +153,8 @@ def test_keys_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch
     assert [one.value for one in watching.current()] == [1_000]
 
 
-def test_a_window_rolls() -> None:
-    """A window forgets; after the value was low, passing the limit again is another alert."""
+def test_rolling_window_forgets_older_calls() -> None:
+    """After a low value, exceeding the limit again is another alert."""
     now = [0.0]
     watching = ThresholdMonitor([Threshold("calls", 10, window=60)], clock=lambda: START.timestamp() + now[0])
     assert [kinds(watching.record(call(second))) for second in range(11)] == [[]] * 10 + [["calls"]]
@@ -176,8 +176,8 @@ def test_a_window_rolls() -> None:
     assert watching.current() == ()
 
 
-def test_only_a_low_value_makes_the_next_alert_news() -> None:
-    """At nine tenths of the limit the alert is still the same one, below it is over."""
+def test_alert_ends_below_nine_tenths_of_its_limit() -> None:
+    """At nine tenths of the limit it is still the same alert."""
     for left, rung in ((9, []), (8, ["calls"])):
         watching = ThresholdMonitor([Threshold("calls", 10, window=60)])
         alerts = [*(call(0) for _ in range(11 - left)), *(call(30) for _ in range(left))]
@@ -186,15 +186,15 @@ def test_only_a_low_value_makes_the_next_alert_news() -> None:
         assert kinds([alert for found in last for alert in found]) == rung
 
 
-def test_a_short_call_lowers_an_average() -> None:
-    """In a window, an average that short calls have made low can pass its limit again, whatever goes between."""
+def test_lowered_average_can_exceed_its_limit_again() -> None:
+    """In a window, whatever comes between."""
     watching = ThresholdMonitor([Threshold("tokens_per_call", 100, window=60)])
     made = [(0, 10), (1, 300), (1, 10), (1, 10), (60, 300)]
     rung = [kinds(watching.record(call(after, tokens=tokens))) for after, tokens in made]
     assert rung == [[], ["tokens_per_call"], [], [], ["tokens_per_call"]]
 
 
-def test_windows_are_told() -> None:
+def test_message_names_its_window() -> None:
     """A message says in which time."""
     for window, said in [
         (timedelta(days=2), "2 days"), (3_600, "1 hour"), (90 * 60, "90 minutes"), (1, "1 second"),
@@ -204,7 +204,7 @@ def test_windows_are_told() -> None:
         assert alert.window == (window if isinstance(window, timedelta) else timedelta(seconds=window))
 
 
-def test_windows_take_little_memory() -> None:
+def test_window_keeps_sums_and_no_calls() -> None:
     """A window is sums, not calls."""
     watching = ThresholdMonitor([Threshold("calls", 10**6, window=60)])
     for number in range(5_000):
@@ -254,8 +254,8 @@ def shown(metric: str, value: Fraction) -> Any:
 
 
 @given(thresholds, st.lists(calls, max_size=60))
-def test_alerts_are_those_of_a_naive_model(threshold: Threshold, made: list[Call]) -> None:
-    """Exactly one alert for each time that a limit is passed, with the right value, whatever the order of the calls."""
+def test_alerts_equal_those_of_a_naive_model(threshold: Threshold, made: list[Call]) -> None:
+    """Exactly one alert each time that a limit is exceeded, with the right value, whatever the order of the calls."""
     watching = ThresholdMonitor([threshold])
     limit = Fraction(Decimal(threshold.limit))
     width = threshold.window.total_seconds() / 60 if isinstance(threshold.window, timedelta) else None
@@ -289,8 +289,8 @@ def test_alerts_are_those_of_a_naive_model(threshold: Threshold, made: list[Call
 
 
 @given(st.lists(calls, max_size=40).flatmap(lambda some: st.tuples(st.just(some), st.permutations(some))))
-def test_since_the_start_the_order_does_not_matter(both: tuple[list[Call], list[Call]]) -> None:
-    """Whatever the order of calls, the same limits are passed, each once; only those on averages depend on it."""
+def test_order_of_calls_does_not_matter_without_a_window(both: tuple[list[Call], list[Call]]) -> None:
+    """The same limits are exceeded, each once; only those on averages depend on the order."""
     limits = [Threshold(metric, limit) for metric in METRICS if metric != "tokens_per_call" for limit in (1, 7, 9_000)]
     rung = []
     for some in both:
@@ -307,7 +307,7 @@ def test_since_the_start_the_order_does_not_matter(both: tuple[list[Call], list[
 # --- prices that come late --------------------------------------------------------------------------------------------
 
 
-def test_a_price_that_comes_late_counts() -> None:
+def test_late_price_is_added_and_can_exceed_the_limit() -> None:
     """A call that gets its price later adds it then, and can pass the limit by that."""
     for threshold in (Threshold("cost", 1), Threshold("cost", 1, per="model"), Threshold("cost", 1, window=60)):
         watching = ThresholdMonitor([threshold])
@@ -319,8 +319,8 @@ def test_a_price_that_comes_late_counts() -> None:
         assert watching.repriced(call(model="other", cost=None), call(model="other", cost=2 * DOLLAR)) == ()
 
 
-def test_a_price_that_comes_after_the_window() -> None:
-    """What the window has passed over changes nothing in it."""
+def test_late_price_of_a_forgotten_call_changes_nothing() -> None:
+    """The call has left the window."""
     watching = ThresholdMonitor([Threshold("cost", 1, window=60)])
     watching.record(call(cost=None))
     watching.record(call(100))
@@ -332,8 +332,8 @@ def test_a_price_that_comes_after_the_window() -> None:
 # --- alerts and settings ----------------------------------------------------------------------------------------------
 
 
-def test_an_alert_as_json() -> None:
-    """An alert is the document's object, with more beside it."""
+def test_alert_as_json_has_the_fields_of_the_guide() -> None:
+    """And further ones."""
     limit = Threshold("cost", Decimal("0.5"), per="agent", window=3_600)
     (alert,) = ThresholdMonitor([limit]).record(call(cost=DOLLAR, agent="a"))
     said = alert.to_dict("fr")
@@ -360,8 +360,8 @@ def test_an_alert_as_json() -> None:
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("per", [None, "agent", "user", "session", "model"])
 @pytest.mark.parametrize("window", [None, 60])
-def test_every_alert_can_be_said(lang: str, metric: str, per: Any, window: Any) -> None:
-    """Each alert has a sentence in each language, with its value and its limit."""
+def test_every_alert_has_a_sentence_in_each_language(lang: str, metric: str, per: Any, window: Any) -> None:
+    """With its value and its limit."""
     one = call(tokens=12_345, cost=12_345 * DOLLAR, status="error", agent="n", user="n", session="n", model="n")
     watching = ThresholdMonitor([Threshold(metric, 1, per=per, window=window)])
     alert = [*watching.record(one), *watching.record(one)][0]
@@ -371,8 +371,8 @@ def test_every_alert_can_be_said(lang: str, metric: str, per: Any, window: Any) 
     assert said != alert.message(next(other for other in languages() if other != lang))
 
 
-def test_the_alert_stays_the_same_while_the_limit_stays_passed() -> None:
-    """What is above its limit now is the alert that was given, with the value of now; a reset ends it."""
+def test_alert_stays_the_same_while_its_limit_is_exceeded() -> None:
+    """It has the current value; a reset ends it."""
     watching = ThresholdMonitor([Threshold("calls", 1)])
     watching.record(CALL)
     (alert,) = watching.record(CALL)
@@ -384,8 +384,8 @@ def test_the_alert_stays_the_same_while_the_limit_stays_passed() -> None:
     assert len(watching.record(CALL)) == 1
 
 
-def test_a_fault_costs_no_call() -> None:
-    """What is no call at all is caught, counted and passed over."""
+def test_invalid_call_is_counted_as_a_fault() -> None:
+    """It is caught and skipped."""
     faults.reraise = False
     watching = ThresholdMonitor()
     assert watching.record(object()) == ()  # type: ignore[arg-type]
@@ -393,7 +393,7 @@ def test_a_fault_costs_no_call() -> None:
     assert faults.count() == 2
 
 
-def test_settings() -> None:
+def test_threshold_settings_are_read_from_common_forms() -> None:
     """Limits are read from what is natural to write."""
     assert read_thresholds() == read_thresholds(None) == read_thresholds(True) == DEFAULTS
     assert read_thresholds(False) == read_thresholds([]) == ()
@@ -423,8 +423,8 @@ def test_settings() -> None:
         (3, "thresholds=3 cannot be used"),
     ],
 )
-def test_wrong_settings(said: Any, message: str) -> None:
-    """A setting that cannot be used is refused with a sentence that says what can."""
+def test_wrong_threshold_settings_raise(said: Any, message: str) -> None:
+    """The sentence names what can be used."""
     with pytest.raises(ConfigurationError, match=message):
         read_thresholds(said)
 
@@ -442,7 +442,7 @@ def test_wrong_settings(said: Any, message: str) -> None:
         ({"metric": ["calls"]}, "no threshold on"),
     ],
 )
-def test_wrong_thresholds(arguments: dict[str, Any], message: str) -> None:
+def test_wrong_threshold_raises(arguments: dict[str, Any], message: str) -> None:
     """So is a threshold."""
     with pytest.raises(ConfigurationError, match=message):
         Threshold(**{"metric": "calls", "limit": 1, **arguments})

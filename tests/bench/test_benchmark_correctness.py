@@ -33,8 +33,8 @@ def correctness(monkeypatch) -> Any:
             del sys.modules[name]
 
 
-def test_the_meter_passes_every_shape():
-    """Each shape is told as right of the meter, with both kinds of client."""
+def test_meter_passes_every_shape():
+    """Each shape is judged as right for the meter, with both kinds of client."""
     pytest.importorskip("rich", reason="rich is not installed: this is NOT tested")
     done = run("--json")
     assert done.returncode == 0, done.stderr
@@ -45,7 +45,7 @@ def test_the_meter_passes_every_shape():
 
 
 def test_shapes_are_chosen_by_a_part_of_their_names():
-    """A run for a few shapes has these alone, and a table says the same as JSON."""
+    """A run for a few shapes has these alone, and its table equals the JSON."""
     pytest.importorskip("rich", reason="rich is not installed: this is NOT tested")
     done = run("--shape", "n=2", "--why")
     assert done.returncode == 0, done.stderr
@@ -154,15 +154,15 @@ def wrapped(monkeypatch: pytest.MonkeyPatch, does: Callable[[Faulty, Any], Any])
         (edits, "the program sees another ChatCompletion as thing 1 (choices)"),
     ],
 )
-def test_the_judge_says_what_is_wrong(correctness, monkeypatch, does, problem):
+def test_each_fault_has_its_own_mark(correctness, monkeypatch, does, problem):
     """Counting twice or not at all, wrong tokens, raising and changed answers are ✗, each by its name."""
     ((_, found),) = correctness.judged(wrapped(monkeypatch, does), [CHAT])
     assert found.startswith(problem)
     assert bool(found) == bool(problem)
 
 
-def test_a_swallowed_chunk_is_found(correctness, monkeypatch):
-    """A stream that lacks a chunk is ✗ for the client that lacks it."""
+def test_swallowed_chunk_is_found(correctness, monkeypatch):
+    """A stream that lacks a chunk is ✗ for that client."""
 
     def swallow(recorder: Faulty, stream: Any) -> Any:
         return Swallower(recorder, stream) if isinstance(stream, openai.Stream) else stream
@@ -172,8 +172,8 @@ def test_a_swallowed_chunk_is_found(correctness, monkeypatch):
     assert "async: 0 records, not 1" in found
 
 
-def test_a_changed_request_is_found(correctness, monkeypatch):
-    """Answers alone do not make an instrumentation right: what it drops on the way is ✗."""
+def test_changed_request_is_found(correctness, monkeypatch):
+    """An instrumentation that changes the request is ✗, even if the answer is right."""
     from openai.resources.chat import Completions
 
     def begin() -> Faulty:
@@ -216,8 +216,8 @@ def fail():
         ("fail", ("could not be started: ImportError: it has no such name",) * 3),
     ],
 )
-def test_the_others_go_on(correctness, monkeypatch, tmp_path, function, expected):
-    """A shape that hangs or ends the process is ✗, and those after it are played; one that cannot start says why."""
+def test_shapes_after_a_hang_or_crash_are_played(correctness, monkeypatch, tmp_path, function, expected):
+    """The one that hangs or ends the process is ✗; one that cannot start has its reason."""
     (tmp_path / "made_up.py").write_text(HANGING)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(BENCHMARKS.parent)]))
     shapes = [CHAT, "responses.create", "embeddings.create"]

@@ -25,7 +25,7 @@ def verdict(about=HERE, **now):
 
 
 def test_equal_figures_pass():
-    """The recorded figures themselves, and any within a tenth of them, are well."""
+    """The recorded figures, and any within a tenth of them, pass."""
     for pricing in (3.0, 3.29, 2.71):
         assert verdict(pricing=pricing) == (0, [f"all within 10% of what is recorded for {HERE}"])
 
@@ -42,8 +42,8 @@ def test_more_than_a_tenth_above_fails():
     ]
 
 
-def test_more_than_a_tenth_below_is_said():
-    """A figure that has shrunk by more than a tenth passes, and the record is to be renewed."""
+def test_more_than_a_tenth_below_passes_with_a_note():
+    """The record is to be renewed."""
     code, said = verdict(pricing=2.0)
     assert code == 0
     assert said == [
@@ -51,15 +51,15 @@ def test_more_than_a_tenth_below_is_said():
     ]
 
 
-def test_a_gain_hides_no_loss():
+def test_gain_of_one_figure_hides_no_loss_of_another():
     """One figure that has grown fails, whatever the others have done."""
     code, said = verdict(**{"metered call": 60.0, "pricing": 1.0})
     assert code == 1
     assert [line.partition(":")[0] for line in said] == ["FAILS", "LESS"]
 
 
-def test_nothing_recorded_is_said_loudly():
-    """Without a record for this Python and openai, nothing fails, and nobody can think that something was compared."""
+def test_missing_record_is_reported():
+    """Without a record for this Python and openai, nothing fails, and the output shows that nothing was compared."""
     code, said = verdict(about="Python 3.99, openai 9")
     assert code == 0
     assert said == [
@@ -67,8 +67,8 @@ def test_nothing_recorded_is_said_loudly():
     ]
 
 
-def test_figures_that_come_or_go_fail():
-    """A figure that is counted and not recorded, or the other way round, fails: the guard has a hole there."""
+def test_figures_without_a_counterpart_fail():
+    """A figure that is counted and not recorded, or recorded and not counted."""
     code, said = instructions.verdict({"pricing": 3.0, "new": 1.0}, RECORDS, HERE)
     assert code == 1
     assert said == [
@@ -77,8 +77,8 @@ def test_figures_that_come_or_go_fail():
     ]
 
 
-def test_what_is_added_is_the_difference():
-    """The bare SDK is taken off, and a stream is divided by its chunks."""
+def test_added_instructions_are_the_difference_to_the_bare_sdk():
+    """That of a stream is divided by its chunks."""
     counts = {
         "bare call": 100, "bare stream": 2_000, "idle call": 110, "metered call": 400,
         "metered stream": 4_000, "pricing": 30, "reference": 1_000, "floor call": 150,
@@ -90,7 +90,7 @@ def test_what_is_added_is_the_difference():
     }  # fmt: skip
 
 
-def test_the_record_is_whole():
+def test_every_record_has_all_figures():
     """Every record has the figures that are counted."""
     names = {
         "metered call", "metered response", "metered embedding", "metered async call", "metered SDK call", "idle call",

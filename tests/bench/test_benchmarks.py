@@ -41,15 +41,15 @@ def run(*arguments: object) -> str:
 
 
 def test_spread_is_the_median_between_its_quartiles(benchmark):
-    """Of five figures the middle counts, however far out the last one is; of two, both are shown."""
+    """Of five figures the middle counts, however far away the last one is; of two, both are shown."""
     harness = benchmark("harness")
     assert harness.spread([5.0, 1.0, 3.0, 2.0, 1000.0]) == (1.5, 3.0, 502.5)
     assert harness.spread([4.0, 2.0]) == (2.0, 3.0, 4.0)
     assert harness.spread([7.0]) == (7.0, 7.0, 7.0)
 
 
-def test_ways_take_turns_and_the_first_round_does_not_count(benchmark):
-    """No way has its rounds one after the other, and what warms up is not among the figures."""
+def test_ways_alternate_and_the_first_round_is_dropped(benchmark):
+    """No way has its rounds one after the other, and the warm-up is not among the figures."""
     seen = []
 
     def way(name):
@@ -64,8 +64,8 @@ def test_ways_take_turns_and_the_first_round_does_not_count(benchmark):
     assert found == {"a": [3, 5], "b": [4, 6]}
 
 
-def test_a_report_is_json_with_named_quartiles(benchmark, capsys):
-    """Whoever reads the JSON need not know which of three numbers is the median."""
+def test_report_is_json_with_named_quartiles(benchmark, capsys):
+    """A reader need not know which of three numbers is the median."""
     harness = benchmark("harness")
     report = harness.Report("t", ("what", "us"), about="here", notes=["n"])
     report.add("x", harness.Spread(1.0, 2.0, 3.0))
@@ -74,7 +74,7 @@ def test_a_report_is_json_with_named_quartiles(benchmark, capsys):
     assert json.loads(capsys.readouterr().out) == {"title": "t", "about": "here", "rows": rows, "notes": ["n"]}
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones(benchmark):
+def test_unknown_name_exits_with_the_known_ones(benchmark):
     """A name that is not there ends the benchmark with a sentence."""
     with pytest.raises(SystemExit, match="there is no scenario chap; there are chat, raw"):
         benchmark("harness").named(["chap"], ["chat", "raw"], "scenario")
@@ -83,15 +83,15 @@ def test_an_unknown_name_is_answered_with_the_known_ones(benchmark):
 # --- turns ------------------------------------------------------------------------------------------------------------
 
 
-def test_each_step_of_a_stream_counts_where_nothing_disturbed_it(benchmark):
-    """Two streams, each disturbed at another event, come to one that was not."""
+def test_each_step_of_a_stream_counts_where_it_was_undisturbed(benchmark):
+    """Two streams, each disturbed at another event, give the figures of an undisturbed one."""
     assert benchmark("turns").undisturbed([[0.0, 1.0, 9.0], [10.0, 16.0, 18.0]]) == 3.0
     calls = [[0.0, float(taken)] for taken in range(100)]
     assert benchmark("turns").undisturbed(calls) == 10.0, "the tenth that is faster is luck"
 
 
-def test_patches_are_swapped_out_and_in_again(benchmark):
-    """Out, the SDK has its own functions and nothing is counted; in, the identical patches are back, and count."""
+def test_patches_can_be_removed_and_restored(benchmark):
+    """Removed, the SDK has its own functions and nothing is counted; restored, the identical patches count."""
     swaps = benchmark("swaps")
     from openai._base_client import SyncAPIClient
 
@@ -143,8 +143,8 @@ class Unswappable:
         pass
 
 
-def test_what_cannot_be_swapped_out_is_not_measured(benchmark):
-    """A way that records bare calls too has nothing to be compared with, and is told so."""
+def test_way_that_cannot_be_removed_is_not_measured(benchmark):
+    """A way that records bare calls too has nothing to be compared with, which is reported."""
     scenes = benchmark("scenes").SCENES
     with asyncio.Runner() as runner:
         stage = benchmark("turns").Stage({"chat": scenes["chat"]}, Unswappable, runner.get_loop())
@@ -152,8 +152,8 @@ def test_what_cannot_be_swapped_out_is_not_measured(benchmark):
             stage.open("chat")
 
 
-def test_a_way_that_breaks_says_why(benchmark, monkeypatch):
-    """A worker whose way cannot begin answers with the error, to the end, and does not hang."""
+def test_way_that_cannot_start_returns_its_error(benchmark, monkeypatch):
+    """Its worker ends, and does not hang."""
     monkeypatch.setenv("PYTHONPATH", str(Path(openai_meter.__file__).parent.parent))
     worker = benchmark("turns").Worker(sys.executable, "no such way", ["chat"])
     try:
@@ -167,12 +167,12 @@ def test_a_way_that_breaks_says_why(benchmark, monkeypatch):
 
 
 def test_no_way_reaches_the_network(benchmark):
-    """What stands for the network in a worker refuses as a machine does where nobody listens."""
+    """The stand-in for the network in a worker refuses connections."""
     with pytest.raises(ConnectionRefusedError, match="no network in benchmarks"):
         benchmark("turns").refuse("example.com", 443)
 
 
-def test_the_noop_wrapper_is_no_measure_where_it_is_lost_in_the_noise(benchmark):
+def test_ratio_to_a_noop_within_the_noise_is_unknown(benchmark):
     """A ratio to what may be nothing is unknown."""
     overhead, spread = benchmark("overhead"), benchmark("harness").Spread
     assert overhead.ratio(spread(5.0, 6.0, 7.0), spread(1.0, 2.0, 3.0)) == 3.0
@@ -184,7 +184,7 @@ def test_the_noop_wrapper_is_no_measure_where_it_is_lost_in_the_noise(benchmark)
 
 
 def test_overhead_has_a_row_for_each_way_in_each_scene():
-    """All ways are measured in both scenes, and record what they are there to record."""
+    """All ways are measured in both scenes, and record the expected calls."""
     pytest.importorskip("sqlalchemy", reason="everything on needs the ledger, and is NOT tested")
     pytest.importorskip("opentelemetry.sdk", reason="everything on needs OpenTelemetry, and is NOT tested")
     found = json.loads(run("overhead.py", "--rounds", 2, "--json", "--scenario", "chat", "chat-stream-async"))
@@ -209,8 +209,8 @@ def rows_of(scene, per):
     return [quiet, {**common, "way": "metered", "added us": added}, blind, broken]
 
 
-def test_the_chart_is_well_formed_and_names_every_way(benchmark):
-    """Each way of each scene has its name in the picture; what broke, is blind or is noise, says so."""
+def test_chart_is_well_formed_and_names_every_way(benchmark):
+    """Each way of each scene has its name in the picture; broken, blind and noisy ones are marked."""
     found = {"title": "Added", "about": "here", "rows": rows_of("chat", "call") + rows_of("stream", "event")}
     root = ET.fromstring(benchmark("chart").chart(found))
     name = "{http://www.w3.org/2000/svg}"
@@ -225,7 +225,7 @@ def test_the_chart_is_well_formed_and_names_every_way(benchmark):
     assert "chat, metered: 2.0" in root.find(f"{name}desc").text
 
 
-def test_bars_are_as_long_as_what_they_stand_for(benchmark):
+def test_bar_length_is_proportional_to_time(benchmark):
     """Twice the time is twice the bar."""
     scale = benchmark("chart").Scale([50.0, 400.0])
     start = scale(0)

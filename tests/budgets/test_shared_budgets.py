@@ -20,6 +20,8 @@ from openai_meter.budgets.stores import Row, StoreUnavailableError
 from openai_meter.budgets.stores.memory import MemoryStore
 from openai_meter.testing import fake_client
 
+OVER_SHARED_STORES = pytest.mark.parametrize("store_kind", ["sqlite", "postgres", "redis"], indirect=True)
+"""The stores of other processes: the one in memory belongs to its process."""
 PRICES = {"gpt-5-mini": Price(input=1, output=10)}
 
 
@@ -186,10 +188,9 @@ def test_store_that_lost_its_data_gets_the_sums_back_from_the_processes(name):
     assert member.meter.budgets[name].spent == 32
 
 
-def test_slices_of_a_killed_process_are_charged(store, store_kind, store_url, name):
+@OVER_SHARED_STORES
+def test_slices_of_a_killed_process_are_charged(store, store_url, name):
     """After ``kill -9`` the rest of the budget can be spent by the others, and nothing is spent twice."""
-    if store_kind == "memory":
-        pytest.skip("the store in memory belongs to one process: no other one can share it")
     program = textwrap.dedent(f"""
         import os, signal, openai_meter
         from openai_meter import Budget, Price
@@ -212,10 +213,9 @@ def test_slices_of_a_killed_process_are_charged(store, store_kind, store_url, na
     member.close()
 
 
-def test_process_that_ends_returns_its_slices(store, store_kind, store_url, name):
+@OVER_SHARED_STORES
+def test_process_that_ends_returns_its_slices(store, store_url, name):
     """A process that ends reports what it has spent, and keeps nothing."""
-    if store_kind == "memory":
-        pytest.skip("the store in memory belongs to one process: no other one can share it")
     program = textwrap.dedent(f"""
         import openai_meter
         from openai_meter import Budget
@@ -258,10 +258,11 @@ def test_wrong_share_of_a_shared_budget_raises():
             Budget("a", usd=1, on_outage=wrong)
 
 
-def test_forked_child_gets_its_own_slice(store, store_kind, name):
+@OVER_SHARED_STORES
+def test_forked_child_gets_its_own_slice(store, name):
     """A child asks for a slice of its own; its parent's is not spent twice."""
-    if not hasattr(os, "fork") or store_kind == "memory":
-        pytest.skip("no fork here, or the store in memory, which a child cannot share")
+    if not hasattr(os, "fork"):
+        pytest.skip("there is no fork here: forked children with a budget are NOT tested")
     member = Member(store, Budget(name, calls=320))
     assert member.ask() is None
     child = os.fork()

@@ -34,15 +34,15 @@ def fill(url: str, *calls: Call) -> None:
     ledger.close()
 
 
-def test_limits_that_are_kept_exit_with_0(invoke: Callable[..., Any], url: str) -> None:
-    """A line for each limit says how much of it is used."""
+def test_check_with_kept_limits_exits_with_0(invoke: Callable[..., Any], url: str) -> None:
+    """A line for each limit shows how much of it is used."""
     fill(url, CALL, CALL)
     result = invoke("check", "--ledger", url, "--limit", "cost=50/month", "--limit", "calls=1000")
     assert result == (0, "cost this month: $2.00 of $50.00 (4%)\ncalls today: 2 of 1,000 (0%)\n", "")
 
 
-def test_a_limit_that_is_exceeded_exits_with_3(invoke: Callable[..., Any], url: str) -> None:
-    """The line of the limit says so; one that is kept changes nothing."""
+def test_check_with_an_exceeded_limit_exits_with_3(invoke: Callable[..., Any], url: str) -> None:
+    """The line of the limit shows it; a limit that is kept does not change the exit code."""
     fill(url, CALL, CALL)
     result = invoke("check", "--ledger", url, "--limit", "cost=1.5/day/user", "--limit", "tokens=9000")
     assert result == (
@@ -51,7 +51,7 @@ def test_a_limit_that_is_exceeded_exits_with_3(invoke: Callable[..., Any], url: 
 
 
 def test_unknown_costs_exceed_a_limit_only_with_strict(invoke: Callable[..., Any], url: str) -> None:
-    """A sum with calls of unknown cost may be higher: the line says so, and --strict makes it an error."""
+    """A sum with calls of unknown cost may be higher: the line shows that, and --strict makes it an error."""
     fill(url, CALL, replace(CALL, cost_pico=None, cost_status="unpriced"))
     line = "cost today: $1.00+ of $5.00 (20%), or more: there are calls of unknown cost or size\n"
     assert invoke("check", "--ledger", url, "--limit", "cost=5") == (0, line, "")
@@ -59,13 +59,13 @@ def test_unknown_costs_exceed_a_limit_only_with_strict(invoke: Callable[..., Any
     assert invoke("check", "--ledger", url, "--limit", "calls=5", "--strict").code == 0
 
 
-def test_a_cost_of_which_nothing_is_known_is_not_zero(invoke: Callable[..., Any], url: str) -> None:
-    """Where no call has a price, the used amount is shown as unknown."""
+def test_cost_without_any_price_is_shown_as_unknown(invoke: Callable[..., Any], url: str) -> None:
+    """Where no call has a price, the used amount is not shown as zero."""
     fill(url, replace(CALL, cost_pico=None, cost_status="unpriced"))
     assert invoke("check", "--ledger", url, "--limit", "cost=5").out.startswith("cost today: ? of $5.00")
 
 
-def test_limits_as_json(invoke: Callable[..., Any], url: str) -> None:
+def test_check_as_json_has_each_limit_and_its_window(invoke: Callable[..., Any], url: str) -> None:
     """JSON has the use of each limit, its timezone and the end of its window, and whether one is exceeded."""
     fill(url, CALL)
     result = invoke(
@@ -78,15 +78,15 @@ def test_limits_as_json(invoke: Callable[..., Any], url: str) -> None:
     assert datetime.fromisoformat(limit["resets_at"]) > datetime.now(UTC)
 
 
-def test_lines_of_limits_in_french(invoke: Callable[..., Any], url: str) -> None:
+def test_check_in_french_has_french_lines(invoke: Callable[..., Any], url: str) -> None:
     """Names, amounts and sentences are those of the language."""
     fill(url, CALL, CALL)
     result = invoke("check", "--ledger", url, "--limit", "cost=1.25/month", "--lang", "fr")
     assert result.out == "coût ce mois-ci\xa0: 2,00\xa0$ sur 1,25\xa0$ (160\xa0%), limite dépassée\n"
 
 
-def test_report_with_limits_writes_them_apart(invoke: Callable[..., Any], url: str) -> None:
-    """The report stays as it is on standard output; the limits are on standard error, and set the exit code."""
+def test_report_with_limits_writes_them_to_standard_error(invoke: Callable[..., Any], url: str) -> None:
+    """The report on standard output is unchanged; the limits set the exit code."""
     fill(url, CALL, CALL)
     plain = invoke("report", "--ledger", url, "--by", "model", "--csv")
     kept = invoke("report", "--ledger", url, "--by", "model", "--csv", "--limit", "calls=5")
@@ -108,7 +108,7 @@ def test_wrong_limits_exit_with_2(invoke: Callable[..., Any], url: str, command:
 
 
 def test_check_without_a_ledger_or_a_limit_is_an_error(invoke: Callable[..., Any], url: str) -> None:
-    """A ledger that is not there is not one that keeps its limits: the exit code is 1. A limit has to be given."""
+    """A missing ledger does not keep its limits: the exit code is 1. A limit has to be given."""
     assert invoke("check", "--ledger", url, "--limit", "cost=5").code == 1
     assert invoke("check", "--limit", "cost=5").code == 2
     assert invoke("check", "--ledger", url).code == 2

@@ -25,7 +25,7 @@ def call(**changes: object) -> Call:
 
 
 @pytest.mark.parametrize("lines", [5_000, 7, 1])
-def test_sums_of_a_file_are_those_of_its_calls(lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_of_sums_has_the_totals_of_its_calls(lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However often sums have replaced the lines, the totals by all dimensions are those of all calls."""
     monkeypatch.setattr(children, "_LINES", lines)
     file = children.CallFile(tmp_path)
@@ -46,8 +46,8 @@ def test_sums_of_a_file_are_those_of_its_calls(lines: int, tmp_path: Path, monke
     assert not tmp_path.exists()
 
 
-def test_file_of_a_forked_child_begins_anew(tmp_path: Path) -> None:
-    """A forked child writes to a file of its own, and only its own calls."""
+def test_forked_child_writes_its_own_file(tmp_path: Path) -> None:
+    """The file has only the calls of the child."""
     file = children.CallFile(tmp_path)
     file.put(call())
     child = os.fork()
@@ -62,8 +62,8 @@ def test_file_of_a_forked_child_begins_anew(tmp_path: Path) -> None:
     assert meter.totals.calls == 4
 
 
-def test_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
-    """The last line of a process that was killed in the middle of writing is passed over."""
+def test_truncated_last_line_is_ignored(tmp_path: Path) -> None:
+    """The last line of a process that was killed while it wrote is skipped."""
     children.CallFile(tmp_path).put(call())
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes() + b'{"id": "half')
@@ -73,7 +73,7 @@ def test_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
 
 
 def test_calls_of_other_processes_raise_no_alert(tmp_path: Path) -> None:
-    """The process that made the calls has raised its alerts; collecting them raises none."""
+    """The process that made the calls has raised its alerts; reading its calls raises none."""
     file = children.CallFile(tmp_path)
     for _ in range(5):
         file.put(call())
@@ -83,8 +83,8 @@ def test_calls_of_other_processes_raise_no_alert(tmp_path: Path) -> None:
     assert meter.alerts == ()
 
 
-def test_file_in_a_deleted_folder_is_no_error(tmp_path: Path) -> None:
-    """A process that outlives the run goes on without an error."""
+def test_child_that_outlives_the_run_gets_no_error(tmp_path: Path) -> None:
+    """Its folder is deleted, and it goes on."""
     file = children.CallFile(tmp_path / "gone")
     file.put(call())
     assert not file.is_collected

@@ -77,11 +77,11 @@ def entry(request, tmp_path):
 
 
 def test_version_by_both_entries_is_that_of_the_package(entry):
-    """The version is the package's, by both ways in."""
+    """``openai-meter`` and ``python -m openai_meter`` print it."""
     assert execute([*entry, "--version"]) == (0, f"openai-meter {openai_meter.__version__}\n".encode(), b"")
 
 
-def test_program_started_by_either_entry_behaves_alike(entry):
+def test_program_runs_the_same_by_either_entry(entry):
     """A program cannot notice by which entry it was started."""
     assert execute([*entry, "run", "-q", "show.py", "a"]) == (
         *execute([*PYTHON, "show.py", "a"])[:2],
@@ -108,7 +108,7 @@ NAMES = [
 
 
 def test_help_without_a_command_lists_all_commands(invoke):
-    """Bare, and with --help, all commands are listed with a whole sentence; bare is not a success, by convention."""
+    """Without arguments, and with --help, each command has a sentence; without arguments the exit code is not 0."""
     code, page, errors = invoke("--help")
     assert (code, errors) == (0, "")
     listed = page.partition("Commands:")[2].partition("Examples:")[0]
@@ -201,7 +201,7 @@ def test_completion_completes_the_names_of_commands(invoke, monkeypatch):
     ("args", "message"), REFUSED, ids=lambda value: value if isinstance(value, str) else " ".join(value)
 )
 def test_arguments_that_cannot_be_used_are_refused(args, message, invoke, monkeypatch):
-    """What cannot be done is refused with exit code 2 and a sentence that is not broken into lines."""
+    """The exit code is 2, and the sentence is not broken into lines."""
     monkeypatch.chdir(PROGRAMS)
     code, output, errors = invoke(*args)
     assert (code, output) == (2, "")
@@ -253,7 +253,7 @@ def test_python_command_on_path_is_run_by_its_name(tmp_path):
     ],
 )
 def test_command_of_another_interpreter_is_refused(first, accepted, tmp_path, monkeypatch):
-    """Only a script of this Python is run by its bare name; for another Python's the message says where to go."""
+    """Only a script of this Python is run by its bare name; the message for another Python's names the remedy."""
     monkeypatch.setenv("PATH", str(tmp_path))
     tool = tmp_path / "some-tool"
     tool.write_text(first.format(python=sys.executable) + "\n", encoding="utf-8")
@@ -266,8 +266,8 @@ def test_command_of_another_interpreter_is_refused(first, accepted, tmp_path, mo
             program.find_program("some-tool", ["a"])
 
 
-def test_summary_that_cannot_be_written_is_a_sentence(tmp_path):
-    """A summary that cannot be written is a sentence on standard error, not another exit code."""
+def test_unwritable_summary_writes_a_sentence_and_keeps_the_exit_code(tmp_path):
+    """The sentence is on standard error."""
     folder = tmp_path / "folder"
     folder.mkdir()
     script = tmp_path / "script.py"
@@ -279,13 +279,13 @@ def test_summary_that_cannot_be_written_is_a_sentence(tmp_path):
 
 
 def test_relative_output_is_in_the_folder_of_the_command(tmp_path):
-    """The file for the summary is meant relative to where the command was given, wherever the program goes."""
+    """The path of the summary is relative to the folder of the command, whatever folder the program changes to."""
     (tmp_path / "script.py").write_text("import os; os.chdir('/')", encoding="utf-8")
     assert execute([*RUN, "-o", "summary", "script.py"], cwd=tmp_path) == (0, b"", b"")
     assert (tmp_path / "summary").read_bytes() == NOTHING
 
 
-def test_json_without_calls_is_still_json():
+def test_json_summary_without_calls_is_valid_json():
     """Where nothing was metered, JSON is still JSON."""
     code, output, errors = execute([*RUN, "--json", PROGRAMS / "exits.py", "end"])
     assert (code, output) == (0, b"")
@@ -304,7 +304,7 @@ def test_demo_shows_steps_and_a_table(invoke):
 
 
 def test_demo_is_by_agent_and_model_with_next_lines(invoke):
-    """The demo answers which agent used which model at what cost; then it names what to do next."""
+    """The demo shows which agent used which model at what cost, and then the next commands."""
     output = invoke("demo", "--lang", "en").out
     lines = output.splitlines()
     assert re.match("Agent +Model +Calls", lines[1])
@@ -320,7 +320,7 @@ def test_demo_is_by_agent_and_model_with_next_lines(invoke):
 
 
 def test_demo_with_serve_serves_sixty_days(invoke, monkeypatch):
-    """The dashboard of the demo is that of a ledger with calls on each of sixty days, which is deleted at the end."""
+    """The dashboard of the demo shows a ledger with calls on each of sixty days, which is deleted at the end."""
     pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the demo's ledger is NOT tested")
     from openai_meter.cli import demo
     from openai_meter.ledger import Ledger
@@ -357,7 +357,7 @@ def test_demo_with_quiet_is_one_line(invoke):
     assert output.count("\n") == 1
 
 
-def test_demo_by_agent_in_french_names_each_agent(invoke):
+def test_demo_by_agent_in_french_has_a_row_for_each_agent(invoke):
     """The demo shows who made the calls, and it is in French where that is asked for."""
     code, output, errors = invoke("demo", "--by", "agent", "--lang", "fr", "--format", "tree")
     assert code == 0, errors
@@ -374,7 +374,7 @@ def test_docs_without_a_topic_lists_the_pages(invoke):
 
 
 def test_docs_with_a_topic_shows_its_page(invoke):
-    """A page is written as it is where there is no terminal."""
+    """Without a terminal the page is written unchanged."""
     assert invoke("docs", "index").out == docs.pages()["index"].read_text(encoding="utf-8")
 
 
@@ -390,7 +390,7 @@ USAGE = '{"prompt_tokens": 3245, "completion_tokens": 1892, "total_tokens": 5137
 
 
 def test_prices_and_bills_in_french_are_french(invoke):
-    """Prices and bills are in the language asked for; JSON is the same in all."""
+    """Prices and bills are in the requested language; JSON is the same in all."""
     code, output, _ = invoke("prices", "gpt-4o-mini", "--lang", "fr")
     assert (code, output.startswith("Prix en dollars US par million de tokens")) == (0, True)
     code, output, _ = invoke("explain", "-m", "gpt-4o-mini", "--lang", "fr", stdin=USAGE)
@@ -423,8 +423,8 @@ def test_prices_without_a_model_are_those_of_all(invoke):
     assert {"gpt-6.2-sol", "gpt-4o-mini", "text-embedding-3-small"} <= models
 
 
-def test_prices_of_an_unknown_model_are_an_error(invoke):
-    """A model without a price is an error that says where to look."""
+def test_prices_of_an_unknown_model_exit_with_an_error(invoke):
+    """The message names the command that lists the models."""
     code, out, err = invoke("prices", "no-such-model")
     assert (code, out) == (1, "")
     assert "there is no price for 'no-such-model'" in err
@@ -462,14 +462,14 @@ def test_explain_of_a_whole_answer_reads_model_and_tier(invoke):
         (["-m", "no-such-model"], USAGE, "", 1),
     ],
 )
-def test_explain_of_unusable_input_is_an_error(args, stdin, message, code, invoke):
-    """Input that cannot be used is an error that says what to do; a cost that is unknown has an exit code, too."""
+def test_explain_of_unusable_input_exits_with_an_error(args, stdin, message, code, invoke):
+    """The message names the remedy; an unknown cost has an exit code of its own."""
     found = invoke("explain", *args, stdin=stdin)
     assert found.code == code
     assert message in found.err
 
 
-def test_sample_programs_are_each_run_by_a_test():
+def test_every_sample_program_has_a_test():
     """Every sample program is run by a test."""
     tests = Path(__file__).parents[1].rglob("test_*.py")
     tested = "".join(file.read_text(encoding="utf-8") for file in tests)

@@ -19,8 +19,8 @@ NEEDS_VOCABULARY = pytest.mark.skipif(not HERE, reason="no vocabulary on this ma
 
 
 @NEEDS_VOCABULARY
-def test_a_text_is_counted_by_itself() -> None:
-    """A text has its tokens in the model's encoding, and the price of so much input; without a model, no price."""
+def test_text_is_estimated_without_a_request() -> None:
+    """A text has its tokens in the model's encoding, and the price of this input; without a model, no price."""
     quote = estimate("hello world", model="gpt-4o-mini")
     assert (quote.tokens, quote.cost, quote.cost_status) == (2, Decimal("0.0000003"), "priced")
     assert quote.price.estimated
@@ -43,23 +43,23 @@ def test_a_text_is_counted_by_itself() -> None:
         ({"prompt": {"id": "p"}}, "responses", 3),
     ],
 )
-def test_a_request_says_what_it_is(body: dict, endpoint: str, tokens: int) -> None:
-    """The fields of a request tell its endpoint; it can also be named, and the request be JSON."""
+def test_endpoint_of_a_request_is_found_by_its_fields(body: dict, endpoint: str, tokens: int) -> None:
+    """It can also be named, and the request may be JSON."""
     quote = estimate({"model": "gpt-4o", **body})
     assert (quote.endpoint, quote.tokens) == (endpoint, tokens)
     assert estimate(json.dumps({"model": "gpt-4o", **body}), endpoint=endpoint) == quote
 
 
-def test_prices_can_be_the_callers() -> None:
-    """The cost is that of the book that is given, for the model that is asked for instead of the request's."""
+def test_estimate_uses_the_given_prices_and_model() -> None:
+    """The given model is used in place of that of the request."""
     book = PriceBook(prices={"mine": Price(input=1_000_000, output=1)})
     quote = estimate(BODY, model="mine", prices=book)
     assert quote.cost == quote.tokens
     assert estimate(BODY, model="no-such-model").cost is None
 
 
-def test_what_is_not_known_has_no_cost() -> None:
-    """A request that cannot be counted costs an unknown amount, not nothing."""
+def test_request_that_cannot_be_counted_has_no_cost() -> None:
+    """Its cost is unknown, and not zero."""
     quote = estimate({"model": "gpt-4o", "messages": []})
     assert (quote.tokens, quote.cost, quote.cost_status) == (None, None, "unpriced")
     assert quote.estimate.unknown == ("unreadable input",)
@@ -78,13 +78,13 @@ def test_what_is_not_known_has_no_cost() -> None:
         (BODY, {"endpoint": "chat"}, "those that can be estimated are chat.completions"),
     ],
 )
-def test_what_cannot_be_estimated_is_said(what: object, settings: dict, why: str) -> None:
-    """Anything but a text or a request is an error that says what to give."""
+def test_estimate_of_a_wrong_type_raises(what: object, settings: dict, why: str) -> None:
+    """The error names what to pass: a text or a request."""
     with pytest.raises(ConfigurationError, match=why):
         estimate(what, **settings)
 
 
-def test_a_quote_is_json() -> None:
+def test_quote_as_json_has_exact_money_and_its_basis() -> None:
     """A quote as JSON has exact money as text, and says what it rests on."""
     quote = estimate(BODY)
     data = json.loads(json.dumps(quote.to_dict()))
@@ -93,7 +93,7 @@ def test_a_quote_is_json() -> None:
     assert isinstance(quote, Quote)
 
 
-def test_warm_says_what_was_found() -> None:
+def test_load_encodings_reports_each_vocabulary() -> None:
     """Warming up reports on each vocabulary, found or not."""
     assert [row.name for row in load_encodings()] == list(encodings.VOCABULARIES)
 
@@ -108,7 +108,7 @@ def test_estimate_of_a_file_has_tokens_and_cost(tmp_path, invoke) -> None:
     assert out.splitlines() == ["input tokens: 2", "input cost: $0.0000003 (gpt-4o-mini)"]
 
 
-def test_estimate_of_a_request_as_json_is_that_of_the_function(invoke) -> None:
+def test_estimate_of_a_request_as_json_equals_the_function(invoke) -> None:
     """The body of a request on standard input, as JSON out."""
     code, out, _ = invoke("estimate", "-", "--request", "--json", stdin=json.dumps(BODY))
     assert code == 0
@@ -124,14 +124,14 @@ def test_estimate_of_a_request_with_a_file_is_a_lower_bound(invoke) -> None:
     assert "not counted: file" in out
 
 
-def test_estimate_in_french_is_french(invoke) -> None:
+def test_estimate_in_french_has_french_lines(invoke) -> None:
     """The lines are in the language asked for."""
     _, out, _ = invoke("estimate", "-", "--lang", "fr", stdin="bonjour")
     assert out.splitlines()[1] == "coût en entrée\xa0: inconnu\u202f; indiquez le modèle avec --model"
 
 
 def test_estimate_without_a_vocabulary_names_the_extra() -> None:
-    """Where there is no vocabulary the count is by characters, and a line says what to install."""
+    """The count is by characters, and a line has the package to install."""
     program = "import sys; sys.modules['tiktoken'] = None; from openai_meter.cli.app import main; main()"
     code, out, err = execute([*PYTHON, "-c", program, "estimate", "-", "-m", "gpt-4o"], input=b"hello world")
     assert code == 0
@@ -153,8 +153,10 @@ def test_estimate_without_a_vocabulary_names_the_extra() -> None:
         ([], b"", "Missing argument", 2),
     ],
 )
-def test_estimate_of_unusable_input_is_an_error(args: list[str], stdin: bytes, message: str, code: int, invoke) -> None:
-    """Input that cannot be used is an error that says why; an unknown count has an exit code, too."""
+def test_estimate_of_unusable_input_exits_with_an_error(
+    args: list[str], stdin: bytes, message: str, code: int, invoke
+) -> None:
+    """The message has the reason; an unknown count has an exit code of its own."""
     found = invoke("estimate", *args, stdin=stdin)
     assert found.code == code
     assert message in found.err

@@ -71,7 +71,7 @@ def test_report_by_day_prints_a_table(url: str, run: Run) -> None:
 
 
 def test_report_without_dates_covers_thirty_days(url: str, run: Run) -> None:
-    """If nothing is said, the report has the thirty days up to today; months go back a year, weeks twelve weeks."""
+    """Without dates, the report has the thirty days up to today; months go back a year, weeks twelve weeks."""
     today = datetime.now(UTC)
     put(url, *(call(today - timedelta(days=ago), cost_pico=10**12) for ago in (0, 29, 30, 83, 100, 400)))
     assert json.loads(run("report", "--json"))["totals"]["calls"] == 2
@@ -127,7 +127,7 @@ def test_report_options_filter_and_set_timezone(url: str, run: Run) -> None:
 
 
 def test_chart_draws_bars_by_cost(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bars are as long as their part of the largest; what is not nothing is seen, what is unknown is said."""
+    """A bar is as long as its part of the largest; a small cost is visible, and an unknown one is marked."""
     monkeypatch.setenv("COLUMNS", "40")
     costs = (8 * 10**12, 4 * 10**12, 1, None)
     put(url, *(
@@ -146,7 +146,7 @@ def test_chart_draws_bars_by_cost(url: str, run: Run, monkeypatch: pytest.Monkey
     assert unpriced[1].endswith("█ 150")
 
 
-def test_report_in_french(url: str, run: Run) -> None:
+def test_report_in_french_has_french_text(url: str, run: Run) -> None:
     """A report speaks the language that is asked for."""
     put(url, *days(1))
     assert run("report", "--lang", "fr", *SPAN).splitlines()[1].startswith("Jour")
@@ -167,7 +167,7 @@ def test_report_in_french(url: str, run: Run) -> None:
     ],
 )
 def test_wrong_arguments_exit_with_a_sentence(url: str, run: Run, args: tuple[str, ...], code: int, why: str) -> None:
-    """What cannot be understood ends with exit code 2 and a sentence."""
+    """The exit code is 2."""
     put(url, *days(1))
     assert why in run(*args, code=code)
 
@@ -175,7 +175,7 @@ def test_wrong_arguments_exit_with_a_sentence(url: str, run: Run, args: tuple[st
 def test_missing_ledger_exits_with_a_sentence(
     url: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a ledger, or with one that is not there, a sentence says what to do, and no file is made."""
+    """Without a ledger, or with a file that is missing, the sentence names the remedy, and no file is made."""
     assert "name the ledger: --ledger sqlite:///usage.db" in run("report", code=2, ledger="")
     assert "there is no ledger" in run("report", code=1)
     assert "write 'sqlite:///usage.db'" in run("report", code=2, ledger="usage.db")
@@ -185,8 +185,8 @@ def test_missing_ledger_exits_with_a_sentence(
     assert "2026-03-04" in run("report", *SPAN, ledger="")
 
 
-def test_report_runs_as_a_process(url: str) -> None:
-    """The command works as it is installed, and a reader of its output that has seen enough is no error."""
+def test_report_survives_a_closed_pipe(url: str) -> None:
+    """The installed command works, and a reader that closes the pipe early causes no error."""
     put(url, *days(3))
     env = {**ENVIRONMENT, "OPENAI_METER_LEDGER": url}
     code, out, err = execute([*PYTHON, "-m", "openai_meter", "report", *SPAN], env=env)
@@ -218,8 +218,8 @@ def exported(form: str, *calls: Call) -> bytes:
     return file.getvalue()
 
 
-def test_csv_export() -> None:
-    """CSV has a header and a row for each call; unknown is empty, and no name is a formula."""
+def test_csv_export_has_a_row_for_each_call() -> None:
+    """Unknown values are empty, and no name is a formula."""
     odd, bare = csv.DictReader(io.StringIO(exported("csv", ODD, BARE).decode(), newline=""))
     assert tuple(odd) == COLUMNS
     assert (odd["agent"], odd["user"], odd["stream"]) == ("'=1+1", "a\ufffdb", "true")
@@ -229,7 +229,7 @@ def test_csv_export() -> None:
 
 
 def test_jsonl_export_is_imported_unchanged(tmp_path: Path) -> None:
-    """JSON lines hold the calls: what is read from them is what was written."""
+    """Calls that are exported as JSON lines and read again are equal."""
     file = tmp_path / "calls.jsonl"
     file.write_bytes(exported("jsonl", BARE, *days(3)) + b"\n")
     again = list(imports.read(file, PriceBook()))
@@ -237,8 +237,8 @@ def test_jsonl_export_is_imported_unchanged(tmp_path: Path) -> None:
     assert len(again) == 4
 
 
-def test_litellm_export() -> None:
-    """The rows of litellm's spend log have its names, and money as a number."""
+def test_litellm_export_has_the_columns_of_its_spend_log() -> None:
+    """Money is a number."""
     odd, bare = map(json.loads, exported("litellm", ODD, BARE).splitlines())
     assert (odd["request_id"], odd["call_type"], odd["status"]) == ("resp-1", "completion", "success")
     assert (odd["prompt_tokens"], odd["completion_tokens"], odd["total_tokens"]) == (10, 5, 15)
@@ -247,8 +247,8 @@ def test_litellm_export() -> None:
     assert (bare["spend"], bare["request_id"], odd["spend"]) == (None, BARE.id, float(Fraction(1, 300_000)))
 
 
-def test_parquet_export() -> None:
-    """Parquet has types: times in UTC, decimal money, tags as a map."""
+def test_parquet_export_has_typed_columns() -> None:
+    """Times in UTC, decimal money, tags as a map."""
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: this is NOT tested")
     table = parquet.read_table(io.BytesIO(exported("parquet", ODD, BARE)))
     odd, bare = table.to_pylist()
@@ -259,7 +259,7 @@ def test_parquet_export() -> None:
 
 
 def test_parquet_without_pyarrow_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without its package, Parquet says how to install it."""
+    """The error has the command that installs it."""
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ImportError, match=r'pip install "openai-meter\[parquet\]"'):
         exports.check("parquet")
@@ -267,7 +267,7 @@ def test_parquet_without_pyarrow_raises(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("form", FORMS)
 def test_export_file_is_complete_and_filtered(form: str, url: str, run: Run, tmp_path: Path) -> None:
-    """A file is there when all is in it; filters hold for exports, too."""
+    """The file appears when all is in it; filters apply to exports, too."""
     if form == "parquet":
         pytest.importorskip("pyarrow", reason="pyarrow is not installed: this is NOT tested")
     put(url, *days(3), call(agent="x"))
@@ -290,7 +290,7 @@ def test_export_writes_to_standard_output(url: str) -> None:
 
 
 def test_repeated_import_stores_calls_once(url: str, run: Run, tmp_path: Path) -> None:
-    """What is imported again is there already: nothing counts twice."""
+    """Calls that are imported again are not counted twice."""
     file = tmp_path / "calls.jsonl"
     file.write_bytes(exported("jsonl", *days(1_500)))
     assert run("import", str(file)) == f"{file}: 1,500 calls\n"
@@ -314,7 +314,7 @@ BATCH = [
 
 
 def test_batch_output_is_priced_as_batch(url: str, run: Run, tmp_path: Path) -> None:
-    """The lines of a batch's output are calls at half the price; requests that were not made are no calls."""
+    """The lines of a batch's output are calls at half the price; requests that were not made are not calls."""
     file = tmp_path / "output.jsonl"
     file.write_text("\n".join(map(json.dumps, BATCH)), encoding="utf-8")
     assert run("import", str(file)) == f"{file}: 2 calls, 2 lines were of no call\n"
@@ -330,7 +330,7 @@ def test_batch_output_is_priced_as_batch(url: str, run: Run, tmp_path: Path) -> 
 
 
 def test_tracker_report_is_imported(tmp_path: Path) -> None:
-    """A tracker's report is imported: with exact records from ours, else from what its details say."""
+    """A report of our tracker has exact records; for another one its details are used."""
     tracker = TokenTracker(tmp_path)
     tracker.track_response(BATCH[0]["response"]["body"], "planner", "plan")  # type: ignore[index, call-overload]
     ours = tracker.save_report()
@@ -374,7 +374,7 @@ def test_tracker_report_is_imported(tmp_path: Path) -> None:
     ],
 )
 def test_unknown_file_raises_with_the_line(text: str, why: str, tmp_path: Path) -> None:
-    """A line that is of no known form is named, by its number."""
+    """The error has the number of the line that has no known form."""
     file = tmp_path / "calls.jsonl"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=why):
@@ -401,7 +401,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("changes", "why"), WRONG, ids=str)
 def test_wrong_field_of_an_import_raises_with_line_and_field(changes: dict[str, Any], why: str, tmp_path: Path) -> None:
-    """A value of the wrong type or size is named, with its line, in a sentence; nothing is computed without end."""
+    """A value of the wrong type or size is refused before anything is computed with it."""
     file = tmp_path / "calls.jsonl"
     record = json.loads(exported("jsonl", call())) | changes
     file.write_text(json.dumps(record), encoding="utf-8")
@@ -409,7 +409,7 @@ def test_wrong_field_of_an_import_raises_with_line_and_field(changes: dict[str, 
         list(imports.read(file, PriceBook()))
 
 
-def test_wrong_detail_of_a_report_is_named(tmp_path: Path) -> None:
+def test_wrong_detail_of_a_report_raises_with_its_number(tmp_path: Path) -> None:
     """In a report, the number of the call is named."""
     file = tmp_path / "report.json"
     good = {"timestamp": "2026-03-04T13:00:00", "model": "m", "input_tokens": 1, "output_tokens": 1, "cost_usd": 1}
@@ -423,8 +423,8 @@ def test_wrong_detail_of_a_report_is_named(tmp_path: Path) -> None:
             list(imports.read(file, PriceBook()))
 
 
-def test_import_tells_what_a_report_has_no_details_of(run: Run, tmp_path: Path) -> None:
-    """Calls that only the totals of a report count are told, with their tokens and dollars."""
+def test_import_lists_calls_without_details(run: Run, tmp_path: Path) -> None:
+    """Calls that are only in the totals of the report are listed with their tokens and dollars."""
     detail = {"timestamp": "2026-03-04T13:00:00", "agent_name": "a", "model": "gpt-4o-mini", "input_tokens": 1000,
               "output_tokens": 100, "total_tokens": 1100, "cost_usd": 0.00021}  # fmt: skip
     report = {
@@ -444,8 +444,8 @@ def test_import_tells_what_a_report_has_no_details_of(run: Run, tmp_path: Path) 
     assert "1 call, 4,400 tokens and at least $0.00084 of its totals" in run("import", str(file))
 
 
-def test_import_tells_what_was_priced_anew(run: Run, tmp_path: Path) -> None:
-    """A call whose cost is not the one that the report states is told; a single one in the singular."""
+def test_import_lists_calls_with_a_new_price(run: Run, tmp_path: Path) -> None:
+    """A call whose cost differs from the one in the report is listed; a single one in the singular."""
     detail = {"timestamp": "2026-03-04T13:00:00", "model": "gpt-4o-mini", "input_tokens": 3245, "output_tokens": 1892,
               "total_tokens": 5137, "cost_usd": 0.001254}  # fmt: skip
     file = tmp_path / "report.json"

@@ -70,8 +70,8 @@ class Person(io.StringIO):
 # --- forecast ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_forecast(url: str, run: Run) -> None:
-    """What was spent, what is to be expected, and between what; in the words of both languages."""
+def test_forecast_shows_spent_expected_and_range(url: str, run: Run) -> None:
+    """In both languages."""
     put(url, *(call(ago) for ago in range(1, 11)), call(0, cost_pico=None, cost_status="unpriced"))
     lines = run("forecast").splitlines()
     assert re.fullmatch(r"This month, \d{4}-\d\d-01 \.\. \d{4}-\d\d-\d\d \(UTC\)", lines[0])
@@ -83,8 +83,8 @@ def test_a_forecast(url: str, run: Run) -> None:
     assert run("forecast", "week", "--timezone", "Europe/Paris").splitlines()[0].endswith("(Europe/Paris)")
 
 
-def test_a_forecast_as_json(url: str, run: Run) -> None:
-    """It is the value; filters narrow it down."""
+def test_forecast_as_json_equals_the_value(url: str, run: Run) -> None:
+    """Filters select its calls."""
     put(url, *(call(ago, agent="a" if ago % 2 else "b") for ago in range(1, 9)))
     data = json.loads(run("forecast", "week", "--json"))
     assert (data["period"], data["days"]) == ("week", 8)
@@ -92,8 +92,8 @@ def test_a_forecast_as_json(url: str, run: Run) -> None:
     assert float(less["expected"]) < float(data["expected"])
 
 
-def test_a_forecast_from_nothing(url: str, run: Run) -> None:
-    """Without a whole day it is unknown, which is not 0."""
+def test_forecast_without_a_whole_day_is_unknown(url: str, run: Run) -> None:
+    """It is not 0."""
     put(url, call(0))
     assert run("forecast").splitlines()[2:] == [
         "  Expected at the end      ?",
@@ -104,8 +104,8 @@ def test_a_forecast_from_nothing(url: str, run: Run) -> None:
 # --- compare ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_comparison(url: str, run: Run) -> None:
-    """Both sides, the difference, and where it comes from, model by model."""
+def test_comparison_shows_both_sides_and_the_causes(url: str, run: Run) -> None:
+    """Both sides, the difference, and its causes, model by model."""
     put(
         url,
         *(call(1, tags={"prompt": "v1"}) for _ in range(2)),
@@ -123,15 +123,15 @@ def test_a_comparison(url: str, run: Run) -> None:
     assert "D'où vient la différence" in run("compare", "tag:prompt=v1", "tag:prompt=v2", "--lang", "fr")
 
 
-def test_a_comparison_as_json(url: str, run: Run) -> None:
-    """It is the value; a part that is less costs less."""
+def test_comparison_as_json_equals_the_value(url: str, run: Run) -> None:
+    """A side with fewer calls costs less."""
     put(url, call(0), call(1), call(1))
     data = json.loads(run("compare", "yesterday", "today", "--json"))
     assert (data["difference"], data["causes"]["volume"]) == ("-1", "-1")
     assert "-$1.00 (-50%)" in run("compare", "yesterday", "today")
 
 
-def test_names_in_a_comparison_are_text(url: str, run: Run) -> None:
+def test_names_in_a_comparison_are_escaped(url: str, run: Run) -> None:
     """Neither the parts nor the models are markup or terminal sequences."""
     put(url, call(0, model="[red]m\x1b[2J", agent="[b]x"), call(0, agent="y"))
     shown = run("compare", "agent=[b]x", "agent=y")
@@ -143,8 +143,8 @@ def test_names_in_a_comparison_are_text(url: str, run: Run) -> None:
 # --- reprice ----------------------------------------------------------------------------------------------------------
 
 
-def test_pricing_again(url: str, run: Run, tmp_path: Path) -> None:
-    """Calls without a price get one, from the prices that we bring or from a file; those that have none are said."""
+def test_reprice_command_prices_and_lists_the_rest(url: str, run: Run, tmp_path: Path) -> None:
+    """Calls without a price get one, from the published prices or from a file; those without one are listed."""
     unpriced: dict[str, Any] = {"cost_pico": None, "cost_status": "unpriced", "cost_reason": "no price"}
     put(url, call(1, **unpriced), call(1, model="my-own", **unpriced), call(1))
     assert run("reprice").splitlines() == [
@@ -167,7 +167,9 @@ def test_pricing_again(url: str, run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", ["y", "yes", "O", "oui "])
-def test_pruning_asks_first(url: str, run: Run, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+def test_prune_with_a_yes_removes_details_and_no_sum(
+    url: str, run: Run, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
     """Who agrees loses the details, and no sum."""
     put(url, call(0), call(50), call(60))
     monkeypatch.setattr(sys, "stdin", Person(f"{answer}\n"))
@@ -176,8 +178,8 @@ def test_pruning_asks_first(url: str, run: Run, monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize("answer", ["", "\n", "n\n", "maybe\n"])
-def test_who_does_not_agree_loses_nothing(url: str, run: Run, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
-    """Anything but a yes is a no, the end of the input too."""
+def test_prune_without_a_yes_removes_nothing(url: str, run: Run, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    """Any answer but yes is a no, also the end of the input."""
     put(url, call(50))
     monkeypatch.setattr(sys, "stdin", Person(answer))
     said = run("prune", "30d", code=1)
@@ -186,8 +188,8 @@ def test_who_does_not_agree_loses_nothing(url: str, run: Run, monkeypatch: pytes
     assert kept(url) == (1, 1)
 
 
-def test_where_nobody_can_be_asked(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a terminal, and as JSON, it takes --yes."""
+def test_prune_without_a_terminal_needs_the_option_yes(url: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same applies to JSON."""
     put(url, call(50))
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     assert "add --yes" in run("prune", "30d", code=2)
@@ -211,15 +213,15 @@ def test_where_nobody_can_be_asked(url: str, run: Run, monkeypatch: pytest.Monke
         (("reprice", "--since", "soon"), "not a time"), (("forecast", "--lang", "klingon"), "klingon"),
     ],
 )  # fmt: skip
-def test_questions_that_cannot_be_understood(url: str, run: Run, args: tuple[str, ...], said: str) -> None:
+def test_unusable_maintenance_arguments_exit_with_2(url: str, run: Run, args: tuple[str, ...], said: str) -> None:
     """Exit code 2, and a sentence."""
     put(url, call(0))
     assert said in run(*args, code=2)
 
 
 @pytest.mark.parametrize("args", [("forecast",), ("compare", "7d", "today"), ("reprice",), ("prune", "7d", "--yes")])
-def test_a_ledger_that_is_not_there(run: Run, tmp_path: Path, args: tuple[str, ...]) -> None:
-    """Exit code 1, and none is made."""
+def test_maintenance_of_a_missing_ledger_exits_with_1(run: Run, tmp_path: Path, args: tuple[str, ...]) -> None:
+    """No file is made."""
     assert "there is no ledger" in run(*args, code=1)
     assert list(tmp_path.iterdir()) == []
 
@@ -232,10 +234,10 @@ def test_a_ledger_that_is_not_there(run: Run, tmp_path: Path, args: tuple[str, .
     [(140, (), True), (100, ("--by", "week"), True), (99, (), False), (140, ("--compact",), False),
      (140, ("--by", "day,agent"), False), (140, ("--breakdown",), False), (140, ("--json",), False)],
 )  # fmt: skip
-def test_a_wide_terminal_names_the_models(
+def test_report_on_a_wide_terminal_names_the_models(
     url: str, run: Run, monkeypatch: pytest.MonkeyPatch, width: int, args: tuple[str, ...], named: bool
 ) -> None:
-    """Reports by day, week or month say beside each row which models it is made of, the dearest first."""
+    """Reports by day, week or month list the models of each row, the most expensive first."""
     put(url, *(call(0, model=f"m{n}", cost_pico=n * DOLLAR) for n in range(5)))
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)

@@ -46,8 +46,8 @@ def command(monkeypatch, capsys):
     return run
 
 
-def test_a_webhook_that_takes_the_alert(command, receiver):
-    """One signed alert, marked as a test; exit code 0 and one line."""
+def test_webhook_that_accepts_the_test_exits_with_0(command, receiver):
+    """One signed alert is posted, marked as a test; one line is written."""
     code, out, err = command(receiver.url, "--secret", receivers.SECRET)
     assert (code, err) == (0, "")
     name = f"http://127.0.0.1:{receiver.port}/…"
@@ -59,8 +59,8 @@ def test_a_webhook_that_takes_the_alert(command, receiver):
 
 
 @pytest.mark.parametrize("status", [400, 404, 410, 429, 500, 302])
-def test_a_webhook_that_does_not(command, receiver, status):
-    """Any other answer is exit code 1, and nothing is tried again; a redirect is named and not followed."""
+def test_webhook_that_refuses_the_test_exits_with_1(command, receiver, status):
+    """Nothing is sent again; a redirect is named and not followed."""
     receiver.answers += [(status, {"Location": "http://10.0.0.1/x"} if status == 302 else {})]
     code, out, _ = command(receiver.url)
     assert code == 1
@@ -69,8 +69,8 @@ def test_a_webhook_that_does_not(command, receiver, status):
     assert len(receiver.requests) == 1
 
 
-def test_nobody_there(command):
-    """What cannot be reached is exit code 1, with the reason, in the language that is asked for."""
+def test_unreachable_webhook_exits_with_1_and_the_reason(command):
+    """The reason is in the requested language."""
     with receivers.dead_port() as port:
         code, out, _ = command(f"http://127.0.0.1:{port}/hidden", "--lang", "fr")
     assert code == 1
@@ -78,7 +78,7 @@ def test_nobody_there(command):
     assert "hidden" not in out
 
 
-def test_a_name_for_a_private_address(command, receiver, monkeypatch):
+def test_webhook_with_a_private_address_needs_the_option(command, receiver, monkeypatch):
     """It is refused with a hint, and posted to with ``--allow-private``."""
     answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", receiver.port))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)
@@ -89,8 +89,8 @@ def test_a_name_for_a_private_address(command, receiver, monkeypatch):
     assert command(f"http://inner.example:{receiver.port}/x", "--allow-private")[0] == 0
 
 
-def test_json(command, receiver):
-    """Everything for programs: what was sent, and what came back; the secret is not in it."""
+def test_webhook_test_as_json_has_request_and_answer(command, receiver):
+    """The secret is not in it."""
 
     def write(handler):
         handler.send_response(429)
@@ -115,8 +115,8 @@ def test_json(command, receiver):
     assert "hidden" not in out
 
 
-def test_verbose(command, receiver):
-    """``-v`` shows the request and the answer; what a server writes cannot move the cursor."""
+def test_verbose_webhook_test_shows_request_and_answer(command, receiver):
+    """The text of a server cannot move the cursor."""
 
     def write(handler):
         handler.send_response(200)
@@ -131,8 +131,8 @@ def test_verbose(command, receiver):
     assert "< 200 from 127.0.0.1\n< ok\N{REPLACEMENT CHARACTER}[2J\n< fine\n" in out
 
 
-def test_the_environment_names_it(command, receiver, monkeypatch):
-    """Without a URL it is that of the environment, if that is one; its secret signs."""
+def test_webhook_url_is_read_from_the_environment(command, receiver, monkeypatch):
+    """Its secret signs the request."""
     code, _, err = command()
     assert (code, "OPENAI_METER_WEBHOOK" in err) == (2, True)
     monkeypatch.setenv("OPENAI_METER_WEBHOOK", receiver.url)
@@ -154,8 +154,8 @@ def test_the_environment_names_it(command, receiver, monkeypatch):
         (["https://example.com/hidden", "--lang", "xx"], "en, fr"),
     ],
 )
-def test_what_cannot_be_used(command, args, said):
-    """Settings that cannot be used are exit code 2, with a sentence that quotes no secret."""
+def test_unusable_webhook_settings_exit_with_2(command, args, said):
+    """The sentence quotes no secret."""
     code, out, err = command(*args)
     assert (code, out) == (2, "")
     assert said in err

@@ -127,7 +127,7 @@ def test_every_shape_is_counted_and_unchanged_on_this_sdk(examined):
     assert (threads["code"], threads["level"]) == ("not_followed", "warning")
 
 
-def test_examining_leaves_the_program_as_it_was(examined):
+def test_doctor_leaves_the_program_unchanged(examined):
     """The meter of the program records none of the trials, the SDK's functions stay, and no file is made."""
     assert examined.calls == ()
     assert examined.unchanged
@@ -141,7 +141,7 @@ def test_patch_that_the_environment_makes_is_found(examined):
 
 
 def test_progress_goes_from_the_first_step_to_the_last(monkeypatch):
-    """The caller is told the number of steps that are done, in order, up to all of them."""
+    """The callback gets the number of finished steps, in order, up to all of them."""
     lines = [("total", 3), *[("trial", None)] * 3, ("done", True)]
     script = "\n".join(f"print({json.dumps(json.dumps({'doctor': kind, 'value': value}))})" for kind, value in lines)
     monkeypatch.setattr(child, "_START", script)
@@ -151,8 +151,8 @@ def test_progress_goes_from_the_first_step_to_the_last(monkeypatch):
 
 
 @pytest.mark.parametrize("patience", [0, -1, None, True, "5"])
-def test_patience_is_a_number_of_seconds(patience):
-    """What is not a number of seconds above 0 is refused."""
+def test_wrong_patience_raises(patience):
+    """It has to be a number of seconds above 0."""
     with pytest.raises(ConfigurationError, match="patience="):
         doctor.examine(patience=patience)
 
@@ -185,7 +185,7 @@ def test_meter_that_records_nothing_is_a_problem(tmp_path, monkeypatch, invoke):
     assert "Calls are not counted as they should be" in ran.out
 
 
-def test_endpoint_that_is_not_recognised_is_missed(monkeypatch):
+def test_unrecognised_endpoint_is_reported_as_missed(monkeypatch):
     """Where one endpoint is not recognised, it is that shape that is missed."""
     find = http.find
     monkeypatch.setattr(http, "find", lambda method, url: None if url == "/embeddings" else find(method, url))
@@ -207,7 +207,7 @@ def test_call_recorded_twice_is_a_problem(monkeypatch):
 
 
 def test_answer_changed_by_the_meter_is_a_problem(monkeypatch):
-    """What the program would see otherwise without the meter is a problem."""
+    """A difference that the program can see is a problem."""
     call = http.RequestContext.__call__
 
     def change(parser, parsed):
@@ -222,7 +222,7 @@ def test_answer_changed_by_the_meter_is_a_problem(monkeypatch):
 
 
 def test_meter_that_raises_is_a_problem(monkeypatch):
-    """A call that fails because of the meter is a problem, with what the exception says."""
+    """A call that fails because of the meter is a problem, with the message of the exception."""
     monkeypatch.setattr(http.RequestContext, "on_return", lambda parser, answer: 1 / 0)
     trial = one_trial("chat.completions.create")
     assert (trial.outcome, trial.unchanged) == ("raised", False)
@@ -230,25 +230,25 @@ def test_meter_that_raises_is_a_problem(monkeypatch):
 
 
 def test_usage_that_is_not_read_is_a_problem(monkeypatch):
-    """Tokens that stay unknown are a problem where the API tells them."""
+    """Tokens that stay unknown are a problem where the API reports them."""
     monkeypatch.setattr(http.RequestContext, "_read_answer", lambda parser, parsed: False)
     assert one_trial("embeddings.create").outcome in ("no_usage", "fault")
 
 
 def test_internal_error_of_the_meter_is_a_problem(monkeypatch):
-    """A fault that the meter swallowed is a problem, though the call is well."""
+    """A fault that the meter caught is a problem, although the call succeeds."""
     monkeypatch.setattr(http.RequestContext, "_read_answer", lambda parser, parsed: 1 / 0)
     assert one_trial("chat.completions.create").outcome == "fault"
 
 
 def test_trials_beyond_the_patience_are_ended():
-    """After its patience the doctor stops, and says how far it came."""
+    """After its patience the doctor stops, and reports the number of finished trials."""
     heard = child.try_in_child(0.05)
     assert [(one.code, one.level) for one in heard.findings] == [("late", "problem")]
 
 
 def test_trials_before_the_end_of_the_patience_are_shown(monkeypatch):
-    """What was tried when the time of the processor was over is in the results, and in the table."""
+    """Trials that finished before the limit of processor time are in the results, and in the table."""
     trial = diagnosis_of().trials[0].to_dict()
     lines = [
         ("total", 4, 0.1),
@@ -270,21 +270,21 @@ def test_trials_before_the_end_of_the_patience_are_shown(monkeypatch):
 
 
 def test_trial_that_hangs_is_ended(monkeypatch):
-    """A process that writes nothing any more is ended, though it uses no time of the processor."""
+    """A process that writes nothing more is ended, although it uses no processor time."""
     monkeypatch.setattr(child, "_SILENCE", 0.5)
     monkeypatch.setattr(child, "_START", "import time; time.sleep(60)")
     assert [one.code for one in child.try_in_child(0.2).findings] == ["late"]
 
 
 def test_busy_machine_does_not_shorten_the_patience(monkeypatch):
-    """However long the trials take by the clock, what counts is the time of the processor."""
+    """The patience is processor time, however long the trials take by the clock."""
     line = json.dumps(json.dumps({"doctor": "done", "value": True, "used": 0.1}))
     monkeypatch.setattr(child, "_START", f"import time; time.sleep(1.5); print({line})")
     assert child.try_in_child(0.5).findings == ()
 
 
 def test_trials_that_crash_are_a_problem(monkeypatch):
-    """Where the process of the trials dies, its last words are told."""
+    """The report has the last output of the process."""
     monkeypatch.setattr(child, "_START", "raise SystemExit('out of paper')")
     heard = child.try_in_child(30)
     assert heard.trials == ()
@@ -320,7 +320,7 @@ def wrapper_from(module):
     ],
 )
 def test_patch_by_wrapt_is_found(monkeypatch, module, expected):
-    """Whoever stands round a method is named, and it is said whether the same tokens may be told twice."""
+    """The package that wraps a method is named, and whether it may report the same tokens again."""
     kind = openai.resources.chat.completions.Completions
     monkeypatch.setattr(kind, "create", wrapt.FunctionWrapper(kind.create, wrapper_from(module)))
     findings = [one for one in checks.who_patched(()) if one.code != "idle"]
@@ -330,7 +330,7 @@ def test_patch_by_wrapt_is_found(monkeypatch, module, expected):
 
 
 def test_patch_by_a_closure_is_found(monkeypatch):
-    """A closure under the name of the original is known by the module that it was written in."""
+    """A closure under the name of the original is identified by the module of its code."""
     original = openai.resources.Embeddings.create
 
     @functools.wraps(original)
@@ -342,7 +342,7 @@ def test_patch_by_a_closure_is_found(monkeypatch):
 
 
 @pytest.mark.parametrize("module", ["dataclasses", "collections", "functools", "typing", "importlib.util"])
-def test_methods_that_python_makes_are_no_patches(monkeypatch, module):
+def test_generated_methods_of_classes_are_not_patches(monkeypatch, module):
     """Methods that the standard library makes for classes are not patches, whichever module makes them."""
     names = {"__name__": module}
     exec("def __replace__(self, **changes):\n    return self", names)
@@ -357,7 +357,7 @@ def test_patches_of_the_meter_are_not_reported():
 
 
 def test_function_restored_over_ours_is_a_problem():
-    """A library that puts back what it once found takes calls from the meter: that is a problem until install()."""
+    """A library that restores an older function removes our wrapper: that is a problem until install()."""
     before = openai.OpenAI.request
     meter = openai_meter.install(meter=openai_meter.Meter())
     openai.OpenAI.request = before
@@ -385,7 +385,7 @@ def test_function_restored_over_ours_is_a_problem():
     ],
 )
 def test_misspelled_variable_is_a_warning(monkeypatch, name, code, near):
-    """A variable that nobody reads is a warning that names the one that was meant."""
+    """A variable that is not read is a warning with the name of the nearest one."""
     monkeypatch.setenv(name, "x")
     (finding,) = checks._environment()
     assert (finding.code, finding.level, finding.values) == (code, "warning", {"name": name, "near": near})
@@ -413,8 +413,8 @@ def test_known_variables_include_the_documented_ones():
     assert "OPENAI_METER_LEGDER" not in known
 
 
-def test_extras_are_those_of_the_package():
-    """Every extra of the package but the collections is looked for."""
+def test_doctor_checks_every_extra_of_the_package():
+    """Collections of extras are left out."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert set(checks.EXTRAS) == set(project["optional-dependencies"]) - {"all", "test", "dev"}
     (openai_range,) = [one for one in project["dependencies"] if re.match(r"openai\b", one)]
@@ -434,13 +434,13 @@ def test_extras_are_those_of_the_package():
     ],
 )
 def test_sdk_version_decides_the_level(monkeypatch, version, expected):
-    """An SDK that is missing or too old is a problem, one that nobody has tried a warning."""
+    """An SDK that is missing or too old is a problem; an untested version is a warning."""
     monkeypatch.setattr(checks, "sdk_version", lambda: version)
     assert found(checks._sdk(), "sdk") == [expected]
 
 
-def test_threads_with_install_threads_are_followed():
-    """Where install() follows threads, that is said."""
+def test_doctor_reports_that_threads_are_followed():
+    """It is reported where install() follows threads."""
     openai_meter.install(meter=openai_meter.Meter(), threads=True)
     assert found(checks._threads(), "threads") == [("followed", "ok")]
 
@@ -452,18 +452,18 @@ def test_threads_with_install_threads_are_followed():
         ("9999-01-01", [("prices", "fresh", "ok"), ("clock", "behind", "warning")]),
     ],
 )
-def test_prices_that_are_old_and_a_clock_that_is_wrong(monkeypatch, day, expected):
-    """Old prices are a warning; prices from the future are a wrong clock."""
+def test_age_of_prices_decides_the_level(monkeypatch, day, expected):
+    """Old prices are a warning; prices from the future mean a wrong clock."""
     monkeypatch.setattr(checks, "_newest_price", lambda: date.fromisoformat(day))
     assert [(one.area, one.code, one.level) for one in checks._prices()] == expected
 
 
-def test_the_newest_price_is_read():
+def test_age_of_prices_is_that_of_the_newest_row():
     """The age of the prices is that of the row that was checked last."""
     assert date(2026, 1, 1) < checks._newest_price() <= datetime.now(UTC).date()
 
 
-def test_vocabularies_that_are_missing(monkeypatch):
+def test_missing_vocabulary_is_a_warning_with_the_package(monkeypatch):
     """A vocabulary that is not there is a warning that says what to install."""
     row = openai_meter.usage.estimation.encodings.Status("o200k_base", False, None, ("cache: no such folder",))
     monkeypatch.setattr(openai_meter.usage.estimation.encodings, "status", lambda: (row,))
@@ -481,18 +481,18 @@ def ledger(url):
 
 
 def test_ledger_that_is_not_named_is_ok():
-    """Where no ledger is named, that is said, and is no fault."""
+    """It is reported, and is not a problem."""
     assert ledger(None) == [("none", "ok")]
 
 
 def test_ledger_that_does_not_exist_is_not_made(tmp_path):
-    """Looking makes no file."""
+    """The check creates no file."""
     assert ledger(f"sqlite:///{tmp_path}/usage.db") == [("new", "ok")]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_ledger_that_is_ready_is_not_changed(tmp_path, monkeypatch):
-    """A ledger is found by its variable too; looking changes no byte of it."""
+    """A ledger is also found by its variable; the check changes no byte of it."""
     needs("sqlalchemy")
     url = f"sqlite:///{tmp_path}/usage.db"
     ours = openai_meter.Ledger(url)
@@ -506,7 +506,7 @@ def test_ledger_that_is_ready_is_not_changed(tmp_path, monkeypatch):
 
 
 def test_database_of_another_program_is_not_changed(tmp_path):
-    """A database with a table called calls that is not ours is a problem, and another one is not made ours."""
+    """A foreign table named ``calls`` is a problem, and a foreign database gets no tables of ours."""
     path = tmp_path / "theirs.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE people (name TEXT)")
@@ -521,8 +521,8 @@ def test_database_of_another_program_is_not_changed(tmp_path):
 
 
 @pytest.mark.parametrize(("version", "expected"), [(99, ("newer", "problem")), (0, ("older", "ok"))])
-def test_ledger_of_another_version(tmp_path, version, expected):
-    """A ledger of a newer version is a problem; an older one is brought up to date by the next writer."""
+def test_newer_ledger_is_a_problem_and_older_one_is_not(tmp_path, version, expected):
+    """A ledger of an older version is brought up to date by the next writer."""
     needs("sqlalchemy")
     url = f"sqlite:///{tmp_path}/usage.db"
     ours = openai_meter.Ledger(url)
@@ -543,12 +543,12 @@ def test_ledger_that_is_not_a_database_is_a_problem(tmp_path):
 
 @pytest.mark.parametrize("url", ["usage.db", "mysql://host/db", "sqlite:///no/such/folder/usage.db"])
 def test_ledger_url_that_cannot_be_used_is_a_problem(url):
-    """What install() would refuse is a problem, in its own words."""
+    """A URL that install() would refuse is a problem, with the same message."""
     assert ledger(url) == [("unusable", "problem")]
 
 
 def test_calls_in_the_spool_are_a_warning(tmp_path):
-    """Calls that wait for the ledger are a warning that says how many files and where."""
+    """Calls that wait for the ledger are a warning with the number of files and their folder."""
     needs("sqlalchemy")
     spool = tmp_path / "usage.db.spool"
     spool.mkdir()
@@ -581,8 +581,8 @@ def diagnosis_of(*levels, outcome="metered"):
     ("levels", "code", "strict"),
     [(("ok",), 0, 0), (("ok", "warning"), 0, 1), (("warning", "problem", "ok"), 1, 1)],
 )
-def test_exit_codes(levels, code, strict):
-    """Problems fail; warnings fail only where that is asked for."""
+def test_exit_code_depends_on_problems_and_strict(levels, code, strict):
+    """Problems fail; warnings fail only with the option for it."""
     diagnosis = diagnosis_of(*levels)
     assert (diagnosis.exit_code(), diagnosis.exit_code(strict=True)) == (code, strict)
     assert diagnosis.level == max(levels, key=["ok", "warning", "problem"].index)
@@ -591,7 +591,7 @@ def test_exit_codes(levels, code, strict):
 @pytest.mark.parametrize("lang", languages())
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_table_fits_every_encoding(lang, encoding):
-    """Names are no markup, and a terminal that knows ASCII only gets a table too."""
+    """Names are not markup, and a terminal with ASCII only gets a table too."""
     for outcome in values.BAD | {"metered", "absent", "untried", "not_covered", "watched", "free"}:
         file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
         print_diagnosis(diagnosis_of("ok", "problem", outcome=outcome), sentences(lang), file)
@@ -601,7 +601,7 @@ def test_table_fits_every_encoding(lang, encoding):
         assert max(map(len, text.splitlines())) <= 120
 
 
-def test_languages_have_the_same_keys():
+def test_doctor_languages_have_the_same_keys():
     """All languages have the same sentences, with the same values."""
     assert list(en.MESSAGES) == list(fr.MESSAGES)
 
@@ -615,7 +615,7 @@ def test_languages_have_the_same_keys():
 
 
 def test_every_finding_has_its_sentence():
-    """What the sources find can be said: each area and code has a sentence, and each outcome a word."""
+    """Each area and code has a sentence, and each outcome a word."""
     sources = [path.read_text(encoding="utf-8") for path in (PACKAGE / "cli" / "doctor").glob("*.py")]
     pairs = {pair for source in sources for pair in re.findall(r'Finding\("(\w+)", "(\w+)"', source)}
     assert len(pairs) > 25
@@ -624,8 +624,8 @@ def test_every_finding_has_its_sentence():
     assert {f"outcome.{one}" for one in values.Outcome.__args__} <= set(en.MESSAGES)
 
 
-def test_json_is_whole():
-    """The JSON has each trial and finding with its level, its code and its sentence."""
+def test_doctor_json_has_each_trial_and_finding():
+    """Each with its level, its code and its sentence."""
     said = json.loads(json.dumps(diagnosis_of("problem").to_dict("en")))
     assert said["findings"] == [
         {
@@ -639,7 +639,7 @@ def test_json_is_whole():
 
 
 def test_websockets_that_cannot_be_opened_are_not_a_warning(monkeypatch):
-    """Without the package websockets no program here can open one: nothing is uncounted, and the remedy is named."""
+    """Without the package websockets no WebSocket can be opened, so none is uncounted; the remedy is named."""
     monkeypatch.setitem(sys.modules, "websockets", None)
     found = [*trials._connections()]
     assert {trial.outcome for trial in found} == {"absent"}
@@ -647,7 +647,7 @@ def test_websockets_that_cannot_be_opened_are_not_a_warning(monkeypatch):
 
 
 def test_connection_with_our_wrapper_is_watched(monkeypatch):
-    """A WebSocket counts as watched where our own wrapper stands round its connection."""
+    """A WebSocket counts as watched where our own wrapper is around its connection."""
     module = types.ModuleType("openai.resources.realtime.realtime")
 
     class RealtimeConnection:

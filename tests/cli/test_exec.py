@@ -64,7 +64,7 @@ def server():
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
-def test_summary_has_the_calls_of_before_and_after_an_exec(ways, calls, code, output, server, tmp_path) -> None:
+def test_summary_has_the_calls_before_and_after_an_exec(ways, calls, code, output, server, tmp_path) -> None:
     """Each call counts once, exit code and output are the program's, and the folder of the run is deleted."""
     script, summary = tmp_path / "replaces.py", tmp_path / "summary.json"
     script.write_text(REPLACES, encoding="utf-8")
@@ -89,7 +89,7 @@ def test_summary_has_the_calls_of_before_and_after_an_exec(ways, calls, code, ou
     ],
 )
 def test_python_that_ignores_its_environment_does_not_continue_a_run(args, expected, monkeypatch) -> None:
-    """With -I, -E or -S of the interpreter no code of ours would run; flags of the program mean nothing."""
+    """With -I, -E or -S of the interpreter our code would not run; flags of the program have no effect."""
     monkeypatch.setenv("OPENAI_METER_RUN", "1:/tmp/run")
     assert is_metered_python(sys.executable, args, os.environ) is expected
 

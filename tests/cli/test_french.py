@@ -87,7 +87,7 @@ def _names() -> list[str]:
     return ["", *names, "webhook test"]
 
 
-def test_the_words_are_known() -> None:
+def test_list_of_english_words_is_plausible() -> None:
     """The list of English words has the everyday ones, and what a French text may contain is not in it."""
     assert {"the", "with", "write", "which", "unknown"} <= ENGLISH
     assert not {"token", "tokens", "total", "les", "avec"} & ENGLISH
@@ -95,7 +95,7 @@ def test_the_words_are_known() -> None:
 
 
 @pytest.mark.parametrize("name", _names())
-def test_help_is_french(name: str, invoke: Any) -> None:
+def test_french_help_has_no_english_word(name: str, invoke: Any) -> None:
     """Each page of help is French from its heading to its examples, with the spaces of French typography."""
     result = invoke(*name.split(), "--help")
     page = result.out.partition("Exemples")[0]
@@ -147,10 +147,10 @@ def _is_french(text: str) -> None:
         "statusline", "statusline --since 7d", "export --output appels.jsonl", "export --format csv --excel -o a.csv",
     ],
 )  # fmt: skip
-def test_output_of_a_ledger_is_french(
+def test_french_output_about_a_ledger_has_no_english_word(
     line: str, ledger: str, invoke: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the commands write about a ledger is French, with French numbers and amounts."""
+    """Numbers and amounts are French, too."""
     monkeypatch.chdir(tmp_path)
     result = invoke(*line.split(), "--ledger", ledger)
     assert result.code in {0, 1, 3}  # 3: a limit is exceeded
@@ -158,10 +158,10 @@ def test_output_of_a_ledger_is_french(
     _is_french(result.out + result.err)
 
 
-def test_output_without_a_ledger_is_french(
+def test_french_output_without_a_ledger_has_no_english_word(
     invoke: Any, tmp_path: Path, ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So is what the other commands write: prices, bills, estimates, imports, exports for monitoring."""
+    """Prices, bills, estimates, imports, exports for monitoring."""
     monkeypatch.chdir(tmp_path)
     question = tmp_path / "question.txt"
     question.write_text("Bonjour " * 2_000, encoding="utf-8")
@@ -191,7 +191,7 @@ def test_output_without_a_ledger_is_french(
         _is_french(re.sub(r"genai-prices \S+|openai_meter \S+", "", result.out + result.err))
 
 
-def test_a_run_is_french(tmp_path: Path) -> None:
+def test_french_run_without_calls_ends_with_a_french_sentence(tmp_path: Path) -> None:
     """The sentence at the end of a program that made no call."""
     program = tmp_path / "programme.py"
     program.write_text("", encoding="utf-8")
@@ -218,15 +218,15 @@ def test_a_run_is_french(tmp_path: Path) -> None:
         ("webhook tset", "la commande 'tset' n'existe pas."),
     ],
 )
-def test_errors_in_the_arguments_are_french(line: str, message: str, invoke: Any) -> None:
-    """What typer says of wrong arguments is said in French: what is wrong, what is near, where the help is."""
+def test_french_argument_errors_have_no_english_word(line: str, message: str, invoke: Any) -> None:
+    """They name what is wrong, the nearest valid value, and the help."""
     result = invoke(*line.split())
     assert (result.code, result.out) == (2, "")
     assert message in result.err
     assert english_words(result.err) == set()
 
 
-def test_a_reason_without_a_translation_has_a_line_of_its_own(invoke: Any) -> None:
+def test_english_reason_in_french_output_has_its_own_line(invoke: Any) -> None:
     """Messages of exceptions are English: no line is in two languages."""
     result = invoke("report", "--lang", "tlh")
     head, reason = result.err.splitlines()[-2:]
@@ -234,7 +234,7 @@ def test_a_reason_without_a_translation_has_a_line_of_its_own(invoke: Any) -> No
     assert reason == "  lang='tlh' is not a language of openai_meter; use one of en, fr"
 
 
-def test_typers_own_words_stay_in_english(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_english_argument_errors_name_no_python_type(invoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """An English user reads what typer writes, and no type of Python."""
     monkeypatch.setenv("OPENAI_METER_LANG", "en")
     assert "Error: Missing argument 'FILE'." in invoke("import").err

@@ -51,7 +51,7 @@ def busy(**settings: Any) -> Pulse:
     return take(metered(*calls, **settings))
 
 
-def test_a_page() -> None:
+def test_live_page_has_today_groups_and_limits() -> None:
     """Today, the start, the last minutes, a row for each model by its cost, and the limits."""
     lines = [line.rstrip() for line in page(busy(thresholds={"cost": 2, "calls": 200, "errors": None}))]
     assert lines[0].startswith("openai-meter  here (this process)")
@@ -69,8 +69,8 @@ def test_a_page() -> None:
 @pytest.mark.parametrize("lang", ["en", "fr"])
 @pytest.mark.parametrize("height", [8, 15, 24, None])
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 140])
-def test_a_page_fits_its_place(width: int, height: int | None, lang: str) -> None:
-    """No line is wider than the terminal, and there are no more of them than it has, whatever names there are."""
+def test_live_page_fits_the_terminal(width: int, height: int | None, lang: str) -> None:
+    """No line is wider than the terminal, and the page is not longer, whatever names there are."""
     names = [
         "gpt-5-mini",
         "日本語の名前はとても幅が広い" * 4,
@@ -88,7 +88,7 @@ def test_a_page_fits_its_place(width: int, height: int | None, lang: str) -> Non
         assert any("more" in line or "de plus" in line for line in lines)
 
 
-def test_eighty_columns_keep_the_rates() -> None:
+def test_page_of_eighty_columns_keeps_all_but_the_share() -> None:
     """At 80 columns long names leave room for all but the share."""
     calls = [call(n, 12 * DOLLAR, 999_999, model=f"{n % 3} a model with quite a long name") for n in range(50, 0, -1)]
     lines = page(take(metered(*calls)))
@@ -96,15 +96,15 @@ def test_eighty_columns_keep_the_rates() -> None:
     assert head.split() == ["Model", "$/min", "Tokens/min", "Calls", "Errors", "Cost", "Trend"]
 
 
-def test_names_are_shown_as_text() -> None:
-    """Neither markup nor terminal sequences of a name do anything."""
+def test_names_on_a_live_page_are_escaped() -> None:
+    """Neither markup nor terminal sequences of a name have an effect."""
     lines = "\n".join(page(take(metered(call(1, model="[red]a\x1b[2J\nb[/red]"))), 140))
     assert "[red]a�[2J�b[/red]" in lines
     assert "\x1b" not in lines
 
 
-def test_nothing_and_nobody() -> None:
-    """An idle program, calls of nobody, folded groups and forgotten calls have words for it."""
+def test_page_has_words_for_missing_calls_and_names() -> None:
+    """An idle program, calls without a name, folded groups and forgotten calls."""
     assert any("No call in the last 5 minutes." in line for line in page(take(metered())))
     assert any("Aucun appel" in line for line in page(take(metered()), lang="fr"))
     assert any("(unattributed)" in line for line in page(take(metered(call(1)), "agent")))
@@ -116,23 +116,23 @@ def test_nothing_and_nobody() -> None:
     assert any("! it is gone" in line for line in page(None, trouble="it is gone"))
 
 
-def test_unknown_is_not_zero() -> None:
-    """What has no price shows a question mark, and what holds it a plus."""
+def test_unknown_cost_on_a_page_is_a_question_mark() -> None:
+    """A sum that includes one has a plus."""
     lines = page(take(metered(call(2, None, None, model="dark"), call(1))), 140)
     assert lines[1].startswith("Today        $1.00+  2 calls  100+ tokens")
     (dark,) = (line for line in lines if line.startswith("dark"))
     assert dark.split()[1:7] == ["?", "?", "1", "-", "?", "?"]
 
 
-def test_ascii_places_get_ascii() -> None:
+def test_page_in_ascii_has_no_block_characters() -> None:
     """Where the encoding has no blocks, the page has none."""
     lines = page(busy(), encoding="ascii", interval=1.0, lang="fr")
     assert all(line.isascii() for line in lines)
     assert any("##" in line for line in lines)
 
 
-def test_sparks_and_bars() -> None:
-    """Nothing is low, what is unknown is said, the largest is full; what is more than nothing is seen."""
+def test_sparks_and_bars_show_zero_small_and_unknown_values() -> None:
+    """Zero is low, an unknown value is marked, the largest is full; a small value is visible."""
     assert marks.spark([0, 0.001, 5, None, 10], 5) == "▁▂▅?█"
     assert marks.spark([0, 1, None, None, 0, 2], 3) == "▅?█"
     assert marks.spark([0, 0], 2) == "▁▁"
@@ -196,8 +196,8 @@ def run(command: Run) -> Run:
     return command
 
 
-def test_a_server_is_asked_for_a_pulse(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The question names group and window; the token goes as a bearer token, below whatever prefix the server has."""
+def test_live_view_requests_a_pulse_of_the_server(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The query has group and window; the token is sent as a bearer token, below any prefix of the server."""
     monkeypatch.setenv("OPENAI_METER_TOKEN", "s3cret")
     feed = feed_of(Source(url=f"{server.url}/meter/", by="tag:a b", window=60))
     assert feed.pulse().recent.calls == 100
@@ -211,7 +211,7 @@ def test_a_server_is_asked_for_a_pulse(server: Server, monkeypatch: pytest.Monke
      (400, b'{"error": {"message": "no such group"}}', "answered 400: no such group"),
      (503, b'{"error": "no"}', "answered 503"), (200, b" " * 4_000_001, "not a server")],
 )  # fmt: skip
-def test_what_is_no_answer(server: Server, status: int, body: bytes, said: str) -> None:
+def test_wrong_answer_of_a_server_is_an_error_sentence(server: Server, status: int, body: bytes, said: str) -> None:
     """Whatever a server says that is no pulse is told in a sentence."""
     server.answer = status, body
     with pytest.raises(AwayError, match=said):
@@ -219,7 +219,7 @@ def test_what_is_no_answer(server: Server, status: int, body: bytes, said: str) 
 
 
 def test_redirects_are_not_followed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The token goes nowhere but to the server that was named."""
+    """The token is sent to the named server only."""
     monkeypatch.setenv("OPENAI_METER_TOKEN", "s3cret")
     server.answer, server.location = (302, b""), f"{server.url}/elsewhere"
     with pytest.raises(AwayError, match="answered 302"):
@@ -233,15 +233,15 @@ def test_redirects_are_not_followed(server: Server, monkeypatch: pytest.MonkeyPa
      Source(url="http://x:port"), Source(url="http://x", timezone="UTC"), Source(url="http://x", by="colour"),
      Source(url="http://x", window=5), Source(url="http://x", limits=(Threshold("cost", 1),))],
 )  # fmt: skip
-def test_sources_that_cannot_be(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_source_raises_with_the_remedy(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is an error that says what can be used."""
     monkeypatch.setenv("OPENAI_METER_LEDGER", "")
     with pytest.raises(ConfigurationError):
         feed_of(source)
 
 
-def test_lengths_of_time_are_read() -> None:
-    """As people write them; nonsense is an error."""
+def test_durations_are_parsed() -> None:
+    """As people write them; other text is an error."""
     assert [parsed_duration(text, "--window") for text in ("30", "0.5s", "5m", "2 min", "1h")] == [
         30,
         0.5,
@@ -257,8 +257,8 @@ def test_lengths_of_time_are_read() -> None:
 # --- top --------------------------------------------------------------------------------------------------------------
 
 
-def test_once(server: Server, run: Run) -> None:
-    """One page, and the end; as JSON it is the pulse."""
+def test_live_once_writes_one_page(server: Server, run: Run) -> None:
+    """As JSON it is the pulse."""
     shown = run("top", "--url", server.url, "--once")
     assert "Today        $3.00  100 calls" in shown
     assert "q quits" not in shown
@@ -266,8 +266,8 @@ def test_once(server: Server, run: Run) -> None:
     assert "Aujourd'hui" in run("top", "--url", server.url, "--once", "--lang", "fr")
 
 
-def test_once_without_a_source(server: Server, run: Run, tmp_path: Path) -> None:
-    """Exit code 1 where there is no source, 2 where it cannot be; no file is made."""
+def test_live_without_a_usable_source_exits_with_an_error(server: Server, run: Run, tmp_path: Path) -> None:
+    """Exit code 1 where there is no source, 2 where it cannot be used; no file is made."""
     server.answer = 500, b""
     assert "answered 500" in run("top", "--url", server.url, "--once", code=1)
     assert "name the source" in run("top", "--once", code=2)
@@ -278,8 +278,8 @@ def test_once_without_a_source(server: Server, run: Run, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_terminal_pages_follow_each_other(server: Server) -> None:
-    """Into a pipe come plain pages, one after the other, until a signal ends it; that a source is lost is said."""
+def test_live_without_a_terminal_writes_pages(server: Server) -> None:
+    """Plain pages follow each other into a pipe until a signal ends it; the loss of a source is written."""
     command = [*PYTHON, "-m", "openai_meter", "top", "--url", server.url, "--interval", "0.1", "--json"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT, text=True
@@ -355,7 +355,7 @@ def terminal(*args: str, width: int = 80) -> Iterator[Terminal]:
 
 
 @pytest.mark.parametrize("key", ["q", "Q", "\x1b", "\x04"])
-def test_keys_end_it(server: Server, key: str) -> None:
+def test_keys_end_the_live_view(server: Server, key: str) -> None:
     """q ends it cleanly, and so do Escape and Ctrl-D."""
     with terminal("top", "--url", server.url) as place:
         place.sees("q quits")
@@ -367,16 +367,16 @@ def test_keys_end_it(server: Server, key: str) -> None:
 @pytest.mark.parametrize(
     ("number", "code"), [("SIGINT", 0), ("SIGTERM", 128 + signal.SIGTERM), ("SIGHUP", 128 + 1), ("SIGQUIT", 128 + 3)]
 )
-def test_signals_end_it(server: Server, number: str, code: int) -> None:
-    """Ctrl-C is no error; after every signal the terminal is what it was."""
+def test_signals_end_the_live_view_and_restore_the_terminal(server: Server, number: str, code: int) -> None:
+    """Ctrl-C is not an error."""
     with terminal("top", "--url", server.url) as place:
         place.sees("q quits")
         place.program.send_signal(getattr(signal, number))
         place.ends(code)
 
 
-def test_new_figures_are_drawn(server: Server) -> None:
-    """The page follows its source, says that it is lost, and shows it again when it is back."""
+def test_live_view_shows_new_figures_and_a_lost_source(server: Server) -> None:
+    """The page follows its source, shows its loss, and shows it again when it is back."""
     with terminal("top", "--url", server.url, "--interval", "0.1", width=140) as place:
         place.sees("100 calls")
         server.shows(take(metered(*(call(1) for _ in range(7)))))
@@ -390,7 +390,7 @@ def test_new_figures_are_drawn(server: Server) -> None:
         place.ends(0)
 
 
-def test_a_source_that_hangs_holds_up_no_key(server: Server) -> None:
+def test_keys_work_while_a_source_hangs(server: Server) -> None:
     """Keys are heard while the source keeps everybody waiting."""
     import socket
 
@@ -404,8 +404,8 @@ def test_a_source_that_hangs_holds_up_no_key(server: Server) -> None:
 # --- statusline -------------------------------------------------------------------------------------------------------
 
 
-def test_a_line(server: Server, run: Run) -> None:
-    """What was spent today, and what is spent now; errors and limits where there are some."""
+def test_status_line_has_cost_rate_errors_and_limits(server: Server, run: Run) -> None:
+    """The cost of today and the current rate; errors and limits where there are some."""
     line = run("statusline", "--url", server.url)
     assert re.fullmatch(r"\$3\.00 today · 100 calls · 123k tokens · [▁-█]{8} \$0\.600/min · ⚠ 1\n", line)
     assert run("statusline", "--url", server.url, "--lang", "fr").startswith("3,00\xa0$ aujourd'hui · 100 appels")
@@ -413,8 +413,8 @@ def test_a_line(server: Server, run: Run) -> None:
     assert run("statusline", "--url", server.url) == "$1.00 today · 1 call · 100 tokens · 1 error\n"
 
 
-def test_a_line_of_ones_own(server: Server, run: Run) -> None:
-    """A format has every field, and no others; colours come when they are asked for."""
+def test_status_line_format_has_every_field(server: Server, run: Run) -> None:
+    """Unknown fields are refused; colours are optional."""
     form = "|".join(f"{{{name}}}" for name in FIELDS)
     line = run("statusline", "--url", server.url, "--format", form).rstrip("\n").split("|")
     told = dict(zip(FIELDS, line, strict=True))
@@ -427,13 +427,13 @@ def test_a_line_of_ones_own(server: Server, run: Run) -> None:
             checked_form(form)
 
 
-def test_a_line_as_json(server: Server, run: Run) -> None:
+def test_status_line_as_json_has_totals_rates_and_source(server: Server, run: Run) -> None:
     """The totals, the rates, and that the source is there."""
     data = json.loads(run("statusline", "--url", server.url, "--json"))
     assert (data["away"], data["totals"]["calls"], data["minute"]["cost"], data["alerts"]) == (None, 100, "0.6", 1)
 
 
-def test_since_is_asked_of_the_server(server: Server, run: Run) -> None:
+def test_status_line_since_uses_a_report_of_the_server(server: Server, run: Run) -> None:
     """Another span than today is the server's report on it."""
     pulse = busy().to_dict()
     server.answer = 200, json.dumps(pulse).encode()
@@ -441,8 +441,8 @@ def test_since_is_asked_of_the_server(server: Server, run: Run) -> None:
     assert server.asked[-1][0] == "/api/report?by=provider&since=7d&format=json"
 
 
-def test_a_source_that_is_away_is_no_error(server: Server, run: Run, tmp_path: Path) -> None:
-    """A prompt gets a short line, and JSON the reason; the exit code is 0."""
+def test_status_line_of_an_unreachable_source_exits_with_0(server: Server, run: Run, tmp_path: Path) -> None:
+    """A prompt gets a short line, and JSON the reason."""
     server.answer = 500, b""
     assert run("statusline", "--url", server.url) == "openai-meter: no figures\n"
     assert "answered 500" in json.loads(run("statusline", "--url", server.url, "--json"))["away"]
@@ -451,7 +451,7 @@ def test_a_source_that_is_away_is_no_error(server: Server, run: Run, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_source_that_hangs_is_left() -> None:
+def test_status_line_of_a_hanging_source_ends_in_time() -> None:
     """After its time the process is gone, whatever the source does."""
     import socket
 
@@ -463,7 +463,7 @@ def test_a_source_that_hangs_is_left() -> None:
     assert done.stderr == ""
 
 
-def test_wrong_arguments_of_a_line(run: Run) -> None:
+def test_wrong_status_line_arguments_exit_with_2(run: Run) -> None:
     """They are explained, with exit code 2; help is there."""
     assert "name the source" in run("statusline", code=2)
     assert "--nonsense" in run("statusline", "--nonsense", code=2)
@@ -471,8 +471,8 @@ def test_wrong_arguments_of_a_line(run: Run) -> None:
     assert "klingon" in run("statusline", "--url", "http://x", "--lang", "klingon", code=2)
 
 
-def test_a_line_of_a_ledger(run: Run, tmp_path: Path) -> None:
-    """A ledger tells of today and of any other span; limits on the command line are held against today."""
+def test_status_line_of_a_ledger_has_any_span_and_limits(run: Run, tmp_path: Path) -> None:
+    """Limits on the command line are compared with today."""
     pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: a line of a ledger is NOT tested")
     from openai_meter.ledger import Ledger
 

@@ -74,8 +74,8 @@ def test_report_with_an_unusable_option_is_refused(args: tuple[str, ...], report
     assert report("--by", "agent", *args).code == 2
 
 
-def test_filter_that_nothing_has_is_named_with_what_is_near(report) -> None:
-    """A model that no call has is named on standard error, with the nearest that there is; the exit code is 0."""
+def test_filter_with_an_unknown_name_suggests_the_nearest(report) -> None:
+    """A model that no call has is named on standard error, with the nearest one; the exit code is 0."""
     code, _, errors = report("--model", "gpt-4o-mni")
     assert code == 0
     assert errors == "openai-meter: no call in the ledger has the model 'gpt-4o-mni'. Did you mean gpt-4o-mini?\n"
@@ -89,7 +89,7 @@ def test_filter_without_calls_in_the_span_is_not_unknown(report) -> None:
 
 
 @pytest.mark.parametrize(("lang", "separator", "cost"), [("en", ",", "6"), ("fr", ";", "6")])
-def test_csv_for_excel_has_a_mark_and_the_separator(lang: str, separator: str, cost: str, report) -> None:
+def test_csv_for_excel_has_a_byte_order_mark_and_the_separator(lang: str, separator: str, cost: str, report) -> None:
     """Excel reads the file as UTF-8, and splits its cells, by a mark and the separator of the language."""
     out = report("--by", "agent", "--csv", "--excel", "--lang", lang).out
     assert out.startswith("\ufeffagent" + separator)
@@ -183,7 +183,7 @@ def test_reprice_with_a_host_prices_the_calls_of_a_proxy(tmp_path: Path, invoke)
 
 
 def test_reprice_names_the_remedy_for_calls_that_have_no_price(tmp_path: Path, invoke) -> None:
-    """Where calls of an unknown host are left, the host and what to do about it are named, as in reports."""
+    """Where calls of an unknown host are left, the host and the remedy are named, as in reports."""
     url = f"sqlite:///{tmp_path}/usage.db"
     ledger = Ledger(url)
     ledger.import_calls([PROXIED])
@@ -208,7 +208,7 @@ def test_chart_has_no_cost_for_calls_that_were_free(tmp_path: Path, invoke) -> N
 
 
 def test_run_adds_hosts_to_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hosts of the command line come on top of the variable, for this process and those below it."""
+    """The hosts of the command line are added to those of the variable, for this process and its children."""
     from openai_meter.cli.hosts import add_hosts
     from openai_meter.core import settings
 

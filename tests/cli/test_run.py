@@ -102,8 +102,8 @@ def end_by_signal(command, number, **options):
 
 
 @pytest.mark.parametrize("program", SAME, ids=" ".join)
-def test_same_as_plain(program, tmp_path):
-    """Exit code, output and errors are those of plain Python, and the summary goes where it is sent."""
+def test_program_ends_and_writes_as_with_plain_python(program, tmp_path):
+    """Exit code, output and errors are those of plain Python, and the summary goes to its own place."""
     summary = tmp_path / "summary"
     assert execute([*RUN, "-o", summary, *program]) == execute([*PYTHON, *program])
     if program != ["exits.py", "hard"]:
@@ -111,7 +111,7 @@ def test_same_as_plain(program, tmp_path):
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
-def test_same_source(source, tmp_path):
+def test_source_is_decoded_and_refused_as_by_plain_python(source, tmp_path):
     """A script is decoded, compiled and refused as plain Python does it."""
     script = tmp_path / "script.py"
     script.write_bytes(source)
@@ -123,7 +123,7 @@ def test_same_source(source, tmp_path):
 @pytest.mark.parametrize(
     "program", [["show.py"], ["package"], ["-m", "package"], ["farewell.py", "failing"]], ids=" ".join
 )
-def test_same_with_flag(flag, program, tmp_path):
+def test_interpreter_flag_has_its_effect_under_run(flag, program, tmp_path):
     """The flags of the interpreter mean the same to the program."""
     if flag == "-I" and execute([*PYTHON, "-I", "-c", "import openai_meter"])[0]:
         pytest.skip("openai_meter is not installed, and -I leaves PYTHONPATH aside")
@@ -133,8 +133,8 @@ def test_same_with_flag(flag, program, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["zip", "link", "compiled", "no suffix"])
-def test_same_from_other_files(kind, tmp_path):
-    """An archive, a symbolic link, compiled code and a script without a suffix run as plain Python runs them."""
+def test_other_kinds_of_files_run_as_with_plain_python(kind, tmp_path):
+    """An archive, a symbolic link, compiled code and a script without a suffix."""
     source = (PROGRAMS / "show.py").read_text(encoding="utf-8")
     path = tmp_path / "program"
     if kind == "zip":
@@ -156,7 +156,7 @@ def test_same_from_other_files(kind, tmp_path):
     assert plain[0] == 0
 
 
-def test_pipe_as_script(tmp_path):
+def test_script_can_be_read_from_a_pipe(tmp_path):
     """A script can come out of a pipe, as the shell makes it from ``<(...)``."""
     reading, writing = os.pipe()
     os.write(writing, b"print(__file__.startswith('/dev/fd/'))")
@@ -169,7 +169,7 @@ def test_pipe_as_script(tmp_path):
 
 
 @pytest.mark.parametrize("module", [False, True])
-def test_interrupt(module, tmp_path):
+def test_interrupted_program_dies_of_sigint_after_the_summary(module, tmp_path):
     """Ctrl-C ends the process by SIGINT, as it ends plain Python, after the summary."""
     program = ["-m", "waits"] if module else ["waits.py"]
     plain = end_by_signal([*PYTHON, *program], signal.SIGINT)
@@ -181,23 +181,23 @@ def test_interrupt(module, tmp_path):
 
 
 @pytest.mark.parametrize(("args", "code"), [([], -signal.SIGTERM), (["handler"], 5)])
-def test_terminate(args, code):
-    """SIGTERM kills as it does without us but the summary is said first; a program's own handler is left to itself."""
+def test_terminated_program_dies_of_sigterm_after_the_summary(args, code):
+    """A handler of the program's own is not changed."""
     plain = end_by_signal([*PYTHON, "waits.py", *args], signal.SIGTERM)
     metered = end_by_signal([*RUN, "-q", "waits.py", *args], signal.SIGTERM)
     assert plain[0] == code
     assert metered == (*plain[:2], plain[2] + NOTHING)
 
 
-def test_terminate_ignored():
-    """A process that was started to ignore SIGTERM goes on ignoring it."""
+def test_ignored_sigterm_stays_ignored():
+    """A process that was started to ignore SIGTERM still ignores it."""
     code = "import signal; print(signal.getsignal(signal.SIGTERM) is signal.SIG_IGN)"
     ignore = {"preexec_fn": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN), "input": code.encode()}
     assert execute([*RUN, "-q", "/dev/stdin"], **ignore) == (0, b"True\n", NOTHING)
 
 
-def test_summary_comes_last():
-    """The summary follows everything that threads, atexit handlers and buffers still had to say."""
+def test_summary_follows_all_output_of_the_program():
+    """Threads, atexit handlers and buffers write before it."""
     for program in (["threads.py"], ["farewell.py", "failing"]):
         _, output, _ = execute([*RUN, "-q", *program], stderr=subprocess.STDOUT)
         assert output.endswith((NOTHING, NOTHING + b"del thing True\ndel other True\n"))
@@ -205,7 +205,7 @@ def test_summary_comes_last():
 
 
 @pytest.mark.parametrize("ending", ["", "pipe"])
-def test_broken_stderr(ending):
+def test_closed_standard_error_does_not_change_the_exit_code(ending):
     """A standard error that nobody reads any more, or that never was, does not change the exit code."""
     for command in ([*PYTHON], [*RUN]):
         reading, writing = os.pipe()
@@ -217,15 +217,15 @@ def test_broken_stderr(ending):
         assert execute([*command, "exits.py", "3"], preexec_fn=lambda: os.close(2))[0] == 3
 
 
-def test_no_bytecode(tmp_path):
-    """Python keeps no compiled form of a script, and neither do we."""
+def test_run_writes_no_bytecode(tmp_path):
+    """Python keeps no compiled form of a script, and the command does not either."""
     (tmp_path / "script.py").write_text("print(1)", encoding="utf-8")
     environment = ENVIRONMENT | {"PYTHONDONTWRITEBYTECODE": ""}
     assert execute([*RUN, "-q", "script.py"], cwd=tmp_path, env=environment) == (0, b"1\n", NOTHING)
     assert [path.name for path in tmp_path.iterdir()] == ["script.py"]
 
 
-def test_stack(tmp_path):
+def test_stack_of_a_program_has_only_the_modules_that_start_it(tmp_path):
     """Nothing of the command line lies under a running program but the modules that start it."""
     script = tmp_path / "script.py"
     script.write_text("import inspect\nfor frame in inspect.stack(): print(frame.filename)", encoding="utf-8")
@@ -234,8 +234,8 @@ def test_stack(tmp_path):
     assert files == ["script.py", "program.py", "program.py", "app.py", "__main__.py"]
 
 
-def test_metering_that_cannot_start(tmp_path):
-    """Where the meter cannot be installed, the program runs all the same and the reason is said at the end."""
+def test_program_runs_if_metering_cannot_start(tmp_path):
+    """The reason is written at the end."""
     (tmp_path / "sitecustomize.py").write_text(
         "import openai_meter\ndef install(**_):\n    raise RuntimeError('no way')\nopenai_meter.install = install\n",
         encoding="utf-8",
@@ -257,8 +257,8 @@ def server():
 
 
 @pytest.mark.parametrize("args", [[], ["raise"]])
-def test_metered(server, args):
-    """A program that knows nothing of the meter is counted; what it writes itself stays the same."""
+def test_unchanged_program_is_metered(server, args):
+    """Its own output stays the same."""
     program = ["asks_openai.py", server.base_url, *args]
     plain = execute([*PYTHON, *program])
     code, output, errors = execute([*RUN, *program])
@@ -270,14 +270,14 @@ def test_metered(server, args):
     assert plain[1] == b"first True\n"
 
 
-def test_metered_as_json(server, tmp_path):
-    """With --json and --output the summary is a JSON file, and standard error is the program's alone."""
+def test_json_summary_goes_to_the_output_file(server, tmp_path):
+    """Standard error has only the output of the program."""
     path = tmp_path / "summary.json"
     assert execute([*RUN, "--json", "--output", path, "asks_openai.py", server.base_url]) == (0, b"first True\n", b"")
     assert json.loads(path.read_text(encoding="utf-8"))["totals"]["calls"] == 1
 
 
-def test_metered_until_killed(server):
+def test_sigterm_does_not_prevent_the_summary(server):
     """SIGTERM does not keep the summary from being said."""
     code, output, errors = end_by_signal([*RUN, "-q", "asks_openai.py", server.base_url, "wait"], signal.SIGTERM)
     assert (code, output) == (-signal.SIGTERM, b"first True\nready\n")
@@ -285,8 +285,8 @@ def test_metered_until_killed(server):
     assert b"1 call" in errors
 
 
-def test_metered_in_forked_child(server, tmp_path):
-    """A forked child that made calls says so with its process id, and counts only its own."""
+def test_forked_child_writes_its_own_summary(server, tmp_path):
+    """It has the process id, and only the calls of the child."""
     path = tmp_path / "summary.json"
     program = ["asks_openai.py", server.base_url, "fork"]
     expected = b"first True\nchild True\nstatus 0\n"
@@ -353,7 +353,7 @@ def test_number_of_processes_is_below_the_table(server, tmp_path):
     assert errors.decode().endswith("openai-meter: the figures are of 3 processes\n")
 
 
-def test_program_without_children_says_only_what_it_knows():
+def test_run_without_children_makes_no_statement_about_them():
     """With --no-children nothing is claimed about the processes below."""
     _, _, errors = execute([*RUN, "--no-children", "exits.py", "end"])
     assert errors == b"openai-meter: this process made no OpenAI call\n"
@@ -375,7 +375,7 @@ def test_python_without_the_package_is_counted_as_unmetered(tmp_path):
 
 
 def test_sitecustomize_of_the_user_still_runs_in_children(tmp_path):
-    """The file of the user's own on PYTHONPATH is loaded in child processes as without the meter."""
+    """The user's own file on PYTHONPATH is loaded in child processes as without the meter."""
     (tmp_path / "sitecustomize.py").write_text("import builtins; builtins.own_site = True", encoding="utf-8")
     script = tmp_path / "starts.py"
     script.write_text(
@@ -395,8 +395,8 @@ def test_interrupted_program_dies_of_sigint_after_a_table(server):
     assert code == -signal.SIGINT
 
 
-def test_a_report_beside_the_summary(server, tmp_path):
-    """--report writes a file in the form of its suffix, grouped and in the language asked for; the summary stays."""
+def test_report_option_writes_a_file_and_keeps_the_summary(server, tmp_path):
+    """The file has the form of its suffix, is grouped, and is in the requested language."""
     path = tmp_path / "new" / "report.md"
     options = ["--by", "model,endpoint", "--lang", "fr", "--report", path, "-q"]
     code, output, errors = execute([*RUN, *options, "asks_openai.py", server.base_url])
@@ -408,8 +408,8 @@ def test_a_report_beside_the_summary(server, tmp_path):
     assert re.search(r"\n\| gpt-4o-mini\S* \| chat.completions \| 1 \|", written)
 
 
-def test_a_report_of_each_process(server, tmp_path):
-    """A forked child that made calls saves a report of its own beside its parent's."""
+def test_forked_child_writes_its_own_report(server, tmp_path):
+    """It is next to that of its parent."""
     path = tmp_path / "report.json"
     program = ["asks_openai.py", server.base_url, "fork"]
     code, _, errors = execute([*RUN, "--no-children", "-q", "--lang", "fr", "--report", path, *program])
@@ -421,8 +421,8 @@ def test_a_report_of_each_process(server, tmp_path):
     assert [one["totals"]["calls"] for one in reports] == [1, 1]
 
 
-def test_a_report_that_cannot_be_written(tmp_path):
-    """A report that cannot be written is a sentence; the exit code and the summary are what they are."""
+def test_unwritable_report_writes_a_sentence(tmp_path):
+    """The exit code and the summary do not change."""
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "report.json"
     code, _, errors = execute([*RUN, "--lang", "fr", "--report", path, "exits.py", "3"])
@@ -441,15 +441,15 @@ def test_a_report_that_cannot_be_written(tmp_path):
         ({"OPENAI_METER_LANG": "xx"}, "no OpenAI call was made"),
     ],
 )
-def test_the_language_of_the_surroundings(environment, said):
-    """The summary is in the language of the environment; one that is not spoken keeps no program from running."""
+def test_summary_is_in_the_language_of_the_environment(environment, said):
+    """An unknown language does not prevent the program from running."""
     code, _, errors = execute([*RUN, "exits.py", "3"], env=ENVIRONMENT | environment)
     assert (code, errors.decode()) == (3, f"openai-meter: {said}\n")
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "tree", "markdown", "chat", "line", "table"])
-def test_every_form_of_summary(form):
-    """A program's summary can have any form; where nothing was metered, what programs read is still whole."""
+def test_summary_has_every_form(form):
+    """Where nothing was metered, formats for programs are still valid."""
     code, _, errors = execute([*RUN, "--format", form, "--by", "agent", "exits.py", "end"])
     assert code == 0
     if form == "json":

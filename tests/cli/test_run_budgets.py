@@ -28,7 +28,7 @@ def run(server, options, *program, env=None):
 
 
 def test_run_with_budget_refuses_calls_and_counts_them(server):
-    """What does not fit is refused; each budget that refuses has a line in the summary."""
+    """A call that does not fit is refused; each budget that refuses has a line in the summary."""
     answers, errors = run(
         server, ["-q", "--host", "127.0.0.1", "--budget", "2calls/total", "--budget", "500/total"], "5"
     )
@@ -60,15 +60,15 @@ def test_processes_of_run_share_budget_of_store(server, tmp_path):
     assert "refused by budget 2calls/total, and not sent: 3 calls" in errors
 
 
-def test_processes_of_run_without_store_have_budgets_of_their_own(server):
-    """Without a store, a started process begins at zero, and a forked one where its parent was."""
+def test_processes_of_run_without_store_have_their_own_budgets(server):
+    """Without a store, a new process begins at zero, and a forked one with the sums of its parent."""
     answers, errors = run(server, ["-q", "--budget", "1calls/total"], "2", "process", "fork")
     assert answers == [ANSWERED, REFUSED, ANSWERED, REFUSED, REFUSED]
     assert "refused by budget 1calls/total, and not sent: 3 calls" in errors
 
 
 def test_exec_of_run_keeps_its_refusals(server, tmp_path):
-    """A program that replaces itself goes on with the shared budget; what was refused before is in the summary."""
+    """A program that replaces itself continues with the shared budget; earlier refusals are in the summary."""
     options = ["-q", "--budget", "1calls/total", "--budget-store", f"sqlite:///{tmp_path / 'budgets.db'}"]
     answers, errors = run(server, options, "2", "exec")
     assert answers == [ANSWERED, REFUSED, REFUSED, REFUSED]
@@ -84,7 +84,7 @@ def test_exec_of_run_keeps_its_refusals(server, tmp_path):
     ],
 )
 def test_run_with_unusable_budget_does_not_start(options, variables, part):
-    """What cannot be used is an error before the program runs, with the remedy."""
+    """The error comes before the program runs, and names the remedy."""
     code, output, errors = execute([*RUN, *options, "show.py"], env={**ENVIRONMENT, "COLUMNS": "1000", **variables})
     assert (code, output) == (2, b"")
     assert part in errors.decode()

@@ -43,7 +43,7 @@ def test_second_line_of_an_unchanged_ledger_is_read_from_the_cache(ledger, comma
     assert command("statusline", "--ledger", url) == first
 
 
-def test_line_after_a_new_call_is_read_anew(ledger, command: Run) -> None:
+def test_line_after_a_new_call_includes_it(ledger, command: Run) -> None:
     """A call that is stored is in the next line."""
     url = str(ledger.engine.url)
     assert "1 call " in command("statusline", "--ledger", url)
@@ -51,11 +51,8 @@ def test_line_after_a_new_call_is_read_anew(ledger, command: Run) -> None:
     assert "2 calls " in command("statusline", "--ledger", url)
 
 
-def test_line_with_a_warm_cache_takes_little_of_the_processor(ledger) -> None:
-    """Under 150 ms of the processor, the start of the interpreter included, on a machine with nothing else to do.
-
-    The modules that take long to load are not loaded; that is what is tested here, whatever the machine does.
-    """
+def test_line_with_a_warm_cache_uses_little_processor_time(ledger) -> None:
+    """Under 150 ms, the start of the interpreter included, on an idle machine."""
     url = str(ledger.engine.url)
     ledger.close()  # or its threads may write to the file between two lines
     code = (
@@ -94,15 +91,15 @@ def _busy() -> None:
         pass
 
 
-def test_source_that_still_works_after_the_timeout_is_waited_for(monkeypatch) -> None:
-    """A process that uses the processor is at work, however long a busy machine makes it take."""
+def test_source_that_uses_the_processor_is_waited_for(monkeypatch) -> None:
+    """It is at work, however long a busy machine makes it take."""
     monkeypatch.setattr(line, "feed_of", lambda *_: _Slow(_busy))
     found, error = line._in_time(Source(url="http://x"), line.Line(language("en"), timeout=0.05))
     assert error is None
     assert found.pulse.today.calls == 1
 
 
-def test_source_that_hangs_is_given_up_with_the_figures_of_before(command: Run, monkeypatch) -> None:
+def test_line_of_a_hanging_source_has_the_last_figures_and_their_age(command: Run, monkeypatch) -> None:
     """Where there is no answer in time, the line has the last figures and their age."""
     monkeypatch.setattr(line, "feed_of", lambda *_: _Slow(lambda: None))
     command("statusline", "--url", "http://127.0.0.1:9")
@@ -120,7 +117,7 @@ def test_source_that_hangs_is_given_up_with_the_figures_of_before(command: Run, 
         release.set()
 
 
-def test_cache_that_cannot_be_written_is_no_error(monkeypatch, tmp_path: Path) -> None:
+def test_unwritable_cache_causes_no_error(monkeypatch, tmp_path: Path) -> None:
     """Without a folder for the cache, each line is read from its source."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

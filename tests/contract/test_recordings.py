@@ -336,7 +336,7 @@ def report(wrong: dict[str, list[str]]) -> str:
 @PART
 @pytest.mark.parametrize("name", GROUPS)
 def test_every_recording_leaves_its_record(name, every, side, player):
-    """A billed call leaves one record as recorded, a free one none, and the program cannot tell the meter is there."""
+    """A billed call leaves one record as recorded, a free one none, and the program sees no difference."""
     lines = sample(group(name), every)
     compared = records = tokens = posted = 0
     wrong: dict[str, list[str]] = {}
@@ -393,6 +393,6 @@ def test_raw_and_streaming_responses_leave_the_same_tokens(endpoint, every, side
 
 
 def test_every_recording_is_in_one_group():
-    """No recorded call is passed over, and none is compared twice."""
+    """Every recorded call is compared exactly once."""
     assert sorted(line.id for name in GROUPS for line in group(name)) == sorted(line.id for line in LINES)
     assert LINES

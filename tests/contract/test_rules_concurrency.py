@@ -138,7 +138,7 @@ def tokens(call):
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_any_sequence_of_calls_adds_up_to_what_the_server_said(api, meter, seed, is_async):
+def test_random_calls_add_up_to_the_tokens_of_the_server(api, meter, seed, is_async):
     """200 calls of random shapes: as many records as were billed or refused, and exactly the server's tokens."""
     dice = random.Random(seed)
     moves = [(dice.choice(list(MOVES)), f"model-{dice.randrange(5)}") for _ in range(200)]
@@ -237,7 +237,7 @@ def test_threads_are_counted_exactly_while_others_read(meter):
     assert block.totals.calls == 0  # threads of their own do not inherit the block
 
 
-def test_resets_lose_and_repeat_nothing(meter):
+def test_concurrent_resets_lose_and_repeat_no_call(meter):
     """Whatever is reset while 8 threads call, the totals before the resets and after sum up to all calls."""
     answer, said = answering()
     done, before = threading.Event(), []
@@ -257,7 +257,7 @@ def test_resets_lose_and_repeat_nothing(meter):
     assert sum(totals.input_tokens for totals in before) == sum(int(model[2:]) for model in said)
 
 
-def test_tasks_are_counted_exactly(meter):
+def test_concurrent_tasks_are_counted_exactly(meter):
     """200 asyncio tasks make 5 calls each, plain and streamed: exact by model, by block and by record."""
     answer, said = answering()
     blocks = {}
@@ -341,8 +341,8 @@ def interrupted(monkeypatch):
     return waiting.append
 
 
-def test_a_call_that_is_added_while_one_is_counted_is_not_lost(interrupted):
-    """A finalizer that adds a call in the middle of another's counting is heard, without waiting for a lock."""
+def test_call_that_is_added_while_one_is_counted_is_not_lost(interrupted):
+    """A call that a finalizer adds during the counting of another is counted, without waiting for a lock."""
     meter = openai_meter.Meter()
     interrupted(lambda: meter._take(made(tokens=5)))
     meter._take(made(tokens=3))
@@ -351,8 +351,8 @@ def test_a_call_that_is_added_while_one_is_counted_is_not_lost(interrupted):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="signals of Unix")
-def test_a_signal_handler_that_reads_while_a_call_is_counted_sees_sums_that_add_up(interrupted):
-    """A handler that prints the summary in the middle of counting does not hang, and what it sees adds up."""
+def test_signal_handler_during_counting_reads_consistent_sums(interrupted):
+    """A handler that prints the summary in the middle of counting does not hang, and its figures add up."""
     meter, seen = openai_meter.Meter(), []
 
     def handler(number, frame):
@@ -371,7 +371,7 @@ def test_a_signal_handler_that_reads_while_a_call_is_counted_sees_sums_that_add_
     assert seen == [True]
 
 
-def test_a_reset_while_a_call_is_counted_leaves_sums_that_add_up(interrupted):
+def test_reset_during_counting_leaves_consistent_sums(interrupted):
     """A signal handler that resets in the middle of counting leaves totals and parts that agree."""
     meter = openai_meter.Meter()
     interrupted(meter.reset)
@@ -379,7 +379,7 @@ def test_a_reset_while_a_call_is_counted_leaves_sums_that_add_up(interrupted):
     assert adds_up(meter)
 
 
-def test_an_interrupt_while_a_call_is_counted_leaves_sums_that_add_up(interrupted):
+def test_interrupt_during_counting_leaves_consistent_sums(interrupted):
     """Ctrl-C in the middle of counting may cost a record, but never leaves parts that contradict the whole."""
     meter = openai_meter.Meter()
 
@@ -393,8 +393,8 @@ def test_an_interrupt_while_a_call_is_counted_leaves_sums_that_add_up(interrupte
     assert adds_up(meter)
 
 
-def test_signals_and_finalizers_do_not_hang():
-    """A program under a storm of signals that read, and of streams that are collected, ends with exact totals."""
+def test_program_with_many_signals_and_finalizers_ends_with_exact_totals():
+    """Signal handlers read, and streams are collected, all the time."""
     code, out, err = contract.python("""
 import faulthandler, gc, signal, sys, io
 faulthandler.dump_traceback_later(240, exit=True)
@@ -441,7 +441,7 @@ def silent(model=MODEL):
     return contract.in_process(lambda _: contract.http_library().Response(200, json=body))
 
 
-def test_no_usage_and_no_answer_is_unknown_and_shown_as_such(meter):
+def test_call_without_usage_and_answer_is_shown_as_unknown(meter):
     """Without usage and answer the tokens are ``None``, the totals count it as unmeasured, the table shows ``?``."""
     with silent() as client:
         chat(client)
@@ -457,8 +457,8 @@ def test_no_usage_and_no_answer_is_unknown_and_shown_as_such(meter):
     assert " 0" not in row
 
 
-def test_no_usage_beside_an_answer_is_estimated_and_shown_as_such(api, meter):
-    """Where the API told no usage, what was asked and said is counted, and the table marks it with ``~``."""
+def test_call_with_an_answer_and_no_usage_is_shown_as_estimated(api, meter):
+    """If the API reports no usage, request and answer are counted, and the table marks the tokens with ``~``."""
     with contract.sync_client(api) as client:
         chat(client, model=MODEL + "+silent")
         list(chat(client, stream=True))
@@ -470,8 +470,8 @@ def test_no_usage_beside_an_answer_is_estimated_and_shown_as_such(api, meter):
     assert row.split()[1:5] == ["2", "~34", "~10", "~44"]
 
 
-def test_known_beside_unknown_is_marked(api, meter):
-    """Beside a call of unknown size, the known tokens carry a ``+``; the row of a measured model stays plain."""
+def test_sum_with_an_unknown_call_is_marked(api, meter):
+    """With a call of unknown size, the known tokens have a ``+``; the row of a measured model has none."""
     with silent() as client:
         chat(client)
     with contract.sync_client(api) as client:
@@ -485,16 +485,16 @@ def test_known_beside_unknown_is_marked(api, meter):
     assert not any("+" in number or "?" in number for number in plain[:-1])
 
 
-def test_the_line_shows_no_zero_for_unknown_tokens(meter):
-    """``summary()`` says ``?`` or leaves the tokens out where nothing is known of them, never ``0 tokens``."""
+def test_line_shows_no_zero_for_unknown_tokens(meter):
+    """``summary()`` has ``?`` or leaves the tokens out where they are unknown, never ``0 tokens``."""
     with silent() as client:
         chat(client)
     assert "0 tokens" not in meter.summary()
     assert "1 call of unknown size" in meter.summary()
 
 
-def test_a_stream_that_breaks_is_estimated(api, meter):
-    """A stream that the server breaks off was paid for in part: an error, and what had passed is counted."""
+def test_broken_stream_is_estimated(api, meter):
+    """A stream that the server breaks off was paid for in part: it is an error, and the received part is counted."""
     with contract.sync_client(api) as client, pytest.raises(Exception) as raised:
         list(chat(client, model=MODEL + "+cut", stream=True))
     (call,) = meter.calls
@@ -503,15 +503,15 @@ def test_a_stream_that_breaks_is_estimated(api, meter):
     assert meter.totals.unmeasured_calls == 0
 
 
-def test_a_refused_call_is_of_known_size(api, meter):
+def test_refused_call_is_of_known_size(api, meter):
     """A call that the API refused used nothing: an error, and not unmeasured."""
     with contract.sync_client(api) as client, pytest.raises(contract.openai.BadRequestError):
         chat(client, model=MODEL + "+400")
     assert (meter.totals.errors, meter.totals.unmeasured_calls) == (1, 0)
 
 
-def test_a_tool_fee_does_not_make_tokens_known(meter):
-    """A response without usage that searched the web has a lower bound of tokens beside one known search."""
+def test_tool_fee_does_not_make_tokens_known(meter):
+    """A response without usage that searched the web has an unknown number of tokens and one known search."""
 
     def answer(request):
         assert b"web_search" in request.content

@@ -136,10 +136,8 @@ def collected_afterwards():
 
 
 @pytest.mark.parametrize(("part", "is_async"), crossed(PARTS, [False, True], every=2))
-def test_broken_part_of_the_meter_does_not_change_what_the_program_gets(
-    api, bare, meter, monkeypatch, caplog, part, is_async
-):
-    """Each shape does what it does bare; the fault is counted, and each kind of it logged once, without any prompt."""
+def test_fault_inside_the_meter_does_not_change_the_result(api, bare, meter, monkeypatch, caplog, part, is_async):
+    """Each shape has its bare result; the fault is counted, and each kind of it logged once, without any prompt."""
     caplog.set_level(logging.DEBUG, "openai_meter")
     with collected_afterwards(), monkeypatch.context() as patch:
         PARTS[part](patch)
@@ -155,8 +153,8 @@ def test_broken_part_of_the_meter_does_not_change_what_the_program_gets(
     assert not any(record.exc_info for record in caplog.records)
 
 
-def test_broken_part_that_is_mended_counts_calls_again(api, meter, monkeypatch):
-    """A fault costs the records of its time at most; later calls count, and the summary names the faults."""
+def test_calls_after_a_fault_are_counted(api, meter, monkeypatch):
+    """A fault loses only the records of its time, and the summary names the faults."""
     with contract.sync_client(api) as client:
         with monkeypatch.context() as patch:
             patch.setattr(Store, "_count", broken)
@@ -277,7 +275,7 @@ async def odd(client, *, stream, responses):
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 @pytest.mark.parametrize("kind", ["application/json", "text/plain"])
 def test_odd_answers_are_not_internal_errors_and_change_nothing(responses, stream, kind):
-    """Bodies of any shape give what they give bare, one record each, and no fault inside the meter."""
+    """Bodies of any shape give their bare result, one record each, and no fault inside the meter."""
     library, now = contract.http_library(), [b""]
 
     def answer(request):
@@ -312,8 +310,8 @@ def test_odd_answers_are_not_internal_errors_and_change_nothing(responses, strea
 
 @pytest.mark.parametrize("name", ["service_tier", "model", "id", "system_fingerprint", "object"])
 @pytest.mark.parametrize("value", [b"5", b"{}", b"[]", b"true", b'""', b"null"])
-def test_odd_fields_of_a_chunk_leave_a_record_of_proper_types(meter, name, value):
-    """A chunk whose fields are of a wrong type makes a record all whose fields are of the right ones."""
+def test_odd_fields_of_a_chunk_leave_a_record_with_valid_types(meter, name, value):
+    """A chunk whose fields are of a wrong type makes a record whose fields all have the right types."""
     library = contract.http_library()
 
     def answer(request):
@@ -329,7 +327,7 @@ def test_odd_fields_of_a_chunk_leave_a_record_of_proper_types(meter, name, value
 
 
 def test_call_that_cannot_be_counted_does_not_stop_the_meter(api):
-    """A record with values of wrong types, taken from elsewhere, costs itself at most: readers and calls go on."""
+    """A record with values of wrong types, taken from elsewhere, loses only itself: reads and calls continue."""
     meter = openai_meter.install(meter=openai_meter.Meter())
     with contract.sync_client(api) as client:
         chat(client)

@@ -44,8 +44,8 @@ def program(text, **more):
     return out.strip()
 
 
-def test_a_child_counts_from_zero_and_the_parent_goes_on():
-    """A forked child begins at zero and counts its own calls; the parent's totals know nothing of them."""
+def test_forked_child_counts_from_zero_and_the_parent_continues():
+    """The totals of the parent do not have the calls of the child."""
     out = program("""
 with contract.Api() as api, contract.sync_client(api) as client:
     chat(client); chat(client)
@@ -63,7 +63,7 @@ with contract.Api() as api, contract.sync_client(api) as client:
 
 
 def test_stream_open_at_a_fork_is_recorded_by_the_parent_only():
-    """A stream that is open at the fork is recorded by the parent when it ends, and by the child never."""
+    """The parent records it when it ends; the child never does."""
     out = program("""
 with contract.Api() as api, contract.sync_client(api) as client:
     stream = chat(client, stream=True, stream_options={"include_usage": True})
@@ -155,7 +155,7 @@ print(said)
     assert out == str([1] * 10)
 
 
-def test_a_child_can_restore_what_the_parent_patched_for_a_thread():
+def test_child_can_restore_patches_of_a_thread_of_the_parent():
     """Where a thread of the parent was in a block at the fork, the child's uninstall restores the SDK's functions."""
     out = program("""
 openai_meter.uninstall()
@@ -179,8 +179,8 @@ thread.join()
     assert out == "function"
 
 
-def test_multiprocessing_pools_count_in_each_worker():
-    """Workers of a fork pool count their own calls and end; the parent's totals stay what they were."""
+def test_workers_of_a_fork_pool_count_their_own_calls():
+    """They end, and the totals of the parent stay unchanged."""
     out = program("""
 import multiprocessing
 library = contract.http_library()
@@ -223,7 +223,8 @@ REGISTER = "atexit.register(report)"
 
 @pytest.mark.parametrize("when", ["before", "between"])
 def test_streams_that_are_open_at_exit_are_recorded(when):
-    """A program that ends with open streams records them as cut, in time for what was to report before install."""
+    """A program that ends with open streams records them as aborted, before reporters that were set up
+    before install."""
     places = {"before": "", "between": "", when: REGISTER}
     code, out, _ = contract.python(EXIT.format(**places) + """
 first = chat(client, stream=True)
@@ -294,8 +295,8 @@ def test_program_exits_as_without_the_meter(ending):
         assert said == said_bare
 
 
-def test_what_was_counted_can_be_printed_after_threads_have_ended():
-    """A program that prints its summary at exit, while daemon threads still call, prints it whole and ends."""
+def test_summary_at_exit_is_complete_with_daemon_threads():
+    """A program that prints its summary at exit, while daemon threads still call, prints all of it and ends."""
     start = EXIT.format(before="", between="atexit.register(lambda: meter.print_summary())")
     code, out, err = contract.python(start + """
 import threading

@@ -73,7 +73,7 @@ def test_every_shape_gives_the_same_as_without_the_meter(api, is_async, how):
 
 
 @BOTH
-def test_the_request_on_the_wire_is_the_same(api, is_async):
+def test_request_on_the_wire_is_the_same(api, is_async):
     """Method, path, query, headers and body are equal to the byte; only the multipart boundary is random, bare too."""
     bare = all_on_wire(api, is_async=is_async)
     assert all_on_wire(api, is_async=is_async) == bare
@@ -105,8 +105,8 @@ def test_headers_keep_their_order_case_and_number(meter):
 
 
 @pytest.mark.parametrize("asked", [None, {"include_usage": True}, {"include_usage": False}, {}])
-def test_stream_options_of_the_user_are_sent_as_they_are(api, meter, asked):
-    """What the user says in ``stream_options`` arrives, and nothing is added to it for an unknown host."""
+def test_stream_options_of_the_user_are_sent_unchanged(api, meter, asked):
+    """Nothing is added to them for an unknown host."""
     more = {} if asked is None else {"stream_options": asked}
     kept = copy.deepcopy(more)
     with contract.sync_client(api) as client:
@@ -217,8 +217,8 @@ def test_options_passed_to_request_are_not_changed(api, meter):
     assert meter.totals.calls == 3
 
 
-def test_one_options_object_can_be_sent_again_and_again(api, meter):
-    """The same options object makes one record each time it is sent, installed or not in between."""
+def test_same_options_object_can_be_sent_many_times(api, meter):
+    """It makes one record each time, whether the meter was uninstalled and installed in between or not."""
     mine = options(json_data={"model": MODEL, "messages": HELLO})
     with contract.sync_client(api) as client:
         client.request(ChatCompletion, mine)
@@ -415,15 +415,15 @@ def copies_of_iterator(client):
     return found
 
 
-def test_an_iterator_of_a_stream_cannot_be_copied(api):
-    """Copying a stream's private iterator fails as it does for the SDK's generator, and leaves no debris behind."""
+def test_iterator_of_a_stream_cannot_be_copied(api):
+    """Copying a stream's private iterator fails as it does for the SDK's generator, and changes nothing."""
     with contract.sync_client(api) as client:
         bare = copies_of_iterator(client)
         openai_meter.install()
         assert copies_of_iterator(client) == bare
 
 
-def test_a_shallow_copy_of_a_client_works_and_counts(api, meter):
+def test_shallow_copy_of_a_client_works_and_counts(api, meter):
     """``copy.copy(client)`` can be used as without the meter, and its calls count."""
     with contract.sync_client(api) as client:
         chat(copy.copy(client))
@@ -431,8 +431,8 @@ def test_a_shallow_copy_of_a_client_works_and_counts(api, meter):
     assert meter.totals.calls == 2
 
 
-def test_mock_patches_of_request_come_and_go(api):
-    """``unittest.mock`` can replace ``request``, with ``autospec`` too, and what was there comes back."""
+def test_mock_patch_of_request_is_restored(api):
+    """``unittest.mock`` can replace ``request``, with ``autospec`` too, and the earlier function is back afterwards."""
     before = vars(openai._base_client.SyncAPIClient)["request"]
     meter = openai_meter.install()
     with contract.sync_client(api) as client:
@@ -488,7 +488,7 @@ async def by_raw(client):
 @BOTH
 @pytest.mark.parametrize("opened", [by_stream, by_raw])
 def test_each_chunk_is_delivered_before_the_next_is_sent(meter, is_async, opened):
-    """A stream is there before its first byte is sent, and no chunk waits for another."""
+    """A stream is returned before its first byte is sent, and no chunk waits for another."""
     with Gated(PIECES, "text/event-stream") as server:
 
         async def read(client):
@@ -509,8 +509,8 @@ def test_each_chunk_is_delivered_before_the_next_is_sent(meter, is_async, opened
 
 @BOTH
 @pytest.mark.parametrize("what", ["chat", "speech"])
-def test_a_streamed_body_is_read_only_when_the_program_reads(meter, is_async, what):
-    """``with_streaming_response`` has read nothing before the program does, and then only as far as it does."""
+def test_streamed_body_is_read_only_when_the_program_reads(meter, is_async, what):
+    """``with_streaming_response`` reads nothing before the program does, and never more than the program does."""
     pieces, kind = ([b"x" * 1000] * 3, "audio/mpeg") if what == "speech" else (PIECES, "text/event-stream")
     with Gated(pieces, kind) as server:
 
@@ -553,8 +553,8 @@ def test_coroutine_that_is_not_awaited_sends_nothing(api, meter, is_async):
     assert len(api.requests) == meter.totals.calls == (0 if is_async else 1)
 
 
-def test_body_left_early_is_closed_as_soon_as_without_the_meter():
-    """Where the HTTP library closes what it reads from at once, it still does through the meter."""
+def test_abandoned_body_is_closed_as_early_as_without_the_meter():
+    """Where the HTTP library closes an abandoned body at once, it still does with the meter."""
     library = contract.http_library()
     closed = []
 
@@ -582,7 +582,7 @@ def test_body_left_early_is_closed_as_soon_as_without_the_meter():
     assert [call.status for call in meter.calls] == ["aborted"]
 
 
-def test_async_streams_left_open_list_no_generator_of_the_meter(api):
+def test_abandoned_async_stream_adds_no_async_generator(api):
     """A loop that ends finds the same async generators as without the meter, and so reports no more of them."""
 
     def left_open():

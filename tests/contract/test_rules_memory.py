@@ -81,7 +81,7 @@ def calls(number, model="model-{}", models=5):
 
 
 def test_memory_does_not_grow_beyond_the_ring_of_recent_calls():
-    """Once the ring of 100 is full, 5,000 more calls leave less than 20 kB behind, and exact totals."""
+    """Once the ring of 100 is full, 5,000 more calls leave less than 20 kB, and exact totals."""
     meter = openai_meter.Meter(recent=100)
     with Growth() as growth:
         for call in calls(1_000):
@@ -95,8 +95,8 @@ def test_memory_does_not_grow_beyond_the_ring_of_recent_calls():
     assert meter.totals.input_tokens == 18_000
 
 
-def test_streamed_calls_keep_no_memory_beyond_their_records(monkeypatch):
-    """Hundreds of real streamed calls leave less than 20 kB behind once the ring is full."""
+def test_streamed_calls_use_no_memory_beyond_their_records(monkeypatch):
+    """Hundreds of real streamed calls leave less than 20 kB once the ring is full."""
     meter, library = openai_meter.install(recent=100), contract.http_library()
     frames = b"".join(contract.chunk_bodies())
     number = 0
@@ -135,8 +135,8 @@ def test_streamed_calls_keep_no_memory_beyond_their_records(monkeypatch):
     assert meter.totals.unmeasured_calls == 0
 
 
-def test_abandoned_streams_keep_no_memory(meter):
-    """1,000 streams that are left after one chunk are all recorded, and none stays listed as open."""
+def test_abandoned_streams_use_no_memory(meter):
+    """1,000 streams that are abandoned after one chunk are all recorded, and none stays listed as open."""
     library = contract.http_library()
 
     def answer(request):
@@ -153,7 +153,7 @@ def test_abandoned_streams_keep_no_memory(meter):
 
 
 def test_open_streams_beyond_the_limit_are_still_counted(meter, monkeypatch):
-    """The list of open streams forgets its oldest, but a forgotten stream is recorded when it ends."""
+    """The list of open streams drops its oldest, but a dropped stream is recorded when it ends."""
     monkeypatch.setattr(call_in_flight.OPEN, "_limit", 10)
     library = contract.http_library()
 
@@ -169,7 +169,7 @@ def test_open_streams_beyond_the_limit_are_still_counted(meter, monkeypatch):
     assert meter.totals.input_tokens == 150
 
 
-def test_server_work_that_is_never_polled_is_bounded(meter, monkeypatch):
+def test_background_responses_without_polls_use_bounded_memory(meter, monkeypatch):
     """Of background responses that are never polled, only so many are remembered."""
     monkeypatch.setattr(call_in_flight.WORK, "_limit", 20)
     number = 0
@@ -189,7 +189,7 @@ def test_server_work_that_is_never_polled_is_bounded(meter, monkeypatch):
     assert meter.totals.calls == 0
 
 
-def test_a_bounded_dict_holds_to_its_limit_under_threads():
+def test_bounded_dict_keeps_its_limit_under_threads():
     """16 threads that put, claim and pop never leave more than the limit."""
     bounded = Bounded(50)
 
@@ -216,7 +216,7 @@ def test_memory_of_model_names_is_bounded():
 
 
 def test_memory_of_hosts_and_urls_is_bounded(meter):
-    """What is remembered of hosts and of paths is bounded, however many a program calls."""
+    """However many hosts and paths a program calls."""
 
     def answer(request):
         return contract.http_library().Response(200, json=contract.usage_body())
@@ -231,8 +231,8 @@ def test_memory_of_hosts_and_urls_is_bounded(meter):
     assert meter.totals.calls == 1_200
 
 
-def test_ended_blocks_keep_no_memory():
-    """300 blocks, some with a call, leave nothing behind when the program lets them go."""
+def test_ended_blocks_use_no_memory():
+    """300 blocks, some with a call, leave nothing when the program drops them."""
     openai_meter.install(recent=10)
 
     def answer(request):
@@ -296,7 +296,7 @@ def one_event_of(size):
     ],
     ids=["json", "events", "one event", "audio"],
 )
-def test_a_body_of_20_megabytes_is_not_kept(meter, kind, body, bound):
+def test_body_of_20_megabytes_is_not_kept(meter, kind, body, bound):
     """A large body that the program reads by pieces passes with bounded memory, and its usage is found."""
     size = 20 * MEGABYTE if body is not one_event_of else 17 * MEGABYTE
     sizes = [0, size]
@@ -318,7 +318,7 @@ def test_a_body_of_20_megabytes_is_not_kept(meter, kind, body, bound):
 
 
 def test_compressed_body_is_unpacked_in_bounded_memory(meter):
-    """A compressed body that unpacks to 30 MB, read by pieces, costs the meter no more memory than a plain one."""
+    """A compressed body that expands to 30 MB, read by pieces, takes no more memory of the meter than a plain one."""
     packed = gzip.compress(b"".join(body_of(30 * MEGABYTE)))
     head = {"content-type": "application/json", "content-encoding": "gzip"}
 
@@ -343,8 +343,8 @@ def test_compressed_body_is_unpacked_in_bounded_memory(meter):
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_the_usage_of_a_compressed_body_is_known(meter, encoding):
-    """A compressed answer that is read by pieces tells its usage as a plain one does."""
+def test_usage_of_a_compressed_body_is_read(meter, encoding):
+    """As that of a plain one, when it is read by pieces."""
     body = b"".join(body_of(0))
     packed = gzip.compress(body) if encoding == "gzip" else zlib.compress(body)
     head = {"content-type": "application/json", "content-encoding": encoding}
@@ -356,7 +356,7 @@ def test_the_usage_of_a_compressed_body_is_known(meter, encoding):
     assert [call.usage.total_tokens for call in meter.calls] == [4]
 
 
-def test_a_large_event_in_small_pieces_takes_time_in_proportion(meter):
+def test_large_event_in_small_pieces_takes_linear_time(meter):
     """An event that comes in many pieces is put together without copying all of it at each piece."""
 
     def feed(pieces):
@@ -373,7 +373,7 @@ def test_a_large_event_in_small_pieces_takes_time_in_proportion(meter):
     assert large < max(small, 0.001) * 8 * 4  # eight times as much; four times that is allowed
 
 
-def test_limits_of_kept_bytes_hold():
+def test_limits_of_kept_bytes_are_small():
     """The bounds that the module names are small beside a program's own memory."""
     assert bodies._WHOLE <= MEGABYTE
     assert bodies._END <= MEGABYTE

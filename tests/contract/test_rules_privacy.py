@@ -159,7 +159,7 @@ def test_search_for_secrets_finds_a_planted_one(meter):
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("broken", [False, True], ids=["whole", "broken"])
 def test_prompts_and_keys_are_not_kept_shown_or_logged(api, meter, monkeypatch, caplog, capfd, is_async, broken):
-    """After calls of every kind, with and without faults inside the meter, the secret is nowhere in what it has."""
+    """After calls of every kind, with and without faults inside the meter, no value, output or log has the secret."""
     caplog.set_level(logging.DEBUG, "openai_meter")
     monkeypatch.setattr(faults, "reraise", False)
     if broken:
@@ -206,8 +206,8 @@ def test_prompts_and_keys_are_not_kept_shown_or_logged(api, meter, monkeypatch, 
     assert bool(meter.internal_errors) == broken
 
 
-def test_a_prompt_is_held_no_longer_than_its_call(api, meter):
-    """While an answer is read, nothing but its own open call has the prompt; after it, nobody has."""
+def test_prompt_is_released_at_the_end_of_its_call(api, meter):
+    """During the call only its open call has the prompt; after it, no object of the meter has it."""
     with secretive(api) as client:
         raw = client.chat.completions.with_raw_response.create(model=MODEL, messages=MESSAGES, stream=True)
         assert told_beside_open_calls(meter) == []
@@ -240,7 +240,7 @@ def test_a_prompt_is_held_no_longer_than_its_call(api, meter):
 )
 @pytest.mark.parametrize("responses", [False, True], ids=["chat", "responses"])
 def test_error_message_of_a_host_is_not_kept(meter, error, responses):
-    """An error inside a 200 may quote the prompt: the record has a code of it at most, never a sentence."""
+    """An error inside a 200 may quote the prompt: the record has its code at most, never a sentence."""
 
     def answer(request):
         body = f'{{"id": "x", "model": "m", "choices": null, "status": "failed", "error": {error}}}'
@@ -254,8 +254,8 @@ def test_error_message_of_a_host_is_not_kept(meter, error, responses):
     assert call.error_type
 
 
-def test_a_key_in_a_url_is_not_kept(meter):
-    """A key that a program puts into a URL or its query is not remembered with the paths that are."""
+def test_key_in_a_url_is_not_kept(meter):
+    """A key that a program puts into a URL or its query is not kept with the paths that are remembered."""
 
     def answer(request):
         return contract.http_library().Response(200, json=contract.usage_body())
@@ -273,7 +273,7 @@ def test_a_key_in_a_url_is_not_kept(meter):
 
 
 def test_record_has_only_the_documented_fields(api, meter):
-    """A record has exactly the documented fields: a new one has to be thought about here."""
+    """A new field needs a decision, and is added here."""
     with secretive(api) as client:
         chat(client, messages=MESSAGES)
     assert list(meter.calls[0].to_dict()) == [

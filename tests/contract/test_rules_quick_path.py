@@ -77,8 +77,8 @@ PLAIN = {"plain", "from_iterator", "responses", "of_a_copy"}
 
 
 @BOTH
-def test_every_shape_is_the_same_on_both_ways(api, is_async):
-    """What a program gets, what is sent, and every record are equal; plain calls are taken on the one way only."""
+def test_every_shape_has_equal_results_and_records_on_both_paths(api, is_async):
+    """Results, requests and records are equal; only plain calls take the quick path."""
     bare = {name: found[0] for name, found in played(api, [], is_async=is_async).items()}
     meter = openai_meter.install(meter=routed.ready_meter())
     with routed.plain_calls() as taken:
@@ -109,7 +109,7 @@ def broken(*_, **__):
     ],
     ids=lambda part: part[1],
 )
-def test_a_broken_part_of_the_quick_path_does_not_change_what_the_program_gets(api, monkeypatch, part):
+def test_fault_in_the_quick_path_does_not_change_the_result(api, monkeypatch, part):
     """Each call is answered; it is counted, or the fault is."""
     meter = openai_meter.install(meter=routed.ready_meter())
     with routed.sync_client(api) as client:
@@ -149,8 +149,8 @@ with routed.plain_calls() as taken:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_calls_that_wait_in_a_batch_stay_those_of_the_parent_of_a_fork():
-    """The child counts from zero, and the parent loses none of the calls that were waiting."""
+def test_calls_waiting_in_a_batch_stay_with_the_parent_of_a_fork():
+    """The child counts from zero, and the parent loses none of the waiting calls."""
     code, _, errors = contract.python(FORK)
     assert code == 0, errors
 
@@ -166,7 +166,7 @@ def chain(error: BaseException | None) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit, ValueError])
 @pytest.mark.parametrize("is_broken", [False, True], ids=["whole", "broken"])
-def test_what_a_request_raises_is_what_it_raises_without_the_meter(api, monkeypatch, kind, is_broken):
+def test_exception_of_a_request_is_the_same_without_the_meter(api, monkeypatch, kind, is_broken):
     """The exception, its cause and its context are those of the SDK, also if the call cannot be recorded."""
 
     def interrupted(client) -> list[tuple[object, ...]]:

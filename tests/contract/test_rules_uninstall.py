@@ -86,7 +86,7 @@ def test_uninstall_restores_the_identical_functions(api):
         assert meter.totals.calls == times + 1
 
 
-def test_a_block_alone_patches_only_while_it_runs(api):
+def test_block_without_install_patches_only_while_it_runs(api):
     """``track()`` without ``install()`` leaves the identical functions when the last block ends."""
     before = attributes()
     with openai_meter.track("outer") as outer:
@@ -100,7 +100,7 @@ def test_a_block_alone_patches_only_while_it_runs(api):
 
 
 @pytest.mark.parametrize("kind", [Own, OwnAsync])
-def test_subclasses_with_a_request_of_their_own_are_counted_once(api, meter, kind):
+def test_subclass_that_overrides_request_is_counted_once(api, meter, kind):
     """A subclass that overrides ``request`` and calls its parent's makes one record, defined before or after."""
     Later = type("Later", (kind,), {"request": vars(kind)["request"]})
 
@@ -121,8 +121,8 @@ def test_subclasses_with_a_request_of_their_own_are_counted_once(api, meter, kin
     assert meter.totals.calls == 2
 
 
-def test_class_defined_after_install_is_not_changed(api, meter):
-    """A class that is defined while the meter is on is not different when it is off."""
+def test_class_defined_after_install_stays_unchanged(api, meter):
+    """It is the same after uninstall."""
 
     class Late(OpenAI):
         def request(self, cast_to, options, **more):
@@ -223,8 +223,8 @@ def test_every_order_of_patching_with_another_library_counts_once_and_restores(a
 
 
 @pytest.mark.parametrize("owner", [SyncAPIClient, OpenAI])
-def test_uninstall_under_wrapt_wrappers_leaves_nothing_of_ours(api, owner):
-    """Under somebody's wrapt wrapper, ours is taken out from between: what it wraps is the SDK's own function."""
+def test_uninstall_below_another_wrapt_wrapper_removes_ours(api, owner):
+    """Below a wrapt wrapper of another library, ours is removed: the other one wraps the SDK's own function."""
     sdk = vars(SyncAPIClient)["request"]
     openai_meter.install()
     foreign = Foreign("wrapt", owner)
@@ -238,7 +238,7 @@ def test_uninstall_under_wrapt_wrappers_leaves_nothing_of_ours(api, owner):
 
 
 def test_wrapper_that_cannot_be_removed_is_inert_and_logged(api, caplog):
-    """Under somebody's closure ours stays, lets everything through, and the log says that it does."""
+    """Below a closure of another library ours stays, passes everything on, and is named in the log."""
     caplog.set_level(logging.INFO, "openai_meter")
     openai_meter.install()
     foreign = Foreign("closure", SyncAPIClient)
@@ -253,8 +253,8 @@ def test_wrapper_that_cannot_be_removed_is_inert_and_logged(api, caplog):
     assert not isinstance(vars(SyncAPIClient)["request"], wrapt.FunctionWrapper)
 
 
-def test_attribute_left_behind_by_another_library_is_the_sdks_own(api):
-    """openinference puts back ``OpenAI.request`` as it found it, ours: after our uninstall it is the SDK's function."""
+def test_attribute_restored_by_another_library_is_the_sdks_own(api):
+    """openinference restores ``OpenAI.request`` as it found it, ours: after our uninstall it is the SDK's function."""
     sdk = vars(SyncAPIClient)["request"]
     openai_meter.install()
     wrapt.wrap_function_wrapper(openai, "OpenAI.request", lambda wrapped, _, args, kwargs: wrapped(*args, **kwargs))
@@ -263,8 +263,8 @@ def test_attribute_left_behind_by_another_library_is_the_sdks_own(api):
     assert vars(OpenAI)["request"] is sdk
 
 
-def test_patches_do_not_pile_up_under_another_patch_that_stays(api):
-    """Fifty rounds of install and uninstall under a foreign closure add no layer and keep no list."""
+def test_repeated_installs_below_another_patch_add_no_layer(api):
+    """Fifty rounds of install and uninstall below a foreign closure add no layer and keep no list."""
     openai_meter.install()
     foreign = Foreign("closure", SyncAPIClient)
     foreign.on()
@@ -281,8 +281,8 @@ def test_patches_do_not_pile_up_under_another_patch_that_stays(api):
     assert lengths[-1] == lengths[0]
 
 
-def test_patches_do_not_pile_up_where_others_overwrite_them(api):
-    """Fifty rounds in which somebody puts the SDK's own function over ours leave no list of dead patches."""
+def test_repeated_installs_under_overwriting_keep_no_list(api):
+    """Fifty rounds in which other code puts the SDK's own function over ours leave no list of dead patches."""
     from openai_meter.instrumentation.patching import patcher
 
     sdk, lengths = vars(SyncAPIClient)["request"], []
@@ -299,7 +299,7 @@ def test_patches_do_not_pile_up_where_others_overwrite_them(api):
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-def test_a_stream_outlives_uninstall(api, meter, is_async):
+def test_stream_open_at_uninstall_is_counted(api, meter, is_async):
     """A stream that was begun before uninstall is read to its end after it, and counted with its tokens."""
 
     async def read(client):
@@ -325,8 +325,8 @@ def test_a_stream_outlives_uninstall(api, meter, is_async):
     assert (call.status, call.usage.input_tokens) == ("ok", api.said[0].input_tokens)
 
 
-def test_a_call_in_flight_outlives_uninstall(meter):
-    """A call that is answered after uninstall is counted for the meter that was there when it was sent."""
+def test_call_in_flight_at_uninstall_is_counted(meter):
+    """For the meter that was installed when it was sent."""
 
     def answer(request):
         openai_meter.uninstall()
@@ -337,7 +337,7 @@ def test_a_call_in_flight_outlives_uninstall(meter):
     assert meter.totals.calls == 1
 
 
-def test_install_and_uninstall_during_calls_lose_and_break_nothing():
+def test_concurrent_install_and_uninstall_break_no_call():
     """300 rounds of install and uninstall while 8 threads call: no call fails, none counts twice."""
     before, meter, library = attributes(), openai_meter.get_meter(), contract.http_library()
     body = json.dumps(contract.usage_body()).encode()
@@ -373,7 +373,7 @@ def test_install_and_uninstall_during_calls_lose_and_break_nothing():
     assert same(before) == []
 
 
-def test_uninstall_voids_wrapped_clients_and_keeps_what_was_counted(api):
+def test_uninstall_unwraps_clients_and_keeps_their_counts(api):
     """After uninstall a wrapped client, and its copies, count no more; wrapping them again counts again."""
     meter = openai_meter.Meter()
     with contract.sync_client(api) as client:
@@ -440,7 +440,7 @@ print(meter.totals.calls, type(vars(SyncAPIClient)["request"]).__name__)
     assert (code, out.strip(), err) == (0, "2 function", "")
 
 
-def test_uninstall_before_openai_is_imported_leaves_it_alone():
+def test_uninstall_before_openai_is_imported_patches_nothing():
     """Installed and uninstalled before openai is there: it is imported unpatched, and a later install works."""
     code, out, err = contract.python(
         """
@@ -459,7 +459,7 @@ print(*kinds)
     assert (code, out.strip(), err) == (0, "function FunctionWrapper", "")
 
 
-def test_install_while_other_threads_import_openai():
+def test_concurrent_install_and_import_of_openai_do_not_deadlock():
     """Threads that import openai and threads that install the meter do not wait for each other for ever."""
     code, out, err = contract.python("""
 import faulthandler, sys, threading
@@ -493,7 +493,7 @@ print(raised, type(vars(SyncAPIClient)["request"]).__name__)
 # --- no network of its own --------------------------------------------------------------------------------------------
 
 
-def test_the_meter_opens_no_connection_of_its_own(api, monkeypatch):
+def test_meter_opens_no_connection_of_its_own(api, monkeypatch):
     """Installing, calling, printing and uninstalling connect to nothing but the server that the program calls."""
     reached = []
     connect = socket.socket.connect
@@ -520,7 +520,7 @@ def test_the_meter_opens_no_connection_of_its_own(api, monkeypatch):
     assert meter.internal_errors == 0
 
 
-def test_nothing_is_connected_where_nothing_is_called():
+def test_program_without_calls_opens_no_socket():
     """A program that installs the meter and prints its summary opens no socket at all."""
     code, out, err = contract.python("""
 import socket, sys

@@ -22,7 +22,7 @@ def told(readings):
 
 
 @pytest.mark.parametrize("installed", [True, False])
-def test_block_has_totals_of_its_own(stage, is_async, installed):
+def test_block_counts_the_calls_inside_only(stage, is_async, installed):
     """A block counts what is called in it, and nothing before or after it, with and without an installed meter."""
     stage.set()
     if installed:
@@ -51,7 +51,7 @@ def test_without_install_nothing_stays_patched(stage):
     assert vars(openai._base_client.SyncAPIClient)["request"] is original
 
 
-def test_nested_blocks(stage, is_async):
+def test_call_counts_once_for_each_nested_block(stage, is_async):
     """A call counts for all blocks around it, once each, and carries the name of the innermost."""
     stage.set()
 
@@ -72,7 +72,7 @@ def test_nested_blocks(stage, is_async):
     act(stage, scenario, is_async=is_async)
 
 
-def test_same_block_again(stage, is_async):
+def test_block_entered_again_keeps_counting(stage, is_async):
     """A block that is entered again goes on counting."""
     stage.set()
 
@@ -86,7 +86,7 @@ def test_same_block_again(stage, is_async):
     act(stage, scenario, is_async=is_async)
 
 
-def test_block_that_is_left_by_an_error(stage, is_async):
+def test_error_of_a_call_counts_and_leaves_its_block(stage, is_async):
     """An error of a call leaves the block as it is, and counts in it."""
     stage.set()
 
@@ -101,7 +101,7 @@ def test_block_that_is_left_by_an_error(stage, is_async):
 
 
 @pytest.mark.parametrize("installed", [True, False])
-def test_stream_that_outlives_its_block(stage, is_async, installed):
+def test_stream_read_after_its_block_counts_for_it(stage, is_async, installed):
     """A stream that is opened in a block and read after it counts for the block."""
     stage.set()
     if installed:
@@ -118,7 +118,7 @@ def test_stream_that_outlives_its_block(stage, is_async, installed):
     act(stage, scenario, is_async=is_async)
 
 
-def test_stream_that_was_opened_before_the_block(stage, is_async):
+def test_stream_opened_before_a_block_does_not_count_for_it(stage, is_async):
     """A stream that is opened before a block and read in it does not count for the block."""
     stage.set()
     meter = openai_meter.install()
@@ -133,7 +133,7 @@ def test_stream_that_was_opened_before_the_block(stage, is_async):
 
 
 def test_background_response_counts_for_the_block_that_began_it(stage, is_async):
-    """A background response counts for the block that began it, also when it is polled after it."""
+    """Also when it is polled after it."""
     stage.set()
 
     openai_meter.install()
@@ -160,8 +160,8 @@ def async_client(stage):
     return AsyncOpenAI(base_url=stage.base_url, api_key="demo", max_retries=0, http_client=http)
 
 
-def test_decorator_of_functions_and_generators(stage):
-    """A decorated function or generator counts what it calls, and not what its caller calls between its steps."""
+def test_decorated_function_or_generator_counts_its_calls(stage):
+    """Not the calls of its caller between its steps."""
     stage.set()
     function, generator = track("function"), track("generator")
 
@@ -186,7 +186,7 @@ def test_decorator_of_functions_and_generators(stage):
     assert [c.block for c in generator.calls] == ["generator", "generator"]
 
 
-def test_decorator_of_coroutines_and_async_generators(stage):
+def test_decorated_coroutine_or_async_generator_counts_its_calls(stage):
     """A decorated coroutine or async generator counts what it calls."""
     stage.set()
     function, generator = track("function"), track("generator")
@@ -216,7 +216,7 @@ def test_decorator_of_coroutines_and_async_generators(stage):
     assert [c.block for c in generator.calls] == ["generator", "generator"]
 
 
-def test_tasks_in_different_blocks(stage):
+def test_concurrent_tasks_count_for_their_own_blocks(stage):
     """Tasks that run at the same time count each for its own block, and all for the block around them."""
     stage.set(live=True)
     meter = openai_meter.install()
@@ -244,7 +244,7 @@ def test_tasks_in_different_blocks(stage):
     assert told(around) == told(meter) == (12, sum(block.totals.total_tokens for block in blocks))
 
 
-def test_blocks_and_a_wrapped_client(stage, is_async):
+def test_wrapped_client_counts_once_for_its_meter_and_the_block(stage, is_async):
     """A wrapped client counts once for its meter and once for the block around the call."""
     stage.set()
     meter = openai_meter.Meter()

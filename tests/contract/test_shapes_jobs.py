@@ -61,7 +61,7 @@ def test_background_response_is_counted_when_it_is_first_seen_finished(play):
     assert played.calls[0].response_id == played.log[0][2]["id"]
 
 
-def test_background_response_polled_after_a_reset(play):
+def test_background_response_polled_after_a_reset_is_not_counted_again(play):
     """What was counted before a reset is not counted again when it is polled again: it was paid for once."""
 
     async def scenario(api):
@@ -75,8 +75,8 @@ def test_background_response_polled_after_a_reset(play):
 
 
 @pytest.mark.parametrize("polls", [0, 1, 2])
-def test_background_response_that_nobody_waited_for_is_pending(play, polls):
-    """A background response that was not seen finished is no record yet, and is shown as pending."""
+def test_background_response_without_a_finished_poll_is_pending(play, polls):
+    """It has no record yet."""
 
     async def scenario(api):
         made = await begin(api)
@@ -86,7 +86,7 @@ def test_background_response_that_nobody_waited_for_is_pending(play, polls):
     play(scenario).counts(pending=1)
 
 
-def test_background_response_that_is_cancelled(play):
+def test_cancelled_background_response_is_one_aborted_record(play):
     """A background response that is cancelled while it is under way is one record: aborted, with unknown tokens."""
 
     async def scenario(api):
@@ -97,7 +97,7 @@ def test_background_response_that_is_cancelled(play):
     play(scenario).counts(finished(usage=None, status="aborted"))
 
 
-def test_background_response_that_is_cancelled_too_late(play):
+def test_background_response_cancelled_when_finished_counts_once(play):
     """Cancelling a background response that is finished does not count it again."""
 
     async def scenario(api):
@@ -109,7 +109,7 @@ def test_background_response_that_is_cancelled_too_late(play):
     play(scenario).counts(finished(usage=Said(3)))
 
 
-def test_background_response_as_a_stream(play):
+def test_streamed_background_response_is_one_record(play):
     """A background response that is streamed to its end, and looked at after that, is one record."""
 
     async def scenario(api):
@@ -120,7 +120,7 @@ def test_background_response_as_a_stream(play):
     play(scenario).counts(finished(usage=Said(0), stream=True))
 
 
-def test_background_stream_that_is_cut_and_then_polled(play):
+def test_abandoned_background_stream_is_counted_by_a_poll(play):
     """A background response whose stream is left goes on, and is counted when a poll sees it finished."""
 
     async def scenario(api):
@@ -134,7 +134,7 @@ def test_background_stream_that_is_cut_and_then_polled(play):
     play(scenario).counts(finished(stream=True))
 
 
-def test_background_stream_that_is_cut_and_taken_up_again(play):
+def test_resumed_background_stream_is_one_record(play):
     """A background response whose stream is left and taken up again is one record."""
 
     async def scenario(api):
@@ -147,7 +147,7 @@ def test_background_stream_that_is_cut_and_taken_up_again(play):
     play(scenario).counts(finished(stream=True))
 
 
-def test_background_response_polled_as_a_stream(play):
+def test_background_response_polled_as_a_stream_is_one_record(play):
     """A background response whose end is seen in the stream of a poll is one record."""
 
     async def scenario(api):
@@ -158,7 +158,7 @@ def test_background_response_polled_as_a_stream(play):
     play(scenario).counts(finished(usage=Said(1)))
 
 
-def test_background_response_that_was_begun_elsewhere(play):
+def test_background_response_of_another_program_counts_once(play):
     """A background response that another program began counts once for the program that sees it finished."""
 
     async def scenario(api):
@@ -169,7 +169,7 @@ def test_background_response_that_was_begun_elsewhere(play):
     play(scenario).counts(finished())
 
 
-def test_background_response_polled_raw(play):
+def test_background_response_polled_raw_is_one_record(play):
     """A background response is counted as well where begin and poll are raw."""
 
     async def scenario(api):
@@ -181,7 +181,7 @@ def test_background_response_polled_raw(play):
     play(scenario).counts(finished())
 
 
-def test_background_response_polled_by_another_client(play):
+def test_background_response_polled_by_a_copied_client_is_one_record(play):
     """A background response that a wrapped client began is counted when its copy sees it finished."""
 
     async def scenario(api):
@@ -192,7 +192,7 @@ def test_background_response_polled_by_another_client(play):
     play(scenario, wrapped=True).counts(finished())
 
 
-def test_background_response_that_fails(play):
+def test_failed_background_response_is_one_record_with_its_error(play):
     """A background response that ends as failed is one record with the error that it says."""
     body = {
         "id": "resp_1", "object": "response", "created_at": 1, "model": RESPONSE_MODEL, "output": [],
@@ -213,7 +213,7 @@ def test_background_response_that_fails(play):
     play(scenario, sends(*answers)).counts(finished(usage=None, status="failed", error="server_error"))
 
 
-def test_ordinary_response_that_is_looked_at_later(play):
+def test_ordinary_response_read_later_is_not_counted_again(play):
     """A response that was counted when it was made is not counted again when it is read, streamed or cancelled."""
 
     async def scenario(api):
@@ -225,7 +225,7 @@ def test_ordinary_response_that_is_looked_at_later(play):
     play(scenario).counts(finished(usage=Said(0)))
 
 
-def test_background_response_that_is_finished_at_once(play):
+def test_background_response_finished_at_once_is_one_record(play):
     """A background response that its own request already shows finished is one record, polled or not."""
     body = {
         "id": "resp_1", "object": "response", "created_at": 1, "model": RESPONSE_MODEL, "output": [],
@@ -240,7 +240,7 @@ def test_background_response_that_is_finished_at_once(play):
     play(scenario, sends(body)).counts(finished(usage=(12, 5, 17)))
 
 
-def test_background_stream_that_breaks_and_is_then_polled(play):
+def test_broken_background_stream_is_counted_by_a_poll(play):
     """A background response whose stream breaks goes on, and is counted when a poll sees it finished."""
     body = {
         "id": "resp_1", "object": "response", "created_at": 1, "model": RESPONSE_MODEL, "output": [],
@@ -260,7 +260,7 @@ def test_background_stream_that_breaks_and_is_then_polled(play):
     play(scenario, script).counts(finished(usage=(12, 5, 17), stream=True))
 
 
-def test_helper_that_takes_up_a_background_response(play):
+def test_stream_helper_of_a_background_response_is_one_record(play):
     """``responses.stream(response_id=...)`` of a background response is one record."""
 
     async def scenario(api):
@@ -273,7 +273,7 @@ def test_helper_that_takes_up_a_background_response(play):
 
 
 @pytest.mark.parametrize("read", ["text", "iter_lines", "parse"])
-def test_background_response_polled_as_a_streaming_response(play, read):
+def test_background_response_polled_as_a_streaming_response_is_one_record(play, read):
     """A background response whose polls are streaming responses is one record, however they are read."""
 
     async def scenario(api):
@@ -319,7 +319,7 @@ def ran(**changes):
 
 
 @old_api
-def test_run_with_polls(play):
+def test_polled_run_is_one_record(play):
     """A run that is polled five times is one record, made when a poll first sees it completed."""
 
     async def scenario(api):
@@ -334,7 +334,7 @@ def test_run_with_polls(play):
 
 
 @old_api
-def test_run_that_is_waited_for(play):
+def test_run_of_create_and_poll_is_one_record(play):
     """``create_and_poll`` is one record."""
 
     async def scenario(api):
@@ -344,7 +344,7 @@ def test_run_that_is_waited_for(play):
 
 
 @old_api
-def test_run_with_a_new_thread(play):
+def test_run_with_a_new_thread_is_one_record(play):
     """``create_and_run_poll`` is one record."""
 
     async def scenario(api):
@@ -358,7 +358,7 @@ def test_run_with_a_new_thread(play):
 
 
 @old_api
-def test_run_as_a_stream(play):
+def test_streamed_run_is_one_record_with_its_usage(play):
     """A run that is streamed is one record with the usage of the run, not of its steps too."""
 
     async def scenario(api):
@@ -370,7 +370,7 @@ def test_run_as_a_stream(play):
 
 
 @old_api
-def test_run_with_the_stream_helper(play):
+def test_run_with_an_event_handler_is_one_record(play):
     """A run by the helper with an event handler is one record."""
 
     async def scenario(api):
@@ -382,7 +382,7 @@ def test_run_with_the_stream_helper(play):
 
 
 @old_api
-def test_run_stream_that_is_left_and_polled(play):
+def test_abandoned_run_stream_is_counted_by_a_poll(play):
     """A run whose stream is left goes on, and is counted when a poll sees it completed."""
 
     async def scenario(api):
@@ -397,7 +397,7 @@ def test_run_stream_that_is_left_and_polled(play):
 
 
 @old_api
-def test_run_that_needs_a_tool(play):
+def test_run_that_needs_a_tool_is_one_record(play):
     """A run that asks for a tool in between is one record, when it is completed."""
 
     async def scenario(api):
@@ -416,7 +416,7 @@ def test_run_that_needs_a_tool(play):
 
 
 @old_api
-def test_streamed_run_that_needs_a_tool(play):
+def test_streamed_run_that_needs_a_tool_is_one_record(play):
     """A run that asks for a tool in its stream, and is answered in another stream, is one record."""
 
     async def scenario(api):
@@ -433,7 +433,7 @@ def test_streamed_run_that_needs_a_tool(play):
 
 
 @old_api
-def test_run_that_is_cancelled(play):
+def test_cancelled_run_is_one_aborted_record(play):
     """A run that is cancelled is one record: aborted, when a poll sees it cancelled."""
 
     async def scenario(api):
@@ -447,7 +447,7 @@ def test_run_that_is_cancelled(play):
 
 
 @old_api
-def test_run_that_completes_in_spite_of_its_cancelling(play):
+def test_run_that_completes_before_its_cancelling_is_one_record(play):
     """A run that is to be cancelled but completes before that is one record with its usage."""
 
     async def scenario(api):
@@ -467,7 +467,7 @@ def test_run_that_completes_in_spite_of_its_cancelling(play):
 
 
 @old_api
-def test_run_that_fails(play):
+def test_failed_run_is_one_record_with_its_error(play):
     """A run that fails is one record with the error that it says."""
 
     async def scenario(api):
@@ -484,7 +484,7 @@ def test_run_that_fails(play):
 
 
 @old_api
-def test_run_with_a_new_thread_by_the_stream_helper(play):
+def test_run_with_a_new_thread_by_the_stream_helper_is_one_record(play):
     """``create_and_run_stream`` is one record."""
 
     async def scenario(api):
@@ -497,7 +497,7 @@ def test_run_with_a_new_thread_by_the_stream_helper(play):
 
 
 @old_api
-def test_run_stream_read_as_lines(play):
+def test_run_stream_read_as_lines_is_one_record(play):
     """A run whose stream is read line by line is one record."""
 
     async def scenario(api):
@@ -526,7 +526,7 @@ def test_batch_is_counted_when_it_has_completed(play):
     played.counts(row("batches", "gpt-5.4-mini", Said(4)))
 
 
-def test_batch_that_was_begun_elsewhere(play):
+def test_batch_of_another_program_counts_once(play):
     """A batch that another program began counts once for the program that sees it completed."""
 
     async def scenario(api):
@@ -542,7 +542,7 @@ def test_batch_that_was_begun_elsewhere(play):
     ("status", "expected"),
     [("cancelled", "aborted"), ("expired", "incomplete"), ("failed", "failed")],
 )
-def test_batch_that_does_not_complete(play, status, expected):
+def test_batch_that_does_not_complete_is_one_record_with_its_status(play, status, expected):
     """A batch that was cancelled, expired or failed is one record with that status and the usage so far."""
     body = {
         "id": "batch_1", "object": "batch", "endpoint": "/v1/responses", "input_file_id": "file-1",
@@ -569,7 +569,7 @@ def test_batch_that_does_not_complete(play, status, expected):
     assert (call.endpoint, call.status, call.usage.total_tokens) == ("batches", expected, 17)
 
 
-def test_eval_with_two_models(play):
+def test_eval_with_two_models_is_two_records(play):
     """An eval run is one record for each model that it used, with that model's usage."""
 
     def spent(model, given, made):
@@ -599,7 +599,7 @@ def test_eval_with_two_models(play):
     )
 
 
-def test_eval_of_the_demo_api(play):
+def test_eval_and_its_run_are_one_record(play):
     """An eval and its run are one record, when a poll first sees the run completed."""
 
     async def scenario(api):
@@ -629,7 +629,7 @@ def test_fine_tuning_is_counted_when_it_has_succeeded(play):
     play(scenario).counts(row("fine_tuning.jobs", CHAT_MODEL, (5000, 0, 5000)))
 
 
-def test_fine_tuning_that_is_cancelled(play):
+def test_cancelled_fine_tuning_is_one_aborted_record(play):
     """A fine-tuning job that is cancelled is one record: aborted."""
 
     async def scenario(api):
@@ -695,7 +695,7 @@ def test_agent_session_counts_the_growth_of_each_turn(play):
 
 
 @needs("beta.agents.sessions")
-def test_agent_session_with_one_turn(play):
+def test_agent_session_with_one_turn_is_one_record(play):
     """A session that is polled until its only turn is finished is one record with its usage."""
 
     async def scenario(api):
@@ -735,7 +735,7 @@ def turn_events():
 
 
 @needs("beta.agents.sessions")
-def test_agent_session_that_is_streamed(play):
+def test_streamed_agent_session_is_one_record(play):
     """A turn by the streaming helper of a session is one record with its usage, also when it is looked at after it."""
 
     async def scenario(api):
@@ -758,7 +758,7 @@ def test_agent_session_that_is_streamed(play):
 
 
 @needs("beta.agents.sessions")
-def test_agent_session_that_is_created_as_a_stream(play):
+def test_agent_session_created_as_a_stream_is_one_record(play):
     """A session that is created as a stream is one record with the usage of its last event."""
 
     async def scenario(api):

@@ -26,7 +26,7 @@ knows_speakers = pytest.mark.skipif(
 # --- images -----------------------------------------------------------------------------------------------------------
 
 
-def test_image_with_usage(play):
+def test_image_with_usage_is_one_record_with_tokens(play):
     """An image of a model that counts tokens is one record with its usage and the number of images."""
 
     async def scenario(api):
@@ -35,7 +35,7 @@ def test_image_with_usage(play):
     play(scenario).counts(row("images.generate", "gpt-image-1", images=2))
 
 
-def test_image_without_usage(play):
+def test_image_without_usage_is_one_record_with_the_number_of_images(play):
     """An image of DALL-E is one record with the number of images and unknown tokens."""
 
     async def scenario(api):
@@ -50,7 +50,7 @@ def test_image_without_usage(play):
 
 
 @pytest.mark.parametrize("reader", ["raw", "streaming"])
-def test_large_images_read_as_bytes(play, reader):
+def test_large_images_read_as_bytes_are_one_record_with_their_number(play, reader):
     """Images that come as text, too large to be kept, are one record with their number."""
     body = {"created": 1, "data": 2 * [{"b64_json": "A" * 300_000}]}
 
@@ -65,7 +65,7 @@ def test_large_images_read_as_bytes(play, reader):
     play(scenario, sends(body)).counts(row("images.generate", "dall-e-2", None, images=2))
 
 
-def test_image_stream(play):
+def test_image_stream_is_one_record_with_its_usage(play):
     """A streamed image is one record with the usage of its last event."""
 
     async def scenario(api):
@@ -77,7 +77,7 @@ def test_image_stream(play):
     play(scenario).counts(row("images.generate", "gpt-image-1", stream=True, images=1))
 
 
-def test_image_stream_left_early(play):
+def test_abandoned_image_stream_is_one_aborted_record(play):
     """A streamed image that is left at its first part is one record: aborted."""
 
     async def scenario(api):
@@ -89,7 +89,7 @@ def test_image_stream_left_early(play):
     play(scenario).counts(row("images.generate", "gpt-image-1", None, status="aborted", stream=True))
 
 
-def test_image_edit(play):
+def test_image_edit_is_one_record_with_its_usage(play):
     """An edited image is one record with its usage, and the pictures are uploaded intact."""
 
     async def scenario(api):
@@ -107,7 +107,7 @@ def test_image_edit(play):
 
 
 @old_api
-def test_image_variation(play):
+def test_image_variation_is_one_record_with_the_number_of_images(play):
     """A variation of an image is one record with the number of images."""
 
     async def scenario(api):
@@ -132,7 +132,7 @@ def test_image_variation(play):
     ],
 )
 def test_transcription_has_the_usage_of_its_answer(play, model, form, expected):
-    """A transcription is one record with tokens or seconds, as its answer says; as plain text it says neither."""
+    """A transcription is one record with the tokens or seconds of its answer; plain text has neither."""
 
     async def scenario(api):
         await api.get(api.client.audio.transcriptions.create(model=model, file=SOUND, response_format=form))
@@ -144,7 +144,7 @@ def test_transcription_has_the_usage_of_its_answer(play, model, form, expected):
     assert [SOUND[1] in request.body for request in played.requests] == [True]
 
 
-def test_transcription_stream(play):
+def test_transcription_stream_is_one_record_with_its_usage(play):
     """A streamed transcription is one record with the usage of its last event."""
 
     async def scenario(api):
@@ -156,7 +156,7 @@ def test_transcription_stream(play):
     play(scenario).counts(row("audio.transcriptions", "gpt-4o-transcribe", stream=True))
 
 
-def test_raw_transcription(play):
+def test_raw_transcription_is_one_record_with_its_usage(play):
     """A raw transcription that nobody parses is one record with its usage."""
 
     async def scenario(api):
@@ -194,7 +194,7 @@ def test_speech_is_counted_by_characters(play):
     play(scenario).counts(row("audio.speech", "gpt-4o-mini-tts", None, characters=13))
 
 
-def test_raw_speech(play):
+def test_raw_speech_is_one_record(play):
     """A raw speech answer is one record, parsed or not."""
 
     async def scenario(api):
@@ -208,7 +208,7 @@ def test_raw_speech(play):
     play(scenario).counts(spoken, spoken)
 
 
-def test_streamed_speech(play, tmp_path):
+def test_streamed_speech_is_one_record(play, tmp_path):
     """Speech that is streamed is one record, read as bytes or into a file."""
 
     async def scenario(api):
@@ -228,7 +228,7 @@ def test_streamed_speech(play, tmp_path):
     played.counts(spoken, spoken, spoken._replace(status=played.calls[-1].status))
 
 
-def test_speech_as_events(play):
+def test_speech_as_events_is_one_record_with_its_usage(play):
     """Speech that is asked for as events is one record with the usage of its last event."""
 
     async def scenario(api):
@@ -303,7 +303,7 @@ def test_video_is_counted_by_seconds_when_it_is_created(play):
 
 @needs("videos.create_and_poll")
 @old_api
-def test_video_that_is_waited_for(play):
+def test_video_of_create_and_poll_is_one_record(play):
     """``create_and_poll`` of a video is one record."""
 
     async def scenario(api):
@@ -314,7 +314,7 @@ def test_video_that_is_waited_for(play):
 
 @needs("videos.edit")
 @old_api
-def test_video_edits_and_extensions(play):
+def test_video_edit_and_extension_are_one_record_each(play):
     """An edited and an extended video are one record each."""
 
     async def scenario(api):

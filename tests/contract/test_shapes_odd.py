@@ -142,7 +142,7 @@ BODIES = {
 @pytest.mark.parametrize("scenario", [chat, raw_chat])
 @pytest.mark.parametrize(("body", "expected"), BODIES.values(), ids=BODIES)
 def test_answers_with_odd_usage_are_one_record_each(play, scenario, body, expected):
-    """An odd answer is one record of what can be known of it, and reaches the program as it would without the meter."""
+    """The record has the parts that are valid, and the program gets the answer as without the meter."""
     play(scenario, sends(body)).counts(expected)
 
 
@@ -160,8 +160,8 @@ def test_answers_with_odd_usage_are_one_record_each(play, scenario, body, expect
     ],
     ids=["empty", "empty text", "html", "list", "null", "text", "half", "no utf-8"],
 )
-def test_answers_that_are_no_json_object(play, body, kind):
-    """A 200 whose body is not a JSON object is one record without the usage of the API, and not free."""
+def test_answer_that_is_not_a_json_object_is_one_record(play, body, kind):
+    """A 200 with such a body has no usage of the API, and is not free."""
 
     async def scenario(api):
         try:
@@ -187,7 +187,7 @@ def test_usage_of_zeros_with_an_answer_is_estimated(play):
 
 
 def test_usage_of_zeros_without_an_answer_stays_zero(play):
-    """Zeros where nothing was said are taken as they are said."""
+    """Zeros without any output are taken as reported."""
     play(chat, sends(chat_answer(choices=[], usage=usage(0, 0)))).counts(row(usage=(0, 0, 0)))
 
 
@@ -213,8 +213,8 @@ def test_json_without_a_content_type_is_read(play, kind):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("scenario", [read, read_lines])
-def test_stream_in_odd_pieces(play, scenario, size):
-    """A stream whose bytes are cut anywhere, in the middle of its line ends too, is one record with its usage."""
+def test_stream_in_odd_pieces_is_one_record_with_its_usage(play, scenario, size):
+    """Its bytes are split anywhere, in the middle of its line ends too."""
     whole = b"".join(data_frames([chunk("a"), chunk(finish="stop"), TOTAL], "\r\n"))
     pieces = [whole[at : at + size] for at in range(0, len(whole), size)]
     play(scenario, lambda _: event_answer(pieces)).counts(STREAMED)
@@ -231,7 +231,7 @@ ODD_PARTS = [
 
 
 @pytest.mark.parametrize("part", ODD_PARTS, ids=[", ".join(part) + str(i) for i, part in enumerate(ODD_PARTS)])
-def test_parts_of_the_wrong_type(play, part):
+def test_parts_of_the_wrong_type_change_neither_result_nor_record(play, part):
     """Parts of a wrong type, in an answer, a raw answer or a chunk, disturb neither the program nor the record."""
 
     async def scenario(api):
@@ -247,7 +247,7 @@ def test_parts_of_the_wrong_type(play, part):
     play(scenario, script).counts(told, told, UNTOLD, UNTOLD)
 
 
-def test_large_answer_read_as_bytes(play):
+def test_large_answer_read_as_bytes_has_its_usage(play):
     """A body too large to be kept is read at its ends, and the program gets all of it."""
     text = "words and more words " * 50_000
     message = {"role": "assistant", "content": text + '"usage": {"prompt_tokens": 1}'}
@@ -338,12 +338,12 @@ STREAMS = {
 @pytest.mark.parametrize("scenario", [read, read_lines])
 @pytest.mark.parametrize(("script", "expected"), STREAMS.values(), ids=STREAMS)
 def test_streams_with_odd_events_are_one_record_each(play, scenario, script, expected):
-    """An odd stream is one record of what can be known of it, whether its chunks or its lines are read."""
+    """The record has the parts that are valid, whether the chunks or the lines are read."""
     play(scenario, script).counts(expected)
 
 
-def test_stream_that_is_answered_with_json(play):
-    """A stream that is answered with a JSON document is one record, and the program sees what it saw before."""
+def test_stream_answered_with_json_is_one_record(play):
+    """The program gets the same as without the meter."""
 
     async def scenario(api):
         try:
@@ -355,7 +355,7 @@ def test_stream_that_is_answered_with_json(play):
     assert len(played.calls) == 1
 
 
-def test_stream_with_an_error_object_in_a_200(play):
+def test_stream_with_an_error_object_in_a_200_raises_and_is_one_record(play):
     """A stream that is an error object and nothing else raises the SDK's error and is one record."""
 
     async def scenario(api):
@@ -366,7 +366,7 @@ def test_stream_with_an_error_object_in_a_200(play):
     )
 
 
-def test_requests_without_a_model(play):
+def test_request_without_a_model_has_that_of_its_answer(play):
     """A request that names no model has that of its answer."""
 
     async def scenario(api):
@@ -405,13 +405,13 @@ def test_http_error_is_one_free_record(play, status, name):
     [(b"<html>Bad gateway</html>", "text/html"), (b"", "text/plain"), (b"{oops", "application/json"), (b"\xff", "x/y")],
     ids=["html", "empty", "half", "bytes"],
 )
-def test_errors_that_are_no_json(play, body, kind):
+def test_error_that_is_not_json_is_one_record(play, body, kind):
     """An error whose body is no JSON is one record."""
     script = sends(body, status=502, kind=kind)
     play(failing_chat, script).counts(FAILED._replace(error_type="InternalServerError"))
 
 
-def test_errors_of_the_demo_api(play):
+def test_wrong_key_and_unknown_model_are_one_record_each(play):
     """A wrong key and an unknown model are one record each."""
 
     async def scenario(api):
@@ -426,7 +426,7 @@ def test_errors_of_the_demo_api(play):
     )
 
 
-def test_error_before_a_stream(play):
+def test_refused_stream_is_one_record(play):
     """A stream that the API refuses is one record."""
 
     async def scenario(api):
@@ -436,7 +436,7 @@ def test_error_before_a_stream(play):
 
 
 def test_refused_connection_is_one_free_record(play):
-    """A call to a port where nobody listens is one record."""
+    """No server listens at the port."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
@@ -476,7 +476,7 @@ def test_timeout_is_one_record(stage, is_async):
     assert [(call.status, call.error_type) for call in meter.calls] == [("error", "APITimeoutError")]
 
 
-def test_request_that_cannot_be_built(play):
+def test_request_that_cannot_be_built_raises_the_error_of_the_sdk(play):
     """A request that the SDK refuses to send raises as before, and nothing was sent."""
 
     async def scenario(api):
@@ -522,7 +522,7 @@ def test_retries_that_all_fail_are_one_record(play):
 
 
 @pytest.mark.usefixtures("at_once")
-def test_retries_of_streams_and_raw_responses(play):
+def test_retried_streams_and_raw_responses_are_one_record_each(play):
     """Streams and raw responses that the SDK repeats are one record each."""
 
     async def scenario(api):
@@ -567,7 +567,7 @@ def test_responses_with_odd_usage_are_one_record_each(play):
     )
 
 
-def test_answers_with_the_same_id(play):
+def test_answers_with_the_same_id_are_counted_call_by_call(play):
     """Hosts that give all their answers one id are counted call by call."""
 
     async def scenario(api):

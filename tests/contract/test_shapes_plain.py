@@ -117,8 +117,8 @@ CREATED = {
 
 
 @pytest.mark.parametrize(("scenario", "expected"), CREATED.items(), ids=[one.__name__ for one in CREATED])
-def test_each_method_is_one_record_with_the_tokens_that_the_api_says(play, scenario, expected):
-    """A call with one answer is one record, with what the answer says, and the caller gets the SDK's own object."""
+def test_each_method_is_one_record_with_the_reported_tokens(play, scenario, expected):
+    """The caller gets the SDK's own object."""
     play(scenario).counts(expected)
 
 
@@ -128,7 +128,7 @@ def test_each_method_of_a_wrapped_client_is_one_record(play, scenario, expected)
     play(scenario, wrapped=True).counts(expected)
 
 
-def test_a_record_has_the_identity_of_its_answer(play):
+def test_record_has_id_tier_host_and_model_of_its_call(play):
     """The id, the tier, the host and the requested model of a call stand in its record."""
     (call,) = play(chat).calls
     said = play(chat).said
@@ -160,7 +160,7 @@ def test_decision_is_one_record_with_its_usage(play):
 
 @needs("responses.compact")
 def test_compact_takes_its_model_from_the_request(play):
-    """A compacted response names no model, so that of the request stands in the record."""
+    """A compacted response has no model, so the record has that of the request."""
 
     async def scenario(api):
         await api.get(api.client.responses.compact(model="gpt-5-mini", input=HELLO))
@@ -169,7 +169,7 @@ def test_compact_takes_its_model_from_the_request(play):
 
 
 @needs("beta.responses")
-def test_beta_responses_have_a_query_in_their_path(play):
+def test_beta_response_with_a_query_in_its_path_is_one_record(play):
     """A response of the beta resource, whose path carries ``?beta=true``, is one record."""
 
     async def scenario(api):
@@ -182,7 +182,7 @@ def test_beta_responses_have_a_query_in_their_path(play):
 # --- answers that were paid for and cannot be used --------------------------------------------------------------------
 
 
-def test_parse_of_an_answer_cut_at_its_length(play):
+def test_parse_of_a_truncated_answer_raises_and_counts_its_tokens(play):
     """The tokens of an answer that was too short to be parsed are counted, and the error reaches the caller."""
 
     async def scenario(api):
@@ -194,7 +194,7 @@ def test_parse_of_an_answer_cut_at_its_length(play):
     assert played.log[0].parts["completion"]
 
 
-def test_parse_of_a_filtered_answer(play):
+def test_parse_of_a_filtered_answer_raises_and_counts_its_tokens(play):
     """The tokens of an answer that was filtered are counted, and the error reaches the caller."""
     filtered = chat_answer()
     filtered["choices"][0]["finish_reason"] = "content_filter"
@@ -209,7 +209,7 @@ def test_parse_of_a_filtered_answer(play):
 
 
 @pytest.mark.parametrize("model", [Strict, Plan])
-def test_parse_into_a_model_that_refuses(play, model):
+def test_parse_into_an_unfit_model_raises_and_counts_its_tokens(play, model):
     """The tokens of an answer that pydantic refuses are counted, and the ValidationError reaches the caller."""
 
     async def scenario(api):
@@ -220,7 +220,7 @@ def test_parse_into_a_model_that_refuses(play, model):
     play(scenario, sends(body)).counts(row(usage=(12, 5, 17), status="error", error="ValidationError"))
 
 
-def test_responses_parse_into_a_model_that_refuses(play):
+def test_responses_parse_into_an_unfit_model_raises_and_counts_its_tokens(play):
     """The tokens of a response that pydantic refuses are counted, and the ValidationError reaches the caller."""
 
     async def scenario(api):
@@ -229,7 +229,7 @@ def test_responses_parse_into_a_model_that_refuses(play):
     play(scenario).counts(row("responses", RESPONSE_MODEL, status="error", error="ValidationError"))
 
 
-def test_answers_cut_short_are_incomplete(play):
+def test_truncated_answers_are_incomplete(play):
     """An answer that stopped at its length is incomplete, of chat, completions and responses alike."""
 
     async def scenario(api):
@@ -247,7 +247,7 @@ def test_answers_cut_short_are_incomplete(play):
 # --- ways to reach a method -------------------------------------------------------------------------------------------
 
 
-def test_clients_and_methods_from_before_install_are_counted(play):
+def test_clients_and_methods_made_before_install_are_counted(play):
     """Clients, bound methods and cached raw resources that exist before the meter are counted."""
 
     def before(api):
@@ -298,7 +298,7 @@ def test_post_is_counted_whatever_it_is_cast_to(play, path, options):
     play(scenario).counts(row())
 
 
-def test_post_cast_to_the_response_of_the_http_library(play):
+def test_post_cast_to_the_http_response_is_one_record(play):
     """A ``client.post`` that asks for the HTTP library's response gets it, and is one record with usage."""
 
     async def scenario(api):
@@ -309,7 +309,7 @@ def test_post_cast_to_the_response_of_the_http_library(play):
     play(scenario).counts(row())
 
 
-def test_request_with_a_lower_case_method(play):
+def test_request_with_a_lower_case_method_is_one_record(play):
     """A request whose method is written in lower case is one record."""
 
     async def scenario(api):
@@ -321,7 +321,7 @@ def test_request_with_a_lower_case_method(play):
     play(scenario).counts(row(usage=Said(0)), row(usage=Said(1)))
 
 
-def test_request_to_an_absolute_address(play):
+def test_request_to_an_absolute_url_is_one_record(play):
     """A request to a whole URL is one record."""
 
     async def scenario(api):
@@ -331,8 +331,8 @@ def test_request_to_an_absolute_address(play):
     play(scenario).counts(row())
 
 
-def test_extra_body_says_what_is_sent(play):
-    """What stands in ``extra_body`` reaches the API and wins in the record, too."""
+def test_extra_body_is_sent_and_recorded(play):
+    """Its fields replace others in the record, too."""
 
     async def scenario(api):
         await api.get(api.client.chat.completions.create(**CHAT, extra_body={"model": "gpt-4.1", "n": 2}))
@@ -341,8 +341,8 @@ def test_extra_body_says_what_is_sent(play):
     assert played.calls[0].requested_model == "gpt-4.1"
 
 
-def test_extra_body_that_asks_for_a_stream_gives_text(play):
-    """A stream that is asked for behind the SDK's back comes as text, and is one record with its usage."""
+def test_stream_requested_by_extra_body_is_one_record(play):
+    """The SDK does not know of the stream: it returns text, and the record has its usage."""
 
     async def scenario(api):
         extra = {"stream": True, "stream_options": {"include_usage": True}}
@@ -430,8 +430,8 @@ def test_subclasses_are_counted_once(play, wrapped):
     play(scenario, before=before, wrapped=wrapped).counts(row(usage=Said(0)), row(usage=Said(1)))
 
 
-def test_answers_from_a_cache_are_not_counted(play):
-    """A subclass that answers without sending anything leaves no record."""
+def test_answer_of_a_caching_subclass_is_not_counted(play):
+    """A subclass that answers without a request leaves no record."""
 
     async def scenario(api):
         await api.get(api.new(Caching, AsyncCaching).chat.completions.create(**CHAT))
@@ -462,7 +462,7 @@ def test_call_of_an_azure_client_has_the_model_of_its_answer(play, wrapped):
     assert {request.path for request in played.requests} == {"/openai/deployments/our-chat/chat/completions"}
 
 
-def test_azure_deployment_of_the_client(play):
+def test_azure_deployment_of_the_client_is_the_requested_model(play):
     """Where the deployment stands in the client and the request names no model, the deployment is the request's."""
 
     async def scenario(api):
@@ -489,7 +489,7 @@ def module_level(stage, monkeypatch):
 
 
 @pytest.mark.usefixtures("module_level")
-def test_module_level_calls(meter):
+def test_module_level_calls_are_counted(meter):
     """``openai.chat.completions.create`` and its like are counted."""
     answer = openai.chat.completions.create(**CHAT)
     openai.embeddings.create(**EMBED)
@@ -505,7 +505,7 @@ def test_module_level_calls(meter):
 # --- what reaches the API ---------------------------------------------------------------------------------------------
 
 
-def test_messages_from_an_iterator_are_complete(play):
+def test_messages_from_an_iterator_are_sent_completely(play):
     """Messages that can be read only once reach the API, all of them."""
 
     async def scenario(api):
@@ -527,8 +527,8 @@ def test_metadata_reaches_the_api(play):
     assert [request.json() for request in played.requests] == [{**CHAT, **sent}, {**RESPOND, **sent}]
 
 
-def test_the_arguments_of_the_caller_stay_as_they_are(play):
-    """Nothing is written into the caller's dicts, and the options handed to ``request`` stay as they were."""
+def test_arguments_of_the_caller_stay_unchanged(play):
+    """Nothing is written into the caller's dicts, and the options of ``request`` are the same object."""
 
     async def scenario(api):
         given = {"model": "gpt-4o-mini", "messages": [dict(HELLO[0])], "metadata": {"a": "b"}}
@@ -547,8 +547,8 @@ def test_the_arguments_of_the_caller_stay_as_they_are(play):
 # --- what is free -----------------------------------------------------------------------------------------------------
 
 
-def test_stored_chats_repeat_their_usage_for_nothing(play):
-    """Reading, listing, changing and deleting stored chats leaves no record, though their answers repeat the usage."""
+def test_stored_chats_leave_no_record(play):
+    """Reading, listing, changing and deleting them is free, though their answers repeat the usage."""
 
     async def scenario(api):
         chats = api.client.chat.completions
@@ -562,8 +562,8 @@ def test_stored_chats_repeat_their_usage_for_nothing(play):
     assert len(play(scenario).counts().requests) >= 6
 
 
-def test_stored_responses_repeat_their_usage_for_nothing(play):
-    """Reading, cancelling and deleting an ordinary stored response leaves no record."""
+def test_stored_responses_leave_no_record(play):
+    """Reading, cancelling and deleting an ordinary stored response is free."""
 
     async def scenario(api):
         made = api.elsewhere("POST", "/responses", RESPOND)
@@ -624,8 +624,8 @@ def test_assistants_and_threads_are_free(play):
     assert len(play(scenario).counts().requests) == 6
 
 
-def test_unknown_paths_are_left_alone(play):
-    """A request to a path that has no row leaves no record, whatever its answer says."""
+def test_unknown_path_leaves_no_record(play):
+    """Whatever its answer contains."""
 
     async def scenario(api):
         await api.get(api.client.post("/something/new", body=CHAT, cast_to=object))
@@ -637,7 +637,7 @@ def test_unknown_paths_are_left_alone(play):
 
 
 @pytest.mark.usefixtures("meter")
-def test_types_and_signatures_hold():
+def test_patched_methods_have_the_signatures_of_the_sdk():
     """The patched methods look like the SDK's own to whoever inspects them."""
     for client in (OpenAI, AsyncOpenAI):
         metered = (
@@ -671,7 +671,7 @@ def test_several_endpoints_in_one_program_add_up(play):
     assert (played.totals.calls, played.totals.total_tokens) == (3, sum(said))
 
 
-def test_custom_embedding_cast(play):
+def test_posted_embedding_is_one_record_and_undecoded(play):
     """An embedding that is posted by hand is one record, and comes undecoded, as it does without the meter."""
 
     async def scenario(api):

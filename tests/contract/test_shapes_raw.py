@@ -63,8 +63,8 @@ async def as_text(api, raw):
 
 @zipped
 @pytest.mark.parametrize("use", [never, once, twice, as_other, as_other_only, as_text])
-def test_raw_response_is_one_record_whatever_is_done_with_it(play, use, gzip):
-    """A raw response is one record with usage, parsed or not, and keeps its type."""
+def test_raw_response_is_one_record_parsed_or_not(play, use, gzip):
+    """It has its usage, and keeps its type."""
 
     async def scenario(api):
         raw = await api.do(api.client.chat.completions.with_raw_response.create(**CHAT))
@@ -75,7 +75,7 @@ def test_raw_response_is_one_record_whatever_is_done_with_it(play, use, gzip):
 
 
 @pytest.mark.parametrize("use", [never, once, twice])
-def test_raw_response_of_other_endpoints(play, use):
+def test_raw_response_of_other_endpoints_is_one_record(play, use):
     """Raw responses of responses and embeddings are one record each."""
 
     async def scenario(api):
@@ -90,7 +90,7 @@ def test_raw_response_of_other_endpoints(play, use):
     )
 
 
-def test_raw_response_of_the_client_with_raw_response(play):
+def test_raw_response_of_the_client_property_is_one_record(play):
     """``client.with_raw_response.chat...`` is the same."""
 
     async def scenario(api):
@@ -100,8 +100,8 @@ def test_raw_response_of_the_client_with_raw_response(play):
     play(scenario).counts(row())
 
 
-def test_raw_response_of_parse_that_fails(play):
-    """A raw response whose parsing raises is one record with usage, and the error reaches whoever parses."""
+def test_raw_response_whose_parsing_raises_is_one_record(play):
+    """The error reaches the caller that parses."""
 
     async def scenario(api):
         create = api.client.chat.completions.with_raw_response.parse
@@ -112,7 +112,7 @@ def test_raw_response_of_parse_that_fails(play):
     assert [(call.usage.known, call.usage_source) for call in played.calls] == [(True, "api")]
 
 
-def test_raw_response_that_names_no_usage(play):
+def test_raw_response_without_usage_has_unknown_tokens(play):
     """A raw response without usage that nobody parses is one record with unknown tokens."""
 
     async def scenario(api):
@@ -121,7 +121,7 @@ def test_raw_response_that_names_no_usage(play):
     play(scenario, sends(chat_answer(usage=...))).counts(row(usage=None))
 
 
-def test_raw_response_of_a_failed_call(play):
+def test_failed_raw_call_raises_and_is_one_record(play):
     """A raw call that is answered with an error raises it, and is one record."""
 
     async def scenario(api):
@@ -163,8 +163,8 @@ def test_raw_stream_is_one_record_however_it_is_read(play, use, gzip):
     play(scenario, gzip=gzip).counts(row(stream=True))
 
 
-def test_raw_stream_that_is_parsed_and_read_as_lines(play):
-    """A raw stream of which a ``Stream`` was made, but whose lines are read past it, is one record with its usage."""
+def test_raw_stream_parsed_and_read_as_lines_is_one_record(play):
+    """The lines are read without the ``Stream`` that was made."""
 
     async def scenario(api):
         raw = await api.do(api.client.chat.completions.with_raw_response.create(**USAGE_STREAM))
@@ -174,7 +174,7 @@ def test_raw_stream_that_is_parsed_and_read_as_lines(play):
     play(scenario).counts(row(stream=True))
 
 
-def test_raw_stream_that_is_closed_unread(play):
+def test_unread_raw_stream_is_one_aborted_record(play):
     """A raw stream that is closed before anything was read is one record: aborted, of the requested model."""
 
     async def scenario(api):
@@ -265,7 +265,7 @@ def in_pieces(_):
 
 @zipped
 @pytest.mark.parametrize("read", [nothing, one_piece])
-def test_streaming_response_that_is_left_unread(play, read, gzip):
+def test_unread_streaming_response_is_one_aborted_record(play, read, gzip):
     """A streaming response whose body is not read to its end is one record: aborted, of the requested model."""
 
     async def scenario(api):
@@ -275,7 +275,7 @@ def test_streaming_response_that_is_left_unread(play, read, gzip):
     play(scenario, in_pieces, gzip=gzip).counts(row(model="gpt-4o-mini", usage=None, status="aborted"))
 
 
-def test_streaming_response_that_is_left_when_all_of_it_has_arrived(play):
+def test_streaming_response_abandoned_after_its_last_byte_has_its_usage(play):
     """A streaming response that is left before its end, but when all bytes are there, is one record with its usage."""
 
     async def scenario(api):
@@ -285,8 +285,8 @@ def test_streaming_response_that_is_left_when_all_of_it_has_arrived(play):
     play(scenario).counts(row())
 
 
-def test_streaming_response_that_is_left_by_an_exception(play):
-    """An exception of the program inside a streaming response is not touched, and the call is one record."""
+def test_exception_inside_a_streaming_response_is_unchanged(play):
+    """The call is one record."""
 
     async def scenario(api):
         with pytest.raises(ZeroDivisionError):
@@ -296,7 +296,7 @@ def test_streaming_response_that_is_left_by_an_exception(play):
     play(scenario).counts(row(model="gpt-4o-mini", usage=None, status="aborted"))
 
 
-def test_streaming_response_of_other_endpoints(play):
+def test_streaming_response_of_other_endpoints_is_one_record(play):
     """Streaming responses of responses and embeddings are one record each."""
 
     async def scenario(api):
@@ -311,7 +311,7 @@ def test_streaming_response_of_other_endpoints(play):
     )
 
 
-def test_streaming_response_of_a_failed_call(play):
+def test_failed_streaming_response_raises_and_is_one_record(play):
     """A streaming response that is answered with an error raises it, and is one record."""
 
     async def scenario(api):
@@ -339,7 +339,7 @@ STREAM_READS = [as_stream, by_text, by_read, by_bytes, by_text_pieces, by_lines,
 
 @zipped
 @pytest.mark.parametrize("read", STREAM_READS)
-def test_stream_inside_a_streaming_response(play, read, gzip):
+def test_stream_inside_a_streaming_response_is_one_record(play, read, gzip):
     """A stream inside a streaming response is one record with usage, however it is read."""
 
     async def scenario(api):
@@ -351,7 +351,7 @@ def test_stream_inside_a_streaming_response(play, read, gzip):
 
 
 @pytest.mark.parametrize("read", STREAM_READS)
-def test_stream_without_usage_inside_a_streaming_response(play, read):
+def test_stream_without_usage_inside_a_streaming_response_has_unknown_tokens(play, read):
     """A stream that says no usage is one record with unknown tokens and the model of its chunks."""
 
     async def scenario(api):
@@ -362,7 +362,7 @@ def test_stream_without_usage_inside_a_streaming_response(play, read):
 
 
 @pytest.mark.parametrize("read", STREAM_READS)
-def test_response_stream_inside_a_streaming_response(play, read):
+def test_response_stream_inside_a_streaming_response_is_one_record(play, read):
     """A stream of a response inside a streaming response is one record with the usage of its last event."""
 
     async def scenario(api):
@@ -383,7 +383,7 @@ async def first_line(api, response):
 
 
 @pytest.mark.parametrize("read", [nothing, first_chunk, first_line])
-def test_stream_inside_a_streaming_response_that_is_left(play, read):
+def test_abandoned_stream_inside_a_streaming_response_is_one_aborted_record(play, read):
     """A stream inside a streaming response that is left early is one record: aborted, with unknown tokens."""
 
     async def scenario(api):

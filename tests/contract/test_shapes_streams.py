@@ -69,8 +69,8 @@ WHOLE = {
 
 
 @pytest.mark.parametrize(("request_", "expected"), WHOLE.values(), ids=WHOLE)
-def test_stream_read_to_its_end(play, request_, expected):
-    """A stream is one record with the usage that it says, and every chunk passes as it came."""
+def test_stream_read_to_its_end_is_one_record_with_its_usage(play, request_, expected):
+    """Every chunk is passed on unchanged."""
 
     async def scenario(api):
         stream = await api.do(api.client.chat.completions.create(**request_))
@@ -83,7 +83,7 @@ def test_stream_read_to_its_end(play, request_, expected):
     assert [call.time_to_first_token is not None for call in played.calls] == [True]
 
 
-def test_stream_read_by_next(play):
+def test_stream_read_by_next_is_one_record(play):
     """A stream that is read by ``next()`` to its end is one record."""
 
     async def scenario(api):
@@ -95,7 +95,7 @@ def test_stream_read_by_next(play):
     play(scenario).counts(row(stream=True))
 
 
-def test_stream_in_a_with_block(play):
+def test_stream_in_a_with_block_is_one_record(play):
     """A stream in its own ``with`` block is one record."""
 
     async def scenario(api):
@@ -107,7 +107,7 @@ def test_stream_in_a_with_block(play):
     assert play(scenario).counts(row(stream=True)).log[-1] is True
 
 
-def test_stream_iterated_twice(play):
+def test_stream_iterated_twice_is_one_record(play):
     """A stream that is read to its end and iterated again is one record."""
 
     async def scenario(api):
@@ -119,7 +119,7 @@ def test_stream_iterated_twice(play):
     play(scenario).counts(row(stream=True))
 
 
-def test_stream_read_in_two_parts(play):
+def test_stream_read_in_two_parts_is_one_record(play):
     """A stream that is left and taken up again is one record with its usage."""
 
     async def scenario(api):
@@ -131,7 +131,7 @@ def test_stream_read_in_two_parts(play):
     play(scenario).counts(row(stream=True))
 
 
-def test_completion_streams(play):
+def test_completion_stream_is_one_record(play):
     """A stream of text completions is one record."""
 
     async def scenario(api):
@@ -145,7 +145,7 @@ def test_completion_streams(play):
     )
 
 
-def test_post_of_a_stream(play):
+def test_posted_stream_is_one_record(play):
     """A stream that is posted by hand is one record."""
 
     async def scenario(api):
@@ -217,7 +217,7 @@ LEFT = [break_and_close, leave_with, raise_in_with, close_response, break_and_fo
 
 
 @pytest.mark.parametrize("scenario", LEFT, ids=lambda scenario: scenario.__name__)
-def test_stream_left_early(play, scenario):
+def test_abandoned_stream_is_one_aborted_record(play, scenario):
     """A stream that is left after two chunks, in whatever way, is one record: aborted, with unknown tokens."""
     play(scenario).counts(row(usage=None, status="aborted", stream=True))
 
@@ -239,12 +239,12 @@ async def never_started_with(api):
 @pytest.mark.parametrize(
     "scenario", [never_started_closed, never_started_forgotten, never_started_with], ids=lambda one: one.__name__
 )
-def test_stream_never_started(play, scenario):
+def test_unread_stream_is_one_aborted_record(play, scenario):
     """A stream of which nothing was read is one record: aborted, of the requested model."""
     play(scenario).counts(row(model="gpt-4o-mini", usage=None, status="aborted", stream=True))
 
 
-def test_stream_left_after_its_last_chunk_but_before_its_end(play):
+def test_stream_abandoned_after_its_last_chunk_has_its_usage(play):
     """A stream that is closed after all chunks were seen, before its end was, keeps its usage."""
 
     async def scenario(api):
@@ -260,7 +260,7 @@ def test_stream_left_after_its_last_chunk_but_before_its_end(play):
 
 
 def test_open_streams_are_pending(stage):
-    """A stream that is being read is shown as pending, and is none any more at its end."""
+    """At its end a stream is not pending any more."""
     stage.set()
     meter = openai_meter.install()
     with openai.OpenAI(
@@ -280,7 +280,7 @@ def test_open_streams_are_pending(stage):
 # --- broken off -------------------------------------------------------------------------------------------------------
 
 
-def test_error_event_in_a_stream(play):
+def test_error_event_in_a_stream_raises_and_is_one_record(play):
     """An error event in a stream raises the SDK's own error, and the call is one record with its class."""
 
     async def scenario(api):
@@ -292,7 +292,7 @@ def test_error_event_in_a_stream(play):
     play(scenario, streams(chunk("a"), error)).counts(row(usage=None, status="error", error="APIError", stream=True))
 
 
-def test_connection_lost_in_a_stream(play):
+def test_connection_lost_in_a_stream_raises_and_is_one_record(play):
     """A connection that breaks in a stream raises what it raises without the meter, and the call is one record."""
 
     async def scenario(api):
@@ -306,7 +306,7 @@ def test_connection_lost_in_a_stream(play):
     assert played.error in ("RemoteProtocolError", "APIConnectionError")
 
 
-def test_connection_lost_after_the_usage(play):
+def test_usage_before_a_lost_connection_is_counted(play):
     """Usage that was told before the connection broke is counted."""
 
     async def scenario(api):
@@ -316,7 +316,7 @@ def test_connection_lost_after_the_usage(play):
     play(scenario, script).counts(row(usage=(12, 5, 17), status="error", error="raised", stream=True))
 
 
-def test_line_that_is_no_json_in_a_stream(play):
+def test_line_in_a_stream_that_is_not_json_raises_and_is_one_record(play):
     """A line that is no JSON raises what it raises without the meter, and the call is one record."""
 
     async def scenario(api):
@@ -363,7 +363,7 @@ def statuses(meter):
     return [(call.endpoint, call.status, call.error_type, call.stream, call.usage.total_tokens) for call in meter.calls]
 
 
-def test_cancelled_task(stage, meter, slow):
+def test_cancelled_task_is_one_aborted_record(stage, meter, slow):
     """A task that is cancelled while it waits for a chunk is one record: aborted."""
 
     async def main():
@@ -386,7 +386,7 @@ def test_cancelled_task(stage, meter, slow):
     assert statuses(meter) == [("chat.completions", "aborted", "CancelledError", True, 18)]
 
 
-def test_wait_for_timeout(stage, meter, slow):
+def test_stream_ended_by_wait_for_is_one_aborted_record(stage, meter, slow):
     """A stream that ``asyncio.wait_for`` gives up is one record: aborted."""
 
     async def main():
@@ -406,7 +406,7 @@ def test_wait_for_timeout(stage, meter, slow):
     assert statuses(meter) == [("chat.completions", "aborted", "CancelledError", True, 18)]
 
 
-def test_cancelled_before_the_answer(stage, meter):
+def test_call_cancelled_before_the_answer_is_one_aborted_record(stage, meter):
     """A call that is cancelled before its answer came is one record: aborted."""
     asked, go = threading.Event(), threading.Event()
 
@@ -430,7 +430,7 @@ def test_cancelled_before_the_answer(stage, meter):
     assert statuses(meter) == [("chat.completions", "aborted", "CancelledError", False, 17)]
 
 
-def test_close_from_another_thread(stage, meter, slow):
+def test_stream_closed_by_another_thread_is_one_record(stage, meter, slow):
     """A stream that is closed while another thread waits for its next chunk is one record, whatever it sees."""
     http = openai.DefaultHttpxClient(verify=False)
     client = openai.OpenAI(base_url=stage.base_url, api_key="demo", max_retries=0, http_client=http)
@@ -455,7 +455,7 @@ def test_close_from_another_thread(stage, meter, slow):
     assert meter.pending == ()
 
 
-def test_chunks_arrive_as_they_are_sent(stage, slow, is_async):
+def test_chunk_arrives_before_the_next_is_sent(stage, slow, is_async):
     """The first chunk reaches the program before the server has made the second."""
     openai_meter.install()
 
@@ -478,7 +478,7 @@ def helper(api, **more):
     return api.client.chat.completions.stream(**CHAT, **more)
 
 
-def test_chat_helper(play):
+def test_chat_helper_is_one_record(play):
     """``chat.completions.stream()`` is one record, with and without usage."""
 
     async def scenario(api):
@@ -491,7 +491,7 @@ def test_chat_helper(play):
     play(scenario).counts(row(usage=Said(0), stream=True), row(usage=None, stream=True))
 
 
-def test_chat_helper_left_early(play):
+def test_abandoned_chat_helper_is_one_aborted_record(play):
     """``chat.completions.stream()`` that is left early is one record: aborted."""
 
     async def scenario(api):
@@ -501,7 +501,7 @@ def test_chat_helper_left_early(play):
     play(scenario).counts(row(usage=None, status="aborted", stream=True))
 
 
-def test_chat_helper_until_done(play):
+def test_chat_helper_until_done_is_one_record(play):
     """``until_done()`` of the helper is one record."""
 
     async def scenario(api):
@@ -511,7 +511,7 @@ def test_chat_helper_until_done(play):
     play(scenario).counts(row(stream=True))
 
 
-def test_chat_helper_whose_parsing_fails(play):
+def test_chat_helper_whose_parsing_raises_is_one_record(play):
     """A helper that raises because the answer was too short is one record, and the error reaches the caller."""
 
     async def scenario(api):
@@ -528,7 +528,7 @@ def test_chat_helper_whose_parsing_fails(play):
     assert played.error == "LengthFinishReasonError"
 
 
-def test_responses_helper(play):
+def test_responses_helper_is_one_record_with_its_usage(play):
     """``responses.stream()`` is one record with the usage of its last event."""
 
     async def scenario(api):
@@ -540,7 +540,7 @@ def test_responses_helper(play):
     play(scenario).counts(row("responses", RESPONSE_MODEL, stream=True))
 
 
-def test_responses_helper_left_early(play):
+def test_abandoned_responses_helper_is_one_aborted_record(play):
     """``responses.stream()`` that is left early is one record: aborted, with the model of its first event."""
 
     async def scenario(api):
@@ -615,13 +615,13 @@ ENDS = {
 
 
 @pytest.mark.parametrize(("last", "expected"), ENDS.values(), ids=ENDS)
-def test_ends_of_response_streams(play, last, expected):
+def test_response_stream_has_usage_and_status_of_its_last_event(play, last, expected):
     """A response stream is one record with the usage and the status of its last event."""
     play(read_response, typed(CREATED, DELTA, last)).counts(row("responses", RESPONSE_MODEL, **expected, stream=True))
 
 
-def test_response_stream_of_the_demo_api(play):
-    """A response stream with everything in it is one record; one cut at its length is incomplete."""
+def test_full_response_stream_is_one_record(play):
+    """A stream that is truncated at its length is incomplete."""
 
     async def scenario(api):
         await api.read(await respond(api))
@@ -633,7 +633,7 @@ def test_response_stream_of_the_demo_api(play):
     )
 
 
-def test_error_event_in_a_response_stream(play):
+def test_error_event_in_a_response_stream_is_one_record(play):
     """An error event in a response stream is one record that names the error."""
 
     async def scenario(api):
@@ -648,13 +648,13 @@ def test_error_event_in_a_response_stream(play):
     assert (call.model, call.usage_source) == (RESPONSE_MODEL, "none")
 
 
-def test_response_stream_that_ends_without_its_last_event(play):
+def test_response_stream_without_its_last_event_is_estimated(play):
     """A response stream whose connection ends in peace, but too early, is one record with estimated tokens."""
     (call,) = play(read_response, typed(CREATED, DELTA)).calls
     assert (call.endpoint, call.model, call.usage_source) == ("responses", RESPONSE_MODEL, "tiktoken")
 
 
-def test_response_stream_that_is_cut(play):
+def test_broken_response_stream_is_one_record_with_the_error(play):
     """A response stream whose connection breaks is one record with the error."""
 
     async def scenario(api):
@@ -665,7 +665,7 @@ def test_response_stream_that_is_cut(play):
     )
 
 
-def test_response_stream_left_after_its_last_event(play):
+def test_response_stream_abandoned_after_its_last_event_is_complete(play):
     """A response stream that is left right after its last event is whole."""
 
     async def scenario(api):
@@ -679,7 +679,7 @@ def test_response_stream_left_after_its_last_event(play):
     )
 
 
-def test_response_stream_left_early(play):
+def test_abandoned_response_stream_is_one_aborted_record(play):
     """A response stream that is left early is one record: aborted, with the model and the id of its first event."""
 
     async def scenario(api):
@@ -718,8 +718,8 @@ async def _all(stream):
 
 
 @pytest.mark.skipif(VERSION >= (2, 54), reason="newer SDKs close a stream that is broken off")
-def test_broken_off_streams_stay_open_as_in_the_bare_sdk(play):
-    """Where the SDK leaves a stream open that was broken off, the meter leaves it open too."""
+def test_abandoned_streams_stay_open_as_in_the_bare_sdk(play):
+    """Where the SDK leaves an abandoned stream open, the meter leaves it open too."""
 
     async def scenario(api):
         stream = await opened(api)
@@ -730,7 +730,7 @@ def test_broken_off_streams_stay_open_as_in_the_bare_sdk(play):
     assert play(scenario).counts(row(usage=None, status="aborted", stream=True)).log[-1] is False
 
 
-def test_many_streams_at_once(play):
+def test_interleaved_streams_are_counted_apart(play):
     """Streams that are read in turns are told apart."""
 
     async def scenario(api):
@@ -752,8 +752,8 @@ def one_client(stage):
     return openai.OpenAI(base_url=stage.base_url, api_key="demo", max_retries=0, http_client=http)
 
 
-def test_uninstall_in_the_middle_of_a_stream(stage):
-    """A stream that is being read when the meter is taken off is counted to its end; one opened after that is not."""
+def test_uninstall_during_a_stream_counts_it_to_its_end(stage):
+    """A stream that is opened after uninstall is not counted."""
     stage.set()
     meter = openai_meter.install()
     with one_client(stage) as client:
@@ -766,7 +766,7 @@ def test_uninstall_in_the_middle_of_a_stream(stage):
     assert meter.totals.total_tokens > 0
 
 
-def test_install_in_the_middle_of_a_stream(stage):
+def test_stream_opened_before_install_is_not_counted(stage):
     """A stream that was opened before the meter was installed is not counted."""
     stage.set()
     with one_client(stage) as client:
@@ -799,7 +799,7 @@ def test_answers_can_be_copied_and_pickled(play):
     play(scenario).counts(row(usage=Said(0)), row(usage=Said(1), stream=True), row(usage=Said(2)))
 
 
-def test_stream_inside_a_generator_that_is_closed(play):
+def test_stream_in_a_closed_generator_is_one_aborted_record(play):
     """A stream inside a generator of the program, which is closed after two chunks, is one record: aborted."""
 
     async def scenario(api):
@@ -829,8 +829,8 @@ def test_stream_inside_a_generator_that_is_closed(play):
     play(scenario).counts(row(usage=None, status="aborted", stream=True))
 
 
-def test_program_that_fails_in_the_middle_of_a_stream(play):
-    """A program whose own error ends its loop, and who keeps that error, has one record: aborted, once it lets go."""
+def test_stream_of_a_failed_loop_is_one_aborted_record(play):
+    """The record is made when the program drops its own error."""
 
     async def scenario(api):
         kept = []
@@ -850,7 +850,7 @@ def test_program_that_fails_in_the_middle_of_a_stream(play):
     play(scenario).counts(row(usage=None, status="aborted", stream=True))
 
 
-def test_stream_whose_lines_are_read_past_it(play):
+def test_stream_whose_response_lines_are_read_is_one_record(play):
     """A stream of which only the lines of its response are read is one record with its usage."""
 
     async def scenario(api):
@@ -861,7 +861,7 @@ def test_stream_whose_lines_are_read_past_it(play):
     play(scenario).counts(row(stream=True))
 
 
-def test_raw_stream_that_is_abandoned(play):
+def test_collected_raw_stream_is_one_aborted_record(play):
     """A raw stream that is neither parsed nor read nor closed, and collected, is one record: aborted."""
 
     async def scenario(api):
@@ -871,7 +871,7 @@ def test_raw_stream_that_is_abandoned(play):
     play(scenario).counts(row(model="gpt-4o-mini", usage=None, status="aborted", stream=True))
 
 
-def test_error_event_in_a_stream_that_is_read_as_lines(play):
+def test_error_event_in_a_stream_read_as_lines_is_one_record(play):
     """A stream that is read line by line and tells an error is one record that names it."""
 
     async def scenario(api):
@@ -884,8 +884,8 @@ def test_error_event_in_a_stream_that_is_read_as_lines(play):
     )
 
 
-def test_stream_with_a_post_parser_of_its_own(play):
-    """A parser that the program gives to the SDK runs once, on what it ran on without the meter."""
+def test_post_parser_of_the_program_runs_once(play):
+    """On the same value as without the meter."""
 
     async def scenario(api):
         seen = []
@@ -904,7 +904,7 @@ def test_stream_with_a_post_parser_of_its_own(play):
     play(scenario).counts(row(usage=Said(0)), row(usage=Said(1), stream=True))
 
 
-def test_client_that_is_closed_in_the_middle_of_a_stream(stage, meter, slow, is_async):
+def test_stream_of_a_closed_client_is_one_record(stage, meter, slow, is_async):
     """A stream whose client is closed before its next chunk was sent is one record, of what reading it raised."""
 
     async def scenario(api):
@@ -917,7 +917,7 @@ def test_client_that_is_closed_in_the_middle_of_a_stream(stage, meter, slow, is_
     assert statuses(meter) == [("chat.completions", "error", api.error, True, 18)]
 
 
-def test_timeout_in_the_middle_of_a_stream(stage, meter, slow, is_async):
+def test_timeout_in_a_stream_is_one_record_with_the_error(stage, meter, slow, is_async):
     """A stream whose next chunk takes longer than the timeout is one record with the error that was raised."""
 
     async def scenario(api):
@@ -935,7 +935,7 @@ def test_timeout_in_the_middle_of_a_stream(stage, meter, slow, is_async):
     assert statuses(meter) == [("chat.completions", "error", api.error, True, 18)]
 
 
-def test_streams_in_threads(stage, meter):
+def test_streams_of_many_threads_are_all_counted(stage, meter):
     """Streams that are read by many threads at once are all counted."""
     stage.set(live=True)
     with one_client(stage) as client, ThreadPoolExecutor(8) as pool:

@@ -58,7 +58,7 @@ def copied(folder):
     return folder
 
 
-def test_the_package_in_an_archive(tmp_path):
+def test_package_in_a_zip_file_has_prices_and_languages(tmp_path):
     """Imported from a zip file, calls have prices and reports their language."""
     with zipfile.ZipFile(tmp_path / "package.zip", "w") as archive:
         for path in PACKAGE.rglob("*"):
@@ -67,7 +67,7 @@ def test_the_package_in_an_archive(tmp_path):
     check(run([sys.executable, "-c", PROGRAM], tmp_path, PYTHONPATH=str(tmp_path / "package.zip")), "package.zip")
 
 
-def test_a_program_that_is_one_archive(tmp_path):
+def test_zipapp_with_the_package_is_metered(tmp_path):
     """A zipapp that carries the package runs like any program."""
     source = copied(tmp_path / "source")
     (source / "__main__.py").write_text(PROGRAM, encoding="utf-8")
@@ -75,7 +75,7 @@ def test_a_program_that_is_one_archive(tmp_path):
     check(run([sys.executable, str(tmp_path / "program.pyz")], tmp_path), "program.pyz")
 
 
-def test_compiled_files_only(tmp_path):
+def test_package_of_compiled_files_only_is_complete(tmp_path):
     """Where only .pyc files are shipped, nothing is missing."""
     folder = copied(tmp_path / "compiled")
     compileall.compile_dir(folder, quiet=2, legacy=True)
@@ -85,8 +85,8 @@ def test_compiled_files_only(tmp_path):
 
 
 @pytest.mark.e2e
-def test_a_frozen_program(tmp_path):
-    """PyInstaller packs what the package needs by itself, without options for it."""
+def test_frozen_program_is_metered(tmp_path):
+    """PyInstaller packs what the package needs, without options for it."""
     if importlib.util.find_spec("PyInstaller") is None:
         pytest.skip("PyInstaller is missing: frozen programs are NOT tested; pip install pyinstaller")
     (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")

@@ -18,8 +18,8 @@ def idle(monkeypatch):
     return Worker("test worker", limit=5)
 
 
-def test_without_a_thread_whoever_drains_does_the_work(idle):
-    """Jobs are done in their order by the one who waits for them."""
+def test_drain_without_a_thread_does_the_jobs_in_order(idle):
+    """The caller that waits does the jobs."""
     done = []
     for number in range(3):
         assert idle.submit(lambda number=number: done.append((number, threading.current_thread())))
@@ -28,7 +28,7 @@ def test_without_a_thread_whoever_drains_does_the_work(idle):
     assert done == [(number, threading.current_thread()) for number in range(3)]
 
 
-def test_a_full_queue_says_so(idle):
+def test_job_for_a_full_queue_is_refused(idle):
     """Beyond its limit a job is not taken; the others are done."""
     done = []
     assert [idle.submit(lambda: done.append(1)) for _ in range(7)] == [True] * 5 + [False] * 2
@@ -36,8 +36,8 @@ def test_a_full_queue_says_so(idle):
     assert len(done) == 5
 
 
-def test_a_thread_does_the_work_and_ends(idle):
-    """A started thread does what waits, and is gone when there is nothing more; the next start makes another."""
+def test_thread_does_the_waiting_jobs_and_ends(idle):
+    """It ends when there is no more work; the next start makes another."""
     for _ in range(3):
         done = threading.Event()
         idle.submit(done.set)
@@ -47,7 +47,7 @@ def test_a_thread_does_the_work_and_ends(idle):
     assert idle.drain()
 
 
-def test_no_thread_is_started_for_nothing(idle):
+def test_start_without_work_starts_no_thread(idle):
     """Starting without work starts nothing."""
     idle.start()
     assert not idle.running
@@ -73,8 +73,8 @@ def test_jobs_from_many_threads_are_all_done_once(idle, monkeypatch):
     assert sorted(done) == [(place, number) for place in range(8) for number in range(300)]
 
 
-def test_draining_waits_for_what_is_being_done(idle):
-    """A job that the thread is at is waited for, as long as patience lasts."""
+def test_drain_waits_for_the_running_job(idle):
+    """Up to its timeout."""
     begun, go_on = threading.Event(), threading.Event()
     idle.submit(lambda: (begun.set(), go_on.wait(60)))
     idle.start()
@@ -84,7 +84,7 @@ def test_draining_waits_for_what_is_being_done(idle):
     assert idle.drain()
 
 
-def test_draining_ends_though_work_keeps_coming(idle):
+def test_drain_does_not_wait_for_later_jobs(idle):
     """What comes in while the queue is drained is not waited for."""
     done = []
 
@@ -98,7 +98,7 @@ def test_draining_ends_though_work_keeps_coming(idle):
     assert len(done) < 10
 
 
-def test_a_job_that_fails_is_a_fault_and_the_next_is_done(idle, monkeypatch):
+def test_failed_job_is_counted_and_the_next_is_done(idle, monkeypatch):
     """A fault in a job is counted and keeps nothing from being done."""
     monkeypatch.setattr(faults, "reraise", False)
     done = []
@@ -111,8 +111,8 @@ def test_a_job_that_fails_is_a_fault_and_the_next_is_done(idle, monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_starts_empty(idle):
-    """What was queued belongs to the parent, also if its thread is in the middle of a job."""
+def test_forked_child_starts_with_an_empty_queue(idle):
+    """Queued jobs belong to the parent, also if its thread is in the middle of one."""
     begun, go_on = threading.Event(), threading.Event()
     idle.submit(lambda: (begun.set(), go_on.wait(60)))
     idle.submit(lambda: None)
@@ -128,7 +128,7 @@ def test_a_forked_child_starts_empty(idle):
     assert idle.drain()
 
 
-def test_submitting_does_not_wait(idle):
+def test_submit_does_not_wait_for_a_running_job(idle):
     """A job is put into the queue while another is being done."""
     begun, go_on = threading.Event(), threading.Event()
     idle.submit(lambda: (begun.set(), go_on.wait(60)))

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from openai_meter.core.bounded import Bounded
 
 
-def test_the_oldest_entries_go() -> None:
-    """Beyond its limit a bounded dict forgets what was put first; putting again makes young."""
+def test_oldest_entries_are_removed_first() -> None:
+    """Beyond its limit a bounded dict removes the entry that was put first; putting again makes an entry new."""
     some: Bounded[str, int] = Bounded(2)
     some.put("a", 1)
     some.put("b", 2)
@@ -21,7 +21,7 @@ def test_the_oldest_entries_go() -> None:
     assert len(some) == 0
 
 
-def test_of_many_threads_one_gets_the_claim() -> None:
+def test_one_of_many_threads_gets_a_claim() -> None:
     """A key can be claimed once, also with equal values and by many threads at once."""
     some: Bounded[int, None] = Bounded(10_000)
     with ThreadPoolExecutor(8) as pool:
@@ -30,8 +30,8 @@ def test_of_many_threads_one_gets_the_claim() -> None:
     assert some.get(3) is None
 
 
-def test_claims_are_bounded_too() -> None:
-    """Claiming without end forgets the oldest claims."""
+def test_claims_are_bounded() -> None:
+    """Endless claims remove the oldest ones."""
     some: Bounded[int, int] = Bounded(3)
     assert all(some.claim(number, number) for number in range(10))
     assert some.values() == [7, 8, 9]

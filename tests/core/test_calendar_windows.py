@@ -79,7 +79,7 @@ def test_windows_at_the_changes_of_clocks_and_calendars(period, zone, moment, st
     assert bounds(period, zone_of(zone), datetime.fromisoformat(moment).replace(tzinfo=UTC)) == (start, end)
 
 
-def test_the_total_is_one_window_without_an_end():
+def test_total_is_one_window_without_an_end():
     """The period ``total`` has one window in every timezone; all moments since 1970 are in it."""
     window = calendar_window("total", PARIS, datetime.now(UTC))
     assert window == CalendarWindow("total", datetime(1970, 1, 1, tzinfo=UTC), None)
@@ -87,7 +87,7 @@ def test_the_total_is_one_window_without_an_end():
     assert datetime(9999, 12, 31, tzinfo=UTC) in window
 
 
-def test_a_window_contains_its_start_and_not_its_end():
+def test_window_contains_its_start_and_not_its_end():
     """``in`` tests moments of any offset; what is not a moment is not in a window."""
     window = calendar_window("day", PARIS, datetime(2026, 10, 25, 12, tzinfo=UTC))
     assert window.start in window
@@ -98,7 +98,7 @@ def test_a_window_contains_its_start_and_not_its_end():
     assert "day" not in window
 
 
-def test_a_moment_of_any_offset_is_taken():
+def test_window_does_not_depend_on_the_offset_of_a_moment():
     """The window depends on the moment, not on the offset that it is written with."""
     moment = datetime(2026, 3, 1, 0, 30, tzinfo=timezone(timedelta(hours=9)))
     for period in TIMED:
@@ -106,14 +106,14 @@ def test_a_moment_of_any_offset_is_taken():
 
 
 @pytest.mark.parametrize("period", ["fortnight", "Day", "", None, 3, ["day"]])
-def test_a_wrong_period_is_refused_with_those_that_exist(period):
+def test_wrong_period_is_refused_with_those_that_exist(period):
     """The error names the value and the periods."""
     with pytest.raises(ConfigurationError, match="is not a period; use one of minute, hour, day, week, month, total"):
         calendar_window(period, UTC, datetime.now(UTC))
 
 
 def test_timezones_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Timezones are known by the names of the IANA database; ``local`` is that of the machine."""
+    """The names are those of the IANA database; ``local`` is the zone of the machine."""
     assert zone_of(None) is zone_of("utc") is zone_of("UTC") is UTC
     assert zone_of("Europe/Paris") == PARIS
     assert zone_of(PARIS) is PARIS
@@ -229,7 +229,7 @@ def test_windows_have_no_gap_and_no_overlap(name: str, at: datetime, period: str
 
 
 @given(st.sampled_from(ZONES), st.dates(date(1971, 1, 1), date(2100, 1, 1)))
-def test_a_day_starts_once(name: str, day: date) -> None:
+def test_each_day_starts_once(name: str, day: date) -> None:
     """Starts of days are in the order of the days; just before the start the local date is an earlier one."""
     zone = zone_of(name)
     start = day_start(day, zone)

@@ -36,7 +36,7 @@ CALL = Call(
 )
 
 
-def test_a_call_survives_json() -> None:
+def test_call_survives_json() -> None:
     """A call written as JSON is the same when it is read back, money to the last digit."""
     text = json.dumps(CALL.to_dict())
     assert Call.from_dict(json.loads(text)) == CALL
@@ -50,7 +50,7 @@ def test_a_call_survives_json() -> None:
     "change",
     [{"status": "fine"}, {"started_at": "soon"}, {"usage": 3}, {"cost": "much"}, {"cost": 1.5, "status": None}],
 )
-def test_what_is_no_call_is_refused(change: dict[str, object]) -> None:
+def test_dict_that_is_not_a_call_raises(change: dict[str, object]) -> None:
     """A dict that is no call raises one clear error."""
     with pytest.raises(ValueError, match=r"not a call|not a status|isoformat|Invalid|no number"):
         Call.from_dict({**CALL.to_dict(), **change})
@@ -58,7 +58,7 @@ def test_what_is_no_call_is_refused(change: dict[str, object]) -> None:
         Call.from_dict({})
 
 
-def test_a_call_with_an_old_status_is_read_with_the_new_one() -> None:
+def test_call_with_an_old_status_is_read_with_the_new_one() -> None:
     """A call that an earlier version wrote as ``cut`` is ``aborted``."""
     call = replace(CALL, status="aborted")
     assert call.to_dict()["status"] == "aborted"
@@ -66,7 +66,7 @@ def test_a_call_with_an_old_status_is_read_with_the_new_one() -> None:
 
 
 @pytest.mark.parametrize("status", ["ok", "aborted", "of tomorrow", None, [], 5])
-def test_a_status_that_was_not_renamed_stays(status: object) -> None:
+def test_status_that_was_not_renamed_stays(status: object) -> None:
     """Only old names are changed; what is not a status is left for the caller to refuse."""
     assert current_status(status) == status
 
@@ -85,8 +85,8 @@ def test_a_status_that_was_not_renamed_stays(status: object) -> None:
         ),
     ],
 )
-def test_a_call_as_text_is_what_a_person_wants_to_see(change: dict[str, Any], text: str) -> None:
-    """Model, end, tokens, dollars, time and names on one line; what is unknown says so."""
+def test_text_of_a_call_is_one_line_with_its_figures(change: dict[str, Any], text: str) -> None:
+    """Model, status, tokens, dollars, time and names; unknown values are marked."""
     assert str(replace(CALL, **change)) == text
 
 
@@ -102,8 +102,8 @@ def test_ids_are_uuids_of_version_7_in_the_order_of_time() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_makes_other_ids() -> None:
-    """Random halves that were drawn before a fork are used by the parent alone."""
+def test_forked_child_makes_other_ids() -> None:
+    """Random halves that were drawn before a fork are used by the parent only."""
     new_call_id(1.0)
     reading, writing = os.pipe()
     child = os.fork()
@@ -120,7 +120,7 @@ def test_a_forked_child_makes_other_ids() -> None:
 
 
 def test_errors_and_failures_count_as_failed() -> None:
-    """A call failed if it raised, or if the API said so; being cut or incomplete is no failure."""
+    """A call failed if it raised, or if the API reported it; an aborted or incomplete call did not fail."""
     failed = {
         status
         for status in ("ok", "incomplete", "failed", "aborted", "error")

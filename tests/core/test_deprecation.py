@@ -13,7 +13,7 @@ from openai_meter.reports.report import Report
     [("folded", "overflow_calls"), ("burn", "threshold_usage"), ("faults", "internal_errors"), ("feed", "add_sink"),
      ("leave", "remove_sink")],
 )  # fmt: skip
-def test_an_old_name_of_the_meter_warns_and_gives_the_new_one(old, new):
+def test_old_name_of_the_meter_warns_and_gives_the_new_one(old, new):
     """An attribute under its old name is the one under its new name, and the warning names both."""
     meter = openai_meter.Meter()
     with pytest.warns(DeprecationWarning, match=rf"Meter\.{old} is now called Meter\.{new}") as warnings:
@@ -22,7 +22,7 @@ def test_an_old_name_of_the_meter_warns_and_gives_the_new_one(old, new):
     assert warnings[0].filename == __file__
 
 
-def test_the_old_name_of_threshold_usage_warns_and_gives_the_new_class():
+def test_old_name_of_threshold_usage_warns_and_gives_the_new_class():
     """The class has its old name for one more version."""
     from openai_meter import alerts
 
@@ -30,7 +30,7 @@ def test_the_old_name_of_threshold_usage_warns_and_gives_the_new_class():
         assert alerts.Burn is alerts.ThresholdUsage
 
 
-def test_a_report_with_old_keys_is_read():
+def test_report_with_old_keys_is_read():
     """A report that an earlier version saved has the counts under their old keys; the old attributes warn."""
     report = openai_meter.Meter().report()
     data = report.to_dict()

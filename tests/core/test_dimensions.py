@@ -98,11 +98,19 @@ def counted(rows):
     return {row: one.calls for row, one in rows.items()}
 
 
-def test_rows_are_the_values_of_a_dimension():
-    """Each dimension has a row per value, and one of its own for calls without a value."""
+def test_dimension_has_a_row_for_each_value():
+    """Calls without a value have a row of their own."""
     meter = filled(
         {"agent": "a", "operation": "o", "user": "u", "session": "s", "block": "b", "tags": {"team": "x", "env": "p"}},
-        {"agent": "a", "model": "n", "endpoint": "responses", "provider": "azure", "tags": {"env": "p"}},
+        {
+            "agent": "a",
+            "organization": "org",
+            "project": "p",
+            "model": "n",
+            "endpoint": "responses",
+            "provider": "azure",
+            "tags": {"env": "p"},
+        },
         {"model": None, "tags": {"team": "x", "env": "p"}},
     )
     assert {name: counted(meter.by(name)) for name in DIMENSIONS} == {
@@ -115,6 +123,8 @@ def test_rows_are_the_values_of_a_dimension():
         "endpoint": {"chat.completions": 2, "responses": 1},
         "provider": {"openai": 2, "azure": 1},
         "block": {"b": 1, "(no block)": 2},
+        "organization": {"org": 1, UNATTRIBUTED: 2},
+        "project": {"p": 1, UNATTRIBUTED: 2},
     }
     assert counted(meter.by("tag:team")) == {"x": 2, UNATTRIBUTED: 1}
     assert counted(meter.by("tag:env")) == {"p": 3}
@@ -127,14 +137,14 @@ def test_rows_are_the_values_of_a_dimension():
     assert grouped(meter.snapshot(), "model", "agent") == (meter.totals, meter.by("model", "agent"))
 
 
-def test_the_order_in_which_a_program_writes_tags_does_not_matter():
+def test_order_of_tags_does_not_matter():
     """The same tags in another order are the same tags."""
     meter = filled({"tags": {"a": "1", "b": "2"}}, {"tags": {"b": "2", "a": "1"}})
     assert counted(meter.by("tag")) == {"a=1, b=2": 2}
 
 
 @pytest.mark.parametrize("wrong", ["colour", "tag:", "TAG", "", 3, None, ("model",)])
-def test_dimensions_that_there_are_not(wrong):
+def test_unknown_dimension_raises_with_the_known_ones(wrong):
     """Asked for a dimension that there is not, the meter names those that there are."""
     meter = filled()
     for ask in (meter.by, meter.snapshot().by):
@@ -144,15 +154,15 @@ def test_dimensions_that_there_are_not(wrong):
         meter.by()
 
 
-def test_an_empty_meter_has_no_rows():
+def test_empty_meter_has_no_rows():
     """Without calls there are no rows, by any dimension."""
     meter = filled()
     assert all(meter.by(name) == {} for name in ASKED)
     assert grouped(meter.snapshot(), *DIMENSIONS) == (openai_meter.Totals(), {})
 
 
-def test_a_block_has_rows_of_its_own():
-    """Inner and outer block each have their own rows; the innermost block's name is that of the call."""
+def test_nested_blocks_have_their_own_rows():
+    """The name of the innermost block is that of the call."""
     openai_meter.install(meter=openai_meter.Meter())
 
     def answer(request):
@@ -171,8 +181,8 @@ def test_a_block_has_rows_of_its_own():
 
 @FEW
 @given(st.lists(calls, max_size=40), questions)
-def test_every_breakdown_adds_up(bounds, made, asked):
-    """Whatever the calls, the question and the bounds: the rows add up to the totals, and those are of all calls."""
+def test_every_breakdown_sums_up_to_the_totals(bounds, made, asked):
+    """Whatever the calls, the dimensions and the bounds."""
     store = Store(5)
     for call in made:
         store.add(call)
@@ -193,8 +203,8 @@ def test_every_breakdown_adds_up(bounds, made, asked):
 
 @FEW
 @given(st.lists(calls, max_size=40))
-def test_a_breakdown_is_that_of_the_calls(made):
-    """Within the bounds, each row has exactly the calls that say so."""
+def test_each_row_has_exactly_its_calls(made):
+    """Within the bounds."""
     store = Store()
     for call in made:
         store.add(call)
@@ -215,8 +225,8 @@ def test_a_breakdown_is_that_of_the_calls(made):
 
 @FEW
 @given(st.lists(calls, max_size=30))
-def test_repricing_finds_the_rows_again(bounds, made):
-    """Priced later, calls are in the same rows as if their price had been there, folded or not."""
+def test_repriced_calls_stay_in_their_rows(bounds, made):
+    """Calls that are priced later are in the same rows as if they had been priced at first, folded or not."""
     late, early = Store(), Store()
 
     def price(call):
@@ -236,7 +246,7 @@ def test_repricing_finds_the_rows_again(bounds, made):
     assert (late.calls(), late.read().unpriced, late.overflow_calls()) == (early.calls(), (), early.overflow_calls())
 
 
-def test_breakdowns_add_up_under_threads(bounds):
+def test_breakdowns_sum_up_while_threads_add(bounds):
     """While many threads add, every reading adds up; at the end nothing is missing."""
     store = Store(10)
 
@@ -264,7 +274,8 @@ def test_breakdowns_add_up_under_threads(bounds):
 
 @pytest.mark.parametrize("name", ["model", "agent", "operation", "user", "session", "block", "endpoint", "provider"])
 def test_values_beyond_the_bounds_share_a_row(monkeypatch, name):
-    """Beyond the bound, new values count as others, and the known ones go on exactly; it is said how many."""
+    """Beyond the bound, new values count as others, and the known ones stay exact; the number of folded
+    calls is shown."""
     monkeypatch.setattr(dimensions, "VALUES", 3)
     meter = filled(*({name: f"v{number}"} for number in (0, 1, 2, 3, 4, 0, 3, 2)))
     assert counted(meter.by(name)) == {("v0"): 2, "v1": 1, "v2": 2, f"(other {name}s)": 3}
@@ -272,8 +283,8 @@ def test_values_beyond_the_bounds_share_a_row(monkeypatch, name):
     assert meter.totals.calls == 8
 
 
-def test_a_tag_without_end_does_not_hide_the_others(monkeypatch):
-    """A tag that is another for each call folds by itself: totals by the other tags stay exact."""
+def test_tag_with_endless_values_does_not_fold_other_tags(monkeypatch):
+    """A tag with another value for each call is folded alone: totals by the other tags stay exact."""
     monkeypatch.setattr(dimensions, "VALUES", 3)
     meter = filled(*({"tags": {"request": str(number), "team": f"t{number % 2}"}} for number in range(10)))
     assert counted(meter.by("tag:team")) == {"t0": 5, "t1": 5}
@@ -288,8 +299,8 @@ def test_a_tag_without_end_does_not_hide_the_others(monkeypatch):
     assert meter.overflow_calls == 7
 
 
-def test_names_of_tags_without_end(monkeypatch):
-    """Beyond the bound of names, tags count as others, whatever they are called."""
+def test_endless_tag_names_are_folded(monkeypatch):
+    """Beyond the bound of names, tags count as others."""
     monkeypatch.setattr(dimensions, "NAMES", 2)
     meter = filled(*({"tags": {"team": "x", f"t{number}": "1"}} for number in range(4)))
     assert counted(meter.by("tag")) == {"t0=1, team=x": 1, "team=x, (other tags)": 3}
@@ -298,8 +309,9 @@ def test_names_of_tags_without_end(monkeypatch):
     assert meter.overflow_calls == 3
 
 
-def test_a_full_table_gives_up_sessions_first(monkeypatch):
-    """Beyond the bound of combinations, new ones give up sessions, then users, then tags; known ones go on exactly."""
+def test_full_table_folds_sessions_first(monkeypatch):
+    """Beyond the bound of combinations, new ones lose their session, then their user, then tags; known ones
+    stay exact."""
     monkeypatch.setattr(dimensions, "COMBINATIONS", 40)  # and two more for each that is given up
     meter = filled(*({"session": f"s{number}", "user": "u", "agent": "a"} for number in range(100)))
     assert meter.by("session")["(other sessions)"].calls == meter.overflow_calls == 60
@@ -316,8 +328,8 @@ def test_a_full_table_gives_up_sessions_first(monkeypatch):
 
 @FEW
 @given(st.lists(calls, max_size=60))
-def test_the_number_of_combinations_is_bounded(made):
-    """However different the calls: there are so many combinations, and as many more as tell what was given up."""
+def test_number_of_combinations_is_bounded(made):
+    """However different the calls are, the number of combinations is bounded, with the folded ones added."""
     kept, dimensions.COMBINATIONS = dimensions.COMBINATIONS, 5
     try:
         store = Store()
@@ -330,8 +342,8 @@ def test_the_number_of_combinations_is_bounded(made):
         dimensions.COMBINATIONS = kept
 
 
-def test_an_interrupt_while_calls_are_priced_again_leaves_all_as_it_was():
-    """Ctrl-C in the middle of repricing leaves every sum, and the next repricing does all of it."""
+def test_interrupt_during_repricing_changes_nothing():
+    """Ctrl-C in the middle leaves every sum, and the next repricing does all of it."""
     store = Store()
     for number in range(4):
         store.add(replace(BASE, id=str(number), session=str(number)))
@@ -349,8 +361,8 @@ def test_an_interrupt_while_calls_are_priced_again_leaves_all_as_it_was():
     assert store.totals().cost_pico == 20
 
 
-def test_calls_and_resets_in_the_middle_of_pricing_again():
-    """A signal handler that adds a call, reprices, or resets while calls are priced again, leaves sums that add up."""
+def test_signal_handler_during_repricing_leaves_correct_sums():
+    """It may add a call, reprice, or reset."""
 
     def priced(call):
         return replace(call, cost_pico=5, cost_status="priced")
@@ -375,8 +387,8 @@ def test_calls_and_resets_in_the_middle_of_pricing_again():
         assert len(store.calls()) == calls_then
 
 
-def test_pricing_again_in_the_middle_of_counting(monkeypatch):
-    """A handler that reprices while a call is counted loses neither the prices nor the call."""
+def test_repricing_in_a_handler_during_counting_loses_nothing(monkeypatch):
+    """Neither the prices nor the call."""
     store = Store()
     store.add(BASE)
     plus, waiting = dimensions.Sum.plus, [True]

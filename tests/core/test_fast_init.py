@@ -14,8 +14,8 @@ from openai_meter.core.usage import Usage
 make = maker(Usage)
 
 
-def test_what_is_made_is_what_the_class_makes() -> None:
-    """A made value is equal to a constructed one, of the same class, with the same defaults, and as frozen."""
+def test_fast_constructor_equals_the_class() -> None:
+    """The value is equal to a constructed one, of the same class, with the same defaults, and frozen."""
     made = make(1, 2, 3, cached_input_tokens=4)
     assert made == Usage(1, 2, 3, cached_input_tokens=4)
     assert (type(made), hash(made), repr(made)) == (Usage, hash(Usage(1, 2, 3, cached_input_tokens=4)), repr(made))
@@ -25,7 +25,7 @@ def test_what_is_made_is_what_the_class_makes() -> None:
         made.input_tokens = 5
 
 
-def test_arguments_are_checked_as_a_class_checks_them() -> None:
+def test_fast_constructor_checks_its_arguments() -> None:
     """A missing or unknown argument is a TypeError."""
     with pytest.raises(TypeError):
         make(colour="red")

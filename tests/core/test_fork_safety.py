@@ -83,8 +83,8 @@ def hooks(monkeypatch):
 
 
 @pytest.mark.parametrize("way", ["plain", "process", "prepared"])
-def test_many_threads_fork_at_once(way, tmp_path):
-    """Four threads start children while a fifth makes calls: each fork ends, and the ledger of the parent goes on."""
+def test_concurrent_forks_end_and_the_ledger_continues(way, tmp_path):
+    """Four threads start children while a fifth makes calls."""
     pytest.importorskip("sqlalchemy", reason="SQLAlchemy is missing: forks beside a ledger are NOT tested")
     environment = os.environ | {"PYTHONPATH": str(Path(openai_meter.__file__).parents[1])}
     done = subprocess.run(
@@ -96,8 +96,8 @@ def test_many_threads_fork_at_once(way, tmp_path):
     assert found == {"late": 0, "stored": True, "waiting": 0, "all written": True, "faults": 0}
 
 
-def test_hooks_run_in_their_order(hooks):
-    """What is held first is released last; hooks without an order run as they were added."""
+def test_fork_hooks_run_in_their_order(hooks):
+    """The first lock that is held is released last; hooks without an order run as they were added."""
 
     def hook(name):
         return {
@@ -120,8 +120,8 @@ def test_hooks_run_in_their_order(hooks):
     assert fork_safety._notes == {}
 
 
-def test_a_child_gets_the_note_of_its_fork(hooks):
-    """What the step before a fork returns is given to the steps after it, in the parent and in the child."""
+def test_result_of_the_step_before_a_fork_reaches_the_steps_after_it(hooks):
+    """In the parent and in the child."""
     seen = []
     fork_safety.on_fork(
         "test", before=lambda: "note", after_in_parent=seen.append, after_in_child=lambda note: os._exit(len(note))
@@ -131,8 +131,8 @@ def test_a_child_gets_the_note_of_its_fork(hooks):
     assert (os.waitstatus_to_exitcode(status), seen) == (4, ["note"])
 
 
-def test_notes_of_two_threads_are_kept_apart(hooks):
-    """A thread that is between the steps of its fork has its own notes, whatever another thread does meanwhile."""
+def test_results_of_concurrent_forks_are_kept_apart(hooks):
+    """A thread between the steps of its fork has its own results, whatever another thread does meanwhile."""
     inside, go_on, got = threading.Event(), threading.Event(), {}
     names = iter(("first", "second"))
 
@@ -160,7 +160,7 @@ def test_notes_of_two_threads_are_kept_apart(hooks):
     assert got == {threading.get_ident(): "second", first.ident: "first"}
 
 
-def test_a_hook_that_fails_keeps_no_other_from_running(hooks, monkeypatch):
+def test_failed_fork_hook_does_not_stop_the_others(hooks, monkeypatch):
     """A fault in a hook is counted; the hooks after it run, and so does the fork."""
     monkeypatch.setattr(faults, "reraise", False)
     fork_safety.on_fork("bad", order=1, before=lambda: 1 / 0, after_in_parent=lambda note: hooks.append(note))
@@ -174,8 +174,8 @@ def test_a_hook_that_fails_keeps_no_other_from_running(hooks, monkeypatch):
     faults.forget()
 
 
-def test_hooks_are_registered_in_one_place():
-    """No module but this registry asks Python for hooks round a fork: only so they have an order."""
+def test_fork_hooks_are_registered_in_one_module():
+    """Only this registry asks Python for hooks around a fork, so that they have an order."""
     found = [
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")

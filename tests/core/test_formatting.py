@@ -59,14 +59,14 @@ def metered(tokens=1_234_567, cost=12_345_670_000_000_000):
         ("-1500", "-$1,500.00", "-1_500,00 $"),
     ],
 )
-def test_dollars(value, english, french):
-    """Amounts have two decimals, or three digits that mean something; the sign stands where it does in the language."""
+def test_dollars_have_cents_or_three_digits(value, english, french):
+    """Amounts have two decimals, or three significant digits; the sign is where the language has it."""
     assert dollars(Decimal(value), ENGLISH) == english
     assert dollars(Decimal(value), FRENCH) == french.replace("_", NARROW).replace(" ", NO_BREAK)
 
 
-def test_other_numbers():
-    """Counts, decimals, percentages and amounts with a number of decimals follow the same style."""
+def test_other_numbers_follow_the_style_of_the_language():
+    """Counts, decimals, percentages and amounts with a number of decimals."""
     assert (number(1_234_567, ENGLISH), number(1_234_567, FRENCH)) == ("1,234,567", f"1{NARROW}234{NARROW}567")
     assert number(Decimal("1234.5"), FRENCH) == f"1{NARROW}234,5"
     assert (percent(0.256, ENGLISH), percent(0.256, FRENCH, 1)) == ("26%", f"25,6{NO_BREAK}%")
@@ -79,20 +79,20 @@ def test_other_numbers():
     [(0, "0"), (0.44, "0.4"), (9.96, "10"), (999, "999"), (999.6, "1.0k"), (1_234, "1.2k"), (12_345, "12k"),
      (999_700, "1.0M"), (1.2e6, "1.2M"), (3e9, "3.0G"), (5e13, "5.0e+13")],
 )  # fmt: skip
-def test_short_numbers(value, text):
-    """Numbers in few characters, with a decimal comma in French."""
+def test_short_numbers_have_few_characters(value, text):
+    """With a decimal comma in French."""
     assert short(value, ENGLISH) == text
     assert short(value, FRENCH) == text.replace(".", ",")
 
 
 def test_differences_have_a_sign():
-    """What is more has a plus, what is less a minus, and nothing has neither."""
+    """A positive one has a plus, a negative one a minus, and zero neither."""
     texts = [signed(Decimal(value), lambda one: dollars(one, FRENCH)) for value in ("1.5", "-1.5", "0")]
     assert texts == [text.replace(" ", NO_BREAK) for text in ("+1,50 $", "-1,50 $", "0,00 $")]
 
 
 def test_exact_dollars_have_all_digits():
-    """Limits and bills are rounded nowhere; cents are always shown."""
+    """Limits and bills are never rounded; cents are always shown."""
     assert exact_dollars(Decimal("0.005999999"), ENGLISH) == "$0.005999999"
     assert exact_dollars(Decimal(100), ENGLISH) == "$100.00"
     assert exact_dollars(Decimal("1234.50000"), FRENCH, 3) == f"1{NARROW}234,500{NO_BREAK}$"
@@ -109,27 +109,27 @@ def test_exact_dollars_have_all_digits():
         ([None, "0"], ["?", "$0.00"]),
     ],
 )
-def test_a_column_has_one_number_of_decimals(amounts, cells):
-    """The eye can compare the amounts of a column; one that is too small for it is shown as less than the smallest."""
+def test_amounts_of_a_column_have_the_same_decimals(amounts, cells):
+    """An amount that is too small for it is shown as less than the smallest."""
     values = [None if one is None else Decimal(one) for one in amounts]
     places = column_places(values)
     assert ["?" if one is None else fixed_dollars(one, ENGLISH, places) for one in values] == cells
 
 
 def test_amounts_are_aligned_at_their_decimal_points():
-    """The ``+`` of a lower bound stands behind the column of digits."""
+    """The ``+`` of a lower bound is behind the column of digits."""
     assert aligned(["$1.00+", "~$12.00", "?"]) == ["  $1.00+", "~$12.00 ", "      ? "]
     assert aligned([]) == []
 
 
 @given(st.decimals(0, 10**12, allow_nan=False, places=9))
-def test_a_style_changes_no_digit(value):
+def test_style_of_a_language_changes_no_digit(value):
     """The digits of an amount are the same in every language."""
     assert re.findall(r"\d", dollars(value, ENGLISH)) == re.findall(r"\d", dollars(value, FRENCH))
 
 
-def test_numbers_in_sentences():
-    """A number in a sentence is written in the style of its language; a text that has digits stays as it is."""
+def test_numbers_in_sentences_follow_the_language():
+    """A text with digits stays unchanged."""
     assert language("fr")("calls", n=12_345) == f"12{NARROW}345 appels"
     assert language("en")("calls", n=12_345) == "12,345 calls"
     assert language("fr").plain()("calls", n=12_345) == "12,345 appels"
@@ -153,8 +153,8 @@ def test_french_reports_have_french_numbers():
     assert "$1,234.50" in alert.message("en")
 
 
-def test_install_chooses_the_language(monkeypatch):
-    """``install(lang=...)`` is the language of the process, whatever the environment has, until ``uninstall``."""
+def test_install_sets_the_language_of_the_process(monkeypatch):
+    """Whatever the environment has, until ``uninstall``."""
     monkeypatch.setenv("OPENAI_METER_LANG", "en")
     meter = openai_meter.install(lang="fr")
     assert "appel" in meter.summary()
@@ -168,8 +168,8 @@ def test_install_chooses_the_language(monkeypatch):
     assert openai_meter.core.locale.language().code == "en"
 
 
-def test_a_tracker_has_a_language(capsys, monkeypatch, tmp_path):
-    """``TokenTracker(lang=...)`` is the language of its summary; an argument comes first."""
+def test_tracker_has_its_own_language(capsys, monkeypatch, tmp_path):
+    """``TokenTracker(lang=...)`` is the language of its summary; an argument takes precedence."""
     monkeypatch.setenv("OPENAI_METER_LANG", "en")
     tracker = TokenTracker(tmp_path, lang="fr")
     tracker.print_summary()
@@ -182,8 +182,8 @@ def test_a_tracker_has_a_language(capsys, monkeypatch, tmp_path):
 
 
 @given(st.text())
-def test_a_name_from_outside_is_one_visible_line(name):
-    """Whatever a host or a program calls something, what is shown has no control character and no line break."""
+def test_name_from_outside_is_shown_as_one_line(name):
+    """Whatever a name contains, its text has no control character and no line break."""
     shown = printable(name)
     assert shown
     assert len(shown) <= 202
@@ -191,7 +191,7 @@ def test_a_name_from_outside_is_one_visible_line(name):
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", shown)
 
 
-def test_printable_keeps_what_can_be_seen():
+def test_printable_keeps_visible_characters():
     """Letters of every script, emoji and joiners stay; a long name ends with an ellipsis."""
     assert printable("gpt-5-mini") == "gpt-5-mini"
     assert printable("modèle 模型 👩\u200d💻") == "modèle 模型 👩\u200d💻"
@@ -200,7 +200,7 @@ def test_printable_keeps_what_can_be_seen():
     assert printable(" ") == '" "'
 
 
-def test_no_name_begins_a_line_of_the_log(caplog):
+def test_name_with_a_line_break_is_one_line_of_the_log(caplog):
     """A model that is named with a line break and a terminal sequence is one line in the log."""
     caplog.set_level(logging.INFO, logger="openai_meter")
     client, meter = openai_meter.testing.fake_client(), openai_meter.install(thresholds={"calls": 1})

@@ -41,7 +41,7 @@ def test_hook_runs_after_first_import_deletion_and_reload(seen: list[ModuleType]
     assert seen == [first, second, second]
 
 
-def test_hook_is_registered_once(seen: list[ModuleType]) -> None:
+def test_hook_registered_again_runs_once(seen: list[ModuleType]) -> None:
     """The same hook, registered three times for a module, runs once."""
     hook = seen.append
     after_import(NAME, hook)
@@ -51,7 +51,7 @@ def test_hook_is_registered_once(seen: list[ModuleType]) -> None:
     assert sys.meta_path.count(import_hooks._finder) == 1
 
 
-def test_module_looks_as_without_a_hook(seen: list[ModuleType], tmp_path: Path) -> None:
+def test_module_with_a_hook_keeps_its_loader_spec_and_file(seen: list[ModuleType], tmp_path: Path) -> None:
     """Its loader, its spec and its file are those of the import system."""
     module = importlib.import_module(NAME)
     assert module.__spec__ is not None
@@ -61,7 +61,7 @@ def test_module_looks_as_without_a_hook(seen: list[ModuleType], tmp_path: Path) 
 
 
 def test_module_that_raises_runs_no_hook(seen: list[ModuleType], tmp_path: Path) -> None:
-    """The error of the import is the module's own."""
+    """The error of the import is raised unchanged."""
     (tmp_path / f"{NAME}.py").write_text("raise KeyError('broken')\n")
     importlib.invalidate_caches()
     with pytest.raises(KeyError, match="broken"):
@@ -71,7 +71,7 @@ def test_module_that_raises_runs_no_hook(seen: list[ModuleType], tmp_path: Path)
 
 
 def test_missing_module_raises_as_without_a_hook() -> None:
-    """A module that is not there raises ImportError."""
+    """A missing module raises ImportError."""
     after_import("no_such_module_anywhere", lambda _: None)
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("no_such_module_anywhere")

@@ -32,7 +32,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_every_file_is_a_language() -> None:
+def test_every_file_of_a_language_is_in_the_table() -> None:
     """A language is there because its file is."""
     files = Path(en.__file__).parent.glob("*.py")
     assert sorted(path.stem for path in files if path.stem not in {"__init__", "choice", "typography"}) == list(
@@ -48,7 +48,7 @@ def test_all_languages_have_the_same_keys(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
-def test_all_languages_say_the_same_values(code: str) -> None:
+def test_all_languages_use_the_same_values(code: str) -> None:
     """A sentence has the same values in every language and in each of its forms."""
     for key, template in choice._load(code)._templates.items():
         expected = fields(forms(en.MESSAGES[key])[0])
@@ -58,7 +58,7 @@ def test_all_languages_say_the_same_values(code: str) -> None:
 
 @pytest.mark.parametrize("code", LANGUAGES)
 @pytest.mark.parametrize("n", [0, 1, 2, 5, 11, 21, 100, 1_000_000, 10**30])
-def test_every_number_has_its_form(code: str, n: int) -> None:
+def test_every_number_has_a_plural_form(code: str, n: int) -> None:
     """The plural rule of a language finds a form of every sentence for every number."""
     m = locale.language(code)
     for key, template in m._templates.items():
@@ -73,14 +73,14 @@ def test_every_number_has_its_form(code: str, n: int) -> None:
         ("fr", 0, "0 appel"), ("fr", 1, "1 appel"), ("fr", 2, "2 appels"), ("fr", 1234, "1\u202f234 appels"),
     ],
 )  # fmt: skip
-def test_plurals(code: str, n: int, said: str) -> None:
+def test_zero_is_plural_in_english_and_singular_in_french(code: str, n: int, said: str) -> None:
     """In English 0 is plural; in French it is singular."""
     assert locale.language(code)("calls", n=n) == said
 
 
 @pytest.mark.parametrize("name", ["fr", "FR", " fr ", "fr_FR", "fr-CA", "fr_FR.UTF-8", "fr@euro", "fr.UTF-8"])
-def test_a_language_by_any_of_its_names(name: str, no_environment: pytest.MonkeyPatch) -> None:
-    """Region, encoding and case make no other language, in the argument and in the environment."""
+def test_region_encoding_and_case_of_a_language_are_ignored(name: str, no_environment: pytest.MonkeyPatch) -> None:
+    """In the argument and in the environment."""
     assert locale.language(name).code == "fr"
     for variable in ("OPENAI_METER_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
         with pytest.MonkeyPatch.context() as patch:
@@ -111,7 +111,9 @@ def test_a_language_by_any_of_its_names(name: str, no_environment: pytest.Monkey
         ({"LANGUAGE": "fr", "OPENAI_METER_LANG": "en"}, "en"),
     ],
 )
-def test_the_environment_chooses(environment: dict[str, str], code: str, no_environment: pytest.MonkeyPatch) -> None:
+def test_language_of_the_environment_is_the_default(
+    environment: dict[str, str], code: str, no_environment: pytest.MonkeyPatch
+) -> None:
     """Our own variable comes first, then the locale as POSIX reads it, then English."""
     for name, value in environment.items():
         no_environment.setenv(name, value)
@@ -120,27 +122,27 @@ def test_the_environment_chooses(environment: dict[str, str], code: str, no_envi
 
 
 @pytest.mark.parametrize("name", ["xx", "", "choice", "french", "__init__", "../en", 3, b"fr", ["fr"]])
-def test_a_language_that_is_not_spoken(name: object) -> None:
+def test_unknown_language_raises_with_the_known_ones(name: object) -> None:
     """An argument that is no language is refused, and the languages there are are named."""
     with pytest.raises(ConfigurationError, match=r"use one of en, fr"):
         locale.language(name)  # type: ignore[arg-type]
 
 
-def test_our_own_variable_is_meant(no_environment: pytest.MonkeyPatch) -> None:
-    """A wrong value in our own variable is refused like an argument: it was written for us."""
+def test_wrong_value_of_our_variable_raises(no_environment: pytest.MonkeyPatch) -> None:
+    """It is refused like an argument, as it was set for openai_meter."""
     no_environment.setenv("OPENAI_METER_LANG", "xx")
     with pytest.raises(ConfigurationError, match=r"OPENAI_METER_LANG='xx'.*use one of"):
         locale.language()
 
 
 @given(st.text())
-def test_a_value_is_data(text: str) -> None:
+def test_braces_in_a_value_are_kept(text: str) -> None:
     """What stands in a value is put in as it is, braces included."""
     assert locale.language("fr")("table.title_of", name=text) == f"Utilisation d'OpenAI\xa0: {text}"
 
 
-def test_an_unknown_key_is_no_sentence() -> None:
-    """A key that is not there is an error of the caller, and can be asked for."""
+def test_unknown_key_raises() -> None:
+    """``in`` tests whether there is a key."""
     m = locale.language("en")
     assert "calls" in m
     assert "no_such_key" not in m

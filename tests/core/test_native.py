@@ -80,7 +80,7 @@ def needs(*modules):
 
 @pytest.mark.parametrize("order", ["before", "after"])
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
-def test_patched_programs_are_metered_and_never_stopped(library, order, tmp_path):
+def test_program_patched_by_gevent_or_eventlet_is_metered(library, order, tmp_path):
     """Patched before or after the import: all is counted and stored, and greenlets run while our threads wait."""
     needs(library, "sqlalchemy")
     environment = os.environ | {"PYTHONPATH": str(Path(openai_meter.__file__).parents[1])}
@@ -119,8 +119,8 @@ print(meter.calls[0].usage_source, meter.calls[0].cost_status, *Log.names)
 """
 
 
-def test_threads_of_a_patched_program_import_nothing_that_the_program_may_wait_for(tmp_path):
-    """Locks of imports are gevent's there: the modules that prices and estimates need are loaded before the threads."""
+def test_threads_of_a_patched_program_import_nothing(tmp_path):
+    """Import locks are gevent's there: the modules for prices and estimates are loaded before the threads start."""
     needs("gevent")
     done = subprocess.run(
         [sys.executable, "-c", IMPORTS],
@@ -133,11 +133,8 @@ def test_threads_of_a_patched_program_import_nothing_that_the_program_may_wait_f
     assert [name for name in names if name.startswith(("openai_meter", "tiktoken"))] == []
 
 
-def test_our_threads_come_from_one_place():
-    """No module but ``core.native`` starts a thread or makes a lock that a library could replace by a greenlet's.
-
-    The exceptions run in processes of their own, or belong to one request of the server.
-    """
+def test_threads_and_locks_come_from_one_module():
+    """Only ``core.native`` starts a thread or makes a lock, as a library could replace others by a greenlet's."""
     allowed = {"core/native.py", "server/cache.py", "metering/thread_context.py"}
     own_processes = ("cli/", "testing/", "server/", "docs/", "examples/")
     names = ("threading.Thread(", "threading.Lock(", "threading.RLock(", "threading.Event(", "from queue import")
@@ -149,8 +146,8 @@ def test_our_threads_come_from_one_place():
     assert {name for name in found - allowed if not name.startswith(own_processes)} == set()
 
 
-def test_types_are_not_those_that_libraries_search_for():
-    """Locks are of types of their own: eventlet replaces every object of the type of ``threading.RLock()`` it finds."""
+def test_locks_have_types_that_eventlet_does_not_replace():
+    """eventlet replaces every object of the type of ``threading.RLock()`` that it finds."""
     assert type(native.RLock()) is not type(threading.RLock())
     assert type(native.Lock()) is not type(threading.Lock())
     lock = native.RLock()
@@ -159,8 +156,8 @@ def test_types_are_not_those_that_libraries_search_for():
     lock.release()
 
 
-def test_a_thread_has_its_name_and_leaves_no_trace():
-    """While it runs, a thread is listed under its name; afterwards it is not, and others can wait for its end."""
+def test_thread_is_listed_under_its_name_while_it_runs():
+    """Afterwards it is not listed, and others can wait for its end."""
     begun, go_on = native.Event(), native.Event()
 
     def work():
@@ -180,8 +177,8 @@ def test_a_thread_has_its_name_and_leaves_no_trace():
     assert threading.enumerate() == before
 
 
-def test_an_event_is_set_once_for_all():
-    """Whoever waits for an event goes on when it is set; setting it again changes nothing."""
+def test_event_wakes_every_waiter():
+    """Setting it again changes nothing."""
     event = native.Event()
     assert not event.is_set()
     assert not event.wait(0.001)
@@ -193,7 +190,8 @@ def test_an_event_is_set_once_for_all():
 
 
 def test_waits_let_others_run_where_sleep_is_patched(monkeypatch):
-    """Where ``time.sleep`` is a library's, a wait for a lock or a queue is made of short sleeps; ours wait for real."""
+    """Where ``time.sleep`` is patched, a wait for a lock or a queue is made of short sleeps; our own threads
+    wait as usual."""
     slept, lock, queue = [], native.Lock(), native.SimpleQueue()
     lock.acquire()
 
@@ -219,8 +217,8 @@ def test_waits_let_others_run_where_sleep_is_patched(monkeypatch):
     assert ours == [False]
 
 
-def test_an_idle_thread_outlives_everything_its_work_raises():
-    """``SystemExit`` of a callback ends neither the thread nor what comes after it."""
+def test_idle_thread_survives_system_exit():
+    """``SystemExit`` of a callback ends neither the thread nor the next job."""
 
     class Work:
         def __init__(self):

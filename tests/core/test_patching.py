@@ -33,8 +33,8 @@ def test_undo_restores_the_identical_function() -> None:
     assert patches._places == {}
 
 
-def test_class_that_is_let_go_is_not_kept() -> None:
-    """A patched class is collected when the program has no reference to it, and its entry is removed."""
+def test_patched_class_without_a_reference_is_collected() -> None:
+    """Its entry is removed."""
     patches = Patches()
     owner = make_class()
     patches.add(owner, "method", pass_on)

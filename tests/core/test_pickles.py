@@ -67,7 +67,7 @@ def old(name):
     return pickle.loads(b64decode(OLD[name]))
 
 
-def test_old_values_are_those_of_today():
+def test_pickles_of_old_modules_load_as_current_values():
     """Each value that was pickled by the modules of version 0.1 is read as the value of today."""
     assert old("usage") == Usage(12, 3, 15)
     totals = old("totals")
@@ -82,15 +82,15 @@ def test_old_values_are_those_of_today():
     assert old("line") == CostLine("input", 5)
 
 
-def test_an_old_call_has_the_status_of_today():
-    """A call of version 0.1 keeps its figures; a status that was renamed has its new name."""
+def test_pickle_of_an_old_call_has_the_new_status():
+    """It keeps its figures."""
     call = old("call")
     assert (type(call), call.id, call.agent) == (Call, "019a4f7e-0000-7000-8000-000000000001", "writer")
     assert (call.status, call.usage, call.cost) == ("aborted", Usage(20, 5, 25, 8), Decimal("0.000015"))
     assert (call.tags, call.cost_lines) == ({"env": "prod"}, ())
 
 
-def test_reading_an_old_pickle_needs_no_import_of_ours():
+def test_old_pickle_loads_before_any_import_of_the_meter():
     """A program that reads a pickle first, and imports nothing of the meter before, gets the value."""
     program = f"import pickle, base64; print(pickle.loads(base64.b64decode({OLD['alert']!r})).metric)"
     root = str(Path(openai_meter.__file__).parents[1])
@@ -101,22 +101,22 @@ def test_reading_an_old_pickle_needs_no_import_of_ours():
 
 
 @pytest.mark.parametrize("module", sorted(old_names._MOVED))
-def test_each_old_name_leads_to_a_class(module):
+def test_each_old_name_maps_to_an_existing_class(module):
     """Every row of the table of old names leads to a class that exists."""
     for row in old_names._MOVED[module].split():
         assert isinstance(old_names.moved(module, row.partition("=")[0]), type)
 
 
-def test_old_modules_have_only_what_was_pickled():
-    """An old module without such a name is an error like any other, and a name of our own invention is not found."""
+def test_old_modules_have_pickled_names_only():
+    """Another name in an old module raises as usual."""
     with pytest.raises(AttributeError, match="has no attribute 'Usages'"):
         old_names.moved("usage", "Usages")
     with pytest.raises(ModuleNotFoundError):
         __import__("openai_meter.no_such_module")
 
 
-def test_public_classes_name_the_package():
-    """Tracebacks, ``repr`` and pickles name the place that programs import a class from."""
+def test_public_classes_have_the_module_of_the_package():
+    """Tracebacks, ``repr`` and pickles have the place that programs import a class from."""
     classes = []
     for name in openai_meter.__all__:
         with suppress(openai_meter.MissingExtraError):  # an installation without the ledger
@@ -126,8 +126,8 @@ def test_public_classes_name_the_package():
     assert {cls.__name__: cls.__module__ for cls in classes} == {cls.__name__: "openai_meter" for cls in classes}
 
 
-def test_a_priced_call_can_be_pickled(meter):
-    """A call of a meter keeps all its fields and its bill; the price book stays behind."""
+def test_priced_call_survives_pickling(meter):
+    """It keeps all its fields and its bill; the price book is not included."""
     fake_client().chat.completions.create(model="gpt-5-mini", messages=[{"role": "user", "content": "Good morning"}])
     assert meter.totals.cost  # waits until the prices are read
     call = meter.calls[-1]
@@ -142,7 +142,7 @@ def test_a_priced_call_can_be_pickled(meter):
     assert copy.copy(call).cost_lines == call.cost_lines
 
 
-def test_fields_that_a_pickle_does_not_have_get_their_defaults():
+def test_missing_fields_of_a_pickle_get_their_defaults():
     """A pickle of a version with fewer fields can be read: what it does not have is as if it were not given."""
     usage = Usage.__new__(Usage)
     usage.__setstate__({"input_tokens": 7, "output_tokens": 1, "total_tokens": 8})

@@ -43,19 +43,19 @@ def test_secret_is_masked(text: str) -> None:
         "",
     ],
 )
-def test_other_text_is_unchanged(text: str) -> None:
+def test_text_without_a_secret_is_unchanged(text: str) -> None:
     """What holds no secret stays as it is."""
     assert mask(text) == text
 
 
 def test_known_secret_is_masked_in_every_form() -> None:
-    """A secret that is known is masked wherever it stands, as it is or quoted for a URL."""
+    """Plain or quoted for a URL."""
     assert (
         mask("the server said 'a b/c' and a%20b%2Fc and a+b%2Fc", ["a b/c"]) == "the server said '***' and *** and ***"
     )
 
 
-def test_secret_keys_are_known_by_their_names() -> None:
-    """Parameters that hold a secret are known by their names; files with secrets are not secret themselves."""
+def test_secret_parameters_are_recognized_by_name() -> None:
+    """Files with secrets are not secret themselves."""
     assert all(map(is_secret, ("password", "sslpassword", "PASSWD", "api-key", "accessKey", "client_secret", "token")))
     assert not any(map(is_secret, ("host", "sslmode", "passfile", "sslkey", "options", "keepalives")))

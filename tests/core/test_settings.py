@@ -66,7 +66,7 @@ def test_each_variable_in_the_sources_has_a_row():
     assert found - known == set()
 
 
-def test_our_variables_are_read_in_one_place():
+def test_own_variables_are_read_in_the_table_only():
     """Only the table reads variables of ours; other modules read those of other programs."""
     reading = re.compile(r"""(?:environ|getenv)[^\n]*["']OPENAI_METER""")
     found = [
@@ -98,7 +98,7 @@ def test_environment_comes_before_the_file(project, monkeypatch):
     assert settings.source("ledger") == "OPENAI_METER_LEDGER"
 
 
-def test_tables_and_switches_of_a_file(project):
+def test_settings_file_may_use_the_types_of_toml(project):
     """A file may use the types of TOML where a variable has a text."""
     settings.read_project(
         project(
@@ -125,8 +125,8 @@ def test_tables_and_switches_of_a_file(project):
         ("[tool.openai_meter\n", "cannot be read"),
     ],
 )
-def test_a_wrong_file_is_named_with_its_fault(project, text, words):
-    """The message has the path of the file and the fault, never a secret; nothing of the file is used."""
+def test_wrong_settings_file_raises_with_path_and_fault(project, text, words):
+    """The message never has a secret; nothing of the file is used."""
     folder = project(text)
     with pytest.raises(ConfigurationError) as error:
         settings.read_project(folder)
@@ -135,8 +135,8 @@ def test_a_wrong_file_is_named_with_its_fault(project, text, words):
     assert settings.get("lang") is None
 
 
-def test_folder_next_to_a_program(tmp_path, monkeypatch):
-    """The file is looked for beside a script, in a directory that is run, else in the current folder."""
+def test_settings_file_is_found_next_to_the_program(tmp_path, monkeypatch):
+    """Next to a script, in a directory that is run, else in the current folder."""
     script = tmp_path / "deep" / "program.py"
     script.parent.mkdir()
     script.write_text("")
@@ -146,8 +146,8 @@ def test_folder_next_to_a_program(tmp_path, monkeypatch):
     assert settings.project_folder("uvicorn") == settings.project_folder(None) == str(tmp_path)
 
 
-def test_run_reads_the_file_beside_the_program(project, server, tmp_path):
-    """``openai-meter run`` takes form, grouping, language and report from the file; its own options come first."""
+def test_run_reads_the_settings_file_next_to_the_program(project, server, tmp_path):
+    """``openai-meter run`` takes form, grouping, language and report from the file; its own options take precedence."""
     folder = project(
         '[tool.openai_meter]\nsummary = "tree"\nby = "endpoint"\nreport = "usage.json"\nthresholds = { calls = 100 }\n'
     )
@@ -168,7 +168,7 @@ def test_run_reads_the_file_beside_the_program(project, server, tmp_path):
     assert "chat.completions" not in done.stderr
 
 
-def test_run_explains_a_wrong_file(project, server, tmp_path):
+def test_run_with_a_wrong_settings_file_exits_before_the_program(project, server, tmp_path):
     """A file that cannot be used is an error of the person who starts the program, before it starts."""
     Path(project("[tool.openai_meter]\ncolour = 1\n"), "program.py").write_text(PROGRAM)
     done = subprocess.run(
@@ -182,7 +182,7 @@ def test_run_explains_a_wrong_file(project, server, tmp_path):
 
 
 @pytest.mark.parametrize("text", ['[tool.openai_meter]\nby = "endpoint"\n', "[tool.openai_meter]\ncolour = 1\n"])
-def test_auto_reads_the_file_and_never_raises(project, server, tmp_path, text):
+def test_auto_reads_the_settings_file_and_never_raises(project, server, tmp_path, text):
     """A program that is started with ``OPENAI_METER=1`` uses the file; one that cannot be used is logged only."""
     Path(project(text), "program.py").write_text("import logging, openai_meter.auto\nlogging.basicConfig()\n" + PROGRAM)
     done = subprocess.run(

@@ -42,15 +42,15 @@ CALLS = [
 ]
 
 
-def test_what_is_billed_otherwise_has_a_known_amount():
-    """A call billed by the second, character or image is measured; one without any amount is not, unless it is free."""
+def test_call_billed_by_other_units_is_measured():
+    """By the second, character or image; a call without any amount is unmeasured, unless it is free."""
     unmeasured = {name: NOTHING.plus(call(usage)).unmeasured for name, usage in USAGES.items()}
     assert unmeasured == {name: int(name == "nothing") for name in USAGES}
     assert NOTHING.plus(call(USAGES["nothing"], cost_status="free", cost_pico=0)).unmeasured == 0
 
 
-def test_alerts_count_as_totals_do():
-    """The marks of an alert rest on the same counts as the totals: an exact sum is not called "at least"."""
+def test_alert_marks_follow_the_counts_of_the_totals():
+    """An exact sum is not called "at least"."""
     monitor, total = ThresholdMonitor([openai_meter.Threshold(metric, 1) for metric in ("calls", "tokens")]), NOTHING
     for one in CALLS:
         monitor.record(one)
@@ -62,8 +62,8 @@ def test_alerts_count_as_totals_do():
 
 
 @pytest.mark.parametrize("name", ["seconds", "characters", "images"])
-def test_an_alert_over_calls_billed_otherwise_is_exact(name):
-    """A transcription by the second has no tokens to be unknown, so an alert on tokens is exact beside it."""
+def test_alert_with_calls_billed_by_the_second_is_exact(name):
+    """A transcription by the second has no unknown tokens, so an alert on tokens stays exact."""
     meter = openai_meter.Meter(thresholds=[openai_meter.Threshold("tokens", 10)])
     meter._store.add(call(USAGES[name]))
     meter._store.add(call(Usage(12, 8, 20)))
@@ -71,8 +71,8 @@ def test_an_alert_over_calls_billed_otherwise_is_exact(name):
     assert (meter.totals.unmeasured_calls, alert.value, alert.at_least) == (0, 20, False)
 
 
-def test_limits_of_stored_sums_are_those_of_a_monitor():
-    """The tokens of an average call are those of calls that have tokens, counted live or afterwards."""
+def test_stored_sums_give_the_limits_of_a_monitor():
+    """The average counts calls with tokens, live or afterwards."""
     limit = openai_meter.Threshold("tokens_per_call", 20)
     monitor, total = ThresholdMonitor([limit]), NOTHING
     for usage in (*USAGES.values(), Usage(30, 10, 40)):
@@ -82,7 +82,7 @@ def test_limits_of_stored_sums_are_those_of_a_monitor():
     assert [one.used for one in monitor.usage()] == [Decimal("17.7")]
 
 
-def test_the_ledger_counts_as_totals_do():
+def test_ledger_row_adds_what_the_totals_add():
     """What a row adds to the sums of a day is what the call adds to the totals."""
     pytest.importorskip("sqlalchemy", reason="SQLAlchemy is missing: the sums of the ledger are NOT compared")
     from openai_meter.ledger import inserting
@@ -98,7 +98,7 @@ def test_the_ledger_counts_as_totals_do():
         assert (sums["tokenless_calls"], sums["retries"]) == (total.tokenless, 0)
 
 
-def test_one_function_says_what_a_call_adds():
+def test_counts_of_a_call_follow_from_its_fields():
     """The five counts follow from the fields of a call alone."""
     assert counted("failed", "chars", "partial", 5, 10, None) == (True, False, True, True, False)
     assert counted("ok", "none", "unpriced", None, None, None) == (False, True, False, True, True)

@@ -51,8 +51,8 @@ def test_count_is_whole_not_negative_and_bounded(value: object, expected: int | 
 @pytest.mark.parametrize(
     ("value", "expected"), [(2, 2), ("12.5", 12.5), (None, 0), ("x", 0), (-3, 0), (float("nan"), 0), (True, 0)]
 )
-def test_seconds_from_numbers_and_texts(value: object, expected: float) -> None:
-    """A duration may come as text; what is none is zero."""
+def test_seconds_are_read_from_numbers_and_texts(value: object, expected: float) -> None:
+    """Text that is not a duration is zero."""
     assert seconds(value) == expected
 
 

@@ -168,7 +168,7 @@ ODD_DETAILS = st.none() | st.dictionaries(
     st.sets(st.sampled_from(["prompt_tokens", "total_tokens", "cached_tokens", "audio_tokens", "cost"])),
     st.sampled_from([None, "prompt_tokens_details", "completion_tokens", "output_tokens_details", "total_tokens"]),
 )
-def test_quick_way_agrees_with_the_tables(
+def test_fast_reading_agrees_with_the_tables(
     names: tuple[str, str],
     tokens_in: int,
     tokens_out: int,
@@ -179,7 +179,7 @@ def test_quick_way_agrees_with_the_tables(
     extra: set[str],
     left_out: str | None,
 ) -> None:
-    """The quick way for plain figures reads what the tables read, from objects of all kinds."""
+    """Plain figures from objects of all kinds are read as by the tables."""
     raw = {
         names[0]: tokens_in,
         names[1]: tokens_out,
@@ -195,17 +195,17 @@ def test_quick_way_agrees_with_the_tables(
 
 
 @given(ODD_COUNTS, ODD_COUNTS, st.dictionaries(st.sampled_from(["seconds", "cost", "input_tokens"]), ODD_COUNTS))
-def test_quick_way_agrees_with_the_tables_for_embeddings(
+def test_fast_reading_agrees_with_the_tables_for_embeddings(
     tokens_in: object, total: object, more: dict[str, object]
 ) -> None:
-    """The quick way for two figures, as embeddings have them, reads what the tables read."""
+    """Two figures, as embeddings have them, are read as by the tables."""
     raw = {"prompt_tokens": tokens_in, "total_tokens": total, **more}
     expected = usage_objects._read_any(raw)
     assert read_usage(raw) == read_usage(SimpleNamespace(**raw)) == read_usage(model_of(raw, {"cost"})) == expected
 
 
 @pytest.mark.parametrize("made", [dict, lambda raw: model_of(raw, set()), lambda raw: model_of(raw, {"cost"})])
-def test_plain_figures_take_the_quick_way(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_figures_take_the_fast_reading(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The figures of an ordinary chat, response or embedding need no table."""
     monkeypatch.setattr(usage_objects, "_read_any", None)
     chat = {

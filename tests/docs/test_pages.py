@@ -23,10 +23,7 @@ _LINK = re.compile(r"\[[^]]*\]\(([^)#]+)(?:#[^)]*)?\)")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the samples leave closing their clients to the collector
 @EACH
 def test_samples_of_a_page_print_what_the_page_shows(path: Path) -> None:
-    """Each sample runs as it stands, and the text block behind it is its output.
-
-    ``python tests/support/pages.py`` writes the output into the pages.
-    """
+    """Each sample runs unchanged, and the text block after it is its output."""
     with pages.surroundings():
         for sample in pages.run(path):
             if sample.expected is not None:
@@ -46,7 +43,7 @@ def test_commands_of_a_page_exist(path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @EACH
 def test_links_of_a_page_lead_to_files(path: Path) -> None:
-    """A relative link or picture names a file that is there."""
+    """A relative link or picture names an existing file."""
     for target in _LINK.findall(path.read_text(encoding="utf-8")):
         if "://" not in target and not target.startswith("mailto:"):
             assert (path.parent / target).exists(), target

@@ -186,7 +186,7 @@ def shown_cost(totals: dict[str, Any]) -> str:
 
 
 def test_page_shows_the_figures_of_the_api(open_page, serve, meter) -> None:
-    """After a program has run, the page shows what the API says: cards, rows, calls."""
+    """After a program has run, the page shows the figures of the API: cards, rows, calls."""
     with DemoServer() as demo:
         # In a thread of its own: this one has the event loop of the browser.
         program = threading.Thread(
@@ -220,7 +220,7 @@ def test_page_shows_the_figures_of_the_api(open_page, serve, meter) -> None:
 
 
 def test_new_call_appears_without_a_reload(open_page, serve) -> None:
-    """What is counted while the page is open is shown without a reload, in cards, rows and calls."""
+    """A call that is counted while the page is open is shown in cards, rows and calls."""
     meter = filled(call())
     page = open_page(f"{serve(meter)}/dashboard")
     assert cards(page)["Cost today"] == "$0.350"
@@ -233,7 +233,7 @@ def test_new_call_appears_without_a_reload(open_page, serve) -> None:
 
 
 def test_empty_meter_shows_how_to_begin(open_page, serve) -> None:
-    """Without a call there are no zeros but the way to begin; the first call takes its place."""
+    """Without a call the page shows the first steps in place of zeros; the first call replaces them."""
     meter = filled()
     page = open_page(f"{serve(meter)}/dashboard")
     assert page.locator("#empty").is_visible()
@@ -290,7 +290,7 @@ def test_period_and_grouping_change_cards_chart_and_table(open_page, serve, ledg
 
 
 def test_chart_equals_its_table_and_groups_can_be_hidden(open_page, serve, ledger) -> None:
-    """The chart has its figures as a table, a group can be left out of it, and pointing at a bar tells its parts."""
+    """The chart has its figures as a table, a group can be hidden, and a tip shows the parts of a bar."""
     url = serve(ledger=ledger)
     page = open_page(f"{url}/dashboard?period=30d&metric=tokens")
     until_drawn(page, 3)
@@ -330,7 +330,7 @@ def test_click_on_a_row_filters_the_page(open_page, serve, ledger) -> None:
 
 
 def test_row_without_a_value_and_odd_names_can_be_filters(open_page, serve) -> None:
-    """Calls without an agent, and agents with any characters in their names, can be chosen as others."""
+    """Calls without an agent, and agents with any characters in their names, can be selected as others."""
     meter = filled(call(agent=None), call(agent="a=b&c<i>"), call(agent="a=b&c<i>"))
     page = open_page(f"{serve(meter)}/dashboard?group=agent")
     page.locator("#table tbody button", has_text="a=b").click()
@@ -341,7 +341,7 @@ def test_row_without_a_value_and_odd_names_can_be_filters(open_page, serve) -> N
 
 
 def test_chosen_dates_limit_the_page(open_page, serve, ledger) -> None:
-    """Dates of one's own choice are a period; the last day is included."""
+    """Chosen dates are a period; the last day is included."""
     page = open_page(f"{serve(ledger=ledger)}/dashboard")
     day = (datetime.now(ZoneInfo("Europe/Paris")) - timedelta(days=20)).date().isoformat()
     page.locator("#period label", has_text="Dates").click()
@@ -401,7 +401,7 @@ def test_advice_is_one_line_a_kind(open_page, serve) -> None:
 
 
 def test_table_sorts_and_searches(open_page, serve) -> None:
-    """A heading sorts, a second time the other way round, and says so; the search leaves what has it in its name."""
+    """A heading sorts, a second click reverses, and the order is announced; the search keeps rows with the text."""
     calls = [call(user=f"user-{n}", cost_pico=n * 10**10, usage=Usage(100 - n, 1, 101 - n)) for n in range(1, 13)]
     page = open_page(f"{serve(filled(*calls))}/dashboard?group=user")
     assert column(page, 0)[:2] == ["user-12", "user-11"]
@@ -449,7 +449,7 @@ def test_table_downloads_as_csv(open_page, serve) -> None:
 
 
 def test_call_row_opens_to_its_bill(open_page, serve, meter) -> None:
-    """A call's row opens to its bill, as the API gives it; the row stays open when new calls arrive."""
+    """The bill is that of the API; the row stays open when new calls arrive."""
     meter.track_call("gpt-4o-mini", 3_245, 1_892)
     url = serve(meter)
     page = open_page(f"{url}/dashboard")
@@ -468,7 +468,7 @@ def test_call_row_opens_to_its_bill(open_page, serve, meter) -> None:
 
 
 def test_calls_page_back_and_filter_errors(open_page, serve) -> None:
-    """Older calls are read page by page, and those that failed can be looked at alone."""
+    """Older calls are read page by page, and failed ones can be shown alone."""
     started = datetime.now(UTC) - timedelta(hours=1)
     calls = [call(started + timedelta(seconds=n), model=f"model-{n}") for n in range(30)]
     calls[4] = replace(calls[4], status="error", error_type="RateLimitError")
@@ -486,7 +486,7 @@ def test_calls_page_back_and_filter_errors(open_page, serve) -> None:
 
 
 def test_alerts_and_limits_are_shown(open_page, serve) -> None:
-    """A limit that is passed stands above all else to do, and the others show how far they are used."""
+    """An exceeded limit is at the top, and the others show how far they are used."""
     meter = filled(call(), call(), thresholds={"cost": "0.5", "calls": 10, "errors": 5, "tokens_per_call": None})
     page = open_page(f"{serve(meter)}/dashboard")
     page.wait_for_selector("#advice .limits")
@@ -496,7 +496,7 @@ def test_alerts_and_limits_are_shown(open_page, serve) -> None:
 
 
 def test_limits_of_a_ledger_are_bars_with_their_window(open_page, serve, tmp_path) -> None:
-    """Each limit of the ledger has a bar: its window, how much is used in percent, and when it begins again."""
+    """Each limit of the ledger has a bar: its window, the used share in percent, and when it starts again."""
     ledger = openai_meter.Ledger(f"sqlite:///{tmp_path / 'usage.db'}")
     ledger.import_calls([call(), call(), call(cost_pico=None, cost_status="unpriced")])
     page = open_page(f"{serve(ledger=ledger, limits=['cost=1/month', 'calls=2/day/user'])}/dashboard")
@@ -520,7 +520,7 @@ def test_calls_that_all_failed_have_no_cost_in_the_legend(open_page, serve) -> N
 
 
 def test_reset_is_confirmed_first(open_page, serve) -> None:
-    """Cancel and Escape keep all; only the confirmation forgets the calls."""
+    """Cancel and Escape keep all; only the confirmation clears the calls."""
     meter = filled(call())
     page = open_page(f"{serve(meter)}/dashboard")
     for leave in (lambda: page.click("#reset-cancel"), lambda: page.keyboard.press("Escape")):
@@ -536,14 +536,14 @@ def test_reset_is_confirmed_first(open_page, serve) -> None:
 
 
 def test_ledger_cannot_be_reset(open_page, serve, ledger) -> None:
-    """Where the figures are those of a ledger there is no button to forget them."""
+    """Where the figures are those of a ledger there is no reset button."""
     page = open_page(f"{serve(ledger=ledger)}/dashboard")
     assert not page.locator("#reset").is_visible()
     assert page.inner_text("#scope").startswith("All processes of the ledger")
 
 
 def test_estimates_and_unknowns_are_marked(open_page, serve) -> None:
-    """An estimate has its mark, what is unknown is no zero, and what is known in part says so."""
+    """An estimate is marked, an unknown value is not zero, and a partly known one is marked."""
     unknown = {"cost_pico": None, "cost_status": "unpriced", "cost_reason": "unknown model"}
     meter = filled(
         call(model="guessed", usage_source="chars", cost_estimated=True),
@@ -561,7 +561,7 @@ def test_estimates_and_unknowns_are_marked(open_page, serve) -> None:
 
 @pytest.mark.parametrize("group", ["model", "agent", "user", "tag"])
 def test_names_with_markup_are_shown_as_text(open_page, serve, group) -> None:
-    """A name that is markup is shown as it is written: in table, legend, tip, calls and advice."""
+    """A name with markup is shown literally: in table, legend, tip, calls and advice."""
     names = {
         "model": NASTY,
         "agent": f"<b>bold</b>{NASTY}",
@@ -592,7 +592,7 @@ def test_names_with_markup_are_shown_as_text(open_page, serve, group) -> None:
 
 
 def test_markup_in_the_address_is_ignored(open_page, serve) -> None:
-    """What stands in the address is no markup, and what cannot be chosen is passed over."""
+    """Text in the address is not markup, and unknown values are ignored."""
     page = open_page(
         f"{serve(filled(call()))}/dashboard?q={NASTY}&period=%22%5D&group=__proto__&metric=x&sort=-no&lang=xx"
     )
@@ -604,8 +604,8 @@ def test_markup_in_the_address_is_ignored(open_page, serve) -> None:
 # --- languages, colours, sizes ----------------------------------------------------------------------------------------
 
 
-def test_page_in_french(open_page, serve) -> None:
-    """A French browser reads French, with its numbers; the other language is a click away and keeps the choice."""
+def test_page_of_a_french_browser_is_french(open_page, serve) -> None:
+    """With French numbers; another language can be selected and is kept with the choice."""
     page = open_page(f"{serve(filled(call(), call()))}/dashboard?group=agent", locale="fr-FR")
     assert page.locator("html").get_attribute("lang") == "fr"
     assert page.inner_text("h1") == "Utilisation d'OpenAI"
@@ -619,7 +619,7 @@ def test_page_in_french(open_page, serve) -> None:
 
 
 def test_times_are_in_the_timezone_of_the_browser(open_page, serve) -> None:
-    """A call's time is that of the clock on the viewer's wall."""
+    """The time of a call is in the timezone of the viewer."""
     meter = filled(call(datetime(2026, 1, 15, 12, 30, 5, tzinfo=UTC)))
     page = open_page(f"{serve(meter)}/dashboard?period=all", timezone_id="Asia/Kolkata", locale="en-GB")
     page.wait_for_selector("#calls tbody time")
@@ -627,7 +627,7 @@ def test_times_are_in_the_timezone_of_the_browser(open_page, serve) -> None:
 
 
 def test_theme_follows_the_system_and_the_button(open_page, serve) -> None:
-    """The system chooses, a switch chooses otherwise, and that is remembered; the chart follows."""
+    """The system sets the theme, a button overrides it, and that is remembered; the chart follows."""
     page = open_page(f"{serve(filled(call()))}/dashboard", color_scheme="dark")
     until_drawn(page, 1)
     ground = "getComputedStyle(document.documentElement).backgroundColor"
@@ -661,7 +661,7 @@ def test_phone_does_not_scroll_sideways(open_page, serve, lang) -> None:
 
 
 def test_keyboard_reaches_the_controls(open_page, serve) -> None:
-    """The first stop leads to the figures, a period is chosen by arrows, and the focus can be seen."""
+    """The first stop is the link to the figures, a period is chosen by arrows, and the focus is visible."""
     page = open_page(f"{serve(filled(call()))}/dashboard")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -685,7 +685,7 @@ def test_keyboard_reaches_the_controls(open_page, serve) -> None:
     ids=["light", "dark", "phone", "French"],
 )
 def test_axe_finds_no_serious_problem(open_page, serve, settings) -> None:
-    """axe-core has no serious finding: with all open that can be opened, and in the dialog."""
+    """axe-core has no serious finding: with everything open, and in the dialog."""
     try:
         from axe_playwright_python.sync_playwright import Axe
     except ImportError:
@@ -716,8 +716,8 @@ def test_axe_finds_no_serious_problem(open_page, serve, settings) -> None:
 # --- the way to the server --------------------------------------------------------------------------------------------
 
 
-def test_page_asks_for_the_token(open_page, serve) -> None:
-    """Where the API wants a token the page asks for it, says when it is wrong, and keeps it for the tab."""
+def test_page_requests_the_token(open_page, serve) -> None:
+    """Where the API needs a token the page requests it, shows when it is wrong, and keeps it for the tab."""
     url = serve(filled(call()), token=TOKEN)
     page = open_page(f"{url}/dashboard", ready=False, complains="status of 401")
     page.wait_for_selector("#token-dialog", state="visible")
@@ -736,7 +736,7 @@ def test_page_asks_for_the_token(open_page, serve) -> None:
 
 
 def test_lost_server_is_shown_and_found_again(open_page, serve) -> None:
-    """The page says that it is not live, keeps its figures, and goes on by itself when the server is back."""
+    """The page shows that it is not live, keeps its figures, and continues when the server is back."""
     meter = filled(call())
     url = serve(meter, port=free_port())
     page = open_page(f"{url}/dashboard", complains="ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY")
@@ -788,7 +788,7 @@ def fetch(url: str, **headers: str) -> tuple[int, Any, bytes]:
 
 
 def test_files_are_cached_by_version(serve) -> None:
-    """A file has its edition in its address and is never asked for again; under another edition it is checked."""
+    """A file has its edition in its address and is never requested again; under another edition it is checked."""
     url = serve(filled())
     page = fetch(f"{url}/dashboard")[2].decode()
     assets = re.search(r'data-assets="([^"]+)"', page)[1]
@@ -809,7 +809,7 @@ def test_files_are_cached_by_version(serve) -> None:
 
 
 def test_page_policy_allows_nothing_inline(serve) -> None:
-    """The policy of the page lets nothing in but the server's own files, and the page holds no figures."""
+    """The policy of the page allows only the server's own files, and the page contains no figures."""
     _, headers, body = fetch(f"{serve(filled(call(agent='secret agent')))}/dashboard")
     policy = headers["content-security-policy"]
     assert "unsafe" not in policy
@@ -820,7 +820,7 @@ def test_page_policy_allows_nothing_inline(serve) -> None:
 
 
 def test_missing_extra_is_named(monkeypatch) -> None:
-    """Without plotly the server says what to install."""
+    """Without plotly the message of the server has the package to install."""
     monkeypatch.setattr(dashboard, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r"plotly.*pip install"):
         server.create_app(filled())
@@ -828,7 +828,7 @@ def test_missing_extra_is_named(monkeypatch) -> None:
 
 @pytest.mark.parametrize("path", sorted(STATIC.glob("*.js")), ids=lambda path: path.name)
 def test_every_message_of_a_script_is_in_the_catalog(path) -> None:
-    """What a script says is in the catalog that the page gets."""
+    """Every message of a script is in the catalog that the page gets."""
     catalog = messages.language("en").areas(*dashboard.AREAS)
     source = path.read_text(encoding="utf-8")
     whole = re.findall(r'"((?:page|row|dimension|by|column|table|unit|bill|prices)\.[a-z0-9_.]+)"', source)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +17,7 @@ pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: t
 
 from ledgers import Database
 from ports import free_port
-from servers import PATIENCE, answered, check_all_are_stored, program_of, running, safe_calls, until
+from servers import PATIENCE, answered, celery_worker, check_all_are_stored, program_of, running, safe_calls, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")]
 
@@ -70,18 +68,9 @@ def test_stopped_server_keeps_every_answered_call(
 @pytest.mark.skipif(find_spec("celery") is None, reason="celery is not installed: this is NOT tested")
 def test_celery_with_short_lived_children_keeps_every_task(database: Database, tmp_path: Path) -> None:
     """Children of Celery end by os._exit after two tasks each; no call of theirs is lost."""
-    broker, done = tmp_path / "broker", tmp_path / "done"
-    broker.mkdir()
-    done.mkdir()
-    names = {"BROKER": str(broker), "DONE": str(done)}
-    source = "from tasks import work; [work.delay(number) for number in range(20)]"
-    env = {**os.environ, **names, "PYTHONPATH": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", source], env=env, cwd=tmp_path, check=True, timeout=PATIENCE)
-    with running(database, tmp_path, "celery", "-A", "tasks", "worker", "--loglevel", "WARNING", **names) as process:
-        until(lambda: len([*done.iterdir()]) == 20, process)
-        until(lambda: safe_calls(database) == 20, process)
-        process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE)
+    with celery_worker(database, tmp_path, 20) as tasks:
+        tasks.wait_for(20)
+        tasks.stop()
     check_all_are_stored(database, 20)
 
 

@@ -44,7 +44,7 @@ def ledger(tmp_path):
 
 @pytest.mark.parametrize("lang", languages())
 def test_promtool_accepts_the_rules(tmp_path, lang):
-    """Prometheus' own tool finds nothing wrong with the rules."""
+    """Prometheus' own tool finds no error in the rules."""
     file = tmp_path / "rules.yml"
     file.write_text(grafana.rules(lang), encoding="utf-8")
     done = subprocess.run([tool("promtool"), "check", "rules", file], capture_output=True, text=True, check=False)
@@ -53,7 +53,7 @@ def test_promtool_accepts_the_rules(tmp_path, lang):
 
 
 def test_promtool_accepts_the_metrics(ledger, meter):
-    """Prometheus' own tool finds nothing wrong with names and types, not even in style."""
+    """Prometheus' own tool finds no error in names, types and style."""
     meter._keep(ledger)
     meter._take(call(usage=Usage(1, 2, 3, 1, seconds=1, images=1, characters=1, web_searches=1)))
     for source in (meter, ledger):
@@ -125,7 +125,7 @@ class Prometheus:
 
 
 def test_real_prometheus_reads_totals_and_fires_alerts(api, tmp_path):
-    """Prometheus scrapes a program over HTTP; what it answers are the meter's totals, also after a reset."""
+    """Prometheus scrapes a program over HTTP; its values are the meter's totals, also after a reset."""
     meter = openai_meter.install(thresholds={"calls": 2, "tokens_per_call": None}, hosts={"127.0.0.1": "openai"})
     registry = client.CollectorRegistry()
     registry.register(Collector(meter))
@@ -255,7 +255,7 @@ def test_panels_are_right_after_a_reset_and_a_restart(scraped) -> None:
     assert prometheus.panel("cost_by_model") == pytest.approx({"one": 46 * 12, "two": 5 * 12}, rel=0.01)
 
 
-def test_panels_leave_out_what_was_counted_before_prometheus_came(scraped) -> None:
+def test_panels_leave_out_calls_before_the_first_scrape(scraped) -> None:
     """What a program that has run for long had counted before its first scrape is not of the last minutes."""
     meter = Meter(thresholds=False)
     meter.started_at -= timedelta(days=3)

@@ -21,7 +21,7 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the ledger is NOT tested")
 
 from ports import free_port
-from servers import PATIENCE, answered, check_all_are_stored, program_of, running, until
+from servers import PATIENCE, answered, celery_worker, check_all_are_stored, program_of, running, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")]
 
@@ -108,7 +108,7 @@ WAYS = (
 @pytest.mark.parametrize("turn", range(ROUNDS))
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 def test_server_stopped_under_load_keeps_every_answered_call(way: Way, turn: int, tmp_path: Path) -> None:
-    """Every answer of a server that is stopped in an orderly way while clients ask is one row of the ledger."""
+    """Every answer of a server that is stopped in an orderly way under load is one row of the ledger."""
     if find_spec(way.command[0]) is None:
         pytest.skip(f"{way.command[0]} is not installed: this is NOT tested")
     database, port = program_of(tmp_path), free_port()
@@ -152,3 +152,20 @@ def test_pool_of_short_lived_children_keeps_every_call(method: str, turn: int, t
         assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
     rows = check_all_are_stored(database, 30)
     print(f"\npool {method}: 30 calls, {rows} rows")
+
+
+TASKS = 40
+
+
+@pytest.mark.skipif(find_spec("celery") is None, reason="celery is not installed: this is NOT tested")
+@pytest.mark.parametrize("turn", range(ROUNDS))
+@pytest.mark.parametrize("first", [10, TASKS], ids=["at-work", "at-the-end"])
+def test_celery_stopped_keeps_every_task_that_is_done(first: int, turn: int, tmp_path: Path) -> None:
+    """Each task that is done is one row, though children end after two tasks, and a warm shutdown may kill some."""
+    database = program_of(tmp_path)
+    with celery_worker(database, tmp_path, TASKS) as tasks:
+        tasks.wait_for(first)
+        tasks.stop()
+        done, begun = tasks.done(), tasks.begun()
+    rows = check_all_are_stored(database, done, begun)
+    print(f"\ncelery: {begun} tasks begun, {done} done, {rows} rows")

@@ -58,7 +58,7 @@ def test_example_prints_what_its_calls_cost(example: Example) -> None:
 
 
 def test_cost_gate_fails_above_its_limit() -> None:
-    """With a limit that is too low, the cost gate ends with exit status 1 and says by how much."""
+    """With a limit that is too low, the cost gate ends with exit status 1 and writes by how much."""
     code, output, _ = run("ci_cost_gate", "0.0001")
     assert code == 1
     assert "is more than $0.0001" in output

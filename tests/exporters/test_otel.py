@@ -176,7 +176,7 @@ def test_streams_errors_and_embeddings_are_recorded_once(api, metered, reader, k
 
 
 def test_estimated_values_have_the_estimated_attribute(api, metered, reader):
-    """Tokens that the API did not say carry a mark, and so does their cost; others do not."""
+    """Tokens that the API did not report are marked, and so is their cost; others are not."""
     otel.attach(metered, reader.provider)
     with contract.sync_client(api) as client:
         chat(client, model=f"{MODEL}+silent")
@@ -189,8 +189,8 @@ def test_estimated_values_have_the_estimated_attribute(api, metered, reader):
     assert (True,) in sums(found, "gen_ai.client.operation.cost", "openai_meter.estimated")
 
 
-def test_unknown_is_not_zero(metered, reader):
-    """Without usage no tokens are recorded, without a price no cost: it is counted as unpriced."""
+def test_unknown_tokens_and_cost_are_not_recorded(metered, reader):
+    """The call is counted as unpriced."""
     otel.attach(metered, reader.provider)
     metered._take(
         call(usage=Usage(), usage_source="none", cost_pico=None, cost_status="unpriced", model=None, host=None)
@@ -239,7 +239,7 @@ def test_latest_conventions_by_environment_use_counters_by_modality(metered, rea
 
 
 def test_provider_names_follow_the_conventions(metered, reader):
-    """Azure and well-known hosts are called as the conventions call them; a price that a host states is its own."""
+    """Azure and well-known hosts have the names of the conventions; a price from a host has its own."""
     otel.attach(metered, reader.provider)
     metered._take(call(provider="azure"))
     metered._take(call(provider="api.groq.com"))
@@ -253,7 +253,7 @@ def test_provider_names_follow_the_conventions(metered, reader):
 
 
 def test_attribution_is_sent_only_for_named_attributes(metered, reader):
-    """Agents, users and tags are no attributes unless they are asked for."""
+    """Agents, users and tags are not attributes unless they are selected."""
     otel.attach(metered, reader.provider)
     answer = {"agent": "writer", "user": "ann@example.com", "tags": {"team": "forms", "secret": "x"}, "session": "s"}
     metered._take(call(**answer))
@@ -297,7 +297,7 @@ def test_settings_are_checked(metered, wrong):
 
 
 def test_install_otel_attaches_and_detaches(reader, monkeypatch):
-    """``install(otel=True)`` goes to the program's provider; again it changes nothing, and False ends it."""
+    """``install(otel=True)`` uses the program's provider; a second call changes nothing, and False detaches."""
     monkeypatch.setattr("opentelemetry.metrics._internal.get_meter_provider", lambda: reader.provider)
     meter = openai_meter.install(otel_spans=False)
     assert otel.attached(meter) is None
@@ -320,7 +320,7 @@ def test_install_otel_attaches_and_detaches(reader, monkeypatch):
 
 
 def test_queue_records_in_batches_and_counts_drops(metered, reader, monkeypatch):
-    """A call is only put into a queue; a long queue is emptied beside the program, a full one counts its drops."""
+    """A call is only put into a queue; a long queue is emptied in the background, a full one counts its drops."""
     made = otel.attach(metered, reader.provider)
     recorded = []
     monkeypatch.setattr(made, "_record", recorded.append)
@@ -337,7 +337,7 @@ def test_queue_records_in_batches_and_counts_drops(metered, reader, monkeypatch)
 
 
 def test_two_meters_on_one_provider_record_each_call_once(reader):
-    """Each call is recorded once, whichever meter counted it; one that is gone has told its last."""
+    """Whichever meter counted it; the last calls of a closed meter are recorded."""
     one, other = Meter(), Meter()
     for meter in (one, other):
         otel.attach(meter, reader.provider)
@@ -502,7 +502,7 @@ print(len(made._queue))
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_current_span_has_usage_and_cost(api, metered, tracer, stream):
-    """They are those of the calls that were made while the span was current, wherever they ended."""
+    """Those of the calls that were made while the span was current, wherever they ended."""
     metered.prices.warm()
     metered._price_loader.load()
     otel.attach(metered, spans=True)
@@ -551,7 +551,7 @@ def test_async_calls_set_their_own_spans(api, metered, tracer):
 
 
 def test_ended_span_is_not_changed(api, metered, tracer, caplog):
-    """A stream that is read after its span has ended leaves it alone, and no warning in the log."""
+    """A stream that is read after its span has ended does not change it, and logs no warning."""
     otel.attach(metered, spans=True)
     with contract.sync_client(api) as client:
         with tracer.start_as_current_span("short") as span:
@@ -578,7 +578,7 @@ def test_spans_are_not_kept_alive(api, metered, tracer):
 
 
 def test_missing_or_non_recording_span_is_ignored(api, metered):
-    """Without a recording span there is nothing to do, and calls are counted as ever."""
+    """Without a recording span, calls are counted as usual."""
     otel.attach(metered, spans=True)
     with contract.sync_client(api) as client:
         chat(client)
@@ -588,7 +588,7 @@ def test_missing_or_non_recording_span_is_ignored(api, metered):
 
 
 def test_failed_call_is_set_on_its_span(api, metered, tracer):
-    """A call that raised is one of the span's calls, and has neither tokens nor a cost."""
+    """A call that raised counts as a call of the span, and has neither tokens nor a cost."""
     metered._price_loader.load()
     otel.attach(metered, spans=True)
     client = contract.sync_client(api)
@@ -666,7 +666,7 @@ def test_calls_in_signal_handlers_are_all_set_on_spans(api, metered, tracer):
         signal.signal(signal.SIGALRM, before)
 
 
-def test_spans_switched_off_observe_nothing(api, metered):
+def test_disabled_spans_are_not_read(api, metered):
     """Where no span is wanted, nobody looks for one."""
     assert ObserverSlot.observer is None
     with contract.sync_client(api) as client:

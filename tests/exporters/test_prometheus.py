@@ -67,7 +67,7 @@ def test_counters_equal_the_totals(meter):
 
 
 def test_unknown_cost_has_no_sample(meter):
-    """Where nothing has a price, there is no cost to show; and no call is no cost."""
+    """Where nothing has a price, there is no cost sample; without a call there is none either."""
     meter._take(call(cost_pico=None, cost_status="unpriced"))
     assert shown(meter, "cost_usd_total") == {}
     meter._take(call())
@@ -86,7 +86,7 @@ def test_media_and_tool_counts_have_counters(meter):
 
 
 def test_labels_follow_the_setting(meter):
-    """Any dimension can be a label, tags among them; whatever stands in a value."""
+    """Any dimension can be a label, tags too; whatever a value contains."""
     odd = 'a"b\\c\nd'
     meter._take(call(agent=odd, tags={"team-x": "forms"}))
     found = samples(exposition(meter, labels=("agent", "tag:team-x"))[0])
@@ -152,7 +152,7 @@ def test_rolling_window_limit_decreases_with_time(meter):
 
 
 def test_counters_continue_after_a_reset(meter):
-    """meter.reset() is of no concern to Prometheus: counters go on, gauges follow."""
+    """meter.reset() does not reset the counters of Prometheus; gauges follow it."""
     assert shown(meter, "calls_total") == {}
     for round_ in range(1, 4):
         meter._take(call())
@@ -169,7 +169,7 @@ def test_counters_continue_after_a_reset(meter):
 
 
 def test_counter_stays_when_a_price_goes_down(meter):
-    """A call that had half a price, and gets a lower one, leaves the cost where it was: a drop would be a restart."""
+    """A call with a partial price that gets a lower one leaves the cost unchanged: a drop would look like a restart."""
     meter._take(call(model="mine", requested_model="mine", cost_pico=5 * 10**12, cost_status="partial"))
     assert sum(shown(meter, "cost_usd_total").values()) == 5
     meter.prices.set("mine", Price(input=1, output=1))
@@ -183,7 +183,7 @@ def test_counter_stays_when_a_price_goes_down(meter):
 
 
 def test_series_beyond_the_limit_share_a_row(meter):
-    """Values without end share a series; those that are known keep theirs, whatever is reset."""
+    """Endless values share a series; known ones keep theirs, whatever is reset."""
     assert shown(meter, "calls_total", labels=("model", "user")) == {}
     for round_ in range(3):
         for n in range(900):
@@ -231,7 +231,7 @@ def test_concurrent_resets_and_scrapes_lose_no_call(meter):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here: a child's counters are NOT tested")
 def test_forked_child_exposes_its_own_calls_only():
-    """What is inherited is the parent's, and the locks are usable, whoever held them."""
+    """Inherited calls belong to the parent, and the locks are usable, whatever thread held them."""
     code, output, errors = contract.python(
         textwrap.dedent("""
         import os, threading
@@ -268,7 +268,7 @@ def test_forked_child_exposes_its_own_calls_only():
 
 
 def test_exposition_does_not_keep_its_source_alive(meter):
-    """What was exposed once can go; a collector keeps what it shows."""
+    """A source that was exposed can be collected; a collector keeps its own."""
     short = Meter()
     exposition(short)
     gone = weakref.ref(short)
@@ -303,7 +303,7 @@ def test_registry_refuses_a_second_collector_of_the_same_names(meter):
 
 
 def test_collector_fault_leaves_the_other_metrics_of_a_scrape(meter, monkeypatch):
-    """If totals cannot be made into metrics, there are none, and the registry's other metrics are shown."""
+    """If totals cannot be made into metrics, only these are missing."""
     openai_meter.core.faults.reraise = False
     registry = client.CollectorRegistry()
     registry.register(Collector(meter))
@@ -314,7 +314,7 @@ def test_collector_fault_leaves_the_other_metrics_of_a_scrape(meter, monkeypatch
 
 
 def test_prometheus_without_its_client_names_the_extra():
-    """A missing extra is one sentence with the line that installs it; the package itself does not need it."""
+    """The error has the command that installs it; the package itself does not need it."""
     code, output, _ = contract.python(
         textwrap.dedent("""
         import importlib.util
@@ -342,7 +342,7 @@ def ledger(tmp_path):
 
 
 def test_ledger_exposes_the_totals_of_all_processes(ledger, tmp_path):
-    """The totals of all processes, those that are gone included; asked for again after some seconds only."""
+    """The totals of all processes, ended ones included; read again after some seconds only."""
     from openai_meter.ledger import Ledger
 
     other = Ledger(ledger.url)
@@ -366,7 +366,7 @@ def test_ledger_exposes_the_totals_of_all_processes(ledger, tmp_path):
 
 
 def test_unreachable_ledger_exposes_its_last_totals(ledger, monkeypatch):
-    """While the database cannot be read, its last totals go on being shown, and a gauge says so."""
+    """While the database cannot be read, its last totals are shown, and a gauge reports the outage."""
     ledger.add(call())
     assert sum(shown(ledger, "calls_total", cache=0).values()) == 1
 
@@ -379,7 +379,7 @@ def test_unreachable_ledger_exposes_its_last_totals(ledger, monkeypatch):
 
 
 def test_meter_exposes_the_counts_of_its_ledger(ledger, meter):
-    """What became of the calls that a meter gave to its ledger is shown with them."""
+    """The counts of stored, spooled and dropped calls are exposed with the calls of the meter."""
     meter._keep(ledger)
     meter._take(call())
     assert meter.flush()
@@ -412,7 +412,7 @@ def known_names(meter: Meter) -> set[str]:
 
 @pytest.mark.parametrize("lang", languages())
 def test_dashboard_and_rules_use_existing_metrics(meter, lang):
-    """Every metric in a query exists; panels do not overlap, and say what they are in each language."""
+    """Every metric in a query exists; panels do not overlap, and have titles in each language."""
     board = grafana.grafana(lang)
     assert json.loads(json.dumps(board)) == board
     queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
@@ -443,7 +443,7 @@ def export(*args: str, lang: str = "en") -> tuple[int, str, str]:
 
 
 def test_export_command_writes_dashboard_and_rules(tmp_path):
-    """``openai-meter export grafana`` and ``prometheus-rules`` need no ledger; what else is asked for is an error."""
+    """``openai-meter export grafana`` and ``prometheus-rules`` need no ledger; another name is an error."""
     assert json.loads(export("grafana")[1]) == grafana.grafana("en")
     assert export("prometheus-rules", "--lang", "fr")[1] == grafana.rules("fr")
     file = tmp_path / "rules.yml"

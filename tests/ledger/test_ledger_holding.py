@@ -280,3 +280,48 @@ def test_durable_ledger_holds_no_calls(sqlite: Database) -> None:
     assert ledger.flush(300)
     ledger.close()
     assert (ledger.stats.waiting, spool_lines(sqlite)) == (0, [])
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_calls_on_their_way_into_the_spool_are_counted_as_waiting(
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    """A call that is neither in the queue nor in a batch for a moment is counted by a reader of that moment."""
+    ledger, parked, goes_on = sqlite.ledger(flush_interval=600), threading.Event(), threading.Event()
+    append = spools.Spool.append
+
+    def park(*args: Any, **kwargs: Any) -> bool:
+        parked.set()
+        assert goes_on.wait(300)
+        return append(*args, **kwargs)
+
+    monkeypatch.setattr(spools.Spool, "append", park)
+    monkeypatch.setattr("openai_meter.ledger.intake._HELP", 300.0)
+    for n in range(3):
+        ledger.hold(waiting(id=f"call-{n}")) if held else ledger.add(call(n))
+    mover = threading.Thread(target=ledger._writer.intake.drain)
+    mover.start()
+    assert parked.wait(300)
+    found: list[int] = []
+    reader = threading.Thread(target=lambda: found.append(ledger.stats.waiting))
+    reader.start()
+    reader.join(0.05)  # without the lock it reads now, and finds nothing
+    goes_on.set()
+    mover.join()
+    reader.join()
+    ledger.close()
+    assert found == [3]
+
+
+def test_batch_that_is_being_stored_is_counted_as_waiting_once(
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of a transaction are waiting until it is done, and none of them twice."""
+    ledger, found = sqlite.ledger(flush_interval=600), []
+    store = ledger._writer._store
+    monkeypatch.setattr(ledger._writer, "_store", lambda rows: (found.append(ledger.stats.waiting), store(rows))[1])
+    for n in range(3):
+        ledger.add(call(n))
+    assert ledger.flush(300)
+    assert (found, ledger.stats.waiting) == ([3], 0)
+    ledger.close()

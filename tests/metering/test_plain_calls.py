@@ -33,7 +33,7 @@ def kind(model: str = "m", user: str | None = None) -> PlainKind:
         endpoint="chat.completions", provider="openai", host="api.openai.com", model=model, requested_model=model,
         service_tier="default", attribution=Attribution(user=user, tags={"env": "test"}), block=None,
         day=START // 86_400 * 86_400, state=None, book=BOOK, text_amount=None, price_reason=None,
-        price_source="override",
+        price_source="override", owner=(b"org-a", b"proj_a"),
     )  # fmt: skip
 
 
@@ -43,9 +43,11 @@ KINDS = (kind(), kind("n"), kind("n", "ada"))
 def plain(number: int = 0, tokens: int = 10, cost: int = 5, of: PlainKind = KINDS[0]) -> PlainCall:
     """A plain call whose output is half of its tokens."""
     made = tokens // 2
+    headers = (b"org-a", b"proj_a", b"req_%d" % number, b"200", None, b"9000")
     return PlainCall(
-        of, START + number, 0.25, None, f"id-{number}", tokens - made, made, tokens, made // 2, 0, made // 3, cost
-    )
+        of, START + number, 0.25, None, f"id-{number}", tokens - made, made, tokens, made // 2, 0, made // 3, cost,
+        headers,
+    )  # fmt: skip
 
 
 plain_calls = st.lists(

@@ -91,8 +91,8 @@ def other(number: int) -> dict[str, Any]:
 # --- long calls -------------------------------------------------------------------------------------------------------
 
 
-def test_long_prompts_that_begin_alike() -> None:
-    """Calls above 2,000 tokens on average: what they share is said, and what a hundred tokens of it cost."""
+def test_long_prompts_with_a_common_beginning_are_advised() -> None:
+    """Calls above 2,000 tokens on average: the advice has the common part, and the cost of a hundred tokens of it."""
     calls = make(6, body=lambda n: {"instructions": RULES_TEXT, "input": str(n)}, usage=Usage(3_000, 10, 3_010))
     found = advise(calls)["long_prompts"]
     assert found.saving is None
@@ -104,22 +104,22 @@ def test_long_prompts_that_begin_alike() -> None:
     assert found.call_ids == ("call-0", "call-1", "call-2", "call-3", "call-4")
 
 
-def test_a_cached_beginning_saves_less() -> None:
-    """A hundred tokens that come from the cache cost a tenth."""
+def test_cached_beginning_saves_less() -> None:
+    """A hundred tokens from the cache cost a tenth."""
     usage = Usage(3_000, 10, 3_010, cached_input_tokens=2_000)
     calls = make(6, body=lambda n: {"instructions": RULES_TEXT, "input": str(n)}, usage=usage)
     assert advise(calls)["long_prompts"].facts["hundred"] == Decimal("0.00015")
 
 
-def test_long_prompts_without_anything_in_common() -> None:
-    """The average alone is evidence that prompts are long, and no more is said."""
+def test_long_prompts_without_a_common_beginning_are_advised() -> None:
+    """By their average alone."""
     for body in (None, other):
         found = advise(make(6, body=body, usage=Usage(2_000, 1, 2_001)))["long_prompts"]
         assert (found.facts, found.parts, found.calls) == ({"tokens": 2_001}, ("long_prompts",), 6)
 
 
-def test_long_answers() -> None:
-    """Where most of the tokens are output, the answers are long, and missing limits are said."""
+def test_long_answers_are_advised_with_missing_limits() -> None:
+    """Where most of the tokens are output, the answers are long."""
     calls = make(
         5, body=lambda n: {"input": str(n), **({"max_output_tokens": 9} if n else {})}, usage=Usage(9, 4_000, 4_009)
     )
@@ -139,7 +139,7 @@ def test_long_answers() -> None:
     ],
     ids=["not above 2,000", "too few", "unknown", "no answers"],
 )
-def test_calls_that_are_not_long(calls: list[Call]) -> None:
+def test_short_calls_give_no_advice(calls: list[Call]) -> None:
     """Without evidence there is no advice."""
     assert not advise(calls).keys() & {"long_prompts", "long_answers"}
 
@@ -147,7 +147,7 @@ def test_calls_that_are_not_long(calls: list[Call]) -> None:
 # --- a cheaper model --------------------------------------------------------------------------------------------------
 
 
-def test_a_cheaper_model_for_short_answers() -> None:
+def test_cheaper_model_is_advised_for_short_answers() -> None:
     """20 calls at 2.50 and 15 dollars per million cost $0.08; at 0.75 and 4.50 they cost $0.024."""
     found = advise(make(20, body=other, agent="triage"))["cheaper_model"]
     assert found.saving == Decimal("0.056")
@@ -162,7 +162,7 @@ def test_a_cheaper_model_for_short_answers() -> None:
     assert "Économie possible sur ces appels\xa0: 0,0560\xa0$." in found.message("fr")
 
 
-def test_a_cheaper_model_in_the_tier_that_served() -> None:
+def test_cheaper_model_is_priced_in_the_served_tier() -> None:
     """In the flex tier both cost half; dated snapshots are of the same family."""
     assert advise(make(20, service_tier="flex"))["cheaper_model"].saving == Decimal("0.028")
     assert advise(make(20, model="gpt-5.4-2026-03-05"))["cheaper_model"].saving == Decimal("0.056")
@@ -175,8 +175,8 @@ def test_cached_tokens_stay_cached_with_the_cheaper_model() -> None:
     assert advise(make(10, usage=usage))["cheaper_model"].saving == Decimal("0.020125")
 
 
-def test_the_end_of_a_cheaper_model_is_said() -> None:
-    """A model that will be shut down is named with its day; one that has been is not recommended."""
+def test_advice_names_the_shutdown_of_a_cheaper_model() -> None:
+    """A model that has been shut down is not recommended."""
     calls = make(10, model="gpt-4.1")
     found = advise(calls)["cheaper_model"]
     assert found.facts["ends"] == "2027-01-14"
@@ -211,13 +211,13 @@ def test_the_end_of_a_cheaper_model_is_said() -> None:
         "no name", "elsewhere", "no such tier", "embeddings", "no usage", "many long",
     ],
 )  # fmt: skip
-def test_no_cheaper_model(calls: list[Call]) -> None:
+def test_cheaper_model_without_evidence_or_price_is_not_advised(calls: list[Call]) -> None:
     """Without evidence, or without a price, there is no advice."""
     assert "cheaper_model" not in advise(calls)
 
 
-def test_own_prices_count() -> None:
-    """What the caller set is what is reckoned with, for calls that were priced before too."""
+def test_advice_uses_own_prices() -> None:
+    """Also for calls that were priced before."""
     book = PriceBook()
     calls = make(10, book=book)
     book.set("gpt-5.4-mini", Price(input=0, output=0))
@@ -227,7 +227,8 @@ def test_own_prices_count() -> None:
 
 
 def test_every_family_is_in_the_price_book() -> None:
-    """Each model of the table has a price, its smaller one costs less, and each end is one of these."""
+    """Each model of the table has a price, its smaller one costs less, and each shutdown date belongs to one
+    of these."""
     for model, many in SMALLER.items():
         for small in many:
             day = datetime(2026, 6, 1, tzinfo=UTC) if small in ENDS else START
@@ -254,7 +255,7 @@ LONG = Usage(2_300, 10, 2_310)
 CACHEABLE = 2_176  # 9,000 characters are at most 2,250 tokens: 17 steps of 128
 
 
-def test_missed_caching() -> None:
+def test_missed_caching_is_advised_with_its_saving() -> None:
     """Nine calls could have read 2,176 tokens for 0.25 instead of 2.50 dollars per million."""
     found = advise(make(10, body=alike, usage=LONG))["prompt_caching"]
     assert found.saving == Decimal("0.0000025") * 9 * CACHEABLE * Decimal("0.9") == Decimal("0.044064")
@@ -263,20 +264,20 @@ def test_missed_caching() -> None:
     assert found.call_ids[0] == "call-1"
 
 
-def test_writing_to_the_cache_is_charged() -> None:
+def test_saving_of_caching_includes_cache_writes() -> None:
     """A model that charges for writing has the first call pay for it: 2.50 instead of 2 dollars; hits cost 0.10."""
     found = advise(make(10, body=alike, usage=LONG, model="gpt-6.2-sol"))["prompt_caching"]
     assert found.saving == (9 * Decimal("1.9") - Decimal("0.5")) * CACHEABLE / 10**6 == Decimal("0.0361216")
 
 
-def test_what_is_read_need_not_be_written() -> None:
-    """Calls that wrote the same text each time pay for it no more, but for what follows it."""
+def test_repeated_cache_writes_are_a_saving() -> None:
+    """Calls that wrote the same text each time would pay only for the part that follows it."""
     usage = Usage(2_300, 10, 2_310, cache_write_tokens=2_300)
     found = advise(make(10, body=alike, usage=usage, model="gpt-6.2-sol"))["prompt_caching"]
     assert found.saving == 9 * Decimal("2.4") * CACHEABLE / 10**6  # 0.10 instead of 2.50
 
 
-def test_a_part_that_was_written() -> None:
+def test_written_part_of_a_prompt_is_subtracted() -> None:
     """Of 4,000 tokens 1,500 were written: with 2,176 read from the cache, none of these is left to write."""
     usage = Usage(4_000, 10, 4_010, cache_write_tokens=1_500)
     calls = make(10, body=alike, usage=usage, model="gpt-6.2-sol")
@@ -284,8 +285,8 @@ def test_a_part_that_was_written() -> None:
     assert advise(calls)["prompt_caching"].saving == (9 * Decimal("4884.4") - 676 * Decimal("0.5")) / 10**6
 
 
-def test_a_part_that_was_cached() -> None:
-    """Only what was not read from the cache is a saving; from a half on, all is well."""
+def test_cached_part_of_a_prompt_is_not_a_saving() -> None:
+    """From a half on there is no advice."""
     found = advise(make(10, body=alike, usage=Usage(2_300, 10, 2_310, cached_input_tokens=1_024)))["prompt_caching"]
     assert found.facts["percent"] == 47
     assert found.saving == Decimal("2.25") * 9 * (CACHEABLE - 1_024) / 10**6
@@ -294,7 +295,7 @@ def test_a_part_that_was_cached() -> None:
     )
 
 
-def test_caches_forget() -> None:
+def test_caching_advice_respects_the_lifetime_of_a_cache() -> None:
     """A pause of more than ten minutes empties the cache, unless the request asks it to live longer."""
     kept = {"prompt_cache_retention": "24h", "prompt_cache_key": "k"}
     pause = 11 * 60
@@ -322,7 +323,7 @@ def test_caches_forget() -> None:
     ],
     ids=["few", "no evidence", "not alike", "short", "few tokens", "at once", "no cache", "elsewhere", "no usage"],
 )
-def test_no_missed_caching(calls: list[Call]) -> None:
+def test_caching_without_evidence_is_not_advised(calls: list[Call]) -> None:
     """Without evidence there is no advice."""
     assert "prompt_caching" not in advise(calls)
 
@@ -336,14 +337,14 @@ def pairs(status: Any, **more: Any) -> list[Call]:
     return [replace(call, status=status) if number % 2 == 0 else call for number, call in enumerate(calls)]
 
 
-def test_truncated_answers() -> None:
-    """Three answers of $0.004 that were cut and asked for again are $0.012 for nothing."""
+def test_truncated_answers_are_advised_with_their_cost() -> None:
+    """Three answers of $0.004 that were truncated and requested again cost $0.012 for nothing."""
     found = advise(pairs("incomplete"))["truncated_answers"]
     assert (found.saving, found.calls, found.call_ids) == (Decimal("0.012"), 3, ("call-0", "call-2", "call-4"))
 
 
-def test_repeated_after_errors() -> None:
-    """Calls that failed cost what they cost, mostly nothing."""
+def test_repetition_after_errors_is_advised_with_its_cost() -> None:
+    """Failed calls have their own cost, mostly nothing."""
     free = [replace(call, cost_pico=0, cost_status="free") if call.failed else call for call in pairs("error")]
     found = advise(free)["repeated_after_error"]
     assert (found.saving, found.calls) == (None, 3)
@@ -352,7 +353,7 @@ def test_repeated_after_errors() -> None:
 
 
 @pytest.mark.parametrize("status", ["incomplete", "error"])
-def test_nothing_was_repeated(status: str) -> None:
+def test_no_repetition_gives_no_advice_on_retries(status: str) -> None:
     """Without the same prompt soon after, or without knowing it, there is no advice."""
     kind = "truncated_answers" if status == "incomplete" else "repeated_after_error"
     assert kind in advise(pairs(status))
@@ -363,14 +364,14 @@ def test_nothing_was_repeated(status: str) -> None:
     assert kind not in advise(pairs("ok"))
 
 
-def test_repeated_prompts() -> None:
-    """Three prompts that were asked four times each: nine answers of $0.004 could have been kept."""
+def test_repeated_prompts_are_advised_with_their_saving() -> None:
+    """Three prompts, four times each: nine answers of $0.004 could have been kept."""
     found = advise(make(12, body=lambda n: {"input": str(n % 3)}, agent="a"))["repeated_prompts"]
     assert (found.saving, found.calls, found.facts) == (Decimal("0.036"), 9, {"prompts": 3})
     assert (found.model, found.agent, found.parts) == ("gpt-5.4", "a", ("repeated_prompts.answers",))
 
 
-def test_repeated_embeddings() -> None:
+def test_repeated_embeddings_are_advised_with_their_saving() -> None:
     """Embeddings of the same text are the same, and cost what their input costs: 0.02 dollars per million."""
     calls = make(
         5, body={"input": ["a", "b"]}, endpoint="embeddings", model="text-embedding-3-small",
@@ -382,7 +383,7 @@ def test_repeated_embeddings() -> None:
 
 
 def test_long_prompts_are_compared_by_samples() -> None:
-    """It is said where inputs were too long to be compared whole."""
+    """The advice is marked where inputs were too long to be compared completely."""
     found = advise(make(4, body={"input": "x" * 9_000}, usage=Usage(1_500, 10, 1_510)))["repeated_prompts"]
     assert found.parts == ("repeated_prompts.answers", "repeated_prompts.sampled")
 
@@ -399,7 +400,7 @@ def test_long_prompts_are_compared_by_samples() -> None:
     ],
     ids=["twice", "different", "unknown", "errors", "other models", "other sizes"],
 )
-def test_nothing_is_repeated(calls: list[Call]) -> None:
+def test_different_prompts_give_no_advice_on_repetition(calls: list[Call]) -> None:
     """Without evidence there is no advice."""
     assert "repeated_prompts" not in advise(calls)
 
@@ -407,7 +408,7 @@ def test_nothing_is_repeated(calls: list[Call]) -> None:
 # --- work in the background -------------------------------------------------------------------------------------------
 
 
-def test_batch_and_flex() -> None:
+def test_steady_calls_are_advised_to_use_batch_or_flex() -> None:
     """60 calls of $0.004 without a pause between them cost half in a batch, and half in the flex tier."""
     found = advise(make(60, body=other, every=1, operation="nightly"))["background_work"]
     assert found.saving == Decimal("0.12")
@@ -415,7 +416,7 @@ def test_batch_and_flex() -> None:
     assert 'With service_tier="flex" it would have been $0.1200' in found.message("en")
 
 
-def test_batches_of_older_models_have_no_cache() -> None:
+def test_batch_saving_of_older_models_has_no_cache() -> None:
     """gpt-4.1: 500 x 2 + 500 x 0.50 + 100 x 8 is 2,050; in a batch, 1,000 x 1 + 100 x 4 is 1,400. No flex tier."""
     usage = Usage(1_000, 100, 1_100, cached_input_tokens=500)
     found = advise(make(60, body=other, every=1, usage=usage, model="gpt-4.1"))["background_work"]
@@ -423,22 +424,22 @@ def test_batches_of_older_models_have_no_cache() -> None:
     assert found.saving == Decimal("0.039")
 
 
-def test_flex_where_there_is_no_batch() -> None:
+def test_flex_is_advised_for_models_without_batch() -> None:
     """A model that is sold in the flex tier alone is advised for that."""
     book = PriceBook({"m": Price(input=2, output=4, tiers={"flex": Price(input=1, output=2)})})
     found = advise(make(50, body=other, every=1, model="m", book=book), book=book)["background_work"]
     assert (found.saving, found.parts) == (Decimal("0.06"), ("background_work.flex",))
 
 
-def test_work_at_equal_distances() -> None:
-    """A call a minute is a steady row too, and so is a pool of workers."""
+def test_regular_calls_are_background_work() -> None:
+    """A call a minute, and a pool of workers."""
     assert "background_work" in advise(make(60, body=other, every=60))
     pool = [replace(call, started_at=START + timedelta(seconds=n // 10)) for n, call in enumerate(make(60, body=other))]
     assert "background_work" in advise(pool)
 
 
-def test_work_with_short_pauses() -> None:
-    """Calls of any length, with a pause of a twentieth between them, are a steady row; with a half they are not."""
+def test_calls_with_short_pauses_are_background_work() -> None:
+    """With a pause of a twentieth of their length; with a half they are not."""
     for pause, steady in ((0.05, True), (0.5, False)):
         dice, at, calls = random.Random(1), 0.0, []
         for call in make(300, body=other):
@@ -479,7 +480,7 @@ def visitors() -> list[Call]:
         "no evidence", "embeddings", "no batch", "visitors",
     ],
 )  # fmt: skip
-def test_somebody_may_wait(calls: list[Call]) -> None:
+def test_irregular_or_streamed_calls_are_not_background_work(calls: list[Call]) -> None:
     """Without evidence there is no advice."""
     assert "background_work" not in advise(calls)
 
@@ -488,7 +489,7 @@ def test_somebody_may_wait(calls: list[Call]) -> None:
 
 
 @pytest.mark.parametrize("error", [*_ADVICE, "SomethingElse", None])
-def test_five_errors_of_a_kind(error: str | None) -> None:
+def test_five_errors_of_a_kind_give_advice_on_it(error: str | None) -> None:
     """Five errors of a kind are advice on that kind."""
     calls = make(5, body=other, status="error", error_type=error, usage=Usage(), agent="a")
     found = advise(calls)["errors"]
@@ -498,14 +499,14 @@ def test_five_errors_of_a_kind(error: str | None) -> None:
     assert "errors" not in advise(calls[:4])
 
 
-def test_errors_of_several_kinds() -> None:
+def test_errors_of_several_kinds_give_one_advice() -> None:
     """Five errors, none five times: that is said."""
     calls = [replace(call, error_type=f"E{n % 3}") for n, call in enumerate(make(6, status="failed"))]
     found = advise(calls)["errors"]
     assert (found.parts, found.facts) == (("errors.several",), {"errors": 6, "kinds": 3})
 
 
-def test_errors_that_only_the_totals_remember() -> None:
+def test_errors_outside_of_the_ring_give_advice() -> None:
     """Errors that the ring of recent calls has forgotten still count."""
     (found,) = recommendations([], totals_of(make(7, status="error")), BOOK, now=START)
     assert (found.kind, found.calls, found.facts["errors"], found.call_ids) == ("errors", 0, 7, ())
@@ -515,14 +516,14 @@ def test_errors_that_only_the_totals_remember() -> None:
 # --- all together -----------------------------------------------------------------------------------------------------
 
 
-def test_nothing_to_say() -> None:
+def test_few_ordinary_calls_give_no_advice() -> None:
     """Without calls, and of a few ordinary ones, there is nothing to say."""
     assert advise([]) == {}
     assert advise(make(9, body=other)) == {}
 
 
-def test_the_greatest_saving_first() -> None:
-    """Savings in order, then what has none; agents apart, and no more than five of a kind."""
+def test_advice_is_sorted_by_saving() -> None:
+    """Then advice without a saving; each agent apart, and at most five of a kind."""
     calls = [call for agent in range(8) for call in make(10 + agent, agent=f"a{agent}")]
     calls += make(6, model="gpt-6-luna", usage=Usage(3_000, 1, 3_001))
     found = recommendations(calls, totals_of(calls), BOOK, now=START.replace(tzinfo=None))
@@ -532,14 +533,14 @@ def test_the_greatest_saving_first() -> None:
     assert savings == [Decimal("0.0028") * count for count in (17, 16, 15, 14, 13)]
 
 
-def test_estimates_are_marked() -> None:
+def test_advice_on_estimated_tokens_is_marked() -> None:
     """Advice that rests on estimated token counts says so."""
     (found,) = advise(make(20, usage_source="tiktoken")).values()
     assert found.estimated
     assert "~$0.0560" in found.message("en")
 
 
-def test_advice_as_json() -> None:
+def test_advice_as_json_has_plain_values() -> None:
     """A recommendation is plain values, with money as text."""
     (found,) = advise(make(20)).values()
     assert found.to_dict("en") == {
@@ -555,7 +556,7 @@ def test_advice_as_json() -> None:
     }
 
 
-def test_names_are_data() -> None:
+def test_names_in_advice_are_escaped() -> None:
     """A name can put neither control characters nor templates into a message."""
     named = make(20, agent="\x1b[31m{calls}" + "x" * 1_000)
     (found,) = recommendations(named, totals_of(named), BOOK, now=START)
@@ -599,7 +600,7 @@ calls = st.builds(
 
 
 @given(st.lists(calls, max_size=6), st.integers(1, 20))
-def test_any_calls(some: list[Call], times: int) -> None:
+def test_any_calls_give_valid_advice(some: list[Call], times: int) -> None:
     """Whatever the calls are: no fault, every saving above 0 and below the cost of all, the greatest first."""
     every = some * times
     totals = totals_of(every)

@@ -84,28 +84,28 @@ MARKDOWN = """\
 - Réduire le prompt."""
 
 
-def test_the_tree_is_the_guides() -> None:
-    """In French the tree is the guide's summary, word for word; its time is the local one."""
+def test_french_tree_equals_that_of_the_guide() -> None:
+    """Word for word; its time is the local one."""
     since = SINCE.astimezone().strftime("%Y-%m-%dT%H:%M:%S")
     assert GUIDE.render("tree", lang="fr") == TREE.format(since=since)
 
 
-def test_the_markdown_is_the_documents() -> None:
-    """In French the report for chats is the document's; lines that belong together end with Markdown's line break."""
+def test_french_chat_report_equals_that_of_the_guide() -> None:
+    """Lines that belong together end with Markdown's line break."""
     shown = replace(DOCUMENT, recommendations=("Réduire le prompt.",)).render("chat", lang="fr")
     assert shown.replace("  \n", "\n") == MARKDOWN
     assert re.findall(r"^[├*].*(?<!  )\n(?=[├└])", shown, re.MULTILINE) == []
 
 
-def test_the_line_is_the_documents() -> None:
-    """The line for chats is the document's; the tilde is there where something is an estimate, and only there."""
+def test_line_for_chats_equals_that_of_the_guide() -> None:
+    """The tilde is there only where a part is an estimate."""
     assert DOCUMENT.render("line", lang="en") == "💡 Session: 8 calls | 5,137 tokens | $0.0016"
     guessed = replace(ONE, estimated_calls=8, estimated_cost_pico=ONE.cost_pico)
     said = replace(DOCUMENT, totals=guessed).render("line", lang="en")
     assert said == "💡 Session: 8 calls | ~5,137 tokens | ~$0.0016"
 
 
-def test_other_languages_say_the_same() -> None:
+def test_english_layout_equals_the_french_one() -> None:
     """In English the tree and the report for chats have the same lines in the same places."""
     for form in ("tree", "chat"):
         french, english = (GUIDE.render(form, lang=code).splitlines() for code in ("fr", "en"))
@@ -115,7 +115,7 @@ def test_other_languages_say_the_same() -> None:
         assert "Tokens totaux" not in "\n".join(english)
 
 
-def test_totals_of_several_rows() -> None:
+def test_chat_report_of_several_rows_has_calls_and_tokens() -> None:
     """Where there are several rows, the totals of a chat's report say calls and tokens, too."""
     shown = GUIDE.render("chat", lang="en")
     assert shown.endswith("**📈 Totals**  \n├─ Calls: 7  \n├─ Tokens: 32,000  \n└─ Total cost: $0.124000")
@@ -168,7 +168,7 @@ def edge(by: tuple[str, ...], totals: Totals, value: str = "gpt-6-luna", **more:
 @pytest.mark.parametrize("lang", LANGUAGES)
 @pytest.mark.parametrize("form", RENDERERS)
 @pytest.mark.parametrize("by", GROUPINGS, ids=",".join)
-def test_every_report_in_every_form(by: tuple[str, ...], form: str, lang: str) -> None:
+def test_every_report_is_rendered_in_every_form(by: tuple[str, ...], form: str, lang: str) -> None:
     """Every grouping is rendered in every form and language, whatever its numbers and names are, and shows them."""
     for totals, busy in product(EDGES.values(), (False, True)):
         more = {
@@ -194,7 +194,7 @@ def test_every_report_in_every_form(by: tuple[str, ...], form: str, lang: str) -
 @pytest.mark.parametrize("lang", LANGUAGES)
 @pytest.mark.parametrize("form", RENDERERS)
 def test_names_are_data_in_every_form(form: str, lang: str) -> None:
-    """No name can break a form: no control character, line break or half character of it comes out."""
+    """No name can break a form: its output has no control character, line break or lone surrogate of it."""
     lines = edge(("agent", "model"), KNOWN).render(form, lang=lang).count("\n")
     for name in HOSTILE:
         shown = edge(("agent", "model"), KNOWN, name, unpriced=(Unpriced(name, name, 1, 2),)).render(form, lang=lang)
@@ -206,8 +206,8 @@ def test_names_are_data_in_every_form(form: str, lang: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in HOSTILE if name.isprintable() and name.strip() and len(name) < 60])
-def test_names_are_shown_as_they_are(name: str) -> None:
-    """What can be shown of a name is shown unchanged: it is markup to no terminal and to no Markdown."""
+def test_printable_names_are_shown_unchanged(name: str) -> None:
+    """They are not markup in any terminal or Markdown."""
     one = edge(("agent",), KNOWN, name)
     row = f"\n{words.label(name, locale.language('en'))}"
     assert row in one.render("table", lang="en").replace(" " * 3, "")
@@ -247,8 +247,8 @@ def test_markdown_table_has_one_cell_for_each_name(name: str) -> None:
         (("1.5", None), ["$1.50", "?", "$1.50+"]),
     ],
 )
-def test_money_of_a_column_has_one_precision(dollars: tuple[str | None, ...], cells: list[str]) -> None:
-    """All amounts of a column have the same decimals, below each other; a smaller one is ``<`` the least of them."""
+def test_amounts_of_a_column_have_one_precision(dollars: tuple[str | None, ...], cells: list[str]) -> None:
+    """All amounts have the same decimals; a smaller one is ``<`` the least of them."""
     meter = Meter(thresholds=False)
     for place, amount in enumerate(dollars):
         cost = None if amount is None else int(Decimal(amount) * 10**12)
@@ -265,8 +265,8 @@ def test_money_of_a_column_has_one_precision(dollars: tuple[str | None, ...], ce
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "cp437", "shift_jis", "utf-8", "utf-16", "no-such"])
 @pytest.mark.parametrize("form", RENDERERS)
-def test_no_encoding_breaks_a_form(form: str, encoding: str) -> None:
-    """A report can be printed where emoji, lines and accents cannot be shown; other characters stand for them."""
+def test_every_form_can_be_printed_in_every_encoding(form: str, encoding: str) -> None:
+    """Characters that cannot be shown are replaced."""
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding="utf-8" if encoding == "no-such" else encoding, newline="")
     if encoding == "no-such":
@@ -290,7 +290,7 @@ def test_no_encoding_breaks_a_form(form: str, encoding: str) -> None:
         assert "modèle" in json.dumps(json.loads(shown.partition("\n}")[0] + "\n}"), ensure_ascii=False)
 
 
-def test_ascii_trees_stay_trees() -> None:
+def test_tree_in_ascii_keeps_its_shape() -> None:
     """In ASCII the signs go with their spaces, lines become ASCII lines, and no backtick could open Markdown's code."""
     shown = text.fitting(GUIDE.render("tree", lang="fr") + "\n…", "ascii")
     assert "\nRESUME DES TOKENS & COUTS\n" in shown
@@ -318,12 +318,12 @@ def test_ascii_trees_stay_trees() -> None:
         ("1234567.891", "$1,234,567.8910", "$1,234,567.891000"),
     ],
 )
-def test_decimals(amount: str, four: str, six: str) -> None:
+def test_each_form_has_its_number_of_decimals(amount: str, four: str, six: str) -> None:
     """The tree and the line have four decimals, Markdown six; where that were a zero, as many as it takes."""
     assert (words.decimals(4)(Decimal(amount)), words.decimals(6)(Decimal(amount))) == (four, six)
 
 
-def test_the_programs_decimal_context_is_not_ours() -> None:
+def test_decimal_context_of_the_program_does_not_change_reports() -> None:
     """A program that counts in two digits and rounds up sees the same reports."""
     before = [GUIDE.render(form, lang="fr") for form in RENDERERS]
     with localcontext() as context:
@@ -339,7 +339,7 @@ def test_the_programs_decimal_context_is_not_ours() -> None:
         ("unpriced", "30", "?"), ("estimated", "~30", "~$1.5000"), ("errors", "0", "$0.0000"),
     ],
 )  # fmt: skip
-def test_marks(edge_name: str, tokens: str, cost: str) -> None:
+def test_unknown_and_estimated_values_are_marked(edge_name: str, tokens: str, cost: str) -> None:
     """``?`` is unknown, ``~`` an estimate, ``+`` that there is more which is unknown; in all forms for people."""
     one = edge(("model",), EDGES[edge_name])
     assert f"Total tokens: {tokens}\n" in one.render("tree", lang="en")
@@ -350,8 +350,8 @@ def test_marks(edge_name: str, tokens: str, cost: str) -> None:
         assert re.search(rf"gpt-6-luna .* {re.escape(tokens)} .*{re.escape(cost[:4])}", one.render("table", lang="en"))
 
 
-def test_estimates_are_said_apart() -> None:
-    """A note says which part of the cost was measured and which is estimated; JSON and CSV have both as numbers."""
+def test_measured_and_estimated_cost_are_shown_apart() -> None:
+    """In a note; JSON and CSV have both as numbers."""
     one = edge(("model",), EDGES["estimated"])
     for form in ("table", "tree", "chat", "markdown"):
         shown = one.render(form, lang="en").replace("\\", "")
@@ -365,8 +365,8 @@ def test_estimates_are_said_apart() -> None:
     assert (row["cost"], row["estimated_cost"], row["estimated_calls"]) == ("1.5", "0.5", "1")
 
 
-def test_parts_of_the_api_are_no_estimates() -> None:
-    """Where some calls are estimated, cached and reasoning tokens are still what the API said."""
+def test_cached_and_reasoning_tokens_are_never_estimates() -> None:
+    """Where some calls are estimated, these are still reported by the API."""
     usage = Usage(100, 50, 150, cached_input_tokens=64, reasoning_tokens=32)
     shown = edge(("model",), replace(KNOWN, usage=usage, estimated_calls=1)).render("table", lang="en")
     assert re.search(r"gpt-6-luna +3 +~100 +64 +~50 +32 +~150 ", shown)
@@ -381,14 +381,14 @@ def test_parts_of_the_api_are_no_estimates() -> None:
         (183_600, "2 days 3 hours", "2 jours 3 heures"), (-5, "0 seconds", "0 seconde"),
     ],
 )  # fmt: skip
-def test_durations(seconds: float, english: str, french: str) -> None:
-    """Durations are said in the one or two units that matter, in the language's own plural."""
+def test_durations_have_their_two_largest_units(seconds: float, english: str, french: str) -> None:
+    """In the plural of the language."""
     assert words.duration(seconds, locale.language("en")) == english
     assert words.duration(seconds, locale.language("fr")) == french
 
 
-def test_what_is_no_name_is_translated() -> None:
-    """Rows that are no names are in the reader's language; in JSON and CSV they are what was recorded."""
+def test_rows_without_a_name_are_translated() -> None:
+    """In JSON and CSV they are the recorded values."""
     rows = {("(unattributed)",): KNOWN, ("(other agents)",): KNOWN, ("(my agent)",): KNOWN}
     one = report(("agent",), rows, KNOWN)
     for form in ("table", "tree", "chat", "markdown"):
@@ -406,7 +406,7 @@ def test_every_row_of_the_store_is_translated() -> None:
 
 
 def test_reasons_are_translated() -> None:
-    """Why something has no price is said in the reader's language as far as it is ours; names in it stay."""
+    """The reason of a missing price is in the language of the reader; names in it stay."""
     m = locale.language("fr")
     assert words.reason("unknown model; price: web search", m) == "modèle inconnu\u202f; prix\xa0: recherches web"
     assert words.reason("gpt-x: unknown model", m) == "gpt-x: modèle inconnu"
@@ -417,8 +417,8 @@ def test_reasons_are_translated() -> None:
 # --- for programs
 
 
-def test_csv_is_what_spreadsheets_read() -> None:
-    """CSV has a header, a row per group, CRLF at the end of a line; cells that look like formulas are made text."""
+def test_csv_has_header_rows_and_safe_cells() -> None:
+    """CRLF at the end of a line; cells that look like formulas are made text."""
     rows = {(name, "m"): KNOWN for name in HOSTILE}
     shown = report(("agent", "model"), rows, KNOWN).render("csv")
     read = list(csv.reader(io.StringIO(shown, newline="")))
@@ -440,7 +440,7 @@ def test_unknown_is_empty_in_csv() -> None:
     assert (row["total_tokens"], row["cached_input_tokens"], row["cost"], row["calls"]) == ("", "", "", "2")
 
 
-def test_json_is_whole() -> None:
+def test_json_has_all_names_and_digits() -> None:
     """JSON has names as they are, whatever they hold, and every number with all its digits."""
     for name in HOSTILE:
         data = json.loads(edge(("agent", "model"), EDGES["huge"], name).render("json"))
@@ -484,15 +484,15 @@ def reports(draw: st.DrawFn) -> Report:
 
 
 @given(reports())
-def test_a_report_goes_through_json_and_back(one: Report) -> None:
-    """What was read back is equal to what was written, to the last digit, and so is its text in every form."""
+def test_report_survives_json(one: Report) -> None:
+    """It is equal, to the last digit, and so is its text in every form."""
     back = Report.from_dict(json.loads(one.render("json")))
     assert back == one
     assert back.to_dict() == one.to_dict()
     assert [back.render(form) for form in RENDERERS] == [one.render(form) for form in RENDERERS]
 
 
-def test_keys_of_later_versions_are_passed_over() -> None:
+def test_unknown_keys_of_later_versions_are_ignored() -> None:
     """A report that a later version has written can be read."""
     data = GUIDE.to_dict() | {"new": 1}
     data["rows"][0]["new_tokens"] = 3
@@ -508,7 +508,7 @@ def test_keys_of_later_versions_are_passed_over() -> None:
         lambda data: data["totals"].update(cost_pico="1/0"), lambda data: data.update(dimensions=None),
     ],
 )  # fmt: skip
-def test_what_is_no_report_is_refused(spoil) -> None:
+def test_dict_that_is_not_a_report_raises(spoil) -> None:
     """A dict that is no report is refused with a sentence."""
     data = GUIDE.to_dict()
     spoil(data)
@@ -520,8 +520,8 @@ def test_what_is_no_report_is_refused(spoil) -> None:
 
 
 @pytest.mark.parametrize("by", GROUPINGS, ids=",".join)
-def test_rows_add_up(by: tuple[str, ...]) -> None:
-    """By whatever a meter's report groups, its rows are one for each value, and sum up to its totals."""
+def test_rows_sum_up_to_the_totals(by: tuple[str, ...]) -> None:
+    """By whatever a meter's report groups, its rows are one for each value."""
     meter = metered()
     one = meter.report(by)
     assert one.dimensions == by
@@ -531,16 +531,16 @@ def test_rows_add_up(by: tuple[str, ...]) -> None:
     assert one.since <= one.until
 
 
-def test_what_costs_most_comes_first() -> None:
-    """Rows are sorted by cost; with two dimensions, those of one agent stay together, the dearest agent first."""
+def test_rows_are_sorted_by_cost() -> None:
+    """With two dimensions, those of one agent stay together, the most expensive agent first."""
     assert [row.key for row in metered().report("agent").rows] == [("dear",), ("(unattributed)",), ("cheap",)]
     assert [row.key for row in metered().report("agent,model").rows] == [
         ("dear", "b"), ("dear", "a"), ("dear", "c"), ("(unattributed)", "a"), ("cheap", "b"), ("cheap", "a"),
     ]  # fmt: skip
 
 
-def test_a_group_is_named_once_in_a_table() -> None:
-    """In a table an agent stands on its first row only; every other form names it on each."""
+def test_group_is_named_once_in_a_table() -> None:
+    """In a table an agent is on its first row only; every other form repeats it."""
     shown = metered().report("agent,model").render("table").splitlines()
     assert [line.split()[0] for line in shown[3:9]] == ["dear", "a", "c", "(unattributed)", "cheap", "a"]
     rows = list(csv.DictReader(io.StringIO(metered().report("agent,model").render("csv"))))
@@ -554,21 +554,21 @@ def test_a_group_is_named_once_in_a_table() -> None:
         (["agent"], ("agent",)), (("agent", "agent"), ("agent",)), ("tag:team", ("tag:team",)),
     ],
 )  # fmt: skip
-def test_groupings_can_be_written_in_many_ways(by: object, names: tuple[str, ...]) -> None:
+def test_grouping_may_be_a_name_or_a_list(by: object, names: tuple[str, ...]) -> None:
     """One name, names with commas, and any sequence of names say what to group by."""
     assert values.dimensions(by) == names  # type: ignore[arg-type]
     assert Meter().report(by).dimensions == names  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("by", ["", ",", "colour", "model,colour", [], [1], 3, None, [None], ("model", "")])
-def test_a_grouping_that_is_none(by: object) -> None:
+def test_unknown_grouping_raises_with_the_dimensions(by: object) -> None:
     """What names no dimension is refused with a sentence that says what there is."""
     with pytest.raises(ConfigurationError, match=r'"model"'):
         Meter().report(by)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("form", ["", "pdf", None, 3, ["table"]])
-def test_a_form_that_is_none(form: object) -> None:
+def test_unknown_form_raises_with_the_forms(form: object) -> None:
     """A form that there is not is refused, and those that there are are named."""
     for show in (GUIDE.render, lambda name: GUIDE.print(io.StringIO(), format=name)):
         with pytest.raises(ConfigurationError, match="use one of table, tree, markdown, chat, line, json, csv"):
@@ -589,21 +589,21 @@ def test_print_summary_prints_any_report(form: str, capsys: pytest.CaptureFixtur
     assert [line.rstrip() for line in shown] == [line.rstrip() for line in expected]
 
 
-def test_a_program_without_a_console_prints_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no standard output, printing is no error."""
+def test_program_without_a_console_prints_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no standard output, printing raises nothing."""
     monkeypatch.setattr("sys.stdout", None)
     for form in RENDERERS:
         metered().print_summary(format=form)
 
 
-def test_the_line_for_logs_speaks_the_language() -> None:
+def test_line_for_logs_is_in_the_language() -> None:
     """``summary()`` is the plain line, in any language."""
     assert metered().summary() == "6 calls | 9,240 tokens | $0.000000000516+"
     assert metered().summary(lang="fr") == "6 appels | 9\u202f240 tokens | 0,000000000516\xa0$+"
 
 
-def test_the_environment_chooses_the_language(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an argument, reports speak the language of the environment; a wrong one is refused by name."""
+def test_language_of_a_report_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an argument; a wrong one is refused by name."""
     monkeypatch.setenv("OPENAI_METER_LANG", "fr")
     assert metered().report().render().startswith("Utilisation d'OpenAI")
     assert "6 appels" in metered().summary()
@@ -612,7 +612,7 @@ def test_the_environment_chooses_the_language(monkeypatch: pytest.MonkeyPatch) -
         metered().print_summary()
 
 
-def test_a_block_has_its_name_in_every_title() -> None:
+def test_title_of_a_block_report_has_its_name() -> None:
     """The report of a block says whose it is."""
     one = openai_meter.track("nightly").report()
     assert one.name == "nightly"
@@ -620,7 +620,7 @@ def test_a_block_has_its_name_in_every_title() -> None:
         assert "nightly" in one.render(form)
 
 
-def test_what_was_counted_later_is_not_in_a_report() -> None:
+def test_report_does_not_change_with_later_calls() -> None:
     """A report is of its moment: what a meter counts afterwards does not change it."""
     meter = metered()
     one = meter.report()
@@ -631,7 +631,7 @@ def test_what_was_counted_later_is_not_in_a_report() -> None:
 
 
 @given(st.integers(0, 10**40) | st.fractions(0, 10**20))
-def test_an_amount_is_rounded_to_its_nearest(amount: int | Fraction) -> None:
+def test_amount_is_rounded_to_the_nearest(amount: int | Fraction) -> None:
     """Money as it is shown is at most half of its last digit away from the exact amount, and zero only for zero."""
     exact = usd(amount)
     for write in (words.dollars, words.decimals(4), words.decimals(6)):

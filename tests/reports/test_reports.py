@@ -38,7 +38,7 @@ def printed(meter: Meter) -> str:
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
-def test_the_table_in_a_pipe() -> None:
+def test_table_in_a_pipe_is_plain_text() -> None:
     """In a pipe the table is plain text, with a row per model, the largest first, the totals and the alert below."""
     meter = metered(
         BASE,
@@ -60,13 +60,13 @@ def test_the_table_in_a_pipe() -> None:
     )
 
 
-def test_nothing_metered_is_an_empty_table() -> None:
+def test_table_without_calls_has_zero_totals() -> None:
     """Without a call the table says so in its totals."""
     assert printed(metered()).splitlines()[-1].split() == ["Total", "-", "-", "-", "-", "-"]
 
 
-def test_unknown_is_never_zero() -> None:
-    """Tokens that the API did not tell are a question mark, or a plus beside those it did; a note says why."""
+def test_unknown_tokens_are_a_question_mark() -> None:
+    """Or a plus on the known ones; a note has the reason."""
     unknown = replace(BASE, model="silent", usage=Usage(), usage_source="none", cost_pico=None, cost_status="unpriced")
     shown = printed(metered(BASE, unknown))
     assert re.search(r"silent +1 +\? +\? +\? +\?", shown)
@@ -79,7 +79,7 @@ def test_unknown_is_never_zero() -> None:
 @pytest.mark.parametrize(
     "name", ["[red]x[/red]", "[/]", ":smile:", "a\x1b[31mb", "x" * 100, "modèle-é", "[link=http://x]"]
 )
-def test_a_name_is_data(name: str) -> None:
+def test_name_in_a_table_is_escaped(name: str) -> None:
     """A model's name is printed as it is: no markup, no emoji, no control sequence."""
     shown = printed(metered(replace(BASE, model=name)))
     flat = "".join(line.split("  ")[0] for line in shown.splitlines()[3:5])
@@ -88,7 +88,7 @@ def test_a_name_is_data(name: str) -> None:
 
 
 @pytest.mark.parametrize("width", [40, 59, 60, 80, 100, 140])
-def test_the_table_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal no line is wider than it, and no number is cut off."""
     usage = Usage(123_456, 98_765, 222_221, cached_input_tokens=99_999, reasoning_tokens=88_888)
     meter = metered(replace(BASE, model="gpt-5.4-mini-2026-03-17-a-long-deployment-name", usage=usage))
@@ -103,7 +103,7 @@ def test_the_table_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch
 
 
 def test_at_80_columns_names_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal of 80 columns a usual name stands on one line; the details go before it is folded."""
+    """On a terminal of 80 columns a usual name is on one line; details are left out before it is wrapped."""
     usage = Usage(123_456, 98_765, 222_221, cached_input_tokens=99_999, reasoning_tokens=88_888)
     meter = metered(replace(BASE, model="gpt-5.4-mini-2026-03-17", usage=usage, status="failed"))
     file = io.StringIO()
@@ -144,7 +144,7 @@ def test_any_table_fits_any_terminal(by: str, width: int, lang: str, monkeypatch
         assert any("gpt-5.4-mini-2026-03-17 " in line for line in lines)
 
 
-def test_an_old_output_encoding_breaks_nothing() -> None:
+def test_output_in_an_old_encoding_drops_accents() -> None:
     """Where the output cannot show a letter with its accent, the letter stands for it."""
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding="ascii")
@@ -153,7 +153,7 @@ def test_an_old_output_encoding_breaks_nothing() -> None:
     assert b"modele" in raw.getvalue()
 
 
-def test_the_same_as_json() -> None:
+def test_summary_as_json_has_totals_models_and_faults() -> None:
     """The summary as plain values has the totals, the models, and what is open or went wrong."""
     data = metered(BASE).to_dict()
     assert data["dimensions"] == ["model"]
@@ -163,7 +163,7 @@ def test_the_same_as_json() -> None:
     assert data["totals"]["first_call_at"] == "2026-01-01T00:00:00+00:00"
 
 
-def test_the_line_leaves_out_what_is_zero() -> None:
+def test_line_leaves_out_what_is_zero() -> None:
     """The compact line has calls and tokens, and errors only if there are any."""
     failed = replace(BASE, status="error", usage=Usage(), cost_pico=0, cost_status="free")
     assert metered().summary() == "0 calls | 0 tokens | $0.00"
@@ -171,7 +171,7 @@ def test_the_line_leaves_out_what_is_zero() -> None:
     assert metered(BASE, failed).summary() == "2 calls | 1,540 tokens | $0.000290 | 1 error"
 
 
-def test_a_block_has_its_name_on_the_table() -> None:
+def test_table_of_a_block_has_its_name() -> None:
     """The table of a block says whose it is."""
     assert openai_meter.track("nightly").report().render().startswith("OpenAI usage: nightly\n")
 
@@ -190,12 +190,12 @@ def test_a_block_has_its_name_on_the_table() -> None:
         ("0.000000000001", "$0.00000000000100"),
     ],
 )
-def test_small_costs_keep_their_meaning(amount: str, shown: str) -> None:
-    """From a dollar up there are cents; below it three digits that mean something, never a rounded zero."""
+def test_small_costs_have_three_digits(amount: str, shown: str) -> None:
+    """From a dollar up there are cents; below it three significant digits, never a rounded zero."""
     assert dollars(Decimal(amount)) == shown
 
 
-def test_what_has_no_price_is_named() -> None:
+def test_table_lists_calls_without_a_price() -> None:
     """Below the table stands what has no price and why, with its calls and tokens."""
     reason = {"cost_pico": None, "cost_status": "unpriced", "cost_reason": "model: my-model"}
     shown = printed(metered(BASE, *[replace(BASE, model="my-model", **reason)] * 2))

@@ -27,8 +27,8 @@ from openai_meter.reports.report import Report
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("lang", ["en", "fr"])
-def test_the_suffix_says_the_form(name: str, form: str, lang: str, tmp_path: Path) -> None:
-    """The suffix of a file says its form; folders on the way are made; what is in it is what is rendered, in UTF-8."""
+def test_form_of_a_saved_report_is_chosen_by_its_suffix(name: str, form: str, lang: str, tmp_path: Path) -> None:
+    """Missing folders are made; the content is the rendered text, in UTF-8."""
     path = tmp_path / "some" / "folder" / name
     assert GUIDE.save(path, lang=lang) == path
     end = "\r\n" if form == "csv" else "\n"
@@ -36,7 +36,7 @@ def test_the_suffix_says_the_form(name: str, form: str, lang: str, tmp_path: Pat
     assert [one.name for one in path.parent.iterdir()] == [name]
 
 
-def test_a_saved_report_is_read_back(tmp_path: Path) -> None:
+def test_saved_report_is_read_back(tmp_path: Path) -> None:
     """The JSON file is the report: read back it is equal, and the CSV file has its rows."""
     meter = metered()
     path = meter.save_report(tmp_path / "report.json", by=("agent", "model"))
@@ -46,27 +46,27 @@ def test_a_saved_report_is_read_back(tmp_path: Path) -> None:
         assert [row["agent"] for row in csv.DictReader(file)] == ["dear", "(unattributed)", "cheap"]
 
 
-def test_the_form_can_be_named(tmp_path: Path) -> None:
+def test_named_form_takes_precedence_over_the_suffix(tmp_path: Path) -> None:
     """A form that is named counts more than the suffix, and a file needs none then."""
     assert metered().save_report(str(tmp_path / "report"), format="tree", lang="fr").read_text().startswith("=" * 70)
     assert GUIDE.save(tmp_path / "report.json", format="line", lang="en").read_text(encoding="utf-8")[0] == "💡"
 
 
-def test_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_path_is_resolved_and_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relative path is meant from where the program is; the absolute one is returned."""
     monkeypatch.chdir(tmp_path)
     assert metered().save_report("out/report.md") == tmp_path / "out" / "report.md"
 
 
 @pytest.mark.parametrize("name", ["report", "report.pdf", "report.", ".json", "report.json.gz"])
-def test_a_name_that_says_no_form(name: str, tmp_path: Path) -> None:
-    """A name without a known suffix is refused, the known ones are named, and nothing is written."""
+def test_name_without_a_known_suffix_raises(name: str, tmp_path: Path) -> None:
+    """The known ones are named, and nothing is written."""
     with pytest.raises(ConfigurationError, match=r"\.txt, \.md, \.markdown, \.json, \.csv"):
         GUIDE.save(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_path_of_a_folder_raises(tmp_path: Path) -> None:
     """A path that is a folder is refused with a sentence."""
     (tmp_path / "folder.json").mkdir()
     for path in (tmp_path, tmp_path / "folder.json"):
@@ -78,8 +78,8 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         GUIDE.save(tmp_path / "report.md", lang="xx")
 
 
-def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
-    """Where a file cannot be made, the error is the system's own kind, and says which path and what to do."""
+def test_unwritable_path_raises_with_the_remedy(tmp_path: Path) -> None:
+    """The error is the system's own kind."""
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(OSError, match="choose another path") as caught:
         GUIDE.save(tmp_path / "file" / "report.json")
@@ -88,8 +88,8 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["write", "replace"])
-def test_whole_or_not_at_all(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk is full, the old file is as it was and nothing is left beside it."""
+def test_failed_save_leaves_the_old_file(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk is full, no other file is left."""
     path = tmp_path / "report.json"
     path.write_text("old", encoding="utf-8")
 
@@ -115,7 +115,7 @@ def test_whole_or_not_at_all(step: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert [one.name for one in tmp_path.iterdir()] == ["report.json"]
 
 
-def test_readers_never_see_a_part(tmp_path: Path) -> None:
+def test_readers_always_see_a_complete_report(tmp_path: Path) -> None:
     """While a report is written again and again, whoever reads it finds a whole one each time."""
     path, done = tmp_path / "report.json", threading.Event()
     meter = Meter()
@@ -139,8 +139,8 @@ def test_readers_never_see_a_part(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions and links as POSIX has them")
-def test_permissions_and_links_stay(tmp_path: Path) -> None:
-    """A new file has the usual permissions, an old one keeps its own, and a link goes on leading where it led."""
+def test_save_keeps_permissions_and_links(tmp_path: Path) -> None:
+    """A new file has the usual permissions."""
     path = tmp_path / "report.csv"
     before = os.umask(0o022)
     try:
@@ -160,7 +160,7 @@ def test_permissions_and_links_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
-def test_a_pipe_is_written_to(tmp_path: Path) -> None:
+def test_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     """What is no ordinary file is written to, not replaced by one."""
     path = tmp_path / "pipe.md"
     os.mkfifo(path)

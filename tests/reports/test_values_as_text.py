@@ -31,7 +31,7 @@ def test_line_of_a_bill_as_text_has_quantity_price_and_amount() -> None:
     ]
 
 
-def test_estimate_as_text_says_what_was_not_counted() -> None:
+def test_estimate_as_text_names_uncounted_parts() -> None:
     """A lower bound is marked, with what is not in it."""
     assert str(Estimate(Usage(1200, None, 1200), "chars", ("audio", "file"))) == (
         "at least 1,200 input tokens (chars; not counted: audio, file)"
@@ -72,7 +72,7 @@ TEXTS = [
 
 @pytest.mark.parametrize(("value", "text"), TEXTS, ids=lambda one: type(one).__name__)
 def test_repr_of_a_value_is_one_short_line(value: object, text: str) -> None:
-    """What a shell or a notebook shows of a value: what it is, without the counts that are 0."""
+    """In a shell or a notebook: the type and the counts that are not 0."""
     assert repr(value) == text
 
 

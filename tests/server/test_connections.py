@@ -81,7 +81,7 @@ def status(place: str) -> int:
 
 
 def test_silent_connection_is_closed(limited) -> None:
-    """A connection on which nothing comes is closed when the limit has passed, and not before."""
+    """A connection without input is closed when the limit has passed, and not before."""
     place = limited(idle=0.5)
     began = time.monotonic()
     with connected(place) as sock:
@@ -94,7 +94,7 @@ def test_silent_connection_is_closed(limited) -> None:
     [("head", b"G", b"ET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 5_000), ("body", RESET, b"x" * 5_000)],
 )
 def test_slow_request_is_closed_while_bytes_come(limited, limit: str, sent: bytes, dripping: bytes) -> None:
-    """A head or a body that comes byte by byte has one limit for the whole: each byte does not start it anew."""
+    """A head or a body that comes byte by byte has one limit for the whole: a byte does not restart it."""
     place = limited(**{limit: 0.5})
     began = time.monotonic()
     with connected(place) as sock:
@@ -109,7 +109,7 @@ def test_slow_request_is_closed_while_bytes_come(limited, limit: str, sent: byte
 
 
 def test_slow_second_request_of_a_connection_is_closed(limited) -> None:
-    """The limits hold for every request of a connection that is kept open, not only for the first."""
+    """The limits apply to every request of a connection that is kept open, not only to the first."""
     place = limited(head=0.5)
     with connected(place) as sock:
         sock.sendall(REQUEST + b"\r\n")
@@ -152,7 +152,7 @@ class Loop:
 
 
 def test_client_that_reads_slowly_is_not_closed() -> None:
-    """A client that has read some of a response since the last look is looked at again; one that has not is closed."""
+    """A client that has read a part of a response since the last check stays connected."""
     unread, closed = [90, 60, 30, 30], []
     protocol = connections.LimitedProtocol.__new__(connections.LimitedProtocol)
     protocol._write_timer, protocol.limits, protocol.loop = None, connections.Limits(write=7.0), Loop()
@@ -179,8 +179,8 @@ def large_file(place: str) -> bytes:
         connection.close()
 
 
-def test_honest_clients_are_answered_beside_many_silent_ones(limited) -> None:
-    """However many connections stand open and silent, a new client is answered at once."""
+def test_client_is_answered_while_many_connections_are_silent(limited) -> None:
+    """However many connections are open and silent, a new client is answered at once."""
     place = limited(connections=20)
     with ExitStack() as silent:
         for number in range(120):
@@ -192,7 +192,7 @@ def test_honest_clients_are_answered_beside_many_silent_ones(limited) -> None:
 
 
 def test_limit_of_a_phase_ends_with_it(limited, monkeypatch) -> None:
-    """Each part of a request has a limit of its own, and none is left once the request is whole."""
+    """Each part of a request has its own limit, and none is active once the request is complete."""
     phases = []
     enter = connections.LimitedProtocol._enter
 

@@ -55,8 +55,8 @@ def test_limits_are_gauges_for_prometheus(ledger) -> None:
     assert len({line.partition(" ")[0] for line in samples}) == len(samples) == 4
 
 
-def test_a_meter_with_a_ledger_has_both(ledger) -> None:
-    """The thresholds of the meter are of this process, the limits of all processes; both are shown, and exported."""
+def test_meter_with_a_ledger_shows_thresholds_and_limits(ledger) -> None:
+    """The thresholds are of this process, the limits of all processes; both are shown and exported."""
     meter = filled(call(agent="b"), thresholds={"calls": 4, "cost": None, "tokens_per_call": None, "errors": None})
     api = client(meter, ledger, limits=["calls=1/day"])
     limits = api.get("/api/limits").json()["limits"]
@@ -80,7 +80,7 @@ def test_wrong_limits_are_refused(ledger, limit) -> None:
         client(ledger=ledger, limits=[limit])
 
 
-def test_without_limits_there_are_none(ledger) -> None:
+def test_ledger_has_no_limits_by_default(ledger) -> None:
     """A ledger has no limits by itself."""
     api = client(ledger=ledger)
     assert api.get("/api/limits").json() == {"limits": []}

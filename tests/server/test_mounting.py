@@ -43,7 +43,7 @@ def test_mounted_routes_are_below_the_prefix(mounted) -> None:
 
 
 def test_mounted_page_finds_its_files(mounted) -> None:
-    """The page names its files and the API by relative addresses."""
+    """The page refers to its files and to the API by relative addresses."""
     page = mounted.get("/deep/meter/dashboard").text
     files = re.findall(r'(?:src|href)="([^"#]+)"', page)
     assert files
@@ -53,7 +53,7 @@ def test_mounted_page_finds_its_files(mounted) -> None:
 
 
 def test_root_path_of_a_proxy_is_the_prefix() -> None:
-    """The prefix can be that of a proxy, which takes it off before it asks."""
+    """The prefix can be that of a proxy, which removes it from the request."""
     app = create_app(filled(call()), max_age=0)
     api = TestClient(app, base_url="http://localhost", client=HERE, root_path="/behind")
     assert api.get("/behind/api/stats").status_code == 200
@@ -61,7 +61,7 @@ def test_root_path_of_a_proxy_is_the_prefix() -> None:
 
 
 def test_mounted_page_needs_no_token() -> None:
-    """What needs no token is told by the path below the prefix."""
+    """Which paths need no token is decided by the path below the prefix."""
     app = in_starlette(create_app(filled(call()), token="long-enough-token"), "/dashboard")
     api = TestClient(app, base_url="http://localhost", client=HERE)
     assert api.get("/dashboard/dashboard").status_code == 200

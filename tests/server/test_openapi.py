@@ -23,7 +23,7 @@ NOTHING_TO_BE_WRONG = {"/metrics", "/healthz", "/api/limits", "/api/budgets"}
 
 
 def test_openapi_document_lists_every_route() -> None:
-    """Every route is in it with its parameters, its errors and what it answers; nothing in it hangs in the air."""
+    """Every route has its parameters, its errors and its answer; every operation refers to a route."""
     document = client(filled()).get("/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     described = {(method.upper(), path) for path, one in document["paths"].items() for method in one}
@@ -59,7 +59,7 @@ def test_openapi_schemas_are_valid() -> None:
 
 
 def test_openapi_document_requires_the_token() -> None:
-    """Where a token is needed, the description says so; it is itself read with the token."""
+    """Where a token is needed, the document declares it; it is itself read with the token."""
     api = client(filled(), token="long-enough-token")
     assert api.get("/openapi.json").status_code == 401
     document = api.get("/openapi.json", headers={"Authorization": "Bearer long-enough-token"}).json()
@@ -70,7 +70,7 @@ def test_openapi_document_requires_the_token() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("kind", ["meter", "ledger"])
 def test_answers_conform_to_the_openapi_document(kind: str, tmp_path) -> None:
-    """Whatever is asked, fitting the description or not, no answer is a fault, and every one is described."""
+    """For requests that fit the document and for others, no answer is a fault, and every one is described."""
     calls = [call(agent="a", tags={"env": "prod"}), call(None, status="error"), call("no-such-model")]
     source = (
         {"meter": filled(*calls, thresholds={"calls": 2})} if kind == "meter" else {"ledger": kept(tmp_path, *calls)}

@@ -44,7 +44,7 @@ def api(request, tmp_path, made_now):
     return client(filled(*CALLS), ledger)
 
 
-def test_every_row_of_the_table_answers(api) -> None:
+def test_every_route_answers_with_its_content_type(api) -> None:
     """Every row of the table answers, and says what it is."""
     for row in ROUTES:
         path = row.path.replace("{id}", CALLS[0].id)
@@ -58,7 +58,7 @@ def test_every_row_of_the_table_answers(api) -> None:
 
 
 def test_stats_have_the_documented_keys_and_values() -> None:
-    """``/api/stats`` has exactly the keys of the document, the right values, and our fields beside them."""
+    """``/api/stats`` has exactly the keys of the guide with the right values, and our additional fields."""
     one = documented()
     answer = client(filled(one)).get("/api/stats?lang=fr").json()
     assert [*answer][:6] == ["success", "timestamp", "stats", "threshold", "recommendations", "report"]
@@ -94,8 +94,8 @@ def test_stats_have_the_documented_keys_and_values() -> None:
     assert (answer["scope"], answer["totals"]["cost"], answer["alerts"]) == ("process", "0.00162195", [])
 
 
-def test_reset_answers_and_forgets() -> None:
-    """``POST /api/stats/reset`` says what the document says, forgets everything, and starts the session again."""
+def test_reset_clears_the_figures() -> None:
+    """``POST /api/stats/reset`` returns the answer of the guide, and starts the session again."""
     meter = filled(documented())
     began = meter.started_at
     api = client(meter)
@@ -112,7 +112,7 @@ def test_reset_answers_and_forgets() -> None:
 
 
 def test_ledger_cannot_be_reset(tmp_path) -> None:
-    """History stays: resetting a ledger is refused, and a meter's reset leaves its ledger alone."""
+    """Resetting a ledger is refused, and a meter's reset does not change its ledger."""
     ledger = kept(tmp_path, *CALLS)
     refused = client(ledger=ledger).post("/api/stats/reset")
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "not_possible")
@@ -123,7 +123,7 @@ def test_ledger_cannot_be_reset(tmp_path) -> None:
 
 
 def test_exceeded_threshold_is_in_stats_and_alerts() -> None:
-    """``threshold`` is the alert that goes first, in the language that is asked for; ``alerts`` are all."""
+    """``threshold`` is the most urgent alert, in the requested language; ``alerts`` are all."""
     meter = filled(*(call(agent="a") for _ in range(3)), thresholds={"calls": 2, "errors": None})
     api = client(meter)
     answer = api.get("/api/stats?lang=fr").json()
@@ -153,7 +153,7 @@ def test_overview_rows_and_series_add_up_to_the_card(api, group: str) -> None:
 
 
 def test_overview_of_a_ledger_has_its_periods(tmp_path) -> None:
-    """Its figures are those of the calls, period by period, in the timezone that is asked for."""
+    """Its figures are those of the calls, period by period, in the requested timezone."""
     noon = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
     calls = [call(started_at=noon - timedelta(days=days)) for days in (1, 2, 2, 9, 40)]
     answer = client(ledger=kept(tmp_path, *calls)).get("/api/overview?period=7d&lang=fr").json()
@@ -182,7 +182,7 @@ def test_overview_of_a_ledger_has_its_periods(tmp_path) -> None:
 
 
 def test_unknown_cost_is_null(tmp_path) -> None:
-    """A cost that nobody knows is null in cards, rows and series, and not 0."""
+    """An unknown cost is null in cards, rows and series, and not 0."""
     one = call("no-such-model")
     for api in (client(filled(one)), client(ledger=kept(tmp_path, one))):
         answer = api.get("/api/overview?period=today").json()
@@ -193,7 +193,7 @@ def test_unknown_cost_is_null(tmp_path) -> None:
 
 
 def test_series_shows_eight_groups_and_the_rest() -> None:
-    """The eight largest groups have their own line; the rest is one, which says that it is."""
+    """The eight largest groups have their own line; the rest is one line that is marked as such."""
     meter = filled(*(call(agent=f"agent {n}", tokens=(1000 * n, 10)) for n in range(1, 13)))
     meter.started_at -= timedelta(minutes=5)
     answer = client(meter).get("/api/overview?group=agent&period=all").json()
@@ -205,7 +205,7 @@ def test_series_shows_eight_groups_and_the_rest() -> None:
 
 
 def test_overview_is_partial_when_calls_have_left_the_ring() -> None:
-    """A period for which the recent calls do not suffice is marked; totals since the start are exact."""
+    """A period that the recent calls do not cover is marked; totals since the start are exact."""
     meter = filled(call(started_at=datetime.now(UTC) - timedelta(days=2)), *(call() for _ in range(9)), recent=4)
     api = client(meter)
     whole = api.get("/api/overview?period=all").json()
@@ -217,7 +217,7 @@ def test_overview_is_partial_when_calls_have_left_the_ring() -> None:
 
 
 def test_calls_are_paged_newest_first(api) -> None:
-    """Each call is on one page, the latest first, and the last page says that it is."""
+    """Each call is on one page, the latest first, and the last page is marked as the last."""
     seen, cursor = [], None
     for _ in range(5):
         answer = api.get("/api/calls", params={"limit": 1} | ({"cursor": cursor} if cursor else {})).json()
@@ -248,14 +248,14 @@ def test_calls_are_paged_newest_first(api) -> None:
     ],
 )
 def test_filters_apply_to_calls_and_reports(api, query: str, expected: int) -> None:
-    """Filters hold for calls and for reports alike."""
+    """The same filters apply to both."""
     assert len(api.get(f"/api/calls?{query}").json()["calls"]) == expected
     if "status" not in query:
         assert api.get(f"/api/report?{query}").json()["totals"]["calls"] == expected
 
 
 def test_explain_lines_add_up_to_the_cost(api) -> None:
-    """The lines of a bill sum up to the cost; an id that there is none of is not found."""
+    """The lines of a bill sum up to the cost; an unknown id is not found."""
     answer = api.get(f"/api/explain/{CALLS[0].id}").json()
     assert answer["id"] == CALLS[0].id
     assert sum(Decimal(line["usd"]) for line in answer["lines"]) == Decimal(answer["cost"]) == CALLS[0].cost
@@ -266,8 +266,8 @@ def test_explain_lines_add_up_to_the_cost(api) -> None:
         assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
 
 
-def test_live_has_the_calls_of_the_window(api) -> None:
-    """A pulse has the calls of the window, by what is asked for."""
+def test_live_route_has_the_calls_of_the_window(api) -> None:
+    """A pulse has the calls of the window, by the requested dimension."""
     answer = api.get("/api/live?group=agent&window=600").json()
     assert {one["name"]: one["calls"] for one in answer["groups"]} == {"planner": 2, "writer": 1, None: 1}
     assert answer["window"] == 600
@@ -286,7 +286,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("by", ["model", "day,model", "month", "week,agent", "hour", "tag:env"])
 def test_report_formats_add_up(api, form: str, by: str) -> None:
-    """Every form of a report, by times and dimensions, is served as what it is, and adds up."""
+    """Every form of a report, by times and dimensions, has its content type and adds up."""
     response = api.get("/api/report", params={"by": by, "format": form, "since": "7d", "timezone": "Asia/Kolkata"})
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == f"{FORMS[form]}; charset=utf-8"
@@ -299,7 +299,7 @@ def test_report_formats_add_up(api, form: str, by: str) -> None:
 
 
 @pytest.mark.parametrize("by", ["model", "day,model", "agent"])
-def test_reports_fold_snapshots_where_that_is_asked_for(api, by: str) -> None:
+def test_reports_fold_snapshots_on_request(api, by: str) -> None:
     """The snapshots of a model are in its row; the totals are the same."""
     plain, folded = (
         api.get("/api/report", params={"by": by, "fold_snapshots": folds}).json() for folds in ("false", "true")
@@ -310,7 +310,7 @@ def test_reports_fold_snapshots_where_that_is_asked_for(api, by: str) -> None:
 
 
 def test_report_language_follows_the_request(api) -> None:
-    """A report that people read is in the language that is asked for."""
+    """A report for people is in the requested language."""
     assert "| Coût |" in api.get("/api/report?format=markdown&lang=fr").text
     assert "| Coût |" in api.get("/api/report?format=markdown", headers={"Accept-Language": "fr-CA, en;q=0.5"}).text
     assert "| Cost |" in api.get("/api/report?format=markdown", headers={"Accept-Language": "de, en;q=0.5"}).text
@@ -326,7 +326,7 @@ def test_metrics_route_has_exact_totals(api) -> None:
 
 
 def test_health_and_home_answer(api) -> None:
-    """The server says that it lives, and sends a browser to the dashboard."""
+    """The health route answers, and the root redirects a browser to the dashboard."""
     assert api.get("/healthz").json() == {"status": "ok", "version": openai_meter.__version__}
     home = api.get("/", follow_redirects=False)
     assert (home.status_code, home.headers["location"]) == (307, "/dashboard")
@@ -334,7 +334,7 @@ def test_health_and_home_answer(api) -> None:
 
 
 def test_app_without_a_meter_serves_the_installed_one() -> None:
-    """Without a meter, it is the one that is installed at the moment of the question."""
+    """It is the meter that is installed when the request comes."""
     api = client()
     own = Meter(thresholds=False)
     openai_meter.install(meter=own)
@@ -363,7 +363,7 @@ def test_app_without_a_meter_serves_the_installed_one() -> None:
     ],
 )  # fmt: skip
 def test_invalid_parameters_are_refused(api, path: str) -> None:
-    """What cannot be used is told in JSON, with what would do."""
+    """The error is JSON and names the valid values."""
     response = api.get(path)
     error = response.json()["error"]
     assert (response.status_code, error["code"]) == (400, "bad_request")
@@ -373,7 +373,7 @@ def test_invalid_parameters_are_refused(api, path: str) -> None:
 
 
 def test_extreme_times_are_clamped(api) -> None:
-    """No moment is too early or too late to be asked for."""
+    """No moment is too early or too late for a request."""
     for since in ("0001-01-01", "0001-01-01T00:00:00+23:59", "9999-12-31", "1969-12-31T23:59:59Z", "99999d", "99999w"):
         for zone in ("Pacific/Kiritimati", "UTC", "America/New_York"):
             response = api.get("/api/report", params={"by": "day", "since": since, "timezone": zone})
@@ -381,7 +381,7 @@ def test_extreme_times_are_clamped(api) -> None:
 
 
 def test_unknown_paths_and_methods_are_refused(api) -> None:
-    """Another method names the right one; another address is not found. Both in JSON."""
+    """A wrong method gets the right one; an unknown address is not found. Both in JSON."""
     response = api.post("/api/stats", headers={"Content-Type": "application/json"})
     assert (response.status_code, response.json()["error"]["code"]) == (405, "method_not_allowed")
     assert response.headers["allow"] == "GET, HEAD" or set(response.headers["allow"].split(", ")) == {"GET", "HEAD"}
@@ -405,7 +405,7 @@ ODD = [
 
 @pytest.mark.parametrize("name", ODD, ids=range(len(ODD)))
 def test_odd_names_are_escaped_in_every_answer(name: str, tmp_path) -> None:
-    """Nothing that a caller names is ever markup, a header or a formula, whatever it is and however long."""
+    """No name of a caller becomes markup, a header or a formula, whatever it is and however long."""
     one = call(agent=name, user=name, tags={"tag": name})
     meter = filled(one)
     meter._take(call(name))
@@ -427,7 +427,7 @@ def test_odd_names_are_escaped_in_every_answer(name: str, tmp_path) -> None:
                 assert not cell.startswith(("=", "+", "-", "@"))
 
 
-def test_long_name_is_returned_whole() -> None:
+def test_long_name_is_not_shortened_in_json() -> None:
     """JSON gives names as they are."""
     for name in ODD[:5]:
         rows = client(filled(call(agent=name))).get("/api/overview?group=agent&period=all").json()["rows"]
@@ -444,8 +444,8 @@ COSTS = st.one_of(st.none(), st.integers(0, 10**12), st.sampled_from([10**30, 10
 
 @settings(max_examples=60)
 @given(st.lists(st.tuples(COUNTS, COUNTS, COSTS, st.booleans()), min_size=1, max_size=4), st.booleans())
-def test_no_route_fails_whatever_numbers_are_counted(numbers, limited: bool) -> None:
-    """Counts and costs that no float and no column holds are answered by every route, in every format."""
+def test_every_route_answers_with_huge_numbers(numbers, limited: bool) -> None:
+    """Counts and costs that fit neither a float nor a column are answered by every route, in every format."""
     limits = {"cost": "1", "tokens": 10, "tokens_per_call": 5, "calls": 10**400} if limited else False
     calls = [
         call(
@@ -467,7 +467,7 @@ def test_no_route_fails_whatever_numbers_are_counted(numbers, limited: bool) -> 
 
 
 def test_health_is_degraded_while_a_call_waits_for_long(tmp_path) -> None:
-    """Calls of another process that wait in the spool for over a minute are a fault, though new ones are stored."""
+    """Calls of another process that wait in the spool for over a minute are a fault, even if new ones are stored."""
     ledger = kept(tmp_path, *CALLS)
     api = client(ledger=ledger)
     assert api.get("/healthz").json()["status"] == "ok"
@@ -487,7 +487,7 @@ def test_health_is_degraded_while_a_call_waits_for_long(tmp_path) -> None:
 
 
 def test_health_is_degraded_once_a_call_is_lost(tmp_path) -> None:
-    """A call that neither the database nor the spool took is a fault that does not pass."""
+    """A call that neither the database nor the spool took is a permanent fault."""
     ledger = kept(tmp_path, *CALLS)
     ledger._writer.intake.drop(1, "there is no room")
     assert client(ledger=ledger).get("/healthz").json()["status"] == "degraded"

@@ -88,13 +88,13 @@ def test_start_answers_and_stop_frees_the_port() -> None:
 
 
 def test_sockets_have_tcp_nodelay() -> None:
-    """Connections send what they have at once: an answer in two parts would wait 40 ms for its second one."""
+    """Data is sent at once: an answer in two parts would wait 40 ms for its second one."""
     with start(filled(), port=0) as server:
         assert server._listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_taken_port_is_an_error_before_the_start() -> None:
-    """A port that is taken is an error with what to do, before anything is started."""
+    """The error names the remedy, before anything is started."""
     threads = set(threading.enumerate())
     taken = socket.create_server(("127.0.0.1", 0))
     with taken, pytest.raises(ConfigurationError, match="is taken; use another"):
@@ -107,13 +107,13 @@ def test_taken_port_is_an_error_before_the_start() -> None:
                  {"host": "127.0.0.1 ", "token": "long-enough-token"}],
 )  # fmt: skip
 def test_invalid_host_or_port_is_refused(settings) -> None:
-    """An address or a port that is none is a wrong setting."""
+    """The error is about the setting."""
     with pytest.raises(ConfigurationError):
         start(filled(), **settings)
 
 
-def test_start_leaves_logging_and_signals_alone() -> None:
-    """Starting a server changes nothing of how the program logs, and keeps no signal."""
+def test_start_changes_neither_logging_nor_signals() -> None:
+    """Starting a server changes no logger and no signal handler of the program."""
     import logging
 
     handlers, level = list(logging.getLogger().handlers), logging.getLogger("uvicorn").level
@@ -127,7 +127,7 @@ def test_start_leaves_logging_and_signals_alone() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here: a forked child is NOT tested")
 def test_forked_child_closes_the_port() -> None:
-    """A child that lives on does not keep the port of a server that has stopped."""
+    """A child that is still running does not keep the port of a server that has stopped."""
     server = start(filled(), port=0)
     reader, writer = os.pipe()
     child = os.fork()
@@ -151,7 +151,7 @@ def test_forked_child_closes_the_port() -> None:
 
 
 def test_events_have_each_change_and_resets() -> None:
-    """A listener is told the figures at once, each change within about a second, and of a reset."""
+    """A listener gets the figures at once, each change within about a second, and each reset."""
     meter = filled(call(agent="first"))
     with start(meter, port=0, max_age=0) as server, following(server.url, "/api/events?group=agent") as told:
         name, first = next(told)
@@ -166,7 +166,7 @@ def test_events_have_each_change_and_resets() -> None:
 
 
 def test_events_of_a_ledger_have_calls_of_other_processes(tmp_path) -> None:
-    """What another process writes to the ledger is told."""
+    """A call that another process writes to the ledger is sent as an event."""
     ledger = kept(tmp_path, call())
     with start(ledger=ledger.url, port=0, max_age=0) as server, following(server.url) as told:
         assert next(told)[1]["recent"]["calls"] == 1
@@ -175,7 +175,7 @@ def test_events_of_a_ledger_have_calls_of_other_processes(tmp_path) -> None:
 
 
 def test_event_streams_are_limited_and_closed_ones_freed(monkeypatch) -> None:
-    """Only so many may listen; the place of one who has left is free again."""
+    """The number of listeners is limited; a listener that has left frees its place."""
     monkeypatch.setattr(events, "MAX_STREAMS", 2)
     meter = filled()
     with start(meter, port=0) as server:
@@ -201,7 +201,7 @@ def test_event_streams_are_limited_and_closed_ones_freed(monkeypatch) -> None:
 
 
 def test_stop_ends_open_event_streams() -> None:
-    """A server that stops ends its streams, and does not wait for those who listen."""
+    """A server that stops ends its streams, and does not wait for their listeners."""
     server = start(filled(), port=0)
     with following(server.url) as told:
         next(told)
@@ -240,7 +240,7 @@ def running(*args: str, **more: Any) -> Iterator[tuple[subprocess.Popen[str], st
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_shows_a_ledger_until_a_signal(number: int, tmp_path) -> None:
-    """``serve`` shows a ledger until Ctrl-C or SIGTERM, and ends without complaint, listeners or not."""
+    """``serve`` shows a ledger until Ctrl-C or SIGTERM, and ends without an error, with or without listeners."""
     ledger = kept(tmp_path, call(), call())
     with running("serve", "--ledger", ledger.url, "--port", "0", "--lang", "fr") as (process, url):
         assert url.startswith("http://127.0.0.1:")
@@ -261,7 +261,7 @@ def test_serve_uses_the_ledger_of_the_environment(tmp_path) -> None:
 
 
 def test_serve_without_a_ledger_names_the_remedy() -> None:
-    """Without any ledger it says so, and how there can be figures."""
+    """Without any ledger it writes that, and how to get figures."""
     with running("serve", "-p", "0") as (process, url):
         assert process.stderr is not None
         assert "openai-meter run --serve" in process.stderr.readline()
@@ -352,7 +352,7 @@ def test_run_serve_on_a_taken_port_still_runs_the_program(tmp_path: Path) -> Non
 
 
 def test_run_serve_with_an_invalid_port_runs_nothing(tmp_path: Path) -> None:
-    """``--serve`` with something else than a port is a wrong argument, and nothing is run."""
+    """A wrong value for ``--serve`` is a wrong argument, and nothing is run."""
     program = tmp_path / "program.py"
     program.write_text("print('done')")
     command = [sys.executable, "-m", "openai_meter", "run", "--serve", "http", str(program)]
@@ -362,7 +362,7 @@ def test_run_serve_with_an_invalid_port_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_mounted_event_streams_end_with_the_outer_server(tmp_path: Path) -> None:
-    """Mounted in somebody else's uvicorn, streams end when it is told to stop, and do not keep it."""
+    """Mounted in another uvicorn server, streams end when it stops, and do not delay it."""
     program = tmp_path / "outer.py"
     program.write_text(
         "import sys, uvicorn, openai_meter.server as s\n"

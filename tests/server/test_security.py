@@ -53,7 +53,7 @@ def test_foreign_host_names_are_refused(host: str) -> None:
 
 
 def test_allowed_hosts_are_answered() -> None:
-    """The names that the application was given are its own, besides those of this machine."""
+    """The names that the application was given are valid, in addition to those of this machine."""
     api = client(filled(), allowed_hosts=["Meter.example.com"])
     assert api.get("/api/stats", headers={"Host": "meter.example.com:8443"}).status_code == 200
     assert api.get("/api/stats", headers={"Host": "localhost"}).status_code == 200
@@ -67,8 +67,8 @@ def test_allowed_hosts_are_answered() -> None:
 # --- machines and tokens ----------------------------------------------------------------------------------------------
 
 
-def test_without_a_token_other_machines_are_refused() -> None:
-    """Another machine is refused without a token, whatever it writes into its headers."""
+def test_other_machines_are_refused_without_a_token() -> None:
+    """Whatever their headers contain."""
     response = client(filled(), peer=ELSEWHERE).get("/api/stats", headers={"X-Forwarded-For": "127.0.0.1"})
     assert refusal(response) == (403, "refused")
     assert client(filled(), peer=("::ffff:127.0.0.1", 1)).get("/api/stats").status_code == 200
@@ -77,7 +77,7 @@ def test_without_a_token_other_machines_are_refused() -> None:
 
 @pytest.mark.parametrize("path", FIGURES)
 def test_figures_without_the_token_are_refused(path: str) -> None:
-    """With a token, every route that shows figures wants it, from this machine too."""
+    """With a token, every route that shows figures needs it, from this machine too."""
     api = client(filled(), token=TOKEN)
     method = "POST" if path.endswith("reset") else "GET"
     for headers in (
@@ -98,7 +98,7 @@ def test_figures_without_the_token_are_refused(path: str) -> None:
 
 
 def test_token_is_accepted_from_anywhere() -> None:
-    """Whoever has the token may ask from anywhere, under any name."""
+    """A request with the token may come from any machine, under any name."""
     api = client(filled(), token=TOKEN, peer=ELSEWHERE, host="meter.example.com")
     for scheme in ("Bearer", "bearer"):
         assert api.get("/api/stats", headers={"Authorization": f"{scheme} {TOKEN}"}).status_code == 200
@@ -110,7 +110,7 @@ def test_token_is_accepted_from_anywhere() -> None:
 
 
 def test_token_of_the_environment_is_the_default(monkeypatch) -> None:
-    """The token is that of the environment where none is given; ``False`` is none in either case."""
+    """The token of the environment is used where none is given; ``False`` means no token in either case."""
     monkeypatch.setenv("OPENAI_METER_TOKEN", TOKEN)
     assert client(filled()).get("/api/stats").status_code == 401
     assert client(filled()).get("/api/stats", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
@@ -121,14 +121,14 @@ def test_token_of_the_environment_is_the_default(monkeypatch) -> None:
     "token", ["", "short", "with space in it", "tabs\tand\nlines", "\u00fcml\u00e4ut-token", 12345678]
 )
 def test_invalid_token_is_refused(token) -> None:
-    """A token that can be guessed, or that no header can hold, is refused with what would do."""
+    """A token that can be guessed, or that no header can hold, is refused with the remedy."""
     with pytest.raises(ConfigurationError, match="token_urlsafe"):
         create_app(filled(), token=token)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "meter.example.com"])
 def test_public_address_without_a_token_is_refused(host: str, monkeypatch) -> None:
-    """The server does not start where other machines could reach it without a token, and says why."""
+    """The server does not start where other machines could reach it without a token."""
     monkeypatch.delenv("OPENAI_METER_TOKEN", raising=False)
     with pytest.raises(ConfigurationError, match="OPENAI_METER_TOKEN"):
         start(filled(), host, 0)
@@ -237,7 +237,7 @@ def test_only_post_resets() -> None:
 
 @pytest.mark.parametrize("path", [*FIGURES[:-1], "/dashboard", "/healthz", "/nothing", "/openapi.json", "/"])
 def test_every_answer_has_the_security_headers(path: str) -> None:
-    """Errors included, every answer says what a browser may do with it; no other site may read it."""
+    """Errors included, every answer has the headers for browsers; no other site may read it."""
     response = client(filled()).get(path, follow_redirects=False)
     headers = response.headers
     policy = headers["content-security-policy"]

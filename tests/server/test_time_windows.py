@@ -21,7 +21,7 @@ MOMENTS = st.integers(0, 3_650 * 86_400).map(lambda seconds: FIRST + timedelta(s
 
 @given(st.sampled_from(sorted(PERIODS)), ZONES, MOMENTS)
 def test_window_ends_now_and_compares_with_the_one_before(period: str, zone: str, now: datetime) -> None:
-    """A window ends now, and the one before it ends where it begins, or earlier, and is no longer."""
+    """The previous window ends where this one begins, or earlier, and is not longer."""
     window = window_of(period, ZoneInfo(zone), now)
     assert window.until == now
     if window.since is not None:
@@ -46,7 +46,7 @@ def test_every_moment_belongs_to_a_step(step, zone: str, until: datetime, span: 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Paris", "Asia/Kolkata", "Australia/Lord_Howe"])
 @pytest.mark.parametrize("step", ["hour", "day", "week", "month"])
 def test_step_labels_equal_those_of_a_ledger(step: str, zone: str, tmp_path) -> None:
-    """A series finds the rows of a ledger's report: both name times alike, when clocks change too."""
+    """A series finds the rows of a ledger's report: both write times in the same form, when clocks change too."""
     changes = [
         datetime(2026, 10, 24, 22, tzinfo=UTC),
         datetime(2026, 3, 28, 23, tzinfo=UTC),
@@ -65,8 +65,8 @@ def busy(seconds: float) -> object:
     return object()
 
 
-def test_expensive_answers_are_kept_and_cheap_ones_are_not() -> None:
-    """An answer whose making takes time is given again for a moment; one that takes none is made anew."""
+def test_only_slow_answers_are_cached() -> None:
+    """An answer that takes time is returned again for a moment; a quick one is made anew."""
     fresh = AnswerCache(60)
     first = fresh.get("dear", lambda: busy(0.2))
     assert fresh.get("dear", lambda: busy(0)) is first
@@ -75,8 +75,8 @@ def test_expensive_answers_are_kept_and_cheap_ones_are_not() -> None:
     assert fresh.get("dear", lambda: busy(0)) is not first
 
 
-def test_max_age_zero_keeps_nothing() -> None:
-    """With a greatest age of 0 everything is made anew, and what fails is raised each time."""
+def test_max_age_zero_caches_nothing() -> None:
+    """With a maximum age of 0 everything is made anew, and each failure is raised."""
     fresh = AnswerCache(0)
     assert fresh.get("dear", lambda: busy(0.01)) is not fresh.get("dear", lambda: busy(0.01))
     for keeper in (fresh, AnswerCache(1)):

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from ledgers import Database
 
@@ -50,6 +51,8 @@ CELERY = """
 import os
 from pathlib import Path
 from celery import Celery
+from celery.signals import task_postrun
+import program
 
 broker = os.environ["BROKER"]
 app = Celery("tasks", broker="filesystem://")
@@ -62,10 +65,50 @@ app.conf.update(
 
 @app.task(name="work")
 def work(number):
-    import program
+    Path(os.environ["BEGUN"], str(number)).touch()
     program.work()
-    Path(os.environ["DONE"], str(number)).touch()
+
+
+@task_postrun.connect
+def done(args, **_):
+    Path(os.environ["DONE"], str(args[0])).touch()
 """
+"""Its children do two tasks each. A task is done when Celery reports its end."""
+
+
+class Tasks(NamedTuple):
+    """A worker of Celery that is running, and what it has done."""
+
+    process: subprocess.Popen[bytes]
+    begun_folder: Path
+    done_folder: Path
+
+    def begun(self) -> int:
+        return len([*self.begun_folder.iterdir()])
+
+    def done(self) -> int:
+        return len([*self.done_folder.iterdir()])
+
+    def wait_for(self, number: int) -> None:
+        until(lambda: self.done() >= number, self.process)
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(PATIENCE)
+
+
+@contextmanager
+def celery_worker(database: Database, tmp_path: Path, number: int) -> Iterator[Tasks]:
+    """A worker of Celery that has a number of tasks to do."""
+    folders = {name: str(tmp_path / name.lower()) for name in ("BROKER", "BEGUN", "DONE")}
+    for folder in folders.values():
+        Path(folder).mkdir()
+    source = f"from tasks import work; [work.delay(number) for number in range({number})]"
+    env = {**os.environ, **folders, "PYTHONPATH": str(tmp_path), "LEDGER": f"sqlite:///{tmp_path / 'client.db'}"}
+    subprocess.run([sys.executable, "-c", source], env=env, cwd=tmp_path, check=True, timeout=PATIENCE)
+    command = ("celery", "-A", "tasks", "worker", "--loglevel", "WARNING")
+    with running(database, tmp_path, *command, **folders) as process:
+        yield Tasks(process, Path(folders["BEGUN"]), Path(folders["DONE"]))
 
 
 def program_of(folder: Path) -> Database:

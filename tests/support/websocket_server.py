@@ -30,7 +30,9 @@ class Stage:
         """Scripts by a part of the path, where several connections play different ones."""
         self.heard: list[dict[str, Any]] = []
         self.paths: list[str] = []
-        self._server = serve(self._play, "127.0.0.1", 0, compression=None)
+        self.headers: dict[str, str] = {}
+        """Headers of the answer to a handshake."""
+        self._server = serve(self._play, "127.0.0.1", 0, compression=None, process_response=self._add_headers)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
         self.url = f"127.0.0.1:{self._server.socket.getsockname()[1]}"
@@ -38,6 +40,9 @@ class Stage:
     def close(self) -> None:
         self._server.shutdown()
         self._thread.join(60)
+
+    def _add_headers(self, _connection: Any, _request: Any, response: Any) -> None:
+        response.headers.update(self.headers)
 
     def _play(self, connection: Any) -> None:
         from websockets.exceptions import ConnectionClosed

@@ -139,8 +139,8 @@ def test_chat_sums_over_n_choices(client):
 
 
 @pytest.mark.parametrize("model", ["gpt-5-mini", "gpt-6-luna", "o4-mini"])
-def test_chat_of_reasoning_models(client, model):
-    """Models that reason spend reasoning tokens inside their output, and none when told not to."""
+def test_chat_of_a_reasoning_model_has_reasoning_tokens(client, model):
+    """They are a part of the output, and zero where reasoning is switched off."""
     usage = client.chat.completions.create(model=model, messages=HELLO).usage
     quiet = client.chat.completions.create(model=model, messages=HELLO, reasoning_effort="minimal").usage
     thought = usage.completion_tokens_details.reasoning_tokens
@@ -150,7 +150,7 @@ def test_chat_of_reasoning_models(client, model):
 
 
 @pytest.mark.parametrize(("limit", "reasoning", "empty"), [(20, 20, True), (200, None, False)])
-def test_chat_reasoning_eats_the_limit_first(client, limit, reasoning, empty):
+def test_reasoning_uses_the_limit_before_text(client, limit, reasoning, empty):
     """A limit below the reasoning leaves no text, and the output is the limit."""
     answer = client.chat.completions.create(model="gpt-5", messages=HELLO, max_completion_tokens=limit)
     assert (answer.choices[0].message.content == "") is empty
@@ -161,7 +161,7 @@ def test_chat_reasoning_eats_the_limit_first(client, limit, reasoning, empty):
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_chat_stops_at_the_limit(client, name):
-    """Both names of the limit cut the text and are told as finish reason length."""
+    """Both names of the limit truncate the text, with the finish reason length."""
     answer = client.chat.completions.create(model="gpt-4o", messages=HELLO, **{name: 3})
     assert answer.choices[0].finish_reason == "length"
     assert answer.usage.completion_tokens == 3
@@ -182,14 +182,14 @@ def test_chat_caches_long_prompts(client, length, cached):
     ("asked", "served"),
     [(None, "default"), ("auto", "default"), ("default", "default"), ("flex", "flex"), ("fast", "priority")],
 )
-def test_chat_tells_the_served_tier(client, asked, served):
+def test_chat_has_the_served_tier(client, asked, served):
     """The answer tells the tier that served it."""
     wish = {} if asked is None else {"extra_body": {"service_tier": asked}}
     assert client.chat.completions.create(model="gpt-4o", messages=HELLO, **wish).service_tier == served
 
 
 def test_chat_calls_a_tool(client):
-    """A question with tools is answered with a call that fits the tool's schema; its result with text."""
+    """A request with tools is answered with a call that fits the tool's schema; its result with text."""
     answer = client.chat.completions.create(model="gpt-4o", messages=HELLO, tools=[TOOL])
     call = answer.choices[0].message.tool_calls[0]
     assert answer.choices[0].finish_reason == "tool_calls"
@@ -212,20 +212,20 @@ def test_chat_obeys_the_tool_choice(client):
 
 
 @pytest.mark.parametrize("model", [Order, Tree])
-def test_chat_parse_gets_an_instance(client, model):
+def test_chat_parse_returns_an_instance(client, model):
     """A response format is answered with JSON that the schema accepts, recursive ones too."""
     answer = client.chat.completions.parse(model="gpt-4o", messages=HELLO, response_format=model)
     assert isinstance(answer.choices[0].message.parsed, model)
 
 
-def test_chat_parse_can_hit_the_limit(client):
+def test_chat_parse_over_the_limit_raises_with_usage(client):
     """Structured output that does not fit raises the SDK's length error, with the usage."""
     with pytest.raises(openai.LengthFinishReasonError) as caught:
         client.chat.completions.parse(model="gpt-4o", messages=HELLO, response_format=Order, max_tokens=2)
     assert caught.value.completion.usage.completion_tokens == 2
 
 
-def test_chat_stream_without_usage(client):
+def test_chat_stream_without_usage_has_a_choice_in_every_chunk(client):
     """Without include_usage every chunk has a choice and none has a usage."""
     plain = client.chat.completions.create(model="gpt-4o", messages=HELLO)
     chunks = list(client.chat.completions.create(model="gpt-4o", messages=HELLO, stream=True))
@@ -235,7 +235,7 @@ def test_chat_stream_without_usage(client):
     assert chunks[-1].choices[0].finish_reason == "stop"
 
 
-def test_chat_stream_with_usage(client):
+def test_chat_stream_with_usage_ends_with_it(client):
     """With include_usage the last chunk has no choices and the usage, all others have it null."""
     options = {"include_usage": True}
     chunks = list(client.chat.completions.create(model="gpt-4o", messages=HELLO, stream=True, stream_options=options))
@@ -245,7 +245,7 @@ def test_chat_stream_with_usage(client):
     assert chunks[-1].usage == plain.usage
 
 
-def test_chat_stream_on_the_wire(server):
+def test_chat_stream_has_data_frames_and_done(server):
     """Frames are single data lines, the last one is [DONE]; obfuscation can be turned off."""
     body = {"model": "gpt-4o", "messages": HELLO, "stream": True, "stream_options": {"include_obfuscation": False}}
     _, headers, text = raw(server, "POST", "/v1/chat/completions", body)
@@ -256,7 +256,7 @@ def test_chat_stream_on_the_wire(server):
     assert "obfuscation" not in text.decode()
 
 
-def test_chat_stream_of_tool_calls(client):
+def test_chat_stream_of_tool_calls_gives_the_same_arguments(client):
     """Streamed arguments, put together, are those of the plain answer."""
     plain = client.chat.completions.create(model="gpt-4o", messages=HELLO, tools=[TOOL])
     chunks = list(client.chat.completions.create(model="gpt-4o", messages=HELLO, tools=[TOOL], stream=True))
@@ -265,14 +265,14 @@ def test_chat_stream_of_tool_calls(client):
     assert chunks[-1].choices[0].finish_reason == "tool_calls"
 
 
-def test_chat_stream_of_n_choices(client):
+def test_chat_stream_has_n_choices_by_index(client):
     """With n=2 both choices are streamed, told apart by their index."""
     chunks = list(client.chat.completions.create(model="gpt-4o", messages=HELLO, n=2, stream=True))
     assert {chunk.choices[0].index for chunk in chunks} == {0, 1}
     assert sum(chunk.choices[0].finish_reason == "stop" for chunk in chunks) == 2
 
 
-def test_chat_stream_helper(client):
+def test_chat_stream_helper_returns_the_same_completion(client):
     """The SDK's stream helper puts the same completion together."""
     with client.chat.completions.stream(
         model="gpt-4o", messages=HELLO, stream_options={"include_usage": True}
@@ -283,7 +283,7 @@ def test_chat_stream_helper(client):
     assert final.usage == plain.usage
 
 
-def test_chat_async(server):
+def test_async_chat_has_the_same_answers(server):
     """The async client gets the same answers, plain and streamed."""
 
     async def use(client):
@@ -296,8 +296,8 @@ def test_chat_async(server):
     assert plain == streamed
 
 
-def test_stored_completions(client):
-    """Stored completions can be listed, read, changed and deleted, and repeat their usage."""
+def test_stored_completions_can_be_managed(client):
+    """Listed, read, changed and deleted; they repeat their usage."""
     made = client.chat.completions.create(model="gpt-4o", messages=HELLO, metadata={"a": "1"}, store=True)
     assert client.chat.completions.retrieve(made.id).usage.total_tokens == made.usage.total_tokens
     assert [item.id for item in client.chat.completions.list()] == [made.id]
@@ -323,8 +323,8 @@ def test_only_the_last_completions_are_kept(client):
 
 
 @pytest.mark.parametrize(("prompt", "count"), [("Once", 1), (["Once", "Twice"], 2), ([1, 2, 3], 1), ([[1], [2, 3]], 2)])
-def test_completions(client, prompt, count):
-    """Each prompt, text or tokens, gets its text, cut at 16 tokens unless told otherwise."""
+def test_completion_answers_each_prompt(client, prompt, count):
+    """Text or tokens, truncated at 16 tokens by default."""
     answer = client.completions.create(model="gpt-3.5-turbo-instruct", prompt=prompt)
     assert [choice.index for choice in answer.choices] == list(range(count))
     assert answer.usage.completion_tokens == 16 * count
@@ -332,7 +332,7 @@ def test_completions(client, prompt, count):
 
 
 @pytest.mark.parametrize("asked", [False, True])
-def test_completions_stream(client, asked):
+def test_completion_stream_has_usage_on_request_only(client, asked):
     """A streamed completion tells its usage only when asked."""
     options = {"stream_options": {"include_usage": True}} if asked else {}
     chunks = list(client.completions.create(model="davinci-002", prompt="Once", stream=True, **options))
@@ -341,8 +341,8 @@ def test_completions_stream(client, asked):
 
 
 @pytest.mark.parametrize(("given", "count"), [("one text", 1), (["a", "b"], 2), ([1, 2, 3], 1), ([[1, 2], [3]], 2)])
-def test_embeddings(client, given, count):
-    """Every shape of input gets one vector a part, the same as floats and as the SDK's base64."""
+def test_embedding_has_a_vector_for_each_input(client, given, count):
+    """The same as floats and as the SDK's base64."""
     packed = client.embeddings.create(model="text-embedding-3-small", input=given)
     floats = client.embeddings.create(model="text-embedding-3-small", input=given, encoding_format="float")
     assert [len(item.embedding) for item in packed.data] == [1536] * count
@@ -350,14 +350,14 @@ def test_embeddings(client, given, count):
     assert packed.usage.prompt_tokens == packed.usage.total_tokens > 0
 
 
-def test_embeddings_obey_dimensions(client):
+def test_embedding_has_the_requested_dimensions(client):
     """The wished dimensions are given; models differ in how many they have."""
     small = client.embeddings.create(model="text-embedding-3-small", input="a", dimensions=8)
     large = client.embeddings.create(model="text-embedding-3-large", input="a")
     assert (len(small.data[0].embedding), len(large.data[0].embedding)) == (8, 3072)
 
 
-def test_embeddings_async(server):
+def test_async_embeddings_are_the_same(server):
     """The async client gets the same vectors."""
 
     async def use(client):
@@ -366,15 +366,15 @@ def test_embeddings_async(server):
     assert len(with_async(server, use).data[0].embedding) == 4
 
 
-def test_moderations(client):
-    """A moderation has one result a text, and no usage."""
+def test_moderation_has_a_result_for_each_text(client):
+    """And no usage."""
     answer = client.moderations.create(input=["a", "b"])
     assert [result.flagged for result in answer.results] == [False, False]
     assert "usage" not in answer.to_dict()
 
 
-def test_decisions(client):
-    """A decision answers each question in order, has a usage and no id."""
+def test_decision_answers_each_question(client):
+    """It has a usage and no id."""
     questions = [
         {"type": "predicate", "name": "late", "instructions": "The order is late."},
         {"type": "choice", "instructions": "Who acts?", "choices": [{"value": "sales"}, {"value": True}]},
@@ -393,7 +393,7 @@ def test_decisions(client):
 # --- responses ----------------------------------------------------------------------------------------------------
 
 
-def test_response_plain(client):
+def test_plain_response_is_completed_with_usage(client):
     """A plain response is completed, with usage and the served tier."""
     answer = client.responses.create(model="gpt-4o", input="How are forms replaced?")
     assert (answer.status, answer.service_tier, answer.model) == ("completed", "default", "gpt-4o-2024-08-06")
@@ -401,7 +401,7 @@ def test_response_plain(client):
     assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
 
 
-def test_response_of_reasoning_models(client):
+def test_response_of_a_reasoning_model_begins_with_reasoning(client):
     """A model that reasons has a reasoning item first, and its tokens in the details."""
     answer = client.responses.create(model="gpt-6-luna", input="How?", include=["reasoning.encrypted_content"])
     assert [item.type for item in answer.output] == ["reasoning", "message"]
@@ -410,7 +410,7 @@ def test_response_of_reasoning_models(client):
 
 
 @pytest.mark.parametrize("model", [Order, Tree])
-def test_response_parse(client, model):
+def test_response_parse_returns_an_instance(client, model):
     """A text format is answered with JSON that the schema accepts."""
     answer = client.responses.parse(model="gpt-4o", input="Which order?", text_format=model)
     assert isinstance(answer.output_parsed, model)
@@ -429,14 +429,14 @@ def test_response_calls_a_function(client):
 
 
 def test_response_searches_the_web(client):
-    """A response with the web search tool has a search call and counts it as tool usage."""
+    """The search call is an output item and counts as tool usage."""
     answer = client.responses.create(model="gpt-4o", input="News?", tools=[{"type": "web_search"}])
     assert [item.type for item in answer.output] == ["web_search_call", "message"]
     assert answer.to_dict()["tool_usage"]["web_search"] == {"num_requests": 1}
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_response_incomplete(client, stream):
+def test_response_over_its_limit_is_incomplete(client, stream):
     """A limit below the answer makes the response incomplete, with the reason and the usage."""
     answer = client.responses.create(model="gpt-4o", input="How?", max_output_tokens=3, stream=stream)
     if stream:
@@ -448,7 +448,7 @@ def test_response_incomplete(client, stream):
     assert answer.output[0].status == "incomplete"
 
 
-def test_response_stream(client):
+def test_response_stream_has_the_events_of_the_real_api(client):
     """The events come in the order of the real API, numbered from zero, and end with the whole response."""
     events = list(client.responses.create(model="gpt-4o", input="How?", stream=True))
     kinds = list(dict.fromkeys(event.type for event in events))
@@ -470,7 +470,7 @@ def test_response_stream(client):
     assert events[-1].response.usage.output_tokens == -(-len(text) // 4)
 
 
-def test_response_stream_on_the_wire(server):
+def test_response_stream_has_event_frames_and_no_done(server):
     """Each frame has an event line that repeats the type; there is no [DONE]."""
     _, _, text = raw(server, "POST", "/v1/responses", {"model": "gpt-4o", "input": "How?", "stream": True})
     frames = [frame.split("\n") for frame in text.decode().rstrip("\n").split("\n\n")]
@@ -479,7 +479,7 @@ def test_response_stream_on_the_wire(server):
 
 
 @pytest.mark.parametrize("tool", ["function", "custom", "web_search"])
-def test_response_stream_of_tools(client, tool):
+def test_response_stream_has_events_of_tools(client, tool):
     """Tools have their own events in a stream."""
     tools = {
         "function": {"type": "function", "strict": False, **TOOL["function"]},
@@ -496,14 +496,14 @@ def test_response_stream_of_tools(client, tool):
     assert events[-1].type == "response.completed"
 
 
-def test_response_stream_helper(client):
+def test_response_stream_helper_returns_the_final_response(client):
     """The SDK's stream helper gets the final response."""
     with client.responses.stream(model="gpt-4o", input="How?") as stream:
         final = stream.get_final_response()
     assert final.usage.output_tokens == -(-len(final.output_text) // 4)
 
 
-def test_response_async(server):
+def test_async_response_has_the_same_answers(server):
     """The async client gets the same answers, plain and streamed."""
 
     async def use(client):
@@ -517,7 +517,7 @@ def test_response_async(server):
 
 
 @pytest.mark.parametrize("polls", [0, 1, 3])
-def test_response_in_the_background(polls):
+def test_background_response_is_completed_after_its_polls(polls):
     """A background response is queued, then in progress for as many polls as wished, then completed."""
     with DemoServer(polls=polls) as server, OpenAI(base_url=server.base_url, api_key="demo") as client:
         answer = client.responses.create(model="gpt-6-luna", input="How?", background=True)
@@ -530,7 +530,7 @@ def test_response_in_the_background(polls):
         assert seen[-1].usage == plain.usage
 
 
-def test_response_in_the_background_streamed(client):
+def test_background_stream_can_be_resumed_after_an_event(client):
     """A background stream can be left and taken up again after the last event seen."""
     first = []
     with client.responses.create(model="gpt-4o", input="How?", background=True, stream=True) as stream:
@@ -547,8 +547,8 @@ def test_response_in_the_background_streamed(client):
     assert client.responses.retrieve(response_id).status == "completed"
 
 
-def test_response_cancel(client):
-    """A background response can be cancelled, and then stays so; a finished one stays completed."""
+def test_background_response_can_be_cancelled(client):
+    """A finished one stays completed."""
     started = client.responses.create(model="gpt-4o", input="How?", background=True)
     assert client.responses.cancel(started.id).status == "cancelled"
     assert client.responses.retrieve(started.id).usage is None
@@ -556,7 +556,7 @@ def test_response_cancel(client):
     assert client.responses.cancel(finished.id).usage == finished.usage
 
 
-def test_response_delete_and_input_items(client):
+def test_response_can_be_deleted_and_its_items_listed(client):
     """Input items can be listed; a deleted response is gone."""
     answer = client.responses.create(model="gpt-4o", input="How?")
     assert [item.role for item in client.responses.input_items.list(answer.id)] == ["user"]
@@ -565,14 +565,14 @@ def test_response_delete_and_input_items(client):
         client.responses.retrieve(answer.id)
 
 
-def test_response_input_tokens(client):
+def test_count_of_input_tokens_equals_that_of_the_response(client):
     """Counting input gives a number that the response repeats, and no usage."""
     count = needs(client, "responses.input_tokens").count(model="gpt-4o", input="How?")
     assert count.input_tokens == client.responses.create(model="gpt-4o", input="How?").usage.input_tokens
     assert "usage" not in count.to_dict()
 
 
-def test_response_compact(client):
+def test_compaction_has_usage_and_no_model(client):
     """A compaction has a usage, but neither model nor tier."""
     compacted = needs(client, "responses.compact")(model="gpt-4o", input=HELLO)
     assert compacted.usage.total_tokens > 0
@@ -589,7 +589,7 @@ def test_query_strings_are_ignored(server):
 # --- images, sound, videos ------------------------------------------------------------------------------------------
 
 
-def test_images_with_usage(client):
+def test_image_of_a_token_model_has_usage_by_kind(client):
     """A gpt-image model answers base64 and a usage by kind of token, for all n images."""
     answer = client.images.generate(model="gpt-image-1", prompt="a form", n=2, quality="low", size="1024x1024")
     assert len(answer.data) == 2
@@ -600,7 +600,7 @@ def test_images_with_usage(client):
 
 
 @old_api
-def test_images_without_usage(client):
+def test_image_of_dalle_has_no_usage(client):
     """DALL-E answers links and no usage; so do variations."""
     made = client.images.generate(model="dall-e-3", prompt="a form")
     assert made.data[0].url
@@ -609,7 +609,7 @@ def test_images_without_usage(client):
 
 
 @pytest.mark.parametrize("kind", ["image_generation", "image_edit"])
-def test_images_streamed(client, kind):
+def test_image_stream_ends_with_its_usage(client, kind):
     """A streamed image has its partial images first; only the last event has a usage."""
     ask = {"model": "gpt-image-1", "prompt": "a form", "stream": True, "partial_images": 2}
     if kind == "image_generation":
@@ -620,7 +620,7 @@ def test_images_streamed(client, kind):
     assert events[-1].usage.total_tokens > 1056
 
 
-def test_images_edited(client):
+def test_image_edit_counts_both_uploads(client):
     """An edit with two uploaded images counts both of them."""
     one = client.images.edit(model="gpt-image-1", image=b"png", prompt="a form")
     two = client.images.edit(model="gpt-image-1", image=[b"png", b"gif"], prompt="a form")
@@ -631,13 +631,13 @@ SOUND = ("talk.mp3", bytes(range(256)) * 16, "audio/mpeg")
 
 
 @pytest.mark.parametrize("form", ["json", "verbose_json"])
-def test_transcription_by_duration(client, form):
+def test_transcription_of_whisper_has_its_seconds(client, form):
     """Whisper tells how many seconds it heard."""
     answer = client.audio.transcriptions.create(model="whisper-1", file=SOUND, response_format=form)
     assert (answer.usage.type, answer.usage.seconds) == ("duration", 5)
 
 
-def test_transcription_by_tokens(client):
+def test_transcription_of_other_models_has_tokens_by_kind(client):
     """Other models tell tokens, by kind."""
     usage = client.audio.transcriptions.create(model="gpt-4o-transcribe", file=SOUND, prompt="four words or so").usage
     assert usage.type == "tokens"
@@ -646,7 +646,7 @@ def test_transcription_by_tokens(client):
 
 
 @pytest.mark.parametrize("form", ["text", "srt", "vtt"])
-def test_transcription_as_text(client, form):
+def test_transcription_as_text_is_a_bare_string(client, form):
     """Text forms are bare strings."""
     answer = client.audio.transcriptions.create(model="whisper-1", file=SOUND, response_format=form)
     assert isinstance(answer, str)
@@ -654,7 +654,7 @@ def test_transcription_as_text(client, form):
 
 
 @old_api  # SDKs that do not know the form yet warn about it in a deprecated way
-def test_transcription_with_speakers(client):
+def test_transcription_with_speakers_has_segments_and_usage(client):
     """A diarized transcription has segments with speakers, and a usage."""
     answer = client.audio.transcriptions.create(
         model="gpt-4o-transcribe-diarize", file=SOUND, response_format="diarized_json"
@@ -663,7 +663,7 @@ def test_transcription_with_speakers(client):
     assert answer["usage"]["type"] == "tokens"
 
 
-def test_transcription_streamed(client):
+def test_transcription_stream_ends_with_text_and_usage(client):
     """The deltas are the text of the last event, which has the usage."""
     events = list(client.audio.transcriptions.create(model="gpt-4o-transcribe", file=SOUND, stream=True))
     assert "".join(event.delta for event in events[:-1]) == events[-1].text
@@ -671,7 +671,7 @@ def test_transcription_streamed(client):
     assert events[-1].to_dict()["usage"]["input_tokens"] == 50
 
 
-def test_uploads_arrive_intact(server, client):
+def test_upload_arrives_byte_for_byte(server, client):
     """An upload with line ends and boundary-like bytes in it arrives byte for byte."""
     data = b"\r\n--boundary\r\n\r\n\x00\xff--\r\n" * 50 + b"\r\n"
     made = client.files.create(file=("odd.bin", data), purpose="user_data")
@@ -681,15 +681,15 @@ def test_uploads_arrive_intact(server, client):
 
 
 @old_api
-def test_translation(client):
+def test_translation_has_no_usage(client):
     """A translation has no usage."""
     answer = client.audio.translations.create(model="whisper-1", file=SOUND)
     assert answer.text
     assert "usage" not in answer.to_dict()
 
 
-def test_speech_in_chunks(client):
-    """Speech comes as bytes in several chunks; the same text sounds the same."""
+def test_speech_comes_in_chunks_of_equal_bytes(client):
+    """The same text gives the same bytes."""
     ask = {"model": "gpt-4o-mini-tts", "input": "Good morning, all of you.", "voice": "alloy"}
     whole = client.audio.speech.create(**ask)
     assert whole.response.headers["content-type"] == "audio/mpeg"
@@ -698,7 +698,7 @@ def test_speech_in_chunks(client):
         assert b"".join(streamed.iter_bytes()) == whole.content
 
 
-def test_speech_as_events(client):
+def test_speech_as_events_ends_with_usage(client):
     """Speech as events ends with a usage."""
     answer = client.audio.speech.create(
         model="gpt-4o-mini-tts", input="Good morning.", voice="alloy", extra_body={"stream_format": "sse"}
@@ -712,8 +712,8 @@ def test_speech_as_events(client):
 
 
 @old_api
-def test_videos(client):
-    """A video is queued, in progress, completed, and then can be fetched; it tells seconds, not usage."""
+def test_video_is_completed_after_its_polls(client):
+    """It has seconds, not usage."""
     videos = needs(client, "videos")
     made = videos.create(prompt="a form", seconds="8", model="sora-2")
     assert (made.status, made.seconds, made.model) == ("queued", "8", "sora-2")
@@ -728,7 +728,7 @@ def test_videos(client):
 
 
 @pytest.mark.parametrize("path", ["edits", "extensions"])
-def test_videos_derived(server, path):
+def test_video_edit_and_extension_begin_a_video(server, path):
     """Edits and extensions begin a new video."""
     body = {"prompt": "again", "video": {"id": "video_1"}, "seconds": "4"}
     status, _, answer = raw(server, "POST", f"/v1/videos/{path}", body)
@@ -738,8 +738,8 @@ def test_videos_derived(server, path):
 # --- jobs -----------------------------------------------------------------------------------------------------------
 
 
-def test_batches(client):
-    """A batch says zero usage until it is completed, then what all lines used and which model answered."""
+def test_batch_has_usage_when_completed(client):
+    """And the models that answered."""
     ask = {"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h"}
     made = client.batches.create(**ask)
     assert made.status == "validating"
@@ -754,7 +754,7 @@ def test_batches(client):
     assert [batch.id for batch in client.batches.list()] == [other.id, made.id]
 
 
-def test_evals(client):
+def test_eval_run_has_usage_by_model_when_completed(client):
     """An evaluation run tells its usage by model when it is completed."""
     schema = {"type": "object", "properties": {"question": {"type": "string"}}}
     made = client.evals.create(
@@ -775,8 +775,8 @@ def test_evals(client):
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
 
 
-def test_fine_tuning(client):
-    """A tuning job tells its trained tokens when it has succeeded; one under way can be cancelled."""
+def test_fine_tuning_has_trained_tokens_when_succeeded(client):
+    """A job in progress can be cancelled."""
     made = client.fine_tuning.jobs.create(model="gpt-4o-mini", training_file="file-1")
     seen = [client.fine_tuning.jobs.retrieve(made.id) for _ in range(3)]
     assert [job.status for job in seen] == ["running", "running", "succeeded"]
@@ -786,7 +786,7 @@ def test_fine_tuning(client):
     assert len(list(client.fine_tuning.jobs.list())) == 2
 
 
-def test_graders(client):
+def test_only_a_grader_with_a_model_has_usage(client):
     """Only a grader with a model uses tokens."""
     grade = functools.partial(client.fine_tuning.alpha.graders.run, model_sample="yes")
     scored = grade(
@@ -807,8 +807,8 @@ def test_graders(client):
 
 
 @old_api
-def test_assistant_run_polled(client):
-    """A run is queued, in progress, then completed with usage, which its step repeats."""
+def test_polled_assistant_run_is_completed_with_usage(client):
+    """Its step repeats the usage."""
     assistant = client.beta.assistants.create(model="gpt-4o-mini", instructions="Be brief.")
     thread = client.beta.threads.create()
     client.beta.threads.messages.create(thread.id, role="user", content="How?")
@@ -825,7 +825,7 @@ def test_assistant_run_polled(client):
 
 
 @old_api
-def test_assistant_run_helper(client):
+def test_assistant_run_helper_ends(client):
     """The SDK's own polling helper gets to the end."""
     assistant = client.beta.assistants.create(model="gpt-4o-mini")
     run = client.beta.threads.create_and_run_poll(
@@ -837,7 +837,7 @@ def test_assistant_run_helper(client):
 
 @old_api
 @pytest.mark.parametrize("at_once", [False, True])
-def test_assistant_run_streamed(client, at_once):
+def test_assistant_run_stream_has_its_events_in_order(client, at_once):
     """A streamed run has its events in order; the run and the step tell the usage."""
     assistant = client.beta.assistants.create(model="gpt-4o-mini")
     if at_once:
@@ -864,7 +864,7 @@ def test_assistant_run_streamed(client, at_once):
 
 @old_api
 @pytest.mark.parametrize("streamed", [False, True])
-def test_assistant_run_with_tools(client, streamed):
+def test_assistant_run_waits_for_the_output_of_its_tool(client, streamed):
     """A run with a function waits for its output and then goes on to its end."""
     assistant = client.beta.assistants.create(model="gpt-4o-mini", tools=[TOOL])
     thread = client.beta.threads.create(messages=HELLO)
@@ -891,7 +891,7 @@ def test_assistant_run_with_tools(client, streamed):
 
 
 @old_api
-def test_assistant_run_cancelled(client):
+def test_assistant_run_can_be_cancelled_while_in_progress(client):
     """A run can be cancelled while it is under way, not when it is finished."""
     assistant = client.beta.assistants.create(model="gpt-4o-mini")
     thread = client.beta.threads.create(messages=HELLO)
@@ -914,7 +914,7 @@ def test_assistant_objects_can_be_read_and_deleted(client):
     assert client.beta.threads.delete(thread.id).deleted
 
 
-def test_agent_session(client):
+def test_agent_session_adds_up_the_usage_of_its_turns(client):
     """A session is in progress, then idle, and its usage adds up over its turns."""
     sessions = needs(client, "beta.agents.sessions")
     session = sessions.create(environment={"type": "none"}, agent={"model": "gpt-6-luna"}, input="How?")
@@ -939,7 +939,7 @@ def test_agent_session(client):
     assert sessions.retrieve(session.id).usage == idle.session.usage
 
 
-def test_agent_session_streamed(server):
+def test_agent_session_stream_ends_idle_with_usage(server):
     """A session can be created as a stream, which ends idle with the usage."""
     body = {"environment": {"type": "none"}, "agent": {"model": "gpt-6-luna"}, "input": "How?", "stream": True}
     _, _, text = raw(server, "POST", "/v1/agents/sessions", body)
@@ -951,15 +951,15 @@ def test_agent_session_streamed(server):
 # --- free endpoints and errors --------------------------------------------------------------------------------------
 
 
-def test_models(client):
-    """Models can be listed and looked up; unknown ones are not found."""
+def test_models_can_be_listed_and_read(client):
+    """Unknown ones are not found."""
     assert "gpt-6-luna" in [model.id for model in client.models.list()]
     assert client.models.retrieve("ft:gpt-4o:demo::1").id == "ft:gpt-4o:demo::1"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("no-such-model")
 
 
-def test_files(client):
+def test_files_can_be_listed_read_and_deleted(client):
     """Files can be listed, read and deleted."""
     made = client.files.create(file=("a.txt", b"text"), purpose="user_data")
     assert [file.id for file in client.files.list()] == [made.id]
@@ -967,7 +967,7 @@ def test_files(client):
     assert client.files.delete(made.id).deleted
 
 
-def test_vector_stores(client):
+def test_vector_stores_can_be_made_searched_and_deleted(client):
     """A vector store can be made, searched and deleted."""
     made = client.vector_stores.create(name="handbook")
     assert client.vector_stores.retrieve(made.id).name == "handbook"
@@ -976,7 +976,7 @@ def test_vector_stores(client):
 
 
 @pytest.mark.parametrize("key", ["bad", ""])
-def test_bad_keys(server, key):
+def test_wrong_key_is_refused_with_401(server, key):
     """A wrong or missing key is a 401 with the code of the real API."""
     status, _, body = raw(server, "GET", "/v1/models", headers={"authorization": f"Bearer {key}"})
     assert status == 401
@@ -1005,7 +1005,7 @@ def test_bad_keys(server, key):
         (lambda c: c.post("/no/such/path", cast_to=object), openai.NotFoundError, "unknown_url"),
     ],
 )
-def test_errors(client, call, error, code):
+def test_errors_are_those_of_the_real_api(client, call, error, code):
     """Errors are those that the SDK raises for the real API."""
     with pytest.raises(error) as caught:
         call(client)
@@ -1015,7 +1015,7 @@ def test_errors(client, call, error, code):
 
 
 @pytest.mark.parametrize("body", [b"{not json", b"[1, 2]"])
-def test_bodies_that_are_no_objects(server, body):
+def test_body_that_is_not_an_object_is_refused_with_400(server, body):
     """A body that is not a JSON object is a 400."""
     status, _, _ = raw(server, "POST", "/v1/chat/completions", body)
     assert status == 400
@@ -1044,8 +1044,8 @@ def azure(server):
         yield client
 
 
-def test_azure_deployments(server, azure):
-    """A deployment of any name is answered by the model behind it, with filter results and no tier."""
+def test_azure_deployment_is_answered_by_its_model(server, azure):
+    """With filter results and without a tier."""
     answer = azure.chat.completions.create(model="our-deployment", messages=HELLO).to_dict()
     assert server.requests[-1].path == "/openai/deployments/our-deployment/chat/completions"
     assert answer["model"] == "gpt-4o-mini-2024-07-18"
@@ -1053,7 +1053,7 @@ def test_azure_deployments(server, azure):
     assert "service_tier" not in answer
 
 
-def test_azure_stream(azure):
+def test_first_chunk_of_an_azure_stream_has_filter_results_only(azure):
     """The first chunk of a stream has no choices, no model and no id, but filter results."""
     chunks = list(
         azure.chat.completions.create(
@@ -1066,8 +1066,8 @@ def test_azure_stream(azure):
     assert chunks[-1].usage.total_tokens > 0
 
 
-def test_azure_other_paths(azure):
-    """Embeddings are below the deployment, responses beside it."""
+def test_azure_embeddings_and_responses_have_their_paths(azure):
+    """Embeddings are below the deployment, responses are not."""
     assert azure.embeddings.create(model="text-embedding-3-small", input="a", dimensions=4).usage.total_tokens == 1
     assert azure.responses.create(model="our-deployment", input="How?").usage.total_tokens > 0
 
@@ -1075,8 +1075,8 @@ def test_azure_other_paths(azure):
 # --- the server itself ----------------------------------------------------------------------------------------------
 
 
-def test_hook_is_asked_first(server):
-    """A hook can answer a request itself, or leave it to the demo API."""
+def test_hook_can_answer_a_request(server):
+    """Or leave it to the server."""
 
     def hook(request):
         return Answer(503, {"content-type": "text/plain"}, b"tired") if request.path.endswith("/models") else None
@@ -1090,7 +1090,7 @@ def test_hook_is_asked_first(server):
         assert scripted.requests[-1].headers["authorization"] == "Bearer demo"
 
 
-def test_hook_can_change_the_own_answer():
+def test_hook_can_change_the_answer_of_the_server():
     """A hook can take the demo API's answer and send another one made from it, chunk by chunk."""
 
     def hook(request):
@@ -1102,7 +1102,7 @@ def test_hook_can_change_the_own_answer():
         assert {chunk.model for chunk in chunks} == {"gpt-9x-2024-08-06"}
 
 
-def test_streams_are_lazy():
+def test_chunk_is_sent_before_the_next_is_made():
     """A chunk reaches the client before the next one is made."""
     gate = threading.Event()
 
@@ -1122,8 +1122,8 @@ def test_streams_are_lazy():
         assert list(stream) == []
 
 
-def test_early_exit_closes_the_body():
-    """A body whose client has gone is closed, and nothing is printed about it."""
+def test_body_of_an_abandoned_stream_is_closed():
+    """Nothing is printed about it."""
     closed = threading.Event()
 
     def body():
@@ -1145,8 +1145,8 @@ def test_early_exit_closes_the_body():
 
 
 @pytest.mark.parametrize("place", ["before", "within"])
-def test_hangup_cuts_the_connection(place):
-    """A hangup before the answer or within its body is a connection error to the client."""
+def test_hangup_breaks_the_connection(place):
+    """Before the answer or within its body it is a connection error for the client."""
 
     def body():
         yield b'data: {"id":"1"}\n\n'
@@ -1170,7 +1170,7 @@ def test_hangup_cuts_the_connection(place):
         assert not server.faults
 
 
-def test_faults_of_the_answer_are_kept():
+def test_fault_of_an_answer_is_a_500_and_is_kept():
     """A fault in the answer function is a 500 to the client and can be looked at."""
 
     def answer(request):
@@ -1183,7 +1183,7 @@ def test_faults_of_the_answer_are_kept():
         assert [type(fault) for fault in server.faults] == [LookupError]
 
 
-def test_chunked_requests_and_keep_alive():
+def test_chunked_request_on_a_kept_connection_is_answered():
     """Chunked request bodies arrive whole, and one connection serves many requests."""
     with LoopbackServer(lambda request: Answer(200, {}, request.body)) as server:
         connection = http.client.HTTPConnection(server.url.removeprefix("http://"))
@@ -1195,7 +1195,7 @@ def test_chunked_requests_and_keep_alive():
         connection.close()
 
 
-def test_badly_framed_requests():
+def test_chunked_body_without_sizes_is_refused_with_400():
     """A chunked body without sizes is a 400, not a fault."""
     with LoopbackServer(lambda request: Answer()) as server:
         connection = http.client.HTTPConnection(server.url.removeprefix("http://"))
@@ -1207,7 +1207,7 @@ def test_badly_framed_requests():
         assert not server.faults
 
 
-def test_head_and_bodiless_answers():
+def test_answers_without_a_body_keep_the_connection_usable():
     """HEAD and 204 have no body, and leave the connection usable."""
     with LoopbackServer(lambda request: Answer(204 if request.path == "/none" else 200, {}, b"body")) as server:
         connection = http.client.HTTPConnection(server.url.removeprefix("http://"))
@@ -1217,8 +1217,8 @@ def test_head_and_bodiless_answers():
         connection.close()
 
 
-def test_many_threads_at_once(server):
-    """Thirty-two clients at once are all answered, with ids of their own."""
+def test_concurrent_clients_are_all_answered(server):
+    """Thirty-two clients, with ids of their own."""
 
     def ask(_):
         with OpenAI(base_url=server.base_url, api_key="demo", max_retries=0) as client:
@@ -1229,8 +1229,8 @@ def test_many_threads_at_once(server):
     assert len(set(ids)) == 96
 
 
-def test_close_leaves_nothing_behind():
-    """Closing with open connections and a blocked stream is prompt, ends the threads and can be repeated."""
+def test_close_ends_threads_and_connections():
+    """Also with open connections and a blocked stream; it can be repeated."""
     gate = threading.Event()
     before = threading.active_count()
 
@@ -1259,7 +1259,7 @@ def test_close_leaves_nothing_behind():
         raw(server, "GET", "/")
 
 
-def test_close_of_a_server_that_never_started():
+def test_server_that_never_started_can_be_closed():
     """A server that was never started can be closed."""
     LoopbackServer(lambda request: Answer()).close()
 
@@ -1270,8 +1270,8 @@ def _close_in_child(server, done):
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork")
-def test_fork_does_not_disturb_the_parent(server):
-    """A forked child can close its copy of the server without a wait; the parent goes on answering."""
+def test_forked_child_can_close_its_copy(server):
+    """The parent continues to answer."""
     context = multiprocessing.get_context("fork")
     done = context.Queue()
     child = context.Process(target=_close_in_child, args=(server, done))

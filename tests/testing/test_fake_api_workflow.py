@@ -24,8 +24,8 @@ def test_steps_are_announced_in_order(server):
     assert tuple(seen) == workflow.STEPS
 
 
-def test_four_agents_take_part():
-    """The steps belong to the four agents, in the order of the work, and say in words what they do."""
+def test_steps_belong_to_four_agents_in_order():
+    """Each step has a description in words."""
     assert list(dict.fromkeys(step.agent for step in workflow.STEPS)) == [
         "need_analysis",
         "workshop",
@@ -36,8 +36,8 @@ def test_four_agents_take_part():
     assert len({step.operation for step in workflow.STEPS}) == len(workflow.STEPS)
 
 
-def test_requests_cover_the_ways_to_call(server):
-    """The server sees every kind of call that the workflow promises, with the promised models."""
+def test_workflow_uses_every_kind_of_call(server):
+    """With the documented models."""
     workflow.run(server.base_url, lambda step: None)
     posts = [(r.path.removeprefix("/v1"), r.json()) for r in server.requests if r.method == "POST"]
     polls = [r.path for r in server.requests if r.method == "GET"]
@@ -77,7 +77,7 @@ def test_each_step_runs_inside_its_scope(server):
     assert log == [(what, s.agent, s.operation) for s in workflow.STEPS for what in ("step", "in", "out")]
 
 
-def test_two_runs_ask_the_same(server):
+def test_two_runs_send_the_same_requests(server):
     """The workflow is deterministic: a second run sends the same requests."""
 
     def bodies():
@@ -89,7 +89,7 @@ def test_two_runs_ask_the_same(server):
 
 
 def test_unexpected_errors_reach_the_caller():
-    """An error that no agent expects is raised as the client raises it."""
+    """An error that no agent handles is raised as the client raises it."""
     refusal = ApiError(403, "Not from here.")
     with (
         DemoServer(lambda request: json_answer(refusal.body, refusal.status)) as server,

@@ -38,7 +38,7 @@ def ask(client, **more):
 # --- capture ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_capture_gives_the_calls_made_inside():
+def test_capture_has_the_calls_made_inside():
     """A block gives the calls that are made in it, and no others, as a sequence with totals."""
     client = fake_client(input_tokens=1_000, output_tokens=200)
     ask(client)
@@ -58,8 +58,8 @@ def test_a_capture_gives_the_calls_made_inside():
     assert "2 calls" in repr(calls)
 
 
-def test_a_capture_works_in_async_code():
-    """``async with`` hears tasks and threads of the block."""
+def test_capture_works_in_async_code():
+    """``async with`` counts tasks and threads of the block."""
     client = fake_async_client()
 
     async def program():
@@ -72,8 +72,8 @@ def test_a_capture_works_in_async_code():
     assert len(asyncio.run(program())) == 4
 
 
-def test_a_capture_hears_threads_that_were_there_before():
-    """What a thread calls counts, whatever context it has, as a server under test has threads of its own."""
+def test_capture_has_calls_of_threads_started_before():
+    """Whatever context they have, as a server under test has threads of its own."""
     go, done = threading.Event(), threading.Event()
 
     def serve():
@@ -90,7 +90,7 @@ def test_a_capture_hears_threads_that_were_there_before():
     assert len(calls) == 1
 
 
-def test_a_capture_leaves_nothing_behind():
+def test_capture_restores_openai():
     """Without an installed meter, the identical functions of openai are back after the block, also after an error."""
     before = openai._base_client.SyncAPIClient.request
     with pytest.raises(ZeroDivisionError), capture() as calls:
@@ -102,8 +102,8 @@ def test_a_capture_leaves_nothing_behind():
     assert (registry.installed, registry.captures, registry.global_listeners) == (None, (), ())
 
 
-def test_a_capture_beside_an_installed_meter(meter):
-    """An installed meter counts what a capture counts, once each, and goes on after it."""
+def test_capture_and_installed_meter_count_each_call_once(meter):
+    """The meter continues after the capture."""
     client = fake_client()
     ask(client)
     with capture() as outer, capture() as inner:
@@ -116,7 +116,7 @@ def test_a_capture_beside_an_installed_meter(meter):
     assert [call.id for call in outer] == [call.id for call in inner]
 
 
-def test_a_capture_outlives_what_the_program_installs_and_uninstalls():
+def test_capture_continues_when_the_program_uninstalls():
     """A program under test may start and stop the meter itself."""
     client = fake_client()
     with capture() as calls:
@@ -128,7 +128,7 @@ def test_a_capture_outlives_what_the_program_installs_and_uninstalls():
     assert (len(calls), meter.totals.calls) == (3, 1)
 
 
-def test_a_capture_hears_a_wrapped_client_once(meter):
+def test_capture_counts_a_wrapped_client_once(meter):
     """A client that is wrapped too is heard once by each."""
     client = openai_meter.wrap(fake_client(), meter)
     with capture() as calls:
@@ -136,8 +136,8 @@ def test_a_capture_hears_a_wrapped_client_once(meter):
     assert (len(calls), meter.totals.calls) == (1, 1)
 
 
-def test_a_stream_that_is_read_after_its_block_counts():
-    """What began in the block belongs to it."""
+def test_stream_read_after_its_capture_counts():
+    """A call that began in the block belongs to it."""
     with capture() as calls:
         stream = ask(fake_client(input_tokens=7, output_tokens=2), stream=True)
     assert (len(calls), len(calls.pending)) == (0, 1)
@@ -145,7 +145,7 @@ def test_a_stream_that_is_read_after_its_block_counts():
     assert calls.totals.total_tokens == 9
 
 
-def test_a_capture_can_be_started_and_stopped_by_hand():
+def test_capture_can_be_started_and_stopped_twice():
     """Starting twice and stopping twice are harmless."""
     calls, client = capture(), fake_client()
     calls.start()
@@ -161,8 +161,8 @@ def test_a_capture_can_be_started_and_stopped_by_hand():
 # --- the API ----------------------------------------------------------------------------------------------------------
 
 
-def test_every_usual_answer_has_its_shape():
-    """Chat, responses and embeddings answer plainly, with tools, structured and streamed; the meter reads them all."""
+def test_fake_answers_have_the_shapes_of_the_api():
+    """Chat, responses and embeddings, plain, with tools, structured and streamed; the meter reads them all."""
     client = fake_client()
     with capture() as calls:
         assert ask(client).choices[0].message.content
@@ -182,7 +182,7 @@ def test_every_usual_answer_has_its_shape():
     assert all(call.provider == "openai" for call in calls)
 
 
-def test_the_async_client_streams_too():
+def test_fake_api_answers_async_clients():
     """An async client gets the same answers, plain and as a stream."""
     client = fake_async_client(text="one two three", input_tokens=5, output_tokens=3)
 
@@ -198,8 +198,8 @@ def test_the_async_client_streams_too():
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", ["chat", "responses"])
-def test_answers_say_what_is_asked_of_them(api, stream):
-    """Text and all token counts can be set, for every answer or for the next ones, plain and streamed."""
+def test_text_and_token_counts_of_answers_can_be_set(api, stream):
+    """For every answer or for the next ones, plain and streamed."""
     fake = FakeAPI(text="always", input_tokens=10, output_tokens=1)
     fake.answers(
         "next", input_tokens=9_000, cached_input_tokens=4_000, output_tokens=300, reasoning_tokens=200, times=2
@@ -226,8 +226,8 @@ def test_answers_say_what_is_asked_of_them(api, stream):
     assert (calls[2].usage.total_tokens, calls[2].usage.reasoning_tokens) == (11, 0)
 
 
-def test_an_api_that_does_not_say_what_was_used():
-    """Without usage in an answer the meter estimates, and says so."""
+def test_answers_without_usage_are_estimated():
+    """The estimate is marked."""
     client = fake_client(text="four words of text", usage=False)
     with capture() as calls:
         ask(client)
@@ -237,8 +237,8 @@ def test_an_api_that_does_not_say_what_was_used():
     assert calls.totals.estimated_calls == 4
 
 
-def test_failures_come_as_the_sdk_raises_them():
-    """Errors are those of the SDK, in their turn; the next request is answered again."""
+def test_failures_are_raised_as_by_the_sdk():
+    """In their order; the next request is answered again."""
     api = FakeAPI()
     api.fails(429, "Slow down.", code="rate_limit_exceeded", headers={"retry-after": "3"}).fails(500).breaks()
     client = api.client()
@@ -255,7 +255,7 @@ def test_failures_come_as_the_sdk_raises_them():
     assert calls.totals.errors == 3
 
 
-def test_the_sdk_retries_as_it_always_does():
+def test_retried_failure_is_one_call():
     """With retries allowed, a failed attempt and a good one are one call."""
     api = FakeAPI().fails(500)
     with capture() as calls:
@@ -263,7 +263,7 @@ def test_the_sdk_retries_as_it_always_does():
     assert (len(api.requests), len(calls), calls.totals.errors) == (2, 1, 0)
 
 
-def test_requests_can_be_looked_at():
+def test_requests_can_be_inspected():
     """What was sent can be asserted on."""
     api = FakeAPI()
     ask(api.client(), temperature=0.5)
@@ -273,8 +273,8 @@ def test_requests_can_be_looked_at():
     assert request.headers["authorization"] == "Bearer demo"
 
 
-def test_a_function_can_answer_first():
-    """A function of the test's own may answer some requests, and leave the others to the API."""
+def test_function_of_a_test_can_answer_requests():
+    """And leave others to the API."""
     from openai_meter.testing import Answer
 
     def answer(request):
@@ -286,7 +286,7 @@ def test_a_function_can_answer_first():
         client.responses.create(model=MODEL, input="secret")
 
 
-def test_any_model_answers_and_azure_does():
+def test_any_model_and_azure_are_answered():
     """Models of any name answer; other clients take the API as their HTTP client."""
     api = FakeAPI()
     with capture() as calls:
@@ -312,7 +312,7 @@ def test_any_model_answers_and_azure_does():
         {"output_tokens": 4, "reasoning_tokens": 5},
     ],
 )
-def test_token_counts_that_cannot_be(wanted):
+def test_impossible_token_counts_raise(wanted):
     """Counts that no answer can have are refused with a sentence."""
     with pytest.raises(ConfigurationError, match="tokens"):
         FakeAPI(**wanted)
@@ -323,8 +323,8 @@ def test_token_counts_that_cannot_be(wanted):
 # --- clock and prices -------------------------------------------------------------------------------------------------
 
 
-def test_a_fixed_clock_dates_calls():
-    """Calls begin when the clock says, take as long as it was moved, and cost what they cost on that day."""
+def test_fixed_clock_sets_the_times_of_calls():
+    """They begin at its time, take as long as it was moved, and have the price of that day."""
     at = datetime(2026, 3, 1, 12, tzinfo=UTC)
     real = time.time()
     with capture() as calls:
@@ -343,7 +343,7 @@ def test_a_fixed_clock_dates_calls():
     assert call_in_flight.time is time
 
 
-def test_a_clock_without_a_zone_is_in_utc_and_nests():
+def test_fixed_clock_without_a_zone_is_in_utc():
     """A time without a zone is UTC; the outer clock is back after the inner block."""
     client = fake_client()
     with capture() as calls, fixed_clock(datetime(2026, 1, 1)):  # noqa: DTZ001
@@ -357,8 +357,8 @@ def test_a_clock_without_a_zone_is_in_utc_and_nests():
         pass
 
 
-def test_a_fixed_clock_moves_the_windows_of_budgets():
-    """A budget of a day is full again when the clock is moved into the next day."""
+def test_fixed_clock_moves_the_windows_of_budgets():
+    """A budget of a day starts again when the clock is moved into the next day."""
     client = fake_client()
     with fixed_clock(datetime(2026, 3, 1, 23, 59, tzinfo=UTC)) as clock:
         openai_meter.install(meter=openai_meter.Meter(), budgets=[Budget("daily", calls=1, every="day")])
@@ -371,7 +371,7 @@ def test_a_fixed_clock_moves_the_windows_of_budgets():
 
 
 def test_fixed_prices_make_costs_exact():
-    """What a call costs depends on the prices of the block alone; what has none there is unknown, not free."""
+    """The cost of a call depends on the prices of the block alone; a model without one is unknown, not free."""
     client = fake_client(input_tokens=1_000, output_tokens=200)
     with fixed_prices({MODEL: Price(input=1, output=10)}), capture() as calls:
         ask(client)
@@ -381,8 +381,8 @@ def test_fixed_prices_make_costs_exact():
     assert calls.totals.unpriced_calls == 1
 
 
-def test_the_prices_of_before_are_back(meter):
-    """After the block the very book of before prices calls, and prices that were set in the block are gone."""
+def test_prices_before_a_block_are_restored(meter):
+    """After the block the earlier book prices calls, and prices that were set in the block are gone."""
     client = fake_client(input_tokens=1_000, output_tokens=0)
     meter._configure(prices={MODEL: Price(input=5, output=5)})
     with fixed_prices({MODEL: Price(input=1, output=1)}):
@@ -397,8 +397,8 @@ def test_the_prices_of_before_are_back(meter):
     assert [call.cost for call in meter.calls] == [Decimal(one) / 1000 for one in (1, 2, 3, 5, 5)]
 
 
-def test_the_very_same_book_is_back(meter):
-    """Leaving the block, also by an error, puts back what was there; nested blocks one by one."""
+def test_leaving_fixed_prices_restores_the_same_book(meter):
+    """Also by an error; nested blocks one by one."""
     book = meter.prices
     with fixed_prices({}):
         outer = meter.prices
@@ -410,7 +410,7 @@ def test_the_very_same_book_is_back(meter):
     assert meter._price_loader.reading  # the price files were not read for this
 
 
-def test_the_example_of_the_docstring_holds():
+def test_example_of_the_docstring_works():
     """The example of the module does what it says."""
     example = textwrap.dedent(testing.__doc__.partition("::\n")[2])
     names = {"Decimal": Decimal, "answer": lambda client, text: ask(client, model="gpt-5-mini")}
@@ -418,7 +418,7 @@ def test_the_example_of_the_docstring_holds():
     names["test_answers_are_cheap"]()
 
 
-def test_fixed_prices_of_one_meter():
+def test_fixed_prices_apply_to_the_named_meter():
     """Another meter can be named."""
     mine = openai_meter.Meter()
     openai_meter.install()
@@ -429,7 +429,7 @@ def test_fixed_prices_of_one_meter():
     assert openai_meter.get_meter().cost != 7
 
 
-def test_prices_that_are_none():
+def test_invalid_fixed_prices_raise():
     """What is no price is refused as everywhere."""
     with pytest.raises(ConfigurationError), fixed_prices({MODEL: 3}):
         pass

@@ -65,8 +65,8 @@ BODIES = {
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 @pytest.mark.parametrize("kind", ["application/json", "text/event-stream", "text/plain", "application/x-ndjson", ""])
 @pytest.mark.parametrize("name", BODIES)
-def test_usage_is_read_whatever_the_header_says(name: str, kind: str, size: int) -> None:
-    """A document that is called a stream, and a stream that is called a document, have their usage read."""
+def test_usage_is_read_despite_a_wrong_content_type(name: str, kind: str, size: int) -> None:
+    """A document with the type of a stream, and a stream with the type of a document, have their usage read."""
     call, body = Call(), BODIES[name]
     reader = body_reader(call, kind)
     assert reader is not None
@@ -77,7 +77,7 @@ def test_usage_is_read_whatever_the_header_says(name: str, kind: str, size: int)
 
 
 def test_events_are_parsed_up_to_the_first_token() -> None:
-    """The moment of the first token is found; text after it is kept as bytes and parsed only if it is needed."""
+    """The moment of the first token is found; later text is kept as bytes and parsed only if it is needed."""
     call = Call()
     reader = body_reader(call, "text/event-stream")
     assert reader is not None
@@ -88,8 +88,8 @@ def test_events_are_parsed_up_to_the_first_token() -> None:
 
 
 @pytest.mark.parametrize("kind", ["audio/mpeg", "video/mp4", "image/png"])
-def test_media_are_not_read(kind: str) -> None:
-    """Nothing is kept of audio, video and pictures."""
+def test_media_are_not_kept(kind: str) -> None:
+    """No byte of audio, video or pictures is kept."""
     assert body_reader(Call(), kind) is None
 
 

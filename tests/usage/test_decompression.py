@@ -47,13 +47,13 @@ def decompressed(encoding: str, pieces: list[bytes]) -> bytes:
 @pytest.mark.parametrize("name", ENCODED)
 @given(st.integers(1, 300))
 def test_decoder_gives_the_text_from_pieces_of_any_size(name: str, size: int) -> None:
-    """However a body is cut, it is decompressed whole."""
+    """However a body is split, it is decompressed completely."""
     encoding, data = ENCODED[name]
     assert decompressed(encoding, [data[at : at + size] for at in range(0, len(data), size)]) == TEXT
 
 
-def test_decoder_gives_large_bodies_whole() -> None:
-    """A body of many times the piece that is decompressed at once is complete, also at its end."""
+def test_decoder_returns_large_bodies_completely() -> None:
+    """A body of many times the size of one step is complete, also at its end."""
     text = b"".join(b"%d," % number for number in range(200_000))
     assert decompressed("gzip", [gzip.compress(text)]) == text
 
@@ -110,7 +110,7 @@ def test_decoder_reports_a_body_that_is_not_compressed(encoding: str) -> None:
 
 
 def test_decoder_stops_at_a_body_of_gigabytes() -> None:
-    """A small body that holds gigabytes is given up after some megabytes."""
+    """A small body that expands to gigabytes is abandoned after some megabytes."""
     bomb = gzip.compress(b"\0" * 64 * 1024 * 1024)
     reader = decoder("gzip")
     assert reader is not None

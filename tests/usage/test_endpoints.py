@@ -47,7 +47,7 @@ def begun(row: Endpoint, data: dict[str, Any]) -> ResponseState:
 
 
 @ROWS
-def test_a_whole_answer_is_read(row: Endpoint) -> None:
+def test_whole_answer_of_each_endpoint_is_read(row: Endpoint) -> None:
     """Every row reads its whole answer to the same model, state and usage, to the last part."""
     data = sample(row)
     response = begun(row, data)
@@ -56,7 +56,7 @@ def test_a_whole_answer_is_read(row: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("row", [row for row in ENDPOINTS if row.fold], ids=lambda row: f"{row.method} {row.path}")
-def test_a_stream_is_folded(row: Endpoint) -> None:
+def test_stream_of_each_endpoint_gives_the_figures_of_its_answer(row: Endpoint) -> None:
     """Every row that streams comes to the same figures from its events."""
     data = sample(row)
     response = begun(row, data)
@@ -79,7 +79,7 @@ def test_a_stream_is_folded(row: Endpoint) -> None:
     ],
     ids=["empty", "nulls", "wrong types", "wrong insides", "bad counts", "bad numbers"],
 )
-def test_an_odd_answer_breaks_nothing(row: Endpoint, answer: dict[str, Any]) -> None:
+def test_odd_answer_raises_nothing_and_invents_no_tokens(row: Endpoint, answer: dict[str, Any]) -> None:
     """No answer, however odd, makes a reader or a folder raise, or invent tokens."""
     response = ResponseState()
     row.read(response, answer)
@@ -95,8 +95,8 @@ def test_an_odd_answer_breaks_nothing(row: Endpoint, answer: dict[str, Any]) -> 
     "prefix",
     ["", "/v1", "https://api.openai.com/v1", "https://x.azure.com/openai/deployments/my-gpt", "http://[::1]:80/a/b"],
 )
-def test_a_row_is_found_by_method_and_path(row: Endpoint, prefix: str) -> None:
-    """Whatever stands before the API's own path, after it as a query, or in the ids, the row is found."""
+def test_row_is_found_by_method_and_path(row: Endpoint, prefix: str) -> None:
+    """Whatever is before the API's own path, after it as a query, or in the ids."""
     path = row.path.replace("{}", "id-1_2")
     assert find(row.method, f"{prefix}{path}") is row
     assert find(row.method.lower(), f"{prefix}{path}?beta=true") is row
@@ -148,12 +148,12 @@ def test_a_row_is_found_by_method_and_path(row: Endpoint, prefix: str) -> None:
         ("POST", "/"),
     ],
 )
-def test_what_is_free_has_no_row(method: str, url: str) -> None:
-    """Requests that cost nothing, or repeat what another has told, are not in the table."""
+def test_free_request_has_no_row(method: str, url: str) -> None:
+    """Requests that cost nothing, or repeat the usage of another one, are not in the table."""
     assert find(method, url) is None
 
 
 def test_every_file_of_answers_belongs_to_a_row() -> None:
-    """There is no sample left over from a row that is gone."""
+    """There is no sample of a removed row."""
     names = {f"{row.method.lower()}{row.path}".replace("/", "_").replace("{}", "id") + ".json" for row in ENDPOINTS}
     assert {path.name for path in ANSWERS.iterdir()} == names

@@ -51,8 +51,8 @@ values = st.recursive(
 
 
 @pytest.mark.parametrize(("name", "endpoint"), TOLD_APART.items())
-def test_an_answer_says_what_it_is(name: str, endpoint: str) -> None:
-    """The answer of each endpoint is known by its fields, and its usage is read."""
+def test_endpoint_of_an_answer_is_found_by_its_fields(name: str, endpoint: str) -> None:
+    """Its usage is read."""
     data = json.loads((ANSWERS / f"{name}.json").read_text(encoding="utf-8"))
     handed = read_external(data["answer"])
     assert handed.endpoint == endpoint
@@ -63,13 +63,13 @@ def test_an_answer_says_what_it_is(name: str, endpoint: str) -> None:
 
 
 @given(values)
-def test_no_answer_breaks_the_reading(answer: Any) -> None:
-    """Whatever stands in an answer, reading it raises nothing; the tests would see a fault."""
+def test_odd_answer_raises_nothing(answer: Any) -> None:
+    """Whatever an answer contains."""
     handed = read_external(answer)
     assert handed.usage is None or handed.usage.known or handed.usage.seconds or handed.usage != type(handed.usage)()
 
 
-def test_what_does_not_say_what_it_is() -> None:
+def test_answer_with_a_usage_only_is_read() -> None:
     """An answer with nothing but a usage is read all the same."""
     handed = read_external({"usage": {"input_tokens": 3, "output_tokens": 4}})
     assert handed.endpoint == MANUAL
@@ -78,8 +78,8 @@ def test_what_does_not_say_what_it_is() -> None:
 
 
 @pytest.mark.skipif(not RECORDINGS.exists(), reason="OPENAI_METER_RECORDINGS names no directory with recordings.jsonl")
-def test_recorded_answers_are_read_as_the_seam_reads_them() -> None:
-    """For every recorded answer with a usage: the same tokens, model, id and tier as with the request's path known."""
+def test_recorded_answers_are_read_as_metered_ones() -> None:
+    """For every recorded answer with a usage: the same tokens, model, id and tier as with a known path."""
     read = 0
     with RECORDINGS.open(encoding="utf-8") as lines:
         for line in map(json.loads, lines):

@@ -39,7 +39,7 @@ def seen(body: Any, endpoint: str = "chat.completions") -> Evidence:
     return found
 
 
-def test_an_ordinary_chat() -> None:
+def test_fingerprint_of_a_chat_has_its_counts_and_settings() -> None:
     """Counts and settings are those of the request."""
     said = seen(
         chat(
@@ -55,13 +55,13 @@ def test_an_ordinary_chat() -> None:
 
 
 @pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
-def test_any_limit_of_the_answer_is_seen(limit: str) -> None:
+def test_limit_of_the_answer_is_read_under_each_name(limit: str) -> None:
     """All three names of the limit count."""
     assert seen({"input": "x", limit: 5}, "responses").max_tokens_set
 
 
-def test_retention_by_options() -> None:
-    """The newer way to say how long a cache lives counts too."""
+def test_cache_retention_is_read_from_options() -> None:
+    """The newer option for the lifetime of a cache counts too."""
     assert seen({"input": "x", "prompt_cache_options": {"ttl": "12h"}}, "responses").retention == "12h"
     assert seen({"input": "x", "prompt_cache_options": {"mode": "explicit"}}, "responses").retention is None
 
@@ -106,7 +106,7 @@ def changed(value: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize(("endpoint", "body"), PAIRS)
 def test_equal_requests_have_equal_keys(endpoint: str, body: dict[str, Any]) -> None:
-    """The same request again, in objects of its own, has the same evidence, and settings do not change its key."""
+    """The same request in other objects has the same fingerprint, and settings do not change its key."""
     first = seen(body, endpoint)
     again = seen(pickle.loads(pickle.dumps(body)), endpoint)
     assert first == again
@@ -145,14 +145,14 @@ def test_other_requests_have_other_keys(endpoint: str, body: dict[str, Any]) -> 
         {"prompt": {"id": "p", "variables": {"x": "1"}}},
     ],
 )
-def test_what_shapes_the_answer_belongs_to_the_question(more: dict[str, Any]) -> None:
-    """The same text with other tools, another form of answer or another history is another question."""
+def test_tools_format_and_history_change_the_key(more: dict[str, Any]) -> None:
+    """The same text with other tools, another answer format or another history has another key."""
     body = {"input": "Why?"}
     assert seen({**body, **more}, "responses").prompt_key != seen(body, "responses").prompt_key
 
 
-def test_a_shared_beginning() -> None:
-    """Requests that begin alike share the key of their beginning, whatever follows, short or long."""
+def test_requests_with_the_same_beginning_share_its_key() -> None:
+    """Whatever follows, short or long."""
     keys = {
         seen(chat(RULES, "a")).prefix_key,
         seen(chat(RULES, *["word"] * 100)).prefix_key,
@@ -169,8 +169,8 @@ def test_a_shared_beginning() -> None:
     assert one.prompt_key != other.prompt_key
 
 
-def test_a_template_in_one_text() -> None:
-    """Where the whole prompt is one text, its first 6,144 characters are what others can share."""
+def test_beginning_of_a_single_text_is_its_first_characters() -> None:
+    """Where the whole prompt is one text, its first 6,144 characters are the part that can be shared."""
     one, other = seen({"input": LONG + "a"}, "responses"), seen({"input": LONG + "bb"}, "responses")
     assert one.prefix_key == other.prefix_key
     assert one.prefix_chars == 6_144
@@ -179,13 +179,13 @@ def test_a_template_in_one_text() -> None:
 
 
 def test_characters_of_long_histories_are_projected() -> None:
-    """Of a long history some messages are read, and the length of all follows from them."""
+    """Of a long history some messages are read, and the length of all is computed from them."""
     said = seen(chat(*["four"] * 100))
     assert (said.messages, said.chars, said.sampled) == (100, 400, True)
 
 
-def test_pictures_are_no_text() -> None:
-    """The data of a picture tells requests apart, but does not count as text."""
+def test_picture_changes_the_key_and_adds_no_text() -> None:
+    """The data of a picture distinguishes requests, but does not count as text."""
     one, other = (
         seen(chat("look", [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{kind * 9_000}"}}]))
         for kind in "AB"
@@ -194,8 +194,8 @@ def test_pictures_are_no_text() -> None:
     assert one.prompt_key != other.prompt_key
 
 
-def test_other_endpoints_have_none() -> None:
-    """There is no advice on moderations or pictures, so nothing is taken from them."""
+def test_other_endpoints_have_no_fingerprint() -> None:
+    """There is no advice on moderations or pictures."""
     assert evidence_of("moderations", {"input": "x"}) is None
     assert evidence_of("images.generate", {"prompt": "x"}) is None
 
@@ -225,8 +225,8 @@ class Trap:
         raise RuntimeError
 
 
-def test_models_of_pydantic_are_read() -> None:
-    """A message may be an object of the SDK: its fields count."""
+def test_fields_of_an_sdk_object_are_read() -> None:
+    """A message may be an object of the SDK."""
     one = seen({"messages": [Message(), {"role": "user", "content": "a"}]})
     other = seen({"messages": [Message(content=RULES + "!"), {"role": "user", "content": "a"}]})
     assert None not in (one.prompt_key, other.prompt_key)
@@ -234,14 +234,14 @@ def test_models_of_pydantic_are_read() -> None:
     assert one.chars == len(RULES) + 1
 
 
-def test_kinds_of_strings_are_strings() -> None:
+def test_string_enum_is_read_as_its_text() -> None:
     """A string enum is its text."""
     assert seen(chat(Name.RULES, "a")).chars == 6
     assert seen({"input": Name.RULES}, "responses").prompt_key is not None
 
 
-def test_iterators_are_not_consumed() -> None:
-    """An iterator belongs to the program: nothing is taken from it, and the input has no key."""
+def test_iterator_is_not_consumed_and_has_no_key() -> None:
+    """An iterator belongs to the program."""
     left = iter([{"role": "user", "content": "a"}])
     said = seen({"messages": left})
     assert (said.prompt_key, said.prefix_key) == (None, None)
@@ -253,14 +253,14 @@ def test_iterators_are_not_consumed() -> None:
     "wrap", [lambda x: x, lambda x: [x], lambda x: [{"role": "user", "content": x}], lambda x: {"a": x}]
 )
 @pytest.mark.parametrize("endpoint", ["chat.completions", "responses", "completions", "embeddings"])
-def test_what_is_unknown_is_not_touched(endpoint: str, wrap: Any, odd: Any) -> None:
-    """An input with an object of unknown kind cannot be compared, and does no harm."""
+def test_unknown_object_is_not_read_and_has_no_key(endpoint: str, wrap: Any, odd: Any) -> None:
+    """An input with an object of unknown type cannot be compared, and raises nothing."""
     for one in (odd, Trap()):
         body = dict.fromkeys(("messages", "input", "prompt"), wrap(one))
         assert seen(body, endpoint).prompt_key is None
 
 
-def test_an_input_that_contains_itself() -> None:
+def test_input_that_contains_itself_ends() -> None:
     """A cycle ends."""
     cycle: list[Any] = []
     cycle.append(cycle)
@@ -286,8 +286,8 @@ names = st.sampled_from(
 
 
 @given(st.sampled_from(["chat.completions", "responses", "completions", "embeddings"]), st.dictionaries(names, json))
-def test_any_body_has_evidence(endpoint: str, body: dict[str, Any]) -> None:
-    """Whatever stands in a body: no fault, plain values, the same ones each time, and no change to the body."""
+def test_any_body_has_a_fingerprint(endpoint: str, body: dict[str, Any]) -> None:
+    """Whatever a body contains: no fault, plain values, the same ones each time, and no change to the body."""
     before = repr(body)
     first, again = seen(body, endpoint), seen(copy.deepcopy(body), endpoint)
     if "nan" not in before:  # no NaN is like another
@@ -298,8 +298,8 @@ def test_any_body_has_evidence(endpoint: str, body: dict[str, Any]) -> None:
     assert first.prefix_chars >= 0
 
 
-def test_no_text_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys depend on salts of the process, and nothing of them is written with a call."""
+def test_fingerprint_contains_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys depend on salts of the process, and no part of them is written with a call."""
     said = seen(chat(RULES, "secret"))
     call = replace(CALL, evidence=said)
     assert "evidence" not in call.to_dict()
@@ -312,7 +312,7 @@ def test_no_text_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_keys_differ_between_processes() -> None:
-    """Not even a program that switches off Python's own salt makes keys that can be compared between processes."""
+    """Even in a program that disables Python's hash salt, keys cannot be compared between processes."""
     code = "from openai_meter.usage.fingerprint import evidence_of as e; print(e('responses', {'input': 'secret'}))"
     run = [sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONHASHSEED": "0"}

@@ -31,8 +31,8 @@ def choice(**more: Any) -> dict[str, Any]:
         {"usage": ZEROS, "choices": [choice()], "x_groq": {"usage": FIGURES}},
     ],
 )
-def test_usage_of_a_chat_is_found_wherever_it_is(answer: dict[str, Any]) -> None:
-    """The usage at the top counts; a placeholder there gives way to a usage in a choice or under a host's name."""
+def test_usage_of_a_chat_is_found_at_each_place(answer: dict[str, Any]) -> None:
+    """The usage at the top counts; a placeholder there is replaced by a usage in a choice or under a host's name."""
     response = ResponseState()
     read_choices(response, answer)
     assert response.total() == Usage(41, 7, 48)
@@ -91,7 +91,7 @@ TOLD = {"image_gen": {"input_tokens": 10, "output_tokens": 200, "total_tokens": 
     ],
 )
 def test_images_of_the_image_tool_without_usage_are_noted(answer: dict[str, Any], images: int | None) -> None:
-    """A picture whose tokens the answer does not report is noted, so that the call is not wholly priced."""
+    """A picture whose tokens the answer does not report is noted, so that the call is only partly priced."""
     response = ResponseState()
     read_response(response, answer)
     assert response.facts.get("unreported_images") == images
@@ -101,8 +101,8 @@ def test_images_of_the_image_tool_without_usage_are_noted(answer: dict[str, Any]
     ("searches", "tool_usage", "counted"),
     [(2, None, 2), (2, {"web_search": {"num_requests": 1}}, 1), (1, {"web_search": {"num_requests": 0}}, 0)],
 )
-def test_web_searches_are_those_that_are_billed(searches: int, tool_usage: object, counted: int) -> None:
-    """Where the answer reports the billed searches, failed ones are not counted."""
+def test_failed_web_searches_are_not_counted(searches: int, tool_usage: object, counted: int) -> None:
+    """Where the answer reports the billed searches, failed ones are left out."""
     items = [{"type": "web_search_call", "status": "completed", "action": {"type": "search"}}] * searches
     response = ResponseState()
     read_response(response, response_answer(*items, tool_usage=tool_usage))
@@ -111,7 +111,7 @@ def test_web_searches_are_those_that_are_billed(searches: int, tool_usage: objec
 
 @pytest.mark.parametrize(("status", "tier"), [("queued", None), ("in_progress", None), ("completed", "auto")])
 def test_requested_tier_of_unfinished_work_is_not_the_served_one(status: str, tier: str | None) -> None:
-    """A response that still works repeats "auto", which says nothing of the tier that will serve it."""
+    """A response in progress repeats "auto", which is not the tier that will serve it."""
     response = ResponseState()
     read_response(response, response_answer(status=status, service_tier="auto"))
     assert response.service_tier == tier

@@ -35,7 +35,7 @@ def chunk(delta: dict[str, Any], reason: str | None = None, usage: object = None
     ],
     ids=["on the chunk", "in the choice", "in the choice next to zeros", "under x_groq"],
 )
-def test_usage_of_a_chat_stream_is_found_wherever_it_is(last: dict[str, Any], as_object: bool) -> None:
+def test_usage_of_a_chat_stream_is_found_at_each_place(last: dict[str, Any], as_object: bool) -> None:
     """The usage may be on the last chunk, in its last choice, or under a name of the host's."""
     response = ResponseState()
     for event in (chunk({"role": "assistant", "content": ""}), chunk({"content": "Oui."}), last):
@@ -45,7 +45,7 @@ def test_usage_of_a_chat_stream_is_found_wherever_it_is(last: dict[str, Any], as
 
 @pytest.mark.parametrize("order", list(permutations([FIGURES, ZEROS, {}, {"total_tokens": None}], 3)))
 def test_usage_of_a_chat_stream_is_not_replaced_by_placeholders(order: tuple[dict[str, Any], ...]) -> None:
-    """Zeros, nulls and empty objects leave the figures as they are, before and after them."""
+    """Zeros, nulls and empty objects do not change the figures, before and after them."""
     if FIGURES not in order:
         return
     response = ResponseState()
@@ -80,8 +80,8 @@ def test_tier_of_a_response_is_the_one_that_served(events: list[dict[str, Any]],
     assert response.service_tier == tier
 
 
-def test_replayed_events_do_not_change_what_is_known() -> None:
-    """Events that were kept as bytes give their text, and leave the usage, the tier and the state of later events."""
+def test_replayed_events_do_not_change_known_values() -> None:
+    """Events that were kept as bytes give their text, and do not change the usage, tier and state of later events."""
     response = ResponseState()
     response.transcript.add_event(b'{"type": "response.output_text.delta", "output_index": 0, "delta": "Bon"}')
     response.transcript.add_event(

@@ -65,8 +65,8 @@ def seen(response: ResponseState) -> dict[str, Any]:
 @pytest.mark.parametrize("before", [[], [FIRST], [FIRST, CHUNKS["text"]]], ids=["first", "second", "later"])
 @pytest.mark.parametrize("name", CHUNKS)
 @pytest.mark.parametrize("as_object", [True, False], ids=["object", "dict"])
-def test_both_ways_find_the_same(name: str, before: list[Any], as_object: bool) -> None:
-    """Whatever a chunk brings, and whatever came before it, the quick way reads it as the long one does."""
+def test_fast_reading_of_a_chunk_equals_the_full_one(name: str, before: list[Any], as_object: bool) -> None:
+    """Whatever a chunk contains, and whatever came before it."""
     quick, long = ResponseState(), ResponseState()
     for chunk in (*before, CHUNKS[name]):
         said: Any = construct_type(type_=ChatCompletionChunk, value=chunk) if as_object else chunk
@@ -76,8 +76,8 @@ def test_both_ways_find_the_same(name: str, before: list[Any], as_object: bool) 
 
 
 @pytest.mark.parametrize("chunk", [None, 5, "text", object(), [], {}], ids=lambda value: type(value).__name__)
-def test_what_is_no_chunk_is_passed_over(chunk: object) -> None:
-    """Whatever a stream may bring, reading it raises nothing and says nothing."""
+def test_values_that_are_not_chunks_are_ignored(chunk: object) -> None:
+    """Whatever a stream contains, reading it raises nothing and records nothing."""
     response = ResponseState()
     fold_deltas(response, chunk)
     assert (response.model, response.usage, response.transcript.started) == (None, None, False)
@@ -102,8 +102,8 @@ EVENTS = {
 @pytest.mark.parametrize("before", [[], ["text"], ["another item", "text"]], ids=["first", "second", "later"])
 @pytest.mark.parametrize("name", EVENTS)
 @pytest.mark.parametrize("as_object", [True, False], ids=["object", "dict"])
-def test_both_ways_through_a_response_find_the_same(name: str, before: list[str], as_object: bool) -> None:
-    """Whatever an event brings, and whatever came before it, the quick way reads it as the long one does."""
+def test_fast_reading_of_an_event_equals_the_full_one(name: str, before: list[str], as_object: bool) -> None:
+    """Whatever an event contains, and whatever came before it."""
     quick, long = ResponseState(), ResponseState()
     for event in (*before, name, "text"):
         said: Any = construct_type(type_=ResponseStreamEvent, value=EVENTS[event]) if as_object else EVENTS[event]
@@ -122,8 +122,8 @@ LENGTHS = {
 
 
 @pytest.mark.parametrize("name", LENGTHS)
-def test_text_that_is_gathered_is_all_there(name: str) -> None:
-    """However long the pieces of a text are, and whoever speaks in between, as much of it is kept and counted."""
+def test_gathered_text_is_complete_up_to_its_limit(name: str) -> None:
+    """However long the pieces of a text are, and however they are interleaved, as much of it is kept and counted."""
     quick, long = ResponseState(), ResponseState()
     for place, length in enumerate(LENGTHS[name]):
         chunk = piece({"content": chr(97 + place % 26) * length}, index=int(place % 7 == 0))

@@ -35,8 +35,8 @@ SHAPED = st.recursive(
 )
 
 
-def test_each_choice_is_one() -> None:
-    """Each choice of a chat completion is one, with its calls, its reasoning and why it stopped."""
+def test_transcript_has_an_entry_for_each_choice() -> None:
+    """With its calls, its reasoning and its finish reason."""
     call = {"type": "function", "function": {"name": "weather", "arguments": '{"city": "Paris"}'}}
     custom = {"type": "custom", "custom": {"name": "shell", "input": "ls"}}
     answer = {
@@ -60,15 +60,15 @@ def test_each_choice_is_one() -> None:
     )
 
 
-def test_a_completion_is_its_text() -> None:
+def test_transcript_of_a_completion_is_its_text() -> None:
     """A choice of the older completions is its text."""
     assert output_of_answer("completions", {"choices": [{"text": " and on", "finish_reason": "length"}]}) == (
         Output(" and on", stopped="length"),
     )
 
 
-def test_each_item_is_one() -> None:
-    """Each item of a response is one; results of tools are none of the model's words."""
+def test_transcript_has_an_entry_for_each_item() -> None:
+    """Each item of a response; results of tools are not output of the model."""
     answer = {
         "incomplete_details": {"reason": "max_output_tokens"},
         "output": [
@@ -98,7 +98,7 @@ def test_each_item_is_one() -> None:
     )
 
 
-def test_sdk_objects_read_as_dicts() -> None:
+def test_transcript_of_an_sdk_object_equals_that_of_its_dict() -> None:
     """An SDK object says what the same answer says as a dict."""
     from openai.types.chat import ChatCompletion
 
@@ -125,14 +125,14 @@ def test_sdk_objects_read_as_dicts() -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["embeddings", "moderations", "images.generate", "audio.speech", ""])
-def test_other_endpoints_say_nothing(endpoint: str) -> None:
+def test_answer_without_text_has_an_empty_transcript(endpoint: str) -> None:
     """Answers without text have nothing that was said."""
     assert output_of_answer(endpoint, {"choices": [{"text": "x"}], "output": [{"type": "message"}]}) == ()
 
 
 @given(st.sampled_from(["chat.completions", "completions", "responses"]), st.dictionaries(FIELD, SHAPED, max_size=5))
-def test_odd_answers_are_survived(endpoint: str, answer: dict) -> None:
-    """Whatever stands in an answer, reading it gives words and never an error."""
+def test_odd_answers_raise_nothing(endpoint: str, answer: dict) -> None:
+    """Whatever an answer contains, reading it gives a transcript and never an error."""
     for one in output_of_answer(endpoint, answer):
         assert all(isinstance(text, str) for text in (one.text, one.refusal, one.reasoning))
         assert all(isinstance(word, str) for call in one.calls for word in call)

@@ -34,6 +34,8 @@ ATTRIBUTION: Mapping[str, str] = {
     "session": "session.id",
     "operation": "openai_meter.operation",
     "block": "openai_meter.block",
+    "organization": "openai_meter.organization",
+    "project": "openai_meter.project",
 }
 """The fields of attribution, under the names of the conventions where those have one."""
 

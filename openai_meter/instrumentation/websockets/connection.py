@@ -32,6 +32,7 @@ from openai_meter.instrumentation.websockets.turn import (
 )
 from openai_meter.metering.meter import Readable
 from openai_meter.usage.endpoints import Endpoint
+from openai_meter.usage.response_headers import NO_HEADERS
 from openai_meter.usage.responses import Fields, read_object
 
 __all__ = ["ConnectionWatcher"]
@@ -68,8 +69,8 @@ class ConnectionWatcher:
     """
 
     __slots__ = (
-        "_committed", "_delegate", "_host", "_kind", "_leaving", "_listen", "_model", "_only", "_provider", "_rate",
-        "_requested", "_timed", "_transcriber", "_turns", "receiving",
+        "_committed", "_delegate", "_host", "_kind", "_leaving", "_listen", "_model", "_only", "_provider",
+        "_rate", "_requested", "_timed", "_transcriber", "_turns", "headers", "receiving",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +83,8 @@ class ConnectionWatcher:
         self._provider = provider
         self._host = host
         self._model = model
+        self.headers = NO_HEADERS
+        """What its records take over from the answer to the handshake."""
         self._transcriber: str | None = None
         self._delegate: str | None = None
         self._rate = 48_000
@@ -205,6 +208,7 @@ class ConnectionWatcher:
     def _turn(self, row: Endpoint, listeners: tuple[Readable, ...], body: Mapping[str, Any]) -> Turn:
         turn = Turn(row, listeners, self._provider, self._host, body)
         turn.rate = self._rate
+        turn.response.headers = self.headers
         return turn
 
     def _new(self, row: Endpoint, model: str | None) -> Turn | None:

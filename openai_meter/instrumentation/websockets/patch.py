@@ -36,6 +36,7 @@ from openai_meter.instrumentation.websockets.turn import Turn
 from openai_meter.metering.attribution import current_surroundings
 from openai_meter.pricing.loading import prepare
 from openai_meter.usage import providers
+from openai_meter.usage.response_headers import NO_HEADERS, ResponseHeaders, raw_headers, read_headers
 
 __all__ = ["patch"]
 
@@ -252,10 +253,12 @@ def _watcher_of(connection: Any, manager: Any = None) -> ConnectionWatcher | Non
         if found is None:
             prepare()
             client = _client(manager)
-            host, model = _handshake(connection)
+            host, model, headers = _handshake(connection)
             provider, host = providers.provider(client, f"wss://{host}")
             kind = _kind(connection.__class__)
-            found = attributes.setdefault(WATCHER, ConnectionWatcher(kind, _listen_for(client), provider, host, model))
+            watcher = ConnectionWatcher(kind, _listen_for(client), provider, host, model)
+            watcher.headers = headers
+            found = attributes.setdefault(WATCHER, watcher)
     except Exception as error:
         if connection is not None:
             faults.caught(error, "watching a connection")
@@ -279,14 +282,23 @@ def _client(manager: Any) -> Any:
     return next((value for name, value in attributes if name.endswith("__client")), _UNKNOWN_CLIENT)
 
 
-def _handshake(connection: Any) -> tuple[str, str | None]:
-    """The host of a connection, and the model or Azure deployment in its URL."""
+def _handshake(connection: Any) -> tuple[str, str | None, ResponseHeaders]:
+    """The host of a connection, the model or Azure deployment in its URL, and what the answer names in its headers."""
     request = getattr(getattr(connection, "_connection", None), "request", None)
     if request is None:
-        return "", None
+        return "", None, NO_HEADERS
     query = parse_qs(urlsplit(request.path).query)
     model = next(iter(query.get("model", ()) or query.get("deployment", ())), None)
-    return str(request.headers.get("Host", "")), model
+    return str(request.headers.get("Host", "")), model, _headers(getattr(connection._connection, "response", None))  # noqa: SLF001
+
+
+def _headers(response: Any) -> ResponseHeaders:
+    """Who is billed, and the id of the request. The other headers are about the handshake, not about its turns."""
+    if response is None:
+        return NO_HEADERS
+    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.raw_items()]
+    found = read_headers(raw_headers(SimpleNamespace(raw=pairs)))
+    return ResponseHeaders(found.organization, found.project, found.request_id)
 
 
 @lru_cache(maxsize=64)

@@ -87,6 +87,9 @@ function facts(call) {
     ["dimension.user", call.user],
     ["dimension.session", call.session],
     ["dimension.tag", Object.entries(call.tags).map(([name, value]) => `${name}=${value}`).join(", ")],
+    ["dimension.organization", call.organization],
+    ["dimension.project", call.project],
+    ["page.request_id", call.request_id],
     ["prices.source", call.price_source],
     ["page.why_unpriced", call.cost_status === "priced" || call.cost_status === "free" ? null : reason(call)],
   ];

@@ -51,8 +51,8 @@ def no_environment(monkeypatch):
         ("https://notdiscord.com/x", "standard"),
     ],
 )
-def test_the_host_says_the_format(url, form):
-    """Slack and Discord are known by their hosts; what is said goes before that."""
+def test_format_is_chosen_by_the_host(url, form):
+    """Slack and Discord are recognized by their hosts; the argument takes precedence."""
     assert Webhook(url).format == form
     assert Webhook(url, format="standard").format == "standard"
 
@@ -66,7 +66,7 @@ def test_the_host_says_the_format(url, form):
         "http://example.com/hidden", "http://8.8.8.8/hidden", "https://[::1/hidden", "https://a..b/hidden",
     ],
 )  # fmt: skip
-def test_a_url_that_cannot_be_used(url):
+def test_unusable_url_raises_without_quoting_it(url):
     """What is no URL for alerts is refused with a sentence that does not quote it."""
     with pytest.raises(ConfigurationError) as caught:
         Webhook(url)
@@ -75,8 +75,8 @@ def test_a_url_that_cannot_be_used(url):
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "http://localhost/x", "http://[::1]/x", "http://10.0.0.7/x"])
-def test_http_is_for_the_own_network(url):
-    """Without TLS, alerts go no further than the own machine and network."""
+def test_http_is_allowed_in_the_own_network_only(url):
+    """Without TLS, alerts stay on the machine and its network."""
     assert Webhook(url).private
     assert Webhook("http://alerts.internal/x", allow_private=True).private
     assert not Webhook("https://alerts.internal/x").private
@@ -113,14 +113,14 @@ def test_http_is_for_the_own_network(url):
         ({"lang": "xx"}, "en, fr"),
     ],
 )
-def test_settings_that_cannot_be_used(wrong, said):
-    """Every setting is checked where it is said; the sentence says what would do, and quotes no secret."""
+def test_unusable_webhook_settings_raise(wrong, said):
+    """Every setting is checked at once; the sentence has the remedy, and no secret."""
     with pytest.raises(ConfigurationError, match=said) as caught:
         Webhook(URL, **wrong)
     assert "hidden" not in str(caught.value)
 
 
-def test_nothing_shows_a_secret():
+def test_text_of_a_webhook_has_no_secret():
     """Neither repr nor str has the path, the secret or the headers."""
     webhook = Webhook(URL, secret=receivers.SECRET, headers={"Authorization": "Bearer hidden"})
     assert repr(webhook) == "<Webhook https://example.com/…, secret=...>"
@@ -130,8 +130,8 @@ def test_nothing_shows_a_secret():
         assert receivers.SECRET not in text
 
 
-def test_webhooks_are_values():
-    """The same settings are the same webhook: who posts to it shares its order."""
+def test_webhooks_with_equal_settings_are_equal():
+    """Users of the same webhook share its queue."""
     one = Webhook(URL, alerts=["cost", "cost"], headers={"A": "b"}, retry_for=60)
     assert one == Webhook(URL, alerts="cost", headers={"A": "b"}, retry_for=timedelta(minutes=1))
     assert len({one, Webhook(URL)}) == 2
@@ -140,7 +140,7 @@ def test_webhooks_are_values():
     assert Webhook(URL).wants(receivers.alert(kind="calls"))
 
 
-def test_webhooks_from_settings():
+def test_webhooks_are_read_from_one_or_several_values():
     """A URL, a webhook, several, or none; doubles count once."""
     assert read_webhooks(None) == read_webhooks(False) == read_webhooks([]) == ()
     assert read_webhooks(URL) == read_webhooks([URL, Webhook(URL)]) == (Webhook(URL),)
@@ -152,8 +152,8 @@ def test_webhooks_from_settings():
             read_webhooks(wrong)
 
 
-def test_the_secret_of_the_environment(monkeypatch):
-    """It signs for who has none; Slack and Discord get no signature from there."""
+def test_secret_of_the_environment_signs_generic_webhooks(monkeypatch):
+    """It is used where none is given; Slack and Discord get no signature."""
     monkeypatch.setenv("OPENAI_METER_WEBHOOK_SECRET", receivers.SECRET)
     other = "whsec_" + "A" * 32
     own = Webhook(URL, secret=other)
@@ -171,7 +171,7 @@ def test_the_secret_of_the_environment(monkeypatch):
 
 
 def test_signing_needs_the_extra(monkeypatch):
-    """Without the package that signs, a secret is refused with the line that installs it; no secret, no need."""
+    """Without the package that signs, a secret is refused with the line that installs it."""
     monkeypatch.setitem(__import__("sys").modules, "standardwebhooks", None)
     with pytest.raises(MissingExtraError, match=r'pip install "openai-meter\[webhook\]"'):
         Webhook(URL, secret=receivers.SECRET)
@@ -192,8 +192,8 @@ def test_signing_needs_the_extra(monkeypatch):
         ("no address", False), ("", False),
     ],
 )  # fmt: skip
-def test_which_addresses_are_public(address, public):
-    """Only what the open internet routes is public; also what is wrapped into an IPv6 address is looked at."""
+def test_only_routed_addresses_are_public(address, public):
+    """An address that is embedded in an IPv6 address is checked, too."""
     assert addresses.is_public(address) is public
 
 
@@ -205,13 +205,13 @@ def test_which_addresses_are_public(address, public):
         ("localhost.example.com", False), ("127.1", False), ("2130706433", False), ("0x7f.1", False), ("", False),
     ],
 )  # fmt: skip
-def test_which_hosts_say_that_they_are_private(host, named):
-    """An address that is written out is meant; a name or a number in disguise is not."""
+def test_written_private_address_is_allowed(host, named):
+    """An address that is written out is meant; a name or an encoded number is not."""
     assert addresses.named_private(host) is named
 
 
-def test_the_standard_body():
-    """The body is the alert and nothing beside; names are data, money is exact."""
+def test_standard_body_is_the_alert():
+    """Names are data, money is exact."""
     one = receivers.alert(value=7, key="gpt-x")
     body = json.loads(write(Webhook(URL, lang="en"), OutgoingAlert(one, "nightly")).body)
     assert body == {
@@ -230,15 +230,15 @@ def test_the_standard_body():
     assert json.loads(write(Webhook(URL), OutgoingAlert(receivers.alert(kind="cost"))).body)["data"]["value"] == "3"
 
 
-def test_a_language_that_there_is_not_stops_no_alert(monkeypatch):
-    """Where the environment names no language that we speak, the alert is in English."""
+def test_alert_is_english_if_the_language_is_unknown(monkeypatch):
+    """The environment may name a language that we do not have."""
     monkeypatch.setenv("OPENAI_METER_LANG", "tlh")
     assert "Alert: 3 API calls" in write(Webhook(URL), OutgoingAlert(receivers.alert())).body.decode()
 
 
 @pytest.mark.parametrize("form", ["standard", "slack", "discord"])
-def test_a_signature_is_verified_by_the_library(form):
-    """Whoever has the secret can verify each attempt; the id stays, the time is that of the attempt."""
+def test_signature_is_verified_by_the_library(form):
+    """Each attempt can be verified with the secret; the id stays, the time is that of the attempt."""
     webhook = Webhook(URL, secret=receivers.SECRET, format=form)
     message = write(webhook, OutgoingAlert(receivers.alert(key="é \N{PILE OF POO} \ud83d")))
     verifier = standardwebhooks.Webhook(receivers.SECRET)
@@ -255,8 +255,8 @@ def test_a_signature_is_verified_by_the_library(form):
 
 
 @pytest.mark.parametrize("name", NASTY)
-def test_slack_takes_a_name_for_text(name):
-    """A name pings nobody and links nowhere: nothing in it is Slack's markup."""
+def test_name_is_escaped_for_slack(name):
+    """A name notifies no person and links nowhere: nothing in it is Slack's markup."""
     body = json.loads(
         write(Webhook("https://hooks.slack.com/x", lang="en"), OutgoingAlert(receivers.alert(key=name), name)).body
     )
@@ -267,7 +267,7 @@ def test_slack_takes_a_name_for_text(name):
 
 
 @given(st.text(min_size=1, max_size=80))
-def test_slack_shows_what_was_said(name):
+def test_text_in_slack_equals_the_message(name):
     """What Slack shows of the text is the message, whatever is in it."""
     one = receivers.alert(key=name)
     body = json.loads(write(Webhook("https://hooks.slack.com/x", lang="en"), OutgoingAlert(one)).body)
@@ -275,8 +275,8 @@ def test_slack_shows_what_was_said(name):
 
 
 @pytest.mark.parametrize("name", NASTY)
-def test_discord_takes_a_name_for_text(name):
-    """Nothing pings (Discord is told so), and every character of its markup is escaped."""
+def test_name_is_escaped_for_discord(name):
+    """Nothing notifies a person, and every character of its markup is escaped."""
     body = json.loads(
         write(Webhook("https://discord.com/api/x", lang="en"), OutgoingAlert(receivers.alert(key=name), name)).body
     )
@@ -286,8 +286,8 @@ def test_discord_takes_a_name_for_text(name):
 
 
 @given(st.text(min_size=1, max_size=80))
-def test_discord_shows_what_was_said(name):
-    """What Discord shows of the content is the message, whatever is in it, and not longer than it takes."""
+def test_content_in_discord_equals_the_message(name):
+    """It is not longer than Discord accepts."""
     one = receivers.alert(key=name)
     body = json.loads(write(Webhook("https://discord.com/api/x", lang="en"), OutgoingAlert(one)).body)
     assert re.sub(r"\\(.)", r"\1", body["content"]) == one.message("en")
@@ -297,8 +297,8 @@ def test_discord_shows_what_was_said(name):
     assert len(long["content"]) <= 2_000
 
 
-def test_a_body_of_the_users_own():
-    """A function makes a JSON value, or text or bytes that are posted as they are."""
+def test_custom_body_function_is_used():
+    """It makes a JSON value, or text or bytes that are posted unchanged."""
     one = receivers.alert()
 
     def body(form):
@@ -313,8 +313,8 @@ def test_a_body_of_the_users_own():
             body(wrong)
 
 
-def test_formats_are_those_that_have_a_body():
-    """Every format that can be said has a body, and every known host has a format."""
+def test_every_format_has_a_body():
+    """Every known host has a format."""
     for form in config.FORMATS:
         assert json.loads(write(Webhook(URL, format=form), OutgoingAlert(receivers.alert())).body)
     assert set(config._HOSTS.values()) <= set(config.FORMATS)

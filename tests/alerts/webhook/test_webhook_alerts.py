@@ -38,8 +38,8 @@ def calls(meter, number):
         meter.track_call("gpt-4o-mini", 10, 5, agent="writer")
 
 
-def test_an_alert_is_posted(receiver):
-    """The alert that stands in the reports is what is posted; flush waits for it, and the counts say so."""
+def test_alert_of_a_meter_is_posted(receiver):
+    """It is the alert of the reports; flush waits for it, and the counts have it."""
     meter = openai_meter.install(thresholds=LIMITS, webhook=receiver.url)
     calls(meter, 3)
     assert meter.flush()
@@ -51,8 +51,8 @@ def test_an_alert_is_posted(receiver):
     assert (name, sent) == (f"http://127.0.0.1:{receiver.port}/…", 1)
 
 
-def test_each_kind_goes_where_it_is_wanted():
-    """Several webhooks each get their kinds, in their format."""
+def test_each_webhook_gets_its_kinds():
+    """In its format."""
     with receivers.Receiver() as costs, receivers.Receiver() as rest:
         limits = [Threshold("calls", 1), Threshold("tokens", 20)]
         meter = Meter(
@@ -66,8 +66,8 @@ def test_each_kind_goes_where_it_is_wanted():
     assert [one.sent for one in meter.webhooks] == [1, 1]
 
 
-def test_the_environment_names_the_webhook(receiver, monkeypatch):
-    """What is said in the program goes before it, and ``False`` is nowhere."""
+def test_webhook_of_the_environment_is_the_default(receiver, monkeypatch):
+    """An argument takes precedence, and ``False`` means none."""
     monkeypatch.setenv("OPENAI_METER_WEBHOOK", receiver.url)
     monkeypatch.setenv("OPENAI_METER_WEBHOOK_SECRET", receivers.SECRET)
     meter = openai_meter.install(thresholds=LIMITS)
@@ -84,8 +84,8 @@ def test_the_environment_names_the_webhook(receiver, monkeypatch):
         openai_meter.install(meter=Meter())
 
 
-def test_a_block_posts_where_its_meter_does(receiver):
-    """A block's alerts carry its name; it may have webhooks of its own, or none."""
+def test_block_posts_to_the_webhooks_of_its_meter(receiver):
+    """With its name; it may have webhooks of its own, or none."""
     meter = openai_meter.install(thresholds=False, webhook=receiver.url)
     with receivers.Receiver() as own:
         blocks = [
@@ -104,7 +104,7 @@ def test_a_block_posts_where_its_meter_does(receiver):
     assert all(len(block.alerts) == 1 for block in blocks)
 
 
-def test_settings_of_a_meter_at_work(receiver):
+def test_webhook_can_be_added_and_removed_while_counting(receiver):
     """A webhook can be added and taken away; the counting towards the limits goes on."""
     heard = []
     meter = Meter(thresholds=LIMITS, on_alert=heard.append)
@@ -120,8 +120,8 @@ def test_settings_of_a_meter_at_work(receiver):
     assert meter._recent == 10_000
 
 
-def test_nothing_of_a_call_is_posted(receiver):
-    """A request has the alert's figures and names, and nothing of what was asked or answered."""
+def test_posted_alert_has_no_content_of_a_call(receiver):
+    """It has figures and names, and no text of a prompt or an answer."""
     meter = Meter(thresholds=LIMITS, webhook=Webhook(receiver.url, secret=receivers.SECRET))
     for _ in range(2):
         meter.track_generation("gpt-4o-mini", "hidden prompt", "hidden answer", user="hidden user")
@@ -138,7 +138,7 @@ def test_nothing_of_a_call_is_posted(receiver):
     }  # fmt: skip
 
 
-def test_flush_says_whether_all_is_delivered():
+def test_flush_returns_whether_all_is_delivered():
     """A webhook that takes nothing now makes ``flush`` say so."""
     with receivers.dead_port() as port:
         meter = Meter(thresholds=LIMITS, webhook=Webhook(f"http://127.0.0.1:{port}/", retry_for=0))
@@ -168,15 +168,15 @@ for _ in range(2):
 
 
 @pytest.mark.parametrize("install", ["openai_meter.install(", "openai_meter.Meter("])
-def test_a_program_that_ends_at_once_has_posted(receiver, install):
+def test_waiting_alerts_are_posted_at_exit(receiver, install):
     """What waits at the end of the process is delivered before it is gone."""
     _, errors = run(EXITS.replace("openai_meter.install(", install), receiver.url)
     assert receiver.values == [2]
     assert "the program ended before" not in errors
 
 
-def test_a_program_ends_although_a_target_is_dead():
-    """The end tries once more, says what is left, and waits for nobody who is down."""
+def test_program_ends_with_an_unreachable_target():
+    """It tries once more, logs what is left, and does not wait longer."""
     with receivers.dead_port() as port:
         _, errors = run(EXITS, f"http://127.0.0.1:{port}/hidden")
     assert "the program ended before webhook" in errors
@@ -207,8 +207,8 @@ print("parent", meter.webhooks[0].waiting)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork: this is NOT tested")
-def test_a_child_starts_anew(receiver):
-    """A forked child posts its own alerts and never its parent's; the parent's go on waiting in the parent."""
+def test_forked_child_posts_its_own_alerts_only(receiver):
+    """Those of the parent wait in the parent."""
     receiver.answers += [(429, {"Retry-After": "600"})]
     said, _ = run(FORKS, receiver.url)
     assert said == "child 2\nparent 1\n"
@@ -218,7 +218,7 @@ def test_a_child_starts_anew(receiver):
     assert [request.json["data"]["kind"] for request in receiver.requests] == ["calls", "tokens", "calls"]
 
 
-def test_programs_without_webhooks_load_nothing_for_them():
+def test_program_without_webhooks_loads_no_http():
     """Only who names a webhook pays for it: no HTTP, no TLS, no signing."""
     program = (
         "import sys, openai_meter; meter = openai_meter.Meter(); meter.track_call('m', 1); meter.flush();"

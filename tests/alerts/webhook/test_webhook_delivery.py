@@ -51,8 +51,8 @@ def counts(deliveries):
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 409, 425, 429, 301, 302, 307, 100 + 99, 304])
-def test_what_may_be_better_later_is_tried_again(receiver, status):
-    """The same message under the same id, signed anew each time, until it is taken; nothing is lost."""
+def test_temporary_failure_is_retried(receiver, status):
+    """The same message under the same id, signed again each time, until it is accepted; nothing is lost."""
     receiver.answers += [(status, {"Location": "http://127.0.0.1:1/"} if status in (301, 302, 307) else {})] * 3
     target = Target(Webhook(receiver.url, secret=receivers.SECRET), receivers.Time().timing)
     done = delivered(target, 3)
@@ -66,8 +66,8 @@ def test_what_may_be_better_later_is_tried_again(receiver, status):
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 422, 451])
-def test_what_is_wrong_is_not_tried_again(receiver, status, log):
-    """A request that is refused for good is counted as failed, said, and does not hold up the next."""
+def test_permanent_failure_is_not_retried(receiver, status, log):
+    """It is counted as failed, logged, and does not delay the next alert."""
     receiver.answers += [status]
     done = delivered(Target(Webhook(receiver.url), receivers.Time().timing), 3, 4)
     assert counts(done) == {"sent": 1, "failed": 1}
@@ -75,8 +75,8 @@ def test_what_is_wrong_is_not_tried_again(receiver, status, log):
     assert f"it refused an alert with {status}" in log.text
 
 
-def test_who_is_gone_is_left_alone(receiver, log):
-    """After 410 nothing is sent any more: what waits and what comes is counted as failed."""
+def test_target_that_is_gone_gets_no_more_alerts(receiver, log):
+    """After 410 all waiting and new alerts count as failed."""
     receiver.answers += [204, 410]
     target = Target(Webhook(receiver.url), receivers.Time().timing)
     done = delivered(target, 3, 4, 5, 6)
@@ -86,8 +86,8 @@ def test_who_is_gone_is_left_alone(receiver, log):
     assert log.text.count("nothing is sent there any more") == 1
 
 
-def test_the_order_holds(receiver):
-    """Alerts arrive in the order in which they were raised, whatever happens to each."""
+def test_alerts_arrive_in_order(receiver):
+    """Whatever happens to each."""
     receiver.answers += [500, 204, 503, 429, 204, 204, 500, 500, 500, 204]
     done = delivered(Target(Webhook(receiver.url), receivers.Time().timing), *range(3, 23))
     assert counts(done) == {"sent": 20, "retried": 6}
@@ -96,8 +96,8 @@ def test_the_order_holds(receiver):
 
 
 @pytest.mark.parametrize(("dice", "part"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
-def test_backoff_with_full_jitter(receiver, dice, part):
-    """Pauses are anything up to 1, 2, 4, ... seconds, five minutes at most."""
+def test_pauses_are_random_and_grow(receiver, dice, part):
+    """Anything up to 1, 2, 4, ... seconds, at most five minutes."""
     receiver.answers += [500] * 12
     clock = receivers.Time(dice)
     assert counts(delivered(Target(Webhook(receiver.url), clock.timing), 3)) == {"sent": 1, "retried": 12}
@@ -105,15 +105,15 @@ def test_backoff_with_full_jitter(receiver, dice, part):
     assert clock.waits == [part * seconds for seconds in longest if part]
 
 
-def test_the_dice_are_even():
+def test_random_share_is_evenly_spread():
     """The dice show from 0 up to 1, and not the same again and again."""
     thrown = [delivery._dice() for _ in range(2_000)]
     assert 0 <= min(thrown) < 0.05
     assert 0.95 < max(thrown) < 1
 
 
-def test_a_target_says_when_it_wants_to_be_asked_again(receiver):
-    """``Retry-After`` is honoured, in seconds and as a date, up to an hour; sooner than our own pause it is not."""
+def test_retry_after_is_respected(receiver):
+    """In seconds and as a date, up to an hour; it is not sooner than our own pause."""
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
     asked = ["30", soon, "999999999", "0", "nonsense"]
     receiver.answers += [(status, {"Retry-After": said}) for status, said in zip([429, 503] * 3, asked, strict=False)]
@@ -124,8 +124,8 @@ def test_a_target_says_when_it_wants_to_be_asked_again(receiver):
     assert clock.waits[2:] == pytest.approx([3_600, 8, 16])
 
 
-def test_a_day_is_the_time_for_retries(receiver, log):
-    """Until then it is tried, the last time at its very end; after that it has failed, and the next one is tried."""
+def test_alert_is_retried_for_a_day(receiver, log):
+    """The last time at its very end; after that it has failed, and the next one is tried."""
     receiver.answers += [500] * 100_000
     clock = receivers.Time(1.0)
     target = Target(Webhook(receiver.url, timeout=60), clock.timing)
@@ -141,16 +141,16 @@ def test_a_day_is_the_time_for_retries(receiver, log):
     assert counts(delivered(target, 4)) == {"sent": 1, "failed": 1, "retried": done.retried}
 
 
-def test_a_time_of_ones_own_for_retries(receiver):
-    """``retry_for=0`` is one attempt; what waited behind a dead alert still gets one."""
+def test_retry_for_sets_the_time_of_retries(receiver):
+    """``retry_for=0`` is one attempt; an alert that waited behind a failed one still gets one."""
     receiver.answers += [500] * 3
     target = Target(Webhook(receiver.url, retry_for=0), receivers.Time().timing)
     assert counts(delivered(target, 3, 4, 5, 6)) == {"sent": 1, "failed": 3}
     assert receiver.values == [3, 4, 5, 6]
 
 
-def test_a_target_that_is_down_gets_all_when_it_is_back(log):
-    """Refused connections are failures like others; the log says once that it is down, and once that it is back."""
+def test_unreachable_target_gets_all_alerts_later(log):
+    """Refused connections are failures like others; the log has one line for the outage, and one for its end."""
     with receivers.dead_port() as port:
         clock = receivers.Time()
         back = threading.Event()
@@ -185,8 +185,8 @@ def at_port(port):
     return Server
 
 
-def test_a_redirect_is_tried_again_and_never_followed():
-    """A redirect to another address of the own network reaches nobody; the alert is kept until it is taken."""
+def test_redirect_is_retried_and_never_followed():
+    """The alert is kept until it is accepted."""
     with receivers.Receiver() as inner, receivers.Receiver(*[(307, {"Location": inner.url})] * 4) as outer:
         done = delivered(Target(Webhook(outer.url), receivers.Time().timing), 3)
         assert counts(done) == {"sent": 1, "retried": 4}
@@ -194,7 +194,7 @@ def test_a_redirect_is_tried_again_and_never_followed():
         assert (len(outer.requests), len(inner.requests)) == (5, 0)
 
 
-def test_an_error_of_tls_is_tried_again(tmp_path, log):
+def test_tls_error_is_retried(tmp_path, log):
     """A certificate that is not trusted is a failure like others: the alert waits for a better one."""
     context = receivers.secured(*receivers.make_certificate(tmp_path, "IP:127.0.0.1"))
     with receivers.Receiver(context=context) as receiver:
@@ -205,8 +205,8 @@ def test_an_error_of_tls_is_tried_again(tmp_path, log):
     assert "the certificate is not trusted" in done.last_error
 
 
-def test_a_hanging_target_holds_up_nobody(receiver):
-    """While one target does not answer, another gets everything, and whoever puts alerts does not wait."""
+def test_hanging_target_delays_no_other(receiver):
+    """While one target does not answer, another gets everything, and adding an alert does not wait."""
     over = threading.Event()
     with receivers.Receiver(lambda handler: over.wait(60)) as hanging:
         slow, quick = Target(Webhook(hanging.url)), Target(Webhook(receiver.url))
@@ -222,7 +222,7 @@ def test_a_hanging_target_holds_up_nobody(receiver):
     assert receiver.values == list(range(3, 103))
 
 
-def test_a_dead_target_holds_up_nobody(receiver):
+def test_unreachable_target_delays_no_other(receiver):
     """Alerts for a target that is down wait by themselves."""
     with receivers.dead_port() as port:
         dead, alive = Target(Webhook(f"http://127.0.0.1:{port}/")), Target(Webhook(receiver.url))
@@ -235,8 +235,8 @@ def test_a_dead_target_holds_up_nobody(receiver):
     assert receiver.values == list(range(3, 13))
 
 
-def test_memory_is_bounded(receiver, log):
-    """When too many wait, the oldest make room: that is counted, and said once; order holds among the others."""
+def test_oldest_alerts_are_dropped_when_too_many_wait(receiver, log):
+    """That is counted, and logged once; the others keep their order."""
     over = threading.Event()
     receiver.answers.append(lambda handler: over.wait(60))
     target = Target(Webhook(receiver.url), receivers.Time().timing)
@@ -255,7 +255,7 @@ def test_memory_is_bounded(receiver, log):
     assert log.text.count("the oldest are dropped") == 1
 
 
-def test_kinds_that_are_not_wanted_do_not_come(receiver):
+def test_only_selected_kinds_are_queued(receiver):
     """Only the kinds that a webhook names are put into its queue."""
     target = Target(Webhook(receiver.url, alerts=("cost",)))
     target.put(receivers.alert(3, kind="calls"))
@@ -265,8 +265,8 @@ def test_kinds_that_are_not_wanted_do_not_come(receiver):
     assert counts(target.stats()) == {"sent": 1}
 
 
-def test_a_body_that_cannot_be_made(receiver, log):
-    """What a user's own function raises costs its alert, not the next; what it says is not logged."""
+def test_error_of_a_body_function_loses_one_alert(receiver, log):
+    """Its message is not logged."""
 
     def form(alert):
         if alert.value == 3:
@@ -280,8 +280,8 @@ def test_a_body_that_cannot_be_made(receiver, log):
     assert "hidden" not in log.text
 
 
-def test_a_fault_of_ours_loses_nothing(receiver, monkeypatch):
-    """A fault inside is counted as one, and the alert is tried again."""
+def test_internal_fault_loses_no_alert(receiver, monkeypatch):
+    """It is counted, and the alert is tried again."""
     faults.reraise = False
     real, times = delivery.post, iter(range(100))
 
@@ -297,8 +297,8 @@ def test_a_fault_of_ours_loses_nothing(receiver, monkeypatch):
     assert faults.kinds() == {"posting an alert: KeyError": 2}
 
 
-def test_a_fault_that_is_raised_is_counted(receiver, monkeypatch):
-    """Whatever goes wrong in the thread, it goes on, and the counts add up."""
+def test_thread_continues_after_an_internal_fault(receiver, monkeypatch):
+    """The counts add up."""
     monkeypatch.setattr(delivery, "write", lambda *_: (_ for _ in ()).throw(ValueError))
     monkeypatch.setattr(Target, "_give_up", lambda *_: 1 / 0)
     target = Target(Webhook(receiver.url))
@@ -307,8 +307,8 @@ def test_a_fault_that_is_raised_is_counted(receiver, monkeypatch):
     assert counts(delivered(target, 5)) == {"failed": 2, "sent": 1}
 
 
-def test_nothing_secret_is_logged(log):
-    """Whatever goes wrong, no log and no count has the path, the query, a header or the secret."""
+def test_log_and_counts_have_no_secret(log):
+    """Neither the path, nor the query, nor a header."""
     answers = [500, (302, {"Location": "http://x/hidden"}), (429, {"Retry-After": "hidden"}), 404, 204, 410]
     with receivers.Receiver(*answers) as receiver:
         webhook = Webhook(
@@ -324,8 +324,8 @@ def test_nothing_secret_is_logged(log):
     assert len(log.records) >= 5
 
 
-def test_a_thread_ends_when_it_has_nothing_to_do(receiver, monkeypatch):
-    """A process that posts nothing has no thread for it, and the next alert starts one."""
+def test_idle_delivery_thread_ends(receiver, monkeypatch):
+    """The next alert starts another."""
     monkeypatch.setattr(delivery, "IDLE", 0.01)
     target = Target(Webhook(receiver.url))
     for value in (3, 4):
@@ -334,8 +334,8 @@ def test_a_thread_ends_when_it_has_nothing_to_do(receiver, monkeypatch):
     assert receiver.values == [3, 4]
 
 
-def test_flush_tries_at_once(receiver, monkeypatch):
-    """Who flushes does not wait for the pause between two attempts; all that waits is delivered."""
+def test_flush_does_not_wait_for_the_pause(receiver, monkeypatch):
+    """All waiting alerts are delivered."""
     receiver.answers += [500]
     monkeypatch.setattr(delivery, "_SOONEST", 1e6)
     (target,) = delivery.targets_for([Webhook(receiver.url)])
@@ -348,8 +348,8 @@ def test_flush_tries_at_once(receiver, monkeypatch):
     assert delivery.flush(0)
 
 
-def test_flush_waits_for_no_dead_target(receiver, monkeypatch):
-    """One attempt for each target; who fails and is to be tried later than the flush ends is not waited for."""
+def test_flush_makes_one_attempt_per_target(receiver, monkeypatch):
+    """A target whose next attempt is later than the end of the flush is not waited for."""
     monkeypatch.setattr(delivery, "_SOONEST", 1e6)
     with receivers.dead_port() as port:
         dead, alive = delivery.targets_for([Webhook(f"http://127.0.0.1:{port}/"), Webhook(receiver.url)])
@@ -363,7 +363,7 @@ def test_flush_waits_for_no_dead_target(receiver, monkeypatch):
         dead.give_up_all()
 
 
-def test_flush_cuts_no_pause_that_a_target_has_asked_for(receiver):
+def test_flush_respects_retry_after(receiver):
     """Whoever says when to come again is not asked before."""
     receiver.answers += [(429, {"Retry-After": "3000"})]
     (target,) = delivery.targets_for([Webhook(receiver.url)])
@@ -375,8 +375,8 @@ def test_flush_cuts_no_pause_that_a_target_has_asked_for(receiver):
     target.give_up_all()
 
 
-def test_the_end_is_bounded_and_says_what_is_left(monkeypatch, log):
-    """At the end of the process a hanging target is waited for so long and no longer; what is left has failed."""
+def test_exit_waits_a_bounded_time_for_a_hanging_target(monkeypatch, log):
+    """The alerts that are left count as failed."""
     monkeypatch.setattr(delivery, "_AT_EXIT", 0.1)
     over = threading.Event()
     with receivers.Receiver(lambda handler: over.wait(60)) as hanging:
@@ -393,8 +393,8 @@ def test_the_end_is_bounded_and_says_what_is_left(monkeypatch, log):
         over.set()
 
 
-def test_without_a_thread_the_end_delivers_itself(receiver, monkeypatch):
-    """Where no thread can be started any more, whoever ends the process posts."""
+def test_alerts_are_delivered_at_exit_without_a_thread(receiver, monkeypatch):
+    """Where no thread can be started any more, the exiting thread posts."""
     start = native.Thread.start
 
     def refuse(thread):
@@ -415,8 +415,8 @@ def test_without_a_thread_the_end_delivers_itself(receiver, monkeypatch):
     assert receiver.values == [3, 4, 4, 5]
 
 
-def test_the_same_webhook_is_one_target(receiver):
-    """Whoever posts to the same webhook shares its order; nobody keeps what is not used."""
+def test_equal_webhooks_share_one_target(receiver):
+    """An unused target is not kept."""
     one, other = Webhook(receiver.url), Webhook(f"{receiver.url}/2")
     first, second, third = delivery.targets_for([one, other, Webhook(receiver.url)])
     assert first is third
@@ -425,7 +425,7 @@ def test_the_same_webhook_is_one_target(receiver):
     assert one not in delivery._targets
 
 
-def test_threads_put_and_nothing_is_lost(receiver):
+def test_alerts_of_many_threads_are_delivered_once(receiver):
     """Many threads may put alerts at the same time: each is delivered once."""
     target = Target(Webhook(receiver.url))
     values = [range(start, start + 25) for start in range(3, 203, 25)]
@@ -445,7 +445,7 @@ def test_threads_put_and_nothing_is_lost(receiver):
     assert counts(target.stats()) == {"sent": 200}
 
 
-def test_an_attempt_has_the_time_that_is_left(monkeypatch):
+def test_attempt_at_exit_is_limited_to_the_time_left(monkeypatch):
     """At the end of the process an attempt takes no longer than the process waits."""
     given = []
 

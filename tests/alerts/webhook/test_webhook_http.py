@@ -47,8 +47,8 @@ def raw_server(talk):
     return f"http://127.0.0.1:{listening.getsockname()[1]}/hidden", thread
 
 
-def test_what_is_posted(receiver):
-    """The request goes to the whole URL, with the headers that are given, and no others but HTTP's own."""
+def test_request_has_the_url_and_the_given_headers(receiver):
+    """And no others but HTTP's own."""
     webhook = Webhook(f"{receiver.url}/x?a=1&b=2", headers={"Authorization": "Bearer t", "Content-Type": "text/x"})
     answer = post(webhook, "é".encode(), {"Content-Type": "application/json", "webhook-id": "msg_1"})
     assert answer == (204, None, None, "127.0.0.1", "")
@@ -62,13 +62,13 @@ def test_what_is_posted(receiver):
     }  # fmt: skip
 
 
-def test_localhost_is_the_own_machine(receiver):
+def test_localhost_is_allowed_and_each_address_is_tried(receiver):
     """``localhost`` says by itself that it is private; each of its addresses is tried."""
     assert post(Webhook(f"http://localhost:{receiver.port}/x"), b"{}", {}).status == 204
 
 
-def test_a_name_for_a_private_address_is_refused(receiver, names):
-    """Whatever a name stands for, nothing is connected to in the own network, unless the user says so."""
+def test_name_for_a_private_address_is_refused(receiver, names):
+    """Nothing is connected to in the own network, unless the user allows it."""
     for addresses in (["127.0.0.1"], ["10.0.0.1", "192.168.0.1"], ["169.254.169.254"]):
         names.append(addresses)
         with pytest.raises(PrivateAddressError, match="allow_private=True"):
@@ -79,8 +79,8 @@ def test_a_name_for_a_private_address_is_refused(receiver, names):
     assert post(meant, b"{}", {}).address == "127.0.0.1"
 
 
-def test_the_address_that_was_looked_at_is_the_one_connected_to(receiver, names, monkeypatch):
-    """A name is resolved once: what it stands for a moment later does not matter."""
+def test_checked_address_is_the_connected_one(receiver, names, monkeypatch):
+    """A name is resolved once, so a later change of it has no effect."""
     names += [["203.0.114.7", "127.0.0.1"], ["127.0.0.1"]]
     tried = []
 
@@ -100,8 +100,8 @@ def test_the_address_that_was_looked_at_is_the_one_connected_to(receiver, names,
     assert receiver.requests == []
 
 
-def test_a_redirect_is_not_followed():
-    """Not to another host and not to another path: the answer says where it would have gone."""
+def test_redirect_is_not_followed():
+    """Not to another host and not to another path: the result has its location."""
     with receivers.Receiver() as inner:
         redirects = [(status, {"Location": inner.url}) for status in (301, 302, 303, 307, 308)]
         with receivers.Receiver(*redirects, (302, {"Location": "/x"}), 302, (302, {"Location": "http://[x"})) as outer:
@@ -113,8 +113,8 @@ def test_a_redirect_is_not_followed():
 
 
 @pytest.mark.parametrize("drip", [b"", b"H", b"HTTP/1.1 200 OK\r\nX: "], ids=["silent", "first", "header"])
-def test_a_slow_answer_is_given_up(drip):
-    """The time is for the whole request: a byte now and then does not lengthen it."""
+def test_slow_answer_times_out(drip):
+    """The time is for the whole request: a byte now and then does not extend it."""
     over = threading.Event()
 
     def talk(connection):
@@ -133,8 +133,8 @@ def test_a_slow_answer_is_given_up(drip):
     thread.join(60)
 
 
-def test_endless_interim_answers_are_given_up():
-    """``100 Continue`` for ever is no answer."""
+def test_endless_interim_answers_time_out():
+    """``100 Continue`` for ever is not an answer."""
 
     def talk(connection):
         with pytest.raises(OSError):
@@ -150,8 +150,8 @@ def test_endless_interim_answers_are_given_up():
 @pytest.mark.parametrize(
     "said", [b"", b"hidden\r\n\r\n", b"HTTP/1.1 hidden\r\n\r\n", b"HTTP/1.1 200\r\n" + b"a: b\r\n" * 200]
 )
-def test_an_answer_that_is_not_http(said):
-    """A server that speaks something else, or closes the connection, is a failure; its words are not repeated."""
+def test_answer_that_is_not_http_is_a_failure(said):
+    """Its text is not repeated."""
 
     def talk(connection):
         connection.recv(65_536)
@@ -164,7 +164,7 @@ def test_an_answer_that_is_not_http(said):
     thread.join(60)
 
 
-def test_nobody_there(monkeypatch):
+def test_refused_port_and_unknown_name_are_failures(monkeypatch):
     """A port that refuses and a name that nobody knows are failures that say so."""
     with receivers.dead_port() as port, pytest.raises(NotPostedError, match="refused"):
         post(Webhook(f"http://127.0.0.1:{port}/hidden"), b"{}", {})
@@ -191,8 +191,8 @@ def trusting(monkeypatch):
     http._trust.cache_clear()
 
 
-def test_tls_is_verified(tmp_path, trusting):
-    """A certificate that nobody vouches for is refused, before anything is sent; one that is trusted is not."""
+def test_untrusted_certificate_is_refused(tmp_path, trusting):
+    """Before anything is sent; a trusted one is accepted."""
     files = receivers.make_certificate(tmp_path, "IP:127.0.0.1,DNS:localhost")
     with receivers.Receiver(context=receivers.secured(*files)) as receiver:
         webhook = Webhook(f"https://127.0.0.1:{receiver.port}/hidden")
@@ -205,8 +205,8 @@ def test_tls_is_verified(tmp_path, trusting):
         assert [request.headers["host"] for request in receiver.requests] == [f"127.0.0.1:{receiver.port}"]
 
 
-def test_tls_is_verified_for_the_name(tmp_path, trusting, names):
-    """A trusted certificate of another host is refused; that of the name is taken, whatever the address is."""
+def test_certificate_of_another_name_is_refused(tmp_path, trusting, names):
+    """That of the name is accepted, whatever the address is."""
     files = receivers.make_certificate(tmp_path, "DNS:right.example")
     trusting(files[0])
     with receivers.Receiver(context=receivers.secured(*files)) as receiver:
@@ -217,15 +217,15 @@ def test_tls_is_verified_for_the_name(tmp_path, trusting, names):
         assert post(Webhook(f"https://right.example:{receiver.port}/x", allow_private=True), b"{}", {}).status == 204
 
 
-def test_what_speaks_no_tls(receiver):
+def test_https_to_an_http_port_is_a_failure(receiver):
     """HTTPS to a port that speaks HTTP is a failure of TLS."""
     with pytest.raises(NotPostedError, match="TLS"):
         post(Webhook(f"https://127.0.0.1:{receiver.port}/hidden"), b"{}", {})
     assert receiver.requests == []
 
 
-def test_old_tls_is_not_spoken(tmp_path, trusting):
-    """A server that knows nothing newer than TLS 1.1 is refused."""
+def test_old_tls_is_refused(tmp_path, trusting):
+    """A server with at most TLS 1.1."""
     files = receivers.make_certificate(tmp_path, "IP:127.0.0.1")
     context = receivers.secured(*files)
     with pytest.warns(DeprecationWarning, match="TLSv1_1 is deprecated"):
@@ -243,19 +243,19 @@ def test_old_tls_is_not_spoken(tmp_path, trusting):
         ("", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("Wed, 99 Oct 2015", None),
     ],
 )  # fmt: skip
-def test_how_long_a_target_asks_to_wait(header, seconds):
-    """``Retry-After`` holds seconds or a date; nonsense is no wish."""
+def test_retry_after_is_parsed(header, seconds):
+    """Seconds or a date; other text is ignored."""
     assert http._seconds(header) == seconds
 
 
-def test_a_date_to_come():
+def test_retry_after_date_is_the_seconds_until_then():
     """A date in the future is as many seconds as it is away."""
     header = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     assert 90 < http._seconds(header) <= 100
 
 
-def test_the_beginning_of_an_answer_for_people(receiver):
-    """Only who asks for it gets the answer's body, and no more than its beginning."""
+def test_body_of_an_answer_is_read_on_request_only(receiver):
+    """And no more than its beginning."""
 
     def write(handler):
         handler.send_response(200)
@@ -268,7 +268,7 @@ def test_the_beginning_of_an_answer_for_people(receiver):
     assert post(Webhook(receiver.url), b"{}", {}, excerpt=True).excerpt == "a" * 1_000
 
 
-def test_no_time_left_is_no_request(receiver):
+def test_request_without_time_is_not_sent(receiver):
     """Without patience nothing is connected to."""
     with pytest.raises(NotPostedError, match="no answer within 0 s"):
         post(Webhook(receiver.url), b"{}", {}, patience=0.0)

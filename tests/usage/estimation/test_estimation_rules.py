@@ -66,8 +66,8 @@ def said(text: str, role: str = "user", **more: object) -> dict:
         (None, "L", "o200k_base"),
     ],
 )
-def test_names_say_how_to_count(model: str | None, family: str, encoding: str) -> None:
-    """A model's name gives its family and its encoding, also fine-tuned, on Azure, or through a host."""
+def test_model_name_gives_family_and_encoding(model: str | None, family: str, encoding: str) -> None:
+    """Also fine-tuned, on Azure, or through a host."""
     assert traits(model)[:2] == (family, encoding)
 
 
@@ -76,14 +76,14 @@ def test_names_say_how_to_count(model: str | None, family: str, encoding: str) -
     # 3 + (4 + 3) + (4 + 5) + (4 + 2): primer, and a frame of 4 around each text
     [("gpt-4o", 25), ("gpt-4", 25), ("o3", 24), ("gpt-5", 24 + 2), ("gpt-3.5-turbo-0301", 25 + 3)],
 )
-def test_messages(model: str, expected: int) -> None:
+def test_message_costs_its_frame_and_text(model: str, expected: int) -> None:
     """A message is 4 and its text, whatever its role; the primer is 3, or 2 for models that reason."""
     messages = [said("sys", "system"), said("hello", "user"), said("ok", "assistant")]
     assert tokens_in(model=model, messages=messages) == expected
 
 
-def test_parts_of_a_message() -> None:
-    """Text parts are one text; a name is 1 more; an empty content leaves the frame; a refusal stands for the text."""
+def test_parts_of_a_message_are_counted_as_one_text() -> None:
+    """A name is 1 more; an empty content leaves the frame; a refusal is counted as the text."""
     parts = [{"type": "text", "text": "ab"}, {"type": "text", "text": "cd"}]
     assert tokens_in(messages=[{"role": "user", "content": parts}]) == 3 + 4 + 4
     assert tokens_in(messages=[said("hi", name="bob")]) == 3 + 4 + 2 + 1 + 3
@@ -145,8 +145,8 @@ def one_line(schema: dict, **more: object) -> str:
     return "\n".join(rows).removeprefix("type f = (_: { a: ").removesuffix(" }) => any;")
 
 
-def test_tools_are_shown_as_types() -> None:
-    """A function tool is shown with its comments, types, constraints and defaults."""
+def test_function_tool_is_rendered_as_a_type() -> None:
+    """With its comments, types, constraints and defaults."""
     shown = Function(WEATHER["name"], WEATHER["description"], WEATHER["parameters"])
     assert render([shown], strip=True) == SHOWN
     assert "//   The weather." in render([shown], strip=False)
@@ -179,13 +179,14 @@ def test_tools_are_shown_as_types() -> None:
         ({"type": "object", "properties": {"b": {"type": "string"}}}, "{ b?: string }"),
     ],
 )
-def test_types(schema: dict, shown: str) -> None:
-    """Each schema has its type; without comments an object stands on one line."""
+def test_each_schema_is_rendered_as_its_type(schema: dict, shown: str) -> None:
+    """Without comments an object is on one line."""
     assert one_line(schema) == shown
 
 
 def test_references_are_inlined() -> None:
-    """A reference stands for its definition, whose words are the property's comments; one inside itself is cut."""
+    """A reference is replaced by its definition, whose description becomes the comment; a recursive one is
+    truncated."""
     node = {"type": "object", "description": "A node", "properties": {"next": {"$ref": "#/$defs/Node"}}}
     schema = {"type": "object", "properties": {"root": {"$ref": "#/$defs/Node"}}, "$defs": {"Node": node}}
     shown = render([Function("f", "", schema)], strip=True)
@@ -195,7 +196,7 @@ def test_references_are_inlined() -> None:
     assert "() => any" in render([Function("f", "", around)], strip=True)
 
 
-def test_items_with_words_stand_in_an_array() -> None:
+def test_array_items_with_a_description_are_rendered_on_their_own_lines() -> None:
     """An array whose items have a title or description is written on lines of its own."""
     items = {"type": "string", "description": "One"}
     assert function(a={"type": "array", "items": items})[1:-1] == ["a: Array<", "// One", "string", ">,"]
@@ -214,8 +215,8 @@ def test_items_with_words_stand_in_an_array() -> None:
         ("responses", "o3", False, 0),
     ],
 )
-def test_tools_cost_their_text(endpoint: str, model: str, system: bool, beside: int) -> None:
-    """Tools cost the text they are shown as and a frame that depends on endpoint, family and system message."""
+def test_tools_cost_their_text_and_a_frame(endpoint: str, model: str, system: bool, beside: int) -> None:
+    """The frame depends on endpoint, family and system message."""
     nested = endpoint == "chat.completions"
     tool = {"type": "function", **({"function": WEATHER} if nested else WEATHER)}
     messages = [said("sys", "system")] * system + [said("hi")]
@@ -225,8 +226,8 @@ def test_tools_cost_their_text(endpoint: str, model: str, system: bool, beside: 
     assert tokens_in(endpoint, model, tools=[tool], **body) - alone == shown + beside
 
 
-def test_tools_of_reasoning_chats() -> None:
-    """In chats of family H tools bring a frame of 85, and 1 less without a description."""
+def test_tools_of_reasoning_chats_have_their_own_frame() -> None:
+    """In chats of family H tools cost a frame of 85, and 1 less without a description."""
     tool = {"function": {"name": "f", "parameters": {}}}
     shown = len(render([Function("f", "", {})], strip=False))
     alone = tokens_in(model="gpt-5", messages=[said("hi")])
@@ -244,8 +245,8 @@ def test_tools_of_reasoning_chats() -> None:
         ("responses", {"type": "function", "name": "weather"}, 7 + 7),
     ],
 )
-def test_a_choice_of_tools_costs(endpoint: str, choice: object, more: int) -> None:
-    """What ``tool_choice`` adds, in family L; models that reason are told nothing."""
+def test_tool_choice_costs_tokens_in_family_l(endpoint: str, choice: object, more: int) -> None:
+    """In family L; for models that reason it costs nothing."""
     nested = endpoint == "chat.completions"
     body = {
         "messages" if nested else "input": [said("hi")],
@@ -256,7 +257,7 @@ def test_a_choice_of_tools_costs(endpoint: str, choice: object, more: int) -> No
     assert tokens_in(**heavy, tool_choice=choice) == tokens_in(**heavy)
 
 
-def test_functions_of_old_are_tools() -> None:
+def test_legacy_functions_count_as_tools() -> None:
     """``functions`` and ``function_call`` count as ``tools`` and ``tool_choice``."""
     new = {"tools": [{"type": "function", "function": WEATHER}], "tool_choice": "none"}
     assert tokens_in(messages=[said("hi")], functions=[WEATHER], function_call="none") == tokens_in(
@@ -269,8 +270,8 @@ def call(name: str, arguments: str, call_id: str = "1") -> dict:
 
 
 @pytest.mark.parametrize(("model", "frame"), [("gpt-4o", 3 + 10), ("gpt-5", 2 + 16)])
-def test_one_call_of_the_history(model: str, frame: int) -> None:
-    """A call costs its name and its compact arguments; its result has the name where a role would be."""
+def test_one_call_in_the_history_costs_name_and_arguments(model: str, frame: int) -> None:
+    """The arguments are compact; the result has the name in the place of a role."""
     asked = {"role": "assistant", "content": "so", "tool_calls": [call("add", '{"a": 1}')]}
     result = {"role": "tool", "tool_call_id": "1", "content": "two"}
     assert tokens_in(model=model, messages=[asked]) == frame + 2 + 3 + len('{"a":1}')
@@ -279,8 +280,8 @@ def test_one_call_of_the_history(model: str, frame: int) -> None:
 
 
 @pytest.mark.parametrize(("model", "frame"), [("gpt-4o", 3 + 16), ("gpt-5", 2 + 22)])
-def test_several_calls_of_the_history(model: str, frame: int) -> None:
-    """Calls that were made together are wrapped; their results are one JSON list."""
+def test_parallel_calls_in_the_history_are_wrapped(model: str, frame: int) -> None:
+    """Their results are one JSON list."""
     asked = {"role": "assistant", "content": None, "tool_calls": [call("a", "{}", "1"), call("b", '{"x": 1}', "2")]}
     results = [{"role": "tool", "tool_call_id": n, "content": 'a"b'} for n in "12"]
     wrapped = (
@@ -292,8 +293,8 @@ def test_several_calls_of_the_history(model: str, frame: int) -> None:
     assert both - tokens_in(model=model, messages=[asked]) == 4 + len('["a\\"b", "a\\"b"]')
 
 
-def test_calls_among_items() -> None:
-    """In responses each call stands alone, and its id costs; models of family H see parallel calls as one."""
+def test_calls_of_responses_are_counted_one_by_one() -> None:
+    """In responses each call is counted alone, with its id; models of family H count parallel calls as one."""
     items = [{"type": "function_call", "call_id": n, "name": "f", "arguments": "{}"} for n in "12"]
     named = [{**item, "id": "fc"} for item in items]
     results = [{"type": "function_call_output", "call_id": n, "output": "ok"} for n in "12"]
@@ -323,8 +324,10 @@ SEEN = (
     ("model", "chat", "chat_with_system", "responses"),
     [("gpt-4o", 6 + 3, 2 + 3, 1), ("gpt-5", 2 + 3, 2 + 3, 0)],
 )
-def test_structured_output(model: str, chat: int, chat_with_system: int, responses: int) -> None:
-    """A schema costs the text it is shown as, without what only the server needs; a chat tells its name twice."""
+def test_schema_of_structured_output_costs_its_text(
+    model: str, chat: int, chat_with_system: int, responses: int
+) -> None:
+    """Without the fields that only the server needs; a chat has the name twice."""
     inner = {"name": "Out", "schema": SCHEMA, "strict": True}
     form = {"response_format": {"type": "json_schema", "json_schema": inner}}
     for messages, frame in (([said("hi")], chat), ([said("sys", "system"), said("hi")], chat_with_system)):
@@ -337,7 +340,7 @@ def test_structured_output(model: str, chat: int, chat_with_system: int, respons
     assert tokens_in("responses", model, input="hi", text=described) - alone == len(SEEN) + responses + 13
 
 
-def test_json_without_a_schema_is_free() -> None:
+def test_json_object_and_sampling_settings_are_free() -> None:
     """``json_object``, ``text`` and settings of sampling cost nothing."""
     free = {"response_format": {"type": "json_object"}, "temperature": 1, "stop": ["x"], "seed": 3, "max_tokens": 9}
     assert tokens_in(messages=[said("hi")], **free) == tokens_in(messages=[said("hi")])
@@ -376,24 +379,24 @@ IMAGES = {
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_sizes_are_read_from_the_data(name: str) -> None:
-    """Width and height stand in the header of each kind of image, whatever the URL calls it."""
+def test_image_size_is_read_from_its_header(name: str) -> None:
+    """Whatever kind of image the URL names."""
     assert image_size(data_url(IMAGES[name])) == (640, 480)
     assert image_size(data_url(IMAGES[name], "png")) == (640, 480)
 
 
 @pytest.mark.parametrize("name", IMAGES)
 @pytest.mark.parametrize("length", [0, 3, 9, 13, 21, 27, 5010])
-def test_cut_images_have_no_size(name: str, length: int) -> None:
-    """An image that is cut before its size, or has none, is of unknown size and no error."""
+def test_truncated_image_has_an_unknown_size(name: str, length: int) -> None:
+    """It is not an error."""
     cut = IMAGES[name][:length]
     assert image_size(data_url(cut)) in {None, (640, 480)}
     assert image_size(data_url(png(0, 9))) is None
 
 
 @pytest.mark.parametrize("url", ["", "https://x/y.png", "data:", "data:image/png;base64,", "data:,é", "data:,!!!!!"])
-def test_urls_are_never_fetched(url: str) -> None:
-    """A URL that has no image in it has no size."""
+def test_image_url_is_never_fetched(url: str) -> None:
+    """A URL without image data has no size."""
     assert image_size(url) is None
 
 
@@ -412,8 +415,10 @@ def test_urls_are_never_fetched(url: str) -> None:
         (Patches(1.0), (10_000, 10_000), "high", 1521 + 1),  # 39 x 39, the largest square below 1,536
     ],
 )
-def test_images_cost_by_their_size(rule: Tiles | Patches, size: tuple[int, int], detail: str, tokens: int) -> None:
-    """Tiles of 512 pixels after shrinking, or patches of 32 pixels up to a cap."""
+def test_image_costs_tiles_or_patches_by_its_size(
+    rule: Tiles | Patches, size: tuple[int, int], detail: str, tokens: int
+) -> None:
+    """Tiles of 512 pixels after shrinking, or patches of 32 pixels up to a maximum."""
     assert image_tokens(rule, size, detail) == tokens
 
 
@@ -437,13 +442,13 @@ def test_images_cost_by_their_size(rule: Tiles | Patches, size: tuple[int, int],
         ("computer-use-preview", Tiles(65, 129)),
     ],
 )
-def test_rules_of_images(model: str, rule: Tiles | Patches) -> None:
+def test_each_model_has_its_image_rule(model: str, rule: Tiles | Patches) -> None:
     """Each model has its rule."""
     assert traits(model).images == rule
 
 
-def test_images_in_messages() -> None:
-    """An image adds its tokens and cuts the text; one of unknown size is guessed and said."""
+def test_image_in_a_message_is_added_to_the_text() -> None:
+    """It splits the text; one of unknown size is guessed and marked."""
     image = {"type": "image_url", "image_url": {"url": data_url(png(512, 512))}}
     text = {"type": "text", "text": "ab"}
     assert tokens_in(messages=[{"role": "user", "content": [text, image, text]}]) == 3 + 4 + 4 + 255
@@ -485,14 +490,14 @@ def test_images_in_messages() -> None:
         ("threads.runs", {}, "conversation"),
     ],
 )
-def test_what_cannot_be_counted_is_said(endpoint: str, body: dict, unknown: str) -> None:
-    """Whatever only the server knows, or nobody can count, is named; the rest is a lower bound."""
+def test_uncountable_parts_are_named(endpoint: str, body: dict, unknown: str) -> None:
+    """Everything that only the server can count is named; the rest is a lower bound."""
     found = estimate_call(endpoint, body, None, "gpt-4o")
     assert unknown in found.unknown
     assert found.lower_bound
 
 
-def test_iterators_are_left_alone() -> None:
+def test_iterator_in_a_request_is_not_consumed() -> None:
     """An iterator in a request belongs to the caller: nothing is taken from it."""
     parts, tools, items = iter([1, 2]), iter([WEATHER]), iter([said("hi")])
     estimate_call("chat.completions", {"messages": [said(parts)], "tools": tools}, None, "gpt-4o")
@@ -500,8 +505,8 @@ def test_iterators_are_left_alone() -> None:
     assert (list(parts), list(tools), list(items)) == ([1, 2], [WEATHER], [said("hi")])
 
 
-def test_unknown_is_not_zero() -> None:
-    """What is not known is ``None``: the output before it is there, input that was not asked for, whole endpoints."""
+def test_unknown_counts_are_none() -> None:
+    """Output before there is an answer, input that was not requested, whole endpoints."""
     body = {"messages": [said("hi")]}
     assert estimate_call("chat.completions", body, None, "gpt-4o").usage == Usage(input_tokens=9)
     known = estimate_call("chat.completions", body, [Output("ok")], "gpt-4o", input_known=True)
@@ -517,8 +522,8 @@ def test_unknown_is_not_zero() -> None:
 @pytest.mark.parametrize(
     ("value", "tokens"), [("abc", 3), (["abc", "de"], 5), ([1, 2, 3, 4], 4), ([[1, 2], [3]], 3), ("", 0)]
 )
-def test_embeddings_and_completions(value: object, tokens: int) -> None:
-    """Strings cost their tokens and nothing more; arrays of tokens their length; embeddings have no output."""
+def test_embeddings_and_completions_cost_their_tokens_only(value: object, tokens: int) -> None:
+    """Arrays of tokens cost their length; embeddings have no output."""
     assert estimate_call("embeddings", {"input": value}, None, None).usage == Usage(tokens, 0, tokens)
     assert tokens_in("completions", prompt=value) == tokens
 
@@ -562,8 +567,8 @@ WRAPPED = len(
         ([], "gpt-4o", {}, 0),
     ],
 )
-def test_output_of_chats(spoken: list[Output], model: str, body: dict, tokens: int) -> None:
-    """Text, refusals, calls and their frames, by family and by what was asked for."""
+def test_output_of_chats_is_counted_by_family(spoken: list[Output], model: str, body: dict, tokens: int) -> None:
+    """Text, refusals, calls and their frames, by family and by the request."""
     assert tokens_out(spoken, model=model, **body) == tokens
 
 
@@ -595,13 +600,13 @@ SHOWN_TEXT = Output("hello", reasoned=False)
         ([Output(calls=(("a", "{}"),), reasoned=False), Output(calls=(("b", "{}"),))], "gpt-5", {}, WRAPPED + 14),
     ],
 )
-def test_output_of_responses(spoken: list[Output], model: str, body: dict, tokens: int) -> None:
-    """Items are messages and calls; whether the model has reasoned, its items tell."""
+def test_output_of_responses_is_counted_by_items(spoken: list[Output], model: str, body: dict, tokens: int) -> None:
+    """Items are messages and calls; they also show whether the model has reasoned."""
     assert tokens_out(spoken, "responses", model, **body) == tokens
 
 
-def test_reasoning_that_is_seen_is_counted() -> None:
-    """Visible reasoning is output and reasoning; hidden reasoning is named as what is missing."""
+def test_visible_reasoning_is_counted() -> None:
+    """Visible reasoning is output and reasoning; hidden reasoning is named as missing."""
     found = estimate_call("chat.completions", {}, [Output("ok", reasoning="hmm")], "deepseek-r1")
     assert (found.usage.output_tokens, found.usage.reasoning_tokens) == (5, 3)
     assert "reasoning" not in found.unknown
@@ -612,7 +617,7 @@ def test_reasoning_that_is_seen_is_counted() -> None:
     assert "audio" in estimate_call("chat.completions", {"modalities": ["audio"]}, [Output("ok")], "gpt-audio").unknown
 
 
-def test_completions_are_their_texts() -> None:
+def test_output_of_completions_is_their_text() -> None:
     """The output of a completion is the text of its choices."""
     assert tokens_out([Output("ab"), Output("c", stopped="length")], "completions") == 3
 
@@ -631,13 +636,13 @@ def test_completions_are_their_texts() -> None:
         ("😀" * 12, 20, 30),
     ],
 )
-def test_scripts_have_ratios(text: str, o200k: int, cl100k: int) -> None:
+def test_text_without_a_vocabulary_is_counted_by_its_scripts(text: str, o200k: int, cl100k: int) -> None:
     """Without a vocabulary a text is counted by the scripts it is written in."""
     assert (ratio_tokens(text, "o200k_base"), ratio_tokens(text, "cl100k_base")) == (o200k, cl100k)
 
 
-def test_rules_hold_without_a_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no vocabulary is loaded the same rules count by characters, and say so."""
+def test_rules_apply_without_a_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rules count by characters, and the estimate is marked."""
     monkeypatch.setattr(encodings, "encoding", lambda name: None)
     found = estimate_call("chat.completions", {"messages": [said("hello you")]}, [Output("hello")], "gpt-4o")
     assert found == Estimate(Usage(3 + 4 + 3, 2, 12), "chars", rule="script")

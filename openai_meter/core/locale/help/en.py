@@ -58,7 +58,7 @@ HELP: Mapping[str, str] = {
     "option.quiet": "Write the summary as one line.",
     "option.format": "The form: table (the default), tree, markdown, chat, line, json or csv.",
     "option.by": "What to group by: model (the default), agent, operation, user, session, endpoint, provider, block, "
-    "tag:NAME. Several are separated by commas: agent,model.",
+    "organization, project, tag:NAME. Several are separated by commas: agent,model.",
     "option.report": "Save a report in this file as well. The suffix is the form: .json, .csv, .md or .txt.",
     "option.excel": "Write CSV as Excel opens it: with a byte order mark, and the separator of the language.",
     "option.host": "A proxy or gateway of your own that passes calls to OpenAI; HOST=azure for Azure. May be given "
@@ -84,7 +84,7 @@ HELP: Mapping[str, str] = {
     "run.serve": "Show the dashboard on this port while the program runs; 0 is any free port.",
     "demo": "Show what the meter does, with a workflow of four agents. The workflow calls a local stand-in for the "
     "OpenAI API: no key, no network.",
-    "demo.serve": "Serve the dashboard of sixty days of these agents instead.",
+    "demo.serve": "Serve the dashboard of sixty days of made-up calls instead.",
     "report": "Show what a ledger holds: by default the last 30 days, day by day.",
     "report.by": "What to group by: hour, day, week, month, model, agent ... Several: day,agent.",
     "report.breakdown": "Show the models of each row below it.",
@@ -103,7 +103,7 @@ HELP: Mapping[str, str] = {
     "OPENAI_METER_BUDGET_STORE.",
     "top": "Watch what is spent, live, in the terminal. It shows dollars and tokens per minute by model, agent ..., "
     "and limits. The key q or Ctrl-C ends it. Without a terminal it writes plain text, page after page.",
-    "top.by": "What to group by: model, agent, operation, user, session, endpoint, provider, tag:NAME.",
+    "top.by": "What to group by: model, agent, operation, user, session, endpoint, provider, project, tag:NAME.",
     "top.interval": "The time between two pages.",
     "top.once": "Show one page and end.",
     "top.json": "Write JSON, one line for each page.",
@@ -131,10 +131,15 @@ HELP: Mapping[str, str] = {
     "compare.b": "The other part. Differences are B less A.",
     "export": "Write the calls of a ledger for other programs, or a dashboard, or alert rules. Grafana gets a "
     "dashboard, Prometheus alert rules; both read the metrics of openai_meter.prometheus.",
-    "export.what": "What to write; by default calls.",
-    "export.format": "The form of calls: csv, jsonl, parquet or litellm.",
+    "export.what": "What to write; by default calls. focus is a dataset of costs by the FOCUS specification.",
+    "export.format": "The form of calls: csv, jsonl (the default), parquet or litellm. That of focus: csv or parquet, "
+    "by default the suffix of the file.",
+    "export.version": "For focus: the version of the specification.",
+    "export.by": "For focus: further dimensions that rows are kept apart by: agent, operation, user, session, block.",
+    "export.account": "For focus: the BillingAccountId. By default the organization, else the provider.",
     "export.output": "Write to this file instead of standard output.",
-    "import": "Store calls from files in a ledger. It reads exported JSON lines, reports of TokenTracker, and outputs "
+    "import": "Store calls from files in a ledger. It reads exported JSON lines, reports of TokenTracker, spend "
+    "logs of LiteLLM (JSON or CSV), and outputs "
     "of the Batch API. A file can be imported again: no call counts twice. Batch outputs are priced as batch; do not "
     "import the output of a batch that a metered program has polled to its end, because that program has counted it.",
     "import.files": "The files to read.",

@@ -58,7 +58,7 @@ _TEMPLATES: Mapping[str, str] = {
     "option.quiet": "Écrire le résumé sur une seule ligne.",
     "option.format": "La forme : table (par défaut), tree, markdown, chat, line, json ou csv.",
     "option.by": "Le regroupement : model (par défaut), agent, operation, user, session, endpoint, provider, block, "
-    "tag:NOM. Plusieurs sont séparés par des virgules : agent,model.",
+    "organization, project, tag:NOM. Plusieurs sont séparés par des virgules : agent,model.",
     "option.report": "Enregistrer aussi un rapport dans ce fichier. Le suffixe est la forme : .json, .csv, .md ou "
     ".txt.",
     "option.excel": "Écrire le CSV comme Excel l'ouvre : avec une marque d'ordre des octets et le "
@@ -87,7 +87,7 @@ _TEMPLATES: Mapping[str, str] = {
     "run.serve": "Montrer le tableau de bord sur ce port pendant l'exécution ; 0 est un port libre.",
     "demo": "Montrer ce que fait le compteur, avec un travail de quatre agents. Les agents appellent une imitation "
     "locale de l'API OpenAI : sans clé, sans réseau.",
-    "demo.serve": "Servir plutôt le tableau de bord de soixante jours de ces agents.",
+    "demo.serve": "Servir plutôt le tableau de bord de soixante jours d'appels fictifs.",
     "report": "Montrer ce que contient un registre : par défaut les 30 derniers jours, jour par jour.",
     "report.by": "Le regroupement : hour, day, week, month, model, agent ... Plusieurs : day,agent.",
     "report.breakdown": "Montrer les modèles de chaque ligne en dessous d'elle.",
@@ -109,7 +109,7 @@ _TEMPLATES: Mapping[str, str] = {
     "top": "Suivre les dépenses en direct dans le terminal. Il montre les dollars et les tokens par minute selon le "
     "modèle, l'agent ..., et les limites. La touche q ou Ctrl-C l'arrête. Sans terminal, il écrit du texte simple, "
     "page après page.",
-    "top.by": "Le regroupement : model, agent, operation, user, session, endpoint, provider, tag:NOM.",
+    "top.by": "Le regroupement : model, agent, operation, user, session, endpoint, provider, project, tag:NOM.",
     "top.interval": "Le temps entre deux pages.",
     "top.once": "Montrer une page et finir.",
     "top.json": "Écrire du JSON, une ligne par page.",
@@ -140,10 +140,16 @@ _TEMPLATES: Mapping[str, str] = {
     "export": "Écrire les appels d'un registre pour d'autres programmes, ou un tableau de bord, ou des règles "
     "d'alerte. Grafana reçoit un tableau de bord, Prometheus des règles d'alerte ; les deux lisent les métriques "
     "d'openai_meter.prometheus.",
-    "export.what": "Ce qui est écrit ; par défaut, calls.",
-    "export.format": "La forme des appels : csv, jsonl, parquet ou litellm.",
+    "export.what": "Ce qui est écrit ; par défaut, calls. focus est un jeu de données des coûts selon la spécification "
+    "FOCUS.",
+    "export.format": "La forme des appels : csv, jsonl (par défaut), parquet ou litellm. Celle de focus : csv ou "
+    "parquet ; par défaut, le suffixe du fichier.",
+    "export.version": "Pour focus : la version de la spécification.",
+    "export.by": "Pour focus : d'autres dimensions qui séparent les lignes : agent, operation, user, session, block.",
+    "export.account": "Pour focus : le BillingAccountId. Par défaut l'organisation, sinon le fournisseur.",
     "export.output": "Écrire dans ce fichier au lieu de la sortie standard.",
-    "import": "Enregistrer dans un registre les appels de fichiers. Il lit les lignes JSON exportées, les rapports de "
+    "import": "Enregistrer dans un registre les appels de fichiers. Il lit les lignes JSON exportées, les journaux de "
+    "dépenses de LiteLLM (JSON ou CSV), les rapports de "
     "TokenTracker et les sorties de l'API Batch. Un fichier peut être importé de nouveau : aucun appel ne compte deux "
     "fois. Les sorties de l'API Batch ont le prix des lots ; n'importez pas celle d'un lot qu'un programme mesuré a "
     "suivi jusqu'à sa fin, car ce programme l'a compté.",

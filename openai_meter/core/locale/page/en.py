@@ -131,6 +131,7 @@ PAGE: Mapping[str, str | tuple[str, ...]] = {
     "page.status.error": "Error",
     "page.duration": "Duration",
     "page.first_token": "First token after",
+    "page.request_id": "Request",
     "page.explain": "Explain the price of this call to {model}",
     "page.explain.head": "Price explained",
     "page.loading": "Loading…",

@@ -135,6 +135,7 @@ PAGE: Mapping[str, str | tuple[str, ...]] = {
     "page.status.error": "Erreur",
     "page.duration": "Durée",
     "page.first_token": "Premier token après",
+    "page.request_id": "Requête",
     "page.explain": "Expliquer le prix de cet appel à {model}",
     "page.explain.head": "Prix expliqué",
     "page.loading": "Chargement…",

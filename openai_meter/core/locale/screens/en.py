@@ -151,6 +151,22 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "cli.export.parquet": "Parquet is not for a terminal; name a file with --output",
     "cli.export.folder": "{folder} is a folder; add the name of a file, such as {name}",
     "cli.export.written": ("{n:,} call written to {text}", "{n:,} calls written to {text}"),
+    "cli.export.focus_utc": "--timezone is not for FOCUS, whose days and months are those of UTC; leave it out",
+    "cli.export.focus_progress": ("{n:,} call read", "{n:,} calls read"),
+    "cli.export.focus_written": (
+        "{n:,} row of {calls} written to {text}; the sum of BilledCost is {cost}",
+        "{n:,} rows of {calls} written to {text}; the sum of BilledCost is {cost}",
+    ),
+    "cli.export.focus_unpriced": (
+        (
+            "{n:,} call has no full price; it is counted in x_UnpricedCallCount, and its cost is not 0. After an "
+            "update of the prices: openai-meter reprice"
+        ),
+        (
+            "{n:,} calls have no full price; they are counted in x_UnpricedCallCount, and their cost is not 0. "
+            "After an update of the prices: openai-meter reprice"
+        ),
+    ),
     "cli.export.file_written": "written to {path}",
     "cli.import.known": ("{n:,} was there already", "{n:,} were there already"),
     "cli.import.skipped": ("{n:,} line was of no call", "{n:,} lines were of no call"),

@@ -154,6 +154,22 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "cli.export.parquet": "le format Parquet n'est pas fait pour un terminal ; indiquez un fichier avec --output",
     "cli.export.folder": "{folder} est un dossier ; ajoutez le nom d'un fichier, par exemple {name}",
     "cli.export.written": ("{n:,} appel écrit dans {text}", "{n:,} appels écrits dans {text}"),
+    "cli.export.focus_utc": "--timezone n'est pas pour FOCUS, dont les jours et les mois sont ceux d'UTC ; retirez-le",
+    "cli.export.focus_progress": ("{n:,} appel lu", "{n:,} appels lus"),
+    "cli.export.focus_written": (
+        "{n:,} ligne de {calls} écrite dans {text} ; la somme de BilledCost est {cost}",
+        "{n:,} lignes de {calls} écrites dans {text} ; la somme de BilledCost est {cost}",
+    ),
+    "cli.export.focus_unpriced": (
+        (
+            "{n:,} appel n'a pas de prix complet ; il est compté dans x_UnpricedCallCount, et son coût n'est pas 0. "
+            "Après une mise à jour des prix : openai-meter reprice"
+        ),
+        (
+            "{n:,} appels n'ont pas de prix complet ; ils sont comptés dans x_UnpricedCallCount, et leur coût n'est "
+            "pas 0. Après une mise à jour des prix : openai-meter reprice"
+        ),
+    ),
     "cli.export.file_written": "fichier écrit : {path}",
     "cli.import.known": ("{n:,} déjà présent", "{n:,} déjà présents"),
     "cli.import.skipped": ("{n:,} ligne sans appel", "{n:,} lignes sans appel"),
