@@ -35,6 +35,7 @@ COMMANDS: tuple[str, ...] = (
     "serve",
     "forecast",
     "compare",
+    "reconcile",
     "export",
     "import_calls",
     "reprice",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -48,8 +48,8 @@ class Side:
 
     billed: dict[Cell, Amounts]
     metered: dict[Cell, Amounts]
-    requests: dict[Group, int | None]
-    """The requests of the bill; ``None`` where it has none."""
+    requests: dict[Group, int]
+    """The requests of the bill, where it has them."""
     calls: dict[Group, Requests]
     kinds: dict[tuple[str | None, str | None], set[str]]
     """The endpoints of the usage API that each project and model is in."""
@@ -133,7 +133,7 @@ def _cause(
         )
     if cell.slot in {OTHER, TRAINING} or not _is_counted(group, cell, side, metered, known=known):
         return "not_counted", facts
-    if requests is not None and requests > calls.calls:
+    if requests is not None and (requests > calls.calls or _hides_a_move(group, side, metered)):
         return "another_program", facts
     if calls.unknown:
         return "not_counted", {**facts, "calls_without_usage": calls.unknown}
@@ -146,6 +146,22 @@ def _quantity(cells: dict[Cell, Amounts], cell: Cell) -> Fraction:
     return cells[cell].quantity if cell in cells else Fraction(0)
 
 
+def _hides_a_move(group: Group, side: Side, metered: Metered) -> bool:
+    """Whether a call near midnight, billed on the next day, may be why a day has no more requests than the ledger.
+
+    Another program then has more requests than the ledger on both days together.
+    """
+    places = {call.group for call in metered.near}
+    for other in (group._replace(day=group.day - _DAY), group._replace(day=group.day + _DAY)):
+        if group in places or other in places:
+            both = (group, other)
+            billed = sum(side.requests.get(one, 0) for one in both)
+            if billed > sum(side.calls.get(one, Requests()).calls for one in both):
+                return True
+    return False
+
+
+_DAY = timedelta(days=1)
 _SPOKEN = ("realtime", "-live")
 """Parts of the names of models that also work over WebRTC and SIP, which no Python process passes on."""
 

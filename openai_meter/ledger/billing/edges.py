@@ -40,6 +40,7 @@ class _Sides(NamedTuple):
 
 
 def find_moves(
+    *,
     billed: dict[Cell, Amounts],
     bill: Bill,
     metered: Metered,

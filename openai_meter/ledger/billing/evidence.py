@@ -31,6 +31,7 @@ class _Known(NamedTuple):
 
 def gather(
     parts: list[Part],
+    *,
     bill: Bill,
     names: Names,
     comparison: Comparison,

@@ -58,8 +58,8 @@ def propose(comparison: Comparison, prices: Prices, checked: date) -> tuple[Prop
         for since, until, changes in _spans(days, agreed[model, tier]):
             rates = prices.rates(model, since)
             others = {name for name, _ in rates if name != tier} if tier == "default" else set()
-            tables = [_table(model, tier, (since, until), rates, changes, checked)]
-            tables += [_table(model, other, (since, until), rates, {}, checked) for other in sorted(others)]
+            tables = [_table(model, tier, (since, until), rates, changes, checked=checked)]
+            tables += [_table(model, other, (since, until), rates, {}, checked=checked) for other in sorted(others)]
             rows.append(Proposal(model, tier, since, until, "\n".join(tables)))
     return tuple(rows)
 
@@ -97,6 +97,7 @@ def _table(
     span: tuple[date, date | None],
     rates: Mapping[tuple[str, str | None], Mapping[str, Fraction]],
     changes: _Changes,
+    *,
     checked: date,
 ) -> str:
     """A row is a whole price list: what the bill does not have stays as it is."""
@@ -131,10 +132,10 @@ def _dollars(slot: str, price: Fraction) -> str:
 def propose_fee(parts: Iterable[Part], checked: date) -> str | None:
     """A row for the fee of a tool, if the bill has another price for the same number of uses."""
     for part in parts:
-        price = dict(part.facts).get("billed_unit_price")
-        if part.cause == "tool_fee" and part.cell.slot in FEES and price is not None:
+        slot, price = part.cell.slot, dict(part.facts).get("billed_unit_price")
+        if part.cause == "tool_fee" and slot in FEES and price is not None:
             return "\n".join([
-                "[[fee]]", f"names = [{_quoted(_FEE_NAMES.get(part.cell.slot, part.cell.slot))}]", f"usd = {usd(price):f}",
+                "[[fee]]", f"names = [{_quoted(_FEE_NAMES.get(slot, slot))}]", f"usd = {usd(price):f}",
                 f"source = {_SOURCE}", f"checked = {checked.isoformat()}", "",
             ])  # fmt: skip
     return None

@@ -72,8 +72,9 @@ def compare_bill(
         metered = metered.renamed(rename)
     own = own_cells(billed, foreign, metered.projects)
     opened = frozenset(cell.day for cell in (*billed.names, *metered.cells) if _is_open(cell.day, now))
-    moves = find_moves(own, bill, metered, names, foreign, opened)
-    side = _side(own, bill, metered, names, foreign, moves)
+    moves = find_moves(billed=own, bill=bill, metered=metered, names=names, foreign=foreign, is_open=opened)
+    side = _side(own, metered, moves)
+    _count_requests(side, bill, names, foreign)
     settled = settle_tiers(side, prices, _CallsOfDay(calls, book, rename, moves))
     comparison = explain(side, metered, prices)
     others = list(foreign_parts(billed, foreign, metered.projects))
@@ -85,7 +86,16 @@ def compare_bill(
         until=until - timedelta(days=1),
         made_at=now.isoformat(timespec="seconds"),
         lines=lines,
-        causes=gather(view.parts_in_span(), bill, names, comparison, prices, side, moves, now.date()),
+        causes=gather(
+            view.parts_in_span(),
+            bill=bill,
+            names=names,
+            comparison=comparison,
+            prices=prices,
+            side=side,
+            moves=moves,
+            today=now.date(),
+        ),
         open_days=tuple(sorted(day for day in opened if since <= day < until)),
         notes=bill.notes,
         token_coverage=token_coverage(line for line in lines if not line.is_open),
@@ -150,14 +160,7 @@ def _renamed(parts: Iterable[CellPart], rename: Rename) -> Iterator[CellPart]:
     return (part._replace(cell=rename(part.cell)) for part in parts)
 
 
-def _side(
-    own: dict[Cell, Amounts],
-    bill: Bill,
-    metered: Metered,
-    names: Names,
-    foreign: frozenset[Owner],
-    moves: list[Move],
-) -> Side:
+def _side(own: dict[Cell, Amounts], metered: Metered, moves: list[Move]) -> Side:
     """Both sides of the ledger's own keys, with calls near midnight on the days of the bill."""
     cells: defaultdict[Cell, Amounts] = defaultdict(Amounts)
     for cell, amounts in metered.cells.items():
@@ -171,18 +174,17 @@ def _side(
             cells[cell._replace(day=move.day)].add(quantity, amount, unpriced)
         calls[move.call.group].calls -= 1
         calls[move.call.group._replace(day=move.day)].calls += 1
-    counted: defaultdict[Group, int | None] = defaultdict(int)
-    kinds: defaultdict[tuple[str | None, str | None], set[str]] = defaultdict(set)
-    for row in bill.usage:
-        if (row.project, row.key) in foreign or row.kind.endswith("_calls"):
-            continue
-        model = names.model(row.model)
-        counted[Group(row.day, row.project, model)] = (counted[Group(row.day, row.project, model)] or 0) + (
-            row.requests or 0
-        )
-        kinds[row.project, model].add(row.kind)
     kept = {cell: amounts for cell, amounts in cells.items() if amounts.quantity or amounts.amount}
-    return Side(own, kept, dict(counted), dict(calls), dict(kinds))
+    return Side(own, kept, {}, dict(calls), {})
+
+
+def _count_requests(side: Side, bill: Bill, names: Names, foreign: frozenset[Owner]) -> None:
+    """Adds the requests of the bill with the ledger's own keys."""
+    for row in bill.usage:
+        if (row.project, row.key) not in foreign and not row.kind.endswith("_calls"):
+            group = Group(row.day, row.project, names.model(row.model))
+            side.requests[group] = side.requests.get(group, 0) + (row.requests or 0)
+            side.kinds.setdefault((group.project, group.model), set()).add(row.kind)
 
 
 def _moved_parts(moves: list[Move]) -> list[Part]:
@@ -232,19 +234,18 @@ class _View(NamedTuple):
         for part in self.parts_in_span():
             causes[part.cell][part.cause] += part.amount
         return tuple(
-            self._line(day, project, name, cells, theirs, causes)
-            for (day, project, name), cells in sorted(merged.items(), key=lambda pair: tuple(map(str, pair[0])))
+            self._line(place, cells, theirs, causes)
+            for place, cells in sorted(merged.items(), key=lambda pair: tuple(map(str, pair[0])))
         )
 
     def _line(
         self,
-        day: date,
-        project: str | None,
-        name: str,
+        place: tuple[date, str | None, str],
         cells: list[Cell],
         theirs: dict[Cell, Amounts],
         causes: dict[Cell, dict[str, Fraction]],
     ) -> Line:
+        day, project, name = place
         billed, metered = Amounts(), Amounts()
         reasons: dict[str, Fraction] = defaultdict(Fraction)
         for cell in cells:
