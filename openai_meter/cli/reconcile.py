@@ -168,7 +168,7 @@ class _Page:
             sums = found.open_sums
             days = ", ".join(day.isoformat() for day in found.open_days)
             values = {"billed": self._money(sums.billed), "metered": self._money(sums.metered)}
-            yield m("reconcile.open", n=len(found.open_days), days=days, **values)
+            yield m("reconcile.open", days=days, **values)
         if found.notes:
             yield m("reconcile.not_read", names=", ".join(found.notes))
 

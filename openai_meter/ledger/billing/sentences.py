@@ -30,7 +30,7 @@ def why(cause: Cause, m: Messages) -> str:
     found, key = cause.evidence, f"reconcile.why.{cause.kind}"
     if cause.kind in {"another_project", "another_key"}:
         keys = ", ".join(printable(one) for one in found["keys"][:_SHOWN]) or "?"
-        return m(key, n=found["requests"], keys=keys)
+        return m(key, n=found["requests"], text=keys)
     if cause.kind in {"tier", "cache_write_ttl"}:
         return m(key, metered=printable(found["metered_as"]), billed=printable(found["billed_as"]))
     if cause.kind == "tool_fee":

@@ -24,10 +24,7 @@ BILLING: Mapping[str, str | tuple[str, ...]] = {
         "The ledger has {share} of the billed amount, line by line, and {tokens} of the tokens."
     ),
     "reconcile.nothing_billed": "Nothing was billed.",
-    "reconcile.open": (
-        "Still open, and in no sum: {days} ({billed} billed, {metered} metered so far).",
-        "Still open, and in no sum: {days} ({billed} billed, {metered} metered so far).",
-    ),
+    "reconcile.open": "Still open, and in no sum: {days} ({billed} billed, {metered} metered so far).",
     "reconcile.same": "Every line of the bill is in the ledger, at the same price.",
     "reconcile.where": "Where the difference comes from",
     "reconcile.not_read": "Not read: {names}.",
@@ -38,8 +35,8 @@ BILLING: Mapping[str, str | tuple[str, ...]] = {
     "reconcile.reading": "Reading {name} ({place} of {number})",
     "reconcile.missing_key": "set OPENAI_ADMIN_KEY to an admin key of the organization, or pass --usage and --costs",
     "reconcile.stored": (
-        "{n:,} row of usage and costs, {since} to {until}",
-        "{n:,} rows of usage and costs, {since} to {until}",
+        "{n:,} row of usage and costs, {text}",
+        "{n:,} rows of usage and costs, {text}",
     ),
     # Causes: their names, and what shows them.
     "reconcile.cause.another_project": "Another project",
@@ -56,8 +53,14 @@ BILLING: Mapping[str, str | tuple[str, ...]] = {
     "reconcile.cause.not_billed": "Not in the bill",
     "reconcile.cause.unexplained": "Unexplained",
     "reconcile.cause.open_day": "Day still open",
-    "reconcile.why.another_project": "{n:,} requests in a project that the ledger has never seen",
-    "reconcile.why.another_key": "{n:,} requests with the key {keys}, of which the ledger has none",
+    "reconcile.why.another_project": (
+        "{n:,} request in a project that the ledger has never seen",
+        "{n:,} requests in a project that the ledger has never seen",
+    ),
+    "reconcile.why.another_key": (
+        "{n:,} request with the key {text}, which the ledger does not have",
+        "{n:,} requests with the key {text}, of which the ledger has none",
+    ),
     "reconcile.why.another_program": "{billed:,} requests in the bill, {metered:,} calls in the ledger",
     "reconcile.why.tier": "recorded as {metered}, billed as {billed}",
     "reconcile.why.cache_write_ttl": "recorded as {metered}, billed as {billed}",
@@ -67,10 +70,16 @@ BILLING: Mapping[str, str | tuple[str, ...]] = {
     "reconcile.why.price_of": "{slot} {billed} instead of {metered} per million",
     "reconcile.why.unpriced_of": "{slot} {billed} per million, and no price here",
     "reconcile.why.not_counted": "{billed:,} requests in the bill, {metered:,} calls in the ledger",
-    "reconcile.why.without_usage": "{n:,} calls whose tokens are unknown",
+    "reconcile.why.without_usage": ("{n:,} call whose tokens are unknown", "{n:,} calls whose tokens are unknown"),
     "reconcile.why.no_requests": "a line of the bill that no call of the ledger is in",
-    "reconcile.why.estimated": "{n:,} calls whose tokens the API did not report",
-    "reconcile.why.time_zone": "{n:,} calls that are in the bill of the day before or after",
+    "reconcile.why.estimated": (
+        "{n:,} call whose tokens the API did not report",
+        "{n:,} calls whose tokens the API did not report",
+    ),
+    "reconcile.why.time_zone": (
+        "{n:,} call that is in the bill of the day before or after",
+        "{n:,} calls that are in the bill of the day before or after",
+    ),
     "reconcile.why.not_billed": "{metered:,} calls in the ledger, {billed:,} requests in the bill",
     "reconcile.why.unexplained": "{metered:,} calls in the ledger, {billed:,} requests in the bill",
     "reconcile.why.open_day": "both sides go on growing",

@@ -24,10 +24,7 @@ BILLING: Mapping[str, str | tuple[str, ...]] = {
         "Le registre contient {share} du montant facturé, ligne par ligne, et {tokens} des tokens."
     ),
     "reconcile.nothing_billed": "Rien n'a été facturé.",
-    "reconcile.open": (
-        "Jour en cours, hors des sommes : {days} ({billed} facturés, {metered} mesurés jusqu'ici).",
-        "Jours en cours, hors des sommes : {days} ({billed} facturés, {metered} mesurés jusqu'ici).",
-    ),
+    "reconcile.open": "En cours, hors des sommes : {days} ({billed} facturés, {metered} mesurés jusqu'ici).",
     "reconcile.same": "Chaque ligne de la facture est dans le registre, au même prix.",
     "reconcile.where": "D'où vient l'écart",
     "reconcile.not_read": "Non lus : {names}.",
@@ -42,8 +39,8 @@ BILLING: Mapping[str, str | tuple[str, ...]] = {
         "donnez à OPENAI_ADMIN_KEY une clé d'administration de l'organisation, ou passez --usage et --costs"
     ),
     "reconcile.stored": (
-        "{n:,} ligne d'usage et de coûts, du {since} au {until}",
-        "{n:,} lignes d'usage et de coûts, du {since} au {until}",
+        "{n:,} ligne d'usage et de coûts, {text}",
+        "{n:,} lignes d'usage et de coûts, {text}",
     ),
     "reconcile.cause.another_project": "Autre projet",
     "reconcile.cause.another_key": "Autre clé",
@@ -59,8 +56,14 @@ BILLING: Mapping[str, str | tuple[str, ...]] = {
     "reconcile.cause.not_billed": "Absent de la facture",
     "reconcile.cause.unexplained": "Inexpliqué",
     "reconcile.cause.open_day": "Jour en cours",
-    "reconcile.why.another_project": "{n:,} requêtes dans un projet absent du registre",
-    "reconcile.why.another_key": "{n:,} requêtes avec la clé {keys}, dont aucune n'est dans le registre",
+    "reconcile.why.another_project": (
+        "{n:,} requête dans un projet absent du registre",
+        "{n:,} requêtes dans un projet absent du registre",
+    ),
+    "reconcile.why.another_key": (
+        "{n:,} requête avec la clé {text}, absente du registre",
+        "{n:,} requêtes avec la clé {text}, toutes absentes du registre",
+    ),
     "reconcile.why.another_program": "{billed:,} requêtes dans la facture, {metered:,} appels dans le registre",
     "reconcile.why.tier": "enregistré comme {metered}, facturé comme {billed}",
     "reconcile.why.cache_write_ttl": "enregistré comme {metered}, facturé comme {billed}",
@@ -70,10 +73,19 @@ BILLING: Mapping[str, str | tuple[str, ...]] = {
     "reconcile.why.price_of": "{slot} {billed} au lieu de {metered} par million",
     "reconcile.why.unpriced_of": "{slot} {billed} par million, et aucun prix ici",
     "reconcile.why.not_counted": "{billed:,} requêtes dans la facture, {metered:,} appels dans le registre",
-    "reconcile.why.without_usage": "{n:,} appels dont les tokens sont inconnus",
+    "reconcile.why.without_usage": (
+        "{n:,} appel dont les tokens sont inconnus",
+        "{n:,} appels dont les tokens sont inconnus",
+    ),
     "reconcile.why.no_requests": "une ligne de la facture sans aucun appel dans le registre",
-    "reconcile.why.estimated": "{n:,} appels dont l'API n'a pas indiqué les tokens",
-    "reconcile.why.time_zone": "{n:,} appels facturés la veille ou le lendemain",
+    "reconcile.why.estimated": (
+        "{n:,} appel dont l'API n'a pas indiqué les tokens",
+        "{n:,} appels dont l'API n'a pas indiqué les tokens",
+    ),
+    "reconcile.why.time_zone": (
+        "{n:,} appel facturé la veille ou le lendemain",
+        "{n:,} appels facturés la veille ou le lendemain",
+    ),
     "reconcile.why.not_billed": "{metered:,} appels dans le registre, {billed:,} requêtes dans la facture",
     "reconcile.why.unexplained": "{metered:,} appels dans le registre, {billed:,} requêtes dans la facture",
     "reconcile.why.open_day": "les deux côtés augmentent encore",
