@@ -86,7 +86,7 @@ def install(
             ``"auto"`` (the default): where litellm, dspy or azure-ai-inference is loaded; ``True``: always, and
             ``http.client`` too; ``False``: never. Seen are httpx, httpx2, aiohttp, requests and urllib3, and only their
             requests to OpenAI, Azure and ``hosts``. No call is counted twice. Also ``OPENAI_METER_HTTP``.
-        threads: whether attribution and blocks follow into threads: jobs of a ``ThreadPoolExecutor`` (and so of
+        threads: whether attribution and blocks are passed on to threads: jobs of a ``ThreadPoolExecutor`` (and so of
             ``loop.run_in_executor``), and threads that are started. They do not by default (:func:`bind` takes them
             along by hand); ``asyncio`` tasks and ``asyncio.to_thread`` need neither.
         thresholds: the limits whose passing raises an alert; by default 100 calls, $1.00, 2,000 tokens per call and 5
@@ -307,6 +307,8 @@ def track(
     chosen = meter or registry.installed or get_meter()
     text = as_text("name", name)
     dispatcher = AlertDispatcher(thresholds, on_alert, webhook_setting(webhook, chosen._store.dispatcher), text)
+    if dispatcher.has_fleet:
+        raise ConfigurationError("a block cannot have a threshold with fleet=True; pass it to install(thresholds=...)")
     return _Tracked(text, read_attribution(attribution), chosen, dispatcher if dispatcher.watch.thresholds else None)
 
 
@@ -357,7 +359,8 @@ def budget(
         tokens: input and output tokens.
         calls: calls.
         meter: the meter whose prices count; the process-wide one by default.
-        settings: other settings of ``Budget``, such as ``when_spent``, ``match``, ``strict``.
+        settings: other settings of ``Budget``, such as ``when_spent``, ``match``, ``strict``, ``alert_at``: by default
+            a run raises no alerts.
 
     Raises:
         ConfigurationError: a setting cannot be used, or a function is given for a name.
@@ -370,9 +373,9 @@ def budget(
     for setting in settings.keys() - _OF_A_RUN:
         known = ", ".join(sorted(_OF_A_RUN))
         raise ConfigurationError(f"budget() has no setting {setting!r}; besides the limit there are {known}")
-    limit = Budget(name, usd=usd, tokens=tokens, calls=calls, **settings)
+    limit = Budget(name, usd=usd, tokens=tokens, calls=calls, **{"alert_at": (), **settings})
     return _Budgeted(limit, meter or registry.installed or get_meter())
 
 
-_OF_A_RUN = frozenset({"match", "on_fault", "per", "strict", "unpriced", "when_spent"})
+_OF_A_RUN = frozenset({"alert_at", "match", "on_fault", "per", "strict", "unpriced", "when_spent"})
 """The settings of a budget that a single run can have."""

@@ -2,7 +2,8 @@
 
 ::
 
-    threshold   Threshold, Alert and ThresholdUsage, what can be limited, and how limits are read from settings
+    threshold   Threshold and ThresholdUsage, what can be limited, and how limits are read from settings
+    alert       Alert, and its sentence
     limits      limits as people write them: cost=50/month
     windows     the windows of thresholds
     monitor     ThresholdMonitor: the running sums
@@ -12,12 +13,12 @@
 A threshold is checked each time a call is recorded, so an alert comes with the call that passes the limit.
 """
 
+from openai_meter.alerts.alert import Alert
 from openai_meter.alerts.limits import parsed_limits
 from openai_meter.alerts.monitor import ThresholdMonitor, usage_of
 from openai_meter.alerts.threshold import (
     DEFAULTS,
     METRICS,
-    Alert,
     Threshold,
     ThresholdUsage,
     chosen_thresholds,

@@ -74,7 +74,7 @@ class AlertDispatcher:
         self._block = block
 
     def changed(self, thresholds: Any, on_alert: OnAlert | None, webhook: Any) -> AlertDispatcher:
-        """A dispatcher with other settings: those that are not ``None``.
+        """A dispatcher with other settings; ``None`` keeps the present one.
 
         Thresholds that change count from zero. Equal thresholds go on counting.
 
@@ -91,6 +91,11 @@ class AlertDispatcher:
         new.targets = self.targets if new.targets is None else new.targets
         return new
 
+    @property
+    def has_fleet(self) -> bool:
+        """Whether a threshold counts the calls of all processes."""
+        return any(threshold.fleet for threshold in self.watch.thresholds)
+
     def webhook_stats(self) -> tuple[WebhookStats, ...]:
         """The counts of each webhook: sent, retried, failed, dropped, waiting."""
         return tuple([target.stats() for target in self.targets or ()])
@@ -101,9 +106,13 @@ class AlertDispatcher:
             self._pass_on(alerts)
 
     def repriced(self, before: Call, after: Call) -> None:
-        """Checks the limits after a call has got another price."""
+        """Checks the limits after the price of a call has changed."""
         if alerts := self.watch.repriced(before, after):
             self._pass_on(alerts)
+
+    def announce(self, alert: Alert) -> None:
+        """Sends an alert that was raised elsewhere: of a budget, or of a threshold of a fleet. Never waits."""
+        self._pass_on((alert,))
 
     def _pass_on(self, alerts: Sequence[Alert]) -> None:
         try:
@@ -120,7 +129,7 @@ class AlertDispatcher:
         for target in self.targets or ():
             target.start()
         for alert in alerts:
-            if alert.threshold in self._logged:
+            if alert.budget is not None or alert.threshold in self._logged:
                 logger.warning("%s", alert.message("en"))
             if self.on_alert is not None:
                 self._call(self.on_alert, alert)

@@ -1,17 +1,15 @@
-"""Thresholds and alerts as values: what can be limited, how limits are read from settings, the text of an alert."""
+"""Thresholds as values: what can be limited, how limits are read from settings, how far they are used up."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from openai_meter.core.formatting import NumberStyle, amount, number, printable
-from openai_meter.core.locale import Messages, language
+from openai_meter.core.dimensions import DIMENSIONS
 from openai_meter.core.money import Number, exact, to_float
 from openai_meter.core.public import get_state, public, set_state
 from openai_meter.core.short_repr import short_repr
@@ -20,7 +18,6 @@ from openai_meter.errors import ConfigurationError
 __all__ = [
     "DEFAULTS",
     "METRICS",
-    "Alert",
     "Metric",
     "Per",
     "Threshold",
@@ -29,13 +26,12 @@ __all__ = [
     "read_thresholds",
 ]
 
-Per = Literal["agent", "user", "session", "model"]
-PER: tuple[Per, ...] = ("agent", "user", "session", "model")
+Per = str
+"""A dimension, such as ``user`` or ``tag:team``: see :data:`openai_meter.core.dimensions.DIMENSIONS`."""
+FLEET: tuple[str, ...] = ("cost", "tokens", "calls")
+"""The metrics that can be counted over all processes."""
 CALENDAR: tuple[str, ...] = ("minute", "hour", "day", "week", "month")
 """The windows by the calendar; their bounds are those of :mod:`openai_meter.core.calendar_windows`."""
-
-_NAME = 100
-"""Characters of a name that a message shows."""
 
 
 class Metric(NamedTuple):
@@ -49,7 +45,7 @@ class Metric(NamedTuple):
     """Whether the amount is divided by the calls of known size."""
     money: bool = False
     unknown: Callable[[Any], int] = lambda _: 0
-    """How many calls there are of which it is not known."""
+    """The number of calls for which it is unknown."""
 
 
 METRICS: Mapping[str, Metric] = {
@@ -75,11 +71,14 @@ class Threshold:
         metric: ``calls``; ``cost`` in US dollars; ``tokens``; ``tokens_per_call``, their average over the calls whose
             size is known; ``errors``, calls that raised or failed.
         limit: what must not be passed; of errors, what must not be reached.
-        per: ``agent``, ``user``, ``session`` or ``model``: each of them has the limit for itself, and calls without
-            one are not limited. ``None``: all calls together.
+        per: a dimension, such as ``agent``, ``user``, ``session``, ``model``, ``tag:team``: each value has the limit
+            for itself, and calls without one are not limited. ``None``: all calls together.
         window: counts the calls of the last so many seconds (or a ``timedelta``); or those of this ``minute``,
             ``hour``, ``day``, ``week`` (from Monday) or ``month``; ``None``: all since the start, or the last reset.
         timezone: whose days, weeks and months a window by the calendar has, such as ``Europe/Paris``; by default UTC.
+        fleet: whether it counts the calls of all processes that share a ledger or a ``budget_store``, in the same
+            counters as budgets, and raises one alert for all of them. For ``cost``, ``tokens`` and ``calls``, with a
+            window by the calendar or none.
 
     Raises:
         ConfigurationError: an argument cannot be used; the message has the remedy.
@@ -90,6 +89,7 @@ class Threshold:
     per: Per | None = None
     window: timedelta | float | str | None = None
     timezone: str | None = None
+    fleet: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.metric, str) or self.metric not in METRICS:
@@ -101,8 +101,12 @@ class Threshold:
         if not limit:
             raise ConfigurationError(f"{name} is 0; it has to be above 0 (None in the settings switches one off)")
         object.__setattr__(self, "limit", limit)
-        if self.per is not None and self.per not in PER:
-            raise ConfigurationError(f"per={self.per!r} is nothing to limit by; use one of {', '.join(PER)}, or None")
+        if self.per is not None and not _is_dimension(self.per):
+            raise ConfigurationError(
+                f"per={self.per!r} is nothing to limit by; use one of {', '.join(DIMENSIONS)}, tag:NAME, or None"
+            )
+        if self.fleet is not False:
+            self._check_fleet()
         if isinstance(self.window, str):
             object.__setattr__(self, "timezone", _read_timezone(self.window, self.timezone))
             return
@@ -112,6 +116,17 @@ class Threshold:
             )
         if self.window is not None:
             object.__setattr__(self, "window", _read_window(self.window))
+
+    def _check_fleet(self) -> None:
+        if self.fleet is not True:
+            raise ConfigurationError(f"fleet={self.fleet!r} is neither True nor False")
+        if self.metric not in FLEET:
+            raise ConfigurationError(f"fleet=True is for thresholds on {', '.join(FLEET)}, not on {self.metric}")
+        if self.window is not None and not isinstance(self.window, str):
+            raise ConfigurationError(
+                f"fleet=True needs a window by the calendar, not {self.window!r}; use one of {', '.join(CALENDAR)}, "
+                "or None"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return get_state(self)
@@ -123,7 +138,7 @@ class Threshold:
 
     def __str__(self) -> str:
         """The limit as people write it: ``cost=5/month``, ``calls=100/day/user``, ``tokens=10000/3600s``."""
-        window = _plain_window(self)
+        window = plain_window(self)
         during = window if isinstance(window, str) else "total" if window is None else f"{window:g}s"
         parts = [f"{self.metric}={self.limit}", *((during,) if window or self.per else ()), *filter(None, [self.per])]
         return "/".join(parts)
@@ -132,6 +147,10 @@ class Threshold:
     def calendar_window(self) -> str | None:
         """The period of a window by the calendar; ``None`` for other windows."""
         return self.window if isinstance(self.window, str) else None
+
+
+def _is_dimension(per: object) -> bool:
+    return isinstance(per, str) and (per in DIMENSIONS or (per.startswith("tag:") and len(per) > len("tag:")))
 
 
 def _read_timezone(period: str, timezone: object) -> str:
@@ -170,7 +189,7 @@ DEFAULTS: tuple[Threshold, ...] = (
     Threshold("tokens_per_call", 2_000),
     Threshold("errors", 5),
 )
-"""The limits of a program that has set none."""
+"""The limits of a program that does not set any."""
 
 
 def read_thresholds(setting: object = True) -> tuple[Threshold, ...]:
@@ -228,97 +247,17 @@ def _known(metric: object) -> bool:
     return True
 
 
-@public
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """A limit that was passed. Immutable; holds no prompt and no answer."""
-
-    id: str
-    """A UUID of version 7; the same for as long as the limit stays passed."""
-    threshold: Threshold
-    value: int | Decimal
-    """What was counted: dollars, calls, tokens, errors; an average is rounded up to a tenth."""
-    at: datetime
-    """When the limit was passed, in UTC."""
-    key: str | None = None
-    """Which agent, user, session or model; ``None`` if the threshold is on all."""
-    at_least: bool = False
-    """Whether there are also calls of unknown cost or size, so that the true value is at least this."""
-
-    @property
-    def kind(self) -> str:
-        """The metric of the threshold."""
-        return self.threshold.metric
-
-    @property
-    def limit(self) -> int | Decimal:
-        """The limit that was passed."""
-        limit = exact(self.threshold.limit, "limit")
-        return limit if METRICS[self.kind].money or limit != limit.to_integral_value() else int(limit)
-
-    @property
-    def window(self) -> timedelta | str | None:
-        """The time in which the value was counted, or the name of the period; ``None``: since the start."""
-        return self.threshold.window if isinstance(self.threshold.window, timedelta | str) else None
-
-    def message(self, lang: str | None = None) -> str:
-        """The alert in a sentence.
-
-        Args:
-            lang: the language, ``en`` or ``fr``; by default that of the environment.
-
-        Raises:
-            ConfigurationError: there is no such language.
-        """
-        m = language(lang)
-        per, window, money = self.threshold.per, self.window, METRICS[self.kind].money
-        shown = _dollars(self.value, self.limit, m.numbers) if money else number(self.value, m.numbers)
-        value = m(f"alert.value.{self.kind}", n=math.ceil(self.value), text=shown)
-        return m(
-            f"alert.{self.kind}",
-            value=m("alert.at_least", value=value) if self.at_least else value,
-            limit=_dollars(self.limit, 0, m.numbers) if money else number(self.limit, m.numbers),
-            where="" if per is None else m(f"alert.{per}", name=printable(self.key or "", _NAME)),
-            during=_during(window, m),
-        )
-
-    def __str__(self) -> str:
-        """The sentence of :meth:`message`."""
-        return self.message()
-
-    def to_dict(self, lang: str | None = None) -> dict[str, Any]:
-        """The alert as plain JSON values; dollars are decimal strings.
-
-        Args:
-            lang: the language of the message.
-        """
-        money = METRICS[self.kind].money
-        return {
-            "alert": True,
-            "message": self.message(lang),
-            "id": self.id,
-            "kind": self.kind,
-            "value": f"{self.value:f}" if money else _number(self.value),
-            "limit": f"{self.limit:f}" if money else _number(self.limit),
-            "per": self.threshold.per,
-            "key": self.key,
-            "window": _plain_window(self.threshold),
-            "at": self.at.isoformat(),
-            "at_least": self.at_least,
-        }
-
-
 @dataclass(frozen=True, slots=True)
 class ThresholdUsage:
     """How far a limit is used up, whether it is passed or not. Immutable."""
 
     threshold: Threshold
     used: int | Decimal
-    """What is counted, as :attr:`Alert.value` is."""
+    """The counted amount, in the units of :attr:`Alert.value`."""
     share: float
     """The part of the limit that is used: 1.0 is all of it."""
     passed: bool
-    """Whether that is too much."""
+    """Whether the limit is exceeded."""
     key: str | None = None
     """Of a limit per agent, user, session or model: the one of them that has used the most."""
     at_least: bool = False
@@ -347,10 +286,10 @@ class ThresholdUsage:
             "name": self.threshold.metric,
             "per": self.threshold.per,
             "key": self.key,
-            "window": _plain_window(self.threshold),
+            "window": plain_window(self.threshold),
             "timezone": self.threshold.timezone,
             "resets_at": None if self.resets_at is None else self.resets_at.isoformat(),
-            "used": f"{self.used:f}" if money else _number(self.used),
+            "used": f"{self.used:f}" if money else plain_number(self.used),
             "limit": f"{limit:f}" if money else int(limit) if whole else to_float(limit),
             "share": self.share,
             "passed": self.passed,
@@ -384,34 +323,11 @@ class ThresholdUsage:
             raise ValueError(f"this is no use of a threshold written by openai_meter: {error!r}") from error
 
 
-def _number(value: int | Decimal) -> int | float:
+def plain_number(value: int | Decimal) -> int | float:
     return value if isinstance(value, int) else to_float(value)
 
 
-def _dollars(value: int | Decimal, limit: int | Decimal, style: NumberStyle) -> str:
-    """Dollars with two digits, or with as many more as it takes to see that they are above the limit."""
-    exact_value = Decimal(value)
-    places = next((places for places in range(2, 13) if Decimal(f"{value:.{places}f}") > limit), None)
-    return amount(exact_value, style, max(-int(exact_value.as_tuple().exponent), 0) if places is None else places)
-
-
-def _plain_window(threshold: Threshold) -> float | str | None:
+def plain_window(threshold: Threshold) -> float | str | None:
     """The window as a JSON value: seconds, the name of a period, or ``None``."""
     window = threshold.window
     return window.total_seconds() if isinstance(window, timedelta) else window
-
-
-def _during(window: timedelta | str | None, m: Messages) -> str:
-    if window is None:
-        return ""
-    if isinstance(window, str):
-        return f" {m(f'this.{window}')}"
-    return m("alert.during", window=_spoken(window, m))
-
-
-def _spoken(window: timedelta, m: Messages) -> str:
-    seconds = round(window.total_seconds())
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds % length == 0:
-            return m(unit, n=seconds // length)
-    return m("seconds", n=seconds)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from datetime import datetime
 from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,19 +21,33 @@ if TYPE_CHECKING:
     from openai_meter.budgets.budget import Budget
     from openai_meter.core.call import Call
 
-__all__ = ["Account", "Entry", "Hold", "Lesson", "catch_up", "charge", "count_before", "grant", "hold",
-           "note_refused", "take_report"]  # fmt: skip
+__all__ = ["REFUSED", "Account", "Entry", "Hold", "Lesson", "Reached", "catch_up", "charge", "count_before",
+           "end_outage", "grant", "hold", "note_refused", "note_row", "take_report"]  # fmt: skip
+
+_NEVER = 1 << 63
+"""More than any limit."""
+REFUSED = float("inf")
+"""Stands for a stage: the first call in a window was refused."""
+
+Reached = Callable[["Account", float], None]
+"""Is called with an account and the part of its limit that was reached. It must not wait; counters are locked."""
 
 
 class Account:
     """The counters of one budget, key and window: pico-dollars, tokens or calls. They are changed under one lock."""
 
-    __slots__ = ("budget", "emergency", "end", "ends_at", "free", "held", "idle", "key", "ready", "refusals",
-                 "refused", "refused_amount", "reported", "row", "shared",
-                 "spent", "start", "uncertain", "unreported")  # fmt: skip
+    __slots__ = ("_stages", "alert", "budget", "emergency", "end", "ends_at", "free", "held", "idle", "key", "mark",
+                 "on_stage", "ready", "refusals", "refused", "refused_amount", "reported", "row", "shared",
+                 "spent", "stage_at", "start", "uncertain", "unreported")  # fmt: skip
 
-    def __init__(
-        self, budget: Budget, key: str | None, start: datetime, end: datetime | None, refusals: Counter[str]
+    def __init__(  # noqa: PLR0917 - made in one place
+        self,
+        budget: Budget,
+        key: str | None,
+        start: datetime,
+        end: datetime | None,
+        refusals: Counter[str],
+        on_stage: Reached | None = None,
     ) -> None:
         self.budget = budget
         self.key = key
@@ -58,12 +73,47 @@ class Account:
         """What was spent since the last report to the store."""
         self.idle = True
         """Whether no call was admitted since the last report."""
-        self.emergency = False
-        """Whether the emergency share was taken in this outage of the store."""
+        self.emergency = 0
+        """The emergency share that was taken in this outage of the store."""
         self.reported: int | None = 0
         """What the store was told that is left of the slice; ``None``: it has given more since."""
         self.row = Row()
         """The counters over all processes, as the store last showed them."""
+        self.mark: memoryview | None = None
+        """Where :attr:`free` is written, without the emergency share, for the case that this process is killed."""
+        self.on_stage = on_stage
+        self._stages = list(reversed(budget.stages))
+        self.stage_at = self._stages[-1][0] if self._stages else _NEVER
+        """The value of :attr:`spent` from which the next stage is reached."""
+        self.alert: Any = None
+        """The alert of the last stage that was reached."""
+
+    def take_row(self, row: Row) -> None:
+        """Sets the counters of all processes. The caller has the lock."""
+        self.row = row
+        if self._stages:
+            self.stage_at = self._stages[-1][0] - (row.spent + self.unreported - self.spent)
+            if self.spent >= self.stage_at:
+                self.reach_stages()
+
+    def reach_stages(self, *, quietly: bool = False) -> None:
+        """Passes the stages that are reached, and reports the last one. The caller has the lock.
+
+        Args:
+            quietly: whether they were reached before this process, so that there is nothing to report.
+        """
+        total, stages, reached = self.total_spent, self._stages, None
+        while stages and stages[-1][0] <= total:
+            reached = stages.pop()[1]
+        self.stage_at = stages[-1][0] - (total - self.spent) if stages else _NEVER
+        if reached is not None and not quietly and self.on_stage is not None:
+            self.on_stage(self, reached)
+
+    @property
+    def stage(self) -> float | None:
+        """The last stage that was reached; ``None``: none yet."""
+        reached = self.budget.stages[: len(self.budget.stages) - len(self._stages)]
+        return reached[-1][1] if reached else None
 
     @property
     def is_over(self) -> bool:
@@ -158,14 +208,19 @@ def hold(entries: list[Entry], *, final: bool) -> tuple[bool, list[Entry]]:
         Whether it was taken, and the entries that do not fit. Those of budgets that refuse nothing do not prevent it.
     """
     with _changing:
-        _count()
+        if _queue:
+            _count()
         short = [entry for entry in entries if entry.account.free < entry.amount]
-        if any(not entry.account.budget.shadow or (entry.account.shared and not final) for entry in short):
-            return False, short
+        if short:
+            short = [entry for entry in short if not entry.account.budget.only_watches]
+            if any(not entry.account.budget.shadow or (entry.account.shared and not final) for entry in short):
+                return False, short
         for account, amount, _ in entries:
             account.free -= amount
             account.held += amount
             account.idle = False
+            if account.mark is not None:
+                account.mark[0] = account.free - account.emergency
         return True, short
 
 
@@ -177,16 +232,41 @@ def note_refused(entries: list[Entry]) -> None:
             account.refused_amount += amount
             if not account.budget.shadow:
                 account.refusals[account.budget.name] += 1
+                if account.refused == 1 and account.on_stage is not None and account.budget.stages:
+                    account.on_stage(account, REFUSED)
 
 
-def grant(account: Account, amount: int, row: Row) -> None:
-    """Adds a slice that the store has given."""
+def grant(account: Account, amount: int, row: Row, *, emergency: bool = False) -> None:
+    """Adds a slice that the store has given, or an emergency share that it does not know of."""
     with _changing:
         _count()
         account.free += amount
+        if emergency:
+            account.emergency = amount
+        if account.mark is not None:
+            account.mark[0] = account.free - account.emergency
         # A store that has lost data is told by the next report what was spent before.
-        account.row = row._replace(spent=max(row.spent, account.row.spent))
+        account.take_row(row._replace(spent=max(row.spent, account.row.spent)))
         account.reported = None
+
+
+def note_row(account: Account, row: Row) -> None:
+    """Takes the counters of all processes, as the store shows them."""
+    with _lock:
+        if _Changing.busy:  # a signal handler reads, in the middle of a change
+            account.row = row
+            return
+        with _changing:
+            account.take_row(row)
+
+
+def end_outage(account: Account) -> None:
+    """Notes that the store was told all that is held here, the emergency share included."""
+    if account.emergency:
+        with _changing:
+            account.emergency = 0
+            if account.mark is not None:
+                account.mark[0] = account.free
 
 
 def count_before(account: Account, spent: int) -> None:
@@ -196,6 +276,8 @@ def count_before(account: Account, spent: int) -> None:
             account.ready = True
             account.spent += spent
             account.free -= spent
+            if account.spent >= account.stage_at:
+                account.reach_stages(quietly=True)
 
 
 def take_report(account: Account, *, all_idle: bool) -> tuple[int, int]:
@@ -206,8 +288,10 @@ def take_report(account: Account, *, all_idle: bool) -> tuple[int, int]:
     with _changing:
         _count()
         spent, account.unreported = account.unreported, 0
-        if account.free > 0 and (all_idle or account.idle or account.is_over):
+        if account.budget.only_watches or (account.free > 0 and (all_idle or account.idle or account.is_over)):
             account.free = 0
+            if account.mark is not None:
+                account.mark[0] = 0
         account.idle = True
         return spent, account.free + account.held
 
@@ -250,6 +334,10 @@ def _count() -> None:
         account.unreported += spent
         if uncertain:
             account.uncertain += spent
+        if account.mark is not None:
+            account.mark[0] = account.free - account.emergency
+        if account.spent >= account.stage_at:
+            account.reach_stages()
 
 
 class Hold:

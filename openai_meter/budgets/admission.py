@@ -243,7 +243,7 @@ class _Attempt:
         """Counts what was spent before this process, where a ledger has it."""
         for account, _, guard in self.falls:
             if not account.ready:
-                if guard.before is None:
+                if guard.before is None and not account.budget.only_watches:
                     account.ready = True
                     continue
                 step = Step(partial(guard.prepare, account))
@@ -278,6 +278,8 @@ class _Attempt:
     def _amount(self, one: _Falls) -> int | Refusal:
         account, meter, _ = one
         budget = account.budget
+        if budget.only_watches:
+            return 0
         if budget.unit == "calls":
             return 1
         bound = self._bound(meter)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from decimal import Decimal
+from math import ceil
 from typing import Any, Literal
 
 from openai_meter.core.calendar_windows import TOTAL, checked_period, zone_of
@@ -54,6 +55,8 @@ class Budget:
         on_outage: what happens where the store of shared budgets does not answer, and the slice of this process is
             used up: ``refuse``, or an emergency share: a part of the limit (``0.01``) that each process may still use.
         on_fault: whether a call is sent if the meter itself fails while it admits it: ``allow`` or ``refuse``.
+        alert_at: the parts of the limit at which an alert is raised when they are spent, once in each window and for
+            each key, by all processes together. The first refused call of a window raises one too. ``()``: none.
 
     Raises:
         ConfigurationError: an argument cannot be used; the message has the remedy.
@@ -74,6 +77,7 @@ class Budget:
     strict: bool = field(default=False, kw_only=True)
     on_outage: str | float = field(default="refuse", kw_only=True)
     on_fault: str = field(default="allow", kw_only=True)
+    alert_at: Sequence[float] = field(default=(0.5, 0.8, 1.0), kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -98,6 +102,9 @@ class Budget:
         self._check_ways()
         if not isinstance(self.strict, bool):
             raise self._wrong(f"has strict={self.strict!r}; pass True or False")
+        object.__setattr__(self, "alert_at", self._checked_parts(self.alert_at))
+        parts = self.alert_at if self.limit else ()
+        object.__setattr__(self, "_stages", tuple((ceil(self.limit * Decimal(str(part))), part) for part in parts))
 
     @property
     def unit(self) -> Unit:
@@ -110,6 +117,17 @@ class Budget:
         """The limit in whole numbers: pico-dollars (1e-12 USD), tokens or calls."""
         limit: int = self._limit  # type: ignore[attr-defined]
         return limit
+
+    @property
+    def stages(self) -> tuple[tuple[int, float], ...]:
+        """From which amount on each part of :attr:`alert_at` is spent; none of a budget of 0."""
+        stages: tuple[tuple[int, float], ...] = self._stages  # type: ignore[attr-defined]
+        return stages
+
+    @property
+    def only_watches(self) -> bool:
+        """Whether it holds nothing, and only counts: what a threshold of a fleet is."""
+        return False
 
     @property
     def zone(self) -> tzinfo:
@@ -158,6 +176,16 @@ class Budget:
         if limit > _HIGHEST:
             raise self._wrong(f"has {unit}={value!r}, which is too large; the highest is {amount_in(unit, _HIGHEST):f}")
         return limit
+
+    def _checked_parts(self, parts: object) -> tuple[float, ...]:
+        if not isinstance(parts, Collection) or isinstance(parts, str | bytes | Mapping):
+            raise self._wrong(
+                f"has alert_at={parts!r}; pass parts of the limit such as (0.5, 0.8, 1.0), or () for none"
+            )
+        for part in parts:
+            if isinstance(part, bool) or not isinstance(part, int | float) or not 0 < part <= 10:
+                raise self._wrong(f"has {part!r} in alert_at; pass parts of the limit above 0: 0.8 is 80 %")
+        return tuple(sorted(set(map(float, parts))))
 
     def _checked_match(self, match: object) -> dict[str, frozenset[str]]:
         if not isinstance(match, Mapping):

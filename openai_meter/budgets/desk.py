@@ -2,22 +2,27 @@
 
 A process takes a slice of a budget from the store in one atomic step, and admits calls from it under its own lock. A
 slice is at most a sixteenth of what is left, so slices shrink as a budget runs out; near its end each call asks the
-store. A thread in the background reports what was spent, gives idle slices back, and charges the slices of processes
-that have not reported for a minute.
+store. A thread in the background reports what was spent, and gives idle slices back. It also settles for processes that
+are gone: after a minute, for those of this machine, what they had spent or held is charged, and the rest is free again;
+after two minutes, all that others had is charged.
 """
 
 from __future__ import annotations
 
+import time
 import uuid
 import weakref
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from openai_meter.budgets import account as accounts
 from openai_meter.budgets.account import Account, Entry
-from openai_meter.budgets.stores.protocol import BudgetStore, Order, Report, Row, StoreUnavailableError
+from openai_meter.budgets.journal import Journal, dead_owners, remove
+from openai_meter.budgets.stores.protocol import BudgetStore, Order, Report, Row, Stage, StoreUnavailableError
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.native import Event, RLock, Thread
 
@@ -28,9 +33,12 @@ _CALLS = 256
 _INTERVAL = 5.0
 """Seconds between two reports."""
 _EVERY_ROW = 12
-"""Each so many reports, rows are reported that have not changed, as the store may have lost them."""
+"""Each so many reports, rows of keys are reported that have not changed: the store may have lost them, and shows what
+other processes have spent. Rows without a key are few, and are in every report."""
 _DEAD = 60.0
-"""Seconds without a report after which the slices of a process are charged."""
+"""Seconds without a report after which a process whose file shows that it is gone is settled for."""
+_DEAD_ELSEWHERE = 2
+"""How many times as long it takes for others: the processes of their own machines come first."""
 
 
 def store_key(account: Account) -> str:
@@ -81,17 +89,24 @@ class Desk:
         self._turn = 0
         self._unsent: tuple[int, list[Report]] | None = None
         """A report whose answer did not come: it is repeated as it was, so that nothing counts twice."""
+        self._journal = Journal(self.owner)
+        self._stages: deque[tuple[Stage, Callable[[], object]]] = deque()
+        """Stages that were reached here, and what announces them if no other process has."""
         self._thread: Thread | None = None
-        self._stop = Event()
+        self._stop = False
+        self._wake = Event()
         self.available = True
         """Whether the last trip reached the store."""
         _desks.add(self)
 
     def opened(self, account: Account) -> None:
         """Begins to share an account. It has nothing before the first trip."""
+        key = store_key(account)
         account.shared = True
         account.free = 0
-        self._accounts[store_key(account)] = account
+        account.mark = self._journal.mark(key)
+        self._accounts[key] = account
+        self._begin()
 
     # --- trips --------------------------------------------------------------------------------------------------------
 
@@ -131,7 +146,8 @@ class Desk:
         if any(row.spent < entry.account.row.spent for row, entry in zip(taken.rows, entries, strict=True)):
             self._turn = _EVERY_ROW - 1  # the store has lost data: the next report has every row
         for place, (key, entry) in enumerate(zip(keys, entries, strict=True)):
-            self._accounts.setdefault(key, entry.account)
+            if self._accounts.setdefault(key, entry.account).mark is None:
+                entry.account.mark = self._journal.mark(key)
             accounts.grant(entry.account, 0 if taken.grants is None else taken.grants[place], taken.rows[place])
         return taken.grants is not None
 
@@ -141,8 +157,7 @@ class Desk:
         for entry in lacking:
             account, share = entry.account, entry.account.budget.emergency_share
             if share and not account.emergency:
-                account.emergency = True
-                accounts.grant(account, share, account.row)
+                accounts.grant(account, share, account.row, emergency=True)
                 useful = True
         return useful
 
@@ -166,11 +181,14 @@ class Desk:
                 for key in keys:
                     account = self._accounts[key]
                     spent, granted = accounts.take_report(account, all_idle=all_idle)
-                    if spent or granted != account.reported or self._turn % _EVERY_ROW == 0:
+                    changed = spent or granted != account.reported
+                    if changed or account.key is None or self._turn % _EVERY_ROW == 0:
                         account.reported = granted
                         reports.append(Report(key, spent, granted, account.row.spent + spent))
                     if account.is_over and not account.held:
                         del self._accounts[key]
+                        account.mark = None
+                        self._journal.forget(key)
                 self._number += 1
                 self._unsent = (self._number, reports)
                 self._send(*self._unsent)
@@ -178,8 +196,8 @@ class Desk:
                 self.available = False
                 return False
             self.available = True
-            for account in self._accounts.values():
-                account.emergency = False
+            for account in list(self._accounts.values()):
+                accounts.end_outage(account)
             return True
 
     def _send(self, number: int, reports: list[Report]) -> None:
@@ -187,7 +205,7 @@ class Desk:
         self._unsent = None
         for report, row in zip(reports, rows, strict=True):
             if (account := self._accounts.get(report.key)) is not None:
-                account.row = row
+                accounts.note_row(account, row)
 
     def rows(self, keys: Sequence[str]) -> tuple[Row, ...] | None:
         """The counters over all processes; ``None`` if the store does not answer."""
@@ -197,11 +215,42 @@ class Desk:
             self.available = False
             return None
 
+    # --- stages -------------------------------------------------------------------------------------------------------
+
+    def announce(self, account: Account, stage: float, then: Callable[[], object]) -> None:
+        """Has a stage announced by the first process that reaches it. Never waits.
+
+        Args:
+            account: whose stage.
+            stage: the part of the limit; infinite: that a call was refused.
+            then: announces it; called in the thread of the desk.
+        """
+        key = store_key(account)
+        key, number = (f"{key}|refused", 0) if stage == accounts.REFUSED else (key, round(stage * 10_000))
+        self._stages.append((Stage(key, account.budget.limit, number, account.ends_at), then))
+        self._begin()
+        self._rouse()
+
+    def announce_now(self) -> bool:
+        """Announces what waits; whether the store answered."""
+        with self._trips:
+            while self._stages:
+                stage, then = self._stages[0]
+                try:
+                    first = self.store.announce(stage)
+                except StoreUnavailableError:
+                    self.available = False
+                    return False
+                self._stages.popleft()
+                if first:
+                    then()
+        return True
+
     # --- the background -----------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         if self._thread is None or not self._thread.is_alive():
-            self._stop = Event()
+            self._stop = False
             self._thread = Thread(self._run, "openai_meter budgets")
             try:
                 self._thread.start()
@@ -209,26 +258,55 @@ class Desk:
                 self._thread = None
 
     def _run(self) -> None:
-        stop = self._stop
-        turns = 0
-        while not stop.wait(self._interval):
+        reported_at, settled_at = time.monotonic(), float("-inf")
+        while True:
+            self._wake.wait(max(reported_at + self._interval - time.monotonic(), 0.0))
+            self._wake = Event()  # before the stages are read: what comes later sets the new one
             try:
-                self.report()
-                turns += 1
-                if turns * self._interval >= self._dead / 2:
-                    turns = 0
-                    self.store.reap(self._dead)
+                with self._trips:
+                    if self._stop:  # the store may be closed
+                        return
+                    self.announce_now()
+                    now = time.monotonic()
+                    if now < reported_at + self._interval:
+                        continue
+                    reported_at = now
+                    self.report()
+                    if now - settled_at >= self._dead / 2:
+                        settled_at = now
+                        self.settle_for_dead()
             except StoreUnavailableError:
                 self.available = False
             except Exception as error:
                 faults.caught(error, "reporting to the store of budgets")
 
+    def _rouse(self) -> None:
+        with suppress(RuntimeError):  # another thread has set it at the same time
+            self._wake.set()
+
+    def settle_for_dead(self) -> None:
+        """Charges what processes that are gone had spent or held, and frees the rest.
+
+        Raises:
+            StoreUnavailableError: the store does not answer.
+        """
+        for dead in dead_owners():
+            for owner in self.store.reap(self._dead, {dead.owner: dead.unused}):
+                remove(owner)
+        self.store.reap(self._dead * _DEAD_ELSEWHERE)
+
     def close(self) -> None:
         """Gives everything back that no call holds, and ends the thread."""
-        self._stop.set()
+        self._stop = True
+        self._rouse()
         try:
-            self.report(all_idle=True)
-            self.store.close()
+            with self._trips:
+                self.announce_now()
+                if self.report(all_idle=True) and not any(account.held for account in self._accounts.values()):
+                    for account in self._accounts.values():
+                        account.mark = None
+                    self._journal.close()
+                self.store.close()
         except Exception as error:
             faults.caught(error, "closing the store of budgets")
 
@@ -236,9 +314,14 @@ class Desk:
         """Makes the desk of a forked child usable: the slices are its parent's."""
         self.owner = str(uuid.uuid4())
         self._trips = RLock()
+        for account in self._accounts.values():
+            account.mark = None
+        self._journal.leave_to_parent()
+        self._journal = Journal(self.owner)
         self._accounts.clear()
+        self._stages.clear()
         self._number, self._unsent, self._thread = 0, None, None
-        self._stop = Event()
+        self._stop, self._wake = False, Event()
 
 
 _desks: weakref.WeakSet[Desk] = weakref.WeakSet()

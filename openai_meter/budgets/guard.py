@@ -6,22 +6,30 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
-from openai_meter.budgets.account import Account, catch_up, count_before
+from openai_meter.alerts import Alert, ThresholdUsage
+from openai_meter.budgets.account import REFUSED, Account, Reached, catch_up, count_before, note_row
 from openai_meter.budgets.budget import Budget, amount_in
 from openai_meter.budgets.desk import Desk, store_key
+from openai_meter.budgets.stages import FleetThreshold, alert_of, usage_of_account
 from openai_meter.budgets.status import BudgetStatus, BudgetView
 from openai_meter.core import faults, fork_safety
 from openai_meter.core.calendar_windows import calendar_window
-from openai_meter.core.dimensions import UNATTRIBUTED
+from openai_meter.core.dimensions import UNATTRIBUTED, value_of
 from openai_meter.core.native import RLock
 from openai_meter.reports.model_stats import undated
 
 __all__ = ["BudgetGuard", "Subject"]
 
 Before = Callable[[Account], int]
+Notify = Callable[[Alert], object]
+_ALERTS = 1_000
+"""Alerts of one budget that are shown: of the keys that came first."""
 
 _KEYS = 100_000
 """The keys of one budget in one window that have counters of their own; later ones share :data:`OTHERS`."""
@@ -41,25 +49,17 @@ class Subject(NamedTuple):
     provider: str
     block: str | None
 
-    def value(self, dimension: str) -> str | None:
-        """The value of a dimension; ``None`` if the call has none."""
-        if dimension.startswith("tag:"):
-            return self.tags.get(dimension[4:])
-        if dimension == "tag":
-            return ", ".join(f"{name}={value}" for name, value in sorted(self.tags.items())) or None
-        found: str | None = getattr(self, dimension)
-        return found
-
 
 class _Window:
     """The accounts of one budget in the window of now. They are replaced together when the window turns."""
 
-    __slots__ = ("accounts", "budget", "end", "ends_at", "refusals", "start")
+    __slots__ = ("accounts", "budget", "end", "ends_at", "on_stage", "refusals", "start")
 
-    def __init__(self, budget: Budget, now: float, refusals: Counter[str]) -> None:
+    def __init__(self, budget: Budget, now: float, refusals: Counter[str], on_stage: Reached | None) -> None:
         window = calendar_window(budget.every, budget.zone, datetime.fromtimestamp(now, UTC))
         self.budget = budget
         self.refusals = refusals
+        self.on_stage = on_stage
         self.start, self.end = window.start, window.end
         self.ends_at = float("inf") if window.end is None else window.end.timestamp()
         self.accounts: dict[str | None, Account] = {}
@@ -70,7 +70,8 @@ class _Window:
         if found is None:
             if len(self.accounts) >= _KEYS:
                 key = OTHERS
-            found = self.accounts.setdefault(key, Account(self.budget, key, self.start, self.end, self.refusals))
+            made = Account(self.budget, key, self.start, self.end, self.refusals, self.on_stage)
+            found = self.accounts.setdefault(key, made)
         return found
 
 
@@ -81,35 +82,62 @@ class BudgetGuard:
         budgets: the budgets.
         desk: the slices of this process, where budgets are shared by a store.
         before: what was spent before, in the window of an account: the sum of the ledger; ``None`` without a ledger.
+        watched: the thresholds of a fleet.
+        notify: is called with the alert of each stage that is reached; it never waits.
     """
 
-    def __init__(self, budgets: tuple[Budget, ...], desk: Desk | None = None, before: Before | None = None) -> None:
+    def __init__(
+        self,
+        budgets: tuple[Budget, ...],
+        desk: Desk | None = None,
+        before: Before | None = None,
+        watched: tuple[FleetThreshold, ...] = (),
+        notify: Notify | None = None,
+    ) -> None:
         self.budgets = budgets
+        self.watched = watched
+        self._all: tuple[Budget, ...] = (*budgets, *watched)
         self.desk = desk
+        self.watch_desk: Desk | None = None
+        """The counters of the thresholds of a fleet, where the budgets are not shared."""
         self.before = before
+        self._notify = notify
         self.refusals: Counter[str] = Counter()
         """Refused calls by the name of the budget, over all windows; those that ``warn`` lets pass are not counted."""
         self._windows: dict[str, _Window] = {}
         self._turning = RLock()
         _guards.add(self)
 
-    def changed(self, budgets: tuple[Budget, ...] | None, desk: Desk | None, before: Before | None) -> BudgetGuard:
+    def changed(
+        self,
+        budgets: tuple[Budget, ...] | None,
+        desk: Desk | None,
+        before: Before | None,
+        watched: tuple[FleetThreshold, ...] = (),
+        notify: Notify | None = None,
+    ) -> BudgetGuard:
         """A guard with other settings. Budgets that are the same go on counting, unless they get another store.
 
         Args:
             budgets: the budgets; ``None``: these.
             desk: another store; ``None``: this one.
             before: what was spent before, by the ledger.
+            watched: the thresholds of a fleet.
+            notify: is called with the alert of each stage that is reached.
         """
         budgets = self.budgets if budgets is None else budgets
-        new = BudgetGuard(budgets, desk or self.desk, before)
+        new = BudgetGuard(budgets, desk or self.desk, before, watched, notify)
         new.refusals = self.refusals
         if desk is not None:
             return new
-        old = {budget.name: budget for budget in self.budgets}
-        for budget in budgets:
+        new.watch_desk = self.watch_desk
+        old = {budget.name: budget for budget in self._all}
+        for budget in new._all:
             window = self._windows.get(budget.name)
             if window is not None and old.get(budget.name) == budget:
+                window.on_stage = new._reached
+                for account in list(window.accounts.values()):
+                    account.on_stage = new._reached
                 new._windows[budget.name] = window
         return new
 
@@ -120,19 +148,31 @@ class BudgetGuard:
             subject: the dimensions of the call.
             now: seconds since 1970.
         """
-        for budget in self.budgets:
+        for budget in self._all:
             if budget.match and not _matches(budget.match, subject):
                 continue
-            key = None if budget.per is None else subject.value(budget.per) or UNATTRIBUTED
+            key = None
+            if budget.per is not None:
+                key = value_of(subject, budget.per) or UNATTRIBUTED
+                if key is UNATTRIBUTED and budget.only_watches:
+                    continue  # a threshold does not limit calls without a value
             yield self._account(budget, key, now)
 
     def _account(self, budget: Budget, key: str | None, now: float) -> Account:
         account = self._window(budget, now).account(key)
-        if self.desk is not None and not account.shared:
+        if not account.shared and (desk := self._desk_of(budget)) is not None:
             with self._turning:
                 if not account.shared:
-                    self.desk.opened(account)
+                    desk.opened(account)
         return account
+
+    def _desk_of(self, budget: Budget) -> Desk | None:
+        return self.desk if self.desk is not None or not budget.only_watches else self.watch_desk
+
+    @property
+    def desks(self) -> tuple[Desk, ...]:
+        """All desks."""
+        return tuple(desk for desk in (self.desk, self.watch_desk) if desk is not None)
 
     def prepare(self, account: Account) -> None:
         """Counts what was spent before, by the ledger. A trip to a database; once for each account."""
@@ -141,9 +181,10 @@ class BudgetGuard:
             spent = 0 if self.before is None else self.before(account)
         except Exception as error:  # it counts from what the store has, or from zero
             faults.caught(error, "reading what was spent before")
-        if self.desk is not None and spent:
-            self.desk.store.raise_to(store_key(account), spent, account.ends_at)
-        count_before(account, 0 if self.desk is not None else spent)
+        desk = self._desk_of(account.budget)
+        if desk is not None and (spent or account.budget.only_watches):  # that takes no slice, which makes its row
+            desk.store.raise_to(store_key(account), spent, account.ends_at)
+        count_before(account, 0 if desk is not None else spent)
 
     def _window(self, budget: Budget, now: float) -> _Window:
         window = self._windows.get(budget.name)
@@ -152,12 +193,62 @@ class BudgetGuard:
         with self._turning:
             window = self._windows.get(budget.name)
             if window is None or now >= window.ends_at:
-                window = self._windows[budget.name] = _Window(budget, now, self.refusals)
+                window = self._windows[budget.name] = _Window(budget, now, self.refusals, self._reached)
             return window
 
     def any_account(self, budget: Budget) -> Account:
         """The account of a budget for a call whose dimensions are not known."""
         return self._account(budget, None if budget.per is None else UNATTRIBUTED, time.time())
+
+    # --- stages -------------------------------------------------------------------------------------------------------
+
+    def _reached(self, account: Account, stage: float) -> None:
+        """Raises the alert of a stage, or leaves that to the first of the processes that share the budget.
+
+        Never waits: counters are locked.
+        """
+        try:
+            alert = alert_of(account, stage)
+            if stage != REFUSED:
+                account.alert = alert
+            if self._notify is None:
+                return
+            if account.shared and (desk := self._desk_of(account.budget)) is not None:
+                desk.announce(account, stage, partial(self._notify, alert))
+            else:
+                self._notify(alert)
+        except Exception as error:
+            faults.caught(error, "raising the alert of a budget")
+
+    def alerts(self) -> tuple[Alert, ...]:
+        """The last stage that each budget and key has reached in the window of now, and thresholds that are passed."""
+        catch_up()
+        found: list[Alert] = []
+        for budget in self._all:
+            reached = (one for one in self._accounts_of(budget) if one.stage is not None)
+            for account in islice(reached, _ALERTS):
+                if account.alert is None:  # it was reached before this process
+                    account.alert = alert_of(account, account.stage or 0.0)
+                value = amount_in(budget.unit, account.total_spent)
+                found.append(replace(account.alert, value=value if budget.unit == "usd" else int(value)))
+        return tuple(sorted(found, key=lambda alert: alert.at))
+
+    def threshold_usage(self) -> tuple[ThresholdUsage, ...]:
+        """How far each threshold of a fleet is used up: of one per something, the key that has used the most."""
+        catch_up()
+        found = []
+        for budget in self.watched:
+            accounts = self._accounts_of(budget) or ([self._fresh(budget)] if budget.per is None else [])
+            if accounts:
+                found.append(usage_of_account(max(accounts, key=lambda account: account.total_spent)))
+        return tuple(found)
+
+    def _accounts_of(self, budget: Budget) -> list[Account]:
+        return list(self._window(budget, time.time()).accounts.copy().values())
+
+    def _fresh(self, budget: Budget) -> Account:
+        window = self._window(budget, time.time())
+        return Account(budget, None, window.start, window.end, window.refusals)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -172,17 +263,22 @@ class BudgetGuard:
         return BudgetView(budget, keys, lambda key: self._status(window, key))
 
     def _status(self, window: _Window, key: str | None) -> BudgetStatus:
-        account = window.accounts.get(key) or Account(window.budget, key, window.start, window.end, window.refusals)
+        account = window.accounts.get(key)
+        if account is None or (self.desk is not None and not account.shared):  # it has made no call here
+            account = Account(window.budget, key, window.start, window.end, window.refusals)
         if self.desk is not None and (rows := self.desk.rows([store_key(account)])) is not None:
-            account.shared, account.row = True, rows[0]
+            if not account.shared:  # it has no slice
+                account.shared, account.free = True, 0
+            note_row(account, rows[0])
         return _status_of(account)
 
     def start_over_in_child(self) -> None:
         """Drops the holds in a forked child: those calls are its parent's. What was spent stays spent."""
         self._turning = RLock()
         self.refusals.clear()
-        if self.desk is not None:
-            self._windows.clear()
+        for budget in self._all:
+            if self._desk_of(budget) is not None:
+                self._windows.pop(budget.name, None)
         for window in self._windows.values():
             window.accounts = {key: _without_holds(account) for key, account in window.accounts.items()}
 
@@ -191,10 +287,12 @@ _guards: weakref.WeakSet[BudgetGuard] = weakref.WeakSet()
 
 
 def _without_holds(before: Account) -> Account:
-    account = Account(before.budget, before.key, before.start, before.end, before.refusals)
+    account = Account(before.budget, before.key, before.start, before.end, before.refusals, before.on_stage)
     account.spent, account.uncertain = before.spent, before.uncertain
     account.free -= before.spent
     account.ready = before.ready
+    account.reach_stages(quietly=True)
+    account.alert = before.alert
     return account
 
 
@@ -215,7 +313,7 @@ def _status_of(account: Account) -> BudgetStatus:
 
 def _matches(match: Mapping[str, frozenset[str]], subject: Subject) -> bool:
     for dimension, wanted in match.items():
-        value = subject.value(dimension)
+        value = value_of(subject, dimension)
         if value not in wanted and not (dimension == "model" and value is not None and undated(value) in wanted):
             return False
     return True

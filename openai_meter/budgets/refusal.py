@@ -48,11 +48,11 @@ class Refusal(NamedTuple):
             name = m("budget.of", budget=name, key=printable(self.key, _NAME))
         values = {unit: self._shown(value, m) for unit, value in (("limit", self.limit), ("spent", self.spent),
                                                                    ("held", self.held))}  # fmt: skip
-        asked = m("budget.unknown") if self.asked is None else self._shown(self.asked, m)
+        needed = m("budget.unknown") if self.asked is None else self._shown(self.asked, m)
         text = m(
             f"budget.{self.reason}",
             budget=name,
-            asked=asked,
+            needed=needed,
             detail=printable(self.detail or "", _NAME),
             model=printable(self.model or m("budget.no_model"), _NAME),
             **values,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from json import JSONDecodeError
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -220,8 +221,10 @@ class RequestContext:
             ):
                 self.injected = False
                 return uninjected
+            if isinstance(error, JSONDecodeError) and not pending.finished:
+                read_text(pending, error.doc)  # the answer was paid for, and may have its usage
         except Exception as fault:
-            faults.caught(fault, "checking for a refusal")
+            faults.caught(fault, "reading a failed answer")
         self.pending.finish(error)
         return None
 

@@ -18,7 +18,7 @@ from openai_meter.core import faults
 from openai_meter.instrumentation.include_usage import UsageFilter, strip_usage
 from openai_meter.metering.call_in_flight import CallInFlight
 from openai_meter.usage.bodies import Body, body_reader
-from openai_meter.usage.decompression import Decoder, DecompressionError, decoder
+from openai_meter.usage.decompression import Decoder, DecompressionError, decoder, names_codings
 from openai_meter.usage.responses import ResponseState
 
 __all__ = ["read_response", "watch_body", "watch_events"]
@@ -247,6 +247,7 @@ def _watch(response: Any, pending: CallInFlight, *, is_async: bool) -> AnswerWat
     encoding = _encoding(response)
     if encoding:
         watcher.decoder = decoder(encoding)
+        pending.response.unreadable = not names_codings(encoding)  # what can be read of it counts all the same
         if watcher.decoder is None:
             watcher.body = None
             pending.response.unreadable = True

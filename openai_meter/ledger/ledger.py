@@ -22,7 +22,6 @@ from openai_meter.ledger.billing.methods import Billing
 from openai_meter.ledger.celery_end import follow_celery
 from openai_meter.ledger.database import checked_url, shown_url, spool_folder
 from openai_meter.ledger.maintenance import Maintenance
-from openai_meter.ledger.reader import Reader
 from openai_meter.ledger.spool import Spool
 from openai_meter.ledger.stats import Stats
 from openai_meter.ledger.uvicorn_end import finish_with_uvicorn
@@ -41,7 +40,7 @@ _EXIT_PATIENCE = 5.0
 
 
 @public
-class Ledger(Reader, Maintenance, Finance, Billing):
+class Ledger(Finance, Billing, Maintenance):
     """A permanent record of every call, in SQLite or PostgreSQL. Needs ``pip install "openai-meter[ledger]"``.
 
     ::
@@ -50,7 +49,7 @@ class Ledger(Reader, Maintenance, Finance, Billing):
 
     A call never waits for the database. While it is away (down, locked, full), calls wait in files (the spool) and are
     stored when it is back. What could not be kept is counted in :attr:`stats` and logged (``openai_meter``). A process
-    that is killed loses what it added in the last ``flush_interval`` seconds at most.
+    that is killed loses at most what it added in the last twentieth of a second, and nothing of a finished Celery task.
     Any number of threads and processes may share a database, and a spool. Thread-safe, and safe to fork.
 
     Args:
@@ -90,6 +89,11 @@ class Ledger(Reader, Maintenance, Finance, Billing):
         return shown_url(self._writer.url)
 
     @property
+    def url_with_secrets(self) -> str:
+        """The URL with its password, to connect to the database. Do not show it."""
+        return self._writer.url.render_as_string(hide_password=False)
+
+    @property
     def durable(self) -> bool:
         """Whether calls are on the disk before :meth:`add` returns."""
         return self._writer.durable
@@ -106,7 +110,7 @@ class Ledger(Reader, Maintenance, Finance, Billing):
 
     @property
     def stats(self) -> Stats:
-        """What became of the calls that this process added."""
+        """The counts of the calls that this process added."""
         return self._writer.stats()
 
     def prepare(self) -> None:
@@ -178,7 +182,7 @@ class Ledger(Reader, Maintenance, Finance, Billing):
             faults.caught(error, "holding a call for the ledger")
 
     def _price_by(self, book: Callable[[], PriceBook | None]) -> None:
-        """Names the prices of calls that a killed process has held. The method is referred to weakly."""
+        """Sets the prices for calls that a killed process left unpriced. The method is referred to weakly."""
         reference = weakref.WeakMethod(book)
         self._writer.find_prices = lambda: None if (find := reference()) is None else find()
 
@@ -243,7 +247,7 @@ def _keep_all() -> None:
 
 @cache
 def _follow_servers() -> None:
-    """Keeps what the children of Celery and uvicorn would lose at their end: those do not run ``atexit``."""
+    """Flushes at the end of children of Celery and of uvicorn, which do not run ``atexit``."""
     follow_celery(_keep_all, _finish_all)
     finish_with_uvicorn(_finish_all)
 

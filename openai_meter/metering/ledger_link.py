@@ -1,15 +1,18 @@
-"""Where the calls of a meter go: into its ledger, and to other sinks."""
+"""Passes the calls of a meter to its ledger, and to other sinks."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from openai_meter.alerts.dispatch import flush_webhooks
 from openai_meter.core import settings
+from openai_meter.core.background import worker
 from openai_meter.core.deprecation import renamed
+from openai_meter.core.sections import SectionSettings
 from openai_meter.errors import ConfigurationError
 from openai_meter.metering.plain_calls import PlainCall, call_of
 from openai_meter.metering.readable import MeterCore
@@ -17,6 +20,8 @@ from openai_meter.metering.sinks import Sinks
 from openai_meter.reports.model_stats import stats_by_model
 
 if TYPE_CHECKING:
+    from openai_meter.budgets import Budget
+    from openai_meter.budgets.stores import BudgetStore
     from openai_meter.core.call import Call
     from openai_meter.ledger import Ledger
     from openai_meter.metering.sinks import Sink
@@ -121,13 +126,16 @@ class LedgerLink(MeterCore):
         """
         end = time.monotonic() + timeout
         stored = self._flush_sinks(timeout)
+        if self._budgets is not None:
+            stored = all(desk.announce_now() for desk in self._budgets.desks) and stored
+            worker.drain()
         return flush_webhooks(end, self.settle) and stored
 
     def _keep(self, ledger: Ledger) -> None:
         """Keeps the calls from now on in a ledger: those of the meter itself, each once it has its price.
 
-        A ledger that is ``durable`` is given no chance to lose a call whose price is not read yet: the price files are
-        read now, which takes some tenths of a second.
+        With a ``durable`` ledger the price files are read now, which takes some tenths of a second: so each call has
+        its price, and is on the disk, when it ends.
         """
         if ledger is not self._ledger:
             if ledger.durable:
@@ -135,8 +143,21 @@ class LedgerLink(MeterCore):
             ledger._price_by(self._made_prices)  # noqa: SLF001 - not for programs
             self._own_sinks().replace(self._ledger, ledger)
             self._ledger = ledger
+            SectionSettings.wanted = True
             if self._budgets is not None:
                 self._set_budgets(None)
+
+    def _set_budgets(self, budgets: tuple[Budget, ...] | None, store: BudgetStore | None = None) -> None:
+        """The same. The database of the ledger is also the store of shared budgets, if no other one was given."""
+        super()._set_budgets(budgets, store)
+        guard = self._budgets
+        if guard is None or guard.desks or not guard.watched or self._ledger is None:
+            return
+        from openai_meter.budgets.desk import Desk  # noqa: PLC0415 - for thresholds of a fleet only
+        from openai_meter.budgets.stores import open_store  # noqa: PLC0415
+
+        with suppress(ConfigurationError):  # a database that has no store of budgets
+            guard.watch_desk = Desk(open_store(self._ledger.url_with_secrets))
 
     def _made_prices(self) -> PriceBook | None:
         return self._price_loader.made_book

@@ -14,6 +14,7 @@ from openai_meter.alerts import Threshold
 from openai_meter.alerts.dispatch import AlertDispatcher, Hooks, OnAlert, finish_webhooks
 from openai_meter.budgets.state import close_all as close_budgets
 from openai_meter.core import faults, fork_safety, settings
+from openai_meter.core.background import worker
 from openai_meter.core.formatting import printable
 from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
@@ -41,9 +42,9 @@ class Meter(ManualTracking, LedgerLink):
     Args:
         recent: how many recent calls are kept (from 0 up); totals include all calls, whatever this is.
         prices: your own prices: by model, or the path of a TOML file in the form of ``pricing/overlay.toml``.
-        models: what stands behind names of your own (Azure deployments, aliases of a proxy): a model's name, or a
+        models: the models behind names of your own (Azure deployments, aliases of a proxy): a model's name, or a
             ``Deployment`` with its type.
-        discount: the part (0 to 1) that OpenAI takes off for you.
+        discount: the share (0 to 1) that OpenAI deducts for you.
         thresholds: the limits whose passing raises an alert (``alerts.DEFAULTS``): a dict such as
             ``{"cost": 5.0, "calls": None}``, a list of ``Threshold``, or ``False`` for none.
         on_alert: is called with each ``Alert``, in a thread of the meter's own.
@@ -69,13 +70,12 @@ class Meter(ManualTracking, LedgerLink):
         budget_store: str | BudgetStore | None = None,
     ) -> None:
         limits = _read_budgets(budgets)
-        store = _opened_store(budget_store, wanted=bool(limits))
+        dispatcher = AlertDispatcher(thresholds, on_alert, webhook)
+        store = _opened_store(budget_store, wanted=bool(limits) or dispatcher.has_fleet)
         super().__init__(
-            _checked_recent(recent),
-            AlertDispatcher(thresholds, on_alert, webhook),
-            {"prices": prices, "models": models, "discount": discount},
+            _checked_recent(recent), dispatcher, {"prices": prices, "models": models, "discount": discount}
         )
-        if limits is not None or store is not None:
+        if limits is not None or store is not None or dispatcher.has_fleet:
             self._set_budgets(limits, store)
 
     @property
@@ -106,7 +106,7 @@ class Meter(ManualTracking, LedgerLink):
         budget_store: str | BudgetStore | None = None,
         **prices: Any,
     ) -> None:
-        """Changes settings of a meter at work; ``None`` leaves a setting as it is.
+        """Changes settings of a meter in use; ``None`` leaves a setting unchanged.
 
         Prices (``prices``, ``models``, ``discount``) hold for the calls from now on, and for those without a price.
         Thresholds count from zero when they are changed.
@@ -116,8 +116,9 @@ class Meter(ManualTracking, LedgerLink):
         """
         checked = None if recent is None else _checked_recent(recent)
         limits = _read_budgets(budgets)
-        store = _opened_store(budget_store, wanted=bool(limits) and (self._budgets is None or not self._budgets.desk))
         dispatcher = (self._store.dispatcher or AlertDispatcher(False)).changed(thresholds, on_alert, webhook)
+        wanted = bool(limits) or dispatcher.has_fleet
+        store = _opened_store(budget_store, wanted=wanted and (self._budgets is None or not self._budgets.desk))
         given = {name: value for name, value in prices.items() if value is not None}
         if given:
             settings = {**self._settings, **given}
@@ -128,7 +129,8 @@ class Meter(ManualTracking, LedgerLink):
         self._store.use(dispatcher)
         if given:
             self.reprice()
-        if limits is not None or store is not None:
+        changed = thresholds is not None and (dispatcher.has_fleet or self._budgets is not None)
+        if limits is not None or store is not None or changed:
             self._set_budgets(limits, store)
 
     def _alike(self) -> Meter:
@@ -194,12 +196,13 @@ def _checked_recent(recent: object) -> int:
 
 
 def finish() -> None:
-    """Brings what was counted to where it goes, and alerts to webhooks, at the end of the process."""
+    """Delivers calls to sinks and alerts to webhooks, at the end of the process."""
     for readable in all_readables():
         if isinstance(readable, Meter):
             readable._finish_sinks()
-    finish_webhooks()
     close_budgets()
+    worker.drain()  # alerts that were announced at the end
+    finish_webhooks()
 
 
 def start_over_in_child() -> None:

@@ -432,7 +432,7 @@ def test_wrong_threshold_settings_raise(said: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"per": "team"}, "per='team' is nothing to limit by; use one of agent, user"),
+        ({"per": "team"}, "per='team' is nothing to limit by; use one of model, agent"),
         ({"window": 0}, "window=0 is not a duration"),
         ({"window": "1h"}, "window='1h' is not a duration"),
         ({"window": True}, "window=True is not a duration"),

@@ -183,7 +183,7 @@ def test_spent_budget_with_warn_sends_the_call_and_counts_it(caplog):
     assert (status.spent, status.held, status.overdrawn, status.left) == (240, 0, 140, 0)
     assert status.refused == 3
     assert status.refused_amount > 600
-    assert sum("shadow" in record.getMessage() for record in caplog.records) == 1
+    assert sum("when_spent=warn" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_prompt_is_counted_in_tokens_where_its_bytes_exceed_the_limit():

@@ -16,6 +16,7 @@ import pytest
 import openai_meter
 from openai_meter import Budget, BudgetExceededError, Meter, Price
 from openai_meter.budgets.desk import Desk, store_key
+from openai_meter.budgets.journal import dead_owners
 from openai_meter.budgets.stores import Row, StoreUnavailableError
 from openai_meter.budgets.stores.memory import MemoryStore
 from openai_meter.testing import fake_client
@@ -50,8 +51,10 @@ class Member:
         return None
 
     def close(self):
-        self.desk._stop.set()
-        self.desk.report(all_idle=True)
+        with self.desk._trips:  # its thread makes no trip any more
+            self.desk._stop = True
+            self.desk._rouse()
+            self.desk.report(all_idle=True)
 
 
 def test_fleet_spends_nearly_the_limit_and_never_more(store, name):
@@ -203,14 +206,74 @@ def test_slices_of_a_killed_process_are_charged(store, store_url, name):
     """)
     done = subprocess.run([sys.executable, "-c", program], env={**os.environ}, timeout=60, check=False)
     assert done.returncode == -9
+    assert store.reap(-1)
     member = Member(store, Budget(name, calls=160))
-    assert member.ask() is None
-    assert store.reap(-1) >= 1
-    sent = 1
+    sent = 0
     while member.ask() is None:
         sent += 1
     assert sent == 150  # ten were the slice of the process that is gone
     member.close()
+
+
+@OVER_SHARED_STORES
+def test_unused_part_of_the_slice_of_a_killed_process_returns(store, store_url, name, monkeypatch, tmp_path):
+    """What it had spent stays spent, a call in flight is charged in full, and the rest of its slice is free again."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    program = textwrap.dedent(f"""
+        import os, signal, tempfile, openai_meter
+        from openai_meter import Budget, Price
+        from openai_meter.testing import fake_client
+        tempfile.tempdir = {str(tmp_path)!r}
+        budgets = [Budget({name!r}, calls=160), Budget({f"{name} usd"!r}, usd=1000)]
+        prices = {{"gpt-5-mini": Price(input=1, output=10)}}
+        meter = openai_meter.install(budgets=budgets, budget_store={store_url!r}, prices=prices)
+        client = fake_client(input_tokens=50, output_tokens=20)
+        ask = dict(model="gpt-5-mini", input="hi", max_output_tokens=1000)
+        for _ in range(4):
+            client.responses.create(**ask)
+        meter._budgets.desk.report()
+        client.responses.create(**ask)
+        stream = client.responses.create(**ask, stream=True)
+        print(meter.budgets[{name!r}].held, meter.budgets[{f"{name} usd"!r}].spent, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ}, timeout=60, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == -9, done.stderr
+    assert done.stdout.split()[1] == "0.00125"
+    member = Member(store, Budget(name, calls=160), Budget(f"{name} usd", usd=1000))
+    assert member.meter.budgets[name].held == 6
+    member.desk.settle_for_dead()
+    assert member.meter.budgets[name].held == 6  # a minute has not passed
+    member.desk._dead = -1.0
+    member.desk.settle_for_dead()
+    status = member.meter.budgets
+    assert (status[name].spent, status[name].held) == (6, 0)
+    assert status[f"{name} usd"].held == 0
+    assert Decimal("0.0112") < status[f"{name} usd"].spent < Decimal("0.0115")
+    assert not list(tmp_path.glob("openai_meter-*/*"))
+    member.close()
+
+
+def test_slices_of_a_living_process_are_its_own(store, name, monkeypatch, tmp_path):
+    """As long as the process lives that has the lock of its file, nothing of its slices is taken for unused."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    member = Member(store, Budget(name, calls=160))
+    assert member.ask() is None
+    assert [path.suffix for path in tmp_path.glob("openai_meter-*/*")] == [".slices"]
+    assert list(dead_owners()) == []
+    program = (
+        "import sys, tempfile\nfrom openai_meter.budgets import journal\n"
+        "tempfile.tempdir = sys.argv[1]\nprint(list(journal.dead_owners()))"
+    )
+    seen = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        timeout=60, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert seen.stdout.strip() == "[]"
+    member.desk.close()
+    assert not list(tmp_path.glob("openai_meter-*/*"))
 
 
 @OVER_SHARED_STORES

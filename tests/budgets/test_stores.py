@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from openai_meter import ConfigurationError, MissingExtraError
-from openai_meter.budgets.stores import Order, Report, Row, Stored, open_store
+from openai_meter.budgets.stores import Order, Report, Row, Stage, Stored, open_store
 from openai_meter.budgets.stores.protocol import SHARE, grant_of
 
 HIGH = 1 << 61
@@ -59,10 +59,38 @@ def test_slice_of_a_dead_process_is_charged(store, key):
     """A dead process may have spent its slice; a running one keeps its own."""
     store.take(key + "dead", [Order(key, 1_000, 40, 40)])
     store.report(key + "dead", 1, [Report(key, 10, 30)])
-    assert store.reap(3_600) == 0
-    assert store.reap(-1) >= 1
+    assert store.reap(3_600) == ()
+    assert key + "dead" in store.reap(-1)
     assert store.read([key]) == (Row(40, 0),)
-    assert store.reap(-1) == 0
+    assert store.reap(-1) == ()
+
+
+def test_unused_part_of_a_slice_of_an_owner_that_is_gone_is_free_again(store, key):
+    """What is known to be unused goes back, at most the slice; only the owners that are named are settled for."""
+    keys = [f"{key}|{name}" for name in "abcd"]
+    store.take(key + "dead", [Order(one, 10**15, 10**12, 10**12) for one in keys])
+    store.report(key + "dead", 1, [Report(keys[3], 7, -7)])
+    store.take(key + "other", [Order(keys[0], 10**15, 5, 5)])
+    free = {keys[0]: 4 * 10**11 + 1, keys[1]: 10**13, keys[2]: -5, keys[3]: 3}
+    assert store.reap(3_600, {key + "dead": free.__getitem__}) == ()
+    assert store.reap(-1, {key + "dead": free.__getitem__, key + "unknown": free.__getitem__}) == (key + "dead",)
+    assert store.read(keys) == (Row(6 * 10**11 - 1, 5), Row(0, 0), Row(10**12, 0), Row(7, 0))
+    assert store.reap(-1, {}) == ()
+    assert key + "other" in store.reap(-1)
+
+
+def test_stage_is_announced_once(store, key):
+    """Of sixteen that ask at the same time, one announces it; a stage includes those below, and another limit none."""
+    with ThreadPoolExecutor(16) as pool:
+        first = list(pool.map(lambda _: store.announce(Stage(key, 100, 8_000, 4e9)), range(16)))
+    assert sum(first) == 1
+    assert not store.announce(Stage(key, 100, 5_000))
+    assert store.announce(Stage(key, 100, 10_000))
+    assert not store.announce(Stage(key, 100, 10_000))
+    assert store.announce(Stage(key, HIGH, 5_000))
+    assert store.announce(Stage(f"{key}|refused", 100, 0))
+    assert not store.announce(Stage(f"{key}|refused", 100, 0))
+    assert not [row for row in store.stored() if row.key.endswith(key)]
 
 
 def test_store_lists_each_budget_with_its_limit(store, key):

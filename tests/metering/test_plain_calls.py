@@ -142,24 +142,25 @@ def test_changed_limits_count_the_calls_that_waited_before() -> None:
     assert alert.value == 4
 
 
-def test_limit_is_checked_at_once_after_calls_of_other_processes_were_added() -> None:
-    """Calls that come in while those of others are added do not get more room than the limits have."""
+def test_calls_that_come_in_while_those_of_others_are_added_count_for_the_limits() -> None:
+    """Only the calls of other processes raise no alert; those that this process makes meanwhile do."""
     added = [0]
-    store = Store(10, Noting((Threshold("calls", 5),), added))
+    store = Store(10, Noting((Threshold("calls", 4),), added))
     store.add(call_of(plain()))
 
     def rows():
         for number in range(2):
             store.add_plain(plain(number))  # as another thread does
             yield call_of(plain(number))
-            store.add_plain(plain(number))
+            store.add(call_of(plain(number)))
             store.catch_up()
 
-    store.add_others(rows())
+    assert store.add_others(rows()) == 2
+    assert [alert.value for alert in store.read().alerts] == [5]
     for number in range(6):
         added[0] = number
         store.add_plain(plain(number))
-    assert [noted[0] for noted in store.dispatcher.noted] == [4]
+    assert [noted[0] for noted in store.dispatcher.noted] == [0]
     assert store.totals().calls == 1 + 6 + 6
 
 
@@ -232,3 +233,12 @@ def test_interrupt_anywhere_in_a_batch_counts_all_or_nothing() -> None:
     code, output, errors = execute([*PYTHON, "interrupted_batches.py"])
     assert (code, errors) == (0, b"")
     assert int(output) > 50
+
+
+def test_interrupt_anywhere_in_a_store_leaves_its_lock_free() -> None:
+    """Wherever Ctrl-C comes while a call is added or figures are read, other threads can go on to do the same."""
+    code, output, errors = execute([*PYTHON, "interrupted_stores.py"])
+    assert (code, errors) == (0, b"")
+    places = dict(line.split() for line in output.decode().splitlines())
+    assert set(places) == {"add", "add_plain", "add_others", "read", "calls", "totals", "reprice", "reset"}
+    assert all(int(number) > 5 for number in places.values())

@@ -12,6 +12,15 @@ To add a store, write a class with the methods of :class:`~openai_meter.budgets.
 """
 
 from openai_meter.budgets.stores.opening import open_store
-from openai_meter.budgets.stores.protocol import BudgetStore, Order, Report, Row, Stored, StoreUnavailableError, Taken
+from openai_meter.budgets.stores.protocol import (
+    BudgetStore,
+    Order,
+    Report,
+    Row,
+    Stage,
+    Stored,
+    StoreUnavailableError,
+    Taken,
+)
 
-__all__ = ["BudgetStore", "Order", "Report", "Row", "StoreUnavailableError", "Stored", "Taken", "open_store"]
+__all__ = ["BudgetStore", "Order", "Report", "Row", "Stage", "StoreUnavailableError", "Stored", "Taken", "open_store"]

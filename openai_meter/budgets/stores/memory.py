@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from openai_meter.budgets.stores.protocol import Order, Report, Row, Stored, Taken, grant_of
+from openai_meter.budgets.stores.protocol import (
+    Order,
+    Report,
+    Row,
+    Stage,
+    Stored,
+    Taken,
+    Unused,
+    grant_of,
+    returned,
+)
 from openai_meter.core.native import Lock
 
 __all__ = ["MemoryStore"]
@@ -21,6 +31,7 @@ class MemoryStore:
         self._limits: dict[str, tuple[int, float]] = {}
         self._numbers: dict[str, int] = {}
         self._beats: dict[str, float] = {}
+        self._stages: dict[str, tuple[int, int]] = {}
 
     def take(self, owner: str, orders: Sequence[Order]) -> Taken:
         """Gives slices, or none."""
@@ -75,17 +86,29 @@ class MemoryStore:
                 found.append(Stored(key, limit, row.spent, row.granted, ends_at))
             return tuple(found)
 
-    def reap(self, seconds: float) -> int:
+    def announce(self, stage: Stage) -> bool:
+        """Whether it is the first time."""
+        with self._lock:
+            limit, announced = self._stages.get(stage.key, (stage.limit, -1))
+            if limit == stage.limit and announced >= stage.stage:
+                return False
+            self._stages[stage.key] = (stage.limit, stage.stage)
+            return True
+
+    def reap(self, seconds: float, unused: Mapping[str, Unused] | None = None) -> tuple[str, ...]:
         """Charges what dead owners have."""
         with self._lock:
             now = time.monotonic()
             dead = [owner for owner, beat in self._beats.items() if now - beat >= seconds]
+            if unused is not None:
+                dead = [owner for owner in dead if owner in unused]
             for owner in dead:
                 for key, granted in self._slices.pop(owner, {}).items():
                     row = self._rows[key]
-                    self._rows[key] = Row(row.spent + max(granted, 0), row.granted - granted)
+                    back = returned(granted, key, None if unused is None else unused[owner])
+                    self._rows[key] = Row(row.spent + max(granted, 0) - back, row.granted - granted)
                 del self._beats[owner]
-            return len(dead)
+            return tuple(dead)
 
     def close(self) -> None:
         """Nothing is open."""

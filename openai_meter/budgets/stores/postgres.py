@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from os import getpid
 from typing import TYPE_CHECKING, Any
 
-from openai_meter.budgets.stores.protocol import SHARE, Order, Report, Row, Stored, StoreUnavailableError, Taken
+from openai_meter.budgets.stores.protocol import (
+    SHARE,
+    Order,
+    Report,
+    Row,
+    Stage,
+    Stored,
+    StoreUnavailableError,
+    Taken,
+    Unused,
+    returned,
+)
 from openai_meter.core.version import install_command
 from openai_meter.errors import MissingExtraError
 
@@ -28,6 +39,8 @@ create table if not exists openai_meter_budget_owners (
     owner text primary key, number bigint not null, beat_at timestamptz not null);
 create table if not exists openai_meter_budget_slices (
     owner text not null, key text not null, granted bigint not null, primary key (owner, key));
+create table if not exists openai_meter_budget_stages (
+    key text primary key, lim bigint not null, stage bigint not null, ends_at double precision);
 """
 # The rows are locked in the order of their keys, so that two processes never wait for each other.
 _TAKE = f"""
@@ -191,29 +204,43 @@ class PostgresStore:
                 "update openai_meter_budgets set spent = greatest(spent, %s) where key = %s", (spent, key)
             )
 
-    def reap(self, seconds: float) -> int:
+    def announce(self, stage: Stage) -> bool:
+        """Whether it is the first time."""
+        with self._connection() as connection:
+            changed = connection.execute(
+                "insert into openai_meter_budget_stages as old (key, lim, stage, ends_at) values (%s, %s, %s, %s) "
+                "on conflict (key) do update set lim = excluded.lim, stage = excluded.stage "
+                "where old.lim <> excluded.lim or old.stage < excluded.stage",
+                tuple(stage),
+            )
+            return changed.rowcount > 0
+
+    def reap(self, seconds: float, unused: Mapping[str, Unused] | None = None) -> tuple[str, ...]:
         """Charges what dead owners have, and removes the rows of windows that are long over."""
         with self._connection() as connection:
             dead = connection.execute(
                 "delete from openai_meter_budget_owners where owner in (select owner from openai_meter_budget_owners "
-                "where beat_at <= clock_timestamp() - make_interval(secs => %s) order by owner for update skip locked) "
+                "where beat_at <= clock_timestamp() - make_interval(secs => %s) "
+                "and (%s::text[] is null or owner = any(%s::text[])) order by owner for update skip locked) "
                 "returning owner",
-                (seconds,),
+                (seconds, *([None if unused is None else list(unused)] * 2)),
             ).fetchall()
+            owners = tuple(owner for (owner,) in dead)
             slices = connection.execute(
-                "delete from openai_meter_budget_slices where owner = any(%s) returning key, granted",
-                ([owner for (owner,) in dead],),
+                "delete from openai_meter_budget_slices where owner = any(%s) returning key, owner, granted",
+                (list(owners),),
             ).fetchall()
-            for key, granted in sorted(slices):
+            for key, owner, granted in sorted(slices):
+                back = returned(granted, key, None if unused is None else unused[owner])
                 connection.execute(
-                    "update openai_meter_budgets set spent = spent + greatest(%s, 0), granted = granted - %s "
-                    "where key = %s",
-                    (granted, granted, key),
+                    "update openai_meter_budgets set spent = spent + %s, granted = granted - %s where key = %s",
+                    (max(granted, 0) - back, granted, key),
                 )
-            connection.execute(
-                "delete from openai_meter_budgets where ends_at < extract(epoch from clock_timestamp()) - 172800"
-            )
-            return len(dead)
+            for table in ("openai_meter_budgets", "openai_meter_budget_stages"):
+                connection.execute(
+                    f"delete from {table} where ends_at < extract(epoch from clock_timestamp()) - 172800"  # noqa: S608
+                )
+            return owners
 
     def close(self) -> None:
         """Closes the connections."""

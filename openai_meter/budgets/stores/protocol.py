@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-__all__ = ["SHARE", "BudgetStore", "Order", "Report", "Row", "StoreUnavailableError", "Stored", "Taken", "grant_of"]
+__all__ = ["SHARE", "BudgetStore", "Order", "Report", "Row", "Stage", "StoreUnavailableError", "Stored", "Taken",
+           "Unused", "grant_of", "returned"]  # fmt: skip
 
 SHARE = 16
 """A process is given at most this part of what is left: slices shrink as a budget runs out."""
@@ -70,6 +71,22 @@ class Stored(NamedTuple):
     """When its window ends, in seconds since 1970; infinite: never."""
 
 
+class Stage(NamedTuple):
+    """A part of a limit that was reached, and has to be announced once by all processes together."""
+
+    key: str
+    limit: int
+    """With another limit, all stages can be reached anew."""
+    stage: int
+    """The higher, the later. A stage includes all lower ones."""
+    ends_at: float = float("inf")
+    """When the window ends, in seconds since 1970; two days later, it may be forgotten."""
+
+
+Unused = Callable[[str], int]
+"""What a process that is gone has surely not used of its slice of a key."""
+
+
 class BudgetStore(Protocol):
     """A place where processes share budgets. Every method is one atomic step, and safe to call from any thread.
 
@@ -95,8 +112,17 @@ class BudgetStore(Protocol):
     def stored(self) -> tuple[Stored, ...]:
         """All rows that there are, in the order of their keys."""
 
-    def reap(self, seconds: float) -> int:
-        """Charges in full what owners have who have not reported for so long. Returns how many there were."""
+    def announce(self, stage: Stage) -> bool:
+        """Whether this stage is to be announced: ``True`` for the first that asks, ``False`` for all after it."""
+
+    def reap(self, seconds: float, unused: Mapping[str, Unused] | None = None) -> tuple[str, ...]:
+        """Charges what owners have that have not reported for so long, and returns these owners.
+
+        Args:
+            seconds: since the last report of an owner.
+            unused: by owner, what it has not used of its slices: that part is free again. Only these owners are
+                charged then. ``None``: all of them, for their whole slices.
+        """
 
     def close(self) -> None:
         """Closes connections."""
@@ -106,3 +132,8 @@ def grant_of(order: Order, row: Row) -> int | None:
     """What an order is given, or ``None`` if what is left is not enough."""
     free = order.limit - row.spent - row.granted
     return None if free < order.least else min(order.want, max(order.least, free // SHARE))
+
+
+def returned(granted: int, key: str, unused: Unused | None) -> int:
+    """The part of the slice of an owner that is gone which is free again; the rest is charged."""
+    return 0 if unused is None else max(0, min(unused(key), granted))

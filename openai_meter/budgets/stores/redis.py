@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from openai_meter.budgets.stores.protocol import SHARE, Order, Report, Row, Stored, StoreUnavailableError, Taken
+from openai_meter.budgets.stores.protocol import (
+    SHARE,
+    Order,
+    Report,
+    Row,
+    Stage,
+    Stored,
+    StoreUnavailableError,
+    Taken,
+    Unused,
+)
 from openai_meter.core.version import install_command
 from openai_meter.errors import MissingExtraError
 
@@ -116,26 +126,40 @@ local spent, granted = read(KEYS[1])
 redis.call('HSET', KEYS[1], 's', text(larger(spent, parse(ARGV[1]))), 'g', text(granted))
 if ARGV[2] ~= '' then redis.call('EXPIREAT', KEYS[1], ARGV[2]) end
 """
+# One owner. The keys and what is unused of each are those that the caller has read before: a slice of another key has
+# been taken since, and is charged in full.
 _REAP = """
+local owner, owners = ARGV[1], space .. 'owners'
+local beat_at = redis.call('ZSCORE', owners, owner)
 local now = redis.call('TIME')
-local before = tonumber(now[1]) + tonumber(now[2]) / 1e6 - tonumber(ARGV[1])
-local dead = redis.call('ZRANGEBYSCORE', space .. 'owners', '-inf', before)
-for _, owner in ipairs(dead) do
-  local slices = space .. 'slices:' .. owner
-  local pairs = redis.call('HGETALL', slices)
-  for n = 1, #pairs, 2 do
-    if redis.call('EXISTS', pairs[n]) == 1 then
-      local spent, granted = read(pairs[n])
-      local slice = parse(pairs[n + 1])
-      granted = add(granted, slice, -1)
-      redis.call('HSET', pairs[n], 's', text(add(spent, larger(slice, {0, 0}), 1)), 'g', text(granted))
-    end
+if not beat_at or tonumber(beat_at) > tonumber(now[1]) + tonumber(now[2]) / 1e6 - tonumber(ARGV[2]) then return 0 end
+local back = {}
+for n = 3, #ARGV, 2 do back[ARGV[n]] = parse(ARGV[n + 1]) end
+local slices = space .. 'slices:' .. owner
+local pairs = redis.call('HGETALL', slices)
+for n = 1, #pairs, 2 do
+  if redis.call('EXISTS', pairs[n]) == 1 then
+    local spent, granted = read(pairs[n])
+    local slice, none = parse(pairs[n + 1]), {0, 0}
+    local unused = back[pairs[n]] or none
+    if less(slice, unused) then unused = slice end
+    granted = add(granted, slice, -1)
+    local charged = add(larger(slice, none), larger(unused, none), -1)
+    redis.call('HSET', pairs[n], 's', text(add(spent, charged, 1)), 'g', text(granted))
   end
-  redis.call('DEL', slices)
-  redis.call('ZREM', space .. 'owners', owner)
-  redis.call('HDEL', space .. 'numbers', owner)
 end
-return #dead
+redis.call('DEL', slices)
+redis.call('ZREM', owners, owner)
+redis.call('HDEL', space .. 'numbers', owner)
+return 1
+"""
+_ANNOUNCE = """
+local key = space .. 'stage:' .. ARGV[1]
+local old = redis.call('HMGET', key, 'l', 'a')
+if old[1] == ARGV[2] and tonumber(old[2]) >= tonumber(ARGV[3]) then return 0 end
+redis.call('HSET', key, 'l', ARGV[2], 'a', ARGV[3])
+if ARGV[4] ~= '' then redis.call('EXPIREAT', key, ARGV[4]) end
+return 1
 """
 
 
@@ -162,8 +186,8 @@ class RedisStore:
             socket_timeout=10, socket_connect_timeout=10, decode_responses=True,
         )  # fmt: skip
         self._client: Any = client
-        self._take, self._report, self._raise, self._reap = (
-            client.register_script(_NUMBERS + script) for script in (_TAKE, _REPORT, _RAISE, _REAP)
+        self._take, self._report, self._raise, self._reap, self._announce = (
+            client.register_script(_NUMBERS + script) for script in (_TAKE, _REPORT, _RAISE, _REAP, _ANNOUNCE)
         )
 
     def _run(self, script: Callable[..., Any], keys: Sequence[str], *arguments: object) -> Any:
@@ -197,7 +221,8 @@ class RedisStore:
     def stored(self) -> tuple[Stored, ...]:
         """All rows; not of one moment."""
         try:
-            keys = sorted(self._client.scan_iter(f"{_SPACE}*|*", count=1_000))
+            names = self._client.scan_iter(f"{_SPACE}*|*", count=1_000)
+            keys = sorted(name for name in names if not name.startswith(f"{_SPACE}stage:"))
             found = [(key, self._client.hmget(key, "l", "s", "g", "e")) for key in keys]
         except self._errors as error:
             raise StoreUnavailableError(type(error).__name__) from error
@@ -210,9 +235,27 @@ class RedisStore:
         """Counts at least so much."""
         self._run(self._raise, [key], spent, _end(ends_at))
 
-    def reap(self, seconds: float) -> int:
-        """Charges what dead owners have."""
-        return int(self._run(self._reap, [], seconds))
+    def announce(self, stage: Stage) -> bool:
+        """Whether it is the first time."""
+        return bool(self._run(self._announce, [], stage.key, stage.limit, stage.stage, _end(stage.ends_at)))
+
+    def reap(self, seconds: float, unused: Mapping[str, Unused] | None = None) -> tuple[str, ...]:
+        """Charges what dead owners have, one owner in each step."""
+        try:
+            seconds_now, micros = self._client.time()
+            found = self._client.zrangebyscore(f"{_SPACE}owners", "-inf", seconds_now + micros / 1e6 - seconds)
+            dead = [owner for owner in found if unused is None or owner in unused]
+            keys = {owner: self._client.hkeys(f"{_SPACE}slices:{owner}") for owner in dead if unused is not None}
+        except self._errors as error:
+            raise StoreUnavailableError(type(error).__name__) from error
+        reaped = []
+        for owner in dead:
+            back: list[object] = []
+            for key in keys.get(owner, ()):
+                back += (key, unused[owner](key.removeprefix(_SPACE)) if unused is not None else 0)
+            if self._run(self._reap, [], owner, seconds, *back):
+                reaped.append(owner)
+        return tuple(reaped)
 
     def close(self) -> None:
         """Closes the connections."""

@@ -5,10 +5,21 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from openai_meter.budgets.stores.protocol import Order, Report, Row, Stored, StoreUnavailableError, Taken, grant_of
+from openai_meter.budgets.stores.protocol import (
+    Order,
+    Report,
+    Row,
+    Stage,
+    Stored,
+    StoreUnavailableError,
+    Taken,
+    Unused,
+    grant_of,
+    returned,
+)
 from openai_meter.core.native import RLock
 
 __all__ = ["SqliteStore"]
@@ -23,6 +34,8 @@ create table if not exists openai_meter_budget_owners (
     owner text primary key, number integer not null, beat_at real not null) without rowid;
 create table if not exists openai_meter_budget_slices (
     owner text not null, key text not null, granted integer not null, primary key (owner, key)) without rowid;
+create table if not exists openai_meter_budget_stages (
+    key text primary key, lim integer not null, stage integer not null, ends_at real) without rowid;
 """
 
 
@@ -134,23 +147,37 @@ class SqliteStore:
             _change(connection, key, 0, 0, ends_at)
             _raise(connection, key, spent)
 
-    def reap(self, seconds: float) -> int:
+    def announce(self, stage: Stage) -> bool:
+        """Whether it is the first time."""
+        with self._transaction() as connection:
+            changed = connection.execute(
+                "insert into openai_meter_budget_stages (key, lim, stage, ends_at) values (?, ?, ?, ?) "
+                "on conflict (key) do update set lim = excluded.lim, stage = excluded.stage "
+                "where lim <> excluded.lim or stage < excluded.stage",
+                (stage.key, stage.limit, stage.stage, _end(stage.ends_at)),
+            )
+            return changed.rowcount > 0
+
+    def reap(self, seconds: float, unused: Mapping[str, Unused] | None = None) -> tuple[str, ...]:
         """Charges what dead owners have, and removes the rows of windows that are long over."""
         with self._transaction() as connection:
-            before = time.time() - seconds
-            dead = connection.execute(
-                "select owner from openai_meter_budget_owners where beat_at <= ?", (before,)
+            now = time.time()
+            found = connection.execute(
+                "select owner from openai_meter_budget_owners where beat_at <= ?", (now - seconds,)
             ).fetchall()
-            for (owner,) in dead:
+            dead = tuple(owner for (owner,) in found if unused is None or owner in unused)
+            for owner in dead:
                 slices = connection.execute(
                     "select key, granted from openai_meter_budget_slices where owner = ?", (owner,)
                 ).fetchall()
                 for key, granted in slices:
-                    _change(connection, key, max(granted, 0), -granted)
+                    back = returned(granted, key, None if unused is None else unused[owner])
+                    _change(connection, key, max(granted, 0) - back, -granted)
                 connection.execute("delete from openai_meter_budget_slices where owner = ?", (owner,))
                 connection.execute("delete from openai_meter_budget_owners where owner = ?", (owner,))
-            connection.execute("delete from openai_meter_budgets where ends_at < ?", (time.time() - _KEPT,))
-            return len(dead)
+            for table in ("openai_meter_budgets", "openai_meter_budget_stages"):
+                connection.execute(f"delete from {table} where ends_at < ?", (now - _KEPT,))  # noqa: S608 - two constants
+            return dead
 
     def close(self) -> None:
         """Closes the connection."""
@@ -168,8 +195,12 @@ def _change(connection: sqlite3.Connection, key: str, spent: int, granted: int, 
         "insert into openai_meter_budgets (key, spent, granted, ends_at) values (?, ?, ?, ?) "
         "on conflict (key) do update set "
         "spent = spent + excluded.spent, granted = granted + excluded.granted",
-        (key, spent, granted, None if ends_at == float("inf") else ends_at),
+        (key, spent, granted, _end(ends_at)),
     )
+
+
+def _end(ends_at: float) -> float | None:
+    return None if ends_at == float("inf") else ends_at
 
 
 def _add_slice(connection: sqlite3.Connection, owner: str, key: str, granted: int) -> None:

@@ -55,7 +55,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     # Budgets: why a call was not sent.
     "budget.of": "{budget}, {key}",
     "budget.spent": (
-        "the call was not sent: it needs up to {asked}. Budget {budget}: limit {limit}, spent {spent}, held for "
+        "the call was not sent: it needs up to {needed}. Budget {budget}: limit {limit}, spent {spent}, held for "
         "open calls {held}."
     ),
     "budget.resets": " The budget starts again at {at}.",
@@ -73,12 +73,13 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         'on_fault="refuse". The log openai_meter has the cause.'
     ),
     "budget.outage": (
-        "the call was not sent: the store of budgets does not answer, and this process has nothing left of budget "
-        "{budget}, which needs {asked}. Budget(on_outage=0.01) would let it go on with a hundredth of the limit."
+        "the call was not sent: the store of budgets does not answer, and this process has less of budget {budget} "
+        "left than the {needed} that the call needs. Budget(on_outage=0.01) would let it go on with a hundredth of the "
+        "limit."
     ),
     "cli.budget.line": "{name}: {spent} of {limit} ({share}), held {held}",
     "cli.budget.resets": "; starts again at {at} UTC",
-    "cli.budget.none": "The store has no budgets in a window of now.",
+    "cli.budget.none": "The store has no budget in a current period.",
     "cli.budget.no_store": "name the store: --store sqlite:///budgets.db, or {variable} in the environment",
     "cli.budget.away": "the store of budgets does not answer: {error}",
     "budget.unknown": "an unknown amount",
@@ -252,6 +253,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "alert.user": " by user {name}",
     "alert.session": " in session {name}",
     "alert.model": " on model {name}",
+    "alert.per": " for {per} {name}",
+    "alert.budget": "💰 Alert: Budget {budget}: {spent} of {limit} spent{during} ({share})",
+    "alert.budget_refuses": ("⛔ Alert: Budget {budget} refuses calls: {spent} of {limit} spent{during} ({share})"),
     "alert.during": " within {window}",
     # Windows by the calendar, at the end of the name of a limit.
     "this.minute": "this minute",
@@ -313,7 +317,8 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "server.stop": "Ctrl-C ends it",
     "server.empty": (
         "there is no ledger: these are the figures of this process, which makes no calls. Name one (--ledger "
-        "sqlite:///usage.db, or OPENAI_METER_LEDGER), or serve a program's own: openai-meter run --serve 3000 PROGRAM"
+        "sqlite:///usage.db, or OPENAI_METER_LEDGER), or serve those of a program: openai-meter run "
+        "--serve 3000 PROGRAM"
     ),
     "server.no_file": "there is no ledger {file} yet; its figures appear when a program writes to it",
     "server.not_started": "the dashboard could not start: {error}",

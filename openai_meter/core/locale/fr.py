@@ -52,7 +52,7 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     # Budgets: why a call was not sent.
     "budget.of": "{budget}, {key}",
     "budget.spent": (
-        "l'appel n'a pas été envoyé : il demande jusqu'à {asked}. Budget {budget} : limite {limit}, dépensé {spent}, "
+        "l'appel n'a pas été envoyé : il demande jusqu'à {needed}. Budget {budget} : limite {limit}, dépensé {spent}, "
         "réservé pour les appels en cours {held}."
     ),
     "budget.resets": " Le budget recommence le {at}.",
@@ -70,8 +70,9 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
         'on_fault="refuse". Le journal openai_meter en donne la cause.'
     ),
     "budget.outage": (
-        "l'appel n'a pas été envoyé : le stockage des budgets ne répond pas, et ce processus n'a plus rien du budget "
-        "{budget}, dont il faut {asked}. Budget(on_outage=0.01) le laisserait continuer avec un centième de la limite."
+        "l'appel n'a pas été envoyé : le stockage des budgets ne répond pas, et ce processus n'a plus assez du "
+        "budget {budget} : l'appel demande {needed}. Budget(on_outage=0.01) le laisserait continuer avec un centième "
+        "de la limite."
     ),
     "cli.budget.line": "{name} : {spent} sur {limit} ({share}), réservé {held}",
     "cli.budget.resets": " ; recommence le {at} UTC",
@@ -249,6 +250,11 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "alert.user": " par l'utilisateur {name}",
     "alert.session": " dans la session {name}",
     "alert.model": " sur le modèle {name}",
+    "alert.per": " pour {per} {name}",
+    "alert.budget": "💰 Alerte : Budget {budget} : {spent} sur {limit} dépensés{during} ({share})",
+    "alert.budget_refuses": (
+        "⛔ Alerte : le budget {budget} refuse des appels : {spent} sur {limit} dépensés{during} ({share})"
+    ),
     "alert.during": " en {window}",
     # Windows by the calendar, at the end of the name of a limit.
     "this.minute": "cette minute",

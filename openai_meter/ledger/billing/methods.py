@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.periods import Moment, parse_moment
+from openai_meter.ledger.reader import Reader
 
 if TYPE_CHECKING:
     from openai_meter.core.call import Call
@@ -18,15 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["Billing", "days_of"]
 
 
-class _Calls(Protocol):
-    def calls(self, *, since: Moment = None, until: Moment = None) -> Iterator[Call]: ...
-
-
-class Billing:
+class Billing(Reader):
     """The method that compares a ledger with a bill."""
 
     def reconcile(
-        self: _Calls,
+        self,
         period: Moment | tuple[Moment, Moment],
         client: Any = None,
         *,

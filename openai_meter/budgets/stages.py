@@ -1,0 +1,99 @@
+"""The stages of a budget as alerts, and thresholds of a fleet: they are counted like budgets, and stop nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from math import floor
+from typing import TYPE_CHECKING
+
+from openai_meter.alerts import Alert, Threshold, ThresholdUsage
+from openai_meter.budgets.account import REFUSED, Account
+from openai_meter.budgets.budget import Budget, amount_in
+from openai_meter.core.calendar_windows import TOTAL
+from openai_meter.core.call import new_call_id
+from openai_meter.core.money import exact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["FleetThreshold", "alert_of", "fleet_thresholds", "usage_of_account"]
+
+_UNITS = {"cost": "usd", "tokens": "tokens", "calls": "calls"}
+_METRICS = {unit: metric for metric, unit in _UNITS.items()}
+
+
+class FleetThreshold(Budget):
+    """The counters of a threshold of a fleet. It holds nothing and refuses nothing."""
+
+    threshold: Threshold
+
+    @property
+    def only_watches(self) -> bool:
+        """It holds nothing, and only counts."""
+        return True
+
+
+def fleet_thresholds(thresholds: Iterable[Threshold]) -> tuple[FleetThreshold, ...]:
+    """The counters of those thresholds that are of a fleet."""
+    return tuple(_counted(threshold) for threshold in thresholds if threshold.fleet)
+
+
+def _counted(threshold: Threshold) -> FleetThreshold:
+    limit = exact(threshold.limit, "limit")
+    unit = _UNITS[threshold.metric]
+    amount = {unit: limit if unit == "usd" else floor(limit)}
+    every = threshold.calendar_window or TOTAL
+    made = FleetThreshold(
+        f"threshold {threshold}", every=every, timezone=threshold.timezone or "UTC", per=threshold.per,
+        when_spent="warn", alert_at=(), **amount,  # type: ignore[arg-type] # one of three
+    )  # fmt: skip
+    object.__setattr__(made, "threshold", threshold)
+    object.__setattr__(made, "_stages", ((made.limit + 1, 1.0),))  # a limit is passed by what is above it
+    return made
+
+
+def alert_of(account: Account, stage: float) -> Alert:
+    """The alert of a stage that an account has reached.
+
+    Args:
+        account: whose stage.
+        stage: the part of the limit, or :data:`~openai_meter.budgets.account.REFUSED`.
+    """
+    budget = account.budget
+    value = amount_in(budget.unit, account.total_spent)
+    at = datetime.now(UTC)
+    if isinstance(budget, FleetThreshold):
+        money = budget.unit == "usd"
+        return Alert(new_call_id(), budget.threshold, value if money else int(value), at, account.key)
+    refused = stage == REFUSED
+    return Alert(
+        new_call_id(), _threshold_of(budget), value if budget.unit == "usd" else int(value), at, account.key,
+        budget=budget.name, stage=None if refused else stage, refused=refused,
+    )  # fmt: skip
+
+
+def _threshold_of(budget: Budget) -> Threshold:
+    """The limit of a budget as a threshold, for what reads alerts."""
+    calendar = budget.every != TOTAL
+    return Threshold(
+        _METRICS[budget.unit],
+        amount_in(budget.unit, budget.limit),
+        budget.per,
+        budget.every if calendar else None,
+        budget.timezone if calendar else None,
+    )
+
+
+def usage_of_account(account: Account) -> ThresholdUsage:
+    """How far a threshold of a fleet is used up, for one key."""
+    budget = account.budget
+    assert isinstance(budget, FleetThreshold)
+    spent = amount_in(budget.unit, account.total_spent)
+    return ThresholdUsage(
+        budget.threshold,
+        spent if budget.unit == "usd" else int(spent),
+        account.total_spent / budget.limit if budget.limit else 1.0,
+        account.total_spent > budget.limit,
+        account.key,
+        resets_at=account.end,
+    )
