@@ -35,6 +35,7 @@ COMMANDS: tuple[str, ...] = (
     "serve",
     "forecast",
     "compare",
+    "reconcile",
     "statement",
     "export",
     "import_calls",

@@ -18,6 +18,7 @@ from openai_meter.core.call import Call
 from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.billing.finance import Finance
+from openai_meter.ledger.billing.methods import Billing
 from openai_meter.ledger.celery_end import follow_celery
 from openai_meter.ledger.database import checked_url, shown_url, spool_folder
 from openai_meter.ledger.maintenance import Maintenance
@@ -39,7 +40,7 @@ _EXIT_PATIENCE = 5.0
 
 
 @public
-class Ledger(Finance, Maintenance):
+class Ledger(Finance, Billing, Maintenance):
     """A permanent record of every call, in SQLite or PostgreSQL. Needs ``pip install "openai-meter[ledger]"``.
 
     ::
