@@ -35,6 +35,8 @@ COMMANDS: tuple[str, ...] = (
     "serve",
     "forecast",
     "compare",
+    "reconcile",
+    "statement",
     "export",
     "import_calls",
     "reprice",

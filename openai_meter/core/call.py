@@ -22,6 +22,7 @@ from openai_meter.core.usage import Usage
 if TYPE_CHECKING:
     from openai_meter.core.evidence import Evidence
     from openai_meter.core.money import Cost, CostLine
+    from openai_meter.core.sections import Section
 
 __all__ = [
     "RENAMED_STATUSES", "Call", "Status", "UsageSource", "current_status", "make_call", "new_call",
@@ -166,6 +167,8 @@ class Call(_Drawn):
     """Requests that the rate limit still allowed after this one."""
     remaining_tokens: int | None = None
     """Tokens that the rate limit still allowed after this request."""
+    sections: tuple[Section, ...] = field(default=(), compare=False, repr=False)
+    """The parts of the request, by lengths and fingerprints: for calls that were read from a ledger."""
 
     @property
     def cost(self) -> Decimal | None:
@@ -176,8 +179,8 @@ class Call(_Drawn):
     def cost_lines(self) -> tuple[CostLine, ...]:
         """The bill: quantities at prices, fees and adjustments, which sum up exactly to :attr:`cost`.
 
-        Made when it is read, from the prices that the call was priced by; a pickled call keeps its bill. Empty if the
-        call was not priced, or was read from JSON or a ledger.
+        Made when it is read, from the prices that the call was priced by; a pickled call keeps its bill, and so does
+        one that is read from a ledger. Empty if the call was not priced, or was read from JSON.
         """
         return Bill(() if self.price_book is None else self.price_book.lines_of(self))
 
@@ -292,7 +295,7 @@ _FIRST_FIELDS = (
 )  # fmt: skip
 """The fields of version 0.1, in their order: its pickles have no names."""
 _NAMES = tuple(one.name for one in fields(Call))
-_NOT_WRITTEN = frozenset({"evidence", "price_book", "price_facts"})
+_NOT_WRITTEN = frozenset({"evidence", "price_book", "price_facts", "sections"})
 _WRITTEN_AS = {"cost_pico": "cost"}  # in dollars
 
 

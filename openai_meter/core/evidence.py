@@ -29,3 +29,5 @@ class Evidence(NamedTuple):
     """The tier in the request."""
     retention: str | None = None
     """How long the prompt cache shall keep the input: ``24h``, ``in_memory``, or a ``ttl`` such as ``12h``."""
+    sections: bytes = b""
+    """The parts of the input (``sections.py``); collected where a ledger takes the calls."""

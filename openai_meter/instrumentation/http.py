@@ -1,4 +1,4 @@
-"""What the wrapper of ``request`` does: the way of one call from its request to its answer.
+"""The wrapper of ``request``: the way of one call from its request to its answer.
 
 Every call of every openai client passes ``request``. The answer is read through the options' ``post_parser``, on a copy
 of the options: the caller's own are never written to. What is patched, and when, is in
@@ -140,7 +140,7 @@ class RequestContext:
         self.injected: bool | None = None
         """Whether ``include_usage`` was injected; ``False`` where it was, and was taken back; else ``None``."""
         self.shape: include_usage.RequestShape | None = None
-        """What the request looks like, where ``include_usage`` was injected."""
+        """The shape of the request, where ``include_usage`` was injected."""
         self.attempts_before = 0
         """How often the request was sent with ``include_usage``, where it is sent again without."""
         self.uninjected: Arguments | None = None
@@ -167,7 +167,7 @@ class RequestContext:
         return parsed
 
     def _read_answer(self, parsed: Any) -> bool:
-        """Reads an answer; ``True`` if it will be read as it streams."""
+        """Reads an answer; ``True`` if it is a stream, which is read later."""
         if isinstance(parsed, self.sdk.streams):
             is_async = isinstance(parsed, self.sdk.streams[1])
             if self.pending.row.fold is None:
@@ -216,7 +216,7 @@ class RequestContext:
         return None
 
     def on_response(self, arguments: Mapping[str, Any]) -> None:
-        """Reads from the arguments of ``_process_response`` what no parsed answer has: some headers."""
+        """Reads some headers from the arguments of ``_process_response``: no parsed answer has them."""
         try:
             pending, response = self.pending, arguments["response"]
             self._read_headers(response)
@@ -235,7 +235,7 @@ class RequestContext:
     def _read_attempts(self) -> None:
         """Reads how often the SDK sent this request, where the request has no options of ours."""
         retry = last_retry.get()
-        # What is older belongs to another request. A request inside this one has taken its own away.
+        # An older one belongs to another request. A request inside this one has removed its own.
         if retry is not None and retry.at >= self.pending._clock:  # noqa: SLF001 - of one package with it
             self.pending.attempts = retry.attempts
             last_retry.set(None)
@@ -271,7 +271,7 @@ class RequestContext:
 
 
 def _raised(plain: PlainRequest, sdk: Sdk, error: BaseException) -> None:
-    """Records a call that was thought to be plain, and raised."""
+    """Records a call that was begun as plain, and raised."""
     if (context := _context_of(plain, sdk)) is not None:
         context.on_error(error)
 
@@ -289,7 +289,7 @@ def _was_retried(plain: PlainRequest) -> bool:
 
 
 def _context_of(plain: PlainRequest, sdk: Sdk) -> RequestContext | None:
-    """The context of a call that was thought to be plain, as if it had been made before the request was sent."""
+    """The context of a call that was begun as plain, as if it had been made before the request was sent."""
     try:
         place = plain.place
         pending = CallInFlight(
@@ -377,6 +377,6 @@ _NO_BODY: Mapping[str, Any] = {}
 
 
 def _body(body: object, extra: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """The request's JSON body, as the SDK will send it. It is read here and nowhere else: never the caller's values."""
+    """The request's JSON body, as the SDK will send it. It is only read; the caller's values never change."""
     known = body if type(body) is dict or isinstance(body, Mapping) else _NO_BODY
     return {**known, **extra} if extra else known

@@ -15,7 +15,9 @@ from typing import Any
 
 from openai_meter.core import faults
 from openai_meter.core.evidence import Evidence
+from openai_meter.core.sections import SectionSettings
 from openai_meter.core.usage import fields_of
+from openai_meter.usage.sections import sections_of
 
 __all__ = ["UNCOMMON_KEYS", "Evidence", "evidence_of", "evidence_of_input"]
 
@@ -67,7 +69,8 @@ def evidence_of(endpoint: str, body: Mapping[str, Any]) -> Evidence | None:
     try:
         if UNCOMMON_KEYS.isdisjoint(body) and (plain := evidence_of_input(body.get(name))) is not None:
             return plain
-        return _read(body, name)
+        found = _read(body, name)
+        return found._replace(sections=sections_of(body, name)) if SectionSettings.wanted else found
     except Exception as error:
         faults.caught(error, "reading the fingerprint of a request")
         return None
@@ -86,8 +89,8 @@ def evidence_of_input(value: object) -> Evidence | None:
         length = len(value)
         if not 0 < length <= _WHOLE:
             return None
-        key = hash((_SALT, None, value))
-        return _new(Evidence, (hash((_SALT, value)), key, length, length, 1, False, False, False, None, None))
+        key, whole = hash((_SALT, None, value)), hash((_SALT, value))
+        return _new(Evidence, (whole, key, length, length, 1, False, False, False, None, None, _sections(value)))
     if type(value) is not list or not 0 < len(value) <= _ALL:
         return None
     keys: list[object] = [_SALT]
@@ -103,7 +106,13 @@ def evidence_of_input(value: object) -> Evidence | None:
     if not (beginning := value[0]["content"]):
         return None
     key = hash((_SALT, None, beginning))
-    return _new(Evidence, (hash(tuple(keys)), key, len(beginning), chars, len(value), False, False, False, None, None))
+    return _new(Evidence, (
+        hash(tuple(keys)), key, len(beginning), chars, len(value), False, False, False, None, None, _sections(value),
+    ))  # fmt: skip
+
+
+def _sections(value: object) -> bytes:
+    return sections_of({"input": value}, "input") if SectionSettings.wanted else b""
 
 
 def _read(body: Mapping[str, Any], name: str) -> Evidence:
@@ -158,6 +167,7 @@ def _read(body: Mapping[str, Any], name: str) -> Evidence:
         max_tokens_set,
         tier if type(tier) is str else None,
         retention,
+        b"",
     ))  # fmt: skip
 
 

@@ -127,7 +127,7 @@ def _tables(connection: Connection, where: dict[str, Any]) -> Iterator[Finding]:
     if schema.MIGRATIONS in there:
         found = connection.exec_driver_sql(f"SELECT max(version) FROM {schema.MIGRATIONS}").scalar()  # noqa: S608
         yield _judged(where, int(found or 0))
-        query = f"SELECT has_table_privilege('{schema.calls.name}', 'INSERT')"
+        query = f"SELECT has_table_privilege('{schema.call_rows.name}', 'INSERT')"
     elif there & {schema.calls.name, schema.daily_totals.name}:
         raise LedgerError(f"{where['url']} has a table that openai_meter has not made; name another database")
     else:
