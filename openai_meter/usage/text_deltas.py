@@ -21,7 +21,7 @@ __all__ = ["add_chat_text", "add_response_text"]
 def add_chat_text(response: ResponseState, chunk: Any) -> bool:
     """Takes the text of a chunk of a chat completion, if the chunk has one choice, with text and nothing else.
 
-    What cannot change (model, id, and the tier once it is known) is read by the folder until it is known.
+    Constant fields (model, id, and the tier once it is known) are read by the folder until they are known.
     """
     try:
         fields = chunk.__dict__
