@@ -145,16 +145,14 @@ class Exchange:
         return False
 
     async def _pass_on(self, body: _Request, content_type: str) -> None:
-        library, client = self._upstream.library, self._upstream.client
-        content: Any = body.start if body.complete else body.stream()
-        request = library.Request(self._method, self._url, headers=self._headers, content=content)
+        content = body.start if body.complete else body.stream()
         watching = asyncio.current_task() if body.complete else None
         watcher = None if watching is None else asyncio.create_task(self._watch(watching))
         entered = enter()
         try:
             try:
-                response = await client.send(request, stream=True)
-            except library.HTTPError as error:
+                response = await self._upstream.send(self._method, self._url, self._headers, content)
+            except self._upstream.library.HTTPError as error:
                 self._finish(error)
                 reason = str(error) or type(error).__name__
                 await error_answer(self._send, 502, f"the API cannot be reached: {reason}", "upstream_unreachable")
@@ -197,7 +195,7 @@ class Exchange:
         start = {"type": "http.response.start", "status": response.status_code, "headers": answer_headers(raw)}
         await self._send(start)
         try:
-            async for data in response.aiter_raw():
+            async for data in response.stream:
                 if reader is not None:
                     reader.feed(data)
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})

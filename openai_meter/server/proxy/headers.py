@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["RequestHeaders", "answer_headers", "header", "read_headers"]
+__all__ = ["Pairs", "RequestHeaders", "answer_headers", "header", "read_headers"]
 
 Pairs = list[tuple[bytes, bytes]]
 

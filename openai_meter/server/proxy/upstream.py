@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from openai_meter.core.version import install_command
 from openai_meter.errors import ConfigurationError, MissingExtraError
@@ -12,6 +14,7 @@ from openai_meter.usage.providers import provider_of_host
 
 if TYPE_CHECKING:
     from openai_meter.metering.meter import Meter
+    from openai_meter.server.proxy.headers import Pairs
     from openai_meter.server.proxy.messages import Scope
 
 __all__ = ["PREFIX", "UPSTREAM", "Upstream"]
@@ -25,7 +28,7 @@ _CONNECT_TIMEOUT = 30.0
 
 
 class Upstream:
-    """An API, the HTTP client that calls it, and the meter that takes the records.
+    """An API, the connections to it, and the meter that takes the records.
 
     Raises:
         ConfigurationError: the URL cannot be used.
@@ -41,21 +44,30 @@ class Upstream:
         self.host = parts.hostname
         self.provider = provider_of_host(self.host)
         self.library = _http_library()
-        self._client: Any = None
+        self._transport: Any = None
 
-    @property
-    def client(self) -> Any:
-        """The HTTP client, made in the event loop that uses it."""
-        if self._client is None:
-            limits = self.library.Limits(max_connections=None, max_keepalive_connections=100)
-            timeout = self.library.Timeout(None, connect=_CONNECT_TIMEOUT)
-            self._client = self.library.AsyncClient(timeout=timeout, limits=limits, follow_redirects=False)
-        return self._client
+    async def send(self, method: str, url: str, headers: Pairs, content: bytes | AsyncIterator[bytes]) -> Any:
+        """Sends a request; returns the response, whose body has not been read.
+
+        The transport is used without the client around it, which keeps cookies and follows redirects: both are the
+        business of the program.
+        """
+        if self._transport is None:  # in the event loop that uses it
+            self._transport = self._make_transport()
+        timeout = {"connect": _CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}
+        request = self.library.Request(method, url, headers=headers, content=content, extensions={"timeout": timeout})
+        return await self._transport.handle_async_request(request)
+
+    def _make_transport(self) -> Any:
+        proxies = {} if proxy_bypass(self.host) else getproxies()
+        limits = self.library.Limits(max_connections=None, max_keepalive_connections=100)
+        proxy = proxies.get(urlsplit(self.url).scheme) or proxies.get("all")
+        return self.library.AsyncHTTPTransport(limits=limits, proxy=proxy)
 
     async def close(self) -> None:
         """Closes the connections to the API."""
-        if self._client is not None:
-            await self._client.aclose()
+        if self._transport is not None:
+            await self._transport.aclose()
 
     def url_of(self, scope: Scope) -> str | None:
         """The upstream URL of a request; ``None`` for a path that is not of the API."""
