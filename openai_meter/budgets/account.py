@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from datetime import datetime
 from math import ceil
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from openai_meter.budgets.stores.protocol import Row
 from openai_meter.core import fork_safety
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from openai_meter.core.call import Call
 
 __all__ = ["REFUSED", "Account", "Entry", "Hold", "Lesson", "Reached", "catch_up", "charge", "count_before",
-           "end_outage", "grant", "hold", "note_refused", "note_row", "take_report"]  # fmt: skip
+           "end_outage", "grant", "hold", "hold_at_once", "note_refused", "note_row", "take_report"]  # fmt: skip
 
 _NEVER = 1 << 63
 """More than any limit."""
@@ -38,7 +38,7 @@ class Account:
 
     __slots__ = ("_stages", "alert", "budget", "emergency", "end", "ends_at", "free", "held", "idle", "key", "mark",
                  "on_stage", "ready", "refusals", "refused", "refused_amount", "reported", "row", "shared",
-                 "spent", "stage_at", "start", "uncertain", "unreported")  # fmt: skip
+                 "spent", "stage_at", "start", "uncertain", "unit", "unreported")  # fmt: skip
 
     def __init__(  # noqa: PLR0917 - made in one place
         self,
@@ -50,6 +50,7 @@ class Account:
         on_stage: Reached | None = None,
     ) -> None:
         self.budget = budget
+        self.unit = budget.unit
         self.key = key
         self.start = start
         self.end = end
@@ -161,11 +162,8 @@ class Lesson:
         return max(self._now[0], self._before[0]), max(self._now[1], self._before[1])
 
 
-class _Settlement(NamedTuple):
-    account: Account
-    held: int
-    spent: int
-    uncertain: bool
+_Settlement = tuple[Account, int, int, bool]
+"""An account, what was held in it, what was spent, and whether that is uncertain."""
 
 
 _LESSON = 1_000
@@ -180,7 +178,7 @@ class _Changing:
         RuntimeError: this thread is changing counters already, and a signal handler in the middle of it makes a call.
     """
 
-    busy = False
+    busy: Any = False  # not bool: another thread changes it between two looks
 
     def __enter__(self) -> None:
         _lock.acquire()
@@ -224,6 +222,31 @@ def hold(entries: list[Entry], *, final: bool) -> tuple[bool, list[Entry]]:
         return True, short
 
 
+def hold_at_once(entries: list[Entry]) -> bool:
+    """Takes what a call can cost from all accounts, if it fits into each of them. Else nothing is taken."""
+    _lock.acquire()
+    if _Changing.busy:  # a signal handler makes a call while its thread admits one
+        _lock.release()
+        return False
+    _Changing.busy = True
+    try:
+        if _queue:
+            _count()
+        for account, amount, _ in entries:
+            if account.free < amount and not account.budget.only_watches:
+                return False
+        for account, amount, _ in entries:
+            account.free -= amount
+            account.held += amount
+            account.idle = False
+            if account.mark is not None:
+                account.mark[0] = account.free - account.emergency
+        return True
+    finally:
+        _Changing.busy = False
+        _lock.release()
+
+
 def note_refused(entries: list[Entry]) -> None:
     """Counts a call that was refused by some accounts, or would have been."""
     with _changing:
@@ -232,7 +255,7 @@ def note_refused(entries: list[Entry]) -> None:
             account.refused_amount += amount
             if not account.budget.shadow:
                 account.refusals[account.budget.name] += 1
-                if account.refused == 1 and account.on_stage is not None and account.budget.stages:
+                if amount and account.refused == 1 and account.on_stage is not None and account.budget.stages:
                     account.on_stage(account, REFUSED)
 
 
@@ -298,7 +321,8 @@ def take_report(account: Account, *, all_idle: bool) -> tuple[int, int]:
 
 def charge(account: Account, amount: int) -> None:
     """Counts what was spent without a hold."""
-    _settle(_Settlement(account, 0, amount, uncertain=False))
+    _queue.append((account, 0, amount, False))
+    _settle()
 
 
 def catch_up() -> None:
@@ -309,16 +333,18 @@ def catch_up() -> None:
                 _count()
 
 
-def _settle(settlement: _Settlement) -> None:
-    """Never waits, and may be called from anywhere, a finalizer included."""
-    _queue.append(settlement)
+def _settle() -> None:
+    """Counts what is in the queue. Never waits, and may be called from anywhere, a finalizer included."""
     # Again after the release: what came in at the very end of the loop inside would be left lying.
     while _queue and not _Changing.busy and _lock.acquire(False):
+        if _Changing.busy:
+            _lock.release()
+            return
+        _Changing.busy = True
         try:
-            if not _Changing.busy:
-                with _changing:
-                    _count()
+            _count()
         finally:
+            _Changing.busy = False
             _lock.release()
 
 
@@ -353,7 +379,7 @@ class Hold:
     def __init__(self, entries: list[Entry], lesson: Lesson | None = None) -> None:
         self._entries = entries
         self._lesson = lesson
-        self._sums: dict[int, list[Any]] = {}
+        self._sums: dict[int, list[Any]] | None = None
         self._claim = [True]  # list.pop() is atomic
         self.changes: dict[str, Any] | None = None
         """Fields of the body that the program's own are replaced by."""
@@ -362,6 +388,8 @@ class Hold:
         """Adds a record of the call, priced by a meter; ``False`` if the hold was settled before."""
         if not self._claim:
             return False
+        if self._sums is None:
+            self._sums = {}
         found = self._sums.setdefault(id(meter), [0, 0, False, False])
         pico, tokens, free = call.cost_pico, call.usage.total_tokens, call.cost_status == "free"
         unsure = "answer" in call.usage_unknown or call.cost_status == "partial"
@@ -371,29 +399,42 @@ class Hold:
         found[3] = found[3] or (tokens is None and not free) or unsure
         return True
 
+    def settle_plain(self, pico: int, tokens: int) -> Literal[True]:
+        """Counts a call whose cost and tokens are known."""
+        if self._take():
+            for account, amount, _ in self._entries:
+                unit = account.unit
+                spent = 1 if unit == "calls" else ceil(pico) if unit == "usd" else tokens
+                _queue.append((account, amount, spent, False))
+            _settle()
+        return True
+
     def settle(self) -> None:
         """Counts what the call did cost, as far as it is known: where it is not, all that was held, or more."""
         if not self._take():
             return
+        sums = self._sums or {}
         for account, amount, meter in self._entries:
             unit = account.budget.unit
-            pico, tokens, no_cost, no_tokens = self._sums.get(id(meter), (0, 0, True, True))
+            pico, tokens, no_cost, no_tokens = sums.get(id(meter), (0, 0, True, True))
             if unit == "calls":
                 spent, uncertain = 1, False
             elif unit == "usd":
                 spent, uncertain = ceil(pico), no_cost
             else:
                 spent, uncertain = tokens, no_tokens
-            _settle(_Settlement(account, amount, max(spent, amount) if uncertain else spent, uncertain))
+            _queue.append((account, amount, max(spent, amount) if uncertain else spent, uncertain))
+        _settle()
         if self._lesson is not None:
-            for pico, tokens, _, _ in self._sums.values():
+            for pico, tokens, _, _ in sums.values():
                 self._lesson.note(ceil(pico), tokens)
 
     def release(self) -> None:
         """Gives all back: nothing was sent."""
         if self._take():
             for account, amount, _ in self._entries:
-                _settle(_Settlement(account, amount, 0, uncertain=False))
+                _queue.append((account, amount, 0, False))
+            _settle()
 
     def _take(self) -> bool:
         try:
