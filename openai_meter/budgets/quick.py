@@ -92,7 +92,7 @@ def quick_hold(  # noqa: PLR0917 - by position: every call comes here
     Never raises, and never waits.
     """
     try:
-        now = guards.time.time()  # one clock for both ways
+        now = guards.now()
         key = (row.name, provider, host, model, block, id(attribution))
         kind = guard.kinds.get(key)
         if kind is None or now >= kind.until:

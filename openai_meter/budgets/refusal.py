@@ -15,6 +15,8 @@ from openai_meter.core.locale import Messages, language
 __all__ = ["Refusal", "refusal_of"]
 
 _NAME = 100
+_HOST = "provider: "
+"""How the reason begins where it is not known who sells there (:mod:`openai_meter.pricing.plan`)."""
 
 
 class Refusal(NamedTuple):
@@ -48,15 +50,17 @@ class Refusal(NamedTuple):
             name = m("budget.of", budget=name, key=printable(self.key, _NAME))
         values = {unit: self._shown(value, m) for unit, value in (("limit", self.limit), ("spent", self.spent),
                                                                    ("held", self.held))}  # fmt: skip
-        asked = m("budget.unknown") if self.asked is None else self._shown(self.asked, m)
+        needed = m("budget.unknown") if self.asked is None else self._shown(self.asked, m)
         text = m(
             f"budget.{self.reason}",
             budget=name,
-            asked=asked,
+            needed=needed,
             detail=printable(self.detail or "", _NAME),
             model=printable(self.model or m("budget.no_model"), _NAME),
             **values,
         )
+        if self.reason == "unpriced" and (self.detail or "").startswith(_HOST):
+            text += m("budget.host", host=printable(self.detail or "", _NAME).removeprefix(_HOST))
         if self.reason == "spent" and self.resets_at is not None:
             text += m("budget.resets", at=f"{self.resets_at:%Y-%m-%d %H:%M} UTC")
         return text

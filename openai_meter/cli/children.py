@@ -5,8 +5,8 @@
 writes its calls to a file there, one line for each call, at once: a worker may end by a signal or ``os._exit`` at any
 moment. When the program has ended, the files are added to the calls of its own process.
 
-A new interpreter is metered by ``openai_meter.auto``, which a ``sitecustomize`` module in that folder imports. It gives
-way to the ``sitecustomize`` that would have been loaded without it. A Python without openai_meter cannot be metered; it
+A new interpreter is metered by ``openai_meter.auto``, which a ``sitecustomize`` module in that folder imports. It then
+loads the ``sitecustomize`` that would have been loaded without it. A Python without openai_meter cannot be metered; it
 leaves a mark in the folder, so that the summary can name the number of such processes.
 
 The file of a process does not grow without end: after some thousand calls their sums replace the lines.
@@ -17,9 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -27,6 +25,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from openai_meter.cli.run_folder import make_run_folder, remove_run_folder
 from openai_meter.core import settings
 from openai_meter.core.call import Call
 from openai_meter.core.money import simplest
@@ -78,7 +77,7 @@ def prepare(ledger: Ledger | None, variables: Mapping[str, str] | None = None) -
     Raises:
         OSError: the folder cannot be made.
     """
-    folder = Path(tempfile.mkdtemp(prefix="openai-meter-run-"))
+    folder = make_run_folder()
     (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(_SITE, encoding="utf-8")
     paths = [str(folder / "site"), os.environ.get("PYTHONPATH", "")]
@@ -242,7 +241,7 @@ def collect(folder: Path, meter: Meter, own: int | None = None) -> Collected:
         if meter._store.add_others(rows):
             made.add(name.partition(".")[0])
     unmetered = len(list(folder.glob("unmetered-*")))
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_run_folder(folder)
     return Collected(len(made), unmetered)
 
 

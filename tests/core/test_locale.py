@@ -63,7 +63,7 @@ def test_every_number_has_a_plural_form(code: str, n: int) -> None:
     m = locale.language(code)
     for key, template in m._templates.items():
         if isinstance(template, tuple):
-            assert m(key, n=n, text=f"{n:,}")
+            assert m(key, **dict.fromkeys(fields(template[0]), f"{n:,}") | {"n": n})
 
 
 @pytest.mark.parametrize(

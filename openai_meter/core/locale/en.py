@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from openai_meter.core.formatting import ENGLISH
 from openai_meter.core.locale.advice.en import ADVICE
+from openai_meter.core.locale.billing.en import BILLING
 from openai_meter.core.locale.page.en import PAGE
 from openai_meter.core.locale.screens.en import SCREENS
 from openai_meter.core.version import install_command
@@ -54,7 +55,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     # Budgets: why a call was not sent.
     "budget.of": "{budget}, {key}",
     "budget.spent": (
-        "the call was not sent: it needs up to {asked}. Budget {budget}: limit {limit}, spent {spent}, held for "
+        "the call was not sent: it needs up to {needed}. Budget {budget}: limit {limit}, spent {spent}, held for "
         "open calls {held}."
     ),
     "budget.resets": " The budget starts again at {at}.",
@@ -62,6 +63,10 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "the call was not sent: the model {model} has no price ({detail}), so budget {budget} cannot be kept. Give it "
         'a price with install(prices={{"{model}": Price(input=1, output=4)}}), or allow such calls with '
         'Budget(unpriced="allow").'
+    ),
+    "budget.host": (
+        " If {host} is a proxy or a gateway to OpenAI, its calls have OpenAI's prices with "
+        "install(hosts={{'{host}': 'openai'}}), OPENAI_METER_HOSTS={host}=openai, or openai-meter run --host {host}."
     ),
     "budget.unbounded": (
         "the call was not sent: its cost has no upper bound ({detail}), and budget {budget} is strict. "
@@ -72,12 +77,13 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         'on_fault="refuse". The log openai_meter has the cause.'
     ),
     "budget.outage": (
-        "the call was not sent: the store of budgets does not answer, and this process has nothing left of budget "
-        "{budget}, which needs {asked}. Budget(on_outage=0.01) would let it go on with a hundredth of the limit."
+        "the call was not sent: the store of budgets does not answer, and this process has less of budget {budget} "
+        "left than the {needed} that the call needs. Budget(on_outage=0.01) would let it go on with a hundredth of the "
+        "limit."
     ),
     "cli.budget.line": "{name}: {spent} of {limit} ({share}), held {held}",
     "cli.budget.resets": "; starts again at {at} UTC",
-    "cli.budget.none": "The store has no budgets in a window of now.",
+    "cli.budget.none": "The store has no budget in a current period.",
     "cli.budget.no_store": "name the store: --store sqlite:///budgets.db, or {variable} in the environment",
     "cli.budget.away": "the store of budgets does not answer: {error}",
     "budget.unknown": "an unknown amount",
@@ -266,6 +272,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "webhook.test": "Test of openai_meter: {text}",
     # Recommendations.
     **ADVICE,
+    **BILLING,
     # The command line.
     "cli.nothing": "no OpenAI call was made",
     "cli.nothing_here": "this process made no OpenAI call",
@@ -314,7 +321,8 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "server.stop": "Ctrl-C ends it",
     "server.empty": (
         "there is no ledger: these are the figures of this process, which makes no calls. Name one (--ledger "
-        "sqlite:///usage.db, or OPENAI_METER_LEDGER), or serve a program's own: openai-meter run --serve 3000 PROGRAM"
+        "sqlite:///usage.db, or OPENAI_METER_LEDGER), or serve those of a program: openai-meter run "
+        "--serve 3000 PROGRAM"
     ),
     "server.no_file": "there is no ledger {file} yet; its figures appear when a program writes to it",
     "server.not_started": "the dashboard could not start: {error}",

@@ -20,8 +20,8 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "warnings": ("{n} warning", "{n} warnings"),
     "absent": "Not possible here with openai {version}: {names}",
     "miscounted": (
-        "Calls are not counted as they should be here. Update openai-meter and openai; if it stays, please report this "
-        "table."
+        "Calls are not counted as they should be here. Update openai-meter and openai; if the result stays the "
+        "same, please report this table."
     ),
     "column.call": "Call",
     "column.sync": "Sync",
@@ -37,7 +37,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "outcome.absent": "not in this SDK",
     "outcome.watched": "watched, not tried",
     "outcome.not_covered": "not covered",
-    "outcome.untried": "fails without us",
+    "outcome.untried": "fails unmetered",
     "outcome.missed": "NOT COUNTED",
     "outcome.twice": "COUNTED TWICE",
     "outcome.changed": "ANSWER CHANGED",
@@ -58,8 +58,8 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "area.clock": "Clock",
     "trials.no_python": "no call was tried: the path of the interpreter is unknown",
     "trials.late": (
-        "not all calls were tried, only the {tried} above: their time ({n} second of the processor) was over",
-        "not all calls were tried, only the {tried} above: their time ({n} seconds of the processor) was over",
+        "not all calls were tried, only the {tried} above: their limit of {n} second of processor time was reached",
+        "not all calls were tried, only the {tried} above: their limit of {n} seconds of processor time was reached",
     ),
     "trials.late.do": "Give it more time: --patience 60. If the result is the same, a call hangs here.",
     "trials.crashed": "the process that tries the calls ended early: {error}",
@@ -72,7 +72,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "sdk.too_old": "openai {version} is older than {oldest}",
     "sdk.too_old.do": "pip install -U openai",
     "sdk.too_new": "openai {version} is newer than what openai-meter is tested with (before {limit}.0)",
-    "sdk.too_new.do": "The table above says what is counted with it. pip install -U openai-meter",
+    "sdk.too_new.do": "The table above shows what is counted with it. pip install -U openai-meter",
     "extras.some": "installed: {there}; not installed: {absent}",
     "extras.some.do": "Where you need them: {install}",
     "extras.all": "installed: {there}",
@@ -89,9 +89,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "prices.none.do": "pip install --force-reinstall openai-meter genai-prices",
     "prices.no_catalog": "genai-prices is not installed: most models have no price",
     "prices.no_catalog.do": "pip install genai-prices",
-    "threads.followed": "attribution and blocks follow into threads",
+    "threads.followed": "attribution and blocks are passed on to threads",
     "threads.not_followed": (
-        "attribution and blocks do not follow into jobs of a ThreadPoolExecutor; calls are counted there too"
+        "attribution and blocks are not passed on to jobs of a ThreadPoolExecutor; calls are counted there too"
     ),
     "threads.not_followed.do": "Where agents work in threads: install(threads=True), or bind(function).",
     "environment.known": "variables of openai-meter: {names}",
@@ -100,44 +100,44 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "environment.unknown": "{name} is not a variable of openai-meter{near}",
     "environment.unusable": "{name} cannot be used: {error}",
     "patchers.none": "no other package has patched openai",
-    "patchers.idle": "installed, but not at work here: {names}",
+    "patchers.idle": "installed, but not active here: {names}",
     "patchers.active": (
-        "{name} stands round {n} method ({places}); calls are counted once here",
-        "{name} stands round {n} methods ({places} ...); calls are counted once here",
+        "{name} wraps {n} method ({places}); calls are counted once here",
+        "{name} wraps {n} methods ({places} ...); calls are counted once here",
     ),
     "patchers.active.do": "It keeps figures of its own: do not add them to ours.",
     "patchers.emitting": (
-        "{name} stands round {n} method ({places}) and sends tokens to OpenTelemetry",
-        "{name} stands round {n} methods ({places} ...) and sends tokens to OpenTelemetry",
+        "{name} wraps {n} method ({places}) and sends tokens to OpenTelemetry",
+        "{name} wraps {n} methods ({places} ...) and sends tokens to OpenTelemetry",
     ),
     "patchers.emitting.do": (
         "Calls are counted once here. If openai_meter sends to OpenTelemetry too, the same tokens are there "
         "twice: let one of them send."
     ),
     "patchers.unknown": (
-        "{name} stands round {n} method of openai: {places}",
-        "{name} stands round {n} methods of openai: {places} ...",
+        "{name} wraps {n} method of openai: {places}",
+        "{name} wraps {n} methods of openai: {places} ...",
     ),
     "patchers.unknown.do": "If that counts calls too, do not add its figures to ours.",
     "patchers.bypassed": "{names}: restored by another package after install(); calls through them are not counted",
     "patchers.bypassed.do": "Call openai_meter.install() again: it keeps its settings and its counts.",
-    "ledger.none": "none is named: what is counted is gone with the process",
+    "ledger.none": "no ledger is named: the counts are lost when the process ends",
     "ledger.none.do": (
         'To keep every call: install(ledger="sqlite:///usage.db"), or the variable OPENAI_METER_LEDGER.'
     ),
-    "ledger.new": "{url} is not there yet; the first call makes it",
-    "ledger.folder_read_only": "{url} is not there, and its folder does not let us write",
-    "ledger.empty": "{url} can be reached; the first call makes the tables",
+    "ledger.new": "{url} does not exist yet; the first call creates it",
+    "ledger.folder_read_only": "{url} does not exist, and its folder is not writable",
+    "ledger.empty": "{url} can be reached; the first call creates the tables",
     "ledger.ready": "{url} can be reached (schema {version})",
     "ledger.older": "{url} can be reached (schema {version} of {newest}; brought up to date by the next call)",
-    "ledger.newer": "{url} was written by a newer openai-meter (schema {version}; {newest} is known here)",
+    "ledger.newer": "{url} was written by a newer openai-meter (schema {version}; this version supports {newest})",
     "ledger.newer.do": "pip install -U openai-meter",
-    "ledger.read_only": "{url} does not let us write",
+    "ledger.read_only": "{url} is read-only",
     "ledger.read_only.do": (
         "Grant the user INSERT and UPDATE on the tables, and name the primary server, not a replica."
     ),
     "ledger.unusable": "{error}",
-    "ledger.unusable.do": "Calls wait in files until it is back; check the URL, the server and the rights.",
+    "ledger.unusable.do": "Calls wait in files until it is back; check the URL, the server and the permissions.",
     "ledger.no_extra": "a ledger is named, but what it needs is not installed",
     "ledger.no_extra.do": install_command("ledger"),
     "ledger.waiting": (
@@ -149,7 +149,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "clock.same_machine": "not checked: the ledger is on this machine",
     "clock.agrees": "agrees with that of the database ({seconds:+.1f} s)",
     "clock.skewed": "differs from that of the database by {seconds:+.1f} s",
-    "clock.skewed.do": "Let both machines follow the same time (NTP): days and order of calls rest on it.",
+    "clock.skewed.do": "Synchronize both machines (NTP): the days and the order of calls depend on it.",
     "clock.behind": "is before {date}, when prices were checked last",
     "clock.behind.do": "Set the clock: calls are priced by the day on which they are made.",
 }

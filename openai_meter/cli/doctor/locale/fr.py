@@ -21,8 +21,8 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "warnings": ("{n} avertissement", "{n} avertissements"),
     "absent": "Impossible ici avec openai {version} : {names}",
     "miscounted": (
-        "Des appels ne sont pas comptés ici comme il faut. Mettez à jour openai-meter et openai ; si cela reste, "
-        "signalez ce tableau."
+        "Des appels ne sont pas comptés ici comme il faut. Mettez à jour openai-meter et openai ; si le résultat "
+        "reste le même, signalez ce tableau."
     ),
     "column.call": "Appel",
     "column.sync": "Sync",
@@ -38,7 +38,7 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "outcome.absent": "absent de ce SDK",
     "outcome.watched": "suivi, pas essayé",
     "outcome.not_covered": "pas couvert",
-    "outcome.untried": "échoue sans nous",
+    "outcome.untried": "échoue sans mesure",
     "outcome.missed": "PAS COMPTÉ",
     "outcome.twice": "COMPTÉ DEUX FOIS",
     "outcome.changed": "RÉPONSE CHANGÉE",
@@ -73,7 +73,7 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "sdk.too_old": "openai {version} est plus ancien que {oldest}",
     "sdk.too_old.do": "pip install -U openai",
     "sdk.too_new": "openai {version} est plus récent que ce avec quoi openai-meter est testé (avant {limit}.0)",
-    "sdk.too_new.do": "Le tableau ci-dessus dit ce qui est compté avec lui. pip install -U openai-meter",
+    "sdk.too_new.do": "Le tableau ci-dessus montre ce qui est compté avec lui. pip install -U openai-meter",
     "extras.some": "installés : {there} ; pas installés : {absent}",
     "extras.some.do": "S'il vous les faut : {install}",
     "extras.all": "installés : {there}",
@@ -90,9 +90,9 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "prices.none.do": "pip install --force-reinstall openai-meter genai-prices",
     "prices.no_catalog": "genai-prices n'est pas installé : la plupart des modèles n'ont pas de prix",
     "prices.no_catalog.do": "pip install genai-prices",
-    "threads.followed": "l'attribution et les blocs suivent dans les threads",
+    "threads.followed": "l'attribution et les blocs sont transmis aux threads",
     "threads.not_followed": (
-        "l'attribution et les blocs ne suivent pas dans les tâches d'un ThreadPoolExecutor ; les appels y "
+        "l'attribution et les blocs ne sont pas transmis aux tâches d'un ThreadPoolExecutor ; les appels y "
         "sont comptés aussi"
     ),
     "threads.not_followed.do": (
@@ -103,8 +103,8 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "environment.misspelled.do": "export {near}=... ; unset {name}",
     "environment.unknown": "{name} n'est pas une variable d'openai-meter{near}",
     "environment.unusable": "{name} n'est pas utilisable : {error}",
-    "patchers.none": "personne d'autre n'a patché openai",
-    "patchers.idle": "installés, mais pas à l'œuvre ici : {names}",
+    "patchers.none": "aucun autre paquet n'a patché openai",
+    "patchers.idle": "installés, mais pas actifs ici : {names}",
     "patchers.active": (
         "{name} entoure {n} méthode ({places}) ; les appels sont comptés une fois ici",
         "{name} entoure {n} méthodes ({places} ...) ; les appels sont comptés une fois ici",
@@ -125,18 +125,20 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "patchers.unknown.do": "Si cela compte aussi les appels, n'ajoutez pas ses chiffres aux nôtres.",
     "patchers.bypassed": "{names} : remis en place après install() ; les appels qui y passent ne sont pas comptés",
     "patchers.bypassed.do": "Appelez openai_meter.install() à nouveau : il garde ses réglages et ses comptes.",
-    "ledger.none": "aucun n'est nommé : ce qui est compté disparaît avec le processus",
+    "ledger.none": "aucun registre n'est indiqué : les chiffres sont perdus à la fin du processus",
     "ledger.none.do": (
         'Pour garder chaque appel : install(ledger="sqlite:///usage.db"), ou la variable OPENAI_METER_LEDGER.'
     ),
     "ledger.new": "{url} n'existe pas encore ; le premier appel le crée",
-    "ledger.folder_read_only": "{url} n'existe pas, et son dossier ne nous laisse pas écrire",
+    "ledger.folder_read_only": "{url} n'existe pas, et son dossier n'est pas accessible en écriture",
     "ledger.empty": "{url} est joignable ; le premier appel crée les tables",
     "ledger.ready": "{url} est joignable (schéma {version})",
     "ledger.older": "{url} est joignable (schéma {version} sur {newest} ; le prochain appel le met à jour)",
-    "ledger.newer": "{url} a été écrit par un openai-meter plus récent (schéma {version} ; {newest} est connu ici)",
+    "ledger.newer": (
+        "{url} a été écrit par un openai-meter plus récent (schéma {version} ; cette version prend en charge {newest})"
+    ),
     "ledger.newer.do": "pip install -U openai-meter",
-    "ledger.read_only": "{url} ne nous laisse pas écrire",
+    "ledger.read_only": "{url} n'est pas accessible en écriture",
     "ledger.read_only.do": (
         "Donnez à l'utilisateur INSERT et UPDATE sur les tables, et nommez le serveur primaire, pas un réplica."
     ),
@@ -150,7 +152,7 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
         "{n} fichier d'appels attend le registre dans {folder} ({size:,} octets)",
         "{n} fichiers d'appels attendent le registre dans {folder} ({size:,} octets)",
     ),
-    "ledger.waiting.do": "Le prochain programme qui écrit dans ce registre les y met.",
+    "ledger.waiting.do": "Le prochain programme qui écrit dans ce registre les enregistre.",
     "clock.alone": "pas vérifiée : il n'y a pas de base de données avec laquelle comparer",
     "clock.same_machine": "pas vérifiée : le registre est sur cette machine",
     "clock.agrees": "d'accord avec celle de la base de données ({seconds:+.1f} s)",

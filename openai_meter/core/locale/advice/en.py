@@ -19,7 +19,7 @@ ADVICE: Mapping[str, str | tuple[str, ...]] = {
         "prompt how long an answer may be, and lower the reasoning effort where it is not needed."
     ),
     "advice.long_answers.unlimited": (
-        "Of these calls, {unlimited} set no limit: max_output_tokens (max_completion_tokens in chats) is one."
+        "Of these calls, {unlimited} set no limit; set max_output_tokens (max_completion_tokens in chats)."
     ),
     "advice.cheaper_model": (
         "Short answers{where}: {calls} calls with {output} tokens of answer on average and no reasoning. The same "
@@ -27,7 +27,7 @@ ADVICE: Mapping[str, str | tuple[str, ...]] = {
     ),
     "advice.cheaper_model.ends": "{smaller} is announced to shut down on {ends}.",
     "advice.prompt_caching": (
-        "Missed prompt cache{where}: {calls} calls began like one before them (about {tokens} tokens each), but only "
+        "Missed prompt cache{where}: {calls} calls began like an earlier one (about {tokens} tokens each), but only "
         "{percent}% of that was read from the cache. Put first what stays the same (tools, instructions, documents), "
         "and last what changes."
     ),
@@ -37,7 +37,7 @@ ADVICE: Mapping[str, str | tuple[str, ...]] = {
         "keeps it for longer."
     ),
     "advice.truncated_answers": (
-        "Cut answers{where}: {calls} answers stopped early, and the same prompt was sent again. Raise "
+        "Truncated answers{where}: {calls} answers stopped early, and the same prompt was sent again. Raise "
         "max_output_tokens (max_completion_tokens in chats), or ask for shorter answers."
     ),
     "advice.repeated_after_error": (
@@ -49,17 +49,17 @@ ADVICE: Mapping[str, str | tuple[str, ...]] = {
         " Keep the answers, if they may be used again."
     ),
     "advice.repeated_prompts.embeddings": (
-        "Repeated embeddings{where}: {calls} calls sent again what had been sent before ({prompts} different inputs)."
-        " Keep the vectors: the same text has the same one."
+        "Repeated embeddings{where}: {calls} calls repeated an earlier input ({prompts} different inputs)."
+        " Keep the vectors: the same text always has the same vector."
     ),
     "advice.repeated_prompts.sampled": "Long inputs were compared by samples and by their number of tokens.",
     "advice.background_work.batch": (
-        "Work in the background{where}: {calls} calls in a steady row, none of them streamed. If no one waits for the"
-        " answers, the Batch API gives them within 24 hours for less."
+        "Work in the background{where}: {calls} calls in steady succession, none of them streamed. If the "
+        "answers are not urgent, the Batch API returns them within 24 hours for less."
     ),
     "advice.background_work.flex": (
-        "Work in the background{where}: {calls} calls in a steady row, none of them streamed. If no one waits for the"
-        ' answers, service_tier="flex" gives them more slowly for less.'
+        "Work in the background{where}: {calls} calls in steady succession, none of them streamed. If the "
+        'answers are not urgent, service_tier="flex" returns them more slowly for less.'
     ),
     "advice.background_work.also_flex": (
         'With service_tier="flex" it would have been {flex_saving}, without a change to the program\'s way of working.'
@@ -84,7 +84,7 @@ ADVICE: Mapping[str, str | tuple[str, ...]] = {
     "advice.errors.missing": "{error} ({calls} calls){where}: check the names of model, deployment and ids.",
     "advice.errors.server": (
         "{error} ({calls} calls){where}: faults of the API; raise max_retries, and look at status.openai.com if they "
-        "stay."
+        "continue."
     ),
     "advice.errors.other": "{error} ({calls} calls){where}: look at the exceptions that the program has caught.",
     "advice.errors.several": (

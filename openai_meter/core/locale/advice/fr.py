@@ -21,8 +21,8 @@ ADVICE: Mapping[str, str | tuple[str, ...]] = {
         "inutile."
     ),
     "advice.long_answers.unlimited": (
-        "{unlimited} de ces appels n'ont pas de limite : max_output_tokens (max_completion_tokens pour les chats) en "
-        "est une."
+        "{unlimited} de ces appels n'ont pas de limite ; fixez max_output_tokens (max_completion_tokens pour les "
+        "chats)."
     ),
     "advice.cheaper_model": (
         "Réponses courtes{where} : {calls} appels avec {output} tokens de réponse en moyenne, sans raisonnement. Les "
@@ -41,7 +41,7 @@ ADVICE: Mapping[str, str | tuple[str, ...]] = {
         "les modèles plus anciens) le garde plus longtemps."
     ),
     "advice.truncated_answers": (
-        "Réponses coupées{where} : {calls} réponses se sont arrêtées trop tôt, et le même prompt a été renvoyé. "
+        "Réponses tronquées{where} : {calls} réponses se sont arrêtées trop tôt, et le même prompt a été renvoyé. "
         "Augmentez max_output_tokens (max_completion_tokens pour les chats), ou demandez des réponses plus courtes."
     ),
     "advice.repeated_after_error": (
@@ -50,28 +50,28 @@ ADVICE: Mapping[str, str | tuple[str, ...]] = {
         "réussir."
     ),
     "advice.repeated_prompts.answers": (
-        "Prompts répétés{where} : {calls} appels ont redemandé ce qui l'avait déjà été ({prompts} prompts "
+        "Prompts répétés{where} : {calls} appels ont répété un prompt précédent ({prompts} prompts "
         "différents). Gardez les réponses, si elles peuvent resservir."
     ),
     "advice.repeated_prompts.embeddings": (
-        "Embeddings répétés{where} : {calls} appels ont renvoyé ce qui l'avait déjà été ({prompts} entrées "
-        "différentes). Gardez les vecteurs : le même texte a toujours le même."
+        "Embeddings répétés{where} : {calls} appels ont répété une entrée précédente ({prompts} entrées "
+        "différentes). Gardez les vecteurs : le même texte donne toujours le même vecteur."
     ),
     "advice.repeated_prompts.sampled": (
         "Les entrées longues ont été comparées par échantillons et par leur nombre de tokens."
     ),
     "advice.background_work.batch": (
-        "Travail de fond{where} : {calls} appels en série régulière, aucun en streaming. Si personne n'attend les "
-        "réponses, l'API Batch les donne en moins de 24 heures pour moins cher."
+        "Travail de fond{where} : {calls} appels en série régulière, aucun en streaming. Si les réponses "
+        "ne sont pas urgentes, l'API Batch les donne en moins de 24 heures pour moins cher."
     ),
     "advice.background_work.flex": (
-        "Travail de fond{where} : {calls} appels en série régulière, aucun en streaming. Si personne n'attend les "
-        'réponses, service_tier="flex" les donne plus lentement pour moins cher.'
+        "Travail de fond{where} : {calls} appels en série régulière, aucun en streaming. Si les réponses "
+        'ne sont pas urgentes, service_tier="flex" les donne plus lentement pour moins cher.'
     ),
     "advice.background_work.also_flex": (
         'Avec service_tier="flex", ce serait {flex_saving}, sans changer la façon de travailler du programme.'
     ),
-    "advice.errors.key": "{error} ({calls} appels){where} : vérifiez la clé API, et qu'elle est celle du bon projet.",
+    "advice.errors.key": "{error} ({calls} appels){where} : vérifiez la clé API, et qu'elle appartient au bon projet.",
     "advice.errors.permission": (
         "{error} ({calls} appels){where} : vérifiez à quoi la clé API, le projet et l'organisation donnent droit."
     ),
@@ -92,12 +92,14 @@ ADVICE: Mapping[str, str | tuple[str, ...]] = {
         "{error} ({calls} appels){where} : vérifiez les noms du modèle, du déploiement et des ids."
     ),
     "advice.errors.server": (
-        "{error} ({calls} appels){where} : pannes de l'API ; augmentez max_retries, et voyez status.openai.com si "
+        "{error} ({calls} appels){where} : pannes de l'API ; augmentez max_retries, et consultez status.openai.com si "
         "elles durent."
     ),
-    "advice.errors.other": "{error} ({calls} appels){where} : voyez les exceptions que le programme a interceptées.",
+    "advice.errors.other": (
+        "{error} ({calls} appels){where} : consultez les exceptions que le programme a interceptées."
+    ),
     "advice.errors.several": (
-        "{errors} erreurs de {kinds} sortes{where} : vérifiez la clé API, et voyez les exceptions que le programme a "
-        "interceptées."
+        "{errors} erreurs de {kinds} sortes{where} : vérifiez la clé API, et consultez les exceptions que le "
+        "programme a interceptées."
     ),
 }

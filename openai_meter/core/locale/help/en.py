@@ -74,9 +74,9 @@ HELP: Mapping[str, str] = {
     "its arguments.",
     "run.module": "PROGRAM is a module, as for python -m.",
     "run.ledger": "Keep every call in this database: sqlite:///usage.db, or postgresql+psycopg://...",
-    "run.budget": "Stop calls before they are sent where this is spent: 5/day and 500/month are US dollars; also "
-    "1000calls/hour, 2000000tokens/day, and 2/day/user for each user. May be given several times. Each process has it "
-    "for itself, unless there is a --budget-store. Default: OPENAI_METER_BUDGET.",
+    "run.budget": "Refuse calls before they are sent when this is spent: 5/day and 500/month are US dollars; also "
+    "1000calls/hour, 2000000tokens/day, and 2/day/user for each user. May be given several times. Each process has its "
+    "own, unless there is a --budget-store. Default: OPENAI_METER_BUDGET.",
     "run.budget_store": "Where all processes share the budgets: sqlite:///budgets.db, postgresql+psycopg://..., "
     "redis://... Default: OPENAI_METER_BUDGET_STORE.",
     "run.no_children": "Meter this process only. By default the Python processes that the program starts are metered "
@@ -122,13 +122,27 @@ HELP: Mapping[str, str] = {
     "serve.token": "The bearer token of requests. Other users can read it in the list of processes: better set "
     "OPENAI_METER_TOKEN.",
     "serve.timezone": "The time zone of the days and months of limits: Europe/Paris, local. By default UTC.",
-    "serve.allow_host": "A host name of the server, beside localhost. May be given several times.",
+    "serve.allow_host": "A host name of the server, in addition to localhost. May be given several times.",
     "forecast": "Forecast the cost of this day, week or month at its end.",
     "forecast.period": "The period; by default the month.",
-    "compare": "Compare two parts of history. The result shows what a call takes in each of them, and where the "
+    "compare": "Compare two parts of history. The result shows the cost and the tokens per call of each, and where the "
     "difference in cost comes from.",
     "compare.a": "A part of history: 2026-10, 7d, 2026-10-01..2026-10-15, agent=planner, tag:prompt=v2.",
     "compare.b": "The other part. Differences are B less A.",
+    "statement": "Write what to charge to a customer, a team or a user for a month: cost by model, a share of the cost "
+    "of calls without a value, and the markup, each on a line of its own.",
+    "statement.for": "What the statement is for: tag:customer=acme, user=ann, project=x. Without a value, a statement "
+    "for each value.",
+    "statement.month": "The month, such as 2026-11; or use --since and --until.",
+    "statement.markup": "What costs are multiplied with: 1.25 adds a quarter.",
+    "statement.split": "How the cost of calls without a value is divided. By default it is not charged.",
+    "statement.currency": "The currency of the amounts. By default USD.",
+    "statement.rates": "The file eurofxref-hist.csv of the European Central Bank. The rate of the last day is used, or "
+    "the last earlier one.",
+    "statement.html": "Write a page of HTML that can be printed.",
+    "statement.csv": "Write CSV, one row for each line.",
+    "statement.output": "Write to this file; without a value in --for, a file for each value to this folder.",
+    "error.statement": "{names} are several forms; use one",
     "export": "Write the calls of a ledger for other programs, or a dashboard, or alert rules. Grafana gets a "
     "dashboard, Prometheus alert rules; both read the metrics of openai_meter.prometheus.",
     "export.what": "What to write; by default calls. focus is a dataset of costs by the FOCUS specification.",
@@ -138,6 +152,15 @@ HELP: Mapping[str, str] = {
     "export.by": "For focus: further dimensions that rows are kept apart by: agent, operation, user, session, block.",
     "export.account": "For focus: the BillingAccountId. By default the organization, else the provider.",
     "export.output": "Write to this file instead of standard output.",
+    "reconcile": "Compare a ledger with OpenAI's bill of some days, and show where a difference comes from. It reads "
+    "the usage and the costs of the organization with the key of OPENAI_ADMIN_KEY, or from files. Exit code 1: the "
+    "coverage is below --fail-under, or the bill cannot be read.",
+    "reconcile.period": "A month (2026-11), a week, a date, 7d, or 2026-11-01..2026-11-15; days in UTC.",
+    "reconcile.by": "What the lines are grouped by: day, project, model, line_item. Several are separated by commas.",
+    "reconcile.fail_under": "End with 1 if the ledger has less than this part of the billed amount: 0.98.",
+    "reconcile.usage": "Usage from a file that was downloaded, instead of a key. May be given several times.",
+    "reconcile.costs": "Costs from such a file. May be given several times.",
+    "reconcile.prices": "Your own prices, as a TOML file.",
     "import": "Store calls from files in a ledger. It reads exported JSON lines, reports of TokenTracker, spend "
     "logs of LiteLLM (JSON or CSV), and outputs "
     "of the Batch API. A file can be imported again: no call counts twice. Batch outputs are priced as batch; do not "
@@ -147,9 +170,9 @@ HELP: Mapping[str, str] = {
     "reprice": "Price again the calls that have no full price, each at the price of its day.",
     "reprice.prices": "Your own prices, as a TOML file.",
     "prune": "Delete the details of old calls. Their sums per day stay, with model, agent, user and more; sessions and "
-    "tags of those days are lost. Only whole days in UTC are deleted. It asks first.",
+    "tags of those days are lost. Only whole days in UTC are deleted. It asks for confirmation.",
     "prune.before": "The day before which details are deleted: 90d, 2026-08, 2026-08-01.",
-    "prune.yes": "Do not ask.",
+    "prune.yes": "Do not ask for confirmation.",
     "prices": "Show the prices that calls are priced by, or fetch the newest catalog. After an update it shows which "
     "prices have changed.",
     "prices.model": "One model; by default all. The word update fetches the newest catalog.",
@@ -176,8 +199,8 @@ HELP: Mapping[str, str] = {
     "webhook.allow_private": "Allow a host with a private address.",
     "webhook.json": "Write what was sent and received as JSON.",
     "webhook.verbose": "Show what was sent and received.",
-    "doctor": "Examine this installation. It tries which calls are counted here, and finds who else patches openai, "
-    "and what is missing.",
+    "doctor": "Examine this installation. It tries which calls are counted here, and finds which other packages "
+    "patch openai, and what is missing.",
     "doctor.strict": "Exit with code 1 for warnings too.",
     "doctor.patience": "The seconds of processor time that trying all calls may take together.",
     "docs": "Show the pages of the documentation in the terminal.",

@@ -76,9 +76,9 @@ _TEMPLATES: Mapping[str, str] = {
     "puis ses arguments.",
     "run.module": "PROGRAM est un module, comme pour python -m.",
     "run.ledger": "Garder chaque appel dans cette base : sqlite:///usage.db, ou postgresql+psycopg://...",
-    "run.budget": "Arrêter les appels avant leur envoi quand ce montant est dépensé : 5/day et 500/month sont en "
+    "run.budget": "Refuser les appels avant leur envoi quand ce montant est dépensé : 5/day et 500/month sont en "
     "dollars ; aussi 1000calls/hour, 2000000tokens/day, et 2/day/user pour chaque utilisateur. Peut être donné "
-    "plusieurs fois. Chaque processus l'a pour lui seul, sauf avec un --budget-store. Par défaut : "
+    "plusieurs fois. Chaque processus a le sien, sauf avec un --budget-store. Par défaut : "
     "OPENAI_METER_BUDGET.",
     "run.budget_store": "Où tous les processus partagent les budgets : sqlite:///budgets.db, "
     "postgresql+psycopg://..., redis://... Par défaut : OPENAI_METER_BUDGET_STORE.",
@@ -133,10 +133,24 @@ _TEMPLATES: Mapping[str, str] = {
     "serve.allow_host": "Un nom d'hôte du serveur, en plus de localhost. Peut être donné plusieurs fois.",
     "forecast": "Prévoir ce que ce jour, cette semaine ou ce mois aura coûté à la fin.",
     "forecast.period": "La période ; par défaut, le mois.",
-    "compare": "Comparer deux parties de l'historique. Le résultat montre ce que prend un appel dans chacune, et d'où "
-    "vient la différence de coût.",
+    "compare": "Comparer deux parties de l'historique. Le résultat montre le coût et les tokens par appel de "
+    "chacune, et d'où vient la différence de coût.",
     "compare.a": "Une partie de l'historique : 2026-10, 7d, 2026-10-01..2026-10-15, agent=planner, tag:prompt=v2.",
     "compare.b": "L'autre partie. Les différences sont B moins A.",
+    "statement": "Écrire ce qu'il faut facturer à un client, une équipe ou un utilisateur pour un mois : le coût par "
+    "modèle, une part du coût des appels sans valeur, et la marge, chacun sur sa ligne.",
+    "statement.for": "L'objet du relevé : tag:customer=acme, user=ann, project=x. Sans valeur, un relevé pour chaque "
+    "valeur.",
+    "statement.month": "Le mois, par exemple 2026-11 ; ou utilisez --since et --until.",
+    "statement.markup": "Le facteur qui multiplie les coûts : 1.25 ajoute un quart.",
+    "statement.split": "La répartition du coût des appels sans valeur. Par défaut, il n'est pas facturé.",
+    "statement.currency": "La monnaie des montants. Par défaut, USD.",
+    "statement.rates": "Le fichier eurofxref-hist.csv de la Banque centrale européenne. Le cours du dernier jour est "
+    "utilisé, ou le dernier cours précédent.",
+    "statement.html": "Écrire une page HTML imprimable.",
+    "statement.csv": "Écrire du CSV, une ligne par poste.",
+    "statement.output": "Écrire dans ce fichier ; sans valeur dans --for, un fichier par valeur dans ce dossier.",
+    "error.statement": "{names} sont plusieurs formes ; utilisez-en une",
     "export": "Écrire les appels d'un registre pour d'autres programmes, ou un tableau de bord, ou des règles "
     "d'alerte. Grafana reçoit un tableau de bord, Prometheus des règles d'alerte ; les deux lisent les métriques "
     "d'openai_meter.prometheus.",
@@ -148,6 +162,15 @@ _TEMPLATES: Mapping[str, str] = {
     "export.by": "Pour focus : d'autres dimensions qui séparent les lignes : agent, operation, user, session, block.",
     "export.account": "Pour focus : le BillingAccountId. Par défaut l'organisation, sinon le fournisseur.",
     "export.output": "Écrire dans ce fichier au lieu de la sortie standard.",
+    "reconcile": "Comparer un registre avec la facture d'OpenAI de certains jours, et montrer d'où vient un écart. La "
+    "commande lit l'usage et les coûts de l'organisation avec la clé d'OPENAI_ADMIN_KEY, ou dans des fichiers. Code de "
+    "sortie 1 : la couverture est inférieure à --fail-under, ou la facture ne peut pas être lue.",
+    "reconcile.period": "Un mois (2026-11), une semaine, une date, 7d ou 2026-11-01..2026-11-15 ; des jours en UTC.",
+    "reconcile.by": "Par quoi grouper les lignes : day, project, model, line_item. Séparer par des virgules.",
+    "reconcile.fail_under": "Terminer avec 1 si le registre contient moins que cette part du montant facturé : 0.98.",
+    "reconcile.usage": "L'usage d'un fichier téléchargé, au lieu d'une clé. Peut être donné plusieurs fois.",
+    "reconcile.costs": "Les coûts d'un tel fichier. Peut être donné plusieurs fois.",
+    "reconcile.prices": "Vos propres prix, dans un fichier TOML.",
     "import": "Enregistrer dans un registre les appels de fichiers. Il lit les lignes JSON exportées, les journaux de "
     "dépenses de LiteLLM (JSON ou CSV), les rapports de "
     "TokenTracker et les sorties de l'API Batch. Un fichier peut être importé de nouveau : aucun appel ne compte deux "
@@ -159,9 +182,9 @@ _TEMPLATES: Mapping[str, str] = {
     "reprice.prices": "Vos propres prix, dans un fichier TOML.",
     "prune": "Supprimer les détails des anciens appels. Leurs sommes par jour restent, avec le modèle, l'agent, "
     "l'utilisateur et plus ; les sessions et les étiquettes de ces jours sont perdues. Seuls des jours entiers en UTC "
-    "sont supprimés. La commande demande d'abord.",
+    "sont supprimés. La commande demande confirmation.",
     "prune.before": "Le jour avant lequel les détails sont supprimés : 90d, 2026-08, 2026-08-01.",
-    "prune.yes": "Ne pas demander.",
+    "prune.yes": "Ne pas demander de confirmation.",
     "prices": "Montrer les prix des appels, ou télécharger le catalogue le plus récent. Après une mise à jour, la "
     "commande montre les prix qui ont changé.",
     "prices.model": "Un modèle ; par défaut, tous. Le mot update télécharge le catalogue le plus récent.",
@@ -188,8 +211,8 @@ _TEMPLATES: Mapping[str, str] = {
     "webhook.allow_private": "Permettre un hôte avec une adresse privée.",
     "webhook.json": "Écrire en JSON ce qui a été envoyé et reçu.",
     "webhook.verbose": "Montrer ce qui a été envoyé et reçu.",
-    "doctor": "Examiner cette installation. La commande essaie quels appels sont comptés ici, et trouve qui d'autre "
-    "modifie openai, et ce qui manque.",
+    "doctor": "Examiner cette installation. La commande essaie quels appels sont comptés ici, et trouve quels "
+    "autres paquets modifient openai, et ce qui manque.",
     "doctor.strict": "Finir avec le code 1 pour des avertissements aussi.",
     "doctor.patience": "Les secondes de processeur que tous les essais peuvent prendre ensemble.",
     "docs": "Montrer les pages de la documentation dans le terminal.",

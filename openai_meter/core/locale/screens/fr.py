@@ -1,4 +1,4 @@
-"""What dashboards, rules, the live view, the upkeep of a ledger and webhooks' tests say, in French."""
+"""The texts of dashboards, rules, the live view, the commands of a ledger and the test of webhooks, in French."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "rule.unpriced.do": "Donnez le prix : install(prices=...), ou openai-meter prices update.",
     "rule.unmeasured": "La consommation de certains appels d'un modèle est inconnue",
     "rule.unmeasured.do": f"Demandez l'usage des flux, ou installez {DISTRIBUTION}[offline] pour qu'il soit estimé.",
-    "rule.faults": "openai_meter a échoué dans son propre travail ; il peut manquer des enregistrements",
-    "rule.faults.do": "Le journal du programme dit où, sous openai_meter.",
-    "rule.away": "La base de données du registre est absente ; des appels attendent dans le spool",
-    "rule.away.do": "Vérifiez la base de données ; ce qui attend est enregistré à son retour.",
+    "rule.faults": "openai_meter a eu des erreurs internes ; il peut manquer des enregistrements",
+    "rule.faults.do": "Consultez le journal du programme, sous openai_meter.",
+    "rule.away": "La base de données du registre est injoignable ; des appels attendent dans le spool",
+    "rule.away.do": "Vérifiez la base de données ; les appels en attente sont enregistrés à son retour.",
     "rule.lost": "Des appels n'ont pas pu être gardés dans le registre",
-    "rule.lost.do": "Le journal du programme dit pourquoi, sous openai_meter.",
+    "rule.lost.do": "Le journal du programme en donne la raison, sous openai_meter.",
     # The live view.
     "live.of.process": "ce processus",
     "live.of.fleet": "tous les processus",
@@ -74,7 +74,7 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "live.metric.errors": "erreurs",
     "live.metric.tokens": "tokens",
     "live.metric.tokens_per_call": "tokens/appel",
-    "live.foot": "fenêtre : {window} · rafraîchi : {interval} · q pour quitter",
+    "live.foot": "fenêtre : {window} · actualisation : {interval} · q pour quitter",
     "live.forgotten": "mémoire limitée : {seconds}",
     "live.waiting": "en attente de {name}",
     "live.again": "nouvel essai : {seconds}",
@@ -95,12 +95,12 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "upkeep.days": ("D'après {n:,} jour.", "D'après {n:,} jours."),
     "upkeep.no_days": "Il n'y a encore aucun jour entier pour en juger.",
     "upkeep.unpriced": (
-        "{n:,} appel n'a pas de prix complet : ce sera plus.",
-        "{n:,} appels n'ont pas de prix complet : ce sera plus.",
+        "{n:,} appel n'a pas de prix complet : le coût sera plus élevé.",
+        "{n:,} appels n'ont pas de prix complet : le coût sera plus élevé.",
     ),
     "upkeep.not_compared": (
-        "{n:,} appel n'a pas de prix complet : son coût n'y est pas.",
-        "{n:,} appels n'ont pas de prix complet : leur coût n'y est pas.",
+        "{n:,} appel n'a pas de prix complet : son coût n'est pas compris.",
+        "{n:,} appels n'ont pas de prix complet : leur coût n'est pas compris.",
     ),
     "upkeep.difference": "Différence",
     "upkeep.calls": "Appels",
@@ -117,7 +117,8 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "upkeep.tokens": "Tokens",
     "upkeep.price": "Prix",
     "upkeep.causes_are": (
-        "Volume : plus ou moins d'appels. Modèles : d'autres. Tokens : plus ou moins par appel. Prix : d'un token."
+        "Volume : plus ou moins d'appels. Modèles : autre répartition. Tokens : plus ou moins par appel. Prix : "
+        "d'un token."
     ),
     "upkeep.repriced": ("{n:,} appel a maintenant un prix complet.", "{n:,} appels ont maintenant un prix complet."),
     "upkeep.left": ("{n:,} appel n'en a toujours pas.", "{n:,} appels n'en ont toujours pas."),
@@ -150,6 +151,41 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     ),
     "cli.explain.no_usage": "l'entrée standard ne contient pas d'usage",
     "cli.explain.no_model": "l'entrée standard ne contient pas de modèle ; indiquez-le avec --model",
+    # Relevés.
+    "statement.title": "Relevé : {dimension} {value}",
+    "statement.all.title": "Relevés par {dimension}",
+    "statement.period": "Du {first} au {last} ({timezone})",
+    "statement.due": "Montant :",
+    "statement.item": "Poste",
+    "statement.cost": "Coût (USD)",
+    "statement.shared_cost": "Coût partagé (USD)",
+    "statement.amount": "Montant ({currency})",
+    "statement.total": "Total",
+    "statement.shared": "Coût partagé, {rule}",
+    "statement.split.cost": "réparti selon le coût",
+    "statement.split.calls": "réparti selon les appels",
+    "statement.split.equal": "en parts égales",
+    "statement.split.none": "non réparti",
+    "statement.markup": "Marge (x {factor})",
+    "statement.rate": "Cours de la Banque centrale européenne du {day} : 1 EUR = {dollars} USD = {other} {currency} "
+    "({file}).",
+    "statement.rate_of_euro": "Cours de la Banque centrale européenne du {day} : 1 EUR = {dollars} USD ({file}).",
+    "statement.earlier_rate": "Il n'y a pas de cours du {wanted} ; le dernier cours précédent, du {day}, est utilisé.",
+    "statement.unpriced": (
+        "Le coût de {n:,} appel n'est pas connu, ou pas entièrement. Ce qui est inconnu n'est pas dans le montant.",
+        "Le coût de {n:,} appels n'est pas connu, ou pas entièrement. Ce qui est inconnu n'est pas dans le montant.",
+    ),
+    "statement.estimated": "{cost} du coût reposent sur des quantités estimées.",
+    "statement.rounding": "Les montants sont arrondis selon la méthode du plus fort reste : la somme des lignes est le "
+    "total, et la somme des relevés est l'ensemble.",
+    "statement.all.charged": "{calls} sans valeur ({cost}) : compris dans les montants, {rule}.",
+    "statement.all.not_charged": "{calls} sans valeur ({cost}) : non compris dans les montants.",
+    "statement.made": "Établi par openai-meter le {at}.",
+    "cli.statement.suffix": "{file} ne finit pas par l'un de {names} ; renommez-le, ou ajoutez --html, --csv ou --json",
+    "cli.statement.written": (
+        "{n:,} relevé et la vue d'ensemble _total écrits dans {folder}",
+        "{n:,} relevés et la vue d'ensemble _total écrits dans {folder}",
+    ),
     "cli.export.excel": "--excel est pour le CSV, et la forme est {form} ; ajoutez --format csv",
     "cli.export.parquet": "le format Parquet n'est pas fait pour un terminal ; indiquez un fichier avec --output",
     "cli.export.folder": "{folder} est un dossier ; ajoutez le nom d'un fichier, par exemple {name}",
@@ -190,7 +226,7 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "cli.limit.passed": "{name} : {use} ({share}), limite dépassée",
     "cli.limit.at_least": "{name} : {use} ({share}), ou plus : il y a des appels de coût ou de taille inconnus",
     # A test of a webhook.
-    "cli.webhook.taken": "{webhook} a reçu l'alerte d'essai : {status} en {ms:,} ms",
+    "cli.webhook.taken": "{webhook} a accepté l'alerte d'essai : {status} en {ms:,} ms",
     "cli.webhook.refused": "{webhook} n'a pas accepté l'alerte d'essai : {status} en {ms:,} ms",
     "cli.webhook.redirect": (
         "{webhook} n'a pas accepté l'alerte d'essai : {status}, une redirection vers {host}, qui n'est jamais suivie "
