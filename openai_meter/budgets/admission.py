@@ -14,8 +14,9 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from openai_meter.budgets import account as accounts_module
-from openai_meter.budgets.account import Account, Entry, Hold, Lesson, hold, note_refused
+from openai_meter.budgets.account import Account, Entry, hold, note_refused
 from openai_meter.budgets.bound import OUTPUT_LIMITS, Bound, bound_of
+from openai_meter.budgets.call_hold import Hold, Lesson, lesson_of
 from openai_meter.budgets.guard import BudgetGuard, Subject
 from openai_meter.budgets.refusal import Refusal, refusal_of
 from openai_meter.core import faults
@@ -108,8 +109,6 @@ class Step:
             self.error = error
 
 
-_lessons: Bounded[tuple[str | None, str | None], Lesson] = Bounded(10_000)
-"""The costs of calls without an upper bound, by model and agent."""
 _logged: Bounded[tuple[str, str | None, float], bool] = Bounded(1_000)
 _PAUSE = 0.25
 """Seconds between two checks of a budget that a call waits for."""
@@ -295,7 +294,7 @@ class _Attempt:
         if bound.unbounded is not None:
             if budget.strict:
                 return refusal_of(account, None, "unbounded", detail=bound.unbounded, model=self._call.requested_model)
-            self._lesson = self._lesson or _lesson((self._subject.model, self._subject.agent))
+            self._lesson = self._lesson or lesson_of((self._subject.model, self._subject.agent))
             pico, tokens = self._lesson.highest()
             amount = max(amount, tokens if budget.unit == "tokens" else pico)
         return amount
@@ -385,14 +384,6 @@ def _room(account: Account) -> int:
     """What is left of a budget, as far as this process knows."""
     left = account.budget.limit - account.total_spent - account.total_held
     return max(account.free, left) if account.shared else account.free
-
-
-def _lesson(key: tuple[str | None, str | None]) -> Lesson:
-    found = _lessons.get(key)
-    if found is None:
-        _lessons.claim(key, Lesson())
-        found = _lessons.get(key) or Lesson()
-    return found
 
 
 def _log_shadow(entry: Entry) -> None:

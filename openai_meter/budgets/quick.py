@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.budgets import guard as guards
-from openai_meter.budgets.account import Account, Entry, Hold, hold_at_once
+from openai_meter.budgets.account import Account, Entry, hold_at_once
 from openai_meter.budgets.bound import CEILING, OUTPUT_LIMITS, PLAIN_KEYS, fact, plan_of
+from openai_meter.budgets.call_hold import Hold
 from openai_meter.budgets.guard import BudgetGuard, Subject
 from openai_meter.budgets.rates import Kind, rates_of
 from openai_meter.budgets.sizes import plain_text_size
