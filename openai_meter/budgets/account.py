@@ -1,7 +1,7 @@
 """The counters of one budget, key and window, and the hold that a call has in some of them.
 
 All counters of a process are changed under one lock, so that a call is admitted by all its budgets or by none. A call
-may end anywhere, in a finalizer too: what it cost is put into a queue, and counted by the thread that has the lock.
+may end anywhere, in a finalizer too: its cost is put into a queue, and counted by the thread that has the lock.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from datetime import datetime
-from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.budgets.stores.protocol import Row
@@ -19,10 +18,9 @@ from openai_meter.core.native import RLock
 
 if TYPE_CHECKING:
     from openai_meter.budgets.budget import Budget
-    from openai_meter.core.call import Call
 
-__all__ = ["REFUSED", "Account", "Entry", "Hold", "Lesson", "Reached", "catch_up", "charge", "count_before",
-           "end_outage", "grant", "hold", "note_refused", "note_row", "take_report"]  # fmt: skip
+__all__ = ["REFUSED", "Account", "Entry", "Reached", "Settlement", "catch_up", "charge", "count_before", "end_outage",
+           "grant", "hold", "hold_at_once", "note_refused", "note_row", "queue", "settle", "take_report"]  # fmt: skip
 
 _NEVER = 1 << 63
 """More than any limit."""
@@ -38,7 +36,7 @@ class Account:
 
     __slots__ = ("_stages", "alert", "budget", "emergency", "end", "ends_at", "free", "held", "idle", "key", "mark",
                  "on_stage", "ready", "refusals", "refused", "refused_amount", "reported", "row", "shared",
-                 "spent", "stage_at", "start", "uncertain", "unreported")  # fmt: skip
+                 "spent", "stage_at", "start", "uncertain", "unit", "unreported")  # fmt: skip
 
     def __init__(  # noqa: PLR0917 - made in one place
         self,
@@ -50,12 +48,13 @@ class Account:
         on_stage: Reached | None = None,
     ) -> None:
         self.budget = budget
+        self.unit = budget.unit
         self.key = key
         self.start = start
         self.end = end
         self.ends_at = float("inf") if end is None else end.timestamp()
         self.free = budget.limit
-        """What calls can still be admitted from; below 0 if calls have cost more than they held."""
+        """The amount that is left for further calls; below 0 if calls have cost more than they held."""
         self.held = 0
         self.spent = 0
         self.uncertain = 0
@@ -66,17 +65,17 @@ class Account:
         """Calls that were refused, or would have been under ``when_spent="warn"``."""
         self.refused_amount = 0
         self.ready = False
-        """Whether what was spent before, by the ledger, is counted."""
+        """Whether the spent amount of the ledger is counted."""
         self.shared = False
         """Whether it has only a slice of the budget, from a store."""
         self.unreported = 0
-        """What was spent since the last report to the store."""
+        """The spent amount since the last report to the store."""
         self.idle = True
         """Whether no call was admitted since the last report."""
         self.emergency = 0
         """The emergency share that was taken in this outage of the store."""
         self.reported: int | None = 0
-        """What the store was told that is left of the slice; ``None``: it has given more since."""
+        """The rest of the slice in the last report to the store; ``None``: the store has given more since."""
         self.row = Row()
         """The counters over all processes, as the store last showed them."""
         self.mark: memoryview | None = None
@@ -122,17 +121,17 @@ class Account:
 
     @property
     def total_spent(self) -> int:
-        """What all processes have spent, as far as this one knows."""
+        """The spent amount of all processes, as this one has read it."""
         return self.row.spent + self.unreported if self.shared else self.spent
 
     @property
     def total_held(self) -> int:
-        """What calls of all processes hold, with the slices of other processes."""
+        """The amount held by calls of all processes, with the slices of other processes."""
         return max(self.row.granted - self.unreported - self.free, self.held) if self.shared else self.held
 
 
 class Entry(NamedTuple):
-    """What a call holds in one account."""
+    """The hold of a call in one account."""
 
     account: Account
     amount: int
@@ -140,37 +139,13 @@ class Entry(NamedTuple):
     """The meter by whose prices it is settled."""
 
 
-class Lesson:
-    """The most that calls of one kind have cost, of the last 1,000 to 2,000: their 99.9th percentile or more."""
-
-    __slots__ = ("_before", "_calls", "_now")
-
-    def __init__(self) -> None:
-        self._now = self._before = (0, 0)
-        self._calls = 0
-
-    def note(self, pico: int, tokens: int) -> None:
-        """Adds a call that has ended. A race of two threads may lose one of the two."""
-        if self._calls >= _LESSON:
-            self._before, self._now, self._calls = self._now, (0, 0), 0
-        self._now = (max(self._now[0], pico), max(self._now[1], tokens))
-        self._calls += 1
-
-    def highest(self) -> tuple[int, int]:
-        """The most pico-dollars and tokens."""
-        return max(self._now[0], self._before[0]), max(self._now[1], self._before[1])
+Settlement = tuple[Account, int, int, bool]
+"""An account, what was held in it, what was spent, and whether that is uncertain."""
 
 
-class _Settlement(NamedTuple):
-    account: Account
-    held: int
-    spent: int
-    uncertain: bool
-
-
-_LESSON = 1_000
 _lock = RLock()
-_queue: deque[_Settlement] = deque()
+queue: deque[Settlement] = deque()
+"""What calls that have ended have cost, until it is counted; :func:`settle` does that."""
 
 
 class _Changing:
@@ -180,7 +155,7 @@ class _Changing:
         RuntimeError: this thread is changing counters already, and a signal handler in the middle of it makes a call.
     """
 
-    busy = False
+    busy: Any = False  # not bool: another thread changes it between two looks
 
     def __enter__(self) -> None:
         _lock.acquire()
@@ -198,7 +173,7 @@ _changing = _Changing()
 
 
 def hold(entries: list[Entry], *, final: bool) -> tuple[bool, list[Entry]]:
-    """Takes what a call can cost from all accounts, or from none.
+    """Takes the most that a call can cost from all accounts, or from none.
 
     Args:
         entries: the accounts and amounts.
@@ -208,7 +183,7 @@ def hold(entries: list[Entry], *, final: bool) -> tuple[bool, list[Entry]]:
         Whether it was taken, and the entries that do not fit. Those of budgets that refuse nothing do not prevent it.
     """
     with _changing:
-        if _queue:
+        if queue:
             _count()
         short = [entry for entry in entries if entry.account.free < entry.amount]
         if short:
@@ -224,6 +199,31 @@ def hold(entries: list[Entry], *, final: bool) -> tuple[bool, list[Entry]]:
         return True, short
 
 
+def hold_at_once(entries: list[Entry]) -> bool:
+    """Takes what a call can cost from all accounts, if it fits into each of them. Else nothing is taken."""
+    _lock.acquire()
+    if _Changing.busy:  # a signal handler makes a call while its thread admits one
+        _lock.release()
+        return False
+    _Changing.busy = True
+    try:
+        if queue:
+            _count()
+        for account, amount, _ in entries:
+            if account.free < amount and not account.budget.only_watches:
+                return False
+        for account, amount, _ in entries:
+            account.free -= amount
+            account.held += amount
+            account.idle = False
+            if account.mark is not None:
+                account.mark[0] = account.free - account.emergency
+        return True
+    finally:
+        _Changing.busy = False
+        _lock.release()
+
+
 def note_refused(entries: list[Entry]) -> None:
     """Counts a call that was refused by some accounts, or would have been."""
     with _changing:
@@ -232,12 +232,12 @@ def note_refused(entries: list[Entry]) -> None:
             account.refused_amount += amount
             if not account.budget.shadow:
                 account.refusals[account.budget.name] += 1
-                if account.refused == 1 and account.on_stage is not None and account.budget.stages:
+                if amount and account.refused == 1 and account.on_stage is not None and account.budget.stages:
                     account.on_stage(account, REFUSED)
 
 
 def grant(account: Account, amount: int, row: Row, *, emergency: bool = False) -> None:
-    """Adds a slice that the store has given, or an emergency share that it does not know of."""
+    """Adds a slice that the store has given, or an emergency share without the store."""
     with _changing:
         _count()
         account.free += amount
@@ -245,13 +245,13 @@ def grant(account: Account, amount: int, row: Row, *, emergency: bool = False) -
             account.emergency = amount
         if account.mark is not None:
             account.mark[0] = account.free - account.emergency
-        # A store that has lost data is told by the next report what was spent before.
+        # A store that has lost data gets the spent amount with the next report.
         account.take_row(row._replace(spent=max(row.spent, account.row.spent)))
         account.reported = None
 
 
 def note_row(account: Account, row: Row) -> None:
-    """Takes the counters of all processes, as the store shows them."""
+    """Sets the counters of all processes, as the store has them."""
     with _lock:
         if _Changing.busy:  # a signal handler reads, in the middle of a change
             account.row = row
@@ -261,7 +261,7 @@ def note_row(account: Account, row: Row) -> None:
 
 
 def end_outage(account: Account) -> None:
-    """Notes that the store was told all that is held here, the emergency share included."""
+    """Notes that the store has everything that is held here, the emergency share included."""
     if account.emergency:
         with _changing:
             account.emergency = 0
@@ -270,7 +270,7 @@ def end_outage(account: Account) -> None:
 
 
 def count_before(account: Account, spent: int) -> None:
-    """Counts what was spent before this process, once."""
+    """Adds the spent amount before this process, once."""
     with _changing:
         if not account.ready:
             account.ready = True
@@ -281,7 +281,7 @@ def count_before(account: Account, spent: int) -> None:
 
 
 def take_report(account: Account, *, all_idle: bool) -> tuple[int, int]:
-    """What was spent since the last report, and what is left of the slice; both are then reported.
+    """The spent amount since the last report, and the rest of the slice; both are then reported.
 
     A slice that no call was admitted from since the last report goes back.
     """
@@ -297,35 +297,38 @@ def take_report(account: Account, *, all_idle: bool) -> tuple[int, int]:
 
 
 def charge(account: Account, amount: int) -> None:
-    """Counts what was spent without a hold."""
-    _settle(_Settlement(account, 0, amount, uncertain=False))
+    """Counts an amount that was spent without a hold."""
+    queue.append((account, 0, amount, False))
+    settle()
 
 
 def catch_up() -> None:
-    """Counts what calls that have ended have put into the queue; not in the middle of a change by this thread."""
+    """Counts the costs in the queue of ended calls; not in the middle of a change by this thread."""
     with _lock:
         if not _Changing.busy:
             with _changing:
                 _count()
 
 
-def _settle(settlement: _Settlement) -> None:
-    """Never waits, and may be called from anywhere, a finalizer included."""
-    _queue.append(settlement)
-    # Again after the release: what came in at the very end of the loop inside would be left lying.
-    while _queue and not _Changing.busy and _lock.acquire(False):
+def settle() -> None:
+    """Counts what is in the queue. Never waits, and may be called from anywhere, a finalizer included."""
+    # Again after the release: a cost that came in at the very end of the loop inside would stay uncounted.
+    while queue and not _Changing.busy and _lock.acquire(False):
+        if _Changing.busy:
+            _lock.release()
+            return
+        _Changing.busy = True
         try:
-            if not _Changing.busy:
-                with _changing:
-                    _count()
+            _count()
         finally:
+            _Changing.busy = False
             _lock.release()
 
 
 def _count() -> None:
-    while _queue:
+    while queue:
         try:
-            account, held, spent, uncertain = _queue.popleft()
+            account, held, spent, uncertain = queue.popleft()
         except IndexError:
             return
         account.held -= held
@@ -340,77 +343,10 @@ def _count() -> None:
             account.reach_stages()
 
 
-class Hold:
-    """What one call holds until it ends. It is settled once; a hold that is lost is charged in full.
-
-    Args:
-        entries: the accounts and amounts.
-        lesson: what such calls cost, where the request has no upper bound.
-    """
-
-    __slots__ = ("_claim", "_entries", "_lesson", "_sums", "changes")
-
-    def __init__(self, entries: list[Entry], lesson: Lesson | None = None) -> None:
-        self._entries = entries
-        self._lesson = lesson
-        self._sums: dict[int, list[Any]] = {}
-        self._claim = [True]  # list.pop() is atomic
-        self.changes: dict[str, Any] | None = None
-        """Fields of the body that the program's own are replaced by."""
-
-    def add(self, meter: object, call: Call) -> bool:
-        """Adds a record of the call, priced by a meter; ``False`` if the hold was settled before."""
-        if not self._claim:
-            return False
-        found = self._sums.setdefault(id(meter), [0, 0, False, False])
-        pico, tokens, free = call.cost_pico, call.usage.total_tokens, call.cost_status == "free"
-        unsure = "answer" in call.usage_unknown or call.cost_status == "partial"
-        found[0] += 0 if pico is None else pico
-        found[1] += tokens or 0
-        found[2] = found[2] or (pico is None and not free) or unsure
-        found[3] = found[3] or (tokens is None and not free) or unsure
-        return True
-
-    def settle(self) -> None:
-        """Counts what the call did cost, as far as it is known: where it is not, all that was held, or more."""
-        if not self._take():
-            return
-        for account, amount, meter in self._entries:
-            unit = account.budget.unit
-            pico, tokens, no_cost, no_tokens = self._sums.get(id(meter), (0, 0, True, True))
-            if unit == "calls":
-                spent, uncertain = 1, False
-            elif unit == "usd":
-                spent, uncertain = ceil(pico), no_cost
-            else:
-                spent, uncertain = tokens, no_tokens
-            _settle(_Settlement(account, amount, max(spent, amount) if uncertain else spent, uncertain))
-        if self._lesson is not None:
-            for pico, tokens, _, _ in self._sums.values():
-                self._lesson.note(ceil(pico), tokens)
-
-    def release(self) -> None:
-        """Gives all back: nothing was sent."""
-        if self._take():
-            for account, amount, _ in self._entries:
-                _settle(_Settlement(account, amount, 0, uncertain=False))
-
-    def _take(self) -> bool:
-        try:
-            return self._claim.pop()
-        except IndexError:
-            return False
-
-    def __del__(self) -> None:
-        # Work on the server that is never asked for again, or a fault of the meter: it may have been billed.
-        if self._claim:
-            self.settle()
-
-
 def _start_over_in_child() -> None:
     global _lock  # noqa: PLW0603 - it may have been held by a thread that the child does not have
     _lock = RLock()
-    _queue.clear()
+    queue.clear()
     _Changing.busy = False
 
 

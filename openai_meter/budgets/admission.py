@@ -1,6 +1,6 @@
 """Admits a call before it is sent: all budgets that it falls under hold the most that it can cost, or none does.
 
-Everything here is synchronous and never waits: what waits is a :class:`Step` for the shells. A fault of ours never
+Everything here is synchronous and never waits: a wait is a :class:`Step` for the shells. A fault of ours never
 reaches the program: it is counted, and the call is sent, or refused where a budget has ``on_fault="refuse"``.
 """
 
@@ -14,8 +14,9 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from openai_meter.budgets import account as accounts_module
-from openai_meter.budgets.account import Account, Entry, Hold, Lesson, hold, note_refused
+from openai_meter.budgets.account import Account, Entry, hold, note_refused
 from openai_meter.budgets.bound import OUTPUT_LIMITS, Bound, bound_of
+from openai_meter.budgets.call_hold import Hold, Lesson, lesson_of
 from openai_meter.budgets.guard import BudgetGuard, Subject
 from openai_meter.budgets.refusal import Refusal, refusal_of
 from openai_meter.core import faults
@@ -90,7 +91,7 @@ class _Falls(NamedTuple):
 
 
 class Step:
-    """What has to be done before a call can be decided on: a trip to a store, or a pause. The two shells do it."""
+    """A step before a call can be decided on: a request to a store, or a pause. The two shells do it."""
 
     __slots__ = ("answer", "error", "seconds", "trip")
 
@@ -101,18 +102,16 @@ class Step:
         self.error: Exception | None = None
 
     def run(self) -> None:
-        """Makes the trip. It may wait for a database; it never raises."""
+        """Makes the request. It may wait for a database; it never raises."""
         try:
             self.answer = self.trip() if self.trip is not None else None
         except Exception as error:
             self.error = error
 
 
-_lessons: Bounded[tuple[str | None, str | None], Lesson] = Bounded(10_000)
-"""What calls without an upper bound have cost, by model and agent."""
 _logged: Bounded[tuple[str, str | None, float], bool] = Bounded(1_000)
 _PAUSE = 0.25
-"""Seconds between two looks at a budget that a call waits for."""
+"""Seconds between two checks of a budget that a call waits for."""
 _SHORTEST = 16
 """The smallest output limit that the API accepts."""
 
@@ -120,9 +119,9 @@ _SHORTEST = 16
 def admit(
     call: CallToAdmit, body: Mapping[str, Any], files: Any = None, *, changeable: bool = True
 ) -> Generator[Step, None, Refusal | None]:
-    """Lets all budgets of a call hold what it can cost, and gives the call its hold.
+    """Holds the most that a call can cost in all its budgets, and gives the call its hold.
 
-    A generator that never waits itself: it yields what there is to do, if anything. Without a shared store and without
+    A generator that never waits itself: it yields the steps, if there are any. Without a shared store and without
     ``wait``, there is nothing.
 
     Returns:
@@ -184,13 +183,15 @@ class _Attempt:
         self._changes: dict[str, Any] = {}
         self._waits_until: float | None = None
         self._outage = False
+        self._paused = False
+        """Whether it has waited: others may have given something back."""
         self.changeable = True
         """Whether the request may be changed: a message of a connection is not."""
         self.falls: list[_Falls] = []
 
     def run(self) -> Generator[Step, None, Refusal | None]:
         """Decides on the call."""
-        asked = False
+        asked = refused = False
         while True:
             now = time.time()
             self.falls = [
@@ -206,12 +207,14 @@ class _Attempt:
             if taken:
                 self._admitted(entries, short)
                 return None
-            if any(entry.account.shared for entry in short):
+            if any(entry.account.shared for entry in short) and not (refused and _is_hopeless(short)):
                 asked = True
                 if (yield from self._refill(entries)):
                     continue
+                refused = True
             refusing = [entry for entry in short if not entry.account.budget.shadow]
             if not refusing or (yield from self._make_fit(refusing, now)):
+                refused = refused and not self._paused
                 continue
             note_refused(refusing)
             account, amount, _ = refusing[0]
@@ -219,7 +222,7 @@ class _Attempt:
             return refusal_of(account, amount, reason, model=self._call.requested_model)
 
     def _refill(self, entries: list[Entry]) -> Generator[Step, None, bool]:
-        """Asks the stores for what the call lacks; whether it may fit now."""
+        """Requests the missing amounts from the stores; returns whether the call may fit now."""
         self._outage = False
         for desk, some in self._desks(entries):
             step = Step(partial(desk.refill, some))
@@ -240,7 +243,7 @@ class _Attempt:
         self._call.hold.changes = self._changes or None
 
     def _prepare(self) -> Generator[Step, None, None]:
-        """Counts what was spent before this process, where a ledger has it."""
+        """Adds the spent amount before this process, where there is a ledger."""
         for account, _, guard in self.falls:
             if not account.ready:
                 if guard.before is None and not account.budget.only_watches:
@@ -263,7 +266,7 @@ class _Attempt:
     # --- amounts ------------------------------------------------------------------------------------------------------
 
     def _entries(self) -> list[Entry] | Refusal:
-        """What the call asks of each account, or the refusal of one."""
+        """The amount that the call needs of each account, or the refusal of one."""
         entries: list[Entry] = []
         for one in self.falls:
             amount = self._amount(one)
@@ -291,13 +294,13 @@ class _Attempt:
         if bound.unbounded is not None:
             if budget.strict:
                 return refusal_of(account, None, "unbounded", detail=bound.unbounded, model=self._call.requested_model)
-            self._lesson = self._lesson or _lesson((self._subject.model, self._subject.agent))
+            self._lesson = self._lesson or lesson_of((self._subject.model, self._subject.agent))
             pico, tokens = self._lesson.highest()
             amount = max(amount, tokens if budget.unit == "tokens" else pico)
         return amount
 
     def _bound(self, meter: Any) -> Bound:
-        """What the call can use at most, at the prices of a meter."""
+        """The bound of the call, at the prices of a meter."""
         found = self._bounds.get(id(meter))
         if found is None:
             loader: PriceLoader = meter._price_loader
@@ -313,7 +316,7 @@ class _Attempt:
     # --- when a budget is spent ---------------------------------------------------------------------------------------
 
     def _make_fit(self, refusing: list[Entry], now: float) -> Generator[Step, None, bool]:
-        """Makes the bound of a call smaller, or waits, as the budget that refuses it has it. Whether to try again."""
+        """Lowers the bound of a call, or waits, as the refusing budget is set; returns whether to try again."""
         if not self._exact and all(_left(entry.account) > 0 for entry in refusing):
             self._exact = True
             self._bounds.clear()
@@ -333,6 +336,7 @@ class _Attempt:
         left = self._waits_until - now
         if left <= 0:
             return False
+        self._paused = True
         yield Step(seconds=min(_PAUSE, left, max(entry.account.ends_at - now, 0.01)))
         return True
 
@@ -365,19 +369,21 @@ class _Attempt:
 
 
 def _left(account: Account) -> int:
-    """What a smaller bound could be admitted from; 0 if no bound is smaller."""
+    """The amount that is left for a smaller bound; 0 if no bound is smaller."""
     if account.budget.unit == "calls":
         return 0
+    return _room(account)
+
+
+def _is_hopeless(short: list[Entry]) -> bool:
+    """Whether the store, which has just refused the call a slice, has less left than the call needs even now."""
+    return any(entry.amount > _room(entry.account) for entry in short if not entry.account.budget.shadow)
+
+
+def _room(account: Account) -> int:
+    """What is left of a budget, as far as this process knows."""
     left = account.budget.limit - account.total_spent - account.total_held
     return max(account.free, left) if account.shared else account.free
-
-
-def _lesson(key: tuple[str | None, str | None]) -> Lesson:
-    found = _lessons.get(key)
-    if found is None:
-        _lessons.claim(key, Lesson())
-        found = _lessons.get(key) or Lesson()
-    return found
 
 
 def _log_shadow(entry: Entry) -> None:

@@ -36,6 +36,11 @@ _KEYS = 100_000
 OTHERS = "(others)"
 
 
+def now() -> float:
+    """Seconds since 1970: one clock for both ways of admission."""
+    return time.time()
+
+
 class Subject(NamedTuple):
     """The dimensions of a call, for ``per`` and ``match``."""
 
@@ -51,7 +56,7 @@ class Subject(NamedTuple):
 
 
 class _Window:
-    """The accounts of one budget in the window of now. They are replaced together when the window turns."""
+    """The accounts of one budget in the current window. They are replaced together when the next window begins."""
 
     __slots__ = ("accounts", "budget", "end", "ends_at", "on_stage", "refusals", "start")
 
@@ -76,7 +81,7 @@ class _Window:
 
 
 class BudgetGuard:
-    """The budgets of a meter or a block, and what they have used. Thread-safe.
+    """The budgets of a meter or a block, and their counters. Thread-safe.
 
     Args:
         budgets: the budgets.
@@ -106,6 +111,8 @@ class BudgetGuard:
         """Refused calls by the name of the budget, over all windows; those that ``warn`` lets pass are not counted."""
         self._windows: dict[str, _Window] = {}
         self._turning = RLock()
+        self.kinds: dict[tuple[Any, ...], Any] = {}
+        """What calls of one kind have in common, for the quick way; see ``quick.py``."""
         _guards.add(self)
 
     def changed(
@@ -175,7 +182,7 @@ class BudgetGuard:
         return tuple(desk for desk in (self.desk, self.watch_desk) if desk is not None)
 
     def prepare(self, account: Account) -> None:
-        """Counts what was spent before, by the ledger. A trip to a database; once for each account."""
+        """Adds the spent amount of the ledger. A request to a database; once for each account."""
         spent = 0
         try:
             spent = 0 if self.before is None else self.before(account)
@@ -203,7 +210,7 @@ class BudgetGuard:
     # --- stages -------------------------------------------------------------------------------------------------------
 
     def _reached(self, account: Account, stage: float) -> None:
-        """Raises the alert of a stage, or leaves that to the first of the processes that share the budget.
+        """Raises the alert of a stage; in a shared budget, only the first process that reaches it does.
 
         Never waits: counters are locked.
         """
@@ -276,6 +283,7 @@ class BudgetGuard:
         """Drops the holds in a forked child: those calls are its parent's. What was spent stays spent."""
         self._turning = RLock()
         self.refusals.clear()
+        self.kinds.clear()
         for budget in self._all:
             if self._desk_of(budget) is not None:
                 self._windows.pop(budget.name, None)

@@ -36,6 +36,7 @@ COMMANDS: tuple[str, ...] = (
     "proxy",
     "forecast",
     "compare",
+    "reconcile",
     "statement",
     "export",
     "import_calls",

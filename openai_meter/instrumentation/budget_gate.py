@@ -1,6 +1,6 @@
 """Admits requests before the SDK sends them. A request that is refused here never leaves the process.
 
-What is decided is in :mod:`openai_meter.budgets.admission`. The two shells here only wait: for a store, for a window.
+:mod:`openai_meter.budgets.admission` decides. The two shells here only wait: for a store, for a window.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from openai_meter.budgets.admission import Step, admit
+from openai_meter.budgets.quick import quick_hold
 from openai_meter.core import faults
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _NO_BODY: Mapping[str, Any] = {}
 
 
 def admit_sync(context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-    """Has a request admitted by its budgets.
+    """Admits a request by its budgets.
 
     Args:
         context: the request.
@@ -47,16 +48,20 @@ def admit_sync(context: RequestContext, args: tuple[Any, ...], kwargs: dict[str,
     Raises:
         BudgetExceededError: a budget does not admit it. Nothing was sent, and there is no record.
     """
+    if _has_quick_hold(context.pending, args, kwargs):
+        return args, kwargs
     return _decided(context, args, kwargs, _decide(_steps(context.pending, args, kwargs)))
 
 
 async def admit_async(context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
     """The same for an async client: trips to a store are made in a thread, so that no other task waits for them."""
+    if _has_quick_hold(context.pending, args, kwargs):
+        return args, kwargs
     return _decided(context, args, kwargs, await _decide_async(_steps(context.pending, args, kwargs)))
 
 
 def admit_turn(turn: CallInFlight, body: Mapping[str, Any] | None = None) -> None:
-    """Has a call admitted that is not sent by ``request``: a turn of a connection, a request of an HTTP library.
+    """Admits a call that is not sent by ``request``: a turn of a connection, a request of an HTTP library.
 
     Nothing of its request is changed.
 
@@ -101,8 +106,28 @@ async def _decide_async(steps: Generator[Step, None, Refusal | None]) -> Refusal
     return step  # type: ignore[no-any-return]
 
 
+def _has_quick_hold(pending: CallInFlight, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call is admitted at once, and has its hold."""
+    try:
+        guards = [(one._budgets, one.meter) for one in pending.listeners if one._budgets is not None]
+        if len(guards) != 1 or pending.row.role in {"poll", "cancel"}:
+            return False
+        fields = (args[1] if len(args) > 1 else kwargs["options"]).__dict__
+        body = fields["json_data"]
+        if type(body) is not dict or fields["extra_json"] or fields.get("files"):
+            return False
+        pending.hold = quick_hold(
+            *guards[0], pending.row, pending.provider, pending.host, pending.requested_model,
+            pending._attribution, pending.block, body,
+        )  # fmt: skip
+    except Exception as error:
+        faults.caught(error, "admitting a request")
+        return False
+    return pending.hold is not None
+
+
 def _next(steps: Generator[Step, None, Refusal | None]) -> Any:
-    """What there is to do next, or the decision."""
+    """The next step, or the decision."""
     try:
         return next(steps)
     except StopIteration as end:
@@ -144,7 +169,7 @@ def _changed(
     if context.uninjected is not None:
         context.uninjected = _with_fields(context, *context.uninjected, changes)
     pending = context.pending
-    if pending._body is not None:  # noqa: SLF001 - what an estimate would be made of
+    if pending._body is not None:  # noqa: SLF001 - an estimate is made of it
         pending._body = {**pending._body, **changes}  # noqa: SLF001
     pending.response.model = changes.get("model")  # until the answer names it; requested_model stays the program's
     return _with_fields(context, args, kwargs, changes)

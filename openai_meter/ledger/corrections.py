@@ -82,7 +82,7 @@ def price_call(call: Call, book: PriceBook, billable: Billable | None = None) ->
 def reprice(
     reading: Transaction, writing: Transaction, book: PriceBook, span: Span, hosts: Mapping[str, str] | None = None
 ) -> int:
-    """Prices again what has no full price, in the calls and in the roll-ups; returns how many calls have one now.
+    """Prices again the calls without a full price, and corrects the roll-ups; returns how many have one now.
 
     ``hosts``: the provider that sells behind a host, as for ``install(hosts=...)``. It is not stored: the rows of
     reports by provider stay as they are.
@@ -110,7 +110,7 @@ def _costs(call: Call) -> tuple[Any, ...]:
 
 
 def _replace(connection: Connection, changed: list[tuple[Call, Call]]) -> int:
-    """Stores the prices of calls that are still as they were read. Another process may have priced them meanwhile."""
+    """Stores the prices of calls that are unchanged since they were read: another process may have priced them."""
     before, after = [], []
     done = 0
     roll_ups.lock(connection, alone=True)

@@ -65,7 +65,7 @@ def _insert(connection: Connection, rows: list[Row]) -> list[Row]:
         own = _insert_kinds(connection, rows)
         inserted = {row[0] for row in connection.exec_driver_sql(sql, _by_column(own))}
         return [row for row in rows if row[0] in inserted]
-    # SQLite has one writer at a time: what is read here stays so until the end of the transaction.
+    # SQLite has one writer at a time: nothing that is read here changes until the end of the transaction.
     ids = json.dumps([row[0] for row in rows])
     known = {
         row[0]
@@ -142,7 +142,7 @@ def rolled(rows: Iterable[Row], sign: int = 1) -> dict[Group, Sums]:
 
 
 def _summands(row: Row) -> tuple[int, ...]:
-    """What a call adds to each of ``SUMS``."""
+    """The amounts that a call adds to each of ``SUMS``."""
     (
         tokens_in, tokens_out, total, status, source, cost_status, pico, rest, estimated, seconds, duration,
         characters, images, attempts,

@@ -1,6 +1,6 @@
 """Brings the tables of a database up to date: an append-only list of steps, each applied once.
 
-A step is a function that is given a connection. Each runs in a transaction of its own and is recorded in the same
+A step is a function of a connection. Each runs in a transaction of its own and is recorded in the same
 one, in the table ``openai_meter_migrations``. Any number of processes may start at once: the first
 one does the work, the others wait and find it done.
 
@@ -209,7 +209,7 @@ def _add_rule_and_attempts(connection: Connection) -> None:
             if name not in known:
                 connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
     for table, dimensions in _DIMENSIONS.items():
-        # Of days whose calls were pruned, this is all that is known.
+        # For days whose calls were pruned, there is nothing else.
         connection.exec_driver_sql(f"UPDATE {table} SET tokenless_calls = unmeasured_calls WHERE unmeasured_calls <> 0")  # noqa: S608 - our names
         numbers = ", ".join(map(str, range(1, dimensions.count(",") + 3)))
         found = connection.exec_driver_sql(
@@ -334,6 +334,11 @@ def _keep_pruned(connection: Connection, days: list[int], sums: list[str]) -> No
     connection.exec_driver_sql(f"INSERT INTO monthly_users SELECT {columns} FROM daily_users GROUP BY 1, 2")  # noqa: S608
 
 
+def _add_bills(connection: Connection) -> None:
+    columns = "kind TEXT NOT NULL, name TEXT NOT NULL, made_at BIGINT NOT NULL, content TEXT NOT NULL"
+    connection.exec_driver_sql(f"CREATE TABLE bills ({columns}, PRIMARY KEY (kind, name))")
+
+
 MIGRATIONS: list[Callable[[Connection], None]] = [
     _create_calls_and_daily,
     _rename_status_cut_to_aborted,
@@ -343,6 +348,7 @@ MIGRATIONS: list[Callable[[Connection], None]] = [
     _add_rule_and_attempts,
     _add_roll_ups,
     split_calls,
+    _add_bills,
 ]
 
 

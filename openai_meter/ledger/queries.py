@@ -1,6 +1,6 @@
 """Sums by period and dimension: from the roll-ups where they suffice, else from the calls.
 
-``plans.py`` names the roll-ups that know the dimensions of a query; what they do not cover is read from the calls. For
+``plans.py`` names the roll-ups that have the dimensions of a query; the rest is read from the calls. For
 days whose calls were pruned before there were roll-ups of users, sessions and tags, only ``daily_totals`` is left. All
 sums are exact, from whichever table.
 """
@@ -55,7 +55,7 @@ _PRUNED_LEVELS = tuple(
 
 
 class Query(NamedTuple):
-    """What to sum, by what, and over which calls."""
+    """A query: the dimensions and periods, and which calls count."""
 
     by: tuple[str, ...]
     """Periods and dimensions, in the order of the columns."""

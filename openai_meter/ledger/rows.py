@@ -1,4 +1,4 @@
-"""A call as a row of ``calls``, and back: all that a later pricing needs is kept.
+"""A call as a row of ``calls``, and back, with everything that a later pricing needs.
 
 The same rows, as JSON without what is NULL, are the lines of a spool.
 """
@@ -81,7 +81,7 @@ def to_row(call: Call) -> Row:
         call.service_tier, call.error_type, call.cost_reason, call.price_source, call.agent, call.operation, call.user,
         call.session, call.block, call.usage_rule, call.organization, call.project, call.request_id,
     )  # fmt: skip
-    together = "".join(filter(None, texts))  # one check of all of them is quicker than one of each
+    together = "".join(filter(None, texts))  # one check of all is faster than a check of each
     if not together.isascii() or "\0" in together:
         texts = tuple(map(_text, texts))
     (
@@ -301,7 +301,7 @@ def _are_facts(text: str) -> bool:
 
 
 _DECIMALS = re.compile(r'"decimal": *"[^"]*[eE][+-]?\d{4,}')
-"""A decimal number whose digits would fill the memory once it is written out."""
+"""A decimal number whose digits would fill the memory if they were written out."""
 
 _CHECKS: Mapping[str, Callable[[str], object]] = {
     "usage_unknown": _is_list_of_texts,

@@ -1,4 +1,4 @@
-"""A call that is metered by what passes over HTTP: the bytes of its request and of its answer.
+"""A call that is metered by its HTTP traffic: the bytes of its request and of its answer.
 
 No client of the openai package takes part. :func:`begin_raw_call` reads a request. :meth:`RawCall.answered` takes the
 status and headers of the answer, and an :class:`AnswerReader` its bytes, as they pass. Everything else is as for every
@@ -188,7 +188,7 @@ class AnswerReader:
         self.call.finish(error, whole=whole and error is None)
 
     def closed(self) -> None:
-        """Ends the call where the program has let go of the answer before its end."""
+        """Ends the call where the program has dropped the answer before its end."""
         self.end(whole=False)
 
     def _end_body(self) -> None:

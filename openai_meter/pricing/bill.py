@@ -18,7 +18,7 @@ from openai_meter.pricing.plan import Plan
 from openai_meter.pricing.rates import split
 from openai_meter.pricing.types import Billable, CostLine
 
-__all__ = ["DEFAULT_IMAGE_MODEL", "SPECIAL", "Bill", "make_bill"]
+__all__ = ["AGGREGATES", "DEFAULT_IMAGE_MODEL", "SPECIAL", "Bill", "make_bill"]
 
 DEFAULT_IMAGE_MODEL = "gpt-image-2.6-sunburst"
 """The image tool's model where the request names none (SDK 3.54, ``Tool.ImageGeneration.model``)."""

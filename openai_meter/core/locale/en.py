@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from openai_meter.core.formatting import ENGLISH
 from openai_meter.core.locale.advice.en import ADVICE
+from openai_meter.core.locale.billing.en import BILLING
 from openai_meter.core.locale.page.en import PAGE
 from openai_meter.core.locale.screens.en import SCREENS
 from openai_meter.core.version import install_command
@@ -62,6 +63,10 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         "the call was not sent: the model {model} has no price ({detail}), so budget {budget} cannot be kept. Give it "
         'a price with install(prices={{"{model}": Price(input=1, output=4)}}), or allow such calls with '
         'Budget(unpriced="allow").'
+    ),
+    "budget.host": (
+        " If {host} is a proxy or a gateway to OpenAI, its calls have OpenAI's prices with "
+        "install(hosts={{'{host}': 'openai'}}), OPENAI_METER_HOSTS={host}=openai, or openai-meter run --host {host}."
     ),
     "budget.unbounded": (
         "the call was not sent: its cost has no upper bound ({detail}), and budget {budget} is strict. "
@@ -267,6 +272,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "webhook.test": "Test of openai_meter: {text}",
     # Recommendations.
     **ADVICE,
+    **BILLING,
     # The command line.
     "cli.nothing": "no OpenAI call was made",
     "cli.nothing_here": "this process made no OpenAI call",

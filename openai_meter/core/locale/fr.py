@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from openai_meter.core.formatting import FRENCH
 from openai_meter.core.locale.advice.fr import ADVICE
+from openai_meter.core.locale.billing.fr import BILLING
 from openai_meter.core.locale.page.fr import PAGE
 from openai_meter.core.locale.screens.fr import SCREENS
 from openai_meter.core.locale.typography import french_catalog
@@ -59,6 +60,10 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
         "l'appel n'a pas été envoyé : le modèle {model} n'a pas de prix ({detail}), donc le budget {budget} ne peut "
         'pas être tenu. Donnez-lui un prix avec install(prices={{"{model}": Price(input=1, output=4)}}), ou autorisez '
         'ces appels avec Budget(unpriced="allow").'
+    ),
+    "budget.host": (
+        " Si {host} est un proxy ou une passerelle vers OpenAI, ses appels ont les prix d'OpenAI avec "
+        "install(hosts={{'{host}': 'openai'}}), OPENAI_METER_HOSTS={host}=openai, ou openai-meter run --host {host}."
     ),
     "budget.unbounded": (
         "l'appel n'a pas été envoyé : son coût n'a pas de maximum ({detail}), et le budget {budget} est strict. "
@@ -266,6 +271,7 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "webhook.test": "Test d'openai_meter : {text}",
     # Recommendations.
     **ADVICE,
+    **BILLING,
     # The command line.
     "cli.nothing": "aucun appel à OpenAI n'a été fait",
     "cli.nothing_here": "ce processus n'a fait aucun appel à OpenAI",

@@ -20,6 +20,7 @@ from openai_meter.ledger.periods import Moment, span_of
 from openai_meter.ledger.reader import Reader
 
 if TYPE_CHECKING:
+    from openai_meter.ledger.billing.bill import Bill
     from openai_meter.ledger.billing.exchange import Rate
     from openai_meter.ledger.billing.focus import Written
     from openai_meter.ledger.billing.statement import Basis, Statement, Statements
@@ -45,6 +46,7 @@ class Finance(Reader):
         by: str | Iterable[str] = (),
         account: str | None = None,
         prices: PriceBook | None = None,
+        bill: Bill | None = None,
         progress: Callable[[int], object] | None = None,
         **filters: Any,
     ) -> Written:
@@ -65,6 +67,8 @@ class Finance(Reader):
                 ``session``, ``block``.
             account: ``BillingAccountId``; by default the organization of the calls, else the provider.
             prices: the price list that makes the lines; the one that comes with openai_meter by default.
+            bill: what OpenAI states that it bills. With version 1.4, and a path, two further files are written next
+                to the file: ``NAME.invoice-detail`` and ``NAME.billing-period``, with the same suffix.
             progress: is called after each day with the number of calls so far.
             filters: which calls count.
 
@@ -89,6 +93,8 @@ class Finance(Reader):
             opened: Any = saving.opened(Path(file)) if named else nullcontext(file)  # type: ignore[arg-type]
             with opened as target:
                 write(rows, wanted, target)
+        if bill is not None:
+            _write_supplements(file, form, bill, version, account)
         return tally.written()
 
     def statements(
@@ -233,6 +239,24 @@ def _rate(basis: Basis, rates: str | Path | None, now: datetime) -> Rate:
 
     assert rates is not None
     return rate_on(rates, basis.currency, min(basis.last_day, now.astimezone(basis.until.tzinfo).date()))
+
+
+def _write_supplements(file: object, form: str | None, bill: Bill, version: str, account: str | None) -> None:
+    """Writes the datasets about invoices next to the file of costs."""
+    from openai_meter.ledger.billing import focus_files, focus_invoice  # noqa: PLC0415
+    from openai_meter.reports import saving  # noqa: PLC0415
+
+    if version != "1.4" or not isinstance(file, str | Path):
+        raise ConfigurationError("datasets about invoices need version 1.4 and a path; leave out the bill")
+    write, now, path = focus_files.check_form(form or focus_files.form_of(file)), datetime.now(UTC), Path(file)
+    details = focus_invoice.invoice_details(bill, account, now)
+    periods = focus_invoice.billing_periods(bill, now)
+    for name, rows, columns in (
+        ("invoice-detail", details, focus_invoice.INVOICE_DETAIL),
+        ("billing-period", periods, focus_invoice.BILLING_PERIOD),
+    ):
+        with saving.opened(path.with_name(f"{path.stem}.{name}{path.suffix}")) as target:
+            write(rows, columns, target)
 
 
 class _Tally:

@@ -54,7 +54,8 @@ class Column(NamedTuple):
 
     name: str
     kind: Kind
-    value: Callable[[Line], Any]
+    value: Callable[[Any], Any]
+    """Its value, from what a row of its dataset is made of."""
     nullable: bool = True
     versions: tuple[str, ...] = VERSIONS
 

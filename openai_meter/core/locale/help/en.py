@@ -158,10 +158,20 @@ HELP: Mapping[str, str] = {
     "export.by": "For focus: further dimensions that rows are kept apart by: agent, operation, user, session, block.",
     "export.account": "For focus: the BillingAccountId. By default the organization, else the provider.",
     "export.output": "Write to this file instead of standard output.",
+    "reconcile": "Compare a ledger with OpenAI's bill of some days, and show where a difference comes from. It reads "
+    "the usage and the costs of the organization with the key of OPENAI_ADMIN_KEY, or from files. Exit code 1: the "
+    "coverage is below --fail-under, or the bill cannot be read.",
+    "reconcile.period": "A month (2026-11), a week, a date, 7d, or 2026-11-01..2026-11-15; days in UTC.",
+    "reconcile.by": "What the lines are grouped by: day, project, model, line_item. Several are separated by commas.",
+    "reconcile.fail_under": "End with 1 if the ledger has less than this part of the billed amount: 0.98.",
+    "reconcile.usage": "Usage from a file that was downloaded, instead of a key. May be given several times.",
+    "reconcile.costs": "Costs from such a file. May be given several times.",
+    "reconcile.prices": "Your own prices, as a TOML file.",
     "import": "Store calls from files in a ledger. It reads exported JSON lines, reports of TokenTracker, spend "
     "logs of LiteLLM (JSON or CSV), and outputs "
     "of the Batch API. A file can be imported again: no call counts twice. Batch outputs are priced as batch; do not "
-    "import the output of a batch that a metered program has polled to its end, because that program has counted it.",
+    "import the output of a batch that a metered program has polled to its end, because that program has counted it. "
+    "After the word openai-usage, the files are usage and costs as OpenAI exports them: they are kept for reconcile.",
     "import.files": "The files to read.",
     "import.timezone": "The time zone of times that do not name theirs. By default local.",
     "reprice": "Price again the calls that have no full price, each at the price of its day.",

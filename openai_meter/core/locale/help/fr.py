@@ -170,11 +170,21 @@ _TEMPLATES: Mapping[str, str] = {
     "export.by": "Pour focus : d'autres dimensions qui séparent les lignes : agent, operation, user, session, block.",
     "export.account": "Pour focus : le BillingAccountId. Par défaut l'organisation, sinon le fournisseur.",
     "export.output": "Écrire dans ce fichier au lieu de la sortie standard.",
+    "reconcile": "Comparer un registre avec la facture d'OpenAI de certains jours, et montrer d'où vient un écart. La "
+    "commande lit l'usage et les coûts de l'organisation avec la clé d'OPENAI_ADMIN_KEY, ou dans des fichiers. Code de "
+    "sortie 1 : la couverture est inférieure à --fail-under, ou la facture ne peut pas être lue.",
+    "reconcile.period": "Un mois (2026-11), une semaine, une date, 7d ou 2026-11-01..2026-11-15 ; des jours en UTC.",
+    "reconcile.by": "Par quoi grouper les lignes : day, project, model, line_item. Séparer par des virgules.",
+    "reconcile.fail_under": "Terminer avec 1 si le registre contient moins que cette part du montant facturé : 0.98.",
+    "reconcile.usage": "L'usage d'un fichier téléchargé, au lieu d'une clé. Peut être donné plusieurs fois.",
+    "reconcile.costs": "Les coûts d'un tel fichier. Peut être donné plusieurs fois.",
+    "reconcile.prices": "Vos propres prix, dans un fichier TOML.",
     "import": "Enregistrer dans un registre les appels de fichiers. Il lit les lignes JSON exportées, les journaux de "
     "dépenses de LiteLLM (JSON ou CSV), les rapports de "
     "TokenTracker et les sorties de l'API Batch. Un fichier peut être importé de nouveau : aucun appel ne compte deux "
     "fois. Les sorties de l'API Batch ont le prix des lots ; n'importez pas celle d'un lot qu'un programme mesuré a "
-    "suivi jusqu'à sa fin, car ce programme l'a compté.",
+    "suivi jusqu'à sa fin, car ce programme l'a compté. Après le mot openai-usage, les fichiers sont l'usage et les "
+    "coûts tels qu'OpenAI les exporte : ils sont conservés pour reconcile.",
     "import.files": "Les fichiers à lire.",
     "import.timezone": "Le fuseau des heures qui n'indiquent pas le leur. Par défaut, local.",
     "reprice": "Chiffrer de nouveau les appels sans prix complet, chacun au prix de son jour.",
