@@ -102,8 +102,8 @@ def test_run_loads_neither_typer_nor_rich_before_the_end():
 # --- help -------------------------------------------------------------------------------------------------------------
 
 NAMES = [
-    "run", "demo", "report", "check", "budgets", "top", "statusline", "serve", "forecast", "compare", "statement", "reconcile",
-    "export", "import", "reprice", "prune", "prices", "explain", "estimate", "doctor", "docs", "webhook",
+    "run", "demo", "report", "check", "budgets", "top", "statusline", "serve", "forecast", "compare", "statement",
+    "reconcile", "export", "import", "reprice", "prune", "prices", "explain", "estimate", "doctor", "docs", "webhook",
 ]  # fmt: skip
 
 
@@ -474,5 +474,7 @@ def test_every_sample_program_has_a_test():
     tests = Path(__file__).parents[1].rglob("test_*.py")
     tested = "".join(file.read_text(encoding="utf-8") for file in tests)
     assert [
-        path.name for path in PROGRAMS.glob("*.py") if f'"{path.name}"' not in tested and path.stem != "neighbour"
+        path.name
+        for path in PROGRAMS.glob("*.py")
+        if f'"{path.name}"' not in tested and path.stem not in {"neighbour", "interruptions"}
     ] == []

@@ -166,7 +166,8 @@ HELP: Mapping[str, str] = {
     "import": "Store calls from files in a ledger. It reads exported JSON lines, reports of TokenTracker, spend "
     "logs of LiteLLM (JSON or CSV), and outputs "
     "of the Batch API. A file can be imported again: no call counts twice. Batch outputs are priced as batch; do not "
-    "import the output of a batch that a metered program has polled to its end, because that program has counted it.",
+    "import the output of a batch that a metered program has polled to its end, because that program has counted it. "
+    "After the word openai-usage, the files are usage and costs as OpenAI exports them: they are kept for reconcile.",
     "import.files": "The files to read.",
     "import.timezone": "The time zone of times that do not name theirs. By default local.",
     "reprice": "Price again the calls that have no full price, each at the price of its day.",

@@ -177,7 +177,8 @@ _TEMPLATES: Mapping[str, str] = {
     "dépenses de LiteLLM (JSON ou CSV), les rapports de "
     "TokenTracker et les sorties de l'API Batch. Un fichier peut être importé de nouveau : aucun appel ne compte deux "
     "fois. Les sorties de l'API Batch ont le prix des lots ; n'importez pas celle d'un lot qu'un programme mesuré a "
-    "suivi jusqu'à sa fin, car ce programme l'a compté.",
+    "suivi jusqu'à sa fin, car ce programme l'a compté. Après le mot openai-usage, les fichiers sont l'usage et les "
+    "coûts tels qu'OpenAI les exporte : ils sont conservés pour reconcile.",
     "import.files": "Les fichiers à lire.",
     "import.timezone": "Le fuseau des heures qui n'indiquent pas le leur. Par défaut, local.",
     "reprice": "Chiffrer de nouveau les appels sans prix complet, chacun au prix de son jour.",
