@@ -156,6 +156,8 @@ HELP: Mapping[str, str] = {
     "by default the suffix of the file.",
     "export.version": "For focus: the version of the specification.",
     "export.by": "For focus: further dimensions that rows are kept apart by: agent, operation, user, session, block.",
+    "export.bill": "For focus 1.4: OpenAI's costs in a file, as for reconcile --costs. The datasets InvoiceDetail and "
+    "BillingPeriod are written next to the file.",
     "export.account": "For focus: the BillingAccountId. By default the organization, else the provider.",
     "export.output": "Write to this file instead of standard output.",
     "reconcile": "Compare a ledger with OpenAI's bill of some days, and show where a difference comes from. It reads "

@@ -168,6 +168,8 @@ _TEMPLATES: Mapping[str, str] = {
     "parquet ; par défaut, le suffixe du fichier.",
     "export.version": "Pour focus : la version de la spécification.",
     "export.by": "Pour focus : d'autres dimensions qui séparent les lignes : agent, operation, user, session, block.",
+    "export.bill": "Pour focus 1.4 : les coûts d'OpenAI dans un fichier, comme pour reconcile --costs. Les jeux de "
+    "données InvoiceDetail et BillingPeriod sont écrits à côté du fichier.",
     "export.account": "Pour focus : le BillingAccountId. Par défaut l'organisation, sinon le fournisseur.",
     "export.output": "Écrire dans ce fichier au lieu de la sortie standard.",
     "reconcile": "Comparer un registre avec la facture d'OpenAI de certains jours, et montrer d'où vient un écart. La "
