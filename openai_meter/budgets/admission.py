@@ -190,7 +190,7 @@ class _Attempt:
 
     def run(self) -> Generator[Step, None, Refusal | None]:
         """Decides on the call."""
-        asked = False
+        requested = False
         while True:
             now = time.time()
             self.falls = [
@@ -202,12 +202,12 @@ class _Attempt:
             entries = self._entries()
             if isinstance(entries, Refusal):
                 return entries
-            taken, short = hold(entries, final=asked)
+            taken, short = hold(entries, final=requested)
             if taken:
                 self._admitted(entries, short)
                 return None
             if any(entry.account.shared for entry in short):
-                asked = True
+                requested = True
                 if (yield from self._refill(entries)):
                     continue
             refusing = [entry for entry in short if not entry.account.budget.shadow]
@@ -304,9 +304,9 @@ class _Attempt:
             loader.load()
             call = self._call
             model = self._changes.get("model", call.requested_model)
-            asked = _Asked(call.row, call.provider, call.host, model)
+            requested = _Asked(call.row, call.provider, call.host, model)
             body = {**self._body, **self._changes} if self._changes else self._body
-            found = bound_of(asked, body, loader.book, exact=self._exact, files=self._files)
+            found = bound_of(requested, body, loader.book, exact=self._exact, files=self._files)
             self._bounds[id(meter)] = found
         return found
 

@@ -69,9 +69,9 @@ def test_fast_reading_of_a_chunk_equals_the_full_one(name: str, before: list[Any
     """Whatever a chunk contains, and whatever came before it."""
     quick, long = ResponseState(), ResponseState()
     for chunk in (*before, CHUNKS[name]):
-        said: Any = construct_type(type_=ChatCompletionChunk, value=chunk) if as_object else chunk
-        fold_deltas(quick, said)
-        fold_choices(long, said)
+        event_: Any = construct_type(type_=ChatCompletionChunk, value=chunk) if as_object else chunk
+        fold_deltas(quick, event_)
+        fold_choices(long, event_)
     assert seen(quick) == seen(long)
 
 
@@ -106,9 +106,9 @@ def test_fast_reading_of_an_event_equals_the_full_one(name: str, before: list[st
     """Whatever an event contains, and whatever came before it."""
     quick, long = ResponseState(), ResponseState()
     for event in (*before, name, "text"):
-        said: Any = construct_type(type_=ResponseStreamEvent, value=EVENTS[event]) if as_object else EVENTS[event]
-        fold_text(quick, said)
-        fold_response(long, said)
+        event_: Any = construct_type(type_=ResponseStreamEvent, value=EVENTS[event]) if as_object else EVENTS[event]
+        fold_text(quick, event_)
+        fold_response(long, event_)
     assert seen(quick) == seen(long)
 
 
@@ -127,8 +127,8 @@ def test_gathered_text_is_complete_up_to_its_limit(name: str) -> None:
     quick, long = ResponseState(), ResponseState()
     for place, length in enumerate(LENGTHS[name]):
         chunk = piece({"content": chr(97 + place % 26) * length}, index=int(place % 7 == 0))
-        said: Any = construct_type(type_=ChatCompletionChunk, value=chunk)
-        fold_deltas(quick, said)
-        fold_choices(long, said)
+        event_: Any = construct_type(type_=ChatCompletionChunk, value=chunk)
+        fold_deltas(quick, event_)
+        fold_choices(long, event_)
         assert sum(map(len, quick.text_pieces)) <= 4_096
     assert seen(quick) == seen(long)
