@@ -1,4 +1,4 @@
-"""An action for chat agents: shows what the API calls have used, when a user asks for it.
+"""An action for chat agents: shows the usage of API calls, when a user requests it.
 
 ``SHOW_API_STATS`` answers a message (:meth:`~ShowApiStats.matches`, :meth:`~ShowApiStats.handle`), or is given to a
 model as a tool (:meth:`~ShowApiStats.tool`, :meth:`~ShowApiStats.handle_tool_call`). It shows counts, costs and names
@@ -29,7 +29,7 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# What the words of a message tell, without accents. To let the action answer to more, add a word to one of these.
+# The words of messages, without accents. To let the action answer further messages, add a word to one of these.
 _API = _set("api apis openai llm gpt chatgpt")
 _TOKENS = _set("token tokens jeton jetons")
 _CALLS = _set("appel appels call calls requete requetes request requests")
@@ -113,7 +113,7 @@ class ShowApiStats:
         return bool(words & _ALONE) and words <= _ALONE | _FIGURES | _SMALL
 
     def handle(self, text: str | None = None, meter: Meter | None = None, lang: str | None = None) -> str:
-        """The answer in Markdown: what thresholds are exceeded, the report, what would save money.
+        """The answer in Markdown: exceeded thresholds, the report, and recommendations.
 
         Args:
             text: the message; the answer is in its language if that is recognised.
@@ -170,8 +170,8 @@ class ShowApiStats:
         """The answer to a model's tool call, to be sent back as its output.
 
         Args:
-            arguments: the call's arguments as the model wrote them: JSON, or what was read from it. What cannot be used
-                in them is passed over: the model wrote it, not the program.
+            arguments: the call's arguments as the model wrote them: JSON, or what was read from it. Values that
+                cannot be used are ignored: the model wrote them, not the program.
             meter: whose figures; those of the installed meter by default.
         """
         given: object = arguments
@@ -192,7 +192,7 @@ _LONGEST = 500
 
 
 def _language(text: str | None) -> str | None:
-    """The language of a message, if its words tell."""
+    """The language of a message, if its words show it."""
     words = _words(text[:_LONGEST]) if isinstance(text, str) else []
     french, english = (sum(word in known for word in words) for known in (_FRENCH, _ENGLISH))
     return None if french == english else "fr" if french > english else "en"

@@ -1,4 +1,4 @@
-"""What is metered: everything in the process (``install``), one client (``wrap``), a part of a program (``track``)."""
+"""Starts metering: everything in the process (``install``), one client (``wrap``), a part of a program (``track``)."""
 
 from __future__ import annotations
 
@@ -75,24 +75,24 @@ def install(
         meter: the meter that is to count; the process-wide one (:func:`get_meter`) by default.
         recent: how many recent calls the meter keeps (10,000 by default); its totals go on for ever.
         prices: your own prices, by model (``{"my-model": Price(input=1, output=4)}``), or a TOML file of them.
-        models: what stands behind names of your own: ``{"my-deployment": "gpt-5.4-mini"}``, or a ``Deployment``.
-        discount: the part (0 to 1) that OpenAI takes off for you.
-        hosts: which provider stands behind hosts of your own, such as a proxy: ``{"llm.example.com": "openai"}``.
+        models: the models behind names of your own: ``{"my-deployment": "gpt-5.4-mini"}``, or a ``Deployment``.
+        discount: the share (0 to 1) that OpenAI deducts for you.
+        hosts: the provider behind hosts of your own, such as a proxy: ``{"llm.example.com": "openai"}``.
             Calls of other hosts have no OpenAI prices. Also ``OPENAI_METER_HOSTS=llm.example.com=openai,...``.
-        stream_usage: where to ask for the usage of chat streams whose callers did not, without their seeing it:
+        stream_usage: where to request the usage of chat streams, invisible to callers that did not request it:
             ``"auto"`` (the default: OpenAI, Azure and ``hosts``), ``"always"``, ``"never"``, or more hosts that take
             ``stream_options``. Elsewhere the usage is estimated. Also ``OPENAI_METER_STREAM_USAGE``.
         http: whether HTTP libraries are watched too, for calls that do not pass through the openai package:
             ``"auto"`` (the default): where litellm, dspy or azure-ai-inference is loaded; ``True``: always, and
-            ``http.client`` too; ``False``: never. Seen are httpx, httpx2, aiohttp, requests and urllib3, and only their
-            requests to OpenAI, Azure and ``hosts``. No call is counted twice. Also ``OPENAI_METER_HTTP``.
+            ``http.client`` too; ``False``: never. Observed are httpx, httpx2, aiohttp, requests and urllib3, and only
+            their requests to OpenAI, Azure and ``hosts``. No call is counted twice. Also ``OPENAI_METER_HTTP``.
         threads: whether attribution and blocks are passed on to threads: jobs of a ``ThreadPoolExecutor`` (and so of
             ``loop.run_in_executor``), and threads that are started. They do not by default (:func:`bind` takes them
             along by hand); ``asyncio`` tasks and ``asyncio.to_thread`` need neither.
         thresholds: the limits whose passing raises an alert; by default 100 calls, $1.00, 2,000 tokens per call and 5
             errors. A dict changes some (``{"cost": 5.0, "calls": None}``), a list of ``Threshold`` replaces them
             (also per agent, user, session or model, and in rolling windows), ``False`` switches them off.
-        on_alert: is called with each ``Alert``, in a thread of the meter's own; alerts also stand in ``meter.alerts``
+        on_alert: is called with each ``Alert``, in a thread of the meter's own; alerts are also in ``meter.alerts``
             and go to the log ``openai_meter``.
         ledger: where every call is kept for ever: a URL such as ``"sqlite:///usage.db"`` or
             ``"postgresql+psycopg://user:password@host/database"``, or a ``Ledger``. Also ``OPENAI_METER_LEDGER``.
@@ -113,11 +113,11 @@ def install(
             ``"plain"`` as :func:`estimate_tokens` counts, 3 in French and 4 in all else. ``Call.usage_rule`` names
             the rule of each estimate.
         budgets: caps that stop a call before it is sent: ``[Budget("prod", usd=500, every="month")]``. A call that a
-            budget does not admit raises ``BudgetExceededError``. ``False`` or ``[]``: none. What they have used is in
+            budget does not admit raises ``BudgetExceededError``. ``False`` or ``[]``: none. Their figures are in
             ``meter.budgets``. By default those of ``OPENAI_METER_BUDGET``, such as ``5/day,500/month``.
         budget_store: where several processes share the budgets: ``"sqlite:///usage.db"`` for those of one machine,
             ``"postgresql+psycopg://..."`` or ``"redis://..."`` for a fleet. Without it, a budget is that of one
-            process. With a ledger, what it has in the window of a budget counts as spent from the start.
+            process. With a ledger, its calls in the window of a budget count as spent from the start.
 
     Returns:
         The meter that counts.
@@ -169,7 +169,7 @@ def install(
 
 
 def _checked_telemetry(otel: object, spans: object) -> Callable[[Meter], object]:
-    """What the settings of OpenTelemetry do with a meter."""
+    """Applies the settings of OpenTelemetry to a meter."""
     for name, value in (("otel", otel), ("otel_spans", spans)):
         if value is not None and not isinstance(value, bool):
             raise ConfigurationError(f"{name}={value!r} is neither True nor False")
@@ -186,7 +186,7 @@ def _checked_telemetry(otel: object, spans: object) -> Callable[[Meter], object]
 
 
 def _checked_http(mode: HttpMode | None) -> Callable[[], object]:
-    """What the setting of HTTP libraries does."""
+    """Applies the setting of HTTP libraries."""
     if mode is None and registry.installed is not None:
         return lambda: None
     checked = checked_mode(settings.get("http") if mode is None else mode)
@@ -194,7 +194,7 @@ def _checked_http(mode: HttpMode | None) -> Callable[[], object]:
 
 
 def _checked_char_rule(name: str | None) -> Callable[[], object]:
-    """What the setting of the rule for characters does."""
+    """Applies the setting of the rule for characters."""
     if name is None:
         return lambda: None
     from openai_meter.usage.estimation import chars  # noqa: PLC0415 - most programs set no rule
@@ -206,8 +206,8 @@ def _checked_char_rule(name: str | None) -> Callable[[], object]:
 def uninstall() -> None:
     """Stops counting, for :func:`install` and :func:`wrap` alike, and restores the identical functions of openai.
 
-    What was counted stays readable. Where another library has patched on top, our wrapper stays below, and lets
-    everything through. The same holds for the functions of threads, where those were followed. Streams that are being
+    The counts stay readable. Where another library has patched on top, our wrapper stays below, and passes
+    everything on. The same holds for the functions of threads, where those were followed. Streams that are being
     read are still counted. Thread-safe; harmless if nothing is installed.
     """
     with registry.lock:
@@ -330,7 +330,7 @@ class _Budgeted(_Tracked):
 
     @property
     def budget(self) -> BudgetView:
-        """What the budget has used: ``limit``, ``spent``, ``held``, ``left``, ``overdrawn``."""
+        """The figures of the budget: ``limit``, ``spent``, ``held``, ``left``, ``overdrawn``."""
         return self.budgets[self._limit.name]
 
     def __repr__(self) -> str:
@@ -350,7 +350,7 @@ def budget(
 
     Use it around some code (``with budget(usd="0.50") as run:``, ``async with``) or as a decorator, where each call of
     the function has the whole budget. Budgets nest, follow asyncio tasks and generators as :func:`track` does, and need
-    no :func:`install`. A call has to be admitted by all budgets around it. ``run.budget`` is what it has used, and
+    no :func:`install`. A call has to be admitted by all budgets around it. ``run.budget`` has its figures, and
     ``run.totals`` are its calls.
 
     Args:

@@ -1,4 +1,4 @@
-"""What openai_meter raises where the user calls it. One error leaves a metered call: BudgetExceededError.
+"""The exceptions of openai_meter. Only BudgetExceededError is raised by a metered call.
 
 ::
 
@@ -9,7 +9,7 @@
     ├── LedgerError   a ledger that cannot be used
     │   └── LedgerUnavailableError   its database cannot be reached now
     ├── MissingExtraError (ImportError)   a package that has to be installed first
-    └── UnsupportedClientError (TypeError)   wrap() was given something else than a client
+    └── UnsupportedClientError (TypeError)   wrap() got something else than a client
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class MeterError(Exception):
 
 
 class ConfigurationError(MeterError, ValueError):
-    """A setting has a value that cannot be used; the message names the setting, the value and what would do."""
+    """A setting has a value that cannot be used; the message names the setting, the value and the valid ones."""
 
     __module__ = "openai_meter"
 

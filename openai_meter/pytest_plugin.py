@@ -7,7 +7,7 @@
         answer("How do we get rid of the paper forms?")
         assert metered[0].model == "gpt-5-mini"
 
-A test that spends more fails, with a message of what was spent on which model; so does a test whose cost is not known.
+A test that spends more fails, with a message about the amounts by model; so does a test whose cost is not known.
 The calls of a test are those of its body and of its own fixtures, not those of fixtures that tests share.
 ``pytest --openai-meter`` (or ``openai_meter = true`` in the configuration) ends a run with what it has spent, by model
 and test, over all workers of pytest-xdist. Where none of these is used, only this file is loaded, and nothing is

@@ -1,8 +1,8 @@
-"""``TokenTracker``: counts the responses that a program hands over, per agent, and saves them as JSON.
+"""``TokenTracker``: counts the responses that a program passes to it, per agent, and saves them as JSON.
 
 Programs that are metered (``openai_meter.install()``) need none of it. It is for those that were written against a
 tracker of this form, and works with and without a meter: where a meter has measured the call already, its record is
-taken over, and the response is counted nowhere twice.
+used, and the response is never counted twice.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = ["PRICING", "TokenTracker", "get_global_tracker"]
 PRICING: dict[str, Mapping[str, Number] | Price] = {}
 """Prices of your own, in US dollars per million tokens: ``PRICING["my-model"] = {"input": 0.10, "output": 0.40}``.
 
-It is empty because every model has its real, dated price without it; what stands here goes before that one, in all
+It is empty because every model has its real, dated price without it; a price here takes precedence, in all
 trackers. A row is a ``Price`` or a mapping of its fields (``cached_input``, ...). Edit it at any time: it holds from
 the next response that is tracked.
 """
@@ -60,7 +60,7 @@ _NO_USAGE = Usage()
 class TokenTracker:
     """Counts the responses that it is given. Thread-safe.
 
-    What it prices itself has the prices, models and discount of the meter that is installed when the tracker is made.
+    Calls that it prices itself have the prices, models and discount of the meter that is installed when it is made.
 
     Args:
         output_dir: where :meth:`save_report` puts its files; made when the first one is saved.
@@ -113,9 +113,9 @@ class TokenTracker:
         operation: object = UNNAMED,
         model: str | None = None,
     ) -> Call | None:
-        """Counts a response. Never waits, and what the response is never makes it raise.
+        """Counts a response. Never waits, and no response makes it raise.
 
-        What it cannot read of the response is unknown, not 0. A call that a meter has measured (the installed one, or
+        A value that it cannot read is unknown, not 0. A call that a meter has measured (the installed one, or
         a block around) is taken over with its tier, duration and cost. Several threads may track at once.
 
         Args:
@@ -307,7 +307,7 @@ def _taken_over(measured: Call, reported: Call, own: Mapping[str, object]) -> Ca
 
 
 def _call(endpoint: str, state: ResponseState, usage: Usage | None, model: str | None) -> Call:
-    """The record of a response that no meter has measured: it is dated now, with OpenAI as the provider."""
+    """The record of a response that no meter has measured: it has the present time, and OpenAI as the provider."""
     known = usage is not None and (usage.known or bool(usage.seconds))
     return Call(
         id=new_call_id(),

@@ -74,7 +74,7 @@ class AlertDispatcher:
         self._block = block
 
     def changed(self, thresholds: Any, on_alert: OnAlert | None, webhook: Any) -> AlertDispatcher:
-        """A dispatcher with other settings: those that are not ``None``.
+        """A dispatcher with other settings; ``None`` keeps the present one.
 
         Thresholds that change count from zero. Equal thresholds go on counting.
 
@@ -106,7 +106,7 @@ class AlertDispatcher:
             self._pass_on(alerts)
 
     def repriced(self, before: Call, after: Call) -> None:
-        """Checks the limits after a call has got another price."""
+        """Checks the limits after the price of a call has changed."""
         if alerts := self.watch.repriced(before, after):
             self._pass_on(alerts)
 

@@ -10,7 +10,7 @@ from openai_meter.errors import ConfigurationError
 __all__ = ["PER_OF_LEDGER", "parsed_limits"]
 
 PER_OF_LEDGER: tuple[str, ...] = ("agent", "user", "model")
-"""What a limit of a ledger can be per: the sums per day of a ledger do not have sessions."""
+"""The dimensions that a limit of a ledger can be per: its sums per day do not have sessions."""
 _TOTAL = "total"
 _FORM = "METRIC=NUMBER/PERIOD/PER, such as cost=50/month or calls=100/day/user; without a period it is of a day"
 

@@ -25,9 +25,9 @@ from openai_meter.core.totals import NOT_PRICED, Sum, counted
 __all__ = ["NO_LIMITS", "NO_ROOM", "BatchStep", "ThresholdMonitor", "usage_of"]
 
 _KEYS = 1_000
-"""How many agents, users, ... a threshold surely follows: those that were seen last. Twice as many at most."""
+"""The agents, users, ... that a threshold keeps: at least so many of the most recent ones, at most twice as many."""
 _CANDIDATES = 20
-"""Of how many keys of a window it is computed exactly how much they have used: sixty sums are added up for each."""
+"""The number of keys of a window whose use is computed exactly: sixty sums are added up for each."""
 
 NO_ROOM: tuple[Amount, Amount] = (-1, -1)
 """The room of calls that have to be counted one by one; see :meth:`ThresholdMonitor.room`."""
@@ -45,7 +45,7 @@ class ThresholdMonitor:
     """Counts each recorded call once, and returns the alerts of the limits that it passes.
 
     Since the start, a limit is passed once, until :meth:`reset`. In a window it can be passed again after the value
-    fell below nine tenths of it, so that a value that swings around it is not an alert each time. A window by the
+    fell below nine tenths of it, so that a value that moves around it is not an alert each time. A window by the
     calendar begins at zero, and a call is in the window in which it ended.
     Memory is bounded: each ``per`` follows the thousand agents, users, ... that were seen last (two thousand at most),
     each window is sixty sums.
@@ -117,13 +117,13 @@ class ThresholdMonitor:
         return alerts
 
     def current(self) -> tuple[Alert, ...]:
-        """What is above its limit at this moment, with the values of now; in the order in which limits were passed."""
+        """The limits that are exceeded now, with their current values, in the order in which they were passed."""
         now = self._clock()
         found = [alert for watch in self._groups for alert in watch.current(now)]
         return tuple(sorted(found, key=lambda alert: alert.at))
 
     def usage(self) -> tuple[ThresholdUsage, ...]:
-        """How far each limit is used up now, in the order of the limits; those per something that none has are not in.
+        """How far each limit is used up now, in their order; a limit per agent, user, ... without any is left out.
 
         Of a limit per agent, user, ... it is the one that has used the most of it; in a window, among the twenty that
         had used the most when they last had a call.
@@ -133,12 +133,12 @@ class ThresholdMonitor:
         return tuple(found[one] for one in self.thresholds if one in found)
 
     def reset(self) -> None:
-        """Starts again from zero; every limit can be passed anew."""
+        """Starts again from zero; every limit can be passed again."""
         self._groups = self._make()
 
 
 class _Sums:
-    """What is counted of calls."""
+    """The sums that limits are compared with."""
 
     __slots__ = ("calls", "cost", "errors", "measured", "tokens", "unmeasured", "unpriced")
 
@@ -170,7 +170,7 @@ class _Sums:
         self.unpriced += (after.cost_status in NOT_PRICED) - (before.cost_status in NOT_PRICED)
 
     def plus(self, calls: int, tokens: int, cost: Amount) -> _Sums:
-        """Other sums, with some calls more whose tokens and prices are known."""
+        """New sums: these, and those of further calls whose tokens and prices are known."""
         sums = _Sums()
         sums.errors, sums.unmeasured, sums.unpriced = self.errors, self.unmeasured, self.unpriced
         sums.calls, sums.measured = self.calls + calls, self.measured + calls
@@ -201,7 +201,7 @@ def usage_of(
 
 
 class _Rule:
-    """A threshold, ready to be compared."""
+    """A threshold with the values that comparisons need."""
 
     __slots__ = ("amount", "average", "limit", "low", "metric", "over", "threshold")
 
@@ -214,7 +214,7 @@ class _Rule:
         self.low = simplest(Fraction(self.limit) * 9 / 10)
 
     def below(self, sums: _Sums) -> bool:
-        """Whether the value is so low that passing the limit again would be news."""
+        """Whether the value is so low that passing the limit again is a new alert."""
         if self.average and not sums.measured:
             return True
         return bool(self.amount(sums) < (self.low * sums.measured if self.average else self.low))
@@ -256,7 +256,7 @@ class _Tally:
         self.passed: dict[_Rule, Alert] = {}
 
     def move_to(self, place: int, oldest: int) -> _Sums:
-        """Forgets what the window has passed over; the sums of the part that begins or goes on at ``place``."""
+        """Removes the parts that have left the window; returns the sums of the part at ``place``."""
         buckets = self.buckets
         while buckets and buckets[0][0] < oldest:
             self.sums.add_sums(buckets.popleft()[1], -1)
@@ -306,7 +306,7 @@ class _SumGroup:
         self._per = thresholds[0].per
         self._parts = parts_of(thresholds[0])
         self._rules = tuple([_Rule(one) for one in thresholds])
-        # Two generations: what is used comes into the young one, and when that is full, the old one goes.
+        # Two generations: a used key is moved to the young one; when that is full, the old one is dropped.
         self._young: dict[str | None, _Tally] = {}
         self._old: dict[str | None, _Tally] = {}
         self._latest = 0
@@ -320,7 +320,7 @@ class _SumGroup:
             tally = self._tally_of(key)
         parts = self._parts
         if parts is not None:
-            # Calls come as they end: none goes back to a part of the window that is over.
+            # Calls come in the order of their ends: none is added to an earlier part of the window.
             self._latest = max(self._latest, parts.place(_ended(call)))
             tally.move_to(self._latest, parts.oldest(self._latest)).add(call)
         tally.sums.add(call)
@@ -334,7 +334,7 @@ class _SumGroup:
         tally = self._young.get(None) or self._tally_of(None)
         sums = tally.sums.plus(calls, tokens, cost)
         for rule in tally.waiting:
-            # An average can be passed by the first calls and not by all; every other amount only grows.
+            # An average can be exceeded by the first calls and not by all of them; every other amount only grows.
             if rule.over(sums, rule.limit) or (rule.average and largest > rule.limit):
                 return None
         return BatchStep(tally, sums)
@@ -403,15 +403,15 @@ class _SumGroup:
         return found
 
     def _tally_of(self, key: str | None) -> _Tally:
-        """The tally of a key that is not among the young: an old one, or a new one."""
+        """The tally of a key that is not in the young generation: an old one, or a new one."""
         if len(self._young) >= _KEYS:
             self._old = self._young
             self._young = {}
-        # Readers read both, the young ones last: it is never in neither.
+        # Readers read both generations, the young one last, so they always find it.
         tally = self._young[key] = self._old.get(key) or _Tally(self._rules)
         self._old.pop(key, None)
         return tally
 
 
 NO_LIMITS = ThresholdMonitor(())
-"""The monitor of those that have no limits. It counts nothing."""
+"""The monitor where there are no limits. It counts nothing."""

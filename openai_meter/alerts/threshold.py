@@ -45,7 +45,7 @@ class Metric(NamedTuple):
     """Whether the amount is divided by the calls of known size."""
     money: bool = False
     unknown: Callable[[Any], int] = lambda _: 0
-    """How many calls there are of which it is not known."""
+    """The number of calls for which it is unknown."""
 
 
 METRICS: Mapping[str, Metric] = {
@@ -189,7 +189,7 @@ DEFAULTS: tuple[Threshold, ...] = (
     Threshold("tokens_per_call", 2_000),
     Threshold("errors", 5),
 )
-"""The limits of a program that has set none."""
+"""The limits of a program that does not set any."""
 
 
 def read_thresholds(setting: object = True) -> tuple[Threshold, ...]:
@@ -253,11 +253,11 @@ class ThresholdUsage:
 
     threshold: Threshold
     used: int | Decimal
-    """What is counted, as :attr:`Alert.value` is."""
+    """The counted amount, in the units of :attr:`Alert.value`."""
     share: float
     """The part of the limit that is used: 1.0 is all of it."""
     passed: bool
-    """Whether that is too much."""
+    """Whether the limit is exceeded."""
     key: str | None = None
     """Of a limit per agent, user, session or model: the one of them that has used the most."""
     at_least: bool = False

@@ -16,7 +16,7 @@ __all__ = ["Calendar", "Parts", "Rolling", "parts_of"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PARTS = 60
-"""Into how many parts a rolling window is cut: a call is forgotten up to one part before the window has passed it."""
+"""The number of parts of a rolling window: a call is removed up to one part before it leaves the window."""
 
 
 class Rolling:
@@ -36,7 +36,7 @@ class Rolling:
         return place - _PARTS + 1
 
     def resets_at(self, moment: float) -> None:
-        """``None``: a rolling window never begins anew."""
+        """``None``: a rolling window has no start."""
 
 
 class Calendar:

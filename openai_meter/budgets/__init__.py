@@ -5,17 +5,17 @@
     budget     Budget: one cap, with its window, its keys and what happens when it is spent
     text_form  budgets as texts: 5/day, 1000calls/hour/user
     sizes      how many tokens a request's body can be at most
-    rates      the dearest rates that may apply
-    bound      what a call can cost at most: tokens and pico-dollars
+    rates      the highest rates that may apply
+    bound      the most that a call can cost: tokens and pico-dollars
     account    the counters of one budget, key and window; the hold of a call
     admission  the way of a call through its budgets
     desk       the slices of this process from a shared store; stores/ has the stores
-    history    what was spent before, by the ledger
+    history    the spent amount before this process, by the ledger
     guard      the budgets of one meter or block: which a call falls under, admission, settling
-    status     what is shown of a budget: limit, spent, held, left
+    status     the figures of a budget: limit, spent, held, left
 
 A call is admitted before it is sent: each budget that it falls under holds the most that the call can cost, all of them
-or none. When the call ends, the hold is settled with what it did cost.
+or none. When the call ends, the hold is settled with its cost.
 """
 
 from __future__ import annotations

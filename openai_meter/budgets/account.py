@@ -1,7 +1,7 @@
 """The counters of one budget, key and window, and the hold that a call has in some of them.
 
 All counters of a process are changed under one lock, so that a call is admitted by all its budgets or by none. A call
-may end anywhere, in a finalizer too: what it cost is put into a queue, and counted by the thread that has the lock.
+may end anywhere, in a finalizer too: its cost is put into a queue, and counted by the thread that has the lock.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Account:
         self.end = end
         self.ends_at = float("inf") if end is None else end.timestamp()
         self.free = budget.limit
-        """What calls can still be admitted from; below 0 if calls have cost more than they held."""
+        """The amount that is left for further calls; below 0 if calls have cost more than they held."""
         self.held = 0
         self.spent = 0
         self.uncertain = 0
@@ -66,17 +66,17 @@ class Account:
         """Calls that were refused, or would have been under ``when_spent="warn"``."""
         self.refused_amount = 0
         self.ready = False
-        """Whether what was spent before, by the ledger, is counted."""
+        """Whether the spent amount of the ledger is counted."""
         self.shared = False
         """Whether it has only a slice of the budget, from a store."""
         self.unreported = 0
-        """What was spent since the last report to the store."""
+        """The spent amount since the last report to the store."""
         self.idle = True
         """Whether no call was admitted since the last report."""
         self.emergency = 0
         """The emergency share that was taken in this outage of the store."""
         self.reported: int | None = 0
-        """What the store was told that is left of the slice; ``None``: it has given more since."""
+        """The rest of the slice in the last report to the store; ``None``: the store has given more since."""
         self.row = Row()
         """The counters over all processes, as the store last showed them."""
         self.mark: memoryview | None = None
@@ -122,17 +122,17 @@ class Account:
 
     @property
     def total_spent(self) -> int:
-        """What all processes have spent, as far as this one knows."""
+        """The spent amount of all processes, as this one has read it."""
         return self.row.spent + self.unreported if self.shared else self.spent
 
     @property
     def total_held(self) -> int:
-        """What calls of all processes hold, with the slices of other processes."""
+        """The amount held by calls of all processes, with the slices of other processes."""
         return max(self.row.granted - self.unreported - self.free, self.held) if self.shared else self.held
 
 
 class Entry(NamedTuple):
-    """What a call holds in one account."""
+    """The hold of a call in one account."""
 
     account: Account
     amount: int
@@ -198,7 +198,7 @@ _changing = _Changing()
 
 
 def hold(entries: list[Entry], *, final: bool) -> tuple[bool, list[Entry]]:
-    """Takes what a call can cost from all accounts, or from none.
+    """Takes the most that a call can cost from all accounts, or from none.
 
     Args:
         entries: the accounts and amounts.
@@ -237,7 +237,7 @@ def note_refused(entries: list[Entry]) -> None:
 
 
 def grant(account: Account, amount: int, row: Row, *, emergency: bool = False) -> None:
-    """Adds a slice that the store has given, or an emergency share that it does not know of."""
+    """Adds a slice that the store has given, or an emergency share without the store."""
     with _changing:
         _count()
         account.free += amount
@@ -245,13 +245,13 @@ def grant(account: Account, amount: int, row: Row, *, emergency: bool = False) -
             account.emergency = amount
         if account.mark is not None:
             account.mark[0] = account.free - account.emergency
-        # A store that has lost data is told by the next report what was spent before.
+        # A store that has lost data gets the spent amount with the next report.
         account.take_row(row._replace(spent=max(row.spent, account.row.spent)))
         account.reported = None
 
 
 def note_row(account: Account, row: Row) -> None:
-    """Takes the counters of all processes, as the store shows them."""
+    """Sets the counters of all processes, as the store has them."""
     with _lock:
         if _Changing.busy:  # a signal handler reads, in the middle of a change
             account.row = row
@@ -261,7 +261,7 @@ def note_row(account: Account, row: Row) -> None:
 
 
 def end_outage(account: Account) -> None:
-    """Notes that the store was told all that is held here, the emergency share included."""
+    """Notes that the store has everything that is held here, the emergency share included."""
     if account.emergency:
         with _changing:
             account.emergency = 0
@@ -270,7 +270,7 @@ def end_outage(account: Account) -> None:
 
 
 def count_before(account: Account, spent: int) -> None:
-    """Counts what was spent before this process, once."""
+    """Adds the spent amount before this process, once."""
     with _changing:
         if not account.ready:
             account.ready = True
@@ -281,7 +281,7 @@ def count_before(account: Account, spent: int) -> None:
 
 
 def take_report(account: Account, *, all_idle: bool) -> tuple[int, int]:
-    """What was spent since the last report, and what is left of the slice; both are then reported.
+    """The spent amount since the last report, and the rest of the slice; both are then reported.
 
     A slice that no call was admitted from since the last report goes back.
     """
@@ -297,12 +297,12 @@ def take_report(account: Account, *, all_idle: bool) -> tuple[int, int]:
 
 
 def charge(account: Account, amount: int) -> None:
-    """Counts what was spent without a hold."""
+    """Counts an amount that was spent without a hold."""
     _settle(_Settlement(account, 0, amount, uncertain=False))
 
 
 def catch_up() -> None:
-    """Counts what calls that have ended have put into the queue; not in the middle of a change by this thread."""
+    """Counts the costs in the queue of ended calls; not in the middle of a change by this thread."""
     with _lock:
         if not _Changing.busy:
             with _changing:
@@ -312,7 +312,7 @@ def catch_up() -> None:
 def _settle(settlement: _Settlement) -> None:
     """Never waits, and may be called from anywhere, a finalizer included."""
     _queue.append(settlement)
-    # Again after the release: what came in at the very end of the loop inside would be left lying.
+    # Again after the release: a cost that came in at the very end of the loop inside would stay uncounted.
     while _queue and not _Changing.busy and _lock.acquire(False):
         try:
             if not _Changing.busy:
@@ -341,11 +341,11 @@ def _count() -> None:
 
 
 class Hold:
-    """What one call holds until it ends. It is settled once; a hold that is lost is charged in full.
+    """The hold of one call until it ends. It is settled once; a hold that is lost is charged in full.
 
     Args:
         entries: the accounts and amounts.
-        lesson: what such calls cost, where the request has no upper bound.
+        lesson: the costs of such calls so far, where the request has no upper bound.
     """
 
     __slots__ = ("_claim", "_entries", "_lesson", "_sums", "changes")
@@ -356,7 +356,7 @@ class Hold:
         self._sums: dict[int, list[Any]] = {}
         self._claim = [True]  # list.pop() is atomic
         self.changes: dict[str, Any] | None = None
-        """Fields of the body that the program's own are replaced by."""
+        """Fields of the body that replace the program's own."""
 
     def add(self, meter: object, call: Call) -> bool:
         """Adds a record of the call, priced by a meter; ``False`` if the hold was settled before."""
@@ -372,7 +372,7 @@ class Hold:
         return True
 
     def settle(self) -> None:
-        """Counts what the call did cost, as far as it is known: where it is not, all that was held, or more."""
+        """Counts the cost of the call; where it is unknown, all that was held, or more."""
         if not self._take():
             return
         for account, amount, meter in self._entries:
@@ -390,7 +390,7 @@ class Hold:
                 self._lesson.note(ceil(pico), tokens)
 
     def release(self) -> None:
-        """Gives all back: nothing was sent."""
+        """Releases the hold: nothing was sent."""
         if self._take():
             for account, amount, _ in self._entries:
                 _settle(_Settlement(account, amount, 0, uncertain=False))
@@ -402,7 +402,7 @@ class Hold:
             return False
 
     def __del__(self) -> None:
-        # Work on the server that is never asked for again, or a fault of the meter: it may have been billed.
+        # Work on the server that is never polled again, or a fault of the meter: it may have been billed.
         if self._claim:
             self.settle()
 

@@ -1,6 +1,6 @@
 """Admits a call before it is sent: all budgets that it falls under hold the most that it can cost, or none does.
 
-Everything here is synchronous and never waits: what waits is a :class:`Step` for the shells. A fault of ours never
+Everything here is synchronous and never waits: a wait is a :class:`Step` for the shells. A fault of ours never
 reaches the program: it is counted, and the call is sent, or refused where a budget has ``on_fault="refuse"``.
 """
 
@@ -90,7 +90,7 @@ class _Falls(NamedTuple):
 
 
 class Step:
-    """What has to be done before a call can be decided on: a trip to a store, or a pause. The two shells do it."""
+    """A step before a call can be decided on: a request to a store, or a pause. The two shells do it."""
 
     __slots__ = ("answer", "error", "seconds", "trip")
 
@@ -101,7 +101,7 @@ class Step:
         self.error: Exception | None = None
 
     def run(self) -> None:
-        """Makes the trip. It may wait for a database; it never raises."""
+        """Makes the request. It may wait for a database; it never raises."""
         try:
             self.answer = self.trip() if self.trip is not None else None
         except Exception as error:
@@ -109,10 +109,10 @@ class Step:
 
 
 _lessons: Bounded[tuple[str | None, str | None], Lesson] = Bounded(10_000)
-"""What calls without an upper bound have cost, by model and agent."""
+"""The costs of calls without an upper bound, by model and agent."""
 _logged: Bounded[tuple[str, str | None, float], bool] = Bounded(1_000)
 _PAUSE = 0.25
-"""Seconds between two looks at a budget that a call waits for."""
+"""Seconds between two checks of a budget that a call waits for."""
 _SHORTEST = 16
 """The smallest output limit that the API accepts."""
 
@@ -120,9 +120,9 @@ _SHORTEST = 16
 def admit(
     call: CallToAdmit, body: Mapping[str, Any], files: Any = None, *, changeable: bool = True
 ) -> Generator[Step, None, Refusal | None]:
-    """Lets all budgets of a call hold what it can cost, and gives the call its hold.
+    """Holds the most that a call can cost in all its budgets, and gives the call its hold.
 
-    A generator that never waits itself: it yields what there is to do, if anything. Without a shared store and without
+    A generator that never waits itself: it yields the steps, if there are any. Without a shared store and without
     ``wait``, there is nothing.
 
     Returns:
@@ -219,7 +219,7 @@ class _Attempt:
             return refusal_of(account, amount, reason, model=self._call.requested_model)
 
     def _refill(self, entries: list[Entry]) -> Generator[Step, None, bool]:
-        """Asks the stores for what the call lacks; whether it may fit now."""
+        """Requests the missing amounts from the stores; returns whether the call may fit now."""
         self._outage = False
         for desk, some in self._desks(entries):
             step = Step(partial(desk.refill, some))
@@ -240,7 +240,7 @@ class _Attempt:
         self._call.hold.changes = self._changes or None
 
     def _prepare(self) -> Generator[Step, None, None]:
-        """Counts what was spent before this process, where a ledger has it."""
+        """Adds the spent amount before this process, where there is a ledger."""
         for account, _, guard in self.falls:
             if not account.ready:
                 if guard.before is None and not account.budget.only_watches:
@@ -263,7 +263,7 @@ class _Attempt:
     # --- amounts ------------------------------------------------------------------------------------------------------
 
     def _entries(self) -> list[Entry] | Refusal:
-        """What the call asks of each account, or the refusal of one."""
+        """The amount that the call needs of each account, or the refusal of one."""
         entries: list[Entry] = []
         for one in self.falls:
             amount = self._amount(one)
@@ -297,7 +297,7 @@ class _Attempt:
         return amount
 
     def _bound(self, meter: Any) -> Bound:
-        """What the call can use at most, at the prices of a meter."""
+        """The bound of the call, at the prices of a meter."""
         found = self._bounds.get(id(meter))
         if found is None:
             loader: PriceLoader = meter._price_loader
@@ -313,7 +313,7 @@ class _Attempt:
     # --- when a budget is spent ---------------------------------------------------------------------------------------
 
     def _make_fit(self, refusing: list[Entry], now: float) -> Generator[Step, None, bool]:
-        """Makes the bound of a call smaller, or waits, as the budget that refuses it has it. Whether to try again."""
+        """Lowers the bound of a call, or waits, as the refusing budget is set; returns whether to try again."""
         if not self._exact and all(_left(entry.account) > 0 for entry in refusing):
             self._exact = True
             self._bounds.clear()
@@ -365,7 +365,7 @@ class _Attempt:
 
 
 def _left(account: Account) -> int:
-    """What a smaller bound could be admitted from; 0 if no bound is smaller."""
+    """The amount that is left for a smaller bound; 0 if no bound is smaller."""
     if account.budget.unit == "calls":
         return 0
     left = account.budget.limit - account.total_spent - account.total_held

@@ -1,8 +1,8 @@
-"""The most that a call can cost, from its request alone: tokens, and pico-dollars at the dearest rates that may apply.
+"""The most that a call can cost, from its request alone: tokens, and pico-dollars at the highest rates that may apply.
 
 The bound is strict where the request bounds the call: input by the bytes of the body, output by the limit that the
 request sets, else by the model's ceiling, times the number of answers. Where it does not (earlier answers on the
-server, hosted tools, files), :attr:`Bound.unbounded` says what for, and what such calls have cost so far stands for it.
+server, hosted tools, files), :attr:`Bound.unbounded` has the reason, and the cost of such calls so far is used.
 
 To add an endpoint, add a row to :data:`_RULES`.
 """
@@ -68,14 +68,14 @@ _CLIENT_TOOLS = frozenset({"function", "custom", "apply_patch", "local_shell", N
 
 
 class Bound(NamedTuple):
-    """What a call can use at most."""
+    """The most that a call can use."""
 
     tokens: int
     """Input and output tokens."""
     pico: int | None
     """Pico-dollars; ``None`` if the model has no price."""
     unbounded: str | None = None
-    """What the request does not bound; the figures are then those of the rest."""
+    """The part that the request does not bound; the figures are then those of the rest."""
     unpriced: str | None = None
     """Why there is no price."""
     output_tokens: int = 0

@@ -23,13 +23,13 @@ UNITS: tuple[Unit, ...] = ("usd", "tokens", "calls")
 
 WHEN_SPENT = ("raise", "warn", "wait", "clamp", "degrade")
 _HIGHEST = 1 << 62
-"""Of what is counted: integers of the databases have 64 bits. In pico-dollars it is $4,611,686."""
+"""The largest amount: integers of the databases have 64 bits. In pico-dollars it is $4,611,686."""
 
 
 @public
 @dataclass(frozen=True)
 class Budget:
-    """A cap on dollars, tokens or calls. Immutable; what it has used is in ``meter.budgets``.
+    """A cap on dollars, tokens or calls. Immutable; its figures are in ``meter.budgets``.
 
     Args:
         name: its name; the same in every process that shares it.
@@ -42,13 +42,13 @@ class Budget:
             share one, ``(unattributed)``.
         match: which calls it is for: ``{"agent": "nightly"}``, or ``{"model": ["gpt-5", "gpt-5-mini"]}``. All calls by
             default.
-        when_spent: what happens to a call that may cost more than what is left. ``raise``: it is not sent, and raises
+        when_spent: what happens to a call that may cost more than the rest. ``raise``: it is not sent, and raises
             ``BudgetExceededError``. ``warn``: it is sent, logged and counted as one that would have been refused.
             ``wait``: it waits until it fits, or the window ends, at most ``max_wait`` seconds. ``clamp``: its output
-            limit is lowered to what is left. ``degrade``: another model is asked, by ``to``. What still does not fit
-            then is refused.
+            limit is lowered to what is left. ``degrade``: the request goes to another model, by ``to``. A call that
+            still does not fit is refused.
         max_wait: for ``wait``: seconds, 60 by default.
-        to: for ``degrade``: which model stands in for which: ``{"gpt-6.2-sol": "gpt-6-luna"}``.
+        to: for ``degrade``: the substitute of each model: ``{"gpt-6.2-sol": "gpt-6-luna"}``.
         unpriced: whether a call of a model without a price is sent under a budget in dollars: ``refuse`` or ``allow``.
         strict: whether a call is refused whose cost has no upper bound (``previous_response_id``, hosted tools, files).
             Otherwise, the most that such calls have cost so far is held.
@@ -126,7 +126,7 @@ class Budget:
 
     @property
     def only_watches(self) -> bool:
-        """Whether it holds nothing, and only counts: what a threshold of a fleet is."""
+        """Whether it holds nothing, and only counts, as a threshold of a fleet does."""
         return False
 
     @property
@@ -137,12 +137,12 @@ class Budget:
 
     @property
     def shadow(self) -> bool:
-        """Whether it refuses nothing, and only counts what it would have refused."""
+        """Whether it refuses nothing, and only counts the calls that it would have refused."""
         return self.when_spent == "warn"
 
     @property
     def emergency_share(self) -> int:
-        """What a process may use while the store does not answer."""
+        """The amount that a process may use while the store does not answer."""
         return int(self.limit * Decimal(str(self.on_outage))) if self.on_outage != "refuse" else 0
 
     def _check_ways(self) -> None:

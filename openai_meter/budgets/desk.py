@@ -1,10 +1,10 @@
-"""What this process has of the budgets that it shares: slices that calls are admitted from without a trip to the store.
+"""The slices of shared budgets in this process: calls are admitted from them without a request to the store.
 
 A process takes a slice of a budget from the store in one atomic step, and admits calls from it under its own lock. A
-slice is at most a sixteenth of what is left, so slices shrink as a budget runs out; near its end each call asks the
-store. A thread in the background reports what was spent, and gives idle slices back. It also settles for processes that
-are gone: after a minute, for those of this machine, what they had spent or held is charged, and the rest is free again;
-after two minutes, all that others had is charged.
+slice is at most a sixteenth of what is left, so slices shrink as a budget runs out; near its end each call makes a
+request to the store. A thread in the background reports what was spent, and gives idle slices back. It also settles for
+processes that have ended: after a minute, for those of this machine, what they had spent or held is charged, and the
+rest is free again; after two minutes, all that others had is charged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from openai_meter.core.native import Event, RLock, Thread
 __all__ = ["Desk", "StoredBudget", "close_all", "parsed_key", "store_key"]
 
 _CALLS = 256
-"""A slice is as much as so many calls like the one that asks for it."""
+"""A slice is enough for so many calls like the one that needs it."""
 _INTERVAL = 5.0
 """Seconds between two reports."""
 _EVERY_ROW = 12
@@ -49,7 +49,7 @@ def store_key(account: Account) -> str:
 
 
 class StoredBudget(NamedTuple):
-    """What a key of a store says."""
+    """The parts of a key of a store."""
 
     name: str
     unit: str
@@ -83,7 +83,7 @@ class Desk:
         self._dead = _DEAD
         self.owner = str(uuid.uuid4())
         self._trips = RLock()
-        """Held during a trip to the store."""
+        """Held during a request to the store."""
         self._accounts: dict[str, Account] = {}
         self._number = 0
         self._turn = 0
@@ -96,11 +96,11 @@ class Desk:
         self._stop = False
         self._wake = Event()
         self.available = True
-        """Whether the last trip reached the store."""
+        """Whether the last request reached the store."""
         _desks.add(self)
 
     def opened(self, account: Account) -> None:
-        """Begins to share an account. It has nothing before the first trip."""
+        """Starts to share an account. It has nothing before the first request."""
         key = store_key(account)
         account.shared = True
         account.free = 0
@@ -111,7 +111,7 @@ class Desk:
     # --- trips --------------------------------------------------------------------------------------------------------
 
     def refill(self, entries: Sequence[Entry]) -> bool:
-        """Asks the store for what these accounts lack for a call.
+        """Requests from the store the amounts that these accounts lack for a call.
 
         Returns:
             Whether the call may fit now; ``False`` if the store has not enough, or does not answer and the budgets have
@@ -152,7 +152,7 @@ class Desk:
         return taken.grants is not None
 
     def _use_emergency_shares(self, lacking: Sequence[Entry]) -> bool:
-        """Lets each budget that allows it go on with a small part of its limit, once in an outage."""
+        """Gives each budget that allows it a small part of its limit, once in an outage."""
         useful = False
         for entry in lacking:
             account, share = entry.account, entry.account.budget.emergency_share
@@ -164,7 +164,7 @@ class Desk:
     # --- reports ------------------------------------------------------------------------------------------------------
 
     def report(self, *, all_idle: bool = False) -> bool:
-        """Reports what was spent, and gives idle slices back.
+        """Reports the spent amounts, and returns unused slices.
 
         Args:
             all_idle: whether every slice that no call holds is given back now.
@@ -218,7 +218,7 @@ class Desk:
     # --- stages -------------------------------------------------------------------------------------------------------
 
     def announce(self, account: Account, stage: float, then: Callable[[], object]) -> None:
-        """Has a stage announced by the first process that reaches it. Never waits.
+        """Announces a stage, if this process is the first that reaches it. Never waits.
 
         Args:
             account: whose stage.
@@ -232,7 +232,7 @@ class Desk:
         self._rouse()
 
     def announce_now(self) -> bool:
-        """Announces what waits; whether the store answered."""
+        """Announces the waiting stages; returns whether the store answered."""
         with self._trips:
             while self._stages:
                 stage, then = self._stages[0]
@@ -285,7 +285,7 @@ class Desk:
             self._wake.set()
 
     def settle_for_dead(self) -> None:
-        """Charges what processes that are gone had spent or held, and frees the rest.
+        """Charges the spent and held amounts of ended processes, and frees the rest.
 
         Raises:
             StoreUnavailableError: the store does not answer.
@@ -296,7 +296,7 @@ class Desk:
         self.store.reap(self._dead * _DEAD_ELSEWHERE)
 
     def close(self) -> None:
-        """Gives everything back that no call holds, and ends the thread."""
+        """Returns everything that no call holds, and ends the thread."""
         self._stop = True
         self._rouse()
         try:
@@ -328,7 +328,7 @@ _desks: weakref.WeakSet[Desk] = weakref.WeakSet()
 
 
 def close_all() -> None:
-    """Gives the slices of this process back, at its end."""
+    """Returns the slices of this process, at its end."""
     for desk in list(_desks):
         if desk._accounts:  # noqa: SLF001 - its own module
             desk.close()

@@ -51,7 +51,7 @@ class Subject(NamedTuple):
 
 
 class _Window:
-    """The accounts of one budget in the window of now. They are replaced together when the window turns."""
+    """The accounts of one budget in the current window. They are replaced together when the next window begins."""
 
     __slots__ = ("accounts", "budget", "end", "ends_at", "on_stage", "refusals", "start")
 
@@ -76,7 +76,7 @@ class _Window:
 
 
 class BudgetGuard:
-    """The budgets of a meter or a block, and what they have used. Thread-safe.
+    """The budgets of a meter or a block, and their counters. Thread-safe.
 
     Args:
         budgets: the budgets.
@@ -175,7 +175,7 @@ class BudgetGuard:
         return tuple(desk for desk in (self.desk, self.watch_desk) if desk is not None)
 
     def prepare(self, account: Account) -> None:
-        """Counts what was spent before, by the ledger. A trip to a database; once for each account."""
+        """Adds the spent amount of the ledger. A request to a database; once for each account."""
         spent = 0
         try:
             spent = 0 if self.before is None else self.before(account)
@@ -203,7 +203,7 @@ class BudgetGuard:
     # --- stages -------------------------------------------------------------------------------------------------------
 
     def _reached(self, account: Account, stage: float) -> None:
-        """Raises the alert of a stage, or leaves that to the first of the processes that share the budget.
+        """Raises the alert of a stage; in a shared budget, only the first process that reaches it does.
 
         Never waits: counters are locked.
         """

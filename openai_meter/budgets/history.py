@@ -1,4 +1,4 @@
-"""What was spent in a window before this process began to count, as the ledger has it."""
+"""The spent amount of a window before this process, from the ledger."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def spent_in_ledger(ledger: Ledger, account: Account) -> int:
         wanted[budget.per] = [account.key or ""]
     filters: dict[str, Any] = {name: tuple(values) for name, values in wanted.items() if not name.startswith("tag")}
     if "tag" in wanted:
-        return 0  # all tags of a call together: a ledger is not searched by that
+        return 0  # all tags of a call together: a ledger has no such filter
     tags = {name[4:]: tuple(values) for name, values in wanted.items() if name.startswith("tag:")}
     if tags:
         filters["tag"] = tags

@@ -1,9 +1,9 @@
-"""What this process has not used of its slices, in a file that outlives it: a killed process cannot give them back.
+"""A file with the unused rest of each slice of this process: a killed process cannot return its slices itself.
 
 The file is mapped into memory, so a call pays for one number that is written. The system keeps what was written when
-the process is killed, and releases the lock on the file. A process on the same machine that can take the lock knows by
-that that the owner is gone, and what is free of its slices. Where the machine itself is gone, nothing is known, and
-slices are charged in full.
+the process is killed, and releases the lock on the file. If a process on the same machine can take the lock,
+the owner has ended, and the file has the rest of its slices. If the machine itself is lost, slices are charged in
+full.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Journal:
         self._lock = RLock()
 
     def mark(self, key: str) -> memoryview | None:
-        """Where what is left of the slice of a key is to be written: the only element of an array."""
+        """The place for the rest of the slice of a key: the only element of an array."""
         if self._failed:
             return None
         try:
@@ -112,13 +112,13 @@ class Journal:
 
 
 class DeadOwner(NamedTuple):
-    """What an owner that is gone has left in its file."""
+    """The file of an owner that has ended."""
 
     owner: str
     free: dict[bytes, int]
 
     def unused(self, key: str) -> int:
-        """What it has not used of its slice of a key; 0 if that is not known."""
+        """The unused rest of its slice of a key; 0 if that is unknown."""
         return self.free.get(_digest(key), 0)
 
 

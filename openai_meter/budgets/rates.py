@@ -1,4 +1,4 @@
-"""The dearest rates that may apply to a call, compiled once for each plan and kind of request."""
+"""The highest rates that may apply to a call, compiled once for each plan and kind of request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Kind", "Rates", "rates_of"]
 
 
 class Kind(NamedTuple):
-    """What of a request decides which rates may apply."""
+    """The properties of a request that decide which rates may apply."""
 
     long: bool
     """Whether the input may be long."""

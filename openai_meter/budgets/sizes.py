@@ -2,8 +2,8 @@
 
 The vocabularies of OpenAI's models are byte-level: a token is one byte at least, so a text never has more tokens than
 bytes. The names and marks of the JSON around it are more bytes than the tokens that the API puts around each message.
-What is not text has ceilings of its own: an image by its model, audio by its lowest bit rate. What the server adds by
-itself (earlier answers, hosted tools, files) has none; it is named in :attr:`Size.unbounded`.
+What is not text has ceilings of its own: an image by its model, audio by its lowest bit rate. The parts that the server
+adds (earlier answers, hosted tools, files) have no ceiling; they are named in :attr:`Size.unbounded`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MARGIN = 64
 
 
 class Size:
-    """What a body was found to have. Filled by :func:`measure`."""
+    """The measured parts of a body. Filled by :func:`measure`."""
 
     __slots__ = ("audio", "audio_tokens", "images", "tokens", "unbounded")
 
@@ -36,7 +36,7 @@ class Size:
         self.audio_tokens = 0
         self.audio = False
         self.unbounded: str | None = None
-        """What has no upper bound, such as ``file``; ``None`` if all has one."""
+        """The part without an upper bound, such as ``file``; ``None`` if there is none."""
 
 
 def text_bytes(text: str) -> int:

@@ -48,7 +48,7 @@ def _counted(threshold: Threshold) -> FleetThreshold:
         when_spent="warn", alert_at=(), **amount,  # type: ignore[arg-type] # one of three
     )  # fmt: skip
     object.__setattr__(made, "threshold", threshold)
-    object.__setattr__(made, "_stages", ((made.limit + 1, 1.0),))  # a limit is passed by what is above it
+    object.__setattr__(made, "_stages", ((made.limit + 1, 1.0),))  # a limit is passed by a value above it
     return made
 
 
@@ -73,7 +73,7 @@ def alert_of(account: Account, stage: float) -> Alert:
 
 
 def _threshold_of(budget: Budget) -> Threshold:
-    """The limit of a budget as a threshold, for what reads alerts."""
+    """The limit of a budget as a threshold, for readers of alerts."""
     calendar = budget.every != TOTAL
     return Threshold(
         _METRICS[budget.unit],

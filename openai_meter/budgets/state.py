@@ -9,14 +9,14 @@ __all__ = ["Budgeting", "charge", "close_all"]
 
 
 class Budgeting:
-    """Without a budget, a call pays for two looks at this."""
+    """Without a budget, a call reads this twice."""
 
     active = False
     """Whether a budget was ever set. It stays so: the settings of budgets may come and go."""
 
 
 def close_all() -> None:
-    """Gives the slices of this process back to their stores, at its end."""
+    """Returns the slices of this process to their stores, at its end."""
     if Budgeting.active:
         from openai_meter.budgets.desk import close_all as close  # noqa: PLC0415 - for programs with budgets only
 

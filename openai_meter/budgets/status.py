@@ -1,4 +1,4 @@
-"""What a budget has used, as values: ``meter.budgets["prod"]`` and ``meter.budgets["per user"]["u-17"]``."""
+"""The figures of a budget, as values: ``meter.budgets["prod"]`` and ``meter.budgets["per user"]["u-17"]``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BudgetStatus:
     key: str | None
     """The value of the dimension that the budget is per; ``None`` if it is for all calls together."""
     spent: Decimal
-    """What calls that have ended did cost."""
+    """The cost of ended calls."""
     held: Decimal
     """The most that calls which have not ended can cost."""
     uncertain: Decimal
@@ -57,12 +57,12 @@ class BudgetStatus:
 
     @property
     def left(self) -> Decimal:
-        """What calls can still be admitted from; 0 if more was spent than the limit."""
+        """The amount that is left for further calls; 0 if more was spent than the limit."""
         return max(self.limit - self.spent - self.held, Decimal(0))
 
     @property
     def overdrawn(self) -> Decimal:
-        """How much more was spent than the limit: by calls without an upper bound, or by ``warn``."""
+        """The spent amount above the limit: by calls without an upper bound, or by ``warn``."""
         return max(self.spent - self.limit, Decimal(0))
 
     @property
@@ -106,7 +106,7 @@ Read = Callable[[str | None], BudgetStatus]
 class BudgetView(Mapping[str, BudgetStatus]):
     """One budget as it is now. Of a budget ``per`` something, a mapping from each value to its :class:`BudgetStatus`.
 
-    A value that has not called yet is there, with nothing spent. The attributes of :class:`BudgetStatus` (``limit``,
+    A value without calls is included, with nothing spent. The attributes of :class:`BudgetStatus` (``limit``,
     ``spent``, ``held``, ``left``, ``overdrawn``, ``resets_at`` ...) are those of a budget for all calls together.
     """
 

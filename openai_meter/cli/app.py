@@ -6,7 +6,7 @@ command to the typer application, and add the module to :data:`COMMANDS`. The co
 end of input of a metered program into exceptions of its own.
 
 ``run`` and ``statusline`` are read without typer unless something is wrong with their arguments: typer loads libraries
-that a metered program has not asked for, and takes longer to load than many a program to run.
+that a metered program may not need, and takes longer to load than many programs to run.
 """
 
 import sys
@@ -35,6 +35,8 @@ COMMANDS: tuple[str, ...] = (
     "serve",
     "forecast",
     "compare",
+    "reconcile",
+    "statement",
     "export",
     "import_calls",
     "reprice",
@@ -55,7 +57,7 @@ _READ_WITHOUT_TYPER = ("run", "statusline")
 def main() -> None:
     """Runs the command line of this process; the console entry ``openai-meter``.
 
-    Ends as the program does that it runs. Exit code 2: the arguments cannot be used.
+    Ends with the exit code of the program that it ran. Exit code 2: the arguments cannot be used.
     """
     args = sys.argv[1:]
     job = _read_without_typer(args) or _read_with_typer(args)
@@ -72,7 +74,7 @@ def _read_without_typer(args: list[str]) -> Job | None:
 def _read_with_typer(args: list[str]) -> Job:
     jobs: list[Job] = []
     try:
-        # It always ends so: after a command, after --help, and after an error in the arguments, which it has explained.
+        # typer always ends with SystemExit: after a command, after --help, and after an error in the arguments.
         _make_app()(args=args, prog_name="openai-meter", obj=jobs)
     except SystemExit:
         if not jobs:

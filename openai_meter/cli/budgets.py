@@ -22,7 +22,7 @@ __all__ = ["add_commands", "budgets"]
 
 
 class _Line(NamedTuple):
-    """One budget, for one key, in the window of now."""
+    """One budget, for one key, in the current window."""
 
     budget: StoredBudget
     row: Stored

@@ -5,8 +5,8 @@
 writes its calls to a file there, one line for each call, at once: a worker may end by a signal or ``os._exit`` at any
 moment. When the program has ended, the files are added to the calls of its own process.
 
-A new interpreter is metered by ``openai_meter.auto``, which a ``sitecustomize`` module in that folder imports. It gives
-way to the ``sitecustomize`` that would have been loaded without it. A Python without openai_meter cannot be metered; it
+A new interpreter is metered by ``openai_meter.auto``, which a ``sitecustomize`` module in that folder imports. It then
+loads the ``sitecustomize`` that would have been loaded without it. A Python without openai_meter cannot be metered; it
 leaves a mark in the folder, so that the summary can name the number of such processes.
 
 The file of a process does not grow without end: after some thousand calls their sums replace the lines.

@@ -1,4 +1,4 @@
-"""The command ``compare``: two parts of history side by side, and where the difference in cost comes from."""
+"""The command ``compare``: compares two parts of history, and shows where the difference in cost comes from."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -20,7 +20,7 @@ __all__ = ["add_commands", "compare"]
 
 
 def compare(selection: Selection, a: str, b: str, lang: str | None, *, as_json: bool) -> None:
-    """Writes two parts of history side by side, and where the difference comes from."""
+    """Writes two parts of history next to each other, and where the difference comes from."""
     m = language(lang)
     with open_ledger(selection.ledger, lang=lang) as ledger:
         found = ledger.compare(a, b, since=selection.since, until=selection.until, timezone=selection.timezone)

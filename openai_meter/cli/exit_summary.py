@@ -119,7 +119,7 @@ class ExitSummary:
             write_to_stderr(f"openai-meter: {start_dashboard(self._meter, self._serve, self._summary.lang)}\n")
 
     def _follow_children(self, meter: Meter) -> None:
-        """Meters the processes below this one, if there is room and right for their folder."""
+        """Meters the processes below this one, if their folder can be made."""
         from openai_meter.cli.children import CallFile, follow_multiprocessing, prepare  # noqa: PLC0415
         from openai_meter.cli.exec_handover import watch_exec  # noqa: PLC0415
         from openai_meter.core.fork_safety import on_fork  # noqa: PLC0415
@@ -136,7 +136,7 @@ class ExitSummary:
             watch_exec(self._before_exec)
 
     def _before_exec(self, path: str, args: Sequence[Any], environment: Mapping[Any, Any]) -> Callable[[], None]:
-        """Hands the run over to the program that replaces this one, or writes the summary if it cannot go on there."""
+        """Lets the program that replaces this one continue the run, or writes the summary if it cannot."""
         if os.getpid() != self._process or self._folder is None or self._meter is None:
             return lambda: None
         from openai_meter.cli.exec_handover import hand_over, is_metered_python  # noqa: PLC0415
@@ -256,7 +256,7 @@ class ExitSummary:
             meter.save_report(path, by=self._summary.by, lang=self._summary.lang)
         except OSError as error:
             self._write_problem("cli.not_saved", path, os.strerror(error.errno) if error.errno else str(error))
-        except Exception as error:  # such as: the program has a rich.py of its own
+        except Exception as error:  # for example, the program has its own rich.py
             self._write_problem("cli.not_saved", path, f"{type(error).__name__}: {error}")
 
     def _write_problem(self, key: str, path: Path, error: str | None) -> None:

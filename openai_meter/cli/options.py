@@ -1,6 +1,6 @@
 """Options that several commands share, and the checks of their values.
 
-A check makes what is wrong with a value a message of the command line, with the name of the option.
+A check turns an error in a value into a message of the command line, with the name of the option.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def checked(check: Callable[[Any], object]) -> Callable[[Any], Any]:
 
 
 def usable(make: Callable[[], _T], option: str | None = None) -> _T:
-    """What ``make`` gives; an error of it becomes a message of the command line.
+    """The result of ``make``; an error of it becomes a message of the command line.
 
     Raises:
         typer.BadParameter: the value of the option cannot be used.
@@ -70,7 +70,7 @@ class Options:
 
     @staticmethod
     def filter(dimension: str) -> Any:
-        """An option that keeps the calls of one model, agent, user ...; it may be given several times."""
+        """An option that selects the calls of one model, agent, user ...; it may be given several times."""
         return typer.Option(f"--{dimension}", metavar="NAME", help=texts()("option.filter", dimension=dimension))
 
 

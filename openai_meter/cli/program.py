@@ -113,7 +113,7 @@ def _has_main(name: str) -> bool:
 
 
 def _check_interpreter(name: str, command: str) -> None:
-    """Refuses a command that is not a Python script, or that belongs to another Python: its packages are not here."""
+    """Refuses a command that is not a Python script, or that belongs to another Python with other packages."""
     try:
         first = Path(command).read_bytes()[:512]
     except OSError as error:
@@ -145,10 +145,10 @@ def _same_folder(one: str, other: str) -> bool:
 
 
 def run(program: Program, exit_summary: ExitSummary) -> None:
-    """Runs a program to its end, metered. To be called last, in the main thread, and with nothing around that catches.
+    """Runs a program to its end, metered. To be called last, in the main thread, and outside of any ``try``.
 
-    The program's way out is this function's: it returns if the program's main module comes to its end, and raises what
-    the program raises. An exception has been made ready to be printed by the interpreter without our frames.
+    This function returns when the program's main module ends, and raises what the program raises. An exception has been
+    made ready to be printed by the interpreter without our frames.
 
     The summary is written when the process ends. No fault of the meter or of standard error stops the program, or
     changes its exit code.
@@ -249,8 +249,8 @@ def _without_our_frames(traceback: TracebackType | None) -> TracebackType | None
 def _hide_frames(error: BaseException) -> None:
     """Makes the interpreter print an exception as if the program had been run without us.
 
-    On its way out the exception collects our frames again. So ``sys.excepthook`` is ours for one call, the
-    interpreter's: it puts the traceback and the program's hook back and hands over.
+    While it leaves our functions, the exception collects our frames again. So ``sys.excepthook`` is ours for one call
+    of the interpreter: it restores the traceback and the program's hook, and calls that hook.
     """
     traceback = _without_our_frames(error.__traceback__)
     theirs = getattr(sys, "excepthook", None)

@@ -86,7 +86,7 @@ def _write_limits(ledger: "Ledger", limits: tuple["Threshold", ...], m: Messages
 
 
 def _arranged(found: "Report", layout: Layout, m: Messages) -> "Report":
-    """The report with the rows and the order that the layout has."""
+    """The report with the rows and the order of the layout."""
     from openai_meter.reports import breakdowns  # noqa: PLC0415 - not for `run`
 
     if layout.fold_snapshots:

@@ -61,13 +61,13 @@ def serve(url: str | None, options: ServerOptions, lang: str | None) -> None:
         fail(str(error), 2)
     except (MeterError, OSError) as error:
         fail(str(error), 1)
-    except KeyboardInterrupt:  # while it starts, or again while it stops
+    except KeyboardInterrupt:  # Ctrl-C while it starts, or a second one while it stops
         return
     fail(m("server.not_started", error="uvicorn"), 1)
 
 
 def _notes(url: str | None) -> list[tuple[str, dict[str, str]]]:
-    """What has to be text of what is served."""
+    """The settings of the server that have to be text."""
     if url is None:
         return [("server.empty", {})]
     from openai_meter.ledger import Ledger  # noqa: PLC0415 - an extra

@@ -1,6 +1,6 @@
 """The command ``statusline``: one line for a shell prompt, tmux or a status bar.
 
-Its arguments are read by getopt where they are correct: typer takes longer to load than the line takes to write.
+Its arguments are read by getopt where they are correct: to load typer takes longer than to write the line.
 Exit codes: 0, or 2 where an option cannot be used.
 """
 

@@ -39,7 +39,7 @@ class Summary(NamedTuple):
     def write(self, meter: Meter, file: TextIO, process: int | None = None, run: Run | None = None) -> None:
         """Writes what a meter has counted; ``process`` is the process id where this is a forked child.
 
-        Where nothing was metered, that is one sentence. JSON and CSV are read by programs, and keep their form.
+        Without metered calls, it is one sentence. JSON and CSV are read by programs, and keep their form.
         """
         m = language(self.lang)
         refused = Counter(meter._refused_calls()) + Counter({} if run is None else run.refused)

@@ -1,7 +1,7 @@
 """Errors in the arguments of a command, in the language of the user.
 
-typer writes them in English. Its sentences are recognised and written anew; a reason that has no translation stands on
-a line of its own, so that no line is in two languages.
+typer writes them in English. Its sentences are recognised and translated; a reason that has no translation is written
+on its own line, so that no line is in two languages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from openai_meter.core.locale import Messages
 __all__ = ["CLICK_ERROR", "show", "written"]
 
 CLICK_ERROR: type[Any] = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
-"""What typer raises for arguments that cannot be used: of its own copy of click, or of the package."""
+"""The errors that typer raises for arguments that cannot be used: those of its own copy of click, or of the package."""
 _NOTHING_GIVEN = "NoArgsIsHelpError"
 """The class of the error whose text is the help page."""
 

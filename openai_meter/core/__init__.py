@@ -1,1 +1,1 @@
-"""Values, words and plumbing that everything stands on."""
+"""Values, texts, threads and settings, which all other packages use."""

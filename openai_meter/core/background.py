@@ -1,7 +1,7 @@
 """Work in the background: a thread that exists only while there is work, and a queue of jobs for one.
 
 Jobs are taken under a lock, so whichever thread drains the queue finds all that has not been done: a reader who wants
-final figures, or the end of the program. The thread is a convenience: without it nothing is lost.
+final figures, or the end of the program. Without the thread nothing is lost.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class Worker:
             Whether everything was done.
         """
         left = len(self._jobs)
-        if not left and not self._at_work:  # in this order: a job that has left the queue is at work
+        if not left and not self._at_work:  # in this order: a job that has left the queue is being done
             return True
         while acquire(self._doing, patience):
             try:

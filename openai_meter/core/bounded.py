@@ -1,7 +1,7 @@
 """A dict that forgets its oldest entries, so that what is remembered about calls takes bounded memory.
 
 Every operation is one atomic step of the interpreter on the dict inside, so there is no lock that a finalizer, a
-signal handler or a forked child could find closed.
+signal handler or a forked child could find locked.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ class Bounded(Generic[K, V]):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # In lists, so that claim() knows its own entry from an equal one. Ordered, because a plain dict looks for its
-        # oldest entry among all those that went before: once it is full, that takes microseconds for each that comes.
+        # In lists, so that claim() can distinguish its own entry from an equal one. Ordered, because a plain dict looks
+        # for its oldest entry among all those that went before: once it is full, that takes microseconds for each that
+        # comes.
         self._entries: OrderedDict[K, list[V]] = OrderedDict()
 
     def put(self, key: K, value: V) -> None:
-        """Sets an entry; it becomes the youngest."""
+        """Sets an entry; it becomes the newest."""
         self._entries.pop(key, None)
         self._entries[key] = [value]
         self._trim()

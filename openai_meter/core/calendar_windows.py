@@ -61,7 +61,7 @@ class CalendarWindow(NamedTuple):
 def calendar_window(period: str, zone: tzinfo, moment: datetime) -> CalendarWindow:
     """The window of a period that a moment is in. Pure arithmetic; takes some microseconds.
 
-    Callers on a busy path keep the window and ask again once ``moment`` is not in it.
+    Callers on a busy path keep the window, and call this again when ``moment`` is not in it.
 
     Args:
         period: one of :data:`CALENDAR_PERIODS`. ``total`` is one window, from 1970 on.

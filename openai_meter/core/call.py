@@ -1,4 +1,4 @@
-"""One finished call, as a value: everything that is shown, priced, summed or stored is made of these."""
+"""One finished call, as a value: reports, prices, sums and ledgers are made of these."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from openai_meter.core.usage import Usage
 if TYPE_CHECKING:
     from openai_meter.core.evidence import Evidence
     from openai_meter.core.money import Cost, CostLine
+    from openai_meter.core.sections import Section
 
 __all__ = [
     "RENAMED_STATUSES", "Call", "Status", "UsageSource", "current_status", "make_call", "new_call",
@@ -79,7 +80,7 @@ class StoredBill(NamedTuple):
 
 
 class _Drawn:
-    """What an id is made of when it is read. Most calls are only summed up, and their ids are never read."""
+    """The parts of an id, which is made when it is read. Most calls are only summed up, without reading their ids."""
 
     __slots__ = ("_chance",)
     _chance: str
@@ -141,9 +142,9 @@ class Call(_Drawn):
     host: str | None = None
     """The host that answered."""
     price_facts: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    """Rare facts that the price depends on (``facts.py``); kept in memory only."""
+    """Rare facts that the price depends on (``usage/billing_details.py``); kept in memory only."""
     evidence: Evidence | None = field(default=None, compare=False, repr=False)
-    """What advice needs to know of the request (``evidence.py``); kept in memory only."""
+    """The facts of the request for advice (``core/evidence.py``); kept in memory only."""
     price_book: Priced | None = field(default=None, compare=False, repr=False)
     """The prices as they were when the call was priced; kept in memory only."""
 
@@ -166,6 +167,8 @@ class Call(_Drawn):
     """Requests that the rate limit still allowed after this one."""
     remaining_tokens: int | None = None
     """Tokens that the rate limit still allowed after this request."""
+    sections: tuple[Section, ...] = field(default=(), compare=False, repr=False)
+    """The parts of the request, by lengths and fingerprints: for calls that were read from a ledger."""
 
     @property
     def cost(self) -> Decimal | None:
@@ -176,8 +179,8 @@ class Call(_Drawn):
     def cost_lines(self) -> tuple[CostLine, ...]:
         """The bill: quantities at prices, fees and adjustments, which sum up exactly to :attr:`cost`.
 
-        Made when it is read, from the prices that the call was priced by; a pickled call keeps its bill. Empty if the
-        call was not priced, or was read from JSON or a ledger.
+        Made when it is read, from the prices that the call was priced by; a pickled call keeps its bill, and so does
+        one that is read from a ledger. Empty if the call was not priced, or was read from JSON.
         """
         return Bill(() if self.price_book is None else self.price_book.lines_of(self))
 
@@ -187,7 +190,7 @@ class Call(_Drawn):
         return self.usage_source in ESTIMATED
 
     def charged(self, cost: Cost, book: Priced | None) -> Call:
-        """The same call at a cost that a book has worked out for it."""
+        """The same call with another cost, computed by a price book."""
         return replace(
             self,
             cost_pico=cost.amount_pico,
@@ -205,7 +208,9 @@ class Call(_Drawn):
 
     def __getstate__(self) -> dict[str, Any]:
         state = get_state(self)
-        if self.price_book is not None:  # it has locks, and all prices: its bill is what belongs to the call
+        if (
+            self.price_book is not None
+        ):  # a price book has locks, and all prices; the pickle has only the bill of the call
             state["price_book"] = StoredBill(self.cost_lines)
         return state
 
@@ -281,7 +286,7 @@ Call.id = _late(Call.id)  # type: ignore[misc]
 make_call = maker(Call)
 """``Call(...)``, faster."""
 new_call = maker(Call, later={"id": "_chance"})
-"""The same, with what :func:`draw` gives in the place of an id."""
+"""The same, with a random half in the place of an id: the id is made when it is read."""
 _FIRST_FIELDS = (
     "id", "started_at", "duration", "endpoint", "provider", "model", "requested_model", "status", "usage",
     "usage_source", "usage_unknown", "response_id", "service_tier", "stream", "time_to_first_token", "error_type",
@@ -290,7 +295,7 @@ _FIRST_FIELDS = (
 )  # fmt: skip
 """The fields of version 0.1, in their order: its pickles have no names."""
 _NAMES = tuple(one.name for one in fields(Call))
-_NOT_WRITTEN = frozenset({"evidence", "price_book", "price_facts"})
+_NOT_WRITTEN = frozenset({"evidence", "price_book", "price_facts", "sections"})
 _WRITTEN_AS = {"cost_pico": "cost"}  # in dollars
 
 
@@ -307,7 +312,7 @@ def new_call_id(now: float | None = None) -> str:
 def _id_of(ticks: int, chance: str) -> str:
     """An id of a time, in parts of a millisecond, and of a random half."""
     digits = f"{ticks & _HIGHEST:015x}"
-    # Version 7 stands before the last three digits of the time, variant 2 before the random ones.
+    # The version (7) is before the last three digits of the time, the variant (2) before the random ones.
     return f"{digits[:8]}-{digits[8:12]}-7{digits[12:]}-{chance}"
 
 
@@ -320,7 +325,7 @@ def random_half() -> str:
 
 
 def _random_halves() -> str:
-    """Random halves for the next ids: one, and the others into the stock."""
+    """Makes random halves for the next ids: returns one, and keeps the others."""
     digits = os.urandom(8 * _BATCH).hex()
     halves = [f"8{digits[at + 1 : at + 4]}-{digits[at + 4 : at + 16]}" for at in range(0, 16 * _BATCH, 16)]
     _chances.extend(halves[1:])
@@ -332,5 +337,5 @@ _TICKS = 4_096_000
 _HIGHEST = (1 << 60) - 1
 _BATCH = 128
 _chances: list[str] = []
-"""Random halves of ids to come: to ask the operating system for each takes longer than all the rest of an id."""
+"""Random halves for the next ids: to read each from the operating system takes longer than all the rest of an id."""
 fork_safety.on_fork("call ids", after_in_child=lambda _: _chances.clear())

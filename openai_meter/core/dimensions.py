@@ -2,9 +2,9 @@
 
 So adding a call is one sum, whatever breakdown is read later, and the rows of every breakdown add up to the totals.
 
-Programs put names without end into users, sessions and tags; what is remembered of them is bounded. Beyond the bounds
+Users, sessions and tags may have any number of names; the number that is kept is bounded. Beyond the bounds
 new names share a row, such as ``(other sessions)``; names that are known go on as before. A call finds the same
-combination at any later time, because nothing that was decided is ever taken back: known values stay known, and a
+combination at any later time, because no decision is changed later: known values stay known, and a
 table that was full stays full.
 
 A new dimension is a row in :data:`_DIMENSIONS`, a value in :func:`combination` and a place in :data:`_GIVEN_UP`.
@@ -41,7 +41,7 @@ VALUES = 1_000
 NAMES = 100
 """The distinct names that tags can have."""
 COMBINATIONS = 10_000
-"""From how many combinations on new ones give up a dimension; each one that is given up allows a twentieth more."""
+"""The number of combinations from which on new ones lose a dimension; each lost dimension allows a twentieth more."""
 
 UNATTRIBUTED = "(unattributed)"
 """The row of calls without a value in a dimension."""
@@ -49,7 +49,7 @@ UNKNOWN_MODEL = "(unknown model)"
 """The row of calls whose model neither the request nor the answer names."""
 NO_BLOCK = "(no block)"
 OTHER_MODELS = "(other models)"
-"""The row of all models beyond the first thousand: a program that lets its users name models has no end of names."""
+"""The row of all models beyond the first thousand: users of a program may name any number of models."""
 
 Key = tuple[Any, ...]
 """A combination: the values in the order of :data:`DIMENSIONS`; ``None`` if not known, :data:`_OTHER` if folded."""
@@ -82,7 +82,7 @@ DIMENSIONS = tuple(one.name for one in _DIMENSIONS)
 _TAG = DIMENSIONS.index("tag")
 _OTHER_TAGS = _DIMENSIONS[_TAG].other
 _TAGGED = "tag:"
-# In what order a full table gives dimensions up: first those that programs have the most names for.
+# The order in which a full table drops dimensions: first those with usually the most names.
 _GIVEN_UP = tuple(
     DIMENSIONS.index(name)
     for name in (
@@ -93,7 +93,7 @@ _GIVEN_UP = tuple(
 
 
 class _Other:
-    """Stands for all values beyond the bounds. Not a text: programs may call something by any."""
+    """Stands for all values beyond the bounds. Not a text, as a program may use any text as a name."""
 
     def __repr__(self) -> str:
         return "(other)"
@@ -186,7 +186,7 @@ class Table:
         return twin
 
     def _fold(self, key: Key) -> Key:
-        """The combination without what is beyond the bounds."""
+        """The combination, with its values beyond the bounds replaced."""
         values = [
             value if value is None else self._fold_tags(value) if place == _TAG else _within(known, value)
             for place, (value, known) in enumerate(zip(key, self._known, strict=True))
@@ -218,7 +218,7 @@ class Table:
 
 
 def _within(known: set[Any], value: Any) -> Any:
-    """The value, if it is known or can still be remembered."""
+    """The value, if it is known or there is room for it."""
     if value not in known:
         if len(known) >= VALUES:
             return _OTHER
@@ -232,7 +232,7 @@ Label = Callable[[Key], str]
 
 
 def checked(dimensions: tuple[str, ...]) -> tuple[Label, ...]:
-    """What names the row of a combination, in each of some dimensions.
+    """Functions that return the name of the row of a combination, one for each of some dimensions.
 
     Raises:
         ConfigurationError: there is no such dimension, or none is named.
@@ -269,7 +269,7 @@ def _written(tags: Iterable[tuple[Any, Any]]) -> str:
 def _tag_value(tags: Any, tag: str) -> str:
     if tags is None:
         return UNATTRIBUTED
-    # Where some names of tags were not kept, this one may have been among them.
+    # If some names of tags were not kept, this one may be one of them.
     value = _OTHER if tags is _OTHER else dict(tags).get(tag, _OTHER if tags[-1][0] is _OTHER else None)
     return _OTHER_TAGS if value is _OTHER else str(value) if value else UNATTRIBUTED
 
@@ -283,7 +283,7 @@ def breakdown(sums: Mapping[Key, Sum], labels: tuple[Label, ...]) -> Mapping[tup
 
 
 class CounterHistory:
-    """Sums by some dimensions that go on through every reset: what counters are made of that must never go down.
+    """Sums by some dimensions that continue through every reset, for counters that must never go down.
 
     Remembers ``limit`` rows, for ever: later ones share the row of others. Not thread-safe: the caller holds a lock.
     """
@@ -301,7 +301,7 @@ class CounterHistory:
         return ((tuple([label(key) for label in self._labels]), one) for key, one in sums.items())
 
     def within(self, rows: Iterable[tuple[tuple[str, ...], Sum]]) -> dict[tuple[str, ...], Sum]:
-        """The sums per row, of as many rows as are remembered; they become known by that."""
+        """The sums per row, up to the limit of rows; new rows become known."""
         parts: dict[tuple[str, ...], list[Sum]] = {}
         for row, one in rows:
             if row not in self._rows and len(self._rows) >= self._limit:
@@ -311,15 +311,15 @@ class CounterHistory:
         return {row: summed(some) for row, some in parts.items()}
 
     def with_past(self, now: Mapping[tuple[str, ...], Sum]) -> dict[tuple[str, ...], Sum]:
-        """Sums of known rows, and all that was forgotten."""
+        """Sums of known rows, with the sums before each reset."""
         return {row: summed((past, now[row])) if row in now else past for row, past in self._rows.items()}
 
     def forgot(self, sums: Mapping[Key, Sum]) -> None:
-        """Takes the sums that a reset forgets."""
+        """Adds the sums that a reset is about to clear."""
         self._rows = self.with_past(self.within(self.rows(sums)))
 
     def rising(self, counter: tuple[str, ...], value: float) -> float:
-        """The value of a counter, or the one that was last shown of it: a call can get a lower price."""
+        """The value of a counter; never below the one that was shown last, as a call can get a lower price."""
         value = max(value, self._shown.get(counter, 0))
         self._shown[counter] = value
         return value

@@ -1,4 +1,4 @@
-"""What advice needs to know of a request, as a value: counts, settings and salted keys, never text."""
+"""The facts of a request that advice uses: counts, settings and salted keys, never text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Evidence"]
 
 
 class Evidence(NamedTuple):
-    """The facts of a request that advice rests on. Holds no text; valid only in the process that made it."""
+    """The facts of a request that advice is based on. Holds no text; valid only in the process that made it."""
 
     prompt_key: int | None
     """Equal for requests with the same input; ``None`` if the input cannot be compared."""
@@ -29,3 +29,5 @@ class Evidence(NamedTuple):
     """The tier in the request."""
     retention: str | None = None
     """How long the prompt cache shall keep the input: ``24h``, ``in_memory``, or a ``ttl`` such as ``12h``."""
+    sections: bytes = b""
+    """The parts of the input (``sections.py``); collected where a ledger takes the calls."""

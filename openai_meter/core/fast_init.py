@@ -1,4 +1,4 @@
-"""Makes frozen dataclasses as fast as plain objects, for the ones that are made on every call.
+"""Fast constructors for frozen dataclasses that are made on every call.
 
 A frozen dataclass sets each field through ``object.__setattr__``: with 27 fields that alone costs more than reading the
 answer. The maker fills an object of a subclass that is not frozen by plain assignment, and gives it the class when it

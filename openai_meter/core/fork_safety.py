@@ -25,7 +25,7 @@ __all__ = ["Hook", "Order", "on_fork"]
 
 
 class Order(IntEnum):
-    """In which order things are held before a fork. What is held first may wait for what is held later, not vice versa.
+    """The order in which locks are acquired before a fork. A thread with an earlier one may wait for a later one only.
 
     A thread that holds a lock of one row may acquire those below it, so the fork must do the same.
     """
@@ -48,11 +48,11 @@ class Hook(NamedTuple):
     name: str
     order: int
     before: Callable[[], Any] | None
-    """Acquires what a child must find free. What it returns is given to the two others."""
+    """Acquires locks, so that a child finds them free. Its result is passed to the two others."""
     after_in_parent: Callable[[Any], object] | None
     """Releases it in the parent."""
     after_in_child: Callable[[Any], object] | None
-    """Makes the part usable in the child."""
+    """Makes this part of the package usable in the child."""
 
 
 _hooks: tuple[Hook, ...] = ()

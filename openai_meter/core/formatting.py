@@ -15,7 +15,7 @@ __all__ = [
     "exact_places", "fixed_dollars", "localized", "number", "percent", "plain_line", "printable", "short", "signed",
 ]  # fmt: skip
 
-# Of our own: the host program may have set the global one to round otherwise.
+# A context of our own: the host program may have set the global one to round otherwise.
 _CONTEXT = Context(prec=1_000)
 _LARGE = Decimal(1_000)
 """From this amount up, a column has cents and nothing smaller."""
@@ -58,7 +58,7 @@ def percent(share: float | Decimal, style: NumberStyle, places: int = 0) -> str:
 
 
 def short(value: float, style: NumberStyle) -> str:
-    """A count in few characters, with three digits that mean something: ``0.4``, ``999``, ``1.2k``, ``35k``."""
+    """A count in few characters, with three significant digits: ``0.4``, ``999``, ``1.2k``, ``35k``."""
     if value < 10:
         return localized(f"{value:.1f}".removesuffix(".0"), style)
     for limit, sign in ((1e3, ""), (1e6, "k"), (1e9, "M"), (1e12, "G")):
@@ -69,7 +69,7 @@ def short(value: float, style: NumberStyle) -> str:
 
 
 def signed(value: _Number, write: Callable[[_Number], str]) -> str:
-    """A difference: with ``+`` in front where it is more than nothing."""
+    """A difference: with ``+`` in front where it is above zero."""
     return f"+{write(value)}" if value > 0 else write(value)
 
 
@@ -109,7 +109,7 @@ def exact_places(value: Decimal) -> int:
 
 
 def column_places(amounts: Iterable[Decimal | None]) -> int:
-    """The decimals of all amounts of a column, so that the eye can compare them.
+    """The number of decimals for all amounts of a column, so that they can be compared at a glance.
 
     They are three digits of the largest amount; cents where all are from ten cents up, or the largest is large; else at
     least four. Unknown amounts (``None``) do not count.
@@ -138,7 +138,7 @@ def aligned(cells: Sequence[str]) -> list[str]:
 # --- names, lines -----------------------------------------------------------------------------------------------------
 
 _NAME = 200
-# Without the first two the letters of some scripts, and some emoji, come apart; French numbers have the others.
+# The first two join letters of some scripts, and emoji; French numbers have the others.
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
 
 
@@ -146,8 +146,8 @@ def printable(text: object, limit: int = _NAME) -> str:
     """A name from outside (a model, a tier, an agent; with a higher limit, a sentence), fit for every output and log.
 
     It is visible, on one line, and not too long: a control character (line breaks, terminal sequences, changes of
-    direction) becomes the replacement character, so that a name cannot begin a line of a log or drive a terminal. What
-    is left of a very long name ends with an ellipsis. Nothing at all becomes a pair of quotation marks.
+    direction) becomes the replacement character, so that a name cannot begin a line of a log or control a terminal. A
+    very long name is shortened and ends with an ellipsis. An empty name becomes a pair of quotation marks.
     """
     name = str(text)
     if len(name) > limit:

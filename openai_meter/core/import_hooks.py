@@ -1,8 +1,8 @@
 """Calls a function after each import of a module, also when the module is loaded anew.
 
 wrapt has post-import hooks too, but those run once: a module that is deleted from ``sys.modules`` and imported again,
-or reloaded, is not noticed by them. The finder stands first in ``sys.meta_path`` and finds nothing itself: it asks the
-finders behind it, and runs the hooks when their loader has run the module.
+or reloaded, is not noticed by them. The finder is the first in ``sys.meta_path`` and finds nothing itself: it calls the
+finders after it, and runs the hooks when their loader has run the module.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Loader:
 
 
 class _Finder:
-    """Stands in ``sys.meta_path``; a module that has no hook is left to the other finders at once."""
+    """The finder in ``sys.meta_path``; it declines a module without a hook at once."""
 
     def __init__(self) -> None:
         self.hooks: dict[str, list[Hook]] = {}
@@ -80,8 +80,8 @@ _finder = _Finder()
 def after_import(name: str, hook: Hook) -> None:
     """Calls ``hook(module)`` after each import of the module ``name`` from now on.
 
-    It is called by the thread that imports, and must not raise. It cannot be taken back: the hook itself has to know
-    whether it is still wanted. A module that has been imported already is left to the caller. Not thread-safe.
+    It is called by the thread that imports, and must not raise. It cannot be taken back: the hook itself has to check
+    whether it is still wanted. For a module that has been imported already, nothing is called. Not thread-safe.
     """
     hooks = _finder.hooks.setdefault(name, [])
     if hook not in hooks:

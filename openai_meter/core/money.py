@@ -1,7 +1,7 @@
-"""Exact money: what users write becomes a ``Decimal``, what is computed is whole pico-dollars or a fraction of them.
+"""Exact money: a written price becomes a ``Decimal``, a computed amount is whole pico-dollars or a fraction of them.
 
 One pico-dollar is 1e-12 USD. A price of 0.075 USD per million tokens is 75,000 of them per token, so that every
-published token price is a whole number and a cost is a sum of products of integers. Prices that are none (0.05 USD
+published token price is a whole number and a cost is a sum of products of integers. Prices that are not whole (0.05 USD
 per minute, counted in seconds; a discount of one third) stay exact as a :class:`fractions.Fraction`.
 """
 
@@ -19,7 +19,7 @@ from openai_meter.errors import ConfigurationError
 
 __all__ = [
     "PICO", "Amount", "Bill", "Cost", "CostLine", "CostStatus", "Number", "exact", "line_values", "pico", "simplest",
-    "to_float", "usd",
+    "stated_dollars", "to_float", "usd",
 ]  # fmt: skip
 
 PICO = 10**12
@@ -32,6 +32,11 @@ CostStatus = Literal["priced", "partial", "unpriced", "free"]
 
 # A context of our own: the host program may have set the global one to few digits.
 _CONTEXT = Context(prec=60)
+
+_LONGEST = 40
+"""Characters of a number in an answer: a longer one is not a price."""
+_LARGEST_STATED = 1_000_000
+"""US dollars of one call: what is larger is not a price, and no sum could hold it."""
 
 
 def exact(value: object, name: str) -> Decimal:
@@ -51,6 +56,17 @@ def exact(value: object, name: str) -> Decimal:
     return number
 
 
+def stated_dollars(text: str) -> Decimal | None:
+    """US dollars that a host states for one call; ``None`` if the text is not a number from 0 to a million."""
+    if len(text) > _LONGEST:
+        return None
+    try:
+        number = Decimal(text.strip())
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and 0 <= number <= _LARGEST_STATED else None
+
+
 def pico(dollars: Decimal, per: int = 1) -> Fraction:
     """Pico-dollars per unit for a price in US dollars per ``per`` units."""
     return Fraction(dollars) * PICO / per
@@ -66,12 +82,12 @@ def simplest(amount: Amount) -> Amount:
 def usd(amount: Amount) -> Decimal:
     """US dollars for an amount of pico-dollars, without trailing zeros.
 
-    Exact wherever a decimal number can be: only a fraction like a third is cut, after 60 digits.
+    Exact wherever a decimal number can be: only a fraction like a third is rounded, after 60 digits.
     """
     if isinstance(amount, Fraction):
         return _CONTEXT.normalize(_CONTEXT.divide(Decimal(amount.numerator), Decimal(amount.denominator * PICO)))
     if amount % PICO == 0:
-        return Decimal(amount // PICO)  # normalizing would make 1E+1 of 10, which no report wants to show
+        return Decimal(amount // PICO)  # normalize() would write 10 as 1E+1
     return _CONTEXT.normalize(_CONTEXT.scaleb(Decimal(amount), -12))
 
 

@@ -2,7 +2,7 @@
 
 These libraries replace functions of ``_thread``, ``threading``, ``queue`` and ``time``, at any time: before this
 package is imported or after. A thread that is started through them is a greenlet, and a greenlet that waits in a queue
-or lock of C stops the whole program. So the package takes its threads and locks from here.
+or lock of C stops the whole program. So the package uses the threads and locks of this module.
 
 They come from a second instance of the interpreter's module ``_thread``, which no library has patched. Its lock types
 are types of their own: eventlet replaces every instance of the original ``RLock`` that it finds in a module.
@@ -36,7 +36,7 @@ _STEP = 0.005
 def _unpatched() -> Any:
     """A second instance of the module ``_thread``."""
     spec: Any = BuiltinImporter.find_spec("_thread")
-    if spec is None:  # an interpreter that has it elsewhere
+    if spec is None:  # an interpreter where it is elsewhere
         return _thread
     module: Any = BuiltinImporter.create_module(spec)
     BuiltinImporter.exec_module(module)

@@ -1,4 +1,4 @@
-"""The modules of earlier versions, for pickles: what was pickled by them names the class by the module of that time.
+"""The modules of earlier versions, for pickles: a pickle names the module that the class had when it was written.
 
 Only :func:`install`, which adds a finder at the end of ``sys.meta_path``, runs when the package is imported. To keep
 the pickles of a class that moves, add a row to :data:`_MOVED`.

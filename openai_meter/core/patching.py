@@ -18,7 +18,7 @@ Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], A
 
 
 class _Place(NamedTuple):
-    """A method that is wrapped. It holds no class: one that the program lets go of is collected."""
+    """A method that is wrapped. It keeps no class alive: one without a reference in the program is collected."""
 
     owner: Callable[[], type[Any] | None]
     name: str
@@ -29,8 +29,8 @@ class _Place(NamedTuple):
 class Patches:
     """All that is patched at the moment. Not thread-safe: callers hold a lock.
 
-    A wrapper of ours is known by the function that it calls, wherever it is found: another library may have built upon
-    it, moved it to a derived class, or put it back after it was removed.
+    A wrapper of ours is recognised by the function that it calls, wherever it is: another library may have wrapped it,
+    moved it to a derived class, or restored it after it was removed.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Patches:
         self._places[id(owner), name] = _Place(_weak(owner), name, _weak(wrapper), _weak(found))
 
     def undo(self) -> None:
-        """Restores the identical originals. What others have built upon stays, and is tried again next time."""
+        """Restores the identical originals. A wrapper below another library's stays, and is tried again next time."""
         left = {}
         for key, place in self._places.items():
             owner, wrapper, original = place.owner(), place.wrapper(), place.original()
@@ -91,7 +91,7 @@ def _calls(link: Any, wrapper: Wrapper) -> bool:
 
 
 def _chain(found: Any) -> Iterator[Any]:
-    """An attribute and all that it wraps, by its own word, outermost first."""
+    """An attribute and everything that it wraps, by ``__wrapped__``, outermost first."""
     for _ in range(100):
         yield found
         found = getattr(found, "__wrapped__", None)
@@ -100,14 +100,14 @@ def _chain(found: Any) -> Iterator[Any]:
 
 
 def _below(link: Any, wrapper: Wrapper) -> Any:
-    """What is left of a chain if our wrappers at its beginning are taken off."""
+    """The rest of a chain without our wrappers at its beginning."""
     while _calls(link, wrapper):
         link = link.__wrapped__
     return link
 
 
 def _take_out(owner: type[Any], name: str, wrapper: Wrapper) -> None:
-    """Takes our wrapper out of an attribute, and from between other wrapt wrappers."""
+    """Removes our wrapper from an attribute, also from between other wrapt wrappers."""
     import wrapt  # noqa: PLC0415
 
     found = vars(owner).get(name)

@@ -1,7 +1,7 @@
-"""What makes a class a public one: its module is ``openai_meter``, wherever its code is, and its pickles stay readable.
+"""Makes classes public: their module is ``openai_meter``, wherever their code is, and their pickles stay readable.
 
-Tracebacks, ``repr`` and pickles then name the place that programs import it from, and no later move of the code is
-seen outside. Of a pickle, the names of its fields are kept, so that fields can be added.
+Tracebacks, ``repr`` and pickles then name the place that programs import it from, and a later move of the code
+changes nothing for them. A pickle has the names of its fields, so that fields can be added.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ SETTINGS: tuple[Setting, ...] = (
         in_file=False,
     ),
 )  # fmt: skip
-"""All settings. What may not stand in a file is a switch of the process, or a secret."""
+"""All settings. Switches of the process, and secrets, cannot be set in a file."""
 
 _ROWS = {row.name: row for row in SETTINGS}
 

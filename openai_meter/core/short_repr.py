@@ -1,4 +1,4 @@
-"""``repr()`` of values with many fields: only the fields that say something."""
+"""``repr()`` of values with many fields: only the fields that differ from their default."""
 
 from __future__ import annotations
 

@@ -35,14 +35,14 @@ class Totals:
     errors: int = 0
     """Calls that raised, or that the API answered as failed."""
     unmeasured_calls: int = 0
-    """Calls that the API may have billed without saying what they used."""
+    """Calls that the API may have billed without reporting their usage."""
     estimated_calls: int = 0
-    """Calls whose token counts are estimates, as the API did not say them."""
+    """Calls whose token counts are estimates, as the API did not report them."""
     usage: Usage = _NO_USAGE
     cost_pico: int | Fraction | None = 0
     """The sum of all costs that are known, in pico-dollars; ``None`` if there are calls and none has a price."""
     estimated_cost_pico: int | Fraction = 0
-    """The part of the cost that rests on estimates."""
+    """The part of the cost that is based on estimates."""
     unpriced_calls: int = 0
     """Calls whose cost is unknown, or known only in part."""
     first_call_at: datetime | None = None
@@ -57,7 +57,7 @@ class Totals:
 
     @property
     def estimated_cost(self) -> Decimal:
-        """The part of :attr:`cost` that rests on estimates, in US dollars."""
+        """The part of :attr:`cost` that is based on estimates, in US dollars."""
         return usd(self.estimated_cost_pico)
 
     def __getattr__(self, name: str) -> Any:
@@ -203,7 +203,7 @@ def counted(  # noqa: PLR0917 - by position: every call comes here
 
 
 class Sum(NamedTuple):
-    """Totals in the making. A new one takes the place of the old in one step, whatever interrupts the adding."""
+    """A sum that calls are added to. A new one replaces the old one in one step, which no interrupt splits."""
 
     calls: int = 0
     errors: int = 0
@@ -218,17 +218,17 @@ class Sum(NamedTuple):
     cost: int | Fraction = 0
     estimated: int | Fraction = 0
     unpriced: int = 0
-    """Calls without a price, or with half of one."""
+    """Calls without a price, or with a partial one."""
     unknown: int = 0
     """Calls without any price."""
     first: datetime | None = None
     last: datetime | None = None
     retries: int = 0
     tokenless: int = 0
-    """Calls without a number of tokens: it is unknown, or the call is free, or billed otherwise."""
+    """Calls without a number of tokens: it is unknown, or the call is free or billed by other units."""
 
     def plus(self, call: Call) -> Sum:
-        """The sum with one call more."""
+        """The sum with one more call."""
         (
             calls, errors, unmeasured, guessed, input_, output, total, counts, cost, estimated, unpriced, unknown,
             first, last, retries, tokenless,
@@ -290,7 +290,7 @@ class Sum(NamedTuple):
         first: datetime,
         last: datetime,
     ) -> Sum:
-        """The sum with some calls more that ended well, have a full price and no other counts than these."""
+        """The sum with some more calls that ended well, have a full price and no other counts than these."""
         cached_before, written_before, long_lived, reasoning_before, *others = self.counts
         counts = cached_before + cached, written_before + written, long_lived, reasoning_before + reasoning, *others
         return self._replace(
@@ -336,7 +336,7 @@ class Sum(NamedTuple):
         )
 
     def repriced(self, before: Call, after: Call) -> Sum:
-        """The same sum with one call priced anew."""
+        """The same sum with a new price of one call."""
         return self._replace(
             cost=self.cost + (after.cost_pico or 0) - (before.cost_pico or 0),
             estimated=self.estimated
@@ -359,7 +359,7 @@ NOTHING = Sum()
 
 
 def summed(sums: Iterable[Sum]) -> Sum:
-    """The sum over sums. Goes by columns: thousands of them are added in some milliseconds."""
+    """The sum over sums. Adds column by column: thousands of them are added in some milliseconds."""
     columns = [*zip(*sums, strict=True)]
     if not columns:
         return NOTHING

@@ -18,7 +18,7 @@ __all__ = ["COUNTS", "LARGEST", "Usage", "count", "fields_of", "new_usage", "sec
 
 _NOTHING: Mapping[str, Any] = {}
 LARGEST = 2**53
-"""The largest count that is believed. No request comes near it, and JSON readers of all languages take it exactly."""
+"""The largest count that is accepted. No request comes near it, and JSON readers of all languages read it exactly."""
 
 
 @public
@@ -70,12 +70,12 @@ class Usage:
     accepted_prediction_tokens: int = 0
     """Part of the output that was taken from a predicted output."""
     rejected_prediction_tokens: int = 0
-    """Part of the output that a predicted output proposed in vain: billed as output."""
+    """Part of the output that was predicted and rejected: billed as output."""
 
     __repr__ = short_repr
 
     def __add__(self, other: Usage) -> Usage:
-        """Adds count by count; unknown plus known is what is known."""
+        """Adds count by count; an unknown count plus a known one is the known one."""
         if not isinstance(other, Usage):
             return NotImplemented
         return Usage(

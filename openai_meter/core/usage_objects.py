@@ -97,7 +97,7 @@ def read_usage(raw: Any) -> Usage | None:
 
     ``raw`` is an SDK object or a dict. Where figures disagree, those that agree with the total are taken: of two
     families of names, with reasoning or cached tokens counted next to the totals or in them. A placeholder (null, 0, an
-    empty object) never stands for a figure that is given elsewhere. A missing count follows from the total (embeddings
+    empty object) never replaces a figure that is given elsewhere. A missing count follows from the total (embeddings
     have no output), a missing total is the sum. What cannot be reconciled is taken as it is, and
     :attr:`Usage.inconsistent` is set.
     """
@@ -112,7 +112,7 @@ def plain_counts(raw: Any) -> tuple[int, int, int, int, int, int] | None:  # noq
     """The counts of a usage object with text tokens in figures that agree, as almost every call has one.
 
     Returns:
-        Input, output, total, cached, written and reasoning tokens; ``None`` if the tables have to be looked through.
+        Input, output, total, cached, written and reasoning tokens; ``None`` if the tables are needed.
     """
     # fields_of() is written out three times here: calling it costs more than all the rest.
     usage: Mapping[str, Any]
@@ -132,7 +132,7 @@ def plain_counts(raw: Any) -> tuple[int, int, int, int, int, int] | None:  # noq
             tokens_in, tokens_out, total = usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]
             inputs, outputs = usage["input_tokens_details"], usage["output_tokens_details"]
             foreign = _FOREIGN_TO_RESPONSE
-        # If there are five, they are those that were found.
+        # If there are exactly five fields, they are those that were read above.
         if len(usage) != 5 and not foreign.isdisjoint(usage):
             return None
         cached = written = reasoning = 0
@@ -187,6 +187,8 @@ def _read_any(usage: Mapping[str, Any]) -> Usage | None:
     separate = not _SEPARATE_NAMES.isdisjoint(usage)
     tokens_in, tokens_out, total, reconciled = _reconcile(inputs, outputs, total, parts, separate=separate)
     possible = not any(_impossible(usage.get(name)) for name in (*_INPUTS, *_OUTPUTS, "total_tokens"))
+    if not possible:  # a zero that follows from such a figure is not a count
+        tokens_in, tokens_out = tokens_in or None, tokens_out or None
     if not (agree and possible and reconciled) or _contradicts(tokens_in, tokens_out, parts):
         parts["inconsistent"] = True
     return new_usage(tokens_in, tokens_out, total, **parts)
@@ -225,10 +227,11 @@ def _reconcile(
             tokens_in += cached
         agree = sum(map(bool, inputs)) < 2 and sum(map(bool, outputs)) < 2
         return tokens_in, tokens_out, (tokens_in or 0) + (tokens_out or 0), agree
-    for more_in, more_out in dict.fromkeys(((0, 0), (0, reasoning), (cached, 0), (cached, reasoning))):
-        for one_in, one_out in product(inputs, outputs):
-            if one_in + more_in + one_out + more_out == total:
-                return one_in + more_in, one_out + more_out, total, True
+    if (found := _agreeing(inputs, outputs, total, cached, reasoning)) is not None:
+        tokens_in, tokens_out = found
+        if separate and cached > tokens_in:  # neither the input nor the total has them
+            return tokens_in + cached, tokens_out, total + cached, False
+        return tokens_in, tokens_out, total, True
     # Now a zero is a placeholder, and what is missing follows from the total.
     tokens_in, tokens_out = tokens_in or None, tokens_out or None
     agree = max(tokens_in or 0, tokens_out or 0) <= total
@@ -241,6 +244,15 @@ def _reconcile(
     else:
         agree = False
     return tokens_in, tokens_out, total, agree
+
+
+def _agreeing(inputs: list[int], outputs: list[int], total: int, cached: int, reasoning: int) -> tuple[int, int] | None:
+    """The input and the output that make the total, with cached and reasoning tokens in them or next to them."""
+    for more_in, more_out in dict.fromkeys(((0, 0), (0, reasoning), (cached, 0), (cached, reasoning))):
+        for one_in, one_out in product(inputs, outputs):
+            if one_in + more_in + one_out + more_out == total:
+                return one_in + more_in, one_out + more_out
+    return None
 
 
 def _read_parts(parts: dict[str, Any], usage: Mapping[str, Any]) -> bool:

@@ -44,7 +44,7 @@ _UNITS = {"m": 60, "h": 3_600, "d": 86_400}
 
 
 def _seconds(window: str) -> str:
-    """The length of a window in seconds. PromQL cannot say that of a variable of Grafana: count steps of a second."""
+    """The length of a window in seconds. PromQL has no function for that: steps of a second are counted."""
     if window.startswith("$"):
         return f"scalar(count_over_time(vector(1)[{window}:1s]))"
     return str(int(window[:-1]) * _UNITS[window[-1]])

@@ -1,12 +1,12 @@
 """The only code that patches the openai package.
 
 ================== ===================================================================================================
-``listening``      who listens: the installed meter, wrapped clients, blocks, captures. Each change calls ``patching``
+``listening``      the listeners: the installed meter, wrapped clients, blocks, captures. Changes call ``patching``
 ``patching``       what is patched for them, and when: classes of openai, as they are imported, also when loaded anew
-``http``           what the wrapper of ``request`` does: the way of one call from its request to its answer
-``include_usage``  asks for the usage of chat streams, and hides the chunk that answers
+``http``           the wrapper of ``request``: the way of one call from its request to its answer
+``include_usage``  injects the option for the usage of chat streams, and removes the chunk with it
 ``streams``        reads answers while the program reads them
 ``websockets``     the same for connections: what their wrappers do, turns, sessions billed by the second
-``sdk``            the names of the openai package that all this leans on. To support another version, change it
+``sdk``            the names of the openai package that all this uses. To support another version, change it
 ================== ===================================================================================================
 """

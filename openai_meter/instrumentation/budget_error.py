@@ -1,4 +1,4 @@
-"""``BudgetExceededError``: what the program is given instead of an answer, where a budget does not admit a call.
+"""``BudgetExceededError``: the exception that a program gets where a budget does not admit a call.
 
 It is a child of ``openai.OpenAIError``, so that handlers around calls work. So openai is imported with this module,
 which is loaded when a program names the error, or with the first refusal.
@@ -50,12 +50,12 @@ class BudgetExceededError(MeterError, OpenAIError):
 
     @property
     def spent(self) -> Decimal:
-        """What was spent in this window when the call was refused."""
+        """The amount that was spent in this window when the call was refused."""
         return self.refusal.spent
 
     @property
     def held(self) -> Decimal:
-        """What was held for calls that were going on."""
+        """The amount that was held for calls in flight."""
         return self.refusal.held
 
     @property

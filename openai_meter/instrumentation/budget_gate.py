@@ -1,6 +1,6 @@
 """Admits requests before the SDK sends them. A request that is refused here never leaves the process.
 
-What is decided is in :mod:`openai_meter.budgets.admission`. The two shells here only wait: for a store, for a window.
+:mod:`openai_meter.budgets.admission` decides. The two shells here only wait: for a store, for a window.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NO_BODY: Mapping[str, Any] = {}
 
 
 def admit_sync(context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-    """Has a request admitted by its budgets.
+    """Admits a request by its budgets.
 
     Args:
         context: the request.
@@ -56,7 +56,7 @@ async def admit_async(context: RequestContext, args: tuple[Any, ...], kwargs: di
 
 
 def admit_turn(turn: CallInFlight, body: Mapping[str, Any] | None = None) -> None:
-    """Has a call admitted that is not sent by ``request``: a turn of a connection, a request of an HTTP library.
+    """Admits a call that is not sent by ``request``: a turn of a connection, a request of an HTTP library.
 
     Nothing of its request is changed.
 
@@ -102,7 +102,7 @@ async def _decide_async(steps: Generator[Step, None, Refusal | None]) -> Refusal
 
 
 def _next(steps: Generator[Step, None, Refusal | None]) -> Any:
-    """What there is to do next, or the decision."""
+    """The next step, or the decision."""
     try:
         return next(steps)
     except StopIteration as end:
@@ -144,7 +144,7 @@ def _changed(
     if context.uninjected is not None:
         context.uninjected = _with_fields(context, *context.uninjected, changes)
     pending = context.pending
-    if pending._body is not None:  # noqa: SLF001 - what an estimate would be made of
+    if pending._body is not None:  # noqa: SLF001 - an estimate is made of it
         pending._body = {**pending._body, **changes}  # noqa: SLF001
     pending.response.model = changes.get("model")  # until the answer names it; requested_model stays the program's
     return _with_fields(context, args, kwargs, changes)

@@ -1,4 +1,4 @@
-"""What the wrapper of ``request`` does: the way of one call from its request to its answer.
+"""The wrapper of ``request``: the way of one call from its request to its answer.
 
 Every call of every openai client passes ``request``. The answer is read through the options' ``post_parser``, on a copy
 of the options: the caller's own are never written to. What is patched, and when, is in
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from json import JSONDecodeError
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -160,7 +161,7 @@ class RequestContext:
         self.injected: bool | None = None
         """Whether ``include_usage`` was injected; ``False`` where it was, and was taken back; else ``None``."""
         self.shape: include_usage.RequestShape | None = None
-        """What the request looks like, where ``include_usage`` was injected."""
+        """The shape of the request, where ``include_usage`` was injected."""
         self.uninjected: Arguments | None = None
         """The arguments for a second try without ``include_usage``."""
 
@@ -185,7 +186,7 @@ class RequestContext:
         return parsed
 
     def _read_answer(self, parsed: Any) -> bool:
-        """Reads an answer; ``True`` if it will be read as it streams."""
+        """Reads an answer; ``True`` if it is a stream, which is read later."""
         if isinstance(parsed, self.sdk.streams):
             is_async = isinstance(parsed, self.sdk.streams[1])
             if self.pending.row.fold is None:
@@ -220,13 +221,15 @@ class RequestContext:
             ):
                 self.injected = False
                 return uninjected
+            if isinstance(error, JSONDecodeError) and not pending.finished:
+                read_text(pending, error.doc)  # the answer was paid for, and may have its usage
         except Exception as fault:
-            faults.caught(fault, "checking for a refusal")
+            faults.caught(fault, "reading a failed answer")
         self.pending.finish(error)
         return None
 
     def on_response(self, arguments: Mapping[str, Any]) -> None:
-        """Reads from the arguments of ``_process_response`` what no parsed answer has: some headers."""
+        """Reads some headers from the arguments of ``_process_response``: no parsed answer has them."""
         try:
             pending, response = self.pending, arguments["response"]
             self._read_headers(response)
@@ -245,7 +248,7 @@ class RequestContext:
     def _read_attempts(self) -> None:
         """Reads how often the SDK sent this request, where the request has no options of ours."""
         retry = _last_retry.get()
-        # What is older belongs to another request. A request inside this one has taken its own away.
+        # An older one belongs to another request. A request inside this one has removed its own.
         if retry is not None and retry.at >= self.pending._clock:  # noqa: SLF001 - of one package with it
             self.pending.attempts = retry.attempts
             _last_retry.set(None)
@@ -281,7 +284,7 @@ class RequestContext:
 
 
 def _raised(plain: PlainRequest, sdk: Sdk, error: BaseException) -> None:
-    """Records a call that was thought to be plain, and raised."""
+    """Records a call that was begun as plain, and raised."""
     if (context := _context_of(plain, sdk)) is not None:
         context.on_error(error)
 
@@ -299,7 +302,7 @@ def _was_retried(plain: PlainRequest) -> bool:
 
 
 def _context_of(plain: PlainRequest, sdk: Sdk) -> RequestContext | None:
-    """The context of a call that was thought to be plain, as if it had been made before the request was sent."""
+    """The context of a call that was begun as plain, as if it had been made before the request was sent."""
     try:
         place = plain.place
         pending = CallInFlight(
@@ -387,6 +390,6 @@ _NO_BODY: Mapping[str, Any] = {}
 
 
 def _body(body: object, extra: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """The request's JSON body, as the SDK will send it. It is read here and nowhere else: never the caller's values."""
+    """The request's JSON body, as the SDK will send it. It is only read; the caller's values never change."""
     known = body if type(body) is dict or isinstance(body, Mapping) else _NO_BODY
     return {**known, **extra} if extra else known

@@ -1,4 +1,4 @@
-"""Asks for the usage of chat streams whose callers did not, and hides what is added to the answer.
+"""Injects the option for the usage of chat streams, and removes the added part of the answer.
 
 A chat stream reports its usage only where ``stream_options.include_usage`` was sent. Where the host is known to accept
 that, the option is injected into the request. The chunk that answers it is hidden from the program by its shape (no
@@ -38,7 +38,7 @@ _SHAPES = 3
 
 
 class RequestShape(NamedTuple):
-    """What a host's acceptance of ``include_usage`` may depend on."""
+    """The parts of a request that a host's acceptance of ``include_usage`` may depend on."""
 
     host: str
     endpoint: str
@@ -48,14 +48,14 @@ class RequestShape(NamedTuple):
 
 
 class _Policy:
-    """Where to ask. One for the process, as the patches are."""
+    """The hosts where the option is injected. One for the process, as the patches are."""
 
     mode: str = "auto"
     hosts: frozenset[str] = frozenset()
 
 
 class _Memory:
-    """What hosts have done with the option. Each method is one step; threads may meet in between, without harm."""
+    """The answers of hosts to the option. Each method is one step; threads may meet in between, without harm."""
 
     def __init__(self) -> None:
         self.refused: Bounded[tuple[object, ...], float] = Bounded(1_000)
@@ -75,7 +75,7 @@ _memory = _Memory()
 
 
 def configure(stream_usage: str | Collection[str]) -> None:
-    """Sets where to ask: ``auto`` (OpenAI, Azure), ``always``, ``never``; or more hosts than those of ``auto``.
+    """Sets where to inject it: ``auto`` (OpenAI, Azure), ``always``, ``never``; or more hosts than those of ``auto``.
 
     Raises:
         ConfigurationError: it is neither; nothing is changed then.
@@ -103,7 +103,7 @@ def check(word: str) -> None:
 
 
 def should_inject(row: Endpoint, body: Mapping[str, Any], headers: object, provider: str, host: str) -> bool:
-    """Whether to ask for the usage of a stream that is about to be requested."""
+    """Whether to inject the option into the request of a stream."""
     mode = _policy.mode
     if not row.opt_in or mode == "never":
         return False
@@ -125,14 +125,14 @@ def _is_read_as_bytes(headers: Mapping[Any, Any]) -> bool:
 
 
 def shape_of(row: Endpoint, body: Mapping[str, Any], host: str) -> RequestShape:
-    """What a request looks like to a host."""
+    """The shape of a request, as a host sees it."""
     model = body.get("model")
     keys = frozenset(key for key in body if key != "stream_options")
     return RequestShape(host, row.name, keys, model if isinstance(model, str) else None)
 
 
 def inject(options: Any) -> None:
-    """Asks for usage, in new dicts, on options that are ours; what the caller passed stays as it is."""
+    """Injects the option, in new dicts, on options of our own; the caller's values stay unchanged."""
     extra = options.extra_json
     place = "extra_json" if isinstance(extra, Mapping) and "stream_options" in extra else "json_data"
     body = getattr(options, place)
@@ -153,7 +153,7 @@ def _is_refused(shape: RequestShape) -> bool:
 
 
 def is_refusal(error: BaseException, shape: RequestShape) -> bool:
-    """Whether a request may have failed because of what was injected; it is then to be sent again without.
+    """Whether a request may have failed because of the injected option; it is then sent again without it.
 
     Where the answer does not name the option, a shape that the host has accepted before is not sent again: the
     program's own mistake is not sent twice. OpenAI always names it.
@@ -227,7 +227,7 @@ class UsageFilter:
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
-        """Takes bytes as they arrive; returns what the program is to see, up to the last complete event."""
+        """Takes bytes as they arrive; returns the bytes for the program, up to the last complete event."""
         held = self._held + data
         visible, end = [], 0
         for event in _next_event(held):
@@ -239,7 +239,7 @@ class UsageFilter:
         return b"".join(visible)
 
     def end(self) -> bytes:
-        """What is left when the stream has ended."""
+        """The remaining bytes when the stream has ended."""
         held, self._held = self._held, b""
         return held
 

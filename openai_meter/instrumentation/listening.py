@@ -1,6 +1,6 @@
-"""Who listens to which client: the installed meter, wrapped clients, blocks, captures.
+"""The listeners of each client: the installed meter, wrapped clients, blocks, captures.
 
-Nothing is patched here. Each change of who listens ends with :meth:`ListenerRegistry.update`, which calls
+Nothing is patched here. Each change of the listeners ends with :meth:`ListenerRegistry.update`, which calls
 :mod:`~openai_meter.instrumentation.patching`. A request calls :func:`listeners`, once.
 """
 
@@ -21,14 +21,14 @@ MARK = "_openai_meter"
 
 
 class ClientMark(NamedTuple):
-    """What a wrapped client, and every copy of it, carries in its ``__dict__``."""
+    """The mark of a wrapped client, and of every copy of it, in its ``__dict__``."""
 
     meter: Meter
     epoch: int
 
 
 class ListenerRegistry:
-    """Who listens in this process. To change it, hold :attr:`lock`, and call :meth:`update` afterwards."""
+    """The listeners of this process. To change them, hold :attr:`lock`, and call :meth:`update` afterwards."""
 
     def __init__(self) -> None:
         self.lock = RLock()
@@ -41,9 +41,9 @@ class ListenerRegistry:
         self.running_blocks = 0
         """The number of ``track()`` blocks that are being run."""
         self.captures: tuple[Readable, ...] = ()
-        """What listens to every client for a while, in addition to the installed meter."""
+        """Further listeners to every client, such as captures."""
         self.global_listeners: tuple[Readable, ...] = ()
-        """All that listen to every client. Made by :meth:`update`, so that a request has nothing to put together."""
+        """All that listen to every client. Made by :meth:`update`, so that a request need not collect them."""
         self.epoch = 0
         """The number of uninstalls: the mark of a client that was wrapped in an earlier epoch is void."""
         self.apply_patches: Callable[[], None] = lambda: None
@@ -65,7 +65,7 @@ class ListenerRegistry:
         return self.installed is not None or self.has_wrapped
 
     def update(self) -> None:
-        """Brings the listeners and the patches in line with what was changed."""
+        """Updates the listeners and the patches after a change."""
         self.global_listeners = self.captures if self.installed is None else (self.installed, *self.captures)
         self.apply_patches()
 
@@ -80,7 +80,7 @@ fork_safety.on_fork("listeners", after_in_child=lambda _: registry.start_over_in
 
 
 def listeners(client: Any, blocks: tuple[Block, ...]) -> tuple[Readable, ...]:
-    """What listens to a request of this client, each once: global listeners, the client's own meter, the blocks."""
+    """The listeners of a request of this client, each once: global listeners, the client's own meter, the blocks."""
     global_listeners = registry.global_listeners
     mark = client.__dict__.get(MARK)
     if mark is None and not blocks:
@@ -94,6 +94,6 @@ def listeners(client: Any, blocks: tuple[Block, ...]) -> tuple[Readable, ...]:
 
 
 def listeners_of(blocks: tuple[Block, ...]) -> tuple[Readable, ...]:
-    """What listens to a request of an HTTP library, each once: global listeners, the blocks."""
+    """The listeners of a request of an HTTP library, each once: global listeners, the blocks."""
     global_listeners = registry.global_listeners
     return tuple(dict.fromkeys((*global_listeners, *blocks))) if blocks else global_listeners

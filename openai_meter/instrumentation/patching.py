@@ -1,4 +1,4 @@
-"""What is patched in the openai package, and when.
+"""Patches the openai package while there are listeners.
 
 As long as :mod:`~openai_meter.instrumentation.listening` has listeners, ``request`` is wrapped on each class of the two
 client trees that defines it: methods of resources hold a bound ``post`` from before, but that looks ``request`` up when
@@ -41,7 +41,7 @@ _TRANSPORT = "websockets"
 
 
 class Patcher:
-    """Patches what has been imported, and what will be. One for the process; callers hold the registry's lock."""
+    """Patches imported packages, at once or on import. One for the process; callers hold the registry's lock."""
 
     def __init__(self) -> None:
         self.patches = Patches()
@@ -50,15 +50,15 @@ class Patcher:
         self._has_hooks = False
 
     def apply(self) -> None:
-        """Brings the patches in line with what listens now. A stub in place of openai is left alone."""
+        """Updates the patches for the present listeners. A stub in place of openai is not patched."""
         self.http.apply()
         if not registry.wants_requests:
             self.patches.undo()
             return
         if not self._has_hooks:
-            # Also where openai seems to be there: another thread may be in the middle of importing it.
+            # Also where openai is in sys.modules: another thread may be in the middle of importing it.
             self._has_hooks = True
-            # Not before: what the program has registered so far, such as a report, runs after it.
+            # Not before: handlers that the program has registered so far, such as a report, run after it.
             atexit.register(finish_open_streams)
         self._register_hooks()
         base = sys.modules.get(BASE_CLIENT)

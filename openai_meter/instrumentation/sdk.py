@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 __all__ = ["RAW_HEADER", "Parser", "Sdk", "copier"]
 
 Parser = Callable[[Any], Any]
-"""What the SDK calls with an answer."""
+"""The function that the SDK calls with an answer."""
 RAW_HEADER = "x-stainless-raw-response"
 """The header by which the SDK's raw variants say that they parse the answer later, if at all. Its value is ``true``
 for ``with_raw_response`` and ``stream`` for ``with_streaming_response``."""
@@ -28,7 +28,7 @@ class Sdk(NamedTuple):
     raw: tuple[type[Any], ...]
     binary: type[Any]
     unread: tuple[type[Any], ...]
-    """What ``request`` may return without having run a parser: raw answers, and those of the HTTP library."""
+    """The types that ``request`` may return without running a parser: raw answers, and those of the HTTP library."""
     copy_options: Callable[[Any, Parser], Any]
     own: tuple[object, ...]
     """The SDK's own ``request`` functions, where they were not patched when the package was first seen."""
@@ -94,7 +94,7 @@ def copier(kind: type[Any], model_copy: Callable[[Any], Any]) -> Callable[[Any, 
 
     def copy(options: Any, parser: Parser) -> Any:
         if has_fields_only and type(options) is kind and options.__pydantic_private__ is None:
-            # What pydantic's own copying and setting come to for such a model, in a third of the time.
+            # The same result as pydantic's own copying and setting for such a model, in a third of the time.
             twin = object.__new__(kind)
             put(twin, "__dict__", {**options.__dict__, "post_parser": parser})
             put(twin, "__pydantic_fields_set__", {*options.__pydantic_fields_set__, "post_parser"})

@@ -1,4 +1,4 @@
-"""The mark on a request that is metered already, so that what it passes through does not meter it again.
+"""The mark on a request that is metered already, so that the libraries below do not meter it again.
 
 A call of the SDK is sent by httpx, which may send it by way of aiohttp or requests, and requests by way of urllib3.
 Where HTTP libraries are watched too, the outermost place that meters a request marks the context in which it is sent.
@@ -19,7 +19,7 @@ Mark = list[bool]
 
 
 class Seams:
-    """Which places meter requests; one for the process."""
+    """Which layers meter requests; one for the process."""
 
     http = False
     """Whether HTTP libraries are watched in addition to the SDK. While they are not, nothing is marked."""

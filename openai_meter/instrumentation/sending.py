@@ -1,4 +1,4 @@
-"""Sends a request of the SDK on, and has what comes back read."""
+"""Sends a request of the SDK, and reads its answer."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Reads answers while the program reads them, without changing what the program holds.
+"""Reads answers while the program reads them, without changing the program's objects.
 
-A ``Stream`` stays the SDK's own object: its ``_iterator`` is put behind one of ours, which reads each event on its way.
+A ``Stream`` stays the SDK's own object: its ``_iterator`` is wrapped by one of ours, which reads each event.
 The end of reading is seen there. Leaving early (``break``, ``close()``, a helper's exit, garbage collection) is seen
 where all of these end, at the close of the HTTP response's byte stream. That one is replaced by a subclass of httpx's
-own interface: unlike an attribute on the response, it does not get in the way of pickling it.
+own interface: unlike an attribute on the response, it does not prevent pickling.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from openai_meter.core import faults
 from openai_meter.instrumentation.include_usage import UsageFilter, strip_usage
 from openai_meter.metering.call_in_flight import CallInFlight
 from openai_meter.usage.bodies import Body, body_reader
-from openai_meter.usage.decompression import Decoder, DecompressionError, decoder
+from openai_meter.usage.decompression import Decoder, DecompressionError, decoder, names_codings
 from openai_meter.usage.responses import ResponseState
 
 __all__ = ["read_response", "watch_body", "watch_events"]
@@ -33,9 +33,9 @@ class AnswerWatcher:
         self.pending = pending
         self.body: Body | None = None
         self.decoder: Decoder | None = None
-        """What decompresses a compressed body."""
+        """The decoder of a compressed body."""
         self.filter: UsageFilter | None = None
-        """Takes the answer to an injected option out of the bytes, where the program reads bytes."""
+        """Removes the answer to an injected option from the bytes, where the program reads bytes."""
         self.waiting = False
         """Whether a wrapped iterator waits for the next event. A close that happens meanwhile is not the program's."""
         self.sees_close = False
@@ -45,7 +45,7 @@ class AnswerWatcher:
 
     def feed(self, data: bytes) -> None:
         """Reads bytes on their way, as they came over the wire."""
-        if self.waiting or self.body is None:  # what an iterator waits for, it will read as events
+        if self.waiting or self.body is None:  # an iterator that waits for them will read them as events
             return
         try:
             if self.decoder is None:
@@ -61,22 +61,22 @@ class AnswerWatcher:
             faults.caught(error, "reading a body")
 
     def visible(self, data: bytes) -> bytes:
-        """What the program is to see of some bytes; nothing, where an event is not complete."""
+        """The bytes for the program, of some received ones; empty, where an event is not complete."""
         if self.filter is None or self.waiting:  # from events, the SDK's wrapped iterator removes it
             return data
         return self.filter.feed(data)
 
     def rest(self) -> bytes:
-        """What is left for the program to see at the end of the bytes."""
+        """The remaining bytes for the program at the end."""
         return b"" if self.filter is None else self.filter.end()
 
     def bytes_ended(self, error: BaseException | None) -> None:
-        """The bytes have ended, or broken off. An iterator that waits for an event handles that itself."""
+        """Called when the bytes have ended, or broken off. An iterator that waits for an event handles that itself."""
         if not self.waiting:
             self._end(None if isinstance(error, GeneratorExit) else error, whole=error is None)
 
     def closed(self) -> None:
-        """The response was closed."""
+        """Called when the response was closed."""
         if not self.waiting:
             self._end(None, whole=False)
 
@@ -93,7 +93,7 @@ class AnswerWatcher:
 
 
 class _WatchedEvents:
-    """Stands in front of a stream's iterator, and reads each event."""
+    """Wraps a stream's iterator, and reads each event."""
 
     __slots__ = ("_fold", "_injected", "_inner", "_next", "_number", "_response", "_watcher")
 
@@ -133,7 +133,7 @@ class _WatchedEvents:
             self._watcher.pending.finish(error)
 
     def __getattr__(self, name: str) -> Any:
-        # What a generator has (close, gi_frame, ...) is found here too.
+        # The attributes of a generator (close, gi_frame, ...) are found here too.
         if name in _WatchedEvents.__slots__:
             raise AttributeError(name)
         return getattr(self._inner, name)
@@ -144,7 +144,7 @@ class _WatchedEvents:
 
     def __del__(self) -> None:
         watcher = self._watcher  # set first in __init__: there is no object without it
-        # The program may have kept the response, to read on past the stream: then its end is the end.
+        # The program may have kept the response, to read on without the stream: then the end of the response counts.
         if not watcher.sees_close and self._number == watcher.streams and not watcher.pending.finished:
             watcher.pending.finish(whole=False)
 
@@ -247,6 +247,7 @@ def _watch(response: Any, pending: CallInFlight, *, is_async: bool) -> AnswerWat
     encoding = _encoding(response)
     if encoding:
         watcher.decoder = decoder(encoding)
+        pending.response.unreadable = not names_codings(encoding)  # what can be read of it counts all the same
         if watcher.decoder is None:
             watcher.body = None
             pending.response.unreadable = True
@@ -274,7 +275,7 @@ class _WatchedBytes:
         return getattr(self.inner, name)
 
     def __del__(self) -> None:
-        # The program has let go of an answer that it has neither read to the end nor closed.
+        # The program has dropped an answer that it has neither read to the end nor closed.
         watcher = self.__dict__.get("watcher")
         if watcher is not None:
             watcher.closed()

@@ -82,7 +82,7 @@ PER_CALL: Mapping[str, ColumnElement[Any]] = {
     "seconds_us": cast(func.round(_OF_CALLS.seconds * 1_000_000), BigInteger),
     "duration_us": cast(func.round(_OF_CALLS.duration * 1_000_000), BigInteger),
 }
-"""What a call adds to each of the sums; it counts as core.totals.Sum does."""
+"""The amounts that a call adds to each of the sums, as in ``core.totals.Sum``."""
 
 SUMS_OF_CALLS = _sums(PER_CALL, _OF_CALLS.started_at, _OF_CALLS.started_at)
 

@@ -30,7 +30,7 @@ __all__ = ["Causes", "Comparison", "Side", "compare"]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two: what was counted in it. Immutable."""
+    """The figures of one of the two sides. Immutable."""
 
     name: str
     totals: Totals
@@ -64,7 +64,7 @@ _COUNTS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_to
 
 
 class Causes(NamedTuple):
-    """Where a difference comes from, in exact pico-dollars; the four sum up to it."""
+    """The causes of a difference, in exact pico-dollars; the four sum up to it."""
 
     volume: Amount
     mix: Amount
@@ -78,7 +78,7 @@ class Causes(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two sides, and what makes the second cost more or less than the first. Immutable."""
+    """Two sides, and the causes of their difference in cost. Immutable."""
 
     a: Side
     b: Side

@@ -15,7 +15,8 @@ from openai_meter.core.call import Call
 from openai_meter.core.totals import NOT_PRICED
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger import roll_ups, rows, schema
-from openai_meter.ledger.inserting import add_to_totals, rolled, store
+from openai_meter.ledger.inserting import add_kinds, add_to_totals, rolled, store
+from openai_meter.ledger.kinds import split_row
 from openai_meter.ledger.periods import DAY_US, Span
 from openai_meter.ledger.queries import WITHOUT_PRICE, within
 
@@ -25,16 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["import_rows", "pages", "price_call", "prune", "reprice"]
 
 _PAGE = 1_000
-_OF_CALLS = schema.calls.c
-_COSTS = (
-    "cost_pico",
-    "cost_rest",
-    "cost_exact",
-    "cost_status",
-    "cost_reason",
-    "cost_estimated",
-    "price_source",
-)
+_OF_CALLS, _OF_ROWS = schema.calls.c, schema.call_rows.c
+_COSTS = ("cost_pico", "cost_rest", "cost_exact", *schema.SHARED_NAMES, "kind", "not_priced")
+"""The columns of ``call_rows`` that another price changes: much of it is in the kind of the call."""
+_ROW_COLUMNS = [column.name for column in schema.call_rows.columns]
 
 Transaction = Callable[[], AbstractContextManager[Connection]]
 """Opens a transaction, which is committed at its end."""
@@ -87,7 +82,7 @@ def price_call(call: Call, book: PriceBook, billable: Billable | None = None) ->
 def reprice(
     reading: Transaction, writing: Transaction, book: PriceBook, span: Span, hosts: Mapping[str, str] | None = None
 ) -> int:
-    """Prices again what has no full price, in the calls and in the roll-ups; returns how many calls have one now.
+    """Prices again the calls without a full price, and corrects the roll-ups; returns how many have one now.
 
     ``hosts``: the provider that sells behind a host, as for ``install(hosts=...)``. It is not stored: the rows of
     reports by provider stay as they are.
@@ -115,7 +110,7 @@ def _costs(call: Call) -> tuple[Any, ...]:
 
 
 def _replace(connection: Connection, changed: list[tuple[Call, Call]]) -> int:
-    """Stores the prices of calls that are still as they were read. Another process may have priced them meanwhile."""
+    """Stores the prices of calls that are unchanged since they were read: another process may have priced them."""
     before, after = [], []
     done = 0
     roll_ups.lock(connection, alone=True)
@@ -126,8 +121,10 @@ def _replace(connection: Connection, changed: list[tuple[Call, Call]]) -> int:
         if old.id not in same:
             continue
         was, becomes = rows.to_row(old), rows.to_row(new)
-        costs = {name: becomes[rows.COLUMNS.index(name)] for name in _COSTS}
-        connection.execute(update(schema.calls).where(_OF_CALLS.id == old.id).values(costs))
+        own, kind = split_row(becomes)
+        add_kinds(connection, {kind[0]: kind})
+        costs = {name: own[_ROW_COLUMNS.index(name)] for name in _COSTS}
+        connection.execute(update(schema.call_rows).where(schema.call_rows.c.id == old.id).values(costs))
         before.append(was)
         after.append(becomes)
         done += new.cost_status not in NOT_PRICED
@@ -159,9 +156,15 @@ def prune(writing: Transaction, before: int) -> int:
     roll_ups.roll_up(writing, until=before * DAY_US)
     roll_ups.forget(writing, before)
     while True:
-        some = select(_OF_CALLS.id).where(_OF_CALLS.started_at < before * DAY_US).limit(10 * _PAGE)
+        some = select(_OF_ROWS.id).where(_OF_ROWS.started_at < before * DAY_US).limit(10 * _PAGE)
         with writing() as connection:
-            gone = connection.execute(delete(schema.calls).where(_OF_CALLS.id.in_(some))).rowcount
+            gone = connection.execute(delete(schema.call_rows).where(_OF_ROWS.id.in_(some))).rowcount
         done += gone
         if gone < 10 * _PAGE:
-            return done
+            break
+    if done:
+        with writing() as connection:
+            roll_ups.lock(connection, alone=True)  # no other process stores a call of such a kind meanwhile
+            used = select(_OF_ROWS.kind).distinct()
+            connection.execute(delete(schema.call_kinds).where(schema.call_kinds.c.kind.not_in(used)))
+    return done

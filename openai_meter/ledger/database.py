@@ -45,7 +45,7 @@ _STATEMENT = 30
 """Seconds that a statement may take."""
 _CONNECT: dict[str, Any] = {
     "connect_timeout": 3,
-    # A cut network gives no error by itself: these find it within some seconds.
+    # A broken network gives no error by itself: these settings find it within some seconds.
     "tcp_user_timeout": 10_000,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -53,7 +53,7 @@ _CONNECT: dict[str, Any] = {
 }
 _WRITES = "openai_meter_writes"
 _REFUSED = re.compile(r"does not exist|authentication failed|no password supplied|no pg_hba\.conf entry")
-"""Messages of a server about errors that do not pass by themselves."""
+"""Messages of a server about permanent errors."""
 
 
 def checked_url(url: object) -> URL:
@@ -126,7 +126,7 @@ def spool_folder(url: URL, *, make: bool = True) -> Path:
 
 
 _PLACES = ("host", "hostaddr", "port", "dbname", "user", "service", "options")
-"""The parameters of libpq that say which tables are meant. The search path stands in ``options``."""
+"""The parameters of libpq that select the tables. The search path stands in ``options``."""
 
 
 def _address(url: URL) -> str:
@@ -141,7 +141,7 @@ def _address(url: URL) -> str:
 
 
 def _private_temporary_folder(*, make: bool) -> Path:
-    """A folder in the temporary directory that other users can neither read nor have prepared."""
+    """A folder in the temporary directory that no other user can read or has made."""
     name = f"openai-meter-{os.getuid() if hasattr(os, 'getuid') else 'spool'}"
     folder = Path(tempfile.gettempdir()) / name
     if make and not _is_private(folder):
@@ -150,7 +150,7 @@ def _private_temporary_folder(*, make: bool) -> Path:
 
 
 def _is_private(folder: Path) -> bool:
-    """Makes a folder where there is none; whether it is a folder of this user that is closed to others."""
+    """Makes a folder where there is none; returns whether it belongs to this user and is closed to others."""
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
@@ -196,7 +196,7 @@ def open_engine(url: URL, *, durable: bool = False) -> Engine:
 
     Args:
         url: what :func:`checked_url` made.
-        durable: whether what is committed survives a power cut; without it, it survives the death of the process.
+        durable: whether committed data survives a power cut; without it, it survives the end of the process.
     """
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, connect_args={"timeout": _WAIT}, poolclass=_Pool, hide_parameters=True)
@@ -217,7 +217,7 @@ def open_engine(url: URL, *, durable: bool = False) -> Engine:
                 if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
                     connection.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError:
-                pass  # the file is in use: this is only about speed, and the next connection tries again
+                pass  # the file is in use: this setting is for speed only, and the next connection tries again
             connection.execute(f"PRAGMA synchronous = {synchronous}")
 
         @event.listens_for(engine, "begin")
@@ -271,7 +271,7 @@ def reachable(url: URL) -> Iterator[None]:
 
 
 def is_row_fault(error: Exception) -> bool:
-    """Whether the fault lies in a row, and not in the database or the way to it: without the row it would work."""
+    """Whether a row has caused the error, and not the database or the connection to it."""
     if isinstance(error, DataError | IntegrityError):
         return True
     if isinstance(error, DBAPIError):
@@ -287,6 +287,6 @@ _LIMIT_EXCEEDED = "54"
 
 
 def driver_message(error: Exception) -> str:
-    """The first line of a database's message. The values of the row stand in later lines only, and are left out."""
+    """The first line of a database's message. Only later lines have the values of the row; they are left out."""
     lines = str(getattr(error, "orig", None) or error).strip().partition("\n")
     return mask(lines[0]) or type(error).__name__

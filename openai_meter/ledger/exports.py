@@ -27,7 +27,7 @@ __all__ = ["COLUMNS", "FORMS", "check", "export"]
 
 _BATCH = 10_000
 _ATTO = Decimal("1e-18")
-# Of our own: the host program may have set the global one to few digits.
+# A context of our own: the host program may have set the global one to few digits.
 _CONTEXT = Context(prec=60)
 
 COLUMNS: tuple[str, ...] = (
@@ -162,7 +162,7 @@ def excel_writer(m: Messages) -> Callable[[Iterator[Call], BinaryIO], None]:
 _NAMES = frozenset({"tags", "usage_unknown"})
 """Values with names from outside in them."""
 _EXACT = frozenset({"started_at"})
-"""Values whose dot is not a decimal sign."""
+"""Values with a dot that is not a decimal sign."""
 _TEXTS: Mapping[str, Callable[[Any], str]] = {
     "started_at": lambda at: at.isoformat(),
     "cost": lambda cost: f"{cost:f}",

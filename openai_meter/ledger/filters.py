@@ -1,6 +1,6 @@
 """Filters of a query: which calls count.
 
-SQL narrows the rows down; :meth:`Filters.match` decides. Databases compare text (capital letters, JSON) in ways of
+SQL selects candidates; :meth:`Filters.match` decides. Databases compare text (capital letters, JSON) in ways of
 their own, and only Python code can match the snapshots of a model.
 """
 

@@ -1,4 +1,4 @@
-"""What a month will cost: a line through the last days, the pattern of the week, and a range. Pure arithmetic.
+"""Forecasts the cost of a month: a line through the last days, the pattern of the week, and a range. Pure arithmetic.
 
 The method:
 
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 __all__ = ["HISTORY", "Forecast", "Projection", "project"]
 
 HISTORY = 56
-"""The days that are looked back on at most."""
+"""The number of past days that are used at most."""
 _LINE = 28
 _ENOUGH_FOR_WEEKDAYS = 14
 _ENOUGH_FOR_TREND = 7
@@ -53,7 +53,7 @@ class Forecast:
     high: Decimal | None
     """Four of five such periods end between ``low`` and ``high``; ``None`` with less than three days."""
     days: int
-    """How many whole days this is judged from."""
+    """How many whole days the forecast is based on."""
     unpriced_calls: int
     """Calls, in the period and in those days, whose cost is unknown or known only in part: it will be more."""
 
@@ -75,7 +75,7 @@ def _text(amount: Decimal | None) -> str | None:
 
 
 class Projection(NamedTuple):
-    """What is still to come, in US dollars."""
+    """The cost that is still to come, in US dollars."""
 
     expected: Decimal | None
     low: Decimal | None
@@ -84,7 +84,7 @@ class Projection(NamedTuple):
 
 
 def project(costs: Mapping[date, float], today: date, left_of_today: float, until: date) -> Projection:
-    """What will be spent from now until before a day.
+    """Forecasts the cost from now until before a day.
 
     Args:
         costs: the cost of each whole day that there were calls on.
@@ -134,7 +134,7 @@ class _Line(NamedTuple):
     level: float
     slope: float
     middle: float
-    """The mean of the days that it goes through."""
+    """The mean of the days that the line goes through."""
     points: int
     spread: float
     """The sum of their squared distances from the middle."""

@@ -27,7 +27,7 @@ _REASON = COLUMNS.index("cost_reason")
 
 
 class Held(NamedTuple):
-    """A call in the queue of a ledger that comes again, with its price."""
+    """A call in the queue of a ledger that will be put again, with its price."""
 
     call: Call
 
@@ -45,7 +45,7 @@ class Holding:
         """The ids of the calls that have not come with their price."""
 
     def add(self, calls: Iterable[Call]) -> None:
-        """Writes calls to the segment. Those that it does not take are in memory only until they have a price."""
+        """Writes calls to the segment. Calls that do not fit are in memory only until they have a price."""
         lines: dict[str, bytes] = {}
         for call in calls:
             with suppress(Exception):  # a call that has no row is set aside when it comes with its price

@@ -52,7 +52,7 @@ class Part(NamedTuple):
         return Part(self.calls + other.calls, self.tokens + other.tokens, self.cost + other.cost)
 
     def minus(self, other: Part) -> Part:
-        """What this part has more than another; nothing below 0."""
+        """The difference to another part; never below 0."""
         less = self.calls - other.calls, self.tokens - other.tokens
         return Part(max(less[0], 0), max(less[1], 0), max(self.cost - other.cost, Fraction(0)))
 
@@ -69,7 +69,7 @@ _HIGHEST, _LOWEST = 12, -40
 
 
 def _check_amount(fields: Mapping[str, Any], name: str) -> None:
-    """Checks the size of an amount before it is computed with: the digits of ``1e99999999`` would fill the memory.
+    """Checks the size of an amount before it is used: the digits of ``1e99999999`` would fill the memory.
 
     Raises:
         ValueError: it is not an amount of US dollars.
@@ -96,7 +96,7 @@ class Source:
 
     Args:
         path: the file.
-        book: prices what has no price in the file: batch outputs, and reports without exact records.
+        book: prices the calls without a price in the file: batch outputs, and reports without exact records.
         zone: the timezone of times without an offset; trackers write local times.
     """
 
@@ -105,9 +105,9 @@ class Source:
         self.skipped = 0
         """Lines without a call: requests of a batch that were not made."""
         self.missing = Part()
-        """What the sums of a report count, and its details do not have: it cannot be imported."""
+        """The part of the sums of a report that its details do not have: it cannot be imported."""
         self.missing_cost_known = True
-        """Whether all calls of the report have a price; if not, what is missing costs more than it states."""
+        """Whether all calls of the report have a price; if not, the missing part costs more than the report states."""
         self.priced_anew = 0
         """Calls whose cost in the ledger is ours, and not the one that the report states."""
         self.stated = self.ours = Fraction(0)

@@ -12,13 +12,15 @@ from typing import Any
 
 from sqlalchemy import Boolean, Connection, Double, Table, Text
 
+from openai_meter.core.sections import with_key
 from openai_meter.core.totals import counted
 from openai_meter.core.usage import COUNTS
 from openai_meter.ledger import roll_ups, schema
+from openai_meter.ledger.kinds import split_rows
 from openai_meter.ledger.rows import COLUMNS, Row
 from openai_meter.ledger.schema import SUMS, TOTAL_DIMENSIONS, TOTAL_SUMS
 
-__all__ = ["Group", "Sums", "add_to_totals", "group_key", "rolled", "split_money", "store"]
+__all__ = ["Group", "Sums", "add_kinds", "add_to_totals", "group_key", "rolled", "split_money", "store"]
 
 _DAY = 86_400 * 1_000_000
 """Microseconds of a day."""
@@ -59,26 +61,55 @@ def store(connection: Connection, rows: Mapping[str, Row]) -> int:
 def _insert(connection: Connection, rows: list[Row]) -> list[Row]:
     """Inserts the rows that are not there, and returns those."""
     if connection.dialect.name == "postgresql":
-        sql = f"{_insertion(schema.calls, arrays=True)} ON CONFLICT (id) DO NOTHING RETURNING id"
-        inserted = {row[0] for row in connection.exec_driver_sql(sql, _by_column(rows))}
+        sql = f"{_insertion(schema.call_rows, arrays=True)} ON CONFLICT (id) DO NOTHING RETURNING id"
+        own = _insert_kinds(connection, rows)
+        inserted = {row[0] for row in connection.exec_driver_sql(sql, _by_column(own))}
         return [row for row in rows if row[0] in inserted]
-    # SQLite has one writer at a time: what is read here stays so until the end of the transaction.
+    # SQLite has one writer at a time: nothing that is read here changes until the end of the transaction.
     ids = json.dumps([row[0] for row in rows])
     known = {
         row[0]
         for row in connection.exec_driver_sql(
-            "SELECT id FROM calls WHERE id IN (SELECT value FROM json_each(?))", (ids,)
+            "SELECT id FROM call_rows WHERE id IN (SELECT value FROM json_each(?))", (ids,)
         )
     }
     fresh = [row for row in rows if row[0] not in known]
     if fresh:
-        connection.exec_driver_sql(_insertion(schema.calls, arrays=False), fresh)
+        own = _insert_kinds(connection, fresh)
+        connection.exec_driver_sql(_insertion(schema.call_rows, arrays=False), own)
     return fresh
+
+
+def _insert_kinds(connection: Connection, rows: list[Row]) -> list[Row]:
+    """Inserts the kinds of calls that are not there; returns the rows of ``call_rows``."""
+    own, kinds = split_rows(_with_key(connection, rows))
+    add_kinds(connection, kinds)
+    return own
+
+
+def add_kinds(connection: Connection, kinds: Mapping[int, Row]) -> None:
+    """Inserts kinds by number, in order: two transactions with the same ones cannot deadlock."""
+    arrays = connection.dialect.name == "postgresql"
+    sql = f"{_insertion(schema.call_kinds, arrays=arrays)} ON CONFLICT (kind) DO NOTHING"
+    ordered: list[Any] = [kinds[number] for number in sorted(kinds)]
+    connection.exec_driver_sql(sql, _by_column(ordered) if arrays else ordered)
+
+
+def _with_key(connection: Connection, rows: list[Row]) -> list[Row]:
+    """The rows with the fingerprints of their sections by the key of the ledger."""
+    if not any(row[_SECTIONS] for row in rows):
+        return rows
+    found = connection.exec_driver_sql("SELECT value FROM ledger_secrets WHERE name = 'fingerprints'").scalar()
+    key = bytes.fromhex(str(found))
+    return [
+        (*row[:_SECTIONS], with_key(row[_SECTIONS], key), *row[_SECTIONS + 1 :]) if row[_SECTIONS] else row
+        for row in rows
+    ]
 
 
 # --- the sums of a day ------------------------------------------------------------------------------------------------
 
-_AT = COLUMNS.index("started_at")
+_AT, _SECTIONS = COLUMNS.index("started_at"), COLUMNS.index("sections")
 _dimensions = itemgetter(*map(COLUMNS.index, TOTAL_DIMENSIONS))
 _counts = itemgetter(*(COLUMNS.index(name) for name in COUNTS if name != "seconds"))
 _rest = itemgetter(*map(COLUMNS.index, (
@@ -111,7 +142,7 @@ def rolled(rows: Iterable[Row], sign: int = 1) -> dict[Group, Sums]:
 
 
 def _summands(row: Row) -> tuple[int, ...]:
-    """What a call adds to each of ``SUMS``."""
+    """The amounts that a call adds to each of ``SUMS``."""
     (
         tokens_in, tokens_out, total, status, source, cost_status, pico, rest, estimated, seconds, duration,
         characters, images, attempts,
@@ -171,8 +202,17 @@ def split_money(sums: Sums) -> Sums:
 
 
 def group_key(group: Group) -> str:
-    """The key of a row in a roll-up: a hash of the day and the dimensions."""
+    """The key of a row in a roll-up: a hash of the day and the dimensions.
+
+    Those that were added last are left out where they are unknown: so rows of earlier versions keep their keys.
+    """
+    while len(group) > _FIRST_DIMENSIONS and group[-1] is None:
+        group = group[:-1]
     return hashlib.sha256(json.dumps(group).encode("ascii")).hexdigest()[:32]
+
+
+_FIRST_DIMENSIONS = 1 + TOTAL_DIMENSIONS.index("organization")
+"""The values of a group as it was before the organization and the project."""
 
 
 @cache

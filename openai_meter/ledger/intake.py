@@ -32,7 +32,7 @@ __all__ = ["BATCH", "LIMIT", "Batch", "Intake", "Lines", "read_batches"]
 logger = logging.getLogger("openai_meter")
 
 LIMIT = 50_000
-"""Calls that wait in memory: from here on the caller's thread helps, and rows that the spool refuses are dropped."""
+"""Calls in memory from which on the caller's thread helps, and rows that the spool refuses are dropped."""
 BATCH = 5_000
 """Calls of one transaction at most."""
 _CHUNK = 500
@@ -44,7 +44,7 @@ _TICK = 0.02
 _HELP = 0.05
 """Seconds that a caller waits at most to move calls out of a full queue."""
 _STUCK = 5.0
-"""Seconds for which callers do not help, after the disk kept one waiting."""
+"""Seconds for which callers do not help, after a caller had to wait for the disk."""
 
 
 class Batch:
@@ -79,7 +79,7 @@ def read_batches(segment: Segment) -> Iterator[Lines]:
     for line in segment.lines():
         try:
             row = decode_line(line)
-        except Exception:  # whatever is wrong with a line must not stop the lines after it
+        except Exception:  # an error in a line must not stop the lines after it
             lines.damaged.append(line)
             continue
         (lines.waiting if is_waiting(row) else lines.rows)[row[0]] = row
@@ -138,7 +138,7 @@ class Intake:
 
     def put(self, call: Call) -> None:
         """Takes a call. Never waits for a database; may be called in a finalizer."""
-        # A finalizer may have interrupted the thread that is at work here: then the queue takes the call.
+        # A finalizer may have interrupted the thread that runs this: then the queue takes the call.
         inside = self._is_inside()
         if self._durable and not inside:
             with self.lock:
@@ -187,7 +187,7 @@ class Intake:
         return moved
 
     def keep_queued(self) -> None:
-        """Moves what is in the queue into the spool, in the caller's thread. Waits only as long as one disk write."""
+        """Moves the calls in the queue into the spool, in the caller's thread. Waits only as long as one disk write."""
         if self._pending() and self._help(None):
             self._begin()
 
@@ -253,7 +253,7 @@ class Intake:
         kept = self.spool.append([line for _, line in made], sync=sync)
         rows = [row for row, _ in made]
         if not kept:
-            self.left_behind = True  # the segment was ended: what is in it is stored twice, which counts once
+            self.left_behind = True  # the segment was ended: its calls are stored twice, and count once
             rows = rows[: self._room(len(rows))]
         self._gather(rows, kept=kept)
 
@@ -331,7 +331,7 @@ class Intake:
             return self._taken
 
     def done(self, batch: Batch) -> None:
-        """Forgets a batch that is in the database."""
+        """Removes a batch that is in the database."""
         with self.lock:
             self._taken = None
             self._counts.add("replayed", batch.counted)
@@ -342,7 +342,7 @@ class Intake:
             self._end_holding()
 
     def _end_holding(self) -> None:
-        if not self.loose:  # all that came with its price is in a segment or in the database
+        if not self.loose:  # all calls that came with their price are in a segment or in the database
             self.holding.end()
 
     def leave_held(self) -> None:
@@ -412,5 +412,5 @@ class Intake:
     # --- forks --------------------------------------------------------------------------------------------------------
 
     def leave_to_parent(self) -> None:
-        """Forgets in a forked child what belongs to its parent."""
+        """Drops, in a forked child, the calls of its parent."""
         self.spool.leave_to_parent()

@@ -1,7 +1,7 @@
-"""Reports with more users or sessions than a person reads: the rows that cost most, and one row for all others.
+"""Reports with many users or sessions: the rows with the highest cost, and one row for all others.
 
 The database ranks the rows by their cost alone, which needs three columns. The sums are read for the largest rows only;
-those of the others are what these leave of the totals. So neither time nor memory grows with the number of rows.
+those of the others are the rest of the totals. So neither time nor memory grows with the number of rows.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _other(name: str) -> str:
 
 
 def _minus(total: Sum, part: Sum) -> Sum:
-    """What a part leaves of a total. Its first and last call are unknown where they may be those of the part."""
+    """A total without a part. Its first and last call are unknown where they may be those of the part."""
     if not part.calls:
         return total
     counts = tuple(round(whole - some, 6) for whole, some in zip(total.counts, part.counts, strict=True))

@@ -18,10 +18,10 @@ from openai_meter.core.call import Call
 from openai_meter.core.public import public
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.billing.finance import Finance
+from openai_meter.ledger.billing.methods import Billing
 from openai_meter.ledger.celery_end import follow_celery
 from openai_meter.ledger.database import checked_url, shown_url, spool_folder
 from openai_meter.ledger.maintenance import Maintenance
-from openai_meter.ledger.reader import Reader
 from openai_meter.ledger.spool import Spool
 from openai_meter.ledger.stats import Stats
 from openai_meter.ledger.uvicorn_end import finish_with_uvicorn
@@ -40,7 +40,7 @@ _EXIT_PATIENCE = 5.0
 
 
 @public
-class Ledger(Reader, Maintenance, Finance):
+class Ledger(Finance, Billing, Maintenance):
     """A permanent record of every call, in SQLite or PostgreSQL. Needs ``pip install "openai-meter[ledger]"``.
 
     ::
@@ -110,7 +110,7 @@ class Ledger(Reader, Maintenance, Finance):
 
     @property
     def stats(self) -> Stats:
-        """What became of the calls that this process added."""
+        """The counts of the calls that this process added."""
         return self._writer.stats()
 
     def prepare(self) -> None:
@@ -182,7 +182,7 @@ class Ledger(Reader, Maintenance, Finance):
             faults.caught(error, "holding a call for the ledger")
 
     def _price_by(self, book: Callable[[], PriceBook | None]) -> None:
-        """Names the prices of calls that a killed process has held. The method is referred to weakly."""
+        """Sets the prices for calls that a killed process left unpriced. The method is referred to weakly."""
         reference = weakref.WeakMethod(book)
         self._writer.find_prices = lambda: None if (find := reference()) is None else find()
 
@@ -247,7 +247,7 @@ def _keep_all() -> None:
 
 @cache
 def _follow_servers() -> None:
-    """Keeps what the children of Celery and uvicorn would lose at their end: those do not run ``atexit``."""
+    """Flushes at the end of children of Celery and of uvicorn, which do not run ``atexit``."""
     follow_celery(_keep_all, _finish_all)
     finish_with_uvicorn(_finish_all)
 

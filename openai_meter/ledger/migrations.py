@@ -1,6 +1,6 @@
 """Brings the tables of a database up to date: an append-only list of steps, each applied once.
 
-A step is a function that is given a connection. Each runs in a transaction of its own and is recorded in the same
+A step is a function of a connection. Each runs in a transaction of its own and is recorded in the same
 one, in the table ``openai_meter_migrations``. Any number of processes may start at once: the first
 one does the work, the others wait and find it done.
 
@@ -22,6 +22,7 @@ from openai_meter.ledger import schema
 from openai_meter.ledger.database import writing
 from openai_meter.ledger.inserting import group_key
 from openai_meter.ledger.roll_ups import OLD_DAILY
+from openai_meter.ledger.split_calls import split_calls
 
 __all__ = ["MIGRATIONS", "migrate"]
 
@@ -208,7 +209,7 @@ def _add_rule_and_attempts(connection: Connection) -> None:
             if name not in known:
                 connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
     for table, dimensions in _DIMENSIONS.items():
-        # Of days whose calls were pruned, this is all that is known.
+        # For days whose calls were pruned, there is nothing else.
         connection.exec_driver_sql(f"UPDATE {table} SET tokenless_calls = unmeasured_calls WHERE unmeasured_calls <> 0")  # noqa: S608 - our names
         numbers = ", ".join(map(str, range(1, dimensions.count(",") + 3)))
         found = connection.exec_driver_sql(
@@ -341,6 +342,7 @@ MIGRATIONS: list[Callable[[Connection], None]] = [
     _add_prediction_tokens,
     _add_rule_and_attempts,
     _add_roll_ups,
+    split_calls,
 ]
 
 

@@ -37,7 +37,7 @@ class Segment(NamedTuple):
     until: int | None
     """Where it ends, in microseconds since 1970; ``None`` for the last one."""
     offset: int
-    """What the local time is ahead of UTC, in microseconds."""
+    """How far the local time is ahead of UTC, in microseconds."""
 
 
 def segments(zone: tzinfo, since: datetime, until: datetime) -> tuple[Segment, ...]:
@@ -118,7 +118,7 @@ PERIODS: Mapping[str, Period] = {
     "week": Period(DAY_US, _week),
     "month": Period(DAY_US, _month),
 }
-"""What reports from history can group by in time; weeks are those of ISO 8601, from Monday. To add one, add a row."""
+"""The periods that reports from history can group by; weeks are those of ISO 8601. To add one, add a row."""
 
 
 # --- moments ----------------------------------------------------------------------------------------------------------

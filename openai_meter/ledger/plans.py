@@ -1,4 +1,4 @@
-"""Which tables answer a query: the coarsest roll-ups for the middle of a span, finer ones for its ends, then calls.
+"""Chooses the tables for a query: the coarsest roll-ups for the middle of a span, finer ones for its ends, then calls.
 
 The roll-ups that are filled in the background reach to a mark (``roll_ups.py``). What began after it, and the parts of
 a span that no whole period covers, are read from the calls.
@@ -33,7 +33,7 @@ class Level(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A part of a span, in microseconds since 1970, and the table that answers for it."""
+    """A part of a span, in microseconds since 1970, and the table that it is read from."""
 
     level: Level | None
     """``None``: the calls."""
@@ -52,7 +52,7 @@ _ORDER = {"month": 0, "day": 1, "half_hour": 2}
 
 
 def levels(needed: frozenset[str], periods: frozenset[str], zone: tuple[Segment, ...]) -> list[Level]:
-    """The roll-ups that know some dimensions, the coarsest first.
+    """The roll-ups that have some dimensions, the coarsest first.
 
     Args:
         needed: the columns that a query groups and filters by.
@@ -76,7 +76,7 @@ def levels(needed: frozenset[str], periods: frozenset[str], zone: tuple[Segment,
 
 
 def pieces(found: list[Level], since: int | None, until: int | None, marks: Marks) -> Iterator[Piece]:
-    """The parts of a span, each with the table that answers for it.
+    """The parts of a span, each with the table that it is read from.
 
     Args:
         found: the roll-ups that may be used, the coarsest first.
@@ -112,7 +112,7 @@ def _divided(found: list[Level], since: int | None, until: int | None, marks: Ma
     if level.family is None or (until is not None and until < marks.until):
         end = None if until is None else _floor(level.period, until)
     else:
-        end = marks.until  # the last period is not over: all that its sums contain began before the mark
+        end = marks.until  # the last period is not over: its sums have only calls that began before the mark
     if end is not None and end <= (first or 0):
         yield from _divided(finer, since, until, marks)
         return

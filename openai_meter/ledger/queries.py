@@ -1,6 +1,6 @@
 """Sums by period and dimension: from the roll-ups where they suffice, else from the calls.
 
-``plans.py`` names the roll-ups that know the dimensions of a query; what they do not cover is read from the calls. For
+``plans.py`` names the roll-ups that have the dimensions of a query; the rest is read from the calls. For
 days whose calls were pruned before there were roll-ups of users, sessions and tags, only ``daily_totals`` is left. All
 sums are exact, from whichever table.
 """
@@ -33,8 +33,8 @@ __all__ = [
 PRUNED = "(pruned)"
 """The name of the row for pruned calls, where the roll-ups lack the dimension that is grouped by."""
 
-WITHOUT_PRICE = text("calls.cost_status IN ('unpriced', 'partial')")
-"""Calls without a full price. The text is that of the partial index: with parameters the index is not used."""
+WITHOUT_PRICE = text("calls.not_priced")
+"""Calls without a full price. The text is that of the partial index."""
 
 TIER = "service_tier"
 """What queries of this package can group by, besides the dimensions of reports."""
@@ -48,14 +48,14 @@ _PRUNED_LEVELS = tuple(
     plans.Level(schema.metadata.tables[name], "day", frozenset(dimensions), None)
     for name, dimensions in (
         ("daily_totals", schema.TOTAL_DIMENSIONS),
-        ("daily_users", ("user", *(name for name in schema.TOTAL_DIMENSIONS if name != TIER))),
+        *((one.name, one.dimensions) for one in schema.LATER_ROLL_UPS if one.name == "daily_users"),
     )
 )
 """The tables that have the sums of all pruned days, the smallest first."""
 
 
 class Query(NamedTuple):
-    """What to sum, by what, and over which calls."""
+    """A query: the dimensions and periods, and which calls count."""
 
     by: tuple[str, ...]
     """Periods and dimensions, in the order of the columns."""

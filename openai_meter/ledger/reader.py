@@ -170,7 +170,7 @@ class Reader(Transactions, Reporting):
     ) -> Iterator[Call]:
         """The calls themselves, in the order in which they began, read a thousand at a time.
 
-        What is pruned is not among them. A call that is stored while they are read may be, or not.
+        Pruned calls are not included. A call that is stored during the read may be included or not.
 
         Args:
             since: as for :meth:`report`.
@@ -286,10 +286,10 @@ class _OneMoment(Reader):
         self._connection = connection
 
     def _settle(self) -> None:
-        """Nothing: what is added from now on is of a later moment."""
+        """Does nothing: calls that are added from now on belong to a later moment."""
 
     def _catch_up(self) -> None:
-        """Nothing: the transaction would not see it."""
+        """Does nothing: the transaction would not see the change."""
 
     @contextmanager
     def _snapshot(self) -> Iterator[Connection]:

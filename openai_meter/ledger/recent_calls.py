@@ -18,7 +18,7 @@ __all__ = ["find", "latest"]
 
 _OF_CALLS = schema.calls.c
 _PAGES = 20
-"""How many pages are read for calls that match, before the caller gets what was found and a place to go on from."""
+"""How many pages are read for calls that match, before the caller gets the found ones and the position of the rest."""
 _LEAST = 200
 
 
@@ -29,7 +29,7 @@ Place = tuple[int, str]
 def latest(
     ledger: Reader, limit: int, before: Place | None, filters: Filters, statuses: Iterable[str] = ()
 ) -> tuple[list[Call], Place | None]:
-    """The calls before a place, the latest first.
+    """The calls before a position, the latest first.
 
     Args:
         ledger: where they are.

@@ -38,7 +38,7 @@ class WindowSums(NamedTuple):
     slices: dict[str, dict[int, Sum]]
     """By the name of a row: the calls that ended in each slice of the window, by its number from the oldest."""
     sums: tuple[Sum, ...]
-    """Of the calls that began since some moments, until now."""
+    """The sums of the calls that began since some moments, until now."""
 
 
 def read_window(reader: Reader, by: str, window: Window, moments: Sequence[datetime], zone: tzinfo) -> WindowSums:

@@ -4,7 +4,7 @@ Storing a call writes none of them, so it stays fast. A step adds the next calls
 moves the mark ``until``; both in one transaction. Calls after the mark are read one by one. A call that is stored
 later than the mark has passed it is added at once. So every call is in each sum exactly once, or after the mark.
 
-A step that finds almost as many groups as calls saves nothing: the family's own mark moves behind these calls, and
+A roll-up with almost as many groups as calls saves nothing: then the mark of its family moves behind these calls, and
 reports on them read the calls.
 """
 
@@ -119,7 +119,7 @@ def _newest(until: int) -> int:
 
 
 def _after(connection: Connection, since: int, until: int, number: int) -> int | None:
-    """When the call began that so many others of a span precede; ``None`` if there are not so many."""
+    """The start of the call after a number of others in a span; ``None`` if there are not so many."""
     span = _OF_CALLS.started_at >= since, _OF_CALLS.started_at < until
     calls = select(_OF_CALLS.started_at).where(*span).order_by(_OF_CALLS.started_at)
     found = connection.execute(calls.offset(number).limit(1)).scalar()
@@ -271,7 +271,7 @@ def _assignments(dialect: str, table: str) -> dict[str, Any]:
 
 
 def key_parts(dialect: str, roll_up: RollUp) -> list[str]:
-    """What makes a row unique. In PostgreSQL a hash stands for the texts: an index entry there has a limited length."""
+    """The columns that make a row unique. In PostgreSQL a hash replaces the texts: index entries are limited."""
     names = [f'"{name}"' for name in roll_up.dimensions]
     if dialect != "postgresql":
         return [roll_up.period, *names]
@@ -280,7 +280,7 @@ def key_parts(dialect: str, roll_up: RollUp) -> list[str]:
 
 
 def _per_call() -> dict[str, ColumnElement[Any]]:
-    """What a call adds to each of ``TOTAL_SUMS``."""
+    """The amounts that a call adds to each of ``TOTAL_SUMS``."""
     found = dict(PER_CALL)
     for name in ("cost_pico", "estimated_cost_pico"):
         found[name.replace("_pico", "_micro")], found[name] = schema.halves(PER_CALL[name])

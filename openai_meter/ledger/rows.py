@@ -1,4 +1,4 @@
-"""A call as a row of ``calls``, and back: all that a later pricing needs is kept.
+"""A call as a row of ``calls``, and back, with everything that a later pricing needs.
 
 The same rows, as JSON without what is NULL, are the lines of a spool.
 """
@@ -20,9 +20,11 @@ from sqlalchemy import BigInteger, Boolean, Double, Text
 
 from openai_meter.core.call import Call, current_status, make_call
 from openai_meter.core.money import Amount
+from openai_meter.core.sections import read_sections
 from openai_meter.core.usage import COUNTS, Usage
 from openai_meter.ledger import schema
 from openai_meter.ledger.schema import REST
+from openai_meter.ledger.stored_bills import BillOfRow, encode_bill, is_bill
 
 __all__ = [
     "COLUMNS",
@@ -77,19 +79,22 @@ def to_row(call: Call) -> Row:
     texts: tuple[str | None, ...] = (
         call.id, call.endpoint, call.provider, call.host, call.model, call.requested_model, call.response_id,
         call.service_tier, call.error_type, call.cost_reason, call.price_source, call.agent, call.operation, call.user,
-        call.session, call.block, call.usage_rule,
+        call.session, call.block, call.usage_rule, call.organization, call.project, call.request_id,
     )  # fmt: skip
-    together = "".join(filter(None, texts))  # one check of all of them is quicker than one of each
+    together = "".join(filter(None, texts))  # one check of all is faster than a check of each
     if not together.isascii() or "\0" in together:
         texts = tuple(map(_text, texts))
     (
         id_, endpoint, provider, host, model, requested_model, response_id, service_tier, error_type, cost_reason,
-        price_source, agent, operation, user, session, block, usage_rule,
+        price_source, agent, operation, user, session, block, usage_rule, organization, project, request_id,
     ) = texts  # fmt: skip
     counts = _counts(usage)
     tokens_in, tokens_out, total = usage.input_tokens, usage.output_tokens, usage.total_tokens
     duration, first, seconds = float(call.duration), call.time_to_first_token, float(usage.seconds)
-    numbers = tokens_in or 0, tokens_out or 0, total or 0, call.attempts or 0, *counts
+    numbers = (
+        tokens_in or 0, tokens_out or 0, total or 0, call.attempts or 0, call.processing_ms or 0,
+        call.remaining_requests or 0, call.remaining_tokens or 0, *counts,
+    )  # fmt: skip
     if max(numbers) > _LARGEST or min(numbers) < -_LARGEST:
         raise ValueError(f"a count is {float(max(numbers, key=abs)):g}, which is beyond {_LARGEST}")
     if not -_LARGEST_COST <= (pico or 0) <= _LARGEST_COST:
@@ -103,14 +108,25 @@ def to_row(call: Call) -> Row:
     if len(call.id) > _LONGEST_ID:
         raise ValueError(f"an id of {len(call.id)} characters is too long")
     return (
-        id_, started_at, duration, None if first is None else float(first), endpoint, provider, host,
-        model, requested_model, response_id, service_tier, call.stream, call.status, error_type, call.usage_source,
-        json.dumps([*map(_text, call.usage_unknown)]) if call.usage_unknown else None,
-        tokens_in, tokens_out, total, *counts, seconds, usage.inconsistent, pico, rest, exact, call.cost_status,
-        cost_reason, call.cost_estimated, price_source, json.dumps(_encode_facts(facts)) if facts else None, agent,
-        operation, user, session, block, _encode_tags(tuple(sorted(call.tags.items()))) if call.tags else None,
-        usage_rule, call.attempts,
+        id_, started_at, duration, None if first is None else float(first), response_id, tokens_in, tokens_out, total,
+        *counts, seconds, pico, rest, exact, json.dumps(_encode_facts(facts)) if facts else None, user, session,
+        request_id, call.processing_ms, call.remaining_requests, call.remaining_tokens,
+        None if call.evidence is None else call.evidence.sections or None,
+        # What many calls have in common.
+        endpoint, provider, host, model, requested_model, service_tier, call.stream, call.status, error_type,
+        call.usage_source, json.dumps([*map(_text, call.usage_unknown)]) if call.usage_unknown else None,
+        usage.inconsistent, call.cost_status, cost_reason, call.cost_estimated, price_source, usage_rule,
+        call.attempts, organization, project, agent, operation, block,
+        _encode_tags(tuple(sorted(call.tags.items()))) if call.tags else None, _bill(call),
     )  # fmt: skip
+
+
+def _bill(call: Call) -> str | None:
+    """The bill of a call as it is stored."""
+    book = call.price_book
+    if book is None or call.cost_pico is None:
+        return None
+    return book.text if type(book) is BillOfRow else encode_bill(call.cost_lines, call.usage)
 
 
 @lru_cache(1024)
@@ -122,13 +138,22 @@ def _encode_tags(tags: tuple[tuple[str, str], ...]) -> str:
 def from_row(row: Mapping[str, Any]) -> Call:
     """The call of a row, or of a line of a spool, where what is NULL or 0 may be missing.
 
-    It equals the call that was stored, except for the evidence and the price book, which are kept in memory only.
+    It equals the call that was stored, except for the evidence, which is kept in memory only. Its bill is the one that
+    was stored.
 
     Raises:
         ValueError: it is not the row of a call.
     """
     get = row.get
     try:
+        usage = Usage(
+            get("input_tokens"),
+            get("output_tokens"),
+            get("total_tokens"),
+            **{name: value for name in COUNTS if (value := get(name))},
+            inconsistent=bool(get("inconsistent")),
+        )
+        bill = get("bill")
         return make_call(
             id=row["id"],
             started_at=from_micros(row["started_at"]),
@@ -138,13 +163,7 @@ def from_row(row: Mapping[str, Any]) -> Call:
             model=get("model"),
             requested_model=get("requested_model"),
             status=current_status(row["status"]),
-            usage=Usage(
-                get("input_tokens"),
-                get("output_tokens"),
-                get("total_tokens"),
-                **{name: value for name in COUNTS if (value := get(name))},
-                inconsistent=bool(get("inconsistent")),
-            ),
+            usage=usage,
             usage_source=row["usage_source"],
             usage_unknown=tuple(json.loads(unknown)) if (unknown := get("usage_unknown")) else (),
             response_id=get("response_id"),
@@ -165,8 +184,16 @@ def from_row(row: Mapping[str, Any]) -> Call:
             block=get("block"),
             host=get("host"),
             price_facts=decode_facts(get("price_facts")),
+            price_book=None if bill is None else BillOfRow(bill, usage),
             usage_rule=get("usage_rule"),
             attempts=get("attempts"),
+            organization=get("organization"),
+            project=get("project"),
+            request_id=get("request_id"),
+            processing_ms=get("processing_ms"),
+            remaining_requests=get("remaining_requests"),
+            remaining_tokens=get("remaining_tokens"),
+            sections=read_sections(get("sections")),
         )
     except (KeyError, TypeError, ArithmeticError) as error:
         raise ValueError(f"this is not the row of a call: {error!r}") from error
@@ -194,14 +221,21 @@ def check_call(call: Call) -> None:
         raise ValueError(f"a field has the wrong type: {error}") from error
 
 
-_OWN_FORMS = frozenset({"started_at", "usage_unknown", "cost_pico", "cost_rest", "cost_exact", "price_facts", "tags"})
+_OWN_FORMS = frozenset(
+    {"started_at", "usage_unknown", "cost_pico", "cost_rest", "cost_exact", "price_facts", "tags", "bill", "sections"}
+)
 """Columns that are not as the field of the call."""
 _USAGE_COLUMNS = frozenset({"input_tokens", "output_tokens", "total_tokens", "inconsistent", *COUNTS})
 
 
 def encode_line(row: Row) -> bytes:
     """A row as a line of a spool, with the line break at its end."""
-    fields = {name: value for name, value in zip(COLUMNS, row, strict=True) if value is not None and value is not False}
+    fields = {
+        name: value
+        for name, value in zip(COLUMNS, row, strict=True)
+        # Sections have no key yet: it is in the database. A call that goes by way of the spool has none.
+        if value is not None and value is not False and type(value) is not bytes
+    }
     return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n"
 
 
@@ -267,12 +301,14 @@ def _are_facts(text: str) -> bool:
 
 
 _DECIMALS = re.compile(r'"decimal": *"[^"]*[eE][+-]?\d{4,}')
-"""A decimal number whose digits would fill the memory once it is written out."""
+"""A decimal number whose digits would fill the memory if they were written out."""
 
 _CHECKS: Mapping[str, Callable[[str], object]] = {
     "usage_unknown": _is_list_of_texts,
     "tags": _is_table_of_texts,
     "price_facts": _are_facts,
+    "bill": is_bill,
+    "sections": read_sections,
     "cost_exact": re.compile(r"-?\d{1,400}/[1-9]\d{0,400}").fullmatch,
 }
 """The columns whose text has a form of its own."""

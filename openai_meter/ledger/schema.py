@@ -1,4 +1,7 @@
-"""The tables of a ledger: ``calls``, one row per call, and their sums by period, the roll-ups.
+"""The tables of a ledger: the calls, and their sums by period, the roll-ups.
+
+``calls`` is a view with one row per call. It joins ``call_rows``, which has what differs from call to call, and
+``call_kinds``, which has each combination of what many calls have in common once: a call takes half the space then.
 
 A column is named as the field of ``Call`` or ``Usage`` that it holds; both databases have the same columns.
 
@@ -26,8 +29,9 @@ from openai_meter.core.money import Amount, simplest
 from openai_meter.core.usage import COUNTS
 
 __all__ = [
-    "LATER_ROLL_UPS", "MICRO", "MIGRATIONS", "REST", "SUMS", "TOTAL_DIMENSIONS", "TOTAL_SUMS", "RollUp", "calls",
-    "daily_totals", "halves", "metadata", "migrations", "money", "roll_up_marks",
+    "KIND_NAMES", "LATER_ROLL_UPS", "MICRO", "MIGRATIONS", "REST", "SHARED_NAMES", "SUMS", "TOTAL_DIMENSIONS",
+    "TOTAL_SUMS", "RollUp", "call_kinds", "call_rows", "calls", "daily_totals", "halves", "metadata", "migrations",
+    "money", "roll_up_marks", "secrets",
 ]  # fmt: skip
 
 REST = 3_600_000_000
@@ -39,52 +43,90 @@ metadata = MetaData()
 
 _WHOLE_COUNTS = tuple(name for name in COUNTS if name != "seconds")
 
-calls = Table(
-    "calls",
+_KIND_COLUMNS: tuple[tuple[str, Any, bool], ...] = (
+    ("endpoint", Text, False),
+    ("provider", Text, False),
+    ("host", Text, True),
+    ("model", Text, True),
+    ("requested_model", Text, True),
+    ("service_tier", Text, True),
+    ("stream", Boolean, False),
+    ("status", Text, False),
+    ("error_type", Text, True),
+    ("usage_source", Text, False),
+    ("usage_unknown", Text, True),  # a JSON list, NULL if empty
+    ("inconsistent", Boolean, False),
+    ("cost_status", Text, False),
+    ("cost_reason", Text, True),
+    ("cost_estimated", Boolean, False),
+    ("price_source", Text, True),
+    ("usage_rule", Text, True),
+    ("attempts", BigInteger, True),
+    ("organization", Text, True),
+    ("project", Text, True),
+)
+"""What many calls have in common: the name of a column, its type, and whether it may be NULL."""
+_SHARED_COLUMNS: tuple[tuple[str, Any, bool], ...] = (
+    ("agent", Text, True),
+    ("operation", Text, True),
+    ("block", Text, True),
+    ("tags", Text, True),  # a JSON object with sorted keys, NULL if empty
+    ("bill", Text, True),  # see stored_bills.py
+)
+"""What many calls have in common as a rule. A value that is new is in the row of its call, and not in its kind."""
+_ROW_COLUMNS: tuple[tuple[str, Any, bool], ...] = (
+    ("started_at", BigInteger, False),
+    ("duration", Double, False),
+    ("time_to_first_token", Double, True),
+    ("response_id", Text, True),
+    ("input_tokens", BigInteger, True),
+    ("output_tokens", BigInteger, True),
+    ("total_tokens", BigInteger, True),
+    *((name, BigInteger, False) for name in _WHOLE_COUNTS),
+    ("seconds", Double, False),
+    ("cost_pico", BigInteger, True),
+    ("cost_rest", BigInteger, True),
+    ("cost_exact", Text, True),  # as a fraction of pico-dollars, where the two before it are not exact
+    ("price_facts", Text, True),  # a JSON object, NULL if empty: see rows.py
+    ("user", Text, True),
+    ("session", Text, True),
+    ("request_id", Text, True),
+    ("processing_ms", BigInteger, True),
+    ("remaining_requests", BigInteger, True),
+    ("remaining_tokens", BigInteger, True),
+    ("sections", Text, True),  # see core/sections.py: lengths and fingerprints by the ledger's own key
+)
+"""What differs from call to call, besides its id."""
+
+
+def _columns(*groups: tuple[tuple[str, Any, bool], ...]) -> list[Column[Any]]:
+    return [Column(name, kind, nullable=nullable) for group in groups for name, kind, nullable in group]
+
+
+call_kinds = Table(
+    "call_kinds",
+    metadata,
+    Column("kind", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),  # a hash
+    *_columns(_KIND_COLUMNS, _SHARED_COLUMNS),
+)
+call_rows = Table(
+    "call_rows",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("started_at", BigInteger, nullable=False),
-    Column("duration", Double, nullable=False),
-    Column("time_to_first_token", Double),
-    Column("endpoint", Text, nullable=False),
-    Column("provider", Text, nullable=False),
-    Column("host", Text),
-    Column("model", Text),
-    Column("requested_model", Text),
-    Column("response_id", Text),
-    Column("service_tier", Text),
-    Column("stream", Boolean, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("error_type", Text),
-    Column("usage_source", Text, nullable=False),
-    Column("usage_unknown", Text),  # a JSON list, NULL if empty
-    Column("input_tokens", BigInteger),
-    Column("output_tokens", BigInteger),
-    Column("total_tokens", BigInteger),
-    *(Column(name, BigInteger, nullable=False) for name in _WHOLE_COUNTS),
-    Column("seconds", Double, nullable=False),
-    Column("inconsistent", Boolean, nullable=False),
-    Column("cost_pico", BigInteger),
-    Column("cost_rest", BigInteger),
-    Column("cost_exact", Text),  # as a fraction of pico-dollars, where the two before it are not exact
-    Column("cost_status", Text, nullable=False),
-    Column("cost_reason", Text),
-    Column("cost_estimated", Boolean, nullable=False),
-    Column("price_source", Text),
-    Column("price_facts", Text),  # a JSON object, NULL if empty: see rows.py
-    Column("agent", Text),
-    Column("operation", Text),
-    Column("user", Text),
-    Column("session", Text),
-    Column("block", Text),
-    Column("tags", Text),  # a JSON object with sorted keys, NULL if empty
-    Column("usage_rule", Text),
-    Column("attempts", BigInteger),
+    *_columns(_ROW_COLUMNS, _SHARED_COLUMNS),
+    Column("kind", BigInteger, nullable=False),
+    Column("not_priced", Boolean, nullable=False),  # whether cost_status is unpriced or partial: for the index
 )
+calls = Table(
+    "calls", MetaData(), Column("id", Text, primary_key=True), *_columns(_ROW_COLUMNS, _KIND_COLUMNS, _SHARED_COLUMNS)
+)
+"""A view: a row for each call, with what its kind has. To change calls, change the two tables (``call_kinds.py``)."""
+KIND_NAMES = tuple(name for name, _, _ in _KIND_COLUMNS)
+SHARED_NAMES = tuple(name for name, _, _ in _SHARED_COLUMNS)
 
-Index("calls_started_at", calls.c.started_at)
-_not_priced = calls.c.cost_status.in_(("unpriced", "partial"))
-Index("calls_not_priced", calls.c.started_at, sqlite_where=_not_priced, postgresql_where=_not_priced)
+Index("calls_started_at", call_rows.c.started_at)
+_not_priced = call_rows.c.not_priced
+Index("calls_not_priced", call_rows.c.started_at, sqlite_where=_not_priced, postgresql_where=_not_priced)
 
 SUMS = (
     "calls",
@@ -108,7 +150,9 @@ SUMS = (
 )
 """The sums over calls that are kept: those of ``Totals``, as integers."""
 
-TOTAL_DIMENSIONS = ("model", "agent", "operation", "endpoint", "provider", "block", "service_tier")
+TOTAL_DIMENSIONS = (
+    "model", "agent", "operation", "endpoint", "provider", "block", "service_tier", "organization", "project",
+)  # fmt: skip
 """What a row of ``daily_totals`` stands for, besides the day."""
 
 MICRO = 1_000_000
@@ -181,6 +225,14 @@ roll_up_marks = Table(
     Column("at", BigInteger, nullable=False),
 )
 """``until``: calls that began before it are in the later roll-ups. A family: since when its sums are complete."""
+
+secrets = Table(
+    "ledger_secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""``fingerprints``: the key of the fingerprints in ``sections``. It is made with the table, and never changed."""
 
 migrations = Table(
     "openai_meter_migrations",

@@ -24,11 +24,11 @@ class SqliteFile:
         """Which write-ahead log belongs to the file, while it is open here."""
 
     def remember(self) -> None:
-        """Remembers which file stands under the name now."""
+        """Notes which file has the name now."""
         self._file = None if self.path is None else _identity(self.path)
 
     def is_replaced(self) -> bool:
-        """Whether another file, or none, stands there now."""
+        """Whether another file, or none, has the name now."""
         return self.path is not None and _identity(self.path) != self._file
 
     def remember_log(self) -> None:

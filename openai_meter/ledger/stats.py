@@ -31,12 +31,12 @@ class Stats:
     away: bool = False
     """Whether the database is away."""
     waiting_since: datetime | None = None
-    """Since when the oldest call waits that is not in the database, the spools of other processes included."""
+    """Since when the oldest call that is not in the database waits, the spools of other processes included."""
     stored_at: datetime | None = None
     """When this process last stored calls, or found that the database takes them; ``None`` if it has not yet."""
 
     def late(self, seconds: float = 60.0) -> bool:
-        """Whether a call waits for longer than that: something keeps calls from the database."""
+        """Whether a call waits for longer than that: then calls do not reach the database."""
         return self.waiting_since is not None and (datetime.now(UTC) - self.waiting_since).total_seconds() > seconds
 
 

@@ -71,7 +71,7 @@ class Storage:
         self._migrated = True
 
     def close(self) -> None:
-        """Closes what is open and not in use; it opens again when it is needed."""
+        """Closes connections that are not in use; they open again when they are needed."""
         self._file.forget_log()
         with self._closing:
             self.engine.dispose()
@@ -82,7 +82,7 @@ class Storage:
         self.close()
 
     def leave_to_parent(self) -> None:
-        """Forgets in a forked child the connections of its parent, which the parent goes on using."""
+        """Drops, in a forked child, the connections of its parent, which the parent still uses."""
         self._closing = Lock()
         self.engine.dispose(close=False)
         self._file.forget_log()

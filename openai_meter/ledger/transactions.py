@@ -13,7 +13,7 @@ __all__ = ["Transactions"]
 
 
 class Transactions:
-    """What reading and correcting need of a ledger: its database, and transactions in it. Thread-safe."""
+    """The base for reading and correcting a ledger: its database, and transactions in it. Thread-safe."""
 
     @property
     def engine(self) -> Engine:

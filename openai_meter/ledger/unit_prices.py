@@ -1,4 +1,4 @@
-"""What one token of each kind cost at some time, so that a change of price is not taken for a change of the mix.
+"""The price of one token of each kind at a time, which separates a change of price from a change of the mix.
 
 A price list is linear below its threshold for long requests: the price of one token of a kind is the difference that a
 thousand of them make to the bill of a made-up call.
@@ -94,7 +94,7 @@ def _counts(total: Sum) -> Mapping[str, float]:
 
 
 def standard_cost(prices: PriceBook | None) -> Callable[[Any, Sum, Sum], Fraction | None]:
-    """A function: what the tokens of a sum cost at the prices that a group had when another sum began.
+    """A function that computes the cost of the tokens of a sum at the prices that a group had when another sum began.
 
     Args:
         prices: the price list; the one that comes with openai_meter by default.

@@ -77,7 +77,7 @@ class Writer:
     def _start_over(self) -> None:
         self._counts = Counts()
         self._kick: SimpleQueue[bool] = SimpleQueue()
-        """``True`` is work for now; ``False`` only ends a wait, as there is something to wait for."""
+        """``True`` is work to do now; ``False`` only ends the wait, so that its length is computed again."""
         self.intake = Intake(
             self.spool, self._counts, durable=self.durable, wake=self._kick.put, begin=self._start_thread
         )
@@ -85,7 +85,7 @@ class Writer:
         self._doing = RLock()
         """Held around each round: by the thread, or by a flush that does its work."""
         self._marks: SimpleQueue[Event] = SimpleQueue()
-        """Are set at the end of the round that begins after they were put here."""
+        """Events of waiting flushes; each is set at the end of the next round that begins."""
         self._left: dict[str, Row] = {}
         """Rows that neither the database nor the spool took; tried again."""
         self._storing = 0
@@ -111,7 +111,7 @@ class Writer:
         self.start()
 
     def keep(self) -> None:
-        """Has the calls so far in the spool when it returns, if neither a thread nor the disk is in the way."""
+        """Returns when the calls so far are in the spool, unless another thread or the disk takes too long."""
         self.intake.keep_queued()
 
     def start(self) -> None:
@@ -170,7 +170,7 @@ class Writer:
         self._left = {}
 
     def stats(self) -> Stats:
-        """What became of the calls of this process."""
+        """The counts of the calls of this process."""
         waiting = self.intake.waiting + self._storing + len(self._left)
         oldest = self.intake.oldest()
         times = [self.spool.oldest(), None if oldest is None else oldest.since]
@@ -212,10 +212,10 @@ class Writer:
                     return True
 
     def _work(self) -> None:
-        """One round: stores what is there now, or leaves it in the spool."""
+        """One round: stores the waiting calls, or leaves them in the spool."""
         with self._doing:
             with suppress(Empty):
-                while True:  # one that is left over would only begin the next round too soon
+                while True:  # a remaining item would only start the next round too early
                     self._kick.get_nowait()
             marks = []
             with suppress(Empty):
@@ -231,7 +231,7 @@ class Writer:
             self._roll_up()
 
     def _roll_up(self) -> None:
-        """Adds some calls to the roll-ups: where nothing else waits, or where many calls are not in there."""
+        """Adds some calls to the roll-ups, if nothing else waits or if many calls are missing in them."""
         if self._away or self._not_rolled_up < (STEP if self.intake.oldest() is None else _BEHIND):
             return
         self._not_rolled_up = 0
@@ -261,7 +261,7 @@ class Writer:
             self._replayed()
 
     def _replayed(self) -> bool:
-        """Replays the spool where there may be something in it; ``False`` if the database is away."""
+        """Replays the spool if it may have calls; ``False`` if the database is away."""
         now = time.monotonic()
         if now < self._retry_at:
             return False
@@ -283,7 +283,7 @@ class Writer:
             self._left = {}
 
     def _store_batch(self, batch: Batch) -> bool:
-        """Stores a batch, and what is left in memory; if that fails, they wait in the spool or in memory."""
+        """Stores a batch, and rows that are left in memory; if that fails, they wait in the spool or in memory."""
         self._storing = len(self._left)
         left, self._left = self._left, {}
         rows = {**left, **batch.rows}

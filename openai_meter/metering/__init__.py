@@ -1,1 +1,1 @@
-"""Calls in flight, whose they are, and what they come to."""
+"""Calls in flight, their attribution, and the meter that counts them."""

@@ -1,6 +1,6 @@
-"""Attribution: which agent, operation, user and session a call is made for, as the surrounding code names them.
+"""Attribution: the agent, operation, user and session that a call is made for, as the surrounding code names them.
 
-It is held in one context variable, which asyncio tasks inherit. A scope is left by putting back what was there before,
+It is held in one context variable, which asyncio tasks inherit. A scope is left by restoring the value before,
 without tokens: a token is only valid in the context that made it, and generators and cancelled tasks end in others.
 """
 
@@ -71,8 +71,8 @@ OUTERMOST = Surroundings()
 surroundings: ContextVar[Surroundings] = ContextVar("openai_meter.surroundings", default=OUTERMOST)
 
 _DEPTH = 10_000
-"""How many scopes can be left again. Tasks that are each begun in the scope of the one before would else remember the
-scopes of all their ancestors."""
+"""How many scopes can be left again. Otherwise, tasks that are each started in the scope of the one before would keep
+the scopes of all tasks before them."""
 
 
 def current_surroundings() -> Surroundings:
@@ -120,7 +120,7 @@ _REPORTS = 1_000
 def read_attribution(values: Mapping[str, Any]) -> Attribution:
     """An attribution from keyword arguments: agent, operation, user, session; any other name is a tag.
 
-    Values are taken by :func:`as_text`. It never raises: a request handler must not fail because of a name.
+    Values are converted by :func:`as_text`. It never raises: a request handler must not fail because of a name.
     """
     texts = {name: text for name, value in values.items() if (text := as_text(name, value)) is not None}
     known = {name: texts.pop(name) for name in _NAMES if name in texts}
@@ -128,7 +128,7 @@ def read_attribution(values: Mapping[str, Any]) -> Attribution:
 
 
 def as_text(name: str, value: object) -> str | None:
-    """A value as text: text itself, numbers, UUIDs, paths, dates, and whatever else has a ``__str__`` of its own.
+    """A value as text: text itself, numbers, UUIDs, paths, dates, and other types with a ``__str__`` of their own.
 
     Of an ``Enum`` it is the value. For anything else, such as a list, one line is logged, and the value is left out.
 
@@ -174,7 +174,7 @@ class Scope:
     """
 
     def around(self, outer: Surroundings) -> Surroundings:
-        """The surroundings that this scope makes of those outside of it."""
+        """The surroundings inside this scope, made of those outside."""
         raise NotImplementedError
 
     def for_call(self) -> Scope:
@@ -186,7 +186,7 @@ class Scope:
         outer = surroundings.get()
         if outer.depth >= _DEPTH:
             outer = Surroundings(outer.attribution, outer.blocks)
-        # Left again, it puts back what the context had, without the scopes of generators.
+        # Leaving restores the value of the context, without the scopes of generators.
         surroundings.set(self.around(current_surroundings())._replace(outer=outer, depth=outer.depth + 1))
 
     def leave(self, *, noted: bool = False) -> bool:
@@ -327,7 +327,7 @@ class Scope:
 
 
 def _is_coroutine_function(function: Callable[..., Any]) -> bool:
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004 - asked for what it is, not whether it is there
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004 - its kind is needed, not its existence
         return True
     code = getattr(function, "__code__", None)
     return code is not None and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)  # types.coroutine
@@ -358,14 +358,14 @@ def tag(
 
     Use it as ``with tag(agent="need_analysis"):``, ``async with``, or as a decorator of functions, coroutine functions,
     generators and async generators. Inside another one, its own values go first, tags are merged, and the other values
-    stay. It follows asyncio tasks, and generators that a web framework runs in threads; into other threads it is taken
-    by :func:`bind` or ``install(threads=True)``. The result may be used again, by many threads and tasks at once.
+    stay. It follows asyncio tasks, and generators that a web framework runs in threads; :func:`bind` or
+    ``install(threads=True)`` pass it on to other threads. The result may be used by many threads and tasks at once.
 
     Values may be text or anything with a plain text form (a number, a UUID, a path, an ``Enum``). A value without one,
     such as a list, is left out, and logged once: attribution raises nothing in a running program.
 
     Args:
-        misplaced: nothing; names are needed for everything.
+        misplaced: positional values, which are refused: every value needs a name.
         agent: which agent, or part of the program, calls.
         operation: what the call is made for.
         user: on whose behalf it is made.
@@ -385,7 +385,7 @@ def tag(
 
 
 class _BoundScope(Scope):
-    """The surroundings of another place: those of the caller do not count inside."""
+    """The surroundings of another place, used instead of those of the caller."""
 
     def __init__(self, bound: Surroundings) -> None:
         self._bound = bound
@@ -395,7 +395,7 @@ class _BoundScope(Scope):
 
 
 def bind(function: F) -> F:
-    """The same function, with the attribution and the ``track()`` blocks of here, wherever and whenever it is called.
+    """The same function, with the attribution and the ``track()`` blocks of this place, wherever it is called.
 
     For functions that run in another thread: ``pool.submit(bind(work), ...)``, ``Thread(target=bind(work))``,
     callbacks. It takes plain functions, coroutine functions, generators and async generators. Only these two are taken

@@ -110,7 +110,7 @@ class CallInFlight:
         self._clock = time.perf_counter()
 
     def begin_at(self, started: float, clock: float, attribution: Attribution, evidence: Evidence | None) -> None:
-        """Moves the beginning to an earlier moment, which nothing observed, and takes what was noted then."""
+        """Moves the start to an earlier moment, and uses the values that were noted then."""
         self.started, self._clock, self._attribution, self._evidence = started, clock, attribution, evidence
         self._observed = None
 
@@ -201,7 +201,7 @@ class CallInFlight:
         WORK.put(key, self)
 
     def _settle_poll(self) -> None:
-        """Counts finished work the first time it is seen, for those who listened when it was begun."""
+        """Counts finished work when it is first read as finished, for the listeners of its start."""
         row, response = self.row, self.response
         if response.response_id is None or response.state is None:
             return
@@ -209,7 +209,7 @@ class CallInFlight:
         begun = WORK.get(key)
         if response.state == "open":
             if row.cumulative and begun is None:
-                WORK.put(key, self)  # an agent session has been given more to do
+                WORK.put(key, self)  # an agent session has got more work
             return
         pending = begun if begun is not None else self
         seen = pending.listeners[0].meter._seen_jobs
@@ -274,7 +274,7 @@ class CallInFlight:
         *,
         unanswered: bool,
     ) -> bool:
-        """Leaves the call to the worker, to be recorded with an estimate; ``False`` if there is none to be made."""
+        """Passes the call to the worker, to be recorded with an estimate; ``False`` if none can be made."""
         transcript = self.response.transcript
         # Without an answer nothing shows that the call is billed; unless it was sent, and no answer came.
         outputs = () if answer is None else output_of_answer(self.row.name, answer)
@@ -323,7 +323,7 @@ class CallInFlight:
         unknown: tuple[str, ...] = (),
         rule: str | None = None,
     ) -> None:
-        """Makes the record (or several, where an answer reports several models) and hands it to the listeners."""
+        """Makes the record (or several, where an answer reports several models) and passes it to the listeners."""
         response, attribution, headers = self.response, self._attribution, self.response.headers
         started_at = datetime.fromtimestamp(self.started, UTC)
         listeners, hold = self.listeners, self.hold
@@ -394,7 +394,7 @@ def _held(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _status(response: ResponseState, error: BaseException | None, *, whole: bool) -> Status:
     if error is not None:
-        # A BaseException that is not an Exception: the program left (a cancelled task, Ctrl-C, a closed coroutine).
+        # Others than an Exception: the program ended the call (a cancelled task, Ctrl-C, a closed coroutine).
         return "error" if isinstance(error, Exception) else "aborted"
     if response.state is not None and response.state != "open":
         return response.state
@@ -402,7 +402,7 @@ def _status(response: ResponseState, error: BaseException | None, *, whole: bool
 
 
 def finish_open_streams() -> None:
-    """Records what is still being read as aborted, so that nothing is lost at exit. Work on the server stays open."""
+    """Records calls that are still being read as aborted, for the exit. Work on the server stays open."""
     for pending in OPEN.values():
         pending.finish(whole=False)
     worker.drain()
@@ -410,7 +410,7 @@ def finish_open_streams() -> None:
 
 
 def _forget_in_child(_: object) -> None:
-    # Whatever is open belongs to the parent, which will record it; the child's copies must not.
+    # Open calls belong to the parent, which will record them; the child must not record its copies.
     for pending in (*OPEN.values(), *WORK.values()):
         pending.drop()
     OPEN.clear()

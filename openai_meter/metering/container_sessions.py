@@ -1,4 +1,4 @@
-"""Counts the sessions of containers: an answer that uses a container within 20 minutes of its session's start is in it.
+"""Counts the sessions of containers: all answers that use a container within 20 minutes are in one session.
 
 OpenAI charges a container of code interpreter or of the hosted shell by the session of 20 minutes, whichever answers
 used it. Held for the process, bounded, in memory only.

@@ -1,10 +1,10 @@
-"""Lets a scope that is entered in a generator hold in all its steps, whatever context each step runs in.
+"""Keeps a scope that is entered in a generator for all its steps, whatever context each step runs in.
 
 Web frameworks run the steps of a plain generator in threads, each step in a new copy of the context (Starlette and
 FastAPI do, for streamed answers). What one step sets in a context variable is lost in the next. So a scope that is
 entered in a generator is also noted for the generator's frame; a call looks for such frames among its callers.
 
-Frames are known by address and code, and scopes by weak reference: an abandoned generator is collected as ever.
+Frames are identified by address and code, and scopes are weakly referenced, so abandoned generators are collected.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def add(frame: FrameType | None, scope: object) -> None:
 
 
 def discard(frame: FrameType | None, scope: object) -> bool:
-    """Ends what :func:`add` noted; ``False`` if it noted nothing."""
+    """Removes the note of :func:`add`; ``False`` if there was none."""
     if not ENTRIES or (generator := _generator_of(frame)) is None:
         return False
     address = id(generator)
@@ -82,7 +82,7 @@ def _generator_of(frame: FrameType | None) -> FrameType | None:
     """The frame, if it is that of a generator.
 
     For the generator of a ``@contextmanager`` it is that of the generator that enters the context manager: its own
-    frame is not among the callers of what is done inside.
+    frame is not among the callers of the code inside.
     """
     while frame is not None:
         is_generator = bool(frame.f_code.co_flags & _GENERATOR)

@@ -1,4 +1,4 @@
-"""Where the calls of a meter go: into its ledger, and to other sinks."""
+"""Passes the calls of a meter to its ledger, and to other sinks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from openai_meter.alerts.dispatch import flush_webhooks
 from openai_meter.core import settings
 from openai_meter.core.background import worker
 from openai_meter.core.deprecation import renamed
+from openai_meter.core.sections import SectionSettings
 from openai_meter.errors import ConfigurationError
 from openai_meter.metering.plain_calls import PlainCall, call_of
 from openai_meter.metering.readable import MeterCore
@@ -133,8 +134,8 @@ class LedgerLink(MeterCore):
     def _keep(self, ledger: Ledger) -> None:
         """Keeps the calls from now on in a ledger: those of the meter itself, each once it has its price.
 
-        A ledger that is ``durable`` is given no chance to lose a call whose price is not read yet: the price files are
-        read now, which takes some tenths of a second.
+        With a ``durable`` ledger the price files are read now, which takes some tenths of a second: so each call has
+        its price, and is on the disk, when it ends.
         """
         if ledger is not self._ledger:
             if ledger.durable:
@@ -142,11 +143,12 @@ class LedgerLink(MeterCore):
             ledger._price_by(self._made_prices)  # noqa: SLF001 - not for programs
             self._own_sinks().replace(self._ledger, ledger)
             self._ledger = ledger
+            SectionSettings.wanted = True
             if self._budgets is not None:
                 self._set_budgets(None)
 
     def _set_budgets(self, budgets: tuple[Budget, ...] | None, store: BudgetStore | None = None) -> None:
-        """The same; the database of the ledger counts thresholds of a fleet where no other store was given."""
+        """The same. The database of the ledger is also the store of shared budgets, if no other one was given."""
         super()._set_budgets(budgets, store)
         guard = self._budgets
         if guard is None or guard.desks or not guard.watched or self._ledger is None:

@@ -58,7 +58,7 @@ class ManualTracking(MeterCore):
     ) -> Call:
         """Counts a call that something else made, at the meter's prices, attributed as the surrounding code names.
 
-        A call of the openai package that the meter has counted already would be counted twice: do not tell it of those.
+        Do not pass calls of the openai package that the meter has counted already: they would be counted twice.
 
         Args:
             model: the model's name, which its price depends on.
@@ -102,7 +102,7 @@ class ManualTracking(MeterCore):
         actual_tokens: ActualTokens | None = None,
         **attribution: object,
     ) -> Call:
-        """Counts a generation from its texts, which are measured and forgotten.
+        """Counts a generation from its texts, which are measured and not kept.
 
         Args:
             model: the model's name.
@@ -253,7 +253,7 @@ def most_urgent(alerts: Iterable[Alert]) -> Alert | None:
 
 
 class _ManualContext(NamedTuple):
-    """What the price of a call depends on that a program reports itself."""
+    """The facts that the price of a call depends on, for calls that a program reports itself."""
 
     row: Endpoint
     response: ResponseState
@@ -325,7 +325,7 @@ def _checked_part(name: str, value: object, whole_name: str, whole: int | None) 
 
 
 def _read_actual(actual: object) -> tuple[int | None, int | None]:
-    """The tokens of prompt and completion that the caller knows."""
+    """The tokens of prompt and completion that the caller passed."""
     if actual is None:
         return None, None
     if isinstance(actual, Mapping) and actual.keys() <= {"prompt", "completion"}:

@@ -42,9 +42,9 @@ class Meter(ManualTracking, LedgerLink):
     Args:
         recent: how many recent calls are kept (from 0 up); totals include all calls, whatever this is.
         prices: your own prices: by model, or the path of a TOML file in the form of ``pricing/overlay.toml``.
-        models: what stands behind names of your own (Azure deployments, aliases of a proxy): a model's name, or a
+        models: the models behind names of your own (Azure deployments, aliases of a proxy): a model's name, or a
             ``Deployment`` with its type.
-        discount: the part (0 to 1) that OpenAI takes off for you.
+        discount: the share (0 to 1) that OpenAI deducts for you.
         thresholds: the limits whose passing raises an alert (``alerts.DEFAULTS``): a dict such as
             ``{"cost": 5.0, "calls": None}``, a list of ``Threshold``, or ``False`` for none.
         on_alert: is called with each ``Alert``, in a thread of the meter's own.
@@ -106,7 +106,7 @@ class Meter(ManualTracking, LedgerLink):
         budget_store: str | BudgetStore | None = None,
         **prices: Any,
     ) -> None:
-        """Changes settings of a meter at work; ``None`` leaves a setting as it is.
+        """Changes settings of a meter in use; ``None`` leaves a setting unchanged.
 
         Prices (``prices``, ``models``, ``discount``) hold for the calls from now on, and for those without a price.
         Thresholds count from zero when they are changed.
@@ -196,7 +196,7 @@ def _checked_recent(recent: object) -> int:
 
 
 def finish() -> None:
-    """Brings what was counted to where it goes, and alerts to webhooks, at the end of the process."""
+    """Delivers calls to sinks and alerts to webhooks, at the end of the process."""
     for readable in all_readables():
         if isinstance(readable, Meter):
             readable._finish_sinks()

@@ -7,7 +7,7 @@ unanswered the request was sent, and no usable answer came                      
 ========== ============================================================================ ==============
 
 This is read from the exception: its type, those of its causes, and the functions of the HTTP library in its traceback.
-So a call that succeeds pays nothing for it. Sources: Azure OpenAI charges prompts that its content filter refuses with
+So it costs a successful call nothing. Sources: Azure OpenAI charges prompts that its content filter refuses with
 400, and may charge 408 (Microsoft, "Plan to manage costs for Azure OpenAI").
 """
 
@@ -38,7 +38,7 @@ _TIMEOUTS = frozenset({408, 504})
 
 
 def outcome_of(error: BaseException) -> Outcome:
-    """What became of a request that ended in an exception before there was an answer. Never raises."""
+    """The outcome of a request that ended in an exception before there was an answer. Never raises."""
     try:
         return _by_answer(error) or _by_path(error)
     except Exception:
@@ -69,7 +69,7 @@ def _by_path(error: BaseException) -> Outcome:
         if module.partition(".")[0] in _CORES:
             in_core = True
             if "_proxy" in module and not getattr(frame.f_locals.get("self"), "_connected", True):
-                return "unsent"  # what is being sent and received is the proxy's CONNECT
+                return "unsent"  # the request in progress is the CONNECT to the proxy
             received = received or function in _RECEIVING
         elif function in _TRANSPORT:
             transport = frame
@@ -88,7 +88,7 @@ def _by_path(error: BaseException) -> Outcome:
 
 
 def _waits_itself(frame: FrameType) -> bool:
-    """Whether a transport has another one that it had not called yet, as those with a rate limiter have."""
+    """Whether a transport had not yet called its inner one, as with a rate limiter."""
     if frame.f_globals.get("__name__", "").endswith(_ANSWERING):
         return False
     transport: Any = frame.f_locals.get("self")

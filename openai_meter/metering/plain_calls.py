@@ -1,4 +1,4 @@
-"""Plain calls: what is kept of the calls that are like almost all others, and how many of them are counted at once.
+"""Plain calls: the compact form of the most frequent kind of call, and how they are counted in batches.
 
 A plain call is a whole text answer of OpenAI or Azure with figures that agree and a known price. What such calls have
 in common (endpoint, models, attribution, prices) is one :class:`PlainKind`; what differs is a :class:`PlainCall`, a
@@ -25,7 +25,7 @@ _NOTHING: Mapping[str, Any] = {}
 
 
 class PlainKind:
-    """What some plain calls have in common. Immutable once it is made."""
+    """The fields that some plain calls have in common. Immutable once it is made."""
 
     __slots__ = (
         "attribution", "block", "book", "day", "endpoint", "host", "key", "model", "organization", "owner",
@@ -101,7 +101,7 @@ class PlainCall(NamedTuple):
 
 
 def call_of(plain: PlainCall) -> Call:
-    """The ``Call`` of a plain call. Each time it is another object: keep it where there was the plain call."""
+    """The ``Call`` of a plain call. Each call makes another object: the caller replaces the plain call by it."""
     kind = plain.kind
     _, _, request_id, processing_ms, requests, tokens = plain.headers
     attribution = kind.attribution
@@ -178,7 +178,7 @@ class PlainBatch:
             self.sums[key] = self._added(before, some)
 
     def _added(self, before: Sum, calls: Sequence[PlainCall]) -> Sum:
-        """A sum with some calls more. Adds up what :meth:`Sum.plus` adds for each: tests hold both equal."""
+        """A sum with some more calls. Adds up what :meth:`Sum.plus` adds for each: tests hold both equal."""
         _, started, _, _, _, inputs, outputs, totals, cached, written, reasoning, costs, _ = zip(*calls, strict=True)
         tokens, cost = sum(totals), sum(costs)
         self.tokens += tokens

@@ -1,4 +1,4 @@
-"""The quick path of plain calls: what is certain of an answer is read at once, in one place.
+"""The quick path of plain calls: the fields of an ordinary answer are read at once, in one place.
 
 :func:`begin` notes a request, :func:`record` records its answer. Each decides whether the call is plain, and declines
 it if anything is in doubt: then ``CallInFlight`` meters the call, from the moment that was noted, with all its cases.
@@ -50,7 +50,7 @@ _new = tuple.__new__  # what a NamedTuple calls in the end, without the function
 
 
 class Place:
-    """Where some requests go: what their records have in common, before an answer is known."""
+    """A destination of requests: the fields that their records have in common, before an answer is known."""
 
     __slots__ = (
         "base", "client", "elsewhere", "endpoint", "host", "hosts", "input", "is_plain", "last", "lasting", "model",
@@ -200,7 +200,7 @@ def record(request: PlainRequest, answer: Any) -> bool:
         if place.elsewhere and usage.__pydantic_extra__:  # it may state that a cache has answered
             return False
         counts = plain_counts(usage)
-    except Exception:  # another kind of answer, whose class may have attributes that raise anything
+    except Exception:  # another kind of answer; the attributes of its class may raise anything
         return False
     try:
         if (
@@ -253,7 +253,7 @@ _ENDINGS = frozenset({"stop", "tool_calls", "function_call"})
 _MEANT = frozenset(
     {"error", "id", "model", "output", "service_tier", "status", "tool_usage", "tools", "usage", "x_groq"}
 )
-"""Fields that mean something where an SDK does not have them yet, and keeps them apart. Azure has others there."""
+"""Fields with a meaning that an SDK may not have yet, and then keeps apart. Azure has others there."""
 
 
 def _is_plain_response(fields: Mapping[str, Any], more: Mapping[str, Any] | None) -> bool:
@@ -349,7 +349,7 @@ def _kind(  # noqa: PLR0917 - by position: every call comes here
             owner=owner,
         )
         if len(_kinds) >= _KINDS:
-            _kinds.clear()  # some programs attribute each call to someone else
+            _kinds.clear()  # some programs give each call another user
         if id(state) not in _states:
             if len(_states) >= _STATES:
                 _start_over(None)  # some programs make a meter for each of many tasks, or change prices often

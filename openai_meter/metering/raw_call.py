@@ -1,4 +1,4 @@
-"""A call that is metered by what passes over HTTP: the bytes of its request and of its answer.
+"""A call that is metered by its HTTP traffic: the bytes of its request and of its answer.
 
 No client of the openai package takes part. :func:`begin_raw_call` reads a request. :meth:`RawCall.answered` takes the
 status and headers of the answer, and an :class:`AnswerReader` its bytes, as they pass. Everything else is as for every
@@ -21,7 +21,7 @@ from openai_meter.metering.readable import Readable
 from openai_meter.pricing.loading import prepare
 from openai_meter.usage import providers
 from openai_meter.usage.bodies import Body, body_reader
-from openai_meter.usage.decompression import Decoder, DecompressionError, decoder
+from openai_meter.usage.decompression import Decoder, DecompressionError, decoder, names_codings
 from openai_meter.usage.endpoints import find
 from openai_meter.usage.request_bodies import request_fields
 from openai_meter.usage.response_headers import header_facts
@@ -151,6 +151,7 @@ class AnswerReader:
         encoding = encoding.strip().lower()
         if encoding and encoding != "identity":
             self._decoder = decoder(encoding)
+            call.response.unreadable = not names_codings(encoding)  # what can be read of it counts all the same
             if self._decoder is None:
                 self._body = None
                 call.response.unreadable = True
@@ -185,7 +186,7 @@ class AnswerReader:
         self.call.finish(error, whole=whole and error is None)
 
     def closed(self) -> None:
-        """Ends the call where the program has let go of the answer before its end."""
+        """Ends the call where the program has dropped the answer before its end."""
         self.end(whole=False)
 
     def _end_body(self) -> None:

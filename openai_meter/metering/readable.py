@@ -1,7 +1,7 @@
-"""What was counted, as programs read it: the reading surface that meters and blocks share.
+"""The properties and methods by which programs read figures; meters and blocks share them.
 
-:class:`Readable` is that surface. :class:`MeterCore` adds what the parts of a meter build on: its prices and its memory
-of work on the server that was counted. ``Meter`` and ``Block`` are in ``meter.py``.
+:class:`Readable` has them. :class:`MeterCore` adds the base of a meter: its prices, and the work on the
+server that was counted. ``Meter`` and ``Block`` are in ``meter.py``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _SEARCHED = 1_000
 """How many recent calls are searched for an id of the API: programs ask for it when they have just had the answer."""
 
 _readables: weakref.WeakSet[Readable] = weakref.WeakSet()
-"""All meters and blocks of this process, for what concerns the whole process: its end, and forks."""
+"""All meters and blocks of this process, for its end and for forks."""
 
 
 def all_readables() -> list[Readable]:
@@ -53,7 +53,7 @@ def all_readables() -> list[Readable]:
 
 
 class Readable(Reporting):
-    """What was counted, as it can be read: the part that a ``Meter`` and a ``Block`` share.
+    """The figures, and the ways to read them: the part that a ``Meter`` and a ``Block`` share.
 
     Every property is exact at the moment when it is read, and safe to read from any thread. Calls may be recorded
     between two properties; :meth:`snapshot` has several figures of one moment.
@@ -73,7 +73,7 @@ class Readable(Reporting):
     # --- one moment ---------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> StoreSnapshot:
-        """All figures of one moment: totals, groups, recent calls, alerts, what has no price. They agree.
+        """All figures of one moment: totals, groups, recent calls, alerts, calls without a price. They agree.
 
         Alerts and limits of budgets are those of a moment later.
         """
@@ -165,7 +165,7 @@ class Readable(Reporting):
         return self.snapshot().unpriced
 
     def recommendations(self) -> tuple[Recommendation, ...]:
-        """What would save tokens or money, as the recent calls show, the largest saving first."""
+        """Recommendations to save tokens or money, from the recent calls, the largest saving first."""
         from openai_meter.reports.advice import recommendations  # noqa: PLC0415 - only a program that asks loads it
 
         found = self.snapshot()
@@ -189,7 +189,7 @@ class Readable(Reporting):
 
     @property
     def webhooks(self) -> tuple[WebhookStats, ...]:
-        """How many alerts each webhook was sent, has waiting, and has lost, in this process."""
+        """The numbers of alerts that each webhook accepted, has waiting, and has lost, in this process."""
         return () if self._store.dispatcher is None else self._store.dispatcher.webhook_stats()
 
     def reset(self) -> Totals:
@@ -227,12 +227,12 @@ class Readable(Reporting):
         Budgeting.active = True
 
     def _announce(self, alert: Alert) -> None:
-        """Sends the alert of a budget where alerts go. Never waits."""
+        """Sends the alert of a budget to the log, the callback and the webhooks. Never waits."""
         if (dispatcher := self._store.dispatcher) is not None:
             dispatcher.announce(alert)
 
     def _spent_before(self) -> Callable[[Any], int] | None:
-        """What was spent in the window of an account before this process; ``None`` where there is no ledger."""
+        """The amount spent in the window of an account before this process; ``None`` where there is no ledger."""
         return None
 
     # --- for other modules of the package -----------------------------------------------------------------------------
@@ -269,7 +269,7 @@ class Readable(Reporting):
 
 
 class MeterCore(Readable):
-    """What the parts of a meter build on: its prices, and its memory of work on the server that was counted."""
+    """The base of a meter: its prices, and the work on the server that was counted."""
 
     def __init__(self, recent: int, dispatcher: AlertDispatcher, price_settings: Mapping[str, Any]) -> None:
         super().__init__(recent, dispatcher)
@@ -281,7 +281,7 @@ class MeterCore(Readable):
 
     @property
     def prices(self) -> PriceBook:
-        """The prices that calls are priced by; ``meter.prices.set(model, Price(...))`` changes one at work."""
+        """The prices that calls are priced by; ``meter.prices.set(model, Price(...))`` changes one at any time."""
         return self._price_loader.book
 
     def reprice(self) -> int:
@@ -303,7 +303,7 @@ class MeterCore(Readable):
     faults = renamed("Meter", "faults", "internal_errors")
 
     def settle(self) -> None:
-        """Does what had to wait (estimates, the price files): then figures are final. Every property does so first."""
+        """Finishes estimates and reads the price files, so that figures are final. Every property does so first."""
         worker.drain()
         # A signal handler may have interrupted a thread that holds the sums which pricing is waiting for.
         self._price_loader.settle(patient=not any(one._store.held_here() for one in all_readables()))

@@ -1,4 +1,4 @@
-"""Which work on the server was counted already: it is polled many times, and billed once."""
+"""The jobs on the server that were counted already: a job is polled many times, and billed once."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class SeenJobs:
         return self._jobs.get(key)
 
     def forget(self, key: JobKey) -> None:
-        """Forgets a job: it has begun anew under the same id."""
+        """Removes a job: it has been restarted under the same id."""
         self._jobs.pop(key)
 
     def clear(self) -> None:
-        """Forgets all jobs: those so far belong to the parent of a forked child."""
+        """Removes all jobs: they belong to the parent of a forked child."""
         self._jobs.clear()
 
 
 def keep_growth(seen: SeenJobs, key: JobKey, response: ResponseState, *, known: bool) -> bool:
-    """Reduces a cumulative usage to what came since it was last counted; ``False`` if that is nothing."""
+    """Reduces a cumulative usage to its growth since it was last counted; ``False`` if there is none."""
     now = response.total()
     before = seen.usage(key)
     seen.forget(key)

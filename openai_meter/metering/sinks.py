@@ -49,7 +49,7 @@ class Sinks:
 
     Args:
         price_loader: prices the calls that had to wait.
-        settle: does what has to be done before the last call can be delivered.
+        settle: finishes estimates and prices before the last call is delivered.
     """
 
     def __init__(self, price_loader: PriceLoader, settle: Callable[[], None]) -> None:
@@ -80,7 +80,7 @@ class Sinks:
             self.deliver_waiting()
 
     def _put(self, call: Call, *, at_once: bool | None = None) -> None:
-        """Gives a call to the sinks.
+        """Passes a call to the sinks.
 
         Args:
             call: the call.
@@ -108,7 +108,7 @@ class Sinks:
         while self._waiting:
             try:
                 call = self._waiting.popleft()
-            except IndexError:  # another thread was quicker
+            except IndexError:  # another thread has delivered them
                 return
             self._put(self._priced(call), at_once=False)
 
@@ -147,10 +147,10 @@ class CallObserver(Protocol):
     """Is notified when a call begins, where it begins, and when it has ended. Its methods must not raise."""
 
     def call_started(self) -> object | None:
-        """Returns what :meth:`call_ended` needs to know of the beginning, such as the current span."""
+        """Returns the facts of the start for :meth:`call_ended`, such as the current span."""
 
     def call_ended(self, started: object, meter: Any, call: Call) -> None:
-        """Takes the finished call, and what :meth:`call_started` returned. May run in a finalizer."""
+        """Takes the finished call, and the result of :meth:`call_started`. May run in a finalizer."""
 
 
 class ObserverSlot:

@@ -1,4 +1,4 @@
-"""What a meter or a block has counted, as a value of one moment."""
+"""The figures of a meter or a block, as a value of one moment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["StoreSnapshot"]
 
 @dataclass(frozen=True, slots=True)
 class StoreSnapshot:
-    """What a meter or a block has counted, as it was at one moment. Immutable; its figures agree with each other."""
+    """The figures of a meter or a block at one moment. Immutable; they agree with each other."""
 
     started_at: datetime
     """Since when calls are counted, in UTC."""

@@ -1,4 +1,4 @@
-"""Exact totals for ever, and the most recent calls: the memory of a meter or of a block.
+"""The store of a meter or of a block: exact totals of all calls, and the most recent calls.
 
 Adding a call never waits. A call is put into an inbox (an atomic operation of the interpreter) and the thread that
 holds the lock empties it. Readers hold the lock, so that their figures are exact. Finalizers and signal handlers run in
@@ -54,7 +54,7 @@ _WAITING = 10_000
 
 
 class Store:
-    """The memory of a meter: totals by every dimension and overall, and a ring of recent calls. Thread-safe.
+    """Totals by every dimension and overall, and a ring of recent calls. Thread-safe.
 
     Args:
         recent: how many calls the ring holds; the totals go on for ever.
@@ -96,7 +96,7 @@ class Store:
 
     def _try_to_empty(self) -> None:
         inbox = self._inbox
-        # Again after the release: a call that came in at the very end of the loop inside would be left lying.
+        # Again after the release: a call that came in at the very end of the loop inside would stay uncounted.
         while inbox and not self._emptying:
             # A loop of one turn: between its step and `try` the interpreter handles no signal. After a call it does,
             # and an exception that a handler raises there would leave the lock acquired for ever.
@@ -139,8 +139,9 @@ class Store:
     def _count(self, call: Call) -> None:
         """Counts the first call of the inbox.
 
-        The sum is made aside, and put in its place and out of the inbox in two steps between which the interpreter
-        handles no signal: an exception that a signal handler raises finds the call in the inbox, or counted.
+        The new sum is made first. Then it is set, and the call removed from the inbox, in two steps between which the
+        interpreter handles no signal: an exception that a signal handler raises finds the call in the inbox, or
+        counted.
         """
         table = self._table
         key = dimensions.combination(call)
@@ -168,8 +169,8 @@ class Store:
     def _count_plain(self) -> None:
         """Counts the plain calls at the beginning of the inbox, in one step; the calls one by one where that is unsafe.
 
-        As in :meth:`_count`, all is made aside. From ``|=`` to ``extend`` the interpreter looks at no signal, so that
-        an exception finds all of them in the inbox, or all of them counted.
+        As in :meth:`_count`, all values are made first. From ``|=`` to ``extend`` the interpreter handles no signal, so
+        that an exception finds all of them in the inbox, or all of them counted.
         """
         table, inbox, dispatcher = self._table, self._inbox, self.dispatcher
         waiting = tuple(inbox)
@@ -197,7 +198,7 @@ class Store:
             self._room = room  # the loop that called this looks at the inbox once more
 
     def use(self, dispatcher: AlertDispatcher) -> None:
-        """Has another dispatcher notified of the calls from now on."""
+        """Notifies another dispatcher of the calls from now on."""
         with self._lock:
             self._empty_inbox()
             self.dispatcher = dispatcher
@@ -210,7 +211,7 @@ class Store:
             return write_sums(self._table, self._reasons)
 
     def add_others(self, rows: Iterable[Call | Mapping[str, Any]]) -> int:
-        """Adds what other processes have counted: calls, and what :meth:`to_dict` gave. Raises no alert.
+        """Adds the figures of other processes: calls, and results of :meth:`to_dict`. Raises no alert.
 
         Returns:
             The number of calls.
@@ -241,12 +242,12 @@ class Store:
             self._note_unpriced(call)
 
     def catch_up(self) -> None:
-        """Counts what has come in and was not counted yet."""
+        """Counts the calls in the inbox."""
         with self._lock:
             self._empty_inbox()
 
     def held_here(self) -> bool:
-        """Whether this thread is in the middle of counting or reading, and is interrupted by what asks."""
+        """Whether this thread is in the middle of counting or reading, and was interrupted."""
         return bool(self._lock._is_owned())  # type: ignore[attr-defined] # noqa: SLF001 - as threading.Condition asks
 
     def reprice(self, price: Callable[[Call], Call]) -> int:
@@ -265,9 +266,9 @@ class Store:
                 self._empty_inbox()
 
     def _reprice(self, price: Callable[[Call], Call]) -> int:
-        """All is made aside, and put in its place in steps between which the interpreter handles no signal.
+        """All new values are made first, and then set in steps between which the interpreter handles no signal.
 
-        The table is another one then: a call whose counting a signal handler has interrupted is counted in that.
+        The table is a new one then, in which an interrupted counting of a call is repeated.
         """
         table, waiting = self._table, (*self._unpriced, *self._waiting)
         new = reprice(table, self._reasons, waiting, price)
@@ -362,7 +363,7 @@ class Store:
         return tuple(self._ring)  # type: ignore[arg-type] # all are calls now
 
     def reset(self) -> Totals:
-        """Forgets everything, and returns the totals up to that moment."""
+        """Clears everything, and returns the totals up to that moment."""
         with self._lock:
             self._empty_inbox()
             before = self._table

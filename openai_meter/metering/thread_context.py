@@ -1,4 +1,4 @@
-"""Makes attribution and blocks are passed on to threads, where the program asks for it: ``install(threads=True)``.
+"""Passes attribution and blocks on to threads, where the program wants it: ``install(threads=True)``.
 
 It patches ``ThreadPoolExecutor.submit`` (which ``loop.run_in_executor`` calls) and ``Thread.start``. In the other
 thread only our own context variable is set, for the time of the job.
@@ -26,7 +26,7 @@ class _FollowedThreads:
         self._patches = Patches()
 
     def follow(self) -> None:
-        """Begins to follow; harmless if that was done. Not thread-safe: the caller must hold a lock."""
+        """Starts to follow threads; harmless if that was done. Not thread-safe: the caller must hold a lock."""
         from concurrent.futures.thread import ThreadPoolExecutor  # noqa: PLC0415 - most programs do not use it
 
         self._patches.add(ThreadPoolExecutor, "submit", _submit)
@@ -34,7 +34,7 @@ class _FollowedThreads:
         self.followed = True
 
     def unfollow(self) -> None:
-        """Ends it, and restores the identical functions. Under a patch of another library, an inert wrapper stays."""
+        """Restores the identical functions. Below a patch of another library, an inert wrapper stays."""
         self.followed = False
         self._patches.undo()
 

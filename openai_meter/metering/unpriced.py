@@ -1,4 +1,4 @@
-"""The calls without a full price, per model and reason; of both there may be no end."""
+"""The calls without a full price, per model and reason; the number of both is bounded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REASONS = 200
 
 
 def note_unpriced(reasons: dict[tuple[str, str], Unpriced], call: Call, times: int) -> None:
-    """Adds a call without a full price to the reasons, or takes it out."""
+    """Adds a call without a full price to the reasons, or removes it."""
     key = (call.model or UNKNOWN_MODEL, call.cost_reason or "no price")
     if key not in reasons and len(reasons) >= _REASONS:
         key = (OTHER_MODELS, "no price")

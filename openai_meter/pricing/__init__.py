@@ -2,7 +2,7 @@
 
 ::
 
-    values     what goes in (Price, Billable) and what comes out (Cost, CostLine)
+    types      the input (Price, Billable) and the rows of price lists
     overlay    price files: ours (overlay.toml) and the caller's
     catalog    the only module that imports genai-prices
     lookup     whose price list a model has
@@ -10,9 +10,13 @@
     plan       a price list with its factors, kept per model, tier and day
     bill       the lines of one call, with every rule
     book       PriceBook
+    loading    prices calls as they end, with the files read in the background
+    contexts   the facts of a call that a price depends on
+    answers    cost(): the cost of an answer, without a meter
+    quotes     estimate() and quote(): the cost of a request before it is sent
 
-Beside it stand ``money.py`` (exact numbers) and ``facts.py`` (rare facts of request and answer that a price depends
-on).
+``core/money.py`` has the results (Cost, CostLine), and ``usage/billing_details.py`` the rare facts of request and
+answer that a price depends on.
 """
 
 from __future__ import annotations

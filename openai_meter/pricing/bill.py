@@ -1,4 +1,4 @@
-"""The bill of one call, line by line: tokens and other units at their prices, fees of tools, and what adjusts them.
+"""The bill of one call, line by line: tokens and other units at their prices, fees of tools, and adjustments.
 
 It has every rule. Plain text calls use :class:`rates.Fast`, and tests hold both equal.
 """
@@ -18,7 +18,7 @@ from openai_meter.pricing.plan import Plan
 from openai_meter.pricing.rates import split
 from openai_meter.pricing.types import Billable, CostLine
 
-__all__ = ["DEFAULT_IMAGE_MODEL", "SPECIAL", "Bill", "make_bill"]
+__all__ = ["AGGREGATES", "DEFAULT_IMAGE_MODEL", "SPECIAL", "Bill", "make_bill"]
 
 DEFAULT_IMAGE_MODEL = "gpt-image-2.6-sunburst"
 """The image tool's model where the request names none (SDK 3.54, ``Tool.ImageGeneration.model``)."""
@@ -33,7 +33,7 @@ _DEFAULT_SIZE = "720x1280"
 
 
 class Bill(NamedTuple):
-    """The lines of a call, and what could not be put on one."""
+    """The lines of a call, and the parts that have no price."""
 
     lines: tuple[CostLine, ...]
     missing: tuple[str, ...]
@@ -43,7 +43,7 @@ class Bill(NamedTuple):
 
 
 class _Writer:
-    """A bill in the making."""
+    """Builds a bill."""
 
     def __init__(self) -> None:
         self.lines: list[CostLine] = []
@@ -95,12 +95,12 @@ class _Writer:
 
 
 def make_bill(billable: Billable, plan: Plan, books: Books, side_plan: Callable[[str], Plan]) -> Bill:
-    """Makes out the bill.
+    """Makes the bill.
 
     Args:
         billable: the call; its usage is known.
         plan: how the model of the call is priced.
-        books: where the fees of tools stand.
+        books: the price files with the fees of tools.
         side_plan: finds the plan of another model that worked in the same call (image tool, SVG author).
     """
     usage = billable.usage

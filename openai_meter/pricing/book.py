@@ -32,7 +32,7 @@ _PLANS = 1_024
 _WARNINGS = 1_024
 
 _RARE = frozenset({"cache_ttl", "image_usage", "svg_usage", "provider_cost", "gateway_cache_hit", "unreported_images"})
-"""The details that can change what plain text costs."""
+"""The details that can change the price of plain text."""
 _FREE = Cost(0, "free")
 _FREE_ENDPOINTS = frozenset({"moderations"})
 _UNPRICED_ENDPOINTS = {"fine_tuning.jobs": "training has no price by inference tokens"}
@@ -42,7 +42,7 @@ _UNKNOWN = Usage()
 
 
 class BookState:
-    """The settings and the plans made from them, replaced together: no plan outlives the prices it was made of.
+    """The settings and the plans made from them, replaced together: no plan is used with other prices than its own.
 
     ``plans`` also has the plans of calls without rare facts under plain tuples, in the order of the first six fields
     of :class:`Key`: a named tuple takes longer to make.
@@ -249,7 +249,7 @@ class PriceBook:
             finally:
                 self._making = nested
             if nested:
-                return plan  # made while the files were half read: good for nothing but this one call
+                return plan  # made while the files were half read: it is used for this one call only
             if len(state.plans) >= _PLANS:
                 del state.plans[next(iter(state.plans))]
             state.plans[place] = plan
@@ -275,8 +275,8 @@ class PriceBook:
         return Cost(None, "unpriced", reason)
 
     def _warn(self, model: str | None, reason: str) -> None:
-        """Says once per model and reason that a call is not (wholly) priced."""
-        if reason == _UNKNOWN_USAGE:  # that is no price missing
+        """Logs once per model and reason that a call is not, or not wholly, priced."""
+        if reason == _UNKNOWN_USAGE:  # no price is missing in these cases
             return
         if (model, reason) not in self._warned and len(self._warned) < _WARNINGS:
             self._warned.add((model, reason))
@@ -310,7 +310,7 @@ class PriceBook:
                 books.catalog.names()
 
     def update(self) -> None:
-        """Fetches the newest catalog of genai-prices from the network: never done but by this call.
+        """Fetches the newest catalog of genai-prices from the network: only this method does it.
 
         Raises:
             Exception: the network's or the updater's; the prices stay as they were.
@@ -355,7 +355,7 @@ def _checked_model(name: str, model: object) -> Deployment:
 
 def _stated_cost(billable: Billable, plan: Plan) -> Amount | None:
     """The cost that the host has stated, unless the caller has set a price."""
-    if billable.details.get("gateway_cache_hit"):  # the model was not asked, and its maker charges nothing
+    if billable.details.get("gateway_cache_hit"):  # the model was not called, and its provider charges nothing
         return simplest(0)
     if billable.provider in {"openai", "azure"} or plan.overridden:
         return None

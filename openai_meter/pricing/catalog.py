@@ -1,7 +1,7 @@
 """The price catalog of the ``genai-prices`` package. No other module imports it.
 
 We use its data, not its arithmetic. Its matching is fuzzy on purpose (``gpt-5-nano-anything`` is ``gpt-5-nano``), so
-only names that it spells out are taken over. What we lean on is pinned by ``tests/test_prices_catalog.py``.
+only names that it spells out are taken over. ``tests/pricing/test_catalog.py`` checks the parts that we use.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _KEYS: Mapping[str, tuple[str, int]] = {
     "input_mchars": ("characters", 1_000_000),
     "audio_hours": ("second", 3_600),
 }
-"""The catalog's price keys that we price by, and what they are here. Its tool fees are not taken: they know neither
+"""The catalog's price keys that we price by, and our names of them. Its tool fees are not used: they have neither
 the type of the search tool nor its fixed block of tokens."""
 PASSED_OVER = frozenset({"web_searches_kcount", "storage_searches_kcount", "input_audio_hours"})
 
@@ -87,7 +87,7 @@ class Catalog:
         try:
             self._models, self.source = _read()
         except Exception as error:
-            # A catalog that moved must not stop the program that is metered: its models are unpriced.
+            # A changed catalog must not stop the metered program: its models are unpriced.
             _LOG.warning("openai_meter cannot read the price catalog of genai-prices: %r", error)
             self._models = _NO_MODELS
         finally:
@@ -128,7 +128,7 @@ class Catalog:
                 return None
             constraint = variant.constraint
             if constraint is not None and not constraint.active(_noon(day)):
-                # The library learned of tiers long after they began, and dates them by its own learning. A tier is
+                # The catalog dates tiers by the day on which they were added to it, long after they began. A tier is
                 # as old as the standard price that it belongs to: it holds as long as that price was the same.
                 if _of_day(model, constraint.start_date) != standard:
                     return None

@@ -75,7 +75,7 @@ class PriceLoader:
     """The prices of one meter, and the reading of their files.
 
     Args:
-        reprice: prices again what had to wait; called when the files have been read.
+        reprice: prices the waiting calls; called when the files have been read.
     """
 
     def __init__(self, reprice: Callable[[], object]) -> None:
@@ -85,11 +85,11 @@ class PriceLoader:
         self._waiting = False
         """Whether there may be recorded calls that wait for their price."""
         self._repricing = 0
-        """How many threads, or signal handlers within one, are pricing calls that had to wait."""
+        """The number of threads, or signal handlers within one, that are pricing the waiting calls."""
         self._failed = False
         # Held while files are read or modules imported for it. A fork waits for it.
         self._reading = RLock()
-        # Held while prices are read and what waited is priced. Not by a fork: pricing waits for others' locks.
+        # Held while prices are read and waiting calls are priced. Not by a fork: pricing waits for other locks.
         self._settling = RLock()
         self._loader: Thread | None = None
         _loaders.add(self)
@@ -141,7 +141,7 @@ class PriceLoader:
                     self._ready, self._failed = True, False
 
     def settle(self, *, patient: bool = True) -> None:
-        """Prices the calls that had to wait.
+        """Prices the waiting calls.
 
         Args:
             patient: whether to wait for another thread that is doing so.
@@ -155,7 +155,7 @@ class PriceLoader:
 
     def _load_and_reprice(self) -> None:
         self._repricing += 1
-        # Cleared before the calls are looked through: one that is recorded meanwhile sets it again, and is not lost.
+        # Cleared before the calls are read: a call that is recorded meanwhile sets it again, and is not lost.
         self._waiting = False
         try:
             try:
@@ -210,7 +210,7 @@ class PriceLoader:
         )), book  # fmt: skip
 
     def state(self) -> BookState | None:
-        """The state of the prices now, if they have been read; what is made of it is to be kept with it."""
+        """The state of the prices now, if they have been read. Results are valid for this state only."""
         if self._ready and not self._failed:
             return self._book._state  # type: ignore[union-attr] # noqa: SLF001 - what is ready is there
         return None
@@ -235,7 +235,7 @@ class PriceLoader:
         self._waiting = True
         if self._loader is None or not self._loader.is_alive():
             loader = Thread(self.settle, "openai_meter prices")
-            with suppress(RuntimeError):  # no thread can be started: a reader of totals settles
+            with suppress(RuntimeError):  # no thread can be started: the next reader of totals does it
                 loader.start()
                 self._loader = loader
 
@@ -262,7 +262,7 @@ _loaders: weakref.WeakSet[PriceLoader] = weakref.WeakSet()
 
 
 def _before_fork() -> tuple[bool, list[PriceLoader]]:
-    """Waits for what is being read; returns what is held."""
+    """Waits until the files are read; returns the locks that are held."""
     preparing = _preparing.acquire(timeout=_PATIENCE)
     return preparing, [loader for loader in list(_loaders) if loader.before_fork()]
 

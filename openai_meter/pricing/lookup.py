@@ -46,7 +46,7 @@ def names_of(model: str) -> Iterator[tuple[str, bool]]:
 
 
 class Books:
-    """Price files, the first one first, above the catalog. Immutable but for the catalog's own laziness."""
+    """Price files in the order of their precedence, above the catalog. Immutable, but the catalog is read late."""
 
     def __init__(self, overlays: tuple[Overlay, ...], catalog: Catalog | None) -> None:
         self.overlays = overlays
@@ -89,7 +89,7 @@ class Books:
         return None if self.catalog is None or not sold else self.catalog.sheet(name, tier, day)
 
     def facts(self, model: str) -> Mapping[str, Any]:
-        """What the files have on a model besides its prices; the nearest name that has it counts."""
+        """The facts of a model in the files besides its prices; the nearest name with a value counts."""
         known: dict[str, Any] = {}
         for name, _ in names_of(model):
             for overlay in self.overlays:
@@ -98,7 +98,7 @@ class Books:
         return known
 
     def released(self, model: str) -> date | None:
-        """When a model came out, as far as it is known: by a row, by its name, or by the names of its snapshots."""
+        """The release date of a model, if it is known: by a row, by its name, or by the names of its snapshots."""
         if (known := self.facts(model).get("released")) is not None:
             day: date = known
             return day

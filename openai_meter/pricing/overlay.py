@@ -1,6 +1,6 @@
-"""Reads price files: the rows of ``overlay.toml`` that stand above the catalog, and files of the same form by users.
+"""Reads price files: the rows of ``overlay.toml``, which precede the catalog, and files of users in the same form.
 
-Everything is checked when a file is read: a row that is wrong is named with its place, its field and what would do.
+Everything is checked when a file is read: the error for a wrong row has its place, its field and the valid values.
 The head of ``overlay.toml`` describes a row.
 """
 
@@ -36,7 +36,7 @@ class Row(NamedTuple):
     long: Mapping[str, Fraction] | None
     threshold: int | None
     times: Fraction | None
-    """Instead of prices: what the default tier's prices are multiplied with."""
+    """Instead of prices: the factor on the prices of the default tier."""
     times_long: bool
     since: date | None
     until: date | None
@@ -71,10 +71,10 @@ class Fee(NamedTuple):
 
 @dataclass(frozen=True)
 class Overlay:
-    """A price file that was found to be right."""
+    """A checked price file."""
 
     name: str
-    """Where the prices come from, as it stands in :attr:`Cost.source`."""
+    """Where the prices come from, for :attr:`Cost.source`."""
     rows: Mapping[tuple[str, str], tuple[Row, ...]] = field(default_factory=dict)
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     factors: Mapping[tuple[str, str], Factor] = field(default_factory=dict)

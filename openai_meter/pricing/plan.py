@@ -39,7 +39,7 @@ class Settings:
     revision: int
     books: Books
     own: Books
-    """The caller's price files alone: what models of other hosts may be priced by."""
+    """The caller's price files alone: models of other hosts may be priced by them."""
     prices: Mapping[str, Price]
     models: Mapping[str, Deployment]
     discount: Fraction
@@ -76,11 +76,11 @@ class Plan:
     """Whether it is not certain that this price list is that of the call."""
     fast: Fast | None = None
     text_amount: TextAmount | None = None
-    """What ``fast`` works with; there is one where there is the other."""
+    """The compiled rates of ``fast``; set if, and only if, that is set."""
     source: str | None = None
     """Whose prices these are."""
     bound_rates: dict[Any, Any] = field(default_factory=dict)
-    """The dearest rates by kind of request, as budgets have compiled them."""
+    """The highest rates by kind of request, compiled by budgets."""
 
     @property
     def overridden(self) -> bool:
@@ -202,7 +202,7 @@ def _find(plan: Plan, key: Key, settings: Settings, deployment: Deployment | Non
 
 
 def _adjust(plan: Plan, key: Key, settings: Settings, deployment: Deployment | None) -> None:
-    """Finds the factors; a call that we do not know the factor of loses its price list."""
+    """Finds the factors; a call whose factor is unknown loses its price list."""
     if plan.overridden:
         return
     found = []

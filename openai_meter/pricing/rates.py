@@ -1,7 +1,7 @@
 """Compiled rates: what a token costs in whole pico-dollars, so that a call is priced by a few multiplications.
 
 A price list is compiled once per model, tier and day: every slot that usage can fill has its rate, every factor (a
-region, a window, a discount) is multiplied in. Should a rate be no integer then (a discount of one third), all of them
+region, a window, a discount) is multiplied in. If a rate is not an integer then (a discount of one third), all of them
 are held in a smaller unit, ``1/den`` of a pico-dollar, and the sum is a fraction: nothing is ever rounded.
 """
 
@@ -57,10 +57,10 @@ def brackets(sheet: Sheet, write_12h: Fraction) -> tuple[dict[str, Amount], dict
 
 _TEXT = ("input", "cached_input", "cache_write", "cache_write_12h", "output")
 Fast = Callable[[Usage], Cost | None]
-"""The cost of the text tokens of a call, or ``None`` if its figures take a closer look: how almost every call goes."""
+"""The cost of the text tokens of a call, or ``None`` if it needs the full rules. Almost every call has it."""
 TextAmount = Callable[[int, int, int, int, int], Amount | None]
 """The amount of text tokens in pico-dollars, from input, output, cached, written and long-lived written tokens; or
-``None`` if the figures take a closer look."""
+``None`` if they need the full rules."""
 
 
 def text_amount(
@@ -103,7 +103,7 @@ def text_amount(
 
 
 def fast_way(amount: TextAmount, *, reason: str | None, source: str | None, approximate: bool) -> Fast:
-    """The way that takes almost every call: text tokens at compiled rates.
+    """Prices almost every call: text tokens at compiled rates.
 
     Args:
         amount: the compiled rates.
@@ -138,7 +138,7 @@ def fast_way(amount: TextAmount, *, reason: str | None, source: str | None, appr
 
 
 def _differences(rate: int, cached: int, written: int, written_12h: int, rate_out: int) -> tuple[int, ...]:
-    """Rates for counts that are parts of each other: what each part costs more (or less) than its whole."""
+    """Rates for counts that are parts of each other: the difference of each part to the price of its whole."""
     return rate, cached - rate, written - rate, written_12h - written, rate_out
 
 
@@ -190,7 +190,7 @@ def split(usage: Usage, write_12h: bool, images_out: bool) -> tuple[dict[str, in
 
 
 class _Rest:
-    """What is left of a whole after its parts are taken."""
+    """The rest of a whole without its parts."""
 
     __slots__ = ("cut", "rest")
 

@@ -65,7 +65,7 @@ SLOTS: Mapping[str, tuple[str, int]] = {
     "image": ("image", 1),
     "call": ("call", 1),
 }
-"""What can have a price: the unit that is counted, and how many of them the price in US dollars is for.
+"""Everything that can have a price: the counted unit, and the number of units that a price in US dollars is for.
 
 ``minute`` and ``second`` price the same seconds; ``minute_estimate`` prices them where tokens would be charged but are
 not known.
@@ -177,7 +177,7 @@ def _own_sheet(price: Price, model: str, tier: str) -> Sheet:
 @public
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What stands behind a name of the caller's: a model, and how Azure deploys it.
+    """The model behind a name of the caller's, and how Azure deploys it.
 
     Args:
         model: OpenAI's name of the model.
@@ -194,7 +194,7 @@ _NO_DETAILS: Mapping[str, Any] = MappingProxyType({})
 class Billable(NamedTuple):
     """What is priced: the usage of one call and everything else that its price depends on.
 
-    ``details`` carries the rare facts under the keys that ``facts.py`` lists.
+    ``details`` has the rare facts under the keys that ``usage/billing_details.py`` lists.
     """
 
     usage: Usage | None

@@ -73,7 +73,7 @@ def fold_snapshots(report: R) -> R:
 def broken_down(report: ReportData, dimension: str = "model") -> ReportData:
     """The report with one dimension as rows below those of the others; to be shown, not to be added up.
 
-    A report by that dimension alone is given back as it is.
+    A report by that dimension alone is returned unchanged.
     """
     place = report.dimensions.index(dimension)
     others = tuple(name for name in report.dimensions if name != dimension)
@@ -119,7 +119,7 @@ def _together(parts: Sequence[Totals]) -> Totals:
         estimated_calls=sum(part.estimated_calls for part in parts),
         retries=sum(part.retries for part in parts),
         usage=sum((part.usage for part in parts), start=Usage(0, 0, 0)),
-        # As everywhere: what is free and what is unknown make no sum.
+        # As in all sums: a free call and a call of unknown cost give an unknown sum.
         cost_pico=None if len(known) < len(parts) and not cost else cost,
         estimated_cost_pico=simplest(sum(part.estimated_cost_pico for part in parts)),
         unpriced_calls=sum(part.unpriced_calls for part in parts),

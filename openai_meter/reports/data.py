@@ -1,4 +1,4 @@
-"""Reports as values: what is to be shown, free of how.
+"""Reports as values, independent of the form in which they are shown.
 
 A report is made once, of one moment; it can be rendered now or tomorrow, in any form and language, and it goes through
 JSON and back unchanged.
@@ -58,9 +58,9 @@ class ReportData:
     """Totals by some dimensions, as they were at one moment; the rows sum up to ``totals``. Immutable."""
 
     dimensions: tuple[str, ...]
-    """What a row is one of: ``("model",)``, ``("agent", "model")``."""
+    """The dimensions of the rows: ``("model",)``, ``("agent", "model")``."""
     rows: tuple[Row, ...]
-    """What costs most comes first, periods in the order of time; what belongs together stays together."""
+    """The highest cost first, periods in the order of time; rows of one group stay together."""
     totals: Totals
     since: datetime
     until: datetime
@@ -76,7 +76,7 @@ class ReportData:
     unpriced: tuple[Unpriced, ...] = ()
     """What has no full price, per model and reason."""
     alerts: tuple[str, ...] = ()
-    """Sentences to be shown above all else."""
+    """Sentences to be shown above the rows."""
     recommendations: tuple[str, ...] = ()
     """Sentences to be shown at the end."""
 
@@ -105,7 +105,7 @@ class ReportData:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of :meth:`to_dict`; keys that this version does not know are passed over.
+        """The inverse of :meth:`to_dict`; unknown keys are ignored.
 
         Raises:
             ConfigurationError: a key is missing, or a value is not what it should be.

@@ -6,7 +6,7 @@ import re
 
 __all__ = ["escaped"]
 
-# An underscore inside a word is none of Markdown's; a tilde is GitHub's; a colon and a dot could make a link.
+# An underscore inside a word means nothing in Markdown; a tilde does on GitHub; a colon and a dot could make a link.
 _MARKUP = re.compile(r"[\\`*\[\]<>|~&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
 

@@ -38,7 +38,7 @@ COLUMNS: tuple[str, ...] = (
 
 _USED = frozenset({"input_tokens", "output_tokens", "total_tokens", *COUNTS})
 
-# What a terminal or an editor could take for a command, and what no file can hold (half a character).
+# Characters that a terminal or an editor could take for a command, and lone surrogates, which no file can hold.
 _UNSEEN = "\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _RISKY = re.compile(f"[{_UNSEEN}]")
 # What makes a spreadsheet take a cell for a formula, in narrow and in wide characters.

@@ -13,7 +13,7 @@ from openai_meter.reports.text import shown
 __all__ = ["as_html"]
 
 _SHOWN_ALWAYS = 2
-"""Columns up to this rank are shown whatever is in them, the others where there is something in them."""
+"""Columns up to this rank are always shown, the others where they have a value."""
 _SENTENCE = 2_000
 _LEFT, _RIGHT = ' style="text-align: left"', ' style="text-align: right"'
 _BOLD = ' style="font-weight: bold; border-top: 1px solid"'

@@ -14,7 +14,7 @@ __all__ = ["compact", "session"]
 
 
 def compact(report: ReportData, m: Messages, money: Callable[[Decimal], str] | None = None) -> str:
-    """``8 calls | 5,137 tokens | $0.00162 | 1 error``: what is zero is left out, but for the first three."""
+    """``8 calls | 5,137 tokens | $0.00162 | 1 error``: zeros are left out, except in the first three."""
     totals = report.totals
     parts = [
         m("calls", n=totals.calls),

@@ -12,7 +12,7 @@ from openai_meter.reports.text import shown
 __all__ = ["markdown"]
 
 _SHOWN_ALWAYS = 2
-"""Columns up to this rank are shown whatever is in them, the others where there is something in them."""
+"""Columns up to this rank are always shown, the others where they have a value."""
 _SENTENCE = 2_000
 
 

@@ -32,11 +32,11 @@ class Reporting:
     def report(
         self, by: str | Iterable[str] = "model", *, lang: str | None = None, fold_snapshots: bool = False
     ) -> Report:
-        """What was counted until now, as a value: to be rendered, printed, saved, or sent as JSON.
+        """The calls that were counted until now, as a value that can be rendered, printed, saved, or sent as JSON.
 
         Args:
             by: a dimension, or several (``"agent,model"`` or ``("agent", "model")``).
-            lang: the language of the alerts in it; the rest is put into words when it is rendered.
+            lang: the language of the alerts in it; all other texts are chosen when it is rendered.
             fold_snapshots: whether the calls of a model's dated snapshots are in the row of the model.
 
         Raises:

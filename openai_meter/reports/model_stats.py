@@ -1,4 +1,4 @@
-"""What was used of one model, as programs with a tracker per model read it."""
+"""The usage of one model, in the form that programs with a tracker per model read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def undated(model: str) -> str:
 @public
 @dataclass(frozen=True, slots=True)
 class ModelStats(dict[str, Any]):
-    """What was used of one model. The last two fields count the calls whose tokens or cost are not in it.
+    """What was used of one model. The last two fields count the calls whose tokens or cost are not included.
 
     The values are attributes, and as a dict it has the plain JSON values of :meth:`to_dict`: ``json.dumps`` takes it.
     """

@@ -23,7 +23,7 @@ class Renderer(NamedTuple):
     suffixes: tuple[str, ...] = ()
     """The suffixes of files that hold this form."""
     print: Callable[[ReportData, Messages, TextIO], None] | None = None
-    """Prints it, if there is more to that than writing the text: a terminal's width and colours, an encoding."""
+    """Prints it, if the form depends on the place: a terminal's width and colours, an encoding."""
 
 
 def _table(report: ReportData, m: Messages) -> str:

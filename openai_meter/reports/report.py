@@ -1,4 +1,4 @@
-"""Reports: what is to be shown, and the ways to show it."""
+"""Reports: the figures, and the ways to show them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class ReportSnapshot(Protocol):
-    """All figures of one moment, as a meter or a block gives them."""
+    """All figures of one moment, of a meter or a block."""
 
     @property
     def started_at(self) -> datetime:

@@ -42,7 +42,7 @@ class Column(NamedTuple):
     rank: int
     text: Callable[[int, Totals, NumberStyle], str]
     is_money: bool = False
-    """Whether all cells have the same number of decimals, so that the eye can compare them."""
+    """Whether all cells have the same number of decimals, so that they can be compared at a glance."""
 
 
 def _count(count: int, _: Totals, style: NumberStyle) -> str:

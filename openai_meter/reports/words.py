@@ -33,11 +33,11 @@ __all__ = [
 
 _CONTEXT = Context(prec=1_000)
 _SHOWN, _HOSTS = 8, 3
-"""How many models without a price are named, and how many hosts with what to do about them."""
+"""How many models without a price are named, and how many hosts whose remedy is given."""
 
 
 def dollars(amount: Decimal, style: NumberStyle = ENGLISH) -> str:
-    """US dollars for tables: two decimals from one dollar up, below that three digits that mean something."""
+    """US dollars for tables: two decimals from one dollar up, below that three significant digits."""
     return formatting.dollars(amount, style)
 
 

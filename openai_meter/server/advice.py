@@ -1,4 +1,4 @@
-"""Recommendations for the dashboard: one line for all of a kind, and the period of the calls that they rest on."""
+"""Recommendations for the dashboard: one line for all of a kind, and the period of their calls."""
 
 from __future__ import annotations
 

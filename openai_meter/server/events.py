@@ -29,7 +29,7 @@ MAX_STREAMS = 50
 _INTERVAL = 1.0
 """Seconds between two readings of the figures."""
 _KEEP_ALIVE = 15.0
-"""Seconds without news after which a comment is sent, so that proxies keep the connection open."""
+"""Seconds without an event after which a comment is sent, so that proxies keep the connection open."""
 _STEP = 0.2
 """Seconds after which a stream notices at the latest that the server stops."""
 
@@ -125,7 +125,7 @@ async def _read(request: ApiRequest) -> dict[str, Any] | RequestError:
 
 
 def _figures(pulse: dict[str, Any]) -> dict[str, Any]:
-    """The values whose change is news: all but those that change with the clock."""
+    """The values whose change is sent as an event: all but those that change with the clock."""
     return {name: value for name, value in pulse.items() if name not in {"at", "covered"}}
 
 

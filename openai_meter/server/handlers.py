@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.responses import Response
 
 from openai_meter.core.locale import Messages
+from openai_meter.core.money import Cost, simplest
 from openai_meter.errors import ConfigurationError
 from openai_meter.metering.manual import most_urgent
 from openai_meter.reports.model_stats import stats_by_model
@@ -167,9 +169,13 @@ def explain(request: ApiRequest) -> Response:
     from openai_meter.reports.bills import bill_values  # noqa: PLC0415 - rich is loaded only for a bill
 
     call, book = found
-    billable = book.billable_of(call)
-    bill = bill_values(book.cost(billable), book.lines(billable))
     cost = None if call.cost is None else f"{call.cost:f}"
+    if lines := call.cost_lines:
+        amount = simplest(sum((line.amount_pico for line in lines), Fraction(0)))
+        bill = bill_values(Cost(amount, call.cost_status, call.cost_reason, call.price_source), lines)
+    else:
+        billable = book.billable_of(call)
+        bill = bill_values(book.cost(billable), book.lines(billable))
     return json_response(
         {
             "id": call.id,
@@ -179,7 +185,7 @@ def explain(request: ApiRequest) -> Response:
             "estimated": call.cost_estimated,
             "price_source": call.price_source,
             "lines": bill["lines"],
-            # The lines use the prices of now; the call may have been priced with older ones.
+            # A call that an earlier version stored has no bill: its lines use the prices of now.
             "explained": bill["cost"] == cost,
             "call": call.to_dict(),
         }
@@ -251,7 +257,7 @@ def _zone(values: Mapping[str, Any]) -> tzinfo:
 
 def _dimensions(by: str) -> tuple[str, ...]:
     from openai_meter.core import dimensions as groups  # noqa: PLC0415
-    from openai_meter.reports.report import dimensions  # noqa: PLC0415 - not before a report is request for
+    from openai_meter.reports.report import dimensions  # noqa: PLC0415 - not before a report is requested
     from openai_meter.server.recent_calls import TIMES  # noqa: PLC0415
 
     names = dimensions(by)

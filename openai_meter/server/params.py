@@ -163,7 +163,7 @@ def decode_cursor(text: str) -> Cursor:
         raise ValueError("pass the `next` of the previous page unchanged")
     try:
         call_id.encode()
-    except UnicodeEncodeError:  # half a character
+    except UnicodeEncodeError:  # a lone surrogate
         raise ValueError("pass the `next` of the previous page unchanged") from None
     return Cursor(at, call_id)
 

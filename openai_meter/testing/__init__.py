@@ -1,4 +1,4 @@
-"""For tests of metered programs: what they called, an API without key or network, a fixed clock and prices.
+"""For tests of metered programs: their calls, an API without key or network, a fixed clock and prices.
 
 ::
 
@@ -51,7 +51,7 @@ class FixedClock:
     def __init__(self, at: datetime) -> None:
         self._start = at
         self.passed = 0.0
-        """By how many seconds it was moved."""
+        """The seconds by which it was moved."""
 
     @property
     def now(self) -> datetime:
@@ -64,7 +64,7 @@ class FixedClock:
 
 
 class _Time:
-    """Stands for the module ``time`` where the meter reads it."""
+    """Replaces the module ``time`` where the meter reads it."""
 
     def __init__(self, clock: FixedClock) -> None:
         self._clock = clock
@@ -115,14 +115,14 @@ def fixed_clock(at: datetime) -> Iterator[FixedClock]:
 
 
 def _put(undo: ExitStack, place: object, name: str, value: object) -> None:
-    """Sets an attribute, and has its old value set again later."""
+    """Sets an attribute, and restores its old value later."""
     undo.callback(setattr, place, name, getattr(place, name))
     setattr(place, name, value)
 
 
 @contextmanager
 def fixed_prices(prices: Mapping[str, Price], meter: Meter | None = None) -> Iterator[None]:
-    """Fixes what models cost, independent of the price lists of the day; other models have no price.
+    """Fixes the prices of models, independent of the price lists of the day; other models have no price.
 
     Calls that end in the block keep that cost. When the block is left, the meter has its own prices again, and those
     that were set in the block are gone.

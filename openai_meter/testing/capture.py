@@ -34,7 +34,7 @@ class Capture(Readable):
         return self._meter
 
     def start(self) -> None:
-        """Begins to listen, or goes on; harmless if it listens already."""
+        """Starts listening; harmless if it listens already."""
         with registry.lock:
             if not self.listening:
                 registry.captures = (*registry.captures, self)

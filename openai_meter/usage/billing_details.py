@@ -20,7 +20,7 @@ key                       stated by                    what it is
 ``azure_type``            the caller                   the deployment type, where the price book does not map it
 ========================= ============================ =================================================================
 
-The readers never raise, and find nothing in what they do not understand.
+The readers never raise, and skip values that they cannot read.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from openai_meter.core.money import stated_dollars
 from openai_meter.core.usage import Usage, count, fields_of
 from openai_meter.core.usage_objects import read_usage
 
@@ -130,10 +131,9 @@ def is_gateway_cache_hit(usage: object) -> bool:
 
 
 def _dollars(value: object) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
         return None
-    number = Decimal(str(value))
-    return number if number.is_finite() and number >= 0 else None
+    return stated_dollars(str(value))
 
 
 def _tool_facts(tools: object) -> dict[str, Any]:

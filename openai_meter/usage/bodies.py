@@ -51,7 +51,7 @@ class Body(Protocol):
         """Takes the next bytes."""
 
     def end(self) -> None:
-        """Reads what is left; called once, when the body is whole or will not go on."""
+        """Reads the rest; called once, when the body is complete or has ended early."""
 
 
 def body_reader(pending: AnsweredCall, content_type: str) -> Body | None:
@@ -68,7 +68,7 @@ def read_text(pending: AnsweredCall, text: str) -> None:
 
 
 class _Text:
-    """A body whose first bytes show what it is. Its header is not believed: gateways send each as the other."""
+    """A body whose first bytes show its kind. Its header is not used: gateways mix up the headers."""
 
     def __init__(self, pending: AnsweredCall) -> None:
         self._pending = pending

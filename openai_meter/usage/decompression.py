@@ -1,7 +1,8 @@
 """Decompresses the bodies that a program reads as raw bytes, piece by piece, within bounds.
 
 gzip and deflate need the standard library alone. brotli and zstd are decompressed where the program has a package for
-them, as its HTTP library does. A body in any other encoding cannot be read here; its call is estimated.
+them, as its HTTP library does. A body in any other encoding cannot be read here; its call is estimated. A name that is
+not that of an encoding (gateways send ``utf-8``) is ignored, as HTTP libraries do.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, Protocol
 
-__all__ = ["Decoder", "DecompressionError", "decoder"]
+__all__ = ["Decoder", "DecompressionError", "decoder", "names_codings"]
 
 _PIECE = 64 * 1024
 """How much is decompressed at a time: a small body may hold gigabytes."""
@@ -23,7 +24,7 @@ or a tenth. A program that reads raw bytes must not wait while zeros are decompr
 
 
 class DecompressionError(Exception):
-    """The body is not what its header says, or too large to be read in the background."""
+    """The body does not have the encoding of its header, or is too large to be read in the background."""
 
 
 class Decoder(Protocol):
@@ -42,9 +43,10 @@ def decoder(encoding: str) -> Decoder | None:
 
     Several encodings were applied in the order of the header, so that the last one is undone first.
     """
-    names = [name for part in encoding.lower().split(",") if (name := part.strip()) not in ("", "identity")]
     steps: list[Decoder] = []
-    for name in reversed(names):
+    for name in reversed(_names(encoding)):
+        if name not in _CODINGS:
+            continue
         make = _DECODERS.get(name)
         step = None if make is None else make()
         if step is None:
@@ -53,8 +55,17 @@ def decoder(encoding: str) -> Decoder | None:
     return _Bounded(steps)
 
 
+def names_codings(encoding: str) -> bool:
+    """Whether all names in a ``Content-Encoding`` header are those of encodings. If not, a body may be anything."""
+    return _CODINGS.issuperset(_names(encoding))
+
+
+def _names(encoding: str) -> list[str]:
+    return [name for part in encoding.lower().split(",") if (name := part.strip()) not in ("", "identity")]
+
+
 class _Bounded:
-    """Several decoders, one after the other, with a bound on what comes out."""
+    """Several decoders, one after the other, with a bound on their output."""
 
     def __init__(self, steps: list[Decoder]) -> None:
         self._steps = steps
@@ -134,7 +145,7 @@ class _Package:
 
 
 _SLICE = 4 * 1024
-"""How much is given to such a package at a time: it returns all that follows from it at once."""
+"""The bytes that such a package gets at a time: it returns all their output at once."""
 
 
 def _imported(*names: str) -> Any:
@@ -171,3 +182,6 @@ _DECODERS: dict[str, Callable[[], Decoder | None]] = {
     "zstd": _zstd,
 }
 """The decoder of each encoding. To add one, add a row."""
+_CODINGS = frozenset(
+    {*_DECODERS, "aes128gcm", "compress", "x-compress", "dcb", "dcz", "exi", "pack200-gzip"}
+)  # https://www.iana.org/assignments/http-parameters, "HTTP Content Coding Registry"

@@ -83,7 +83,7 @@ class Endpoint(NamedTuple):
     request: Callable[[ResponseState, Fields], None] | None = None
     """How the request's body is read, where the answer lacks a count (characters of speech, number of images)."""
     free: bool = False
-    """Whether the call is recorded but costs nothing and has no tokens to know (moderations)."""
+    """Whether the call is recorded but costs nothing and has no tokens (moderations)."""
     cumulative: bool = False
     """Whether the usage of finished work can grow later; then the growth is counted (agent sessions)."""
     estimate: bool = False

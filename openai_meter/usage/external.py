@@ -47,7 +47,7 @@ _COUNTS = (
 
 
 class ExternalAnswer(NamedTuple):
-    """What is known of an answer that the program passed to the meter."""
+    """The facts of an answer that the program passed to the meter."""
 
     endpoint: str
     created: int | float | None
@@ -64,7 +64,7 @@ class ExternalAnswer(NamedTuple):
 def read_external(
     answer: object, endpoint: str | None = None, request: Mapping[str, Any] | None = None
 ) -> ExternalAnswer:
-    """Reads an answer, in which there may be nothing. Never raises, and reads nothing from the network.
+    """Reads an answer, which may be empty. Never raises, and reads nothing from the network.
 
     Args:
         answer: the answer.

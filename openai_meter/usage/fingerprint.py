@@ -1,4 +1,4 @@
-"""The fingerprint of a request, which advice rests on: counts, settings and salted keys, never text.
+"""The fingerprint of a request, for advice: counts, settings and salted keys, never text.
 
 Equal keys mean that two requests of this process have the same input, or begin with the same text. A key is a 64-bit
 hash with the process's own salts (Python's for strings, and one of ours for programs that switch that off): it cannot
@@ -15,7 +15,9 @@ from typing import Any
 
 from openai_meter.core import faults
 from openai_meter.core.evidence import Evidence
+from openai_meter.core.sections import SectionSettings
 from openai_meter.core.usage import fields_of
+from openai_meter.usage.sections import sections_of
 
 __all__ = ["UNCOMMON_KEYS", "Evidence", "evidence_of", "evidence_of_input"]
 
@@ -67,7 +69,8 @@ def evidence_of(endpoint: str, body: Mapping[str, Any]) -> Evidence | None:
     try:
         if UNCOMMON_KEYS.isdisjoint(body) and (plain := evidence_of_input(body.get(name))) is not None:
             return plain
-        return _read(body, name)
+        found = _read(body, name)
+        return found._replace(sections=sections_of(body, name)) if SectionSettings.wanted else found
     except Exception as error:
         faults.caught(error, "reading the fingerprint of a request")
         return None
@@ -86,8 +89,8 @@ def evidence_of_input(value: object) -> Evidence | None:
         length = len(value)
         if not 0 < length <= _WHOLE:
             return None
-        key = hash((_SALT, None, value))
-        return _new(Evidence, (hash((_SALT, value)), key, length, length, 1, False, False, False, None, None))
+        key, whole = hash((_SALT, None, value)), hash((_SALT, value))
+        return _new(Evidence, (whole, key, length, length, 1, False, False, False, None, None, _sections(value)))
     if type(value) is not list or not 0 < len(value) <= _ALL:
         return None
     keys: list[object] = [_SALT]
@@ -103,7 +106,13 @@ def evidence_of_input(value: object) -> Evidence | None:
     if not (beginning := value[0]["content"]):
         return None
     key = hash((_SALT, None, beginning))
-    return _new(Evidence, (hash(tuple(keys)), key, len(beginning), chars, len(value), False, False, False, None, None))
+    return _new(Evidence, (
+        hash(tuple(keys)), key, len(beginning), chars, len(value), False, False, False, None, None, _sections(value),
+    ))  # fmt: skip
+
+
+def _sections(value: object) -> bytes:
+    return sections_of({"input": value}, "input") if SectionSettings.wanted else b""
 
 
 def _read(body: Mapping[str, Any], name: str) -> Evidence:
@@ -158,6 +167,7 @@ def _read(body: Mapping[str, Any], name: str) -> Evidence:
         max_tokens_set,
         tier if type(tier) is str else None,
         retention,
+        b"",
     ))  # fmt: skip
 
 
@@ -191,7 +201,7 @@ def _string(value: object) -> str | None:
 
 
 def _tools(tools: object) -> object:
-    """What distinguishes sets of tools: their number, and the names of the first and the last."""
+    """The key of a set of tools: their number, and the names of the first and the last."""
     return (len(tools), _name_of(tools[0]), _name_of(tools[-1])) if type(tools) is list and tools else None
 
 
@@ -252,7 +262,7 @@ class _Hasher:
             self.chars = before + (self.chars - before) * len(messages) // len(shown)
 
     def shape(self, body: Mapping[str, Any], name: str) -> object:
-        """What else determines the request: the history on the server, the form of the answer."""
+        """The other parts that determine the request: the history on the server, the form of the answer."""
         given = [(key, value) for key in _SERVER_SIDE if key != name and (value := body.get(key)) is not None]
         found: list[object] = [(key, self.key(value)) for key, value in given]
         for key in ("response_format", "text"):
@@ -285,7 +295,9 @@ class _Hasher:
                 self.sampled = True
             return len(value), tuple([self.key(item, depth + 1, text=text) for item in shown])
         if isinstance(value, str):
-            return self.key(str.__getitem__(value, slice(None)), depth + 1, text=text)  # whatever its class overrides
+            return self.key(
+                str.__getitem__(value, slice(None)), depth + 1, text=text
+            )  # without the methods that its class overrides
         return self._object(value, depth)
 
     def _object(self, value: object, depth: int) -> object:

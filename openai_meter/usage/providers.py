@@ -22,7 +22,7 @@ class Hosts:
     """The providers of some hosts; ``None`` until they are set, or read from the environment by the first call."""
 
     known: Mapping[str, str] | None = None
-    """By host. Another object each time that they are set."""
+    """The providers by host. A new object each time that they are set."""
 
 
 def set_hosts(hosts: Mapping[str, str] | None) -> None:
@@ -131,7 +131,7 @@ _known: dict[str, str | None] = {}
 def known_provider(host: str) -> str | None:
     """The provider of a host that is OpenAI's, Azure's or named in ``hosts=``; ``None`` for any other host.
 
-    Almost every request of a program that is watched at its HTTP library goes elsewhere: that costs one look-up.
+    Almost every request of a program whose HTTP library is observed goes elsewhere: that costs one look-up.
     """
     try:
         return _known[host]
@@ -140,7 +140,7 @@ def known_provider(host: str) -> str | None:
     name = host.lower()
     found = _hosts().get(name) or _own_host(name)
     if len(_known) >= 10_000:
-        _known.clear()  # a crawler has many
+        _known.clear()  # a crawler has many hosts
     _known[host] = found
     return found
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
+
+from openai_meter.core.money import stated_dollars
 
 __all__ = [
     "NO_HEADERS", "RawHeaders", "ResponseHeaders", "header_facts", "name_in", "number_in", "raw_headers",
@@ -126,7 +127,7 @@ def header_facts(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, Any]:
     for raw_name, value in headers:
         name = raw_name.lower()
         if name.endswith(_COST):
-            if (cost := _dollars(value)) is not None:
+            if (cost := stated_dollars(value.decode("latin-1"))) is not None:
                 facts["provider_cost"] = cost
         elif b"cache" in name and _is_cache(name) and b"prompt" not in name and _is_hit(name, value):
             facts["gateway_cache_hit"] = True
@@ -136,14 +137,3 @@ def header_facts(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, Any]:
 def _is_hit(name: bytes, value: bytes) -> bool:
     words = value.strip().lower().split()
     return bool(words) and (words[0].rstrip(b",;") == b"hit" or (name.endswith(b"-hit") and words[0] == b"true"))
-
-
-def _dollars(value: bytes) -> Decimal | None:
-    text = value.strip()
-    if not text or len(text) > _LONGEST:
-        return None
-    try:
-        number = Decimal(text.decode("ascii"))
-    except (InvalidOperation, UnicodeDecodeError):
-        return None
-    return number if number.is_finite() and number >= 0 else None

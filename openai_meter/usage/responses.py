@@ -91,7 +91,7 @@ class ResponseState:
 
     @property
     def transcript(self) -> Transcript:
-        """What a stream has brought. Made when it is first needed: most answers are not streams."""
+        """The text and the tool calls of a stream. Made when it is first needed: most answers are not streams."""
         transcript = self._transcript
         if transcript is None:
             transcript = self._transcript = Transcript()
@@ -143,7 +143,7 @@ class ResponseState:
 
 
 _LAST_WINS = ("error_type", "model", "response_id", "service_tier", "state", "usage")
-"""What later events of a stream replace."""
+"""The fields that later events of a stream replace."""
 
 
 # --- readers of whole answers -----------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def text_or_none(value: object) -> str | None:
 
 
 def read_common(response: ResponseState, answer: Fields) -> None:
-    """Reads id, model, tier and usage where they usually stand; what is missing or empty changes nothing."""
+    """Reads id, model, tier and usage in their usual places; a missing or empty value changes nothing."""
     get = answer.get
     if (identity := get("id")) and isinstance(identity, str):
         response.response_id = identity
@@ -265,7 +265,7 @@ _MOST_ITEMS = 1_000
 
 
 def read_item(response: ResponseState, item: object) -> None:
-    """Reads an item that a stream has completed: the fee of a hosted tool is due, whatever becomes of the stream."""
+    """Reads an item that a stream has completed: the fee of a hosted tool is charged, however the stream ends."""
     fields = fields_of(item)
     if fields.get("type") in _HOSTED_CALLS and len(response.tool_items) < _MOST_ITEMS:
         response.tool_items.append({name: fields[name] for name in _ITEM_FIELDS if name in fields})

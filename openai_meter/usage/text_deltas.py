@@ -18,8 +18,8 @@ __all__ = ["fold_deltas", "fold_text"]
 def fold_deltas(response: ResponseState, chunk: Any) -> bool:
     """Reads a chunk of a chat completion: the quick way for those that have a piece of text and nothing else.
 
-    Returns whether it was one of these. What cannot change (model, id, and the tier once it is known) is read only
-    until it is known; usage is read on every chunk.
+    Returns whether it was one of these. Constant fields (model, id, and the tier once it is known) are read only
+    until they are known; usage is read on every chunk.
     """
     try:
         fields = chunk.__dict__

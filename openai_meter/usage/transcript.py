@@ -1,4 +1,4 @@
-"""What an answer contains that costs output tokens: text, refusals, reasoning that is shown, and tool calls.
+"""The parts of an answer that cost output tokens: text, refusals, visible reasoning, and tool calls.
 
 It is needed only where the API reports no usage: tokens are then counted from it, and it is dropped with the call. No
 text of an answer is stored. :func:`output_of_answer` takes it out of a whole answer. A :class:`Transcript` collects it
@@ -19,7 +19,7 @@ __all__ = ["BATCH", "Output", "Transcript", "output_of_answer"]
 BATCH = 4_096
 """Characters of a text that are collected before they are added to the transcript: each addition takes its time."""
 _MAX_CHARS = 262_144
-"""Characters that are kept of one answer. What comes after them is only counted."""
+"""Characters that are kept of one answer. Further characters are only counted."""
 _MAX_PIECES = 4_096
 """Pieces of a text before they are joined: a short string takes more memory than its characters."""
 _MAX_PARTS = 1_000
@@ -54,7 +54,7 @@ def output_of_answer(endpoint: str, answer: Mapping[str, Any]) -> tuple[Output, 
     """The choices or items of a whole answer; empty where the endpoint's answers have no text.
 
     ``answer`` are the fields of an SDK object or of a dict (:func:`openai_meter.core.usage.fields_of`). Never raises;
-    what has an unexpected shape is skipped.
+    values of an unexpected shape are skipped.
     """
     if endpoint in {"chat.completions", "completions"}:
         choices = answer.get("choices")
@@ -239,7 +239,7 @@ class Transcript:
             self._add_extra(index, extra)
 
     def _add_extra(self, index: int, extra: Mapping[str, Any]) -> None:
-        # Reasoning that other hosts' models show, under the two names in use, and the transcript of spoken audio.
+        # Visible reasoning of other hosts' models, under its two names, and the transcript of spoken audio.
         self.add((index, "reasoning"), extra.get("reasoning_content") or extra.get("reasoning"))
         if (audio := extra.get("audio")) is not None:
             fields = fields_of(audio)
@@ -310,7 +310,7 @@ class Transcript:
         return 1 + self._dropped / self.size if self.size else 1.0
 
     def events(self) -> Iterable[dict[str, Any]]:
-        """The events that were added as bytes, parsed; what is not a JSON object is skipped."""
+        """The events that were added as bytes, parsed; others than JSON objects are skipped."""
         for event in self._events:
             try:
                 parsed = json.loads(event)
@@ -320,7 +320,7 @@ class Transcript:
                 yield parsed
 
     def outputs(self) -> tuple[Output, ...]:
-        """What was collected, by choice or item."""
+        """The collected texts, by choice or item."""
         indexes = {key[0] if type(key) is tuple else key for key in self._pieces}
         indexes |= {index for index, _ in self._names} | self._finish.keys() | self._items.keys() | self._kinds.keys()
         return tuple(self._output(index) for index in sorted(indexes))

@@ -1,8 +1,9 @@
-"""The commands for finance: ``export focus``."""
+"""The commands for finance: ``export focus`` and ``statement``."""
 
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -52,3 +53,45 @@ def test_export_focus_names_what_it_cannot_do(options: list[str], message: str, 
     put(url, call())
     code, _, error = invoke("export", "focus", *options, "--ledger", url)
     assert (code, message in error) == (2, True)
+
+
+def customers() -> list[Call]:
+    """Calls of three customers, two of whose names are the same to a file system."""
+    names = ("acme", "Acme", "../x")
+    return [call(tags={"customer": name}, cost_pico=n * 10**12) for n, name in enumerate(names, 1)]
+
+
+def test_statements_of_all_values_are_files_of_a_folder(url: str, command: Run, tmp_path: Path) -> None:
+    """Each value has a file of its own, whatever is in its name, and the overview sums them up."""
+    put(url, *customers(), call(cost_pico=6 * 10**12))
+    folder = tmp_path / "bills"
+    options = ["--for", "tag:customer", "--month", "2026-03", "--split", "cost", "--markup", "1.5", "--json"]
+    assert command("statement", *options, "-o", str(folder), "--ledger", url) == ""
+    assert sorted(path.name for path in folder.iterdir()) == ["Acme.json", "_total.json", "acme-2.json", "x.json"]
+    totals = [json.loads(path.read_text(encoding="utf-8"))["total"] for path in folder.iterdir()]
+    assert sorted(map(Decimal, totals)) == [3, 6, 9, 18]
+
+
+def test_statement_of_one_value_is_text_or_a_file(url: str, command: Run, tmp_path: Path) -> None:
+    """Text on standard output by default; the suffix of a file is its form; --lang fr is French."""
+    put(url, *customers())
+    options = ["--for", "tag:customer=acme", "--since", "2026-03-04", "--until", "2026-03-04", "--ledger", url]
+    assert "Statement: customer acme" in command("statement", *options)
+    assert "Relevé\xa0: customer acme" in command("statement", *options, "--lang", "fr")
+    command("statement", *options, "-o", str(tmp_path / "acme.html"))
+    assert (tmp_path / "acme.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert command("statement", *options, "--csv").startswith("for,value,since,until,kind")
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--for", "tag:customer=zeta", "--month", "2026-03"], "there are no calls with tag:customer=zeta"),
+    (["--for", "tag:customer=acme", "--month", "2026-03", "-o", "a.doc"], "'a.doc' does not end with one of .txt"),
+    (["--for", "tag:customer", "--month", "2026-03", "--html", "--csv"], "--html, --csv are several forms; use one"),
+    (["--for", "user", "--month", "2026-03", "--currency", "CHF"], "currency='CHF' needs exchange rates"),
+    (["--month", "2026-03"], "--for"),
+])  # fmt: skip
+def test_statement_names_what_it_cannot_do(options: list[str], message: str, url: str, invoke) -> None:
+    """A value that cannot be used ends the command with 2 and one sentence."""
+    put(url, *customers())
+    code, _, error = invoke("statement", *options, "--ledger", url)
+    assert (code, message in error) == (2, True), error

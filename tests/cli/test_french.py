@@ -51,7 +51,10 @@ ENGLISH = _catalog(en.MESSAGES, help_en.HELP, doctor_en.MESSAGES) - _catalog(
     fr.MESSAGES, help_fr.HELP, doctor_fr.MESSAGES
 )
 """The words of our English sentences that are in none of the French ones."""
-VALUES = {"errors", "day", "week", "month", "calls", "model", "agent", "default", "flex", "priority", "batch"}
+VALUES = {
+    "errors", "day", "week", "month", "calls", "model", "agent", "default", "flex", "priority", "batch", "equal",
+    "none",
+}  # fmt: skip
 """What is typed, and what the API calls its tiers: the same in every language."""
 TYPER = {
     "usage",

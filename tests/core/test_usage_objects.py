@@ -256,6 +256,7 @@ def test_plain_figures_take_the_fast_reading(made: Any, monkeypatch: pytest.Monk
         ({"prompt_tokens": 800, "completion_tokens": 0, "total_tokens": 820}, Usage(800, 20, 820)),
         ({"prompt_tokens": 0, "completion_tokens": 20, "total_tokens": 820}, Usage(800, 20, 820)),
         ({"completion_tokens": 20, "total_tokens": 820}, Usage(800, 20, 820)),
+        ({"prompt_tokens": -8, "completion_tokens": 3, "total_tokens": 3}, Usage(None, 3, 3, inconsistent=True)),
         ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 820}, Usage(None, None, 820, inconsistent=True)),
         ({"total_tokens": 0}, Usage(None, None, 0)),
         ({"prompt_tokens": 0, "total_tokens": 0}, Usage(0, 0, 0)),
@@ -282,6 +283,11 @@ def test_plain_figures_take_the_fast_reading(made: Any, monkeypatch: pytest.Monk
             {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "cache_read_input_tokens": 90,
              "cache_creation_input_tokens": 10},
             Usage(100, 20, 120, cached_input_tokens=90, cache_write_tokens=10),
+        ),
+        (
+            {"prompt_tokens": 70, "completion_tokens": 20, "total_tokens": 90, "cache_read_input_tokens": 600,
+             "cache_creation_input_tokens": 30},
+            Usage(700, 20, 720, cached_input_tokens=600, cache_write_tokens=30, inconsistent=True),
         ),
         (
             {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 170, "cached_tokens": 90,

@@ -69,6 +69,36 @@ def test_inconsistent_usage_is_recorded_with_an_estimated_cost(meter: openai_met
     assert (call.usage.output_tokens, call.usage_source, call.cost_estimated) == (8, "api", True)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps(CHAT).encode() + b"\n\ndata: [DONE]\n\n",
+        b"data: " + json.dumps(CHAT).encode() + b"\n\n",
+        json.dumps(CHAT).encode() + b"<!-- proxy -->",
+    ],
+)
+def test_usage_of_an_answer_that_the_sdk_cannot_parse_is_recorded(meter: openai_meter.Meter, body: bytes) -> None:
+    """The program gets the error of the SDK; what the answer reports is recorded, as it was paid for."""
+    with pytest.raises(json.JSONDecodeError):
+        client(body).chat.completions.create(model="gpt-4o", messages=ASK)
+    call = only(meter)
+    assert (call.status, call.error_type, call.usage_source) == ("error", "JSONDecodeError", "api")
+    assert (call.usage.input_tokens, call.usage.output_tokens) == (90, 8)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "none", "binary"])
+def test_body_with_a_word_that_is_not_an_encoding_is_read_or_estimated(
+    meter: openai_meter.Meter, encoding: str
+) -> None:
+    """The HTTP library passes such a body on as it is; if it is not understood, the call is estimated."""
+    for body, source in ((json.dumps(CHAT).encode(), "api"), (b"\x00\x01\x02" * 40, "tiktoken")):
+        create = client(body, content_encoding=encoding).chat.completions.with_streaming_response.create
+        with create(model="gpt-4o", messages=ASK) as answer:
+            assert b"".join(answer.iter_bytes()) == body
+        assert meter.calls[-1].usage_source == source
+        assert meter.calls[-1].cost is not None
+
+
 class Number(BaseModel):
     """What the program wants, and the answer does not have."""
 

@@ -7,7 +7,7 @@ import io
 import json
 from collections import Counter, defaultdict
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +22,7 @@ from ledger_calls import call
 
 from openai_meter import Call, ConfigurationError, Price, PriceBook, Usage
 from openai_meter.ledger import Ledger
+from openai_meter.ledger.billing.bill import Bill, CostRow
 
 if TYPE_CHECKING:
     from ledgers import Database
@@ -264,3 +265,32 @@ def test_focus_export_of_pruned_days_names_the_first_whole_day(sqlite: Database)
         ledger.export_focus(io.BytesIO())
     assert exported(ledger, since="2026-10-31")[2].calls == ledger.totals(since="2026-10-31").calls
     ledger.close()
+
+
+def test_bill_is_written_as_the_datasets_of_invoices(ledger: Ledger, tmp_path: Path) -> None:
+    """Next to a file of version 1.4: a row for each line item of a month and project, and one for each month."""
+    bill = Bill((), tuple(
+        CostRow(day, project, None, item, Fraction(amount), None, None)
+        for day, project, item, amount in (
+            (date(2026, 9, 1), "proj_a", "gpt-5.1, input", 3 * 10**12),
+            (date(2026, 9, 30), "proj_a", "gpt-5.1, input", 1),
+            (date(2026, 9, 30), None, "credit", -5 * 10**11), (date(2036, 1, 1), "proj_b", "gpt-5.1, output", 10**12),
+        )
+    ))  # fmt: skip
+    ledger.export_focus(tmp_path / "focus.csv", version="1.4", account="org-1", bill=bill)
+    details, periods = (
+        list(csv.DictReader((tmp_path / f"focus.{name}.csv").read_text(encoding="utf-8").splitlines()))
+        for name in ("invoice-detail", "billing-period")
+    )
+    assert list(focus_rules.violations_of_invoices(details, periods)) == []
+    assert [(row["BilledCost"], row["InvoiceId"], row["ChargeCategory"]) for row in details] == [
+        ("-0.5", "provisional-2026-09", "Credit"), ("3.000000000001", "provisional-2026-09", "Usage"),
+        ("1", "provisional-2036-01", "Usage"),
+    ]  # fmt: skip
+    assert json.loads(details[1]["InvoiceDetailGrain"]) == {"SubAccountId": "proj_a", "x_LineItem": "gpt-5.1, input"}
+    assert [(row["BillingPeriodStart"], row["BillingPeriodStatus"]) for row in periods] == [
+        ("2026-09-01T00:00:00Z", "Closed"), ("2036-01-01T00:00:00Z", "Open"),
+    ]  # fmt: skip
+    for target, version in ((tmp_path / "focus.csv", "1.2"), (io.BytesIO(), "1.4")):
+        with pytest.raises(ConfigurationError, match=r"need version 1\.4 and a path"):
+            ledger.export_focus(target, version=version, bill=bill)

@@ -215,7 +215,7 @@ def test_whole_days_are_read_from_roll_ups(fill: Fill) -> None:
     """Days in UTC are read from the roll-ups: their sums are there even where the calls were deleted."""
     ledger = fill(*days(3, agent="a"), *days(2))
     with ledger.engine.begin() as connection:
-        connection.execute(sqlalchemy.delete(schema.calls))
+        connection.execute(sqlalchemy.delete(schema.call_rows))
     assert [row.totals.calls for row in ledger.report("day").rows] == [2, 2, 1]
     assert ledger.report("day,model", agent="a", since="2026-03-05").totals.calls == 2
     assert ledger.report("month", timezone="Etc/UTC").totals.calls == 5

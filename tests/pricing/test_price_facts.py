@@ -107,6 +107,8 @@ def test_cached_tokens_of_the_image_tool_are_read_by_modality() -> None:
         ({"cost": 0}, "0"),
         ({"cost": -1}, None),
         ({"cost": "free"}, None),
+        ({"cost": "0.00042"}, "0.00042"),
+        ({"cost": 1e300}, None),
         ({"cost": True}, None),
         ({"cost": float("nan")}, None),
         ({"cost": {"total_cost": 0.005}}, "0.005"),

@@ -175,3 +175,39 @@ def _of_periods(row: Mapping[str, str]) -> Iterator[str]:
     )
     if not billing[0] <= charge[0] < charge[1] <= billing[1]:
         yield "the charge period is not in the billing period"
+
+
+DETAIL = """BilledCost BillingAccountId BillingCurrency BillingPeriodEnd BillingPeriodStart ChargeCategory
+    InvoiceDetailCreated InvoiceDetailDescription InvoiceDetailGrain InvoiceDetailId InvoiceDetailLastUpdated InvoiceId
+    InvoiceIssueDate InvoiceIssueStatus InvoiceIssuerName PaymentDueDate PaymentTerms ReferenceInvoiceId"""
+PERIOD = """BillingPeriodCreated BillingPeriodEnd BillingPeriodLastUpdated BillingPeriodStart BillingPeriodStatus
+    InvoiceIssuerName"""
+"""The mandatory columns of the datasets of 1.4."""
+_NULLABLE = {"InvoiceDetailDescription", "InvoiceDetailGrain", "InvoiceIssueDate", "PaymentDueDate"}
+_STATES = {"InvoiceIssueStatus": {"Open", "Issued", "Voided"}, "BillingPeriodStatus": {"Open", "Closed"}}
+_GRAINS = {"ContractId", "RegionId", "ResourceId", "ResourceType", "ServiceName", "SkuId", "SkuMeter", "SkuPriceId",
+           "SubAccountId"}  # fmt: skip
+
+
+def violations_of_invoices(details: Sequence[Mapping[str, str]], periods: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """What of the datasets about invoices is against the rules of 1.4."""
+    for rows, columns in ((details, DETAIL), (periods, PERIOD)):
+        for row in rows:
+            yield from (f"{name} is missing" for name in columns.split() if name not in row)
+            yield from (f"{name} is null" for name, text in row.items() if not text and name not in _NULLABLE)
+            yield from (
+                f"{name} is {row[name]!r}" for name in _STATES if name in row and row[name] not in _STATES[name]
+            )
+            yield from (f"{name} is not a time" for name in TIMES if name in row and not _TIME.fullmatch(row[name]))
+    known = {(row["BillingPeriodStart"], row["InvoiceIssuerName"]) for row in periods}
+    for row in details:
+        if (row["BillingPeriodStart"], row["InvoiceIssuerName"]) not in known:
+            yield "a detail has no billing period"
+        if row["ChargeCategory"] not in ALLOWED["ChargeCategory"]:
+            yield f"ChargeCategory is {row['ChargeCategory']!r}"
+        if not _NUMBER.fullmatch(row["BilledCost"]):
+            yield f"BilledCost is {row['BilledCost']!r}"
+        grain = json.loads(row["InvoiceDetailGrain"])
+        yield from (f"{key} is not a property of a grain" for key in grain if key not in _GRAINS and key[:2] != "x_")
+    if len({row["InvoiceDetailId"] for row in details}) < len(details):
+        yield "an InvoiceDetailId occurs twice"

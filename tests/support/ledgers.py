@@ -19,7 +19,7 @@ from warm import AVAILABLE, WARM
 
 from openai_meter import Call, Usage
 from openai_meter.core.call import new_call_id
-from openai_meter.ledger import Ledger, roll_ups
+from openai_meter.ledger import Ledger, roll_ups, split_calls
 from openai_meter.ledger.schema import LATER_ROLL_UPS, MIGRATIONS, REST, SUMS
 from openai_meter.pricing.loading import WAITING
 
@@ -103,7 +103,7 @@ class Database(NamedTuple):
             "retries": "coalesce(attempts - 1, 0)",
             "tokenless_calls": "CASE WHEN total_tokens IS NULL THEN 1 ELSE 0 END",
         }  # fmt: skip
-        dims = "model, agent, operation, endpoint, provider, block, service_tier"
+        dims = "model, agent, operation, endpoint, provider, block, service_tier, organization, project"
         self._check_roll_up("daily_totals", dims, said)
 
     def make_old(self, version: int) -> None:
@@ -112,6 +112,10 @@ class Database(NamedTuple):
         ledger.prepare()
         roll_ups.roll_up(ledger._writing, until=2**53)
         ledger.close()
+        self._join_calls()
+        if version >= 7:
+            self.run(f"DELETE FROM {MIGRATIONS} WHERE version > {version}")
+            return
         dimensions = ("model", "agent", "operation", "user", "endpoint", "provider", "block")
         texts = [f'nullif("{name}", \'\') AS "{name}"' for name in dimensions]
         money = {
@@ -131,6 +135,24 @@ class Database(NamedTuple):
         if version < 3:
             self.run("DROP TABLE daily_totals")
         self.run(f"DELETE FROM {MIGRATIONS} WHERE version > {version}")
+
+    def _join_calls(self) -> None:
+        """Makes ``calls`` one table, as it was before it was a view."""
+        columns = {**split_calls._OF_ROWS, **split_calls._OF_KINDS, **split_calls._SHARED}
+        old = {name: kind for name, kind in columns.items() if name not in split_calls._NEW}
+        names = ", ".join(f'"{name}"' for name in old)
+        written = ", ".join(f'"{name}" {kind}' for name, kind in old.items())
+        self.run(f"CREATE TABLE joined_calls ({written})")
+        self.run(f"INSERT INTO joined_calls ({names}) SELECT {names} FROM calls")
+        self.run("DROP VIEW calls")
+        for table in ("call_rows", "call_kinds", "ledger_secrets"):
+            self.run(f"DROP TABLE {table}")
+        self.run("ALTER TABLE joined_calls RENAME TO calls")
+        self.run("CREATE INDEX calls_started_at ON calls (started_at)")
+        flags = "cost_status IN ('unpriced', 'partial')"
+        self.run(f"CREATE INDEX calls_not_priced ON calls (started_at) WHERE {flags}")
+        for name in ("organization", "project"):
+            self.run(f"ALTER TABLE daily_totals DROP COLUMN {name}")
 
     def _check_roll_up(self, table: str, dims: str, said: dict[str, str]) -> None:
         sums = ", ".join(f"sum({said.get(name, f'coalesce({name}, 0)')})" for name in SUMS)

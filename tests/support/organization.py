@@ -50,7 +50,7 @@ class Used:
     """Named as the fields of the SDK's result."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Charged:
     """A part of the costs of a day."""
 
@@ -266,7 +266,7 @@ _KINDS = {
     "decisions": "decisions",
 }
 _WORDS = {
-    "input": "input", "cached_input": "cached input", "cache_write": "cache writes",
+    "input": "input", "web_search_tokens": "input", "cached_input": "cached input", "cache_write": "cache writes",
     "cache_write_12h": "cache writes 12h", "output": "output", "characters": "characters", "second": "duration",
     "image": "images",
 }  # fmt: skip

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_meter.usage import decompression
-from openai_meter.usage.decompression import DecompressionError, decoder
+from openai_meter.usage.decompression import DecompressionError, decoder, names_codings
 
 TEXT = b'{"usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}}' * 40
 
@@ -63,6 +63,14 @@ def test_decoder_of_an_unknown_encoding_is_none(encoding: str, monkeypatch: pyte
     """Without a package for an encoding, or where there is none, the body cannot be read."""
     monkeypatch.setattr(decompression, "import_module", missing)
     assert decoder(encoding) is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "none", "UTF-8, gzip", "gzip, binary"])
+def test_names_that_are_not_encodings_are_ignored(encoding: str) -> None:
+    """Gateways send other words in the header; HTTP libraries pass such a body on as it is."""
+    body = b'{"usage": {}}' * 100
+    assert not names_codings(encoding)
+    assert decompressed(encoding, [gzip.compress(body) if "gzip" in encoding else body]) == body
 
 
 def missing(name: str) -> Any:

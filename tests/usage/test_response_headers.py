@@ -31,6 +31,8 @@ HIT = {"gateway_cache_hit": True}
         ("x-litellm-response-cost", "-1", {}),
         ("x-litellm-response-cost", "nan", {}),
         ("x-litellm-response-cost", "Infinity", {}),
+        ("x-litellm-response-cost", "1e300", {}),
+        ("x-litellm-response-cost", "1000001", {}),
         ("x-litellm-response-cost", "9" * 100, {}),
         ("x-litellm-response-cost", "1\xe9", {}),
         ("cf-aig-cache-status", "HIT", HIT),

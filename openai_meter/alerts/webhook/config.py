@@ -32,7 +32,7 @@ _HOSTS: Mapping[str, str] = {
     "ptb.discord.com": "discord",
     "canary.discord.com": "discord",
 }
-"""Whose webhooks take a body of their own. To add one, add its hosts here, and its body to ``bodies.py``."""
+"""The services whose webhooks need their own body. To add one, add its hosts here, and its body to ``bodies.py``."""
 _RESERVED = frozenset(
     {
         "connection",
@@ -69,7 +69,7 @@ class Webhook:
         allow_private: whether the host's name may have an address of a private network. An address in the URL itself
             may always be private.
         retry_for: how long (seconds or a ``timedelta``) an alert that cannot be delivered is tried again. A day by
-            default: that outlasts a night, and an older alert is not news; it stays in ``meter.alerts``.
+            default: that covers a night, and an older alert is of no use; it stays in ``meter.alerts``.
         lang: the language of its sentences, ``en`` or ``fr``; by default that of the environment.
 
     Raises:
@@ -136,7 +136,7 @@ class WebhookStats(NamedTuple):
     """What became of the alerts for one webhook, in this process."""
 
     webhook: str
-    """Which one: the scheme and host of its URL; its path may be a secret."""
+    """The scheme and host of its URL; the path may be a secret."""
     sent: int = 0
     """Alerts that it accepted."""
     retried: int = 0
@@ -156,7 +156,7 @@ class WebhookStats(NamedTuple):
 
 
 def shown(webhook: Webhook) -> str:
-    """A webhook as people may see it."""
+    """A webhook without its secrets."""
     return f"{webhook.parts.scheme}://{webhook.parts.netloc}/…"
 
 
@@ -204,7 +204,7 @@ def _checked_url(url: object, *, allow_private: bool) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-        (host or "").encode("idna")  # as the resolver will, in a thread that should have nothing to load for it
+        (host or "").encode("idna")  # the resolver needs this codec, in a thread that should not import it
     except ValueError:
         host, parts = None, urlsplit("")
     if not host or parts.scheme not in {"https", "http"}:
@@ -225,7 +225,7 @@ def _checked_url(url: object, *, allow_private: bool) -> str:
 
 def _check_secret(secret: object) -> None:
     try:
-        import standardwebhooks  # noqa: F401, PLC0415 - only who signs needs it
+        import standardwebhooks  # noqa: F401, PLC0415 - only signatures need it
     except ImportError:
         raise MissingExtraError(f"signing webhooks needs a package: {install_command('webhook')}") from None
     wrong = ConfigurationError(
@@ -235,7 +235,7 @@ def _check_secret(secret: object) -> None:
     if not isinstance(secret, str):
         raise wrong
     try:
-        text = secret.removeprefix("whsec_").rstrip("=")  # which may be missing, the library puts it back
+        text = secret.removeprefix("whsec_").rstrip("=")  # the padding may be missing; the library adds it
         key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise wrong from None

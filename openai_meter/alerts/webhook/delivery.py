@@ -292,7 +292,7 @@ class Target:
     # --- called by those who wait -------------------------------------------------------------------------------------
 
     def deliver_now(self, listener: SimpleQueue[None]) -> int:
-        """Has the waiting alerts sent now, unless the target has requested a pause; each step is put into ``listener``.
+        """Sends the waiting alerts now, unless the target has requested a pause; each step is put into ``listener``.
 
         Returns:
             How many attempts were made before.
@@ -308,9 +308,9 @@ class Target:
         self._listeners.remove(listener)
 
     def worth_waiting(self, end: float, before: int) -> bool:
-        """Whether something may be delivered until a moment, if ``before`` attempts had been made when it was hurried.
+        """Whether an alert may be delivered until a moment; ``before`` is the number of attempts before the flush.
 
-        What was tried since, and is only tried again after that moment, is not.
+        An alert that was tried since, and is tried again only after that moment, does not count.
         """
         pause = self._pause
         if not self.waiting or not self._thread.running:
@@ -343,7 +343,7 @@ class Target:
         self._start_over()
 
 
-# All targets of this process: two who post to the same webhook share its order and its thread.
+# All targets of this process: meters that post to the same webhook share its order and its thread.
 _targets: WeakValueDictionary[Webhook, Target] = WeakValueDictionary()
 _making = Lock()
 _exit_until: float | None = None
@@ -356,7 +356,7 @@ def targets_for(webhooks: Iterable[Webhook]) -> tuple[Target, ...]:
 
 
 def flush(timeout: float) -> bool:
-    """Has all waiting alerts sent now, and waits until they are delivered.
+    """Sends all waiting alerts now, and waits until they are delivered.
 
     Does not wait for a target that has just failed and whose next attempt is later than that.
 
@@ -383,7 +383,7 @@ def flush(timeout: float) -> bool:
 
 
 def finish() -> None:
-    """Tries once more what waits, for some seconds at most; the pause is counted as failed. The process ends."""
+    """Tries the waiting alerts once more, for some seconds at most; the others count as failed. For the exit."""
     global _exit_until  # noqa: PLW0603 - the end of the process comes in several steps, which share the time
     if _exit_until is None:
         _exit_until = time.monotonic() + _AT_EXIT

@@ -27,7 +27,7 @@ from openai_meter.alerts.webhook.config import Webhook
 __all__ = ["Answer", "NotPostedError", "PrivateAddressError", "post", "prepare"]
 
 _EXCERPT = 1_000
-"""Bytes of an answer that are read for people at most."""
+"""Bytes of an answer that are read at most, to be shown."""
 
 
 class NotPostedError(Exception):
@@ -152,14 +152,14 @@ def _secured(webhook: Webhook, connection: socket.socket, end: float) -> socket.
 
 
 class _Timed(io.RawIOBase):
-    """Reads from a socket until a moment, not for a time per read: a server may send a byte now and then for ever."""
+    """Reads from a socket until a moment: a timeout per read would not end if a byte comes now and then."""
 
     def __init__(self, connection: socket.socket, end: float) -> None:
         self._connection = connection
         self._end = end
 
     def makefile(self, *_: object) -> io.BufferedReader:
-        """What ``HTTPResponse`` wants of a socket."""
+        """The methods of a socket that ``HTTPResponse`` uses."""
         return io.BufferedReader(self)
 
     def readable(self) -> bool:
@@ -185,7 +185,7 @@ def _exchange(
         request.sock = connection  # there is a connection: it makes none
         path = (webhook.parts.path or "/") + (f"?{webhook.parts.query}" if webhook.parts.query else "")
         own = {"host": webhook.parts.netloc, "user-agent": "openai-meter", "connection": "close"}
-        every = (*own.items(), *headers.items(), *webhook.headers)  # the user's own are the last word
+        every = (*own.items(), *headers.items(), *webhook.headers)  # the user's own headers replace others
         request.request("POST", path, body, {name.lower(): value for name, value in every})
         response = HTTPResponse(cast("socket.socket", _Timed(connection, end)), method="POST")
         with response:

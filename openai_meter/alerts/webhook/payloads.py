@@ -1,7 +1,7 @@
 """What is posted: the body of an alert for each kind of webhook, and its signature.
 
-A name in an alert (of a model, an agent, a user) is whatever a caller has sent. In a chat it must not ping anybody,
-link anywhere or change how the message looks.
+A name in an alert (of a model, an agent, a user) is whatever a caller has sent. In a chat it must not notify a person,
+make a link or change how the message looks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NAME = 100
 
 
 class OutgoingAlert(NamedTuple):
-    """An alert that is to be posted, and what it is of."""
+    """An alert that is to be posted, and its block."""
 
     alert: Alert
     block: str | None = None
@@ -36,7 +36,7 @@ class OutgoingAlert(NamedTuple):
 
 
 class Message(NamedTuple):
-    """What is posted; the same in every attempt but for the time and the signature."""
+    """The body and its id; only the time and the signature differ between attempts."""
 
     id: str
     body: bytes
@@ -67,14 +67,14 @@ def write(webhook: Webhook, letter: OutgoingAlert) -> Message:
         kind = "text/plain; charset=utf-8" if not body.lstrip().startswith((b"{", b"[")) else kind
     else:
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        body = text.encode("utf-8", "replace")  # half a surrogate pair in a name must not keep an alert back
+        body = text.encode("utf-8", "replace")  # a lone surrogate in a name must not stop an alert
     return Message(f"msg_{letter.alert.id}", body, {"Content-Type": kind})
 
 
 def _words(lang: str | None) -> Messages:
     try:
         return language(lang)
-    except ConfigurationError:  # the environment names a language that there is not
+    except ConfigurationError:  # the environment names an unknown language
         return language("en")
 
 

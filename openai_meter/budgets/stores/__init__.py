@@ -1,4 +1,4 @@
-"""Where budgets are counted that several processes share: one protocol, four stores.
+"""The stores of budgets that several processes share: one protocol, four stores.
 
 ============== ======================================= ==========================================================
 memory         no URL                                  for tests: the same rules in one process

@@ -22,7 +22,7 @@ PATIENCE = 18.0
 """The default of the seconds of processor time that all trials may take together; they need about 7."""
 
 BAD: frozenset[Outcome] = frozenset({"missed", "twice", "changed", "request_changed", "raised", "no_usage", "fault"})
-"""The outcomes that must not be."""
+"""The outcomes that are problems."""
 _UNSURE: frozenset[Outcome] = frozenset({"not_covered", "untried"})
 
 
@@ -51,7 +51,7 @@ class Trial:
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """What came of it with each kind of client."""
+        """The result with each kind of client."""
         return tuple(mode for mode in (self.sync, self.asynchronous) if mode is not None)
 
     @property
@@ -65,7 +65,7 @@ class Trial:
 
     @property
     def level(self) -> Level:
-        """Whether the counts of this shape can be relied on."""
+        """Whether the counts of this shape are correct."""
         outcome = self.outcome
         return "problem" if outcome in BAD else "warning" if outcome in _UNSURE else "ok"
 

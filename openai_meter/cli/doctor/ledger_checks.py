@@ -68,7 +68,7 @@ def _file(url: URL) -> Iterator[Finding]:
         yield Finding("ledger", "new" if writable else "folder_read_only", "ok" if writable else "problem", where)
     else:
         try:
-            # Not by the ledger's own way in: that would make another database's file one of ours.
+            # Not with the ledger's own engine: opening it would create our tables in a foreign database.
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=2)) as connection:
                 yield _judged(where, _known_version(connection, path))
                 connection.execute("BEGIN IMMEDIATE")
@@ -127,7 +127,7 @@ def _tables(connection: Connection, where: dict[str, Any]) -> Iterator[Finding]:
     if schema.MIGRATIONS in there:
         found = connection.exec_driver_sql(f"SELECT max(version) FROM {schema.MIGRATIONS}").scalar()  # noqa: S608
         yield _judged(where, int(found or 0))
-        query = f"SELECT has_table_privilege('{schema.calls.name}', 'INSERT')"
+        query = f"SELECT has_table_privilege('{schema.call_rows.name}', 'INSERT')"
     elif there & {schema.calls.name, schema.daily_totals.name}:
         raise LedgerError(f"{where['url']} has a table that openai_meter has not made; name another database")
     else:

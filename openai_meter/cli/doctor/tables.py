@@ -1,4 +1,4 @@
-"""The diagnosis as a person reads it: a table of the calls that were tried, and and the other findings."""
+"""The diagnosis as a person reads it: a table of the calls that were tried, and the other findings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Page:
             self.signs = _PLAIN_SIGNS
 
     def text(self, text: str, style: str = "") -> Text:
-        """What others may have named is data: as Text it cannot be markup."""
+        """Names from outside are data: as Text they cannot be markup."""
         return Text(fitting(shown(text, _SENTENCE), self.console.encoding), style)
 
     def sign(self, level: Level) -> Text:
@@ -97,7 +97,7 @@ def _records(trial: Trial, mode: Mode | None) -> str:
 
 
 def _beside(diagnosis: Diagnosis, page: _Page) -> Iterator[RenderableType]:
-    """What the table has no room for: what this SDK lacks, and the messages of exceptions."""
+    """What does not fit into the table: the shapes that this SDK does not have, and the messages of exceptions."""
     absent = [trial.name for trial in diagnosis.trials if trial.outcome == "absent"]
     if absent:
         yield page.text(page.m("absent", version=diagnosis.sdk, names="; ".join(absent)), "dim")

@@ -37,7 +37,7 @@ _SOURCES = {"api": "api", "tiktoken": "estimate", "chars": "estimate", "none": "
 
 
 def main() -> None:
-    """Writes what there is to try, each trial when it is done, and in the end who else has patched the SDK."""
+    """Writes the number of trials, each trial when it is done, and at the end the other patches of the SDK."""
     from openai_meter.testing.fake_api.call_shapes import SHAPES  # noqa: PLC0415
     from openai_meter.testing.fake_api.shape_runner import ShapeRunner  # noqa: PLC0415 - loads openai
 

@@ -54,14 +54,14 @@ class Page(NamedTuple):
         return fitting("█", self.encoding) != "█"
 
     def fit(self, text: str) -> str:
-        """A text without what the place cannot show."""
+        """A text without characters that the terminal cannot show."""
         return fitting(text, self.encoding)
 
 
 class _Column(NamedTuple):
     name: str
     rank: int
-    """What goes first where there is little room: the highest."""
+    """Which columns are left out first where there is little room: those of the highest rank."""
     cell: Callable[[Group, Page, Write], str]
     """Amounts are written by the function, which gives all of a column the same number of decimals."""
     amount: Callable[[Group], Decimal | None] | None = None

@@ -86,7 +86,7 @@ def keyboard(*, keys: bool) -> Iterator[Keyboard]:
     try:
         for name in (*_ENDS, *_WAKES, _STOP):
             number = getattr(signal, name, None)
-            # What the program was started to ignore (nohup) stays ignored.
+            # A signal that was ignored at the start of the program (nohup) stays ignored.
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, board.on_signal)
         with _one_by_one() if keys else contextlib.nullcontext():

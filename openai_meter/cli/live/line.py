@@ -1,7 +1,7 @@
 """The line of ``openai-meter statusline``, for prompts, tmux and status bars.
 
-It never fails because of its source, and never holds up a prompt: without an answer in time it is a short line, and the
-exit code is still 0.
+An error of the source does not fail it, and it never delays a prompt: without an answer in time the line is short, and
+the exit code is still 0.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SEPARATOR = " · "
 _LONGEST = 30.0
 """Seconds that a source may take on a busy machine."""
 _SLICE, _WORKING = 0.5, 0.002
-"""A process that uses the processor for so long in such a slice of time is at work, and does not only wait."""
+"""In a slice of so many seconds, a process that uses at least so much processor time works; else it only waits."""
 _SPARK = 8
 _COLOURS = {"cost": "1", "alerts": "1;31", "errors": "31", "spark": "36", "away": "2"}
 
@@ -135,8 +135,8 @@ def _from_cache(cached: Cached) -> _Found | None:
 def _in_time(source: Source, line: Line) -> tuple[_Found | None, Exception | None]:
     """The answer of the source, or the error instead of one.
 
-    A source that hangs is given up after the timeout. On a busy machine, this process may have had no time to work in:
-    as long as it uses the processor, it is waited for, :data:`_LONGEST` seconds at most.
+    After the timeout, a source that hangs is abandoned. On a busy machine, this process may have had little processor
+    time: as long as it uses the processor, the caller waits, at most :data:`_LONGEST` seconds.
     """
     answer: list[tuple[_Found | None, Exception | None]] = []
 

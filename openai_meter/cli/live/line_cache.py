@@ -37,7 +37,7 @@ class Cached(NamedTuple):
 
 
 class LineCache:
-    """The file with the figures of one source and one question."""
+    """The file with the figures of one source and one set of options."""
 
     def __init__(self, source: Source, since: str) -> None:
         url = source.url or source.ledger or settings.get("ledger") or ""

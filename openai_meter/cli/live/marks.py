@@ -64,7 +64,7 @@ def name_of(group: Group, by: str, m: Messages) -> str:
 
 
 def spark(values: Sequence[float | None], width: int, *, plain: bool = False) -> str:
-    """A character for each slice, as high as its part of the largest; nothing is the lowest, what is unknown a ``?``.
+    """A character for each slice, as high as its part of the largest; zero is the lowest, an unknown value is a ``?``.
 
     Args:
         values: the slices; where there are more than the width, several are one.

@@ -1,4 +1,4 @@
-"""What people read, in their language: one file per language, all with the same keys.
+"""The texts for people: one file per language, all with the same keys.
 
 To add a language, add a module named by its ISO 639 code, such as ``de.py``, with the names that ``fr.py`` has
 (``plural``, ``NUMBERS``, ``MESSAGES``), in this package and in ``advice``, ``help``, ``page``, ``screens``

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from openai_meter.core.formatting import ENGLISH
 from openai_meter.core.locale.advice.en import ADVICE
+from openai_meter.core.locale.billing.en import BILLING
 from openai_meter.core.locale.page.en import PAGE
 from openai_meter.core.locale.screens.en import SCREENS
 from openai_meter.core.version import install_command
@@ -267,6 +268,7 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     "webhook.test": "Test of openai_meter: {text}",
     # Recommendations.
     **ADVICE,
+    **BILLING,
     # The command line.
     "cli.nothing": "no OpenAI call was made",
     "cli.nothing_here": "this process made no OpenAI call",

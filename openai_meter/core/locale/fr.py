@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from openai_meter.core.formatting import FRENCH
 from openai_meter.core.locale.advice.fr import ADVICE
+from openai_meter.core.locale.billing.fr import BILLING
 from openai_meter.core.locale.page.fr import PAGE
 from openai_meter.core.locale.screens.fr import SCREENS
 from openai_meter.core.locale.typography import french_catalog
@@ -266,6 +267,7 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "webhook.test": "Test d'openai_meter : {text}",
     # Recommendations.
     **ADVICE,
+    **BILLING,
     # The command line.
     "cli.nothing": "aucun appel à OpenAI n'a été fait",
     "cli.nothing_here": "ce processus n'a fait aucun appel à OpenAI",

@@ -88,7 +88,7 @@ class Spans:
             return None
 
     def call_ended(self, span: object, meter: Meter, call: Call) -> None:
-        """Adds a call to its span. May run in a finalizer or a signal handler: then the interrupted thread sets it."""
+        """Adds a call to its span. In a finalizer or a signal handler, the interrupted code may set the attributes."""
         if meter in self._meters and isinstance(span, weakref.ref):
             self._inbox.append((span, call))
             self._empty_inbox()
@@ -119,7 +119,7 @@ class Spans:
     def _set_later(self, reference: weakref.ref[Any]) -> None:
         span = reference()
         written = None
-        # A call that ends while the span is written sets newer sums: then these ones have overwritten them.
+        # A call that ends while the span is written sets newer sums: then this write has overwritten them.
         while span is not None and span.is_recording() and (sums := self._sums[span]) is not written:
             span.set_attributes(sums.attributes())
             written = sums

@@ -65,7 +65,7 @@ class _MeterReader:
         self.lock = RLock()
         self.starts = _Starts()
         self._source = weakref.ref(source)
-        # From now on a reset is added to the past.
+        # From now on the sums of a reset are kept.
         self.starts.note(source._since_first_read(past)[0], source.started_at)
 
     def start_over_in_child(self) -> None:
@@ -127,7 +127,7 @@ class _LedgerReader:
             try:
                 with ledger._reading() as connection:  # noqa: SLF001 - the sums of a report before rounding
                     sums = run_query(connection, Query(self.past.dimensions))
-            except LedgerError:  # go on showing the last totals
+            except LedgerError:  # the last totals are still shown
                 return self._read, self._read
             self._read = {row: total.totals() for row, total in self.past.within(sums.items()).items()}
             self._reached = True

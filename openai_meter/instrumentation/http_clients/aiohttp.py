@@ -104,7 +104,7 @@ _readers: dict[int, tuple[AnswerReader, ReferenceType[Any]]] = {}
 
 @lru_cache(maxsize=8)
 def _watched_type(kind: type[Any]) -> type[Any]:
-    """A class of stream readers which have what they receive read."""
+    """A class of stream readers whose received bytes are read."""
 
     class Watched(kind):  # type: ignore[misc] # aiohttp's own class
         __slots__ = ()
@@ -122,7 +122,7 @@ def _watched_type(kind: type[Any]) -> type[Any]:
         def set_exception(self, exc: BaseException, *cause: Any) -> None:
             if (found := _readers.pop(id(self), None)) is not None:
                 reader, response = found
-                # The program closed the response, or let go of it; else it will be given this error.
+                # The program closed or dropped the response; otherwise it gets this error.
                 left = response() is None or type(exc).__name__ == "ClientConnectionError"
                 reader.closed() if left else reader.end(exc)
             super().set_exception(exc, *cause)

@@ -1,4 +1,4 @@
-"""What all HTTP libraries share: which requests are metered, and how they are sent.
+"""The part that all HTTP libraries share: which requests are metered, and how they are sent.
 
 A request to another host costs one look-up (:func:`~openai_meter.usage.providers.known_provider`), which each library
 makes first. Nothing here raises into the program, but for ``BudgetExceededError``.
@@ -18,7 +18,7 @@ from openai_meter.metering.raw_call import RawCall, begin_raw_call
 __all__ = ["OnAnswer", "begin", "host_of", "send", "send_async"]
 
 OnAnswer = Callable[[RawCall, Any], None]
-"""What has an answer read: now, or as the program reads it."""
+"""A function that reads an answer: now, or as the program reads it."""
 
 
 def host_of(url: str) -> str:
@@ -55,7 +55,7 @@ def begin(method: str, url: str, host: str, provider: str, *, content_type: str,
 def send(
     call: RawCall, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], on_answer: OnAnswer
 ) -> Any:
-    """Sends a request, and has its answer read.
+    """Sends a request, and reads its answer.
 
     Raises:
         BudgetExceededError: a budget does not admit it. Nothing was sent, and there is no record.

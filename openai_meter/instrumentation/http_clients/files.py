@@ -1,8 +1,8 @@
 """Reads the bytes of an answer as they are read from the file of a connection's socket.
 
 An ``http.client.HTTPResponse`` reads from a file, its attribute ``fp``. urllib3 and requests read through that
-response, and sometimes past it. The file is where all of them meet: it is put behind one of ours, which takes what is
-read. The bytes there are those of the wire, so the frames of HTTP/1.1 are removed first.
+response, and sometimes past it. All of them end at this file, so it is wrapped by one of ours, which reads the same
+bytes. The bytes there are those of the wire, so the frames of HTTP/1.1 are removed first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Framing(Protocol):
         """The bytes of the answer that are in the next bytes of the wire."""
 
     def end(self) -> None:
-        """The connection has no more bytes."""
+        """Called when the connection has no more bytes."""
 
 
 class UntilClosed:
@@ -40,7 +40,7 @@ class UntilClosed:
         return (data,)
 
     def end(self) -> None:
-        """This is the end of the answer."""
+        """The answer is complete."""
         self.whole = True
 
 
@@ -103,7 +103,7 @@ class Chunked:
 
 
 class WatchedFile:
-    """Stands in front of the file of a response. All that is read from it passes here."""
+    """Wraps the file of a response. All reads from it pass here."""
 
     def __init__(self, file: Any, reader: AnswerReader, framing: Framing) -> None:
         self._file = file
@@ -118,7 +118,7 @@ class WatchedFile:
         return data
 
     def read1(self, *size: Any) -> Any:
-        """Reads what there is."""
+        """Reads the bytes that are available."""
         data = self._taking(self._file.read1, size)
         self._take(data, at_end=not data and size != (0,))
         return data
@@ -156,7 +156,7 @@ class WatchedFile:
         if framing.whole:
             reader.end()
         elif at_end:
-            reader.end(IncompleteRead(b""))  # the program is given an error of its own library
+            reader.end(IncompleteRead(b""))  # the program gets an error of its own library
 
     def close(self) -> None:
         """Closes the file: the program is done with the answer."""

@@ -49,7 +49,7 @@ class HttpSwitch:
         return Seams.http
 
     def apply(self) -> None:
-        """Brings the patches in line with the setting, and with what listens and what is imported now."""
+        """Updates the patches for the setting, the listeners and the imported libraries."""
         mode = self._mode() if registry.wants_http else False
         if mode == "auto":
             self._register_hooks(TRIGGERS)
@@ -59,7 +59,7 @@ class HttpSwitch:
             self._patches.undo()
             return
         self._register_hooks([method.module for method in METHODS])
-        Seams.http = True  # first: a request that is being sent by the SDK is marked from now on
+        Seams.http = True  # first, so that a request of the SDK is marked from now on
         for method in METHODS:
             if method.by_itself or mode is True:
                 self._patch(method)
@@ -68,7 +68,7 @@ class HttpSwitch:
         if self.mode is None:
             try:
                 self.mode = checked_mode(settings.get("http"))
-            except ConfigurationError as error:  # a block is entered: install() would have raised it
+            except ConfigurationError as error:  # a block is entered; install() would have raised the error
                 faults.caught(error, "reading the setting http of the environment")
                 self.mode = "auto"
         return self.mode

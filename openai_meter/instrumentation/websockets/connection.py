@@ -58,12 +58,12 @@ def _within(fields: object, *names: str) -> object:
 
 
 class ConnectionWatcher:
-    """Follows what is sent and received over one connection.
+    """Follows the messages that are sent and received over one connection.
 
     Args:
         kind: ``realtime``, ``responses``, ``translations`` or ``live``.
-        listen: returns what listens at the moment.
-        provider: what answers: ``openai``, ``azure`` or a host.
+        listen: returns the present listeners.
+        provider: ``openai``, ``azure`` or a host.
         host: the host that answers.
         model: the model in the URL that the connection was opened with, if there is one.
     """
@@ -84,7 +84,7 @@ class ConnectionWatcher:
         self._host = host
         self._model = model
         self.headers = NO_HEADERS
-        """What its records take over from the answer to the handshake."""
+        """The values of its records that come from the answer to the handshake."""
         self._transcriber: str | None = None
         self._delegate: str | None = None
         self._rate = 48_000
@@ -130,7 +130,7 @@ class ConnectionWatcher:
             faults.caught(error, "reading an event of a connection")
 
     def on_receive_error(self, error: BaseException) -> None:
-        """Receiving has raised an error. If the connection is closed, all that was going on ends."""
+        """Called when receiving has raised an error. If the connection is closed, all open turns end."""
         self.receiving = False
         if self._leaving:
             self._end()
@@ -140,7 +140,7 @@ class ConnectionWatcher:
                 self._end(None if "ConnectionClosedOK" in kinds else kinds[0])
 
     def on_close(self) -> None:
-        """The program has closed the connection; a thread that is still receiving then gets an error."""
+        """Called when the program has closed the connection; a thread that is still receiving gets an error."""
         self._leaving = self.receiving
         if not self.receiving:
             self._end()
@@ -197,7 +197,7 @@ class ConnectionWatcher:
         return turn
 
     def on_send_error(self, turn: Turn, error: BaseException) -> None:
-        """Sending a request has raised an error."""
+        """Called when sending a request has raised an error."""
         turn.is_sending = False
         if isinstance(error, Exception):  # else the program was interrupted, and it may have been sent
             self._requested.remove(turn)
@@ -271,7 +271,7 @@ class ConnectionWatcher:
         turn = self._of_response(identity, lane)
         row = REALTIME if self._kind == "realtime" else RESPONSE
         if turn is None:
-            # Its beginning was not seen: the listener came in the middle.
+            # Its start was not observed: the listener was added later.
             if (turn := self._requested.take(lane) or self._new(row, model)) is None:
                 return
         else:
@@ -414,4 +414,4 @@ _ACTS: dict[bytes, str] = {
     b"session.output_transcript.delta": _TIMED,
     b"session.input_transcript.delta": _TIMED,
 }
-"""What is done with an event, by its type; all others are ignored. To read another, add it to ``_HANDLERS``."""
+"""The handlers of events, by type; all others are ignored. To read another, add it to ``_HANDLERS``."""

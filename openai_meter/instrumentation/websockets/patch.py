@@ -1,4 +1,4 @@
-"""What the wrappers of WebSocket connections do (realtime, translations, live, responses; and their betas).
+"""The wrappers of WebSocket connections (realtime, translations, live, responses; and their betas).
 
 ``recv_bytes`` of the SDK's connections is wrapped: ``recv()``, iteration, handlers and the SDK's own sessions all read
 through it, each message once. ``send`` is wrapped for the turns that are requested, ``close`` for those that are left.
@@ -14,8 +14,8 @@ A turn that has not ended when its connection closes is ``aborted``: its output 
 received (text by a vocabulary, audio by its length); its input is unknown where the server holds the conversation.
 Translations do not report what is billed; the elapsed time stands for it, marked as an estimate.
 
-Not counted is what bypasses ``recv_bytes``: ``recv(timeout=...)`` of the SDK's translation sessions, WebRTC and SIP,
-other libraries' own WebSockets. Of a connection that was opened before ``wrap()``, the client is not known.
+Not counted are messages that bypass ``recv_bytes``: ``recv(timeout=...)`` of the SDK's translation sessions, WebRTC and
+SIP, other libraries' own WebSockets. Of a connection that was opened before ``wrap()``, the client is not known.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def patch(modules: Iterable[ModuleType], patches: Patches, *, managers: bool, co
     Args:
         modules: those that have been imported.
         patches: the list of what is patched.
-        managers: whether to patch what opens connections: there the client of a connection is known.
+        managers: whether to patch the objects that open connections, where the client of a connection is known.
         connections: whether to patch the connections themselves.
     """
     for module in modules:

@@ -1,8 +1,8 @@
 """Sessions that are billed by the second. Each second is counted once in a process.
 
-The API sends the number of all seconds so far, again and again, to each connection of a session. What a session has
-grown by since the last time is claimed by one of them. A session may go on for hours: each full minute is recorded as a
-part of its own, and so is what is left at the end.
+The API sends the number of all seconds so far, again and again, to each connection of a session. The growth of
+a session since the last time is claimed by one of them. A session may last for hours: each full minute is recorded as a
+part of its own, and so is the rest at the end.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class TimedSessions:
             self.grow(0.0)
 
     def grow(self, total: float) -> None:
-        """Counts what the session has grown by; it has ``total`` seconds by now."""
+        """Counts the growth of the session; it has ``total`` seconds by now."""
         listeners = self._listen()
         if not listeners or self._session is None:
             self._uncounted = max(self._uncounted, total)

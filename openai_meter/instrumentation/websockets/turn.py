@@ -1,4 +1,4 @@
-"""One answered turn of a session over a WebSocket, and the rows of what is metered there.
+"""One answered turn of a session over a WebSocket, and the endpoints that are metered there.
 
 A session is a series of events. A turn is a :class:`~openai_meter.metering.call_in_flight.CallInFlight`. It begins
 when it is requested, or with its first event, and ends with its last event. Its usage is read as from any other answer.
@@ -132,11 +132,11 @@ class Turn(CallInFlight):
         return time.perf_counter() - self._clock
 
     def since(self, started: float, clock: float) -> None:
-        """Sets back when it began, by both clocks."""
+        """Moves its start back, by both clocks."""
         self.started, self._clock = started, clock
 
     def mark_answered(self) -> None:
-        """The answer has begun, with or without a token."""
+        """Called when the answer has begun, with or without a token."""
         self._answered = True
 
     def mark_first_token(self) -> None:

@@ -9,22 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
-from decimal import Context, Decimal
-from fractions import Fraction
+from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 from openai_meter.core.money import PICO, Amount
 from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.billing.charges import Charge, Group
+from openai_meter.ledger.billing.decimals import to_decimal
 
-__all__ = ["COLUMNS", "VERSIONS", "Column", "Line", "Written", "columns", "focus_rows", "to_decimal"]
+__all__ = ["COLUMNS", "VERSIONS", "Column", "Line", "Written", "columns", "focus_rows"]
 
 VERSIONS = ("1.2", "1.4")
 """The versions of the specification that can be written. 1.4 is written as its working draft of 2026 has it."""
 
 Kind = Literal["text", "decimal", "time", "json", "whole", "truth"]
-_CONTEXT = Context(prec=60)
-_ATTO = Decimal("1e-18")
 _MILLION = 1_000_000
 
 _UNITS: Mapping[str, tuple[str, int]] = {
@@ -56,7 +54,8 @@ class Column(NamedTuple):
 
     name: str
     kind: Kind
-    value: Callable[[Line], Any]
+    value: Callable[[Any], Any]
+    """Its value, from what a row of its dataset is made of."""
     nullable: bool = True
     versions: tuple[str, ...] = VERSIONS
 
@@ -70,14 +69,6 @@ class Written(NamedTuple):
     """US dollars: the sum of ``BilledCost``."""
     unpriced_calls: int
     """Calls without a full price: the rows have what is known of their cost."""
-
-
-def to_decimal(amount: Amount, per: int = 1) -> Decimal:
-    """An amount as a decimal number with 18 places at most; exact wherever it has so few."""
-    value = Fraction(amount) / per
-    number = _CONTEXT.divide(Decimal(value.numerator), Decimal(value.denominator))
-    rounded = number.quantize(_ATTO, context=_CONTEXT).normalize(_CONTEXT)
-    return rounded + 0  # no negative zero
 
 
 def _dollars(amount: Amount | None) -> Decimal | None:

@@ -67,7 +67,7 @@ def of_meter(
     start = now - timedelta(seconds=covered)
     for call in _since(calls, start):
         slices = rows.setdefault(label(combination(call)), {})
-        # On the scale of the whole window, also where a part of it is forgotten.
+        # On the scale of the whole window, also where a part of its calls is no longer kept.
         place = int((width - (now - _ended(call)).total_seconds()) / width * SLICES)
         place = min(max(place, 0), SLICES - 1)
         slices[place] = slices.get(place, NOTHING).plus(call)
@@ -132,7 +132,7 @@ def _ended(call: Call) -> datetime:
 
 
 def _since(calls: Sequence[Call], start: datetime) -> Iterable[Call]:
-    """The calls that ended since then, the latest first; they lie in the order in which they came in."""
+    """The calls that ended since a moment, the latest first; the given calls are in the order in which they came in."""
     for call in reversed(calls):
         ended = _ended(call)
         if ended >= start:
@@ -214,7 +214,7 @@ def _together(sums: Iterable[Sum]) -> Sum:
 
 
 def _columns(rows: Iterable[Slices]) -> Slices:
-    """What several groups have together in each slice."""
+    """The sums of several groups together, by slice."""
     found: dict[int, list[Sum]] = {}
     for slices in rows:
         for place, one in slices.items():

@@ -26,7 +26,7 @@ unknown."""
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What a minute takes, on the average of the window; ``None``: unknown. Immutable."""
+    """Amounts per minute, on the average of the window; ``None``: unknown. Immutable."""
 
     cost: Decimal | None
     """US dollars per minute, rounded to a pico-dollar."""
@@ -54,7 +54,7 @@ class Group:
     totals: Totals
     minute: Rates
     share: float | None
-    """The part of the window's cost; of its tokens, where nothing has a price; ``None``: unknown."""
+    """The share of the window's cost; of its tokens, where nothing has a price; ``None``: unknown."""
     spark: Spark
     others: int = 0
     """How many groups are folded into this one; 0: it is one of its own."""
@@ -89,7 +89,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """What is going on at one moment. Immutable, safe to share between threads."""
+    """The live figures of one moment. Immutable, safe to share between threads."""
 
     at: datetime
     window: float
@@ -110,16 +110,16 @@ class Pulse:
     minute: Rates
     spark: Spark
     spark_of: Literal["cost", "tokens"]
-    """What all sparklines show: tokens, where nothing in the window has a price."""
+    """The unit of all sparklines: tokens, where nothing in the window has a price."""
     groups: tuple[Group, ...]
-    """What costs most comes first; the one of all others is the last."""
+    """The highest cost first; the group of all others is the last."""
     thresholds: tuple[ThresholdUsage, ...]
     alerts: int
     """How many limits are exceeded now."""
 
     @property
     def partial(self) -> bool:
-        """Whether calls within the window were forgotten."""
+        """Whether some calls within the window are no longer kept."""
         return self.covered < self.window
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class Pulse:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Pulse:
-        """The inverse of :meth:`to_dict`; keys and thresholds that this version does not know are passed over.
+        """The inverse of :meth:`to_dict`; unknown keys and thresholds are ignored.
 
         Raises:
             ValueError: a required key is missing, or a value is not what it should be.

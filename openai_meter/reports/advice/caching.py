@@ -24,7 +24,7 @@ _LIFETIME = timedelta(minutes=10)
 
 
 class _PrefixGroup(NamedTuple):
-    """The calls that begin with one prefix, as they would have been with a working cache."""
+    """The calls that begin with one prefix, and what a working cache would have saved."""
 
     hits: list[Call]
     """Those that could have read it from the cache."""
@@ -41,8 +41,8 @@ def prompt_caching(history: CallHistory) -> Iterator[Recommendation]:
     """Missed prompt caching: tokens that are read from the cache cost a half to a twentieth.
 
     Evidence: calls of a model and agent that begin with the same text of 1,024 tokens or more, each after one of the
-    others had ended and not more than ten minutes after the last one (or as long as the requests asked the cache to
-    live); five or more of these, and less than half of that text was read from the cache. How many tokens the text has
+    others had ended and not more than ten minutes after the last one (or the lifetime that the requests
+    set); five or more of these, and less than half of that text was read from the cache. How many tokens the text has
     follows from its share of the characters, and is never taken for more than a token for four of them.
 
     The saving is the price of the same tokens with that text read from the cache, less what a model charges for writing

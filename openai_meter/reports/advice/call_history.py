@@ -24,10 +24,10 @@ ANSWERS = frozenset({"chat.completions", "responses", "completions", MANUAL})
 _LONG = 200_000
 """Input tokens above which no other cost is computed: long requests have other prices in other tiers and models."""
 _HARMLESS = frozenset({"web_search_tool", "container_memory", "image_model", "status"})
-"""Facts that change no price where the usage counts no use of the tool."""
+"""Facts that do not change the price if the usage has no use of the tool."""
 _PLAIN = {"cached_input_tokens", "cache_write_tokens", "cache_write_12h_tokens", "reasoning_tokens"}
 _special = attrgetter(*(name for name in COUNTS if name not in _PLAIN))
-"""Reads the counts that a plain call has none of."""
+"""Reads the counts that are zero in a plain call."""
 _NOT_YET: object = object()
 _usage = maker(Usage)
 _SHOWN = 5
@@ -150,11 +150,11 @@ def dollars(amount: Amount | None) -> Decimal | None:
 def recommend(
     kind: str, calls: Sequence[Call], saving: Amount | None, *more: str, first: str | None = None, **facts: Any
 ) -> Recommendation:
-    """A recommendation that rests on these calls.
+    """A recommendation that is based on these calls.
 
     Args:
         kind: what it is about.
-        calls: the calls that it rests on.
+        calls: the calls that it is based on.
         saving: pico-dollars.
         more: the keys of the sentences after the first.
         first: the key of the first sentence, if it is not the kind.

@@ -33,7 +33,7 @@ def recommendations(
         calls: the calls that are known one by one.
         totals: the sums over all calls of the meter or block, older ones included.
         prices: the prices that savings are computed with.
-        now: when that is; without a zone it is UTC. Models that have been shut down by then are not recommended.
+        now: the present moment; without a zone it is UTC. Models that have been shut down by then are not recommended.
     """
     now = now or datetime.now(UTC)
     history = CallHistory(calls, totals, prices, now if now.tzinfo is not None else now.replace(tzinfo=UTC))

@@ -30,7 +30,7 @@ class Recommendation:
     Savings of several recommendations are alternatives, or overlap: they do not add up.
     """
     calls: int
-    """How many calls it rests on."""
+    """How many calls it is based on."""
     call_ids: tuple[str, ...]
     """The ids of the first five of them."""
     model: str | None = None

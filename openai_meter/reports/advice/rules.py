@@ -111,7 +111,7 @@ def _is_short(call: Call) -> bool:
 
 
 def _difference(history: CallHistory, calls: Sequence[Call], other: Callable[[Call], Amount | None]) -> Amount | None:
-    """What calls cost less what they would have cost, over those of which both is known; ``None`` if that is none."""
+    """The cost of calls less their other cost, over the calls for which both are known; ``None`` if there are none."""
     found = [
         before - after
         for call in calls
@@ -121,7 +121,7 @@ def _difference(history: CallHistory, calls: Sequence[Call], other: Callable[[Ca
 
 
 def truncated_answers(history: CallHistory) -> Iterator[Recommendation]:
-    """Answers that stopped early, after which the same question was sent again: the first answer was paid in vain.
+    """Answers that stopped early, after which the same question was sent again: the first answer was paid for nothing.
 
     Evidence: three or more incomplete answers whose prompt came again within ten minutes. The saving is what the
     incomplete answers cost.

@@ -74,7 +74,7 @@ def add_events(call: Call) -> Answer:
 
 
 def _begin(call: Call, job: Job, given: object) -> None:
-    """Starts a turn on `given`; the next look at the session finds it finished, its tokens added to the others."""
+    """Starts a turn on `given`; the next poll of the session finds it finished, its tokens added to the others."""
     session = job.current
     agent, earlier = session["agent"], session["usage"]
     seed = number_of(given)
@@ -95,7 +95,7 @@ def _begin(call: Call, job: Job, given: object) -> None:
         "usage": None,
     }
     finished = {**turn, "completed_at": call.state.now(), "status": "completed", "usage": used}
-    # The turn rides along in a record of its own, because sessions do not show it.
+    # The turn is kept in a record of its own, because sessions do not show it.
     record = {"id": session["id"], "turn": turn, "finished": finished, "text": prose(seed)}
     call.state.shelf("agent turn").put(Job(record))
     job.turn({"status": "in_progress"}, [{"status": "idle", "usage": _sum(earlier, used) if earlier else used}])

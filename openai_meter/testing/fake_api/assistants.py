@@ -146,7 +146,7 @@ def _run(call: Call, thread_id: str) -> Answer:
 
 
 def _needs_tool(call: Call, run: Json) -> Json | None:
-    """What the run must be told before it can go on, if it has a function to call."""
+    """The tool outputs that the run needs before it can continue, if it has a function to call."""
     tool = next((tool for tool in run["tools"] if tool["type"] == "function"), None)
     if tool is None or run["tool_choice"] == "none":
         return None
@@ -161,7 +161,7 @@ def _needs_tool(call: Call, run: Json) -> Json | None:
 
 
 def _go(call: Call, job: Job, action: Json | None) -> Answer:
-    """Sends a run on its way, to its end or to the tool that it needs."""
+    """Continues a run, to its end or to the tool that it needs."""
     run, now = job.current, call.state.now()
     going = {"status": "in_progress", "started_at": now, "required_action": None}
     if action is not None:

@@ -24,7 +24,7 @@ _RESPOND: dict[str, Any] = {"model": "gpt-5-mini", "input": "How do we get rid o
 
 
 class Plan(BaseModel):
-    """What an answer is parsed into."""
+    """The model that an answer is parsed into."""
 
     goal: str
     steps: list[str]

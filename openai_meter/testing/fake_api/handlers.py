@@ -1,4 +1,4 @@
-"""What all endpoints of the demo API share: calls, errors, identifiers, stored objects and the two ways to answer."""
+"""The common parts of all endpoints of the demo API: calls, errors, ids, stored objects and the two ways to answer."""
 
 import itertools
 import json
@@ -16,11 +16,11 @@ Json: TypeAlias = dict[str, Any]
 """A JSON object, in the key order in which it is sent."""
 
 KEPT_OBJECTS = 200
-"""How many objects of a kind a server remembers; the oldest are forgotten."""
+"""The number of objects of a kind that a server keeps; the oldest are removed."""
 
 
 class ApiError(Exception):
-    """Is answered with its status and the API's error object."""
+    """An error that is answered with its status and the API's error object."""
 
     def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -92,7 +92,7 @@ class Shelf:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
 
     def put(self, job: Job) -> Json:
-        """Remembers the job under its object's id and returns a copy of the object."""
+        """Keeps the job under its object's id and returns a copy of the object."""
         current = job.current
         with self._lock:
             self._jobs[current["id"]] = job
@@ -109,7 +109,7 @@ class Shelf:
         return job
 
     def drop(self, key: str) -> None:
-        """Forgets the job; raises the API's 404 when there is none."""
+        """Removes the job; raises the API's 404 when there is none."""
         self.get(key)
         with self._lock:
             self._jobs.pop(key, None)
@@ -122,7 +122,7 @@ class Shelf:
 
 
 class State:
-    """Everything a server remembers between two requests."""
+    """The state of a server between two requests."""
 
     def __init__(self, polls: int) -> None:
         self.polls = polls
@@ -137,7 +137,7 @@ class State:
             return prefix + next(self._ids)
 
     def shelf(self, kind: str) -> Shelf:
-        """Returns the shelf of this kind of object, made at first use."""
+        """Returns the collection of this kind of object, made at first use."""
         with self._lock:
             return self._shelves.setdefault(kind, Shelf(kind))
 
@@ -147,7 +147,7 @@ class State:
 
 
 class Wanted(NamedTuple):
-    """What the answer to a chat, a response or an embedding contains; ``None`` leaves it to the demo API."""
+    """The content of the answer to a chat, a response or an embedding; ``None`` leaves it to the demo API."""
 
     text: str | None = None
     input_tokens: int | None = None

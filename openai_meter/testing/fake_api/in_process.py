@@ -34,7 +34,7 @@ _KINDS = {
 
 
 class _Scripted(NamedTuple):
-    """One answer that was set: a failure, no answer at all, or what an answer contains."""
+    """One answer that was set: a failure, no answer at all, or the content of an answer."""
 
     wanted: Wanted | None = None
     failure: Answer | None = None
@@ -96,7 +96,7 @@ class FakeAPI:
         usage: bool = True,
         times: int = 1,
     ) -> Self:
-        """Says what the next answer (or the next ``times``) has to say, in a queue with all others that are said.
+        """Sets the content of the next answer (or the next ``times``); answers that are set form a queue.
 
         Raises:
             ConfigurationError: as for the class.
@@ -130,7 +130,7 @@ class FakeAPI:
     # --- clients ------------------------------------------------------------------------------------------------------
 
     def client(self, **settings: Any) -> OpenAI:
-        """A client of this API; ``settings`` are those of ``openai.OpenAI``. It does not retry unless told to."""
+        """A client of this API; ``settings`` are those of ``openai.OpenAI``. By default, it does not retry."""
         from openai import OpenAI  # noqa: PLC0415 - the meter's tests of other things need no SDK
 
         return OpenAI(**_settings(settings), http_client=self.http_client())

@@ -62,7 +62,7 @@ def video_content(call: Call) -> Answer:
 
 
 def create_batch(call: Call) -> Answer:
-    """Answers POST /batches; the usage of all its lines is told when it is completed."""
+    """Answers POST /batches; it has the usage of all its lines when it is completed."""
     now, file_id = call.state.now(), call.need("input_file_id")
     lines = _BATCH_LINES
     tokens = Tokens(_BATCH_MODEL, lines * 100, lines * 20)
@@ -138,7 +138,7 @@ def create_eval(call: Call) -> Answer:
 
 
 def create_eval_run(call: Call) -> Answer:
-    """Answers POST /evals/{id}/runs; the usage by model is told when the run is completed."""
+    """Answers POST /evals/{id}/runs; the run has its usage by model when it is completed."""
     call.state.shelf("eval").get(call.ids[0])
     source = call.need("data_source")
     model = source.get("model") or "gpt-5.4-mini"
@@ -178,7 +178,7 @@ def create_eval_run(call: Call) -> Answer:
 
 
 def create_tuning(call: Call) -> Answer:
-    """Answers POST /fine_tuning/jobs; the number of trained tokens is told when it has succeeded."""
+    """Answers POST /fine_tuning/jobs; it has the number of trained tokens when it has succeeded."""
     now, model = call.state.now(), model_of(call)
     auto = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
     created: Json = {

@@ -15,7 +15,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self, cast
 
 KEPT_REQUESTS = 1000
-"""How many requests `LoopbackServer.requests` remembers; older ones are dropped."""
+"""The number of requests that `LoopbackServer.requests` keeps; older ones are dropped."""
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _CLOSE_PATIENCE_S = 1.0
@@ -85,7 +85,7 @@ class LoopbackServer:
         return self
 
     def close(self) -> None:
-        """Stops, cuts the open connections and waits about a second at most for their threads; safe to repeat."""
+        """Stops, closes the open connections and waits about a second at most for their threads; safe to repeat."""
         thread, self._thread = self._thread, None
         if os.getpid() != self._pid:  # the serving thread did not survive the fork: shutdown() would wait forever
             self._server.server_close()

@@ -77,7 +77,7 @@ def _images(call: Call, model: str, kind: str, inputs: int) -> Answer:
 
 
 def _look(body: Json) -> Json:
-    """What the image looks like, with every `auto` decided."""
+    """The properties of the image, with every `auto` decided."""
 
     def decided(name: str, default: str) -> str:
         value = body.get(name)
@@ -127,7 +127,7 @@ def transcribe(call: Call) -> Answer:
         usage: Json = {"type": "duration", "seconds": seconds}
         if form == "verbose_json":
             return json_answer({**_verbose(call, text, seconds), "usage": usage})
-        return json_answer({"text": text, "usage": usage})  # whisper does not stream, whatever it is told
+        return json_answer({"text": text, "usage": usage})  # whisper never streams
     usage = _audio_usage(call, seconds, text)
     segments = _speakers(text, seconds) if form == "diarized_json" else []
     if call.streamed:

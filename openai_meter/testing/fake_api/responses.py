@@ -1,4 +1,4 @@
-"""Responses: plain, streamed, in the background, compacted, and looked at later."""
+"""Responses: plain, streamed, in the background, compacted, and read later."""
 
 import json
 from collections.abc import Iterator
@@ -155,7 +155,7 @@ _NO_IMAGES: Json = {
 
 
 def _earlier_tokens(call: Call) -> int:
-    """What the conversation before this response adds to its input."""
+    """The input tokens of the conversation before this response."""
     earlier = call.body.get("previous_response_id")
     if not earlier:
         return 0

@@ -1,4 +1,4 @@
-"""Instances of JSON schemas: what a model answers when a schema is required."""
+"""Instances of JSON schemas: the answers of a model when a schema is required."""
 
 from typing import Any
 

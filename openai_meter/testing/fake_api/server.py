@@ -130,8 +130,8 @@ _PLACES = re.compile(r"(?P<azure>/openai)?(/deployments/(?P<deployment>[^/]+)|/v
 class DemoServer(LoopbackServer):
     """An API that clients of `openai` cannot tell from the real one by its answers, on a loopback address.
 
-    `answer`, if given, is asked first about every request; what it returns is sent, `None` leaves the request to
-    the demo API. `polls` is how many looks at a background job find it under way before one finds it finished.
+    `answer`, if given, is called first with every request; its result is sent, `None` leaves the request to
+    the demo API. `polls` is the number of polls that find a background job in progress, before one finds it finished.
     Token counts depend on the request only; ids differ from request to request and from server to server.
     """
 
@@ -142,7 +142,7 @@ class DemoServer(LoopbackServer):
 
     @property
     def base_url(self) -> str:
-        """What `OpenAI(base_url=...)` takes; `AzureOpenAI(azure_endpoint=...)` takes `url`."""
+        """The value for `OpenAI(base_url=...)`; `AzureOpenAI(azure_endpoint=...)` takes `url`."""
         return f"{self.url}/v1"
 
     def answer(self, request: Request) -> Answer:
@@ -166,7 +166,7 @@ def with_usual_headers(request: Request, answer: Answer, state: State) -> Answer
 
 
 def answered(request: Request, state: State, wanted: Wanted | None = None) -> Answer:
-    """The demo API's answer to a request; what it remembers is in ``state``. Thread-safe."""
+    """The demo API's answer to a request; its objects are in ``state``. Thread-safe."""
     try:
         _check_key(request.headers)
         place = _PLACES.fullmatch(request.path)

@@ -113,13 +113,13 @@ class Caller(Steps):
             self.see(error)
 
     async def run(self, shape: Shape) -> None:
-        """Makes the calls of a shape; raises what the shape does not expect."""
+        """Makes the calls of a shape; raises errors that the shape does not expect."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # methods that openai has deprecated are counted too
             await shape.calls(self)
 
     async def collect(self) -> None:
-        """Collects what was abandoned."""
+        """Collects abandoned objects."""
         gc.collect()
         for _ in range(3 if self.is_async else 0):
             # An abandoned async generator is closed by a task of the loop, which is then the last to hold the stream.
@@ -134,10 +134,10 @@ class Caller(Steps):
 
 
 class ShapeResult(NamedTuple):
-    """What came of the calls of a shape."""
+    """The result of the calls of a shape."""
 
     seen: list[Any]
-    """What the program got."""
+    """The values that the program got."""
     sent: list[Any]
     """The requests that it made."""
     error: str | None

@@ -11,14 +11,14 @@ __all__ = ["Steps"]
 
 
 class Steps:
-    """What a program does with a client; :meth:`see` records what it gets."""
+    """The steps of a program with a client; :meth:`see` records the values that it gets."""
 
     def see(self, value: Any) -> None:
         """Records a value that the program gets."""
         raise NotImplementedError
 
     async def do(self, value: Any) -> Any:
-        """What a method returned, awaited where it has to be."""
+        """The result of a method, awaited where it has to be."""
         return await value if inspect.isawaitable(value) else value
 
     async def get(self, value: Any) -> Any:

@@ -16,7 +16,7 @@ HELPER = "gpt-6-luna"
 SORTER = "gpt-5.4-mini"
 EMBEDDER = "text-embedding-3-small"
 RETIRED = "gpt-7-retired-preview"
-"""A model that does not exist: the agent that asks for it copes."""
+"""A model that does not exist: the agent handles the error."""
 
 _POLL_S = 0.01
 _TOPICS = ("order entry", "complaints", "monthly reports")
@@ -37,7 +37,7 @@ class Step(NamedTuple):
 
 
 class Needs(BaseModel):
-    """What the first agent finds out about a customer."""
+    """The facts that the first agent finds about a customer."""
 
     goal: str
     pains: list[str]
@@ -45,7 +45,7 @@ class Needs(BaseModel):
 
 
 class _Desk(NamedTuple):
-    """What the agents share: the clients, and what was found so far, by operation."""
+    """The state that the agents share: the clients, and the results so far, by operation."""
 
     client: OpenAI
     base_url: str

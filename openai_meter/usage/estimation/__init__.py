@@ -3,7 +3,7 @@
 ::
 
     estimate        Estimate: the result
-    chars           tokens from the number of characters: the promised rule, and ratios by script
+    chars           tokens from the number of characters: the documented rule, and ratios by script
     encodings       tiktoken's vocabularies: found on this machine, loaded in the background
     families        what a model's name determines: family, encoding, images
     request_values  values of a request, read safely

@@ -63,7 +63,7 @@ _UNKNOWN = {
     "realtime": "conversation",
     "threads.runs": "conversation",
 }
-"""What the input consists of where none of it can be counted."""
+"""The kind of input, by endpoint, where none of it can be counted."""
 _TOOLS = 1_000
 _RESPONSES = frozenset({"realtime", "responses", "responses.compact"})
 

@@ -1,4 +1,4 @@
-"""Token counts from the number of characters: the promised rule, and a closer one for machines without a vocabulary."""
+"""Token counts from the number of characters: the documented rule, and a closer one without a vocabulary."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _LONGEST = 200_000
 
 
 class Content:
-    """What a message holds: runs of text (an image between two ends a run), and the tokens of its images."""
+    """The content of a message: runs of text (an image ends a run), and the tokens of its images."""
 
     __slots__ = ("images", "runs")
 

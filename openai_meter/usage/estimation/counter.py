@@ -59,7 +59,7 @@ class Counter:
             step = length / _SLICES
             slices = [text[int(n * step) : int(n * step) + _SLICE] for n in range(_SLICES)]
             return round(length * sum(map(self._exactly, slices)) / sum(map(len, slices)))
-        # What is too short for samples, or comes after too much, is taken to be like what was counted.
+        # A text that is too short for samples, or beyond the limit, is assumed to be like the counted part.
         return round(length * self._tokens / self._characters) if self._characters else ratio_tokens(text, self.name)
 
     def _exactly(self, text: str) -> int:
@@ -83,7 +83,7 @@ class Counter:
 
 @lru_cache(maxsize=1)
 def _quadratic() -> bool:
-    """Whether the tiktoken of this process fears long runs of characters; one of unknown version does."""
+    """Whether long runs of characters are slow in the tiktoken of this process; in one of unknown version they are."""
     version = str(getattr(sys.modules.get("tiktoken"), "__version__", ""))
     found = re.match(r"(\d+)\.(\d+)", version)
     return found is None or (int(found[1]), int(found[2])) < (0, 13)

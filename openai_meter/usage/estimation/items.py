@@ -22,7 +22,7 @@ from openai_meter.usage.estimation.tools import functions_of
 
 __all__ = ["response_input"]
 
-# What only the server knows, by the field of the request that refers to it.
+# The parts that only the server has, by the field of the request that refers to them.
 _ELSEWHERE = {
     "previous_response_id": "previous response",
     "conversation": "conversation",

@@ -80,7 +80,7 @@ def response_output(
 def _response_call(call: tuple[str, str], choice: object, model: Traits, expected: _Expected, counter: Counter) -> int:
     if model.heavy:
         return _call_tokens(call, counter) + (13 if expected.reasoned else 11)
-    if fields(choice).get("type") == "function":  # what is forced by name need not be named
+    if fields(choice).get("type") == "function":  # a call that is forced by name does not cost its name
         return counter.tok(arguments_of(call[1])) + 1
     return _call_tokens(call, counter) + (-1 if choice == "required" else 8)
 

@@ -32,7 +32,7 @@ def result_tokens(content: int, name: str, counter: Counter) -> int:
 
 
 def tools_text(functions: list[Function], model: Traits) -> str:
-    """The functions as the model is shown them."""
+    """The functions as the model gets them."""
     return render(functions, strip=model.family == "L", old=model.old)
 
 

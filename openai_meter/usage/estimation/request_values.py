@@ -56,7 +56,7 @@ def is_iterator(value: object) -> bool:
 
 
 class Walk:
-    """Copies values as plain JSON, up to a number of nodes in all and a depth: so that cycles and bombs end."""
+    """Copies values as plain JSON, up to a number of nodes in all and a depth: so that cycles and huge values end."""
 
     def __init__(self, nodes: int = _NODES) -> None:
         self.left = nodes
@@ -64,7 +64,7 @@ class Walk:
         """Whether everything was copied."""
 
     def copy(self, value: object, depth: int = 0) -> Any:
-        """A copy of the value; what is cut off is ``None``."""
+        """A copy of the value; parts beyond the limits are ``None``."""
         self.left -= 1
         if self.left < 0 or depth > _DEPTH:
             self.whole = False

@@ -1,4 +1,4 @@
-"""What structured output costs: the schema that the answer has to follow is shown to the model as text."""
+"""What structured output costs: the model gets the schema of the answer as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Format(NamedTuple):
 
     name: str
     text: str
-    """The name, description and schema as the model is shown them."""
+    """The name, description and schema as the model gets them."""
 
 
 def read_format(value: object, counter: Counter) -> Format | None:
@@ -52,7 +52,7 @@ _HIDDEN = frozenset({"required", "$schema", *CONSTRAINTS})
 
 
 def _shown(schema: Any) -> Any:
-    """A schema as it is billed: without ``additionalProperties: false`` and what :data:`_HIDDEN` lists."""
+    """A schema as it is billed: without ``additionalProperties: false`` and the keywords of :data:`_HIDDEN`."""
     if isinstance(schema, list):
         return [_shown(item) for item in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""Function tools as the text that the model is shown: a list of type declarations, which is what they cost.
+"""Function tools as the text that the model gets: a list of type declarations, whose tokens they cost.
 
 The server's own text is not public; this one has the same token counts in recorded traffic.
 """
@@ -102,7 +102,7 @@ class _Types:
         self._left = left
         self._strip = strip
         self._old = old
-        self._open: list[str] = []  # the references being inlined: one inside itself is cut
+        self._open: list[str] = []  # the references being inlined: a recursive one is not followed
 
     def function(self, function: Function) -> list[str]:
         lines = list(comments(function.description, strip=self._strip))

@@ -1,4 +1,4 @@
-"""What the doctor says, in the languages of the other reports: one file each, all with the same keys.
+"""The sentences of the doctor, in the languages of the other reports: one file each, all with the same keys.
 
 A key is ``AREA.CODE`` of a finding, and ``AREA.CODE.do`` what to do about it.
 A language without a file here is English.

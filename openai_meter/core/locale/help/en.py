@@ -129,6 +129,20 @@ HELP: Mapping[str, str] = {
     "difference in cost comes from.",
     "compare.a": "A part of history: 2026-10, 7d, 2026-10-01..2026-10-15, agent=planner, tag:prompt=v2.",
     "compare.b": "The other part. Differences are B less A.",
+    "statement": "Write what to charge to a customer, a team or a user for a month: cost by model, a share of the cost "
+    "of calls without a value, and the markup, each on a line of its own.",
+    "statement.for": "What the statement is for: tag:customer=acme, user=ann, project=x. Without a value, a statement "
+    "for each value.",
+    "statement.month": "The month, such as 2026-11; or use --since and --until.",
+    "statement.markup": "What costs are multiplied with: 1.25 adds a quarter.",
+    "statement.split": "How the cost of calls without a value is divided. By default it is not charged.",
+    "statement.currency": "The currency of the amounts. By default USD.",
+    "statement.rates": "The file eurofxref-hist.csv of the European Central Bank. The rate of the last day is used, or "
+    "the last earlier one.",
+    "statement.html": "Write a page of HTML that can be printed.",
+    "statement.csv": "Write CSV, one row for each line.",
+    "statement.output": "Write to this file; without a value in --for, a file for each value to this folder.",
+    "error.statement": "{names} are several forms; use one",
     "export": "Write the calls of a ledger for other programs, or a dashboard, or alert rules. Grafana gets a "
     "dashboard, Prometheus alert rules; both read the metrics of openai_meter.prometheus.",
     "export.what": "What to write; by default calls. focus is a dataset of costs by the FOCUS specification.",
@@ -138,6 +152,15 @@ HELP: Mapping[str, str] = {
     "export.by": "For focus: further dimensions that rows are kept apart by: agent, operation, user, session, block.",
     "export.account": "For focus: the BillingAccountId. By default the organization, else the provider.",
     "export.output": "Write to this file instead of standard output.",
+    "reconcile": "Compare a ledger with OpenAI's bill of some days, and show where a difference comes from. It reads "
+    "the usage and the costs of the organization with the key of OPENAI_ADMIN_KEY, or from files. Exit code 1: the "
+    "coverage is below --fail-under, or the bill cannot be read.",
+    "reconcile.period": "A month (2026-11), a week, a date, 7d, or 2026-11-01..2026-11-15; days in UTC.",
+    "reconcile.by": "What the lines are grouped by: day, project, model, line_item. Several are separated by commas.",
+    "reconcile.fail_under": "End with 1 if the ledger has less than this part of the billed amount: 0.98.",
+    "reconcile.usage": "Usage from a file that was downloaded, instead of a key. May be given several times.",
+    "reconcile.costs": "Costs from such a file. May be given several times.",
+    "reconcile.prices": "Your own prices, as a TOML file.",
     "import": "Store calls from files in a ledger. It reads exported JSON lines, reports of TokenTracker, spend "
     "logs of LiteLLM (JSON or CSV), and outputs "
     "of the Batch API. A file can be imported again: no call counts twice. Batch outputs are priced as batch; do not "

@@ -137,6 +137,20 @@ _TEMPLATES: Mapping[str, str] = {
     "chacune, et d'où vient la différence de coût.",
     "compare.a": "Une partie de l'historique : 2026-10, 7d, 2026-10-01..2026-10-15, agent=planner, tag:prompt=v2.",
     "compare.b": "L'autre partie. Les différences sont B moins A.",
+    "statement": "Écrire ce qu'il faut facturer à un client, une équipe ou un utilisateur pour un mois : le coût par "
+    "modèle, une part du coût des appels sans valeur, et la marge, chacun sur sa ligne.",
+    "statement.for": "L'objet du relevé : tag:customer=acme, user=ann, project=x. Sans valeur, un relevé pour chaque "
+    "valeur.",
+    "statement.month": "Le mois, par exemple 2026-11 ; ou utilisez --since et --until.",
+    "statement.markup": "Le facteur qui multiplie les coûts : 1.25 ajoute un quart.",
+    "statement.split": "La répartition du coût des appels sans valeur. Par défaut, il n'est pas facturé.",
+    "statement.currency": "La monnaie des montants. Par défaut, USD.",
+    "statement.rates": "Le fichier eurofxref-hist.csv de la Banque centrale européenne. Le cours du dernier jour est "
+    "utilisé, ou le dernier cours précédent.",
+    "statement.html": "Écrire une page HTML imprimable.",
+    "statement.csv": "Écrire du CSV, une ligne par poste.",
+    "statement.output": "Écrire dans ce fichier ; sans valeur dans --for, un fichier par valeur dans ce dossier.",
+    "error.statement": "{names} sont plusieurs formes ; utilisez-en une",
     "export": "Écrire les appels d'un registre pour d'autres programmes, ou un tableau de bord, ou des règles "
     "d'alerte. Grafana reçoit un tableau de bord, Prometheus des règles d'alerte ; les deux lisent les métriques "
     "d'openai_meter.prometheus.",
@@ -148,6 +162,15 @@ _TEMPLATES: Mapping[str, str] = {
     "export.by": "Pour focus : d'autres dimensions qui séparent les lignes : agent, operation, user, session, block.",
     "export.account": "Pour focus : le BillingAccountId. Par défaut l'organisation, sinon le fournisseur.",
     "export.output": "Écrire dans ce fichier au lieu de la sortie standard.",
+    "reconcile": "Comparer un registre avec la facture d'OpenAI de certains jours, et montrer d'où vient un écart. La "
+    "commande lit l'usage et les coûts de l'organisation avec la clé d'OPENAI_ADMIN_KEY, ou dans des fichiers. Code de "
+    "sortie 1 : la couverture est inférieure à --fail-under, ou la facture ne peut pas être lue.",
+    "reconcile.period": "Un mois (2026-11), une semaine, une date, 7d ou 2026-11-01..2026-11-15 ; des jours en UTC.",
+    "reconcile.by": "Par quoi grouper les lignes : day, project, model, line_item. Séparer par des virgules.",
+    "reconcile.fail_under": "Terminer avec 1 si le registre contient moins que cette part du montant facturé : 0.98.",
+    "reconcile.usage": "L'usage d'un fichier téléchargé, au lieu d'une clé. Peut être donné plusieurs fois.",
+    "reconcile.costs": "Les coûts d'un tel fichier. Peut être donné plusieurs fois.",
+    "reconcile.prices": "Vos propres prix, dans un fichier TOML.",
     "import": "Enregistrer dans un registre les appels de fichiers. Il lit les lignes JSON exportées, les journaux de "
     "dépenses de LiteLLM (JSON ou CSV), les rapports de "
     "TokenTracker et les sorties de l'API Batch. Un fichier peut être importé de nouveau : aucun appel ne compte deux "

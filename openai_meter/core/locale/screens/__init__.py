@@ -1,1 +1,1 @@
-"""The sentences of what is shown beside reports, one file per language: each language's own file takes them in."""
+"""The texts of dashboards, rules, the live view and commands, one file per language; the catalog includes them."""

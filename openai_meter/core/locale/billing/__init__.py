@@ -1,0 +1,1 @@
+"""The texts of reconciliations, a file for each language."""
