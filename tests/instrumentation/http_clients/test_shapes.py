@@ -103,5 +103,5 @@ def counts(call: openai_meter.Call) -> Any:
     error = None if ended is None else call.error_type
     return (
         call.response_id, call.model, call.service_tier, call.usage.to_dict(), call.usage_source, call.cost,
-        call.cost_status, ended, error,
+        call.cost_status, ended, error, call.request_id, call.organization, call.project, call.processing_ms,
     )  # fmt: skip
