@@ -36,6 +36,11 @@ _KEYS = 100_000
 OTHERS = "(others)"
 
 
+def now() -> float:
+    """Seconds since 1970: one clock for both ways of admission."""
+    return time.time()
+
+
 class Subject(NamedTuple):
     """The dimensions of a call, for ``per`` and ``match``."""
 
@@ -106,6 +111,8 @@ class BudgetGuard:
         """Refused calls by the name of the budget, over all windows; those that ``warn`` lets pass are not counted."""
         self._windows: dict[str, _Window] = {}
         self._turning = RLock()
+        self.kinds: dict[tuple[Any, ...], Any] = {}
+        """What calls of one kind have in common, for the quick way; see ``quick.py``."""
         _guards.add(self)
 
     def changed(
@@ -276,6 +283,7 @@ class BudgetGuard:
         """Drops the holds in a forked child: those calls are its parent's. What was spent stays spent."""
         self._turning = RLock()
         self.refusals.clear()
+        self.kinds.clear()
         for budget in self._all:
             if self._desk_of(budget) is not None:
                 self._windows.pop(budget.name, None)

@@ -171,6 +171,19 @@ _MODEL_STATS: dict[str, Schema] = {
     "unpricedCalls": _COUNT,
 }
 
+_COMPARISON: dict[str, Schema] = {
+    "since": {"type": "string", "format": "date"},
+    "until": {"type": "string", "format": "date", "description": "The last day."},
+    "made_at": _TIME,
+    "billed": _MONEY,
+    "metered": _MONEY,
+    "difference": {**_MONEY, "description": "US dollars that the bill has more than the ledger."},
+    "coverage": {"type": ["string", "null"], "description": "The part of the billed amount that the ledger has."},
+    "token_coverage": {"type": ["string", "null"], "description": "The part of the billed tokens that it has."},
+    "causes": {"type": "object", "description": "US dollars of the difference, by cause."},
+    "open_days": {"type": "object", "description": "Days that have not ended: they are in no sum."},
+    "by_cause": _list({"type": "object", "description": "A cause with its evidence, and sentences for both."}),
+}
 SCHEMAS: Mapping[str, Schema] = {
     "Error": _object(
         {
@@ -292,6 +305,8 @@ SCHEMAS: Mapping[str, Schema] = {
     "Alerts": _object({"alerts": _list(_ref("Alert"))}),
     "Limits": _object({"limits": _list(_ref("Limit"))}),
     "Limit": _object(_LIMIT),
+    "BillComparison": _object({"bill": _maybe(_ref("Comparison"))}),
+    "Comparison": _object(_COMPARISON),
     "Budgets": _object({"budgets": _list(_ref("Budget"))}),
     "Budget": _object(_BUDGET),
     "Live": _object(

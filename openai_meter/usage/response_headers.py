@@ -20,7 +20,7 @@ from openai_meter.core.money import stated_dollars
 
 __all__ = [
     "NO_HEADERS", "RawHeaders", "ResponseHeaders", "header_facts", "name_in", "number_in", "raw_headers",
-    "read_header_pairs", "read_headers",
+    "read_headers", "read_pairs",
 ]  # fmt: skip
 
 _COST = b"-response-cost"
@@ -95,6 +95,12 @@ def raw_headers(headers: Any) -> RawHeaders:
     return tuple([values[places[name]] if name in places else None for name in _NAMES])  # type: ignore[return-value]
 
 
+def read_pairs(headers: Iterable[tuple[bytes, bytes]]) -> ResponseHeaders:
+    """The checked values of headers that are pairs of a name and a value."""
+    found = {name: value for raw, value in headers if (name := raw.lower()) in _PLACES}
+    return read_headers(tuple([found.get(name) for name in _NAMES]))  # type: ignore[arg-type]
+
+
 def read_headers(raw: RawHeaders) -> ResponseHeaders:
     """The checked values of headers."""
     organization, project, request_id, processing_ms, requests, tokens = raw
@@ -102,15 +108,6 @@ def read_headers(raw: RawHeaders) -> ResponseHeaders:
         name_in(organization), name_in(project), name_in(request_id), number_in(processing_ms), number_in(requests),
         number_in(tokens),
     )  # fmt: skip
-
-
-def read_header_pairs(pairs: Iterable[tuple[bytes, bytes]]) -> ResponseHeaders:
-    """The checked values of headers that come as pairs of names and values, of any HTTP library."""
-    found: list[bytes | None] = [None] * len(_NAMES)
-    for name, value in pairs:
-        if (place := _PLACES.get(name.lower())) is not None:
-            found[place] = value
-    return read_headers(tuple(found))  # type: ignore[arg-type] # as many as there are names
 
 
 def name_in(value: bytes | None) -> str | None:

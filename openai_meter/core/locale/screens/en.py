@@ -172,6 +172,7 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
         "The cost of {n:,} calls is not, or not wholly, known. What is unknown is not in the amount.",
     ),
     "statement.estimated": "{cost} of the cost rests on estimated quantities.",
+    "statement.open": "The span is not over: these are the amounts until {at}.",
     "statement.rounding": "Amounts are rounded by largest remainder: the lines add up to the total, and the totals of "
     "all statements to the whole.",
     "statement.all.charged": "{calls} without a value ({cost}) are in the amounts, {rule}.",
