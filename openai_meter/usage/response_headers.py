@@ -20,7 +20,7 @@ from openai_meter.core.money import stated_dollars
 
 __all__ = [
     "NO_HEADERS", "RawHeaders", "ResponseHeaders", "header_facts", "name_in", "number_in", "raw_headers",
-    "read_headers",
+    "read_headers", "read_pairs",
 ]  # fmt: skip
 
 _COST = b"-response-cost"
@@ -93,6 +93,12 @@ def raw_headers(headers: Any) -> RawHeaders:
             _orders.clear()
         _orders[len(names)] = tuple([places[name] for name in _NAMES])
     return tuple([values[places[name]] if name in places else None for name in _NAMES])  # type: ignore[return-value]
+
+
+def read_pairs(headers: Iterable[tuple[bytes, bytes]]) -> ResponseHeaders:
+    """The checked values of headers that are pairs of a name and a value."""
+    found = {name: value for raw, value in headers if (name := raw.lower()) in _PLACES}
+    return read_headers(tuple([found.get(name) for name in _NAMES]))  # type: ignore[arg-type]
 
 
 def read_headers(raw: RawHeaders) -> ResponseHeaders:

@@ -117,6 +117,12 @@ HELP: Mapping[str, str] = {
     "statusline.timeout": "The time that the source may take.",
     "statusline.color": "Use colours, also where the output is not a terminal.",
     "serve": "Serve the dashboard and the HTTP API of a ledger, on this machine.",
+    "proxy": "Meter the OpenAI traffic of a program in any language: it passes through this process, unchanged.",
+    "proxy.program": "The program and its arguments. OPENAI_BASE_URL is set for it. The exit code is its own.",
+    "proxy.token": "What requests must have in the header x-openai-meter-token. Needed for addresses outside this "
+    "machine. Other users can read it in the list of processes: better set OPENAI_METER_TOKEN.",
+    "proxy.upstream": "The base URL of the API. By default OPENAI_BASE_URL, or OpenAI's own.",
+    "proxy.serve": "The port of a dashboard of what passes through.",
     "serve.host": "The address to listen on. Addresses outside this machine need a token.",
     "serve.port": "The port; 0 is any free port.",
     "serve.token": "The bearer token of requests. Other users can read it in the list of processes: better set "

@@ -125,6 +125,14 @@ _TEMPLATES: Mapping[str, str] = {
     "statusline.timeout": "Le temps que la source peut prendre.",
     "statusline.color": "Utiliser des couleurs, même hors d'un terminal.",
     "serve": "Servir le tableau de bord et l'API HTTP d'un registre, sur cette machine.",
+    "proxy": "Mesurer le trafic OpenAI d'un programme dans n'importe quel langage : il passe ici, inchangé.",
+    "proxy.program": "Le programme et ses arguments. OPENAI_BASE_URL est défini pour lui. Le code de sortie est "
+    "le sien.",
+    "proxy.token": "Ce que les requêtes doivent avoir dans l'en-tête x-openai-meter-token. Exigé pour les adresses "
+    "hors de cette machine. D'autres utilisateurs peuvent le lire dans la liste des processus : préférez "
+    "OPENAI_METER_TOKEN.",
+    "proxy.upstream": "L'URL de base de l'API. Par défaut OPENAI_BASE_URL, ou celle d'OpenAI.",
+    "proxy.serve": "Le port d'un tableau de bord de ce qui passe.",
     "serve.host": "L'adresse d'écoute. Les adresses hors de cette machine demandent un jeton.",
     "serve.port": "Le port ; 0 est un port libre.",
     "serve.token": "Le jeton « bearer » des requêtes. D'autres utilisateurs peuvent le lire dans la liste des "
