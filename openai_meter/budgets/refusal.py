@@ -15,6 +15,8 @@ from openai_meter.core.locale import Messages, language
 __all__ = ["Refusal", "refusal_of"]
 
 _NAME = 100
+_HOST = "provider: "
+"""How the reason begins where it is not known who sells there (:mod:`openai_meter.pricing.plan`)."""
 
 
 class Refusal(NamedTuple):
@@ -57,6 +59,8 @@ class Refusal(NamedTuple):
             model=printable(self.model or m("budget.no_model"), _NAME),
             **values,
         )
+        if self.reason == "unpriced" and (self.detail or "").startswith(_HOST):
+            text += m("budget.host", host=printable(self.detail or "", _NAME).removeprefix(_HOST))
         if self.reason == "spent" and self.resets_at is not None:
             text += m("budget.resets", at=f"{self.resets_at:%Y-%m-%d %H:%M} UTC")
         return text

@@ -17,9 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -27,6 +25,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from openai_meter.cli.run_folder import make_run_folder, remove_run_folder
 from openai_meter.core import settings
 from openai_meter.core.call import Call
 from openai_meter.core.money import simplest
@@ -78,7 +77,7 @@ def prepare(ledger: Ledger | None, variables: Mapping[str, str] | None = None) -
     Raises:
         OSError: the folder cannot be made.
     """
-    folder = Path(tempfile.mkdtemp(prefix="openai-meter-run-"))
+    folder = make_run_folder()
     (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(_SITE, encoding="utf-8")
     paths = [str(folder / "site"), os.environ.get("PYTHONPATH", "")]
@@ -242,7 +241,7 @@ def collect(folder: Path, meter: Meter, own: int | None = None) -> Collected:
         if meter._store.add_others(rows):
             made.add(name.partition(".")[0])
     unmetered = len(list(folder.glob("unmetered-*")))
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_run_folder(folder)
     return Collected(len(made), unmetered)
 
 

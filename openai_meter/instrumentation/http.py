@@ -7,17 +7,16 @@ of the options: the caller's own are never written to. What is patched, and when
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from json import JSONDecodeError
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from openai_meter.budgets.state import Budgeting
 from openai_meter.core import faults
 from openai_meter.instrumentation import include_usage, streams
 from openai_meter.instrumentation.listening import MARK, listeners
+from openai_meter.instrumentation.retries import last_retry
 from openai_meter.instrumentation.seams import Seams, marked, marked_async
 from openai_meter.instrumentation.sending import current_request, process_response, send, send_async
 from openai_meter.metering import quick_path
@@ -34,23 +33,10 @@ if TYPE_CHECKING:
     from openai_meter.core.patching import Wrapper
     from openai_meter.instrumentation.sdk import Sdk
 
-__all__ = ["RequestContext", "copy_mark", "process_response", "request_wrappers", "sleep_for_retry"]
+__all__ = ["RequestContext", "copy_mark", "process_response", "request_wrappers"]
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """The positional and the named arguments of ``request``."""
-
-
-class Retry(NamedTuple):
-    """A request that the SDK is about to send again."""
-
-    at: float
-    """When, by ``time.perf_counter()``."""
-    attempts: int
-    """How often it will have been sent."""
-
-
-_last_retry: ContextVar[Retry | None] = ContextVar("openai_meter_retry", default=None)
-"""The last retry of a request whose options hold no context of ours."""
 
 
 def request_wrappers(sdk: Sdk) -> tuple[Wrapper, Wrapper]:
@@ -113,23 +99,6 @@ def _gate() -> ModuleType:
     return budget_gate
 
 
-def sleep_for_retry(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The wrapper of ``_sleep_for_retry``, which the SDK calls before it sends a request again.
-
-    Only calls that are retried come here, so counting attempts costs the others nothing.
-    """
-    try:
-        attempts = kwargs["retries_taken"] + 2
-        context = kwargs["options"].post_parser
-        if type(context) is RequestContext:
-            context.pending.attempts = attempts
-        else:
-            _last_retry.set(Retry(time.perf_counter(), attempts))
-    except Exception as error:
-        faults.caught(error, "counting attempts")
-    return wrapped(*args, **kwargs)
-
-
 def copy_mark(wrapped: Callable[..., Any], client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The wrapper of ``copy`` and ``with_options``: the copy of a wrapped client is wrapped too."""
     copy = wrapped(*args, **kwargs)
@@ -148,7 +117,17 @@ class RequestContext:
     need be copied.
     """
 
-    __slots__ = ("injected", "inner", "may_be_proxy", "parses_itself", "pending", "sdk", "shape", "uninjected")
+    __slots__ = (
+        "attempts_before",
+        "injected",
+        "inner",
+        "may_be_proxy",
+        "parses_itself",
+        "pending",
+        "sdk",
+        "shape",
+        "uninjected",
+    )
 
     def __init__(self, inner: object, pending: CallInFlight, sdk: Sdk) -> None:
         self.inner = inner if callable(inner) else None
@@ -162,6 +141,8 @@ class RequestContext:
         """Whether ``include_usage`` was injected; ``False`` where it was, and was taken back; else ``None``."""
         self.shape: include_usage.RequestShape | None = None
         """The shape of the request, where ``include_usage`` was injected."""
+        self.attempts_before = 0
+        """How often the request was sent with ``include_usage``, where it is sent again without."""
         self.uninjected: Arguments | None = None
         """The arguments for a second try without ``include_usage``."""
 
@@ -201,6 +182,10 @@ class RequestContext:
             self.pending.read_response(parsed)
         return False
 
+    def on_retry(self, attempts: int) -> None:
+        """Notes how often the SDK has sent the request."""
+        self.pending.attempts = self.attempts_before + attempts
+
     def on_error(self, error: BaseException) -> Arguments | None:
         """Handles what ``request`` raised.
 
@@ -220,6 +205,8 @@ class RequestContext:
                 and include_usage.is_refusal(error, self.shape)
             ):
                 self.injected = False
+                self.attempts_before = pending.attempts
+                pending.attempts += 1
                 return uninjected
             if isinstance(error, JSONDecodeError) and not pending.finished:
                 read_text(pending, error.doc)  # the answer was paid for, and may have its usage
@@ -247,16 +234,16 @@ class RequestContext:
 
     def _read_attempts(self) -> None:
         """Reads how often the SDK sent this request, where the request has no options of ours."""
-        retry = _last_retry.get()
+        retry = last_retry.get()
         # An older one belongs to another request. A request inside this one has removed its own.
         if retry is not None and retry.at >= self.pending._clock:  # noqa: SLF001 - of one package with it
             self.pending.attempts = retry.attempts
-            _last_retry.set(None)
+            last_retry.set(None)
 
     def on_return(self, answer: Any) -> None:
         """Reads what ``request`` returned, where no parser was run: a raw response has only its bytes to read."""
         if self.parses_itself:
-            if _last_retry.get() is not None:
+            if last_retry.get() is not None:
                 self._read_attempts()
             if not isinstance(answer, self.sdk.unread):
                 self(answer)
@@ -297,7 +284,7 @@ def _returned(plain: PlainRequest, sdk: Sdk, answer: Any) -> None:
 
 def _was_retried(plain: PlainRequest) -> bool:
     """Whether the SDK may have sent a request again; the other way reads how often."""
-    retry = _last_retry.get()
+    retry = last_retry.get()
     return retry is not None and retry.at >= plain.clock
 
 
@@ -315,6 +302,7 @@ def _context_of(plain: PlainRequest, sdk: Sdk) -> RequestContext | None:
             around=plain.around,
         )
         pending.begin_at(plain.started, plain.clock, plain.attribution, plain.evidence)
+        pending.hold = plain.hold
         context = RequestContext(None, pending, sdk)
         context.parses_itself = True
         pending.response.headers = quick_path.headers_of(plain)
@@ -346,7 +334,6 @@ def _begin(
             and not callable(inner)
             and sdk.parses_itself(wrapped, fields["headers"])
             and current_request.get() is None
-            and not Budgeting.active
             and (plain := quick_path.begin(client, fields, listening, around)) is not None
         ):
             return plain

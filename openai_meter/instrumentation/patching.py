@@ -15,9 +15,10 @@ from types import ModuleType
 from openai_meter.core import faults
 from openai_meter.core.import_hooks import after_import
 from openai_meter.core.patching import Patches, tree
-from openai_meter.instrumentation.http import copy_mark, process_response, request_wrappers, sleep_for_retry
+from openai_meter.instrumentation.http import copy_mark, process_response, request_wrappers
 from openai_meter.instrumentation.http_clients.switch import HttpSwitch
 from openai_meter.instrumentation.listening import registry
+from openai_meter.instrumentation.retries import sleep_for_retry
 from openai_meter.instrumentation.sdk import Sdk
 from openai_meter.metering.call_in_flight import finish_open_streams
 

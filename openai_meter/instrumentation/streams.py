@@ -92,111 +92,134 @@ class AnswerWatcher:
         pending.finish(error, whole=whole)
 
 
-class _WatchedEvents:
-    """Wraps a stream's iterator, and reads each event."""
+class EventReader:
+    """Reads the events of one stream, and ends its call. The iterators over sync and async streams have one each."""
 
-    __slots__ = ("_fold", "_injected", "_inner", "_next", "_number", "_response", "_watcher")
+    __slots__ = ("_injected", "_number", "add_text", "response", "watcher")
 
-    def __init__(self, inner: Any, step: Callable[[], Any], watcher: AnswerWatcher, *, injected: bool) -> None:
-        self._watcher = watcher
-        self._injected = injected
-        self._fold: Callable[[ResponseState, Any], bool | None] | None = None
-        """What reads an event once the first token has arrived; until then the call does, which records that moment."""
-        self._response = watcher.pending.response
-        self._inner = inner
-        self._next = step
+    def __init__(self, watcher: AnswerWatcher, *, injected: bool) -> None:
         watcher.streams += 1
         self._number = watcher.streams
+        self._injected = injected
+        self.watcher = watcher
+        self.response = watcher.pending.response
+        add_text = watcher.pending.row.add_text or _no_text
+        self.add_text = _stripping(add_text) if injected else add_text
+        """Takes an event with a piece of text and nothing else; ``False`` for any other event, which is to be read."""
 
-    def _read(self, item: Any) -> bool:
-        """Reads an event; whether the program is to see it."""
-        if (fold := self._fold) is None:
-            pending = self._watcher.pending
-            pending.read_event(item)
-            if pending.token_arrived:
-                self._fold = pending.row.fold
-        else:
-            try:
-                ordinary = fold(self._response, item)
-                if not self._injected:
-                    return True
-                if ordinary:  # strip_usage would look at the same fields once more
-                    item.__pydantic_fields_set__.discard("usage")
-                    return True
-            except Exception as error:
-                faults.caught(error, f"reading an event of {self._watcher.pending.row.name}")
+    def read(self, item: Any) -> bool:
+        """Reads an event of any kind; whether the program is to see it."""
+        self.watcher.pending.read_event(item)
         return not (self._injected and strip_usage(item))
 
-    def _end(self, error: BaseException | None) -> None:
-        self._watcher.waiting = False
-        if self._number == self._watcher.streams:
-            self._watcher.pending.finish(error)
+    def end(self, error: BaseException | None) -> None:
+        """Ends the call: the stream has ended, or broken off."""
+        self.watcher.waiting = False
+        if self._number == self.watcher.streams:
+            self.watcher.pending.finish(error)
 
-    def __getattr__(self, name: str) -> Any:
-        # The attributes of a generator (close, gi_frame, ...) are found here too.
-        if name in _WatchedEvents.__slots__:
-            raise AttributeError(name)
-        return getattr(self._inner, name)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        # A generator cannot be copied or pickled; the error is the generator's own.
-        return self._inner.__reduce_ex__(protocol)
-
-    def __del__(self) -> None:
-        watcher = self._watcher  # set first in __init__: there is no object without it
+    def leave(self) -> None:
+        """Ends the call if nothing else can see its end: the iterator is closed, or collected."""
+        watcher = self.watcher
         # The program may have kept the response, to read on without the stream: then the end of the response counts.
         if not watcher.sees_close and self._number == watcher.streams and not watcher.pending.finished:
             watcher.pending.finish(whole=False)
 
 
-class WatchedEvents(_WatchedEvents):
-    """For a ``Stream``. A class and not a generator: it costs half as much per event, and has no frame."""
+AddText = Callable[[ResponseState, Any], bool]
 
-    __slots__ = ()
 
-    def __iter__(self) -> WatchedEvents:
-        return self
+def _no_text(_: ResponseState, __: Any) -> bool:
+    return False
 
-    def __next__(self) -> Any:
-        watcher = self._watcher
-        while True:
-            watcher.waiting = True
-            try:
-                item = self._next()
-            except StopIteration:
-                self._end(None)
-                raise
-            except BaseException as error:
-                self._end(error)
-                raise
+
+def _stripping(add_text: AddText) -> AddText:
+    """For streams whose usage was requested by the meter: what :func:`strip_usage` does, for events with text."""
+
+    def add_and_strip(response: ResponseState, item: Any) -> bool:
+        if not add_text(response, item):
+            return False
+        item.__pydantic_fields_set__.discard("usage")
+        return True
+
+    return add_and_strip
+
+
+def watched_events(inner: Iterator[Any], reader: EventReader) -> Iterator[Any]:
+    """Iterates over the events of a ``Stream``, and reads each. Its first value is to be skipped.
+
+    A generator, because that costs half as much per event as a class. It runs up to its first value before the program
+    has it: what is closed or collected before that raises nothing inside.
+    """
+    watcher, response, add_text, read = reader.watcher, reader.response, reader.add_text, reader.read
+    try:
+        yield None
+        watcher.waiting = True
+        for item in inner:
             watcher.waiting = False
-            if self._read(item):
-                return item
+            if add_text(response, item) or read(item):
+                yield item
+            watcher.waiting = True
+        reader.end(None)
+    except BaseException as error:
+        if watcher.waiting or not isinstance(error, GeneratorExit):
+            reader.end(error)
+        else:
+            reader.leave()
+            if (close := getattr(inner, "close", None)) is not None:
+                close()
+        raise
 
 
-class WatchedAsyncEvents(_WatchedEvents):
-    """For an ``AsyncStream``."""
+class WatchedAsyncEvents:
+    """Iterates over the events of an ``AsyncStream``, and reads each.
 
-    __slots__ = ()
+    A class and not an async generator: an event loop that ends lists each generator that was left open, and closes it
+    in a task of its own. It has no ``__getattr__``: with one, reading an attribute of its own takes ten times as long.
+    """
+
+    __slots__ = ("_add_text", "_inner", "_reader", "_response", "_watcher")
+
+    def __init__(self, inner: Any, reader: EventReader) -> None:
+        self._reader = reader
+        self._watcher = reader.watcher
+        self._response = reader.response
+        self._add_text = reader.add_text
+        self._inner = inner
 
     def __aiter__(self) -> WatchedAsyncEvents:
         return self
 
     async def __anext__(self) -> Any:
         watcher = self._watcher
-        while True:
+        try:
             watcher.waiting = True
-            try:
-                item = await self._next()
-            except StopAsyncIteration:
-                self._end(None)
-                raise
-            except BaseException as error:
-                self._end(error)
-                raise
-            watcher.waiting = False
-            if self._read(item):
-                return item
+            async for item in self._inner:
+                watcher.waiting = False
+                if self._add_text(self._response, item) or self._reader.read(item):
+                    return item
+                watcher.waiting = True
+            self._reader.end(None)
+        except BaseException as error:
+            self._reader.end(error)
+            raise
+        raise StopAsyncIteration
+
+    def asend(self, value: Any) -> Any:
+        return self._inner.asend(value)
+
+    def athrow(self, *error: Any) -> Any:
+        return self._inner.athrow(*error)
+
+    def aclose(self) -> Any:
+        return self._inner.aclose()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # A generator cannot be copied or pickled; the error is the generator's own.
+        return self._inner.__reduce_ex__(protocol)
+
+    def __del__(self) -> None:
+        self._reader.leave()  # set first in __init__: there is no object without it
 
 
 def watch_events(stream: Any, pending: CallInFlight, *, is_async: bool, injected: bool) -> None:
@@ -208,13 +231,15 @@ def watch_events(stream: Any, pending: CallInFlight, *, is_async: bool, injected
         is_async: whether it is an ``AsyncStream``.
         injected: whether the meter has requested usage, and has to hide the answer to that.
     """
-    watcher = _watch(stream.response, pending, is_async=is_async)
+    reader = EventReader(_watch(stream.response, pending, is_async=is_async), injected=injected)
     inner = stream._iterator  # noqa: SLF001 - the one place that every way of reading a stream passes
-    stream._iterator = (  # noqa: SLF001
-        WatchedAsyncEvents(inner, inner.__anext__, watcher, injected=injected)
-        if is_async
-        else WatchedEvents(inner, inner.__next__, watcher, injected=injected)
-    )
+    events: Any
+    if is_async:
+        events = WatchedAsyncEvents(inner, reader)
+    else:
+        events = watched_events(inner, reader)
+        next(events)
+    stream._iterator = events  # noqa: SLF001
     pending.open()
 
 

@@ -36,7 +36,6 @@ from openai_meter.usage.transcript import Output, output_of_answer
 __all__ = ["OPEN", "WORK", "CallInFlight", "finish_open_streams"]
 
 _UNKNOWN = Usage()
-_OPENAI_HOST = "api.openai.com"
 _new = tuple.__new__  # what a NamedTuple calls in the end, without the function in between
 
 
@@ -86,6 +85,7 @@ class CallInFlight:
         self.host = host
         self.stream = stream
         self.response = response = ResponseState()
+        response.is_openai = provider in ("openai", "azure")
         model = body.get("model")
         self.requested_model: str | None = model if type(model) is str else None
         if row.request is not None:
@@ -141,7 +141,7 @@ class CallInFlight:
 
     @property
     def token_arrived(self) -> bool:
-        """Whether the moment of the first token is known. Until then, events have to come by :meth:`read_event`."""
+        """Whether the moment of the first token is known."""
         return self._first is not None
 
     def finish(self, error: BaseException | None = None, *, whole: bool = True) -> None:
@@ -235,7 +235,7 @@ class CallInFlight:
             error_type = type(error).__name__
             if response.state is None:
                 response.extra = {}  # what was requested was not delivered
-        if self.host != _OPENAI_HOST and (stated := host_facts(response.usage, self.provider)):
+        if self.host != "api.openai.com" and (stated := host_facts(response.usage, self.provider)):
             response.facts = {**response.facts, **stated}
         if response.containers:
             self._begin_sessions()

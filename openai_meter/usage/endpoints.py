@@ -37,12 +37,13 @@ from openai_meter.usage.responses import (
 from openai_meter.usage.stream_events import (
     fold_choices,
     fold_image,
+    fold_response,
     fold_run,
     fold_session,
     fold_speech,
     fold_transcript,
 )
-from openai_meter.usage.text_deltas import fold_deltas, fold_text
+from openai_meter.usage.text_deltas import add_chat_text, add_response_text
 
 __all__ = ["ENDPOINTS", "LASTING", "Endpoint", "find"]
 
@@ -72,9 +73,8 @@ class Endpoint(NamedTuple):
     """The path below the API's base URL, with ``{}`` for an id."""
     read: Callable[[ResponseState, Fields], None]
     """How a whole answer is read."""
-    fold: Callable[[ResponseState, Any], bool | None] | None = None
-    """How one event of a stream is read, if the endpoint streams. ``True`` is returned for an SDK object that has
-    a piece of text and no usage."""
+    fold: Callable[[ResponseState, Any], None] | None = None
+    """How one event of a stream is read, if the endpoint streams."""
     role: Role = "call"
     """``call``: each request is a record. ``start``: begins work on the server, which is a record when it is first read
     as finished. ``poll``: reads the state of such work. ``cancel``: ends it."""
@@ -90,6 +90,8 @@ class Endpoint(NamedTuple):
     """Whether tokens can be counted from the request and the answer where the API does not report them."""
     opt_in: bool = False
     """Whether a stream has usage only if the request sets ``stream_options.include_usage``."""
+    add_text: Callable[[ResponseState, Any], bool] | None = None
+    """The quick way for events with a piece of text and nothing else (``text_deltas.py``)."""
 
 
 def _read_image_request(response: ResponseState, body: Fields) -> None:
@@ -103,10 +105,18 @@ def _read_speech_request(response: ResponseState, body: Fields) -> None:
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("chat.completions", "POST", "/chat/completions", read_choices, fold_deltas, estimate=True, opt_in=True),
+    Endpoint(
+        "chat.completions", "POST", "/chat/completions", read_choices, fold_choices, estimate=True, opt_in=True,
+        add_text=add_chat_text,
+    ),
     Endpoint("completions", "POST", "/completions", read_choices, fold_choices, estimate=True, opt_in=True),
-    Endpoint("responses", "POST", "/responses", read_response, fold_text, estimate=True),
-    Endpoint("responses", "GET", "/responses/{}", read_response, fold_text, "poll", _was_background),
+    Endpoint(
+        "responses", "POST", "/responses", read_response, fold_response, estimate=True, add_text=add_response_text
+    ),
+    Endpoint(
+        "responses", "GET", "/responses/{}", read_response, fold_response, "poll", _was_background,
+        add_text=add_response_text,
+    ),
     Endpoint("responses", "POST", "/responses/{}/cancel", read_response, None, "cancel"),
     Endpoint("responses.compact", "POST", "/responses/compact", read_object, estimate=True),
     Endpoint("decisions", "POST", "/decisions", read_object),

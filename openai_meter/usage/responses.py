@@ -39,6 +39,7 @@ class ResponseState:
         "facts",
         "headers",
         "images_requested",
+        "is_openai",
         "model",
         "response_id",
         "service_tier",
@@ -82,6 +83,8 @@ class ResponseState:
         self.split: tuple[tuple[str | None, Usage], ...] = ()
         """Usage by model, where one answer reports several."""
         self._transcript: Transcript | None = None
+        self.is_openai = False
+        """Whether OpenAI or Azure answers: their events have no fields of other hosts."""
         self.text_index: int | None = None
         """The choice or output item that :attr:`text_pieces` belong to."""
         self.text_pieces: list[str] = []
@@ -122,8 +125,13 @@ class ResponseState:
             setattr(self, name, value)
 
     def begin_text(self, index: object) -> bool:
-        """Prepares for pieces of the text of a choice or item; ``False`` if ``index`` is not a number."""
-        if type(index) is int:
+        """Prepares for pieces of the text of a choice or item.
+
+        Returns:
+            ``False`` if ``index`` is not a number, or no token has arrived yet: the moment of the first one is recorded
+            where events are folded.
+        """
+        if type(index) is int and self.has_token:
             _ = self.transcript  # the pieces of the text before this one are added to it
             self.text_index, self.text_room = index, BATCH
             return True

@@ -1,8 +1,12 @@
-"""Quick ways through streams of text: each field of an event is read once, in the order of what is likely.
+"""The quick way for events with a piece of text: almost all events of a stream, which have nothing else.
 
-Almost every event has a piece of text and nothing else. This runs for each event on the consumer's path, so it is
-written out: reading ``__dict__`` of a model costs as much as four lookups in it, and a function call as much as two.
-All other events go to the folders of ``stream_events.py``, which read everything.
+Each function takes the text of such an event and returns ``True``. For every other event it returns ``False``, and has
+read nothing: those events are read by the folders of ``stream_events.py``, which read everything. Which function serves
+which endpoint stands in ``endpoints.py``.
+
+This runs for each event on the consumer's path. So it is written out, each field is read once, and what differs most
+often is looked at first: reading ``__dict__`` of a pydantic model costs as much as two lookups in it, and a function
+call as much as two.
 """
 
 from __future__ import annotations
@@ -10,22 +14,20 @@ from __future__ import annotations
 from typing import Any
 
 from openai_meter.usage.responses import ResponseState
-from openai_meter.usage.stream_events import fold_choices, fold_response
 
-__all__ = ["fold_deltas", "fold_text"]
+__all__ = ["add_chat_text", "add_response_text"]
 
 
-def fold_deltas(response: ResponseState, chunk: Any) -> bool:
-    """Reads a chunk of a chat completion: the quick way for those that have a piece of text and nothing else.
+def add_chat_text(response: ResponseState, chunk: Any) -> bool:
+    """Takes the text of a chunk of a chat completion, if the chunk has one choice, with text and nothing else.
 
-    Returns whether it was one of these. Constant fields (model, id, and the tier once it is known) are read only
-    until they are known; usage is read on every chunk.
+    Constant fields (model, id, and the tier once it is known) are read by the folder until they are known.
     """
     try:
         fields = chunk.__dict__
         [choice] = fields["choices"]
         choice_fields = choice.__dict__
-        delta, index = choice_fields["delta"], choice_fields["index"]
+        delta = choice_fields["delta"]
         delta_fields = delta.__dict__
         text = delta_fields["content"]
         if (
@@ -34,28 +36,27 @@ def fold_deltas(response: ResponseState, chunk: Any) -> bool:
             and fields["usage"] is None
             and choice_fields["finish_reason"] is None
             and (
-                index is response.text_index
+                (index := choice_fields["index"]) is response.text_index
                 or (response.model is not None and response.response_id is not None and response.begin_text(index))
             )
-            and (response.service_tier is not None or fields["service_tier"] is None)
             and (room := response.text_room - len(text)) >= 0
-            and not delta_fields["tool_calls"]
-            and not delta_fields["refusal"]
+            and delta_fields["tool_calls"] is None
+            and delta_fields["refusal"] is None
             and delta_fields["function_call"] is None
             and (not (more := delta.__pydantic_extra__) or not any(more.values()))
-            and (not (extra := chunk.__pydantic_extra__) or "x_groq" not in extra)
+            and (response.service_tier is not None or fields["service_tier"] is None)
+            and (response.is_openai or not (more := chunk.__pydantic_extra__) or "x_groq" not in more)
         ):
             response.text_room = room
             response.text_pieces.append(text)
             return True
-    except (AttributeError, KeyError, TypeError, ValueError):  # not an object of the SDK, or not exactly one choice
-        pass
-    fold_choices(response, chunk)
+    except Exception:  # not an object of the SDK, or not exactly one choice
+        return False
     return False
 
 
-def fold_text(response: ResponseState, event: Any) -> None:
-    """Reads an event of a response: the quick way for pieces of its text."""
+def add_response_text(response: ResponseState, event: Any) -> bool:
+    """Takes the text of an event of a response, if it is a piece of the visible text."""
     try:
         fields = event.__dict__
         if (
@@ -67,7 +68,7 @@ def fold_text(response: ResponseState, event: Any) -> None:
         ):
             response.text_room = room
             response.text_pieces.append(text)
-            return
-    except (AttributeError, KeyError):  # not an object of the SDK, or one without these
-        pass
-    fold_response(response, event)
+            return True
+    except Exception:  # not an object of the SDK, or one without these
+        return False
+    return False

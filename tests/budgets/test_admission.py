@@ -147,6 +147,19 @@ def test_model_without_a_price_is_refused_by_dollar_budgets_only():
     assert meter.budgets["tokens"].spent == 30
 
 
+@pytest.mark.parametrize("lang", ["en", "fr"])
+def test_refusal_of_a_call_through_an_unknown_host_names_the_setting(lang):
+    """The prices of a proxy are not known until its host is named; the error has the line that does it."""
+    proxied = fake_client().with_options(base_url="http://llm-proxy.internal/v1")
+    install(Budget("usd", usd=5))
+    with pytest.raises(BudgetExceededError) as caught:
+        ask(proxied, model="gpt-4o-mini")
+    assert "install(hosts={'llm-proxy.internal': 'openai'})" in caught.value.refusal.message(lang)
+    meter = install(Budget("usd", usd=5), hosts={"llm-proxy.internal": "openai"})
+    ask(proxied, model="gpt-4o-mini")
+    assert (meter.totals.calls, meter.totals.errors) == (1, 0)
+
+
 def test_call_without_a_bound_is_refused_by_strict_budgets_only():
     """Other budgets hold the most that such calls have cost so far."""
 

@@ -95,3 +95,18 @@ def test_statement_names_what_it_cannot_do(options: list[str], message: str, url
     put(url, *customers())
     code, _, error = invoke("statement", *options, "--ledger", url)
     assert (code, message in error) == (2, True), error
+
+
+def test_export_focus_with_a_bill_writes_the_datasets_of_invoices(url: str, command: Run, tmp_path: Path) -> None:
+    """OpenAI's costs become the datasets InvoiceDetail and BillingPeriod next to the file."""
+    put(url, call())
+    result = {"object": "organization.costs.result", "amount": {"value": 0.5, "currency": "usd"},
+              "line_item": "gpt-4o-mini, input", "project_id": "proj_1"}  # fmt: skip
+    bucket = {"object": "bucket", "start_time": 1_772_582_400, "end_time": 1_772_668_800, "results": [result]}
+    costs = tmp_path / "costs.json"
+    costs.write_text(json.dumps({"object": "page", "data": [bucket]}), encoding="utf-8")
+    target = tmp_path / "focus.csv"
+    command("export", "focus", "--version", "1.4", "--bill", str(costs), "-o", str(target), "--ledger", url)
+    details = list(csv.DictReader((tmp_path / "focus.invoice-detail.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["BilledCost"], row["InvoiceDetailDescription"]) for row in details] == [("0.5", "gpt-4o-mini, input")]
+    assert (tmp_path / "focus.billing-period.csv").exists()

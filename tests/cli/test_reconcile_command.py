@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,12 +44,19 @@ def calls() -> list[Call]:
 
 
 @pytest.fixture(scope="module")
-def ledger_url(tmp_path_factory: pytest.TempPathFactory, calls: list[Call]) -> str:
-    url = f"sqlite:///{tmp_path_factory.mktemp('ledger')}/usage.db"
-    ledger = Ledger(url)
+def stored(tmp_path_factory: pytest.TempPathFactory, calls: list[Call]) -> Path:
+    """A database with the calls."""
+    file = tmp_path_factory.mktemp("ledger") / "usage.db"
+    ledger = Ledger(f"sqlite:///{file}")
     ledger.import_calls(calls)
     ledger.close()
-    return url
+    return file
+
+
+@pytest.fixture
+def ledger_url(stored: Path, tmp_path: Path) -> str:
+    """A ledger of each test's own: what it keeps is not there in another one."""
+    return f"sqlite:///{shutil.copy(stored, tmp_path / 'usage.db')}"
 
 
 class Done(NamedTuple):
@@ -156,6 +164,37 @@ def test_reconcile_command_key_without_permission_names_it(run: Run) -> None:
         done = run("2026-10", base_url=url)
     assert done.returncode == 1
     assert "the permission api.usage.read is missing" in done.stderr
+
+
+def test_reconcile_command_sdk_without_admin_api_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version of openai whose client takes no admin key ends the command with what to install."""
+
+    def old_client(*, api_key: str | None = None) -> None:
+        raise AssertionError(api_key)
+
+    monkeypatch.setattr("openai.OpenAI", old_client)
+    done = run("2026-10")
+    assert done.returncode == 1
+    assert "has no admin API; install a newer one" in done.stderr
+
+
+def test_import_command_keeps_exports_for_reconcile(
+    run: Run, calls: list[Call], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """After ``import openai-usage`` the command needs neither a key nor files."""
+    organization = organization_of(calls)
+    usage, costs = tmp_path / "usage.csv", tmp_path / "costs.csv"
+    write_usage(usage, organization.used)
+    write_costs(costs, organization.charged)
+    given = json.loads(run("2026-10", "--json", "--usage", str(usage), "--costs", str(costs), key="").stdout)
+    monkeypatch.setattr(sys, "argv", ["openai-meter", "import", "openai-usage", str(usage), str(costs)])
+    main()
+    assert "rows of usage and costs, 2026-10-01..2026-10-31" in capsys.readouterr().out
+    kept = json.loads(run("2026-10", "--json", key="").stdout)
+    assert {name: kept[name] for name in ("billed", "by_cause")} == {
+        name: given[name] for name in ("billed", "by_cause")
+    }
 
 
 def test_reconcile_command_speaks_french(run: Run, calls: list[Call]) -> None:

@@ -400,6 +400,8 @@ def test_refused_option_is_removed_and_not_injected_again(host, is_async):
     assert [(call.status, call.usage_source, call.usage.total_tokens) for call in meter.calls] == [
         ("ok", "tiktoken", 18)
     ] * 3
+    in_order = sorted(meter.calls, key=lambda call: call.started_at)
+    assert [call.attempts for call in in_order] == [2, 1, 1]
 
 
 PARTS: dict[str, dict[str, Any]] = {

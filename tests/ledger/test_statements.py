@@ -255,3 +255,14 @@ def test_statements_of_pruned_days_are_refused(sqlite: Database) -> None:
         ledger.statements("tag:customer", "2026-10")
     assert ledger.statements("user", "2026-10").total == Decimal("1.82")
     ledger.close()
+
+
+def test_statement_of_a_month_that_is_not_over_says_so(sqlite: Database) -> None:
+    """A statement of this month holds what there is so far, and says until when."""
+    ledger = Ledger(sqlite.url)
+    now = datetime.now(UTC)
+    ledger.import_calls([call(now, tags={"customer": "acme"})])
+    text = render(ledger.statement("tag:customer=acme", f"{now:%Y-%m}"), "txt", language("en"))
+    assert "The span is not over: these are the amounts until " in text
+    assert "The span is not over" not in render(ledger.statements("user", "2026-10"), "txt", language("en"))
+    ledger.close()

@@ -295,6 +295,7 @@ def test_call_cancelled_between_two_attempts_has_the_outcome_of_the_one_before(m
 
     asyncio.run(main(httpx.ReadTimeout("x")))
     assert lower_bound(meter)
+    assert meter.calls[-1].attempts == 1  # the second one was never sent
     meter.reset()
     asyncio.run(main(httpx.ConnectError("x")))
     assert free(meter)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openai._models import construct_type
 from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseStreamEvent
+from replay import load
 
 from openai_meter.usage.responses import ResponseState
 from openai_meter.usage.stream_events import fold_choices, fold_response
-from openai_meter.usage.text_deltas import fold_deltas, fold_text
+from openai_meter.usage.text_deltas import add_chat_text, add_response_text
 from openai_meter.usage.transcript import Transcript
 
+RECORDINGS = os.environ.get("OPENAI_METER_RECORDINGS", "")
 HEAD = {"id": "chatcmpl-1", "created": 1, "model": "gpt-5.4-mini", "object": "chat.completion.chunk"}
 FIRST = {**HEAD, "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
 CALL = {"index": 0, "id": "call_1", "function": {"name": "find", "arguments": '{"a": 1}'}}
@@ -50,6 +55,22 @@ CHUNKS = {
 }
 
 
+def read_chunk(response: ResponseState, chunk: Any) -> bool:
+    """Reads a chunk as a stream does; whether it was read the quick way."""
+    if add_chat_text(response, chunk):
+        return True
+    fold_choices(response, chunk)
+    return False
+
+
+def read_event(response: ResponseState, event: Any) -> bool:
+    """The same for an event of a response."""
+    if add_response_text(response, event):
+        return True
+    fold_response(response, event)
+    return False
+
+
 def seen(response: ResponseState) -> dict[str, Any]:
     """All that a state holds."""
     _ = response.transcript  # the last pieces are added to it
@@ -69,9 +90,9 @@ def test_fast_reading_of_a_chunk_equals_the_full_one(name: str, before: list[Any
     """Whatever a chunk contains, and whatever came before it."""
     quick, long = ResponseState(), ResponseState()
     for chunk in (*before, CHUNKS[name]):
-        event_: Any = construct_type(type_=ChatCompletionChunk, value=chunk) if as_object else chunk
-        fold_deltas(quick, event_)
-        fold_choices(long, event_)
+        said: Any = construct_type(type_=ChatCompletionChunk, value=chunk) if as_object else chunk
+        read_chunk(quick, said)
+        fold_choices(long, said)
     assert seen(quick) == seen(long)
 
 
@@ -79,7 +100,7 @@ def test_fast_reading_of_a_chunk_equals_the_full_one(name: str, before: list[Any
 def test_values_that_are_not_chunks_are_ignored(chunk: object) -> None:
     """Whatever a stream contains, reading it raises nothing and records nothing."""
     response = ResponseState()
-    fold_deltas(response, chunk)
+    read_chunk(response, chunk)
     assert (response.model, response.usage, response.transcript.started) == (None, None, False)
 
 
@@ -106,9 +127,9 @@ def test_fast_reading_of_an_event_equals_the_full_one(name: str, before: list[st
     """Whatever an event contains, and whatever came before it."""
     quick, long = ResponseState(), ResponseState()
     for event in (*before, name, "text"):
-        event_: Any = construct_type(type_=ResponseStreamEvent, value=EVENTS[event]) if as_object else EVENTS[event]
-        fold_text(quick, event_)
-        fold_response(long, event_)
+        said: Any = construct_type(type_=ResponseStreamEvent, value=EVENTS[event]) if as_object else EVENTS[event]
+        read_event(quick, said)
+        fold_response(long, said)
     assert seen(quick) == seen(long)
 
 
@@ -127,8 +148,113 @@ def test_gathered_text_is_complete_up_to_its_limit(name: str) -> None:
     quick, long = ResponseState(), ResponseState()
     for place, length in enumerate(LENGTHS[name]):
         chunk = piece({"content": chr(97 + place % 26) * length}, index=int(place % 7 == 0))
-        event_: Any = construct_type(type_=ChatCompletionChunk, value=chunk)
-        fold_deltas(quick, event_)
-        fold_choices(long, event_)
+        said: Any = construct_type(type_=ChatCompletionChunk, value=chunk)
+        read_chunk(quick, said)
+        fold_choices(long, said)
         assert sum(map(len, quick.text_pieces)) <= 4_096
     assert seen(quick) == seen(long)
+
+
+# --- generated and recorded streams -----------------------------------------------------------------------------------
+
+usage = st.sampled_from([None, None, None, {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}])
+calls = st.sampled_from([None, [], [CALL]])
+delta = st.fixed_dictionaries(
+    {"content": st.sampled_from(["Bon", "jour", " ", "\n\n", "x" * 3_000]) | st.sampled_from(["", None, 5, ["a"]])},
+    optional={
+        "role": st.just("assistant"),
+        "tool_calls": calls,
+        "refusal": st.sampled_from([None, "", "No."]),
+        "function_call": st.sampled_from([None, {"name": "f", "arguments": "{}"}]),
+        "reasoning_content": st.sampled_from([None, "", "Hm."]),
+        "audio": st.sampled_from([None, {"transcript": "Bonjour", "data": "AA=="}]),
+    },
+) | st.builds(lambda text: {"content": text}, st.text(max_size=8))
+choice = st.fixed_dictionaries(
+    {"delta": delta | delta | st.none(), "index": st.sampled_from([0, 0, 0, 1, 300, "0", None])},
+    optional={"finish_reason": st.sampled_from([None, None, None, "stop", "length", 5]), "usage": usage},
+)
+chunks = st.fixed_dictionaries(
+    {"choices": st.lists(choice, min_size=1, max_size=1) | st.lists(choice, max_size=2) | st.none()},
+    optional={
+        "id": st.sampled_from(["chatcmpl-1", "chatcmpl-1", "", None]),
+        "model": st.sampled_from(["gpt-5.4-mini", "gpt-5.4-mini", "", None]),
+        "service_tier": st.sampled_from([None, None, "default"]),
+        "usage": usage,
+        "x_groq": st.just({"usage": {"prompt_tokens": 4, "completion_tokens": 2}}),
+        "obfuscation": st.just("abc"),
+    },
+)
+plain = st.builds(lambda text: {**piece({"content": text}), "service_tier": "default"}, st.text(min_size=1, max_size=9))
+texts = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(["response.output_text.delta"] * 4 + [
+            "response.refusal.delta", "response.function_call_arguments.delta", "response.reasoning_text.delta",
+            "response.reasoning_summary_text.delta", "response.audio.delta",
+        ]),
+        "output_index": st.sampled_from([0, 0, 0, 1, 300, "0", None]),
+        "delta": st.sampled_from(["Bon", "jour", "", None, 5, ["a"], "x" * 3_000]),
+    }
+)  # fmt: skip
+items = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(["response.output_item.added", "response.output_item.done"]),
+        "output_index": st.sampled_from([0, 1]),
+        "item": st.sampled_from([
+            {"type": "message", "content": [{"type": "output_text", "text": "Bonjour"}]},
+            {"type": "reasoning", "summary": []},
+            {"type": "function_call", "name": "find", "arguments": "{}"},
+        ]),
+    }
+)  # fmt: skip
+
+
+@given(st.lists(st.one_of(plain, plain, chunks), max_size=25))
+def test_fast_reading_of_generated_chunks_equals_the_full_one(stream: list[dict[str, Any]]) -> None:
+    """Chunks of any kind in any order, between chunks with text."""
+    quick, long = ResponseState(), ResponseState()
+    for chunk in stream:
+        said: Any = construct_type(type_=ChatCompletionChunk, value=chunk)
+        read_chunk(quick, said)
+        fold_choices(long, said)
+        assert quick.has_token == long.has_token
+    assert seen(quick) == seen(long)
+
+
+@given(st.lists(st.one_of(texts, texts, items, st.sampled_from(list(EVENTS.values()))), max_size=25))
+def test_fast_reading_of_generated_events_equals_the_full_one(stream: list[dict[str, Any]]) -> None:
+    """Events of any kind in any order, between events with text."""
+    quick, long = ResponseState(), ResponseState()
+    for event in stream:
+        said: Any = construct_type(type_=ResponseStreamEvent, value=event)
+        read_event(quick, said)
+        fold_response(long, said)
+        assert quick.has_token == long.has_token
+    assert seen(quick) == seen(long)
+
+
+@pytest.mark.skipif(not RECORDINGS, reason="OPENAI_METER_RECORDINGS names no directory with recordings.jsonl")
+@pytest.mark.parametrize("endpoint", ["/chat/completions", "/responses"])
+def test_fast_reading_of_recorded_streams_equals_the_full_one(endpoint: str) -> None:
+    """Every recorded stream leaves the same state both ways, and most events with text are read the quick way."""
+    kind, read, fold = {
+        "/chat/completions": (ChatCompletionChunk, read_chunk, fold_choices),
+        "/responses": (ResponseStreamEvent, read_event, fold_response),
+    }[endpoint]
+    events = pieces = taken = 0
+    for line in load(RECORDINGS):
+        if line.endpoint != endpoint or not line.stream or line.response_sse is None:
+            continue
+        quick, long = ResponseState(), ResponseState()
+        for event in line.said():
+            said: Any = construct_type(type_=kind, value=event)
+            taken += read(quick, said)
+            fold(long, said)
+            events += 1
+            choices = event.get("choices") or [{}]
+            pieces += event.get("type") == "response.output_text.delta" or bool(
+                (choices[0].get("delta") or {}).get("content")
+            )
+        assert seen(quick) == seen(long), line.id
+    assert events
+    assert taken > 0.8 * pieces, (events, pieces, taken)

@@ -64,6 +64,10 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
         'a price with install(prices={{"{model}": Price(input=1, output=4)}}), or allow such calls with '
         'Budget(unpriced="allow").'
     ),
+    "budget.host": (
+        " If {host} is a proxy or a gateway to OpenAI, its calls have OpenAI's prices with "
+        "install(hosts={{'{host}': 'openai'}}), OPENAI_METER_HOSTS={host}=openai, or openai-meter run --host {host}."
+    ),
     "budget.unbounded": (
         "the call was not sent: its cost has no upper bound ({detail}), and budget {budget} is strict. "
         "Budget(strict=False) admits such calls by what they have cost so far."
@@ -314,6 +318,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     # The server.
     "server.reset": "Statistics reset successfully",
     "server.at": "the dashboard is at {url}/dashboard",
+    "proxy.at": "requests to {url} pass on to {upstream}",
+    "proxy.end": "passed through the proxy: {summary}",
+    "proxy.no_program": "{program} cannot be run: {error}",
     "server.stop": "Ctrl-C ends it",
     "server.empty": (
         "there is no ledger: these are the figures of this process, which makes no calls. Name one (--ledger "

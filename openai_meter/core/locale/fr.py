@@ -61,6 +61,10 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
         'pas être tenu. Donnez-lui un prix avec install(prices={{"{model}": Price(input=1, output=4)}}), ou autorisez '
         'ces appels avec Budget(unpriced="allow").'
     ),
+    "budget.host": (
+        " Si {host} est un proxy ou une passerelle vers OpenAI, ses appels ont les prix d'OpenAI avec "
+        "install(hosts={{'{host}': 'openai'}}), OPENAI_METER_HOSTS={host}=openai, ou openai-meter run --host {host}."
+    ),
     "budget.unbounded": (
         "l'appel n'a pas été envoyé : son coût n'a pas de maximum ({detail}), et le budget {budget} est strict. "
         "Budget(strict=False) admet ces appels d'après ce qu'ils ont coûté jusqu'ici."
@@ -313,6 +317,9 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     # The server.
     "server.reset": "Statistiques réinitialisées avec succès",
     "server.at": "le tableau de bord est sur {url}/dashboard",
+    "proxy.at": "les requêtes à {url} sont transmises à {upstream}",
+    "proxy.end": "passé par le proxy : {summary}",
+    "proxy.no_program": "{program} ne peut pas être exécuté : {error}",
     "server.stop": "Ctrl-C l'arrête",
     "server.empty": (
         "il n'y a pas de registre : ce sont les chiffres de ce processus, qui ne fait aucun appel. Indiquez-en un "

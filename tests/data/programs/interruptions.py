@@ -45,16 +45,17 @@ def handler_at(code, offset):
 
 
 class Interrupter:
-    """A trace function that raises KeyboardInterrupt, once."""
+    """A trace function that raises KeyboardInterrupt, once; in the modules whose path ends in one of ``modules``."""
 
-    def __init__(self, place):
+    def __init__(self, place, modules=(".py",)):
         self.left = place
+        self.modules = modules
         self.raised = False
         self._before = {}
 
     def __call__(self, frame, event, _):
         """Looks at an event of the interpreter."""
-        if "openai_meter" not in frame.f_code.co_filename:
+        if "openai_meter" not in frame.f_code.co_filename or not frame.f_code.co_filename.endswith(self.modules):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode" and not self.raised:
