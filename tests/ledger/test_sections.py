@@ -36,7 +36,7 @@ def key() -> bytes:
     return b"k" * 32
 
 
-def asked(body: dict[str, Any], endpoint: str = "chat.completions", **more: Any) -> Call:
+def recorded(body: dict[str, Any], endpoint: str = "chat.completions", **more: Any) -> Call:
     """A call with the evidence of its request."""
     return call(evidence=evidence_of(endpoint, body), endpoint=endpoint, **more)
 
@@ -50,7 +50,10 @@ def test_sections_are_the_parts_of_a_request(database: Database) -> None:
     """The tools, then each message, with its role and its length; a response's instructions come first."""
     ledger = database.ledger()
     ledger.import_calls(
-        [asked(CHAT, response_id="a"), asked({"instructions": SYSTEM, "input": "Hello"}, "responses", response_id="b")]
+        [
+            recorded(CHAT, response_id="a"),
+            recorded({"instructions": SYSTEM, "input": "Hello"}, "responses", response_id="b"),
+        ]
     )
     found = {one.response_id: one.sections for one in ledger.calls()}
     assert [(one.kind, one.chars) for one in found["a"]][1:] == [("system", len(SYSTEM)), ("user", 19)]
@@ -74,7 +77,7 @@ def test_fingerprints_are_those_of_one_ledger(database: Database, key: bytes) ->
     """Its key is made once, and used by every process; the same text has other fingerprints by another key."""
     for _ in range(2):
         ledger = database.ledger()
-        ledger.import_calls([asked(CHAT)])
+        ledger.import_calls([recorded(CHAT)])
         ledger.close()
     ledger = database.ledger()
     one, two = (found.sections for found in ledger.calls())
@@ -88,7 +91,7 @@ def test_fingerprints_are_those_of_one_ledger(database: Database, key: bytes) ->
 
 def test_no_text_of_a_request_is_stored(database: Database) -> None:
     """Neither in the database nor in a line of the spool, which has no fingerprints at all."""
-    made = asked(CHAT)
+    made = recorded(CHAT)
     assert b"parcel" not in encode_line(to_row(made))
     assert b"sections" not in encode_line(to_row(made))
     ledger = database.ledger()
