@@ -108,6 +108,14 @@ def test_message_and_json_of_a_stage_have_its_figures(name):
     assert (plain["per"], plain["key"], plain["window"], plain["value"]) == ("tag:team", "forms", "month", "0.001")
 
 
+def test_message_has_the_exact_amounts():
+    """A limit of a fraction of a cent is not rounded up."""
+    program = Program(budgets=[Budget("small", usd="0.0018", when_spent="warn", alert_at=(0.1,))])
+    program.ask()
+    assert program.found()[0].message("en") == "💰 Alert: Budget small: $0.001 of $0.0018 spent (56%)"
+    assert repr(program.meter.budgets["small"]) == "<BudgetView 'small': 0.001 of 0.0018 usd spent>"
+
+
 def test_stages_go_to_webhooks_and_the_chat_action(name):
     """A webhook is posted an event of its own type; the chat action writes the alert with the figures of the budget."""
     with Receiver() as receiver:
