@@ -430,7 +430,7 @@ def test_reconcile_lines_that_do_not_state_the_tier_are_shared_by_the_usage() ->
     }
 
 
-def test_reconcile_batch_that_nobody_polled_is_not_counted() -> None:
+def test_reconcile_batch_without_a_poll_is_not_counted() -> None:
     """A batch, where the ledger has none at all, is a shape that is not counted."""
     at = datetime(2026, 10, 5, 9, tzinfo=UTC)
     calls = [make_call(at)]
@@ -485,3 +485,31 @@ def test_reconciliation_by_groups_sum_up_to_the_whole() -> None:
         found.by("agent")
     data = found.to_dict()
     assert Decimal(data["billed"]) - Decimal(data["metered"]) == Decimal(data["difference"]) == Decimal("3.875")
+
+
+@pytest.mark.parametrize("seed", [7005, 7031, 7037])
+def test_reconcile_costs_without_quantities_are_compared_by_the_usage(seed: int) -> None:
+    """Where costs state no quantity, the tokens are those of the usage, and gaps are found all the same."""
+    dice = random.Random(seed)
+    calls = month(dice, 40)
+    organization = bill_calls(calls)
+    gaps = [plant(dice, calls, organization) for plant in (plant_tier, plant_another_key, plant_another_program)]
+    for row in organization.charged:
+        row.quantity = None
+    found = by_kind(reconcile(calls, organization))
+    assert found == {gap.kind: _decimal(gap.usd) for gap in gaps}
+
+
+def test_reconcile_costs_without_quantities_of_a_month_without_gaps_cover_one() -> None:
+    """Web searches are charged with tokens that the usage does not have: they are no gap."""
+    calls = [
+        make_call(
+            datetime(2026, 10, 5, 9, tzinfo=UTC), model="gpt-4.1-mini", usage=Usage(500, 40, 540, web_searches=searches)
+        )
+        for searches in (0, 2)
+    ]
+    organization = bill_calls(calls)
+    for row in organization.charged:
+        row.quantity = None
+    found = reconcile(calls, organization)
+    assert (found.coverage, found.causes) == (1, ())
