@@ -430,7 +430,7 @@ def test_reconcile_lines_that_do_not_state_the_tier_are_shared_by_the_usage() ->
     }
 
 
-def test_reconcile_batch_that_nobody_polled_is_not_counted() -> None:
+def test_reconcile_batch_without_a_poll_is_not_counted() -> None:
     """A batch, where the ledger has none at all, is a shape that is not counted."""
     at = datetime(2026, 10, 5, 9, tzinfo=UTC)
     calls = [make_call(at)]
