@@ -1,8 +1,10 @@
 """Whether budgets hold: random calls of many processes, threads and tasks, with and without faults, over four stores.
 
     python benchmarks/budgets.py [--trials 250000] [--calls 1000] [--stores memory sqlite postgres redis] [--faults]
+    python benchmarks/budgets.py --unit calls
 
-A trial is one call that asks a budget for its bound, and costs something up to that. Four processes with 16 threads
+A trial is one call that asks a budget for its bound, and costs something up to that; with ``--unit calls``, it is one
+call of so many. Four processes with 16 threads
 each (or 200 asyncio tasks, every second round) ask until they are refused. What is admitted and what it has cost is
 written to a file of each process, outside of all stores: the sums of these files are the truth. ``over`` is by how many
 calls a limit was passed; ``used`` the part of the budget that was spent, or held for calls that were going on, at the
@@ -57,13 +59,14 @@ class Worker:
 
     def __init__(self, plan: dict[str, Any]) -> None:
         from openai_meter import Budget, Meter  # noqa: PLC0415 - in a worker only
-        from openai_meter.budgets import admission, desk, guard  # noqa: PLC0415 - in a worker only
+        from openai_meter.budgets import admission, desk, guard, quick  # noqa: PLC0415 - in a worker only
         from openai_meter.usage.endpoints import ENDPOINTS  # noqa: PLC0415 - in a worker only
 
         desk._DEAD = plan["dead"]
         self.plan = plan
         self.row = next(row for row in ENDPOINTS if row.name == "responses")
-        budget = Budget(plan["name"], tokens=plan["limit"], every=plan["every"], on_outage=plan["share"] or "refuse")
+        limit = {plan["unit"]: plan["limit"]}
+        budget = Budget(plan["name"], every=plan["every"], on_outage=plan["share"] or "refuse", alert_at=(), **limit)
         self.meter = Meter(budgets=[budget], budget_store=plan["url"])
         self.guard = self.meter._budgets
         self.desk = self.guard.desk
@@ -72,7 +75,7 @@ class Worker:
             self.desk._interval = 0.5
             take = self.desk.store.take
             self.desk.store.take = lambda *args: self._counted(take, args)
-        self.admit = admission.admit
+        self.admit, self.quick_hold = admission.admit, quick.quick_hold
         skew = plan["skew"]
         clock = SimpleNamespace(time=lambda: time.time() + skew)
         admission.time = guard.time = clock
@@ -94,7 +97,11 @@ class Worker:
             hold=None, started=time.time(), row=self.row, listeners=(self.meter,), provider="openai",
             host="api.openai.com", requested_model="gpt-5-mini", block=None, _attribution=self.who,
         )  # fmt: skip
-        steps = self.admit(call, {"input": "", "max_output_tokens": bound})
+        body, refusal = {"input": "", "max_output_tokens": bound}, None
+        call.hold = self.quick_hold(
+            self.guard, self.meter, self.row, call.provider, call.host, call.requested_model, self.who, None, body
+        )
+        steps = iter(()) if call.hold else self.admit(call, body)
         while True:
             try:
                 next(steps).run()
@@ -109,7 +116,7 @@ class Worker:
         key = account.start.isoformat()
         identity = uuid.uuid4().hex
         self.write("held", identity, key, amount, time.monotonic_ns())
-        return call, identity, key, chance.randrange(amount // 2, amount + 1)
+        return call, identity, key, max(chance.randrange(amount // 2, amount + 1), 1)
 
     def settle(self, done: Any) -> None:
         call, identity, key, cost = done
@@ -208,11 +215,14 @@ def start(plan: dict[str, Any], folder: Path, number: int) -> subprocess.Popen[b
     return subprocess.Popen([sys.executable, __file__, "--worker", json.dumps(plan)], start_new_session=True)
 
 
-def play(store: str, url: str | None, server: Any, *, faults: bool, tasks: bool, refusals: int, calls: int) -> Row:
+def play(
+    store: str, url: str | None, server: Any, *, faults: bool, tasks: bool, refusals: int, calls: int, unit: str
+) -> Row:
     """One budget, until all processes are refused."""
-    mean = sum(BOUNDS) // 2 + 70
+    mean = 1 if unit == "calls" else sum(BOUNDS) // 2 + 70
+    limit = calls if unit == "calls" else calls * mean * 3 // 4
     plan = {
-        "name": f"benchmark {uuid.uuid4()}", "limit": calls * mean * 3 // 4, "url": url, "tasks": tasks,
+        "name": f"benchmark {uuid.uuid4()}", "limit": limit, "unit": unit, "url": url, "tasks": tasks,
         "faults": faults, "skew": 0.0, "every": "minute" if faults else "total", "refusals": refusals,
         "dead": 3.0 if faults else 60.0, "share": 0, "until": time.time() + (25 if faults else 120),
     }  # fmt: skip
@@ -233,6 +243,8 @@ def play(store: str, url: str | None, server: Any, *, faults: bool, tasks: bool,
                     server.stop()
                     time.sleep(0.3)
                     server.start()
+        if not faults and any(process.returncode for process in running.values()):
+            raise SystemExit("a worker has failed: see above")
         truth = Truth(folder)
         over = sum(max(0, spent - plan["limit"]) for spent in truth.by_key.values())
         return Row(
@@ -296,6 +308,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=250_000, help="of each store")
     parser.add_argument("--stores", nargs="+", default=["memory", "sqlite", "postgres", "redis"])
     parser.add_argument("--calls", type=int, default=1_000, help="that the budget of a round is enough for")
+    parser.add_argument("--unit", choices=("tokens", "calls"), default="tokens", help="what the budget limits")
     parser.add_argument("--faults", action="store_true")
     parser.add_argument("--refusals", type=int, default=20, help="that end a thread or a task")
     parser.add_argument("--json", action="store_true")
@@ -320,6 +333,7 @@ def main() -> None:
                         tasks=bool(rounds % 2),
                         refusals=options.refusals,
                         calls=options.calls,
+                        unit=options.unit,
                     )
                     rows.append(row)
                     trials, rounds = trials + row.trials, rounds + 1

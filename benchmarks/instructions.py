@@ -111,6 +111,8 @@ class Scenes(NamedTuple):
     async_call: Callable[[], Any]
     stream: Callable[[], Any]
     response_stream: Callable[[], Any]
+    limited_call: Callable[[], Any]
+    """A call with a limit of its output, whose bound is small."""
     other: Any
     """Another client than theirs."""
 
@@ -190,6 +192,7 @@ def scenes() -> Scenes:
 
     chat, response = options("/chat/completions", BODY), options("/responses", RESPONSE_BODY)
     embedding = options("/embeddings", EMBEDDING_BODY)
+    limited = options("/chat/completions", {**BODY, "max_completion_tokens": 400})
     include = {**BODY, "stream": True, "stream_options": {"include_usage": True}}
     streamed, streamed_response = options("/chat/completions", include), options("/responses", RESPONSE_BODY)
 
@@ -211,6 +214,7 @@ def scenes() -> Scenes:
         async_call,
         lambda: stream(streamed),
         lambda: stream(streamed_response),
+        lambda: client.request(object, limited),
         other,
     )
 
@@ -333,8 +337,28 @@ def count_here() -> None:
     turns("pricing", lambda: book.cost_of(usage, HEAD["model"], "openai", "api.openai.com", "default", day), 200)
     assert meter.totals.calls == 1 + len(plain) * (_WARM + 200) + len(streams) * (3 + 4)
     assert not meter.totals.unpriced_calls
+    _count_budgets(scene, never)
     assert not meter.internal_errors
     os._exit(0)
+
+
+def _count_budgets(scene: Scenes, never: Any) -> None:
+    """Calls that budgets admit, from what this process has of them."""
+    import openai_meter  # noqa: PLC0415
+
+    kinds: dict[str, dict[str, Any]] = {"calls": {"calls": 10**12}, "dollars": {"usd": 10**6}}
+    with tempfile.TemporaryDirectory() as folder:
+        for shared in (False, True):
+            for unit, limit in kinds.items():
+                budget = openai_meter.Budget(unit, **limit)
+                store = f"sqlite:///{folder}/{unit}.db" if shared else None
+                meter = openai_meter.Meter(thresholds=never, budgets=[budget], budget_store=store)
+                openai_meter.install(meter=meter)
+                scene.limited_call()
+                meter.settle()  # the prices are read
+                turns(f"call under a {'shared ' * shared}budget of {unit}", scene.limited_call, 100)
+                assert meter.budgets[unit].held == 0
+                openai_meter.uninstall()
 
 
 def count_sdk_here() -> None:
@@ -412,6 +436,10 @@ _ADDED = {
     "chunk of a stream": ("metered stream", "bare stream", CHUNKS),
     "event of a response": ("metered response stream", "bare response stream", CHUNKS),
     "pricing": ("pricing", None, 1),
+    "budget of calls": ("call under a budget of calls", "metered call", 1),
+    "budget of dollars": ("call under a budget of dollars", "metered call", 1),
+    "shared budget of calls": ("call under a shared budget of calls", "metered call", 1),
+    "shared budget of dollars": ("call under a shared budget of dollars", "metered call", 1),
 }
 """What is shown: a scene, what is taken off, and how many parts it has."""
 

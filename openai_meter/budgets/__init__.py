@@ -7,10 +7,14 @@
     sizes      how many tokens a request's body can be at most
     rates      the highest rates that may apply
     bound      the most that a call can cost: tokens and pico-dollars
-    account    the counters of one budget, key and window; the hold of a call
+    account    the counters of one budget, key and window
+    call_hold  the hold of one call
     admission  the way of a call through its budgets
     desk       the slices of this process from a shared store; stores/ has the stores
     history    the spent amount before this process, by the ledger
+    quick      the same for plain calls, in memory, at once
+    journal    what is free of the slices of this process, in a file that outlives it
+    stages     alerts when parts of a budget are spent, and thresholds that count all processes
     guard      the budgets of one meter or block: which a call falls under, admission, settling
     status     the figures of a budget: limit, spent, held, left
 

@@ -10,7 +10,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from datetime import datetime
-from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.budgets.stores.protocol import Row
@@ -19,10 +18,9 @@ from openai_meter.core.native import RLock
 
 if TYPE_CHECKING:
     from openai_meter.budgets.budget import Budget
-    from openai_meter.core.call import Call
 
-__all__ = ["REFUSED", "Account", "Entry", "Hold", "Lesson", "Reached", "catch_up", "charge", "count_before",
-           "end_outage", "grant", "hold", "note_refused", "note_row", "take_report"]  # fmt: skip
+__all__ = ["REFUSED", "Account", "Entry", "Reached", "Settlement", "catch_up", "charge", "count_before", "end_outage",
+           "grant", "hold", "hold_at_once", "note_refused", "note_row", "queue", "settle", "take_report"]  # fmt: skip
 
 _NEVER = 1 << 63
 """More than any limit."""
@@ -38,7 +36,7 @@ class Account:
 
     __slots__ = ("_stages", "alert", "budget", "emergency", "end", "ends_at", "free", "held", "idle", "key", "mark",
                  "on_stage", "ready", "refusals", "refused", "refused_amount", "reported", "row", "shared",
-                 "spent", "stage_at", "start", "uncertain", "unreported")  # fmt: skip
+                 "spent", "stage_at", "start", "uncertain", "unit", "unreported")  # fmt: skip
 
     def __init__(  # noqa: PLR0917 - made in one place
         self,
@@ -50,6 +48,7 @@ class Account:
         on_stage: Reached | None = None,
     ) -> None:
         self.budget = budget
+        self.unit = budget.unit
         self.key = key
         self.start = start
         self.end = end
@@ -140,37 +139,13 @@ class Entry(NamedTuple):
     """The meter by whose prices it is settled."""
 
 
-class Lesson:
-    """The most that calls of one kind have cost, of the last 1,000 to 2,000: their 99.9th percentile or more."""
-
-    __slots__ = ("_before", "_calls", "_now")
-
-    def __init__(self) -> None:
-        self._now = self._before = (0, 0)
-        self._calls = 0
-
-    def note(self, pico: int, tokens: int) -> None:
-        """Adds a call that has ended. A race of two threads may lose one of the two."""
-        if self._calls >= _LESSON:
-            self._before, self._now, self._calls = self._now, (0, 0), 0
-        self._now = (max(self._now[0], pico), max(self._now[1], tokens))
-        self._calls += 1
-
-    def highest(self) -> tuple[int, int]:
-        """The most pico-dollars and tokens."""
-        return max(self._now[0], self._before[0]), max(self._now[1], self._before[1])
+Settlement = tuple[Account, int, int, bool]
+"""An account, what was held in it, what was spent, and whether that is uncertain."""
 
 
-class _Settlement(NamedTuple):
-    account: Account
-    held: int
-    spent: int
-    uncertain: bool
-
-
-_LESSON = 1_000
 _lock = RLock()
-_queue: deque[_Settlement] = deque()
+queue: deque[Settlement] = deque()
+"""What calls that have ended have cost, until it is counted; :func:`settle` does that."""
 
 
 class _Changing:
@@ -180,7 +155,7 @@ class _Changing:
         RuntimeError: this thread is changing counters already, and a signal handler in the middle of it makes a call.
     """
 
-    busy = False
+    busy: Any = False  # not bool: another thread changes it between two looks
 
     def __enter__(self) -> None:
         _lock.acquire()
@@ -208,7 +183,7 @@ def hold(entries: list[Entry], *, final: bool) -> tuple[bool, list[Entry]]:
         Whether it was taken, and the entries that do not fit. Those of budgets that refuse nothing do not prevent it.
     """
     with _changing:
-        if _queue:
+        if queue:
             _count()
         short = [entry for entry in entries if entry.account.free < entry.amount]
         if short:
@@ -224,6 +199,31 @@ def hold(entries: list[Entry], *, final: bool) -> tuple[bool, list[Entry]]:
         return True, short
 
 
+def hold_at_once(entries: list[Entry]) -> bool:
+    """Takes what a call can cost from all accounts, if it fits into each of them. Else nothing is taken."""
+    _lock.acquire()
+    if _Changing.busy:  # a signal handler makes a call while its thread admits one
+        _lock.release()
+        return False
+    _Changing.busy = True
+    try:
+        if queue:
+            _count()
+        for account, amount, _ in entries:
+            if account.free < amount and not account.budget.only_watches:
+                return False
+        for account, amount, _ in entries:
+            account.free -= amount
+            account.held += amount
+            account.idle = False
+            if account.mark is not None:
+                account.mark[0] = account.free - account.emergency
+        return True
+    finally:
+        _Changing.busy = False
+        _lock.release()
+
+
 def note_refused(entries: list[Entry]) -> None:
     """Counts a call that was refused by some accounts, or would have been."""
     with _changing:
@@ -232,7 +232,7 @@ def note_refused(entries: list[Entry]) -> None:
             account.refused_amount += amount
             if not account.budget.shadow:
                 account.refusals[account.budget.name] += 1
-                if account.refused == 1 and account.on_stage is not None and account.budget.stages:
+                if amount and account.refused == 1 and account.on_stage is not None and account.budget.stages:
                     account.on_stage(account, REFUSED)
 
 
@@ -298,7 +298,8 @@ def take_report(account: Account, *, all_idle: bool) -> tuple[int, int]:
 
 def charge(account: Account, amount: int) -> None:
     """Counts an amount that was spent without a hold."""
-    _settle(_Settlement(account, 0, amount, uncertain=False))
+    queue.append((account, 0, amount, False))
+    settle()
 
 
 def catch_up() -> None:
@@ -309,23 +310,25 @@ def catch_up() -> None:
                 _count()
 
 
-def _settle(settlement: _Settlement) -> None:
-    """Never waits, and may be called from anywhere, a finalizer included."""
-    _queue.append(settlement)
+def settle() -> None:
+    """Counts what is in the queue. Never waits, and may be called from anywhere, a finalizer included."""
     # Again after the release: a cost that came in at the very end of the loop inside would stay uncounted.
-    while _queue and not _Changing.busy and _lock.acquire(False):
+    while queue and not _Changing.busy and _lock.acquire(False):
+        if _Changing.busy:
+            _lock.release()
+            return
+        _Changing.busy = True
         try:
-            if not _Changing.busy:
-                with _changing:
-                    _count()
+            _count()
         finally:
+            _Changing.busy = False
             _lock.release()
 
 
 def _count() -> None:
-    while _queue:
+    while queue:
         try:
-            account, held, spent, uncertain = _queue.popleft()
+            account, held, spent, uncertain = queue.popleft()
         except IndexError:
             return
         account.held -= held
@@ -340,77 +343,10 @@ def _count() -> None:
             account.reach_stages()
 
 
-class Hold:
-    """The hold of one call until it ends. It is settled once; a hold that is lost is charged in full.
-
-    Args:
-        entries: the accounts and amounts.
-        lesson: the costs of such calls so far, where the request has no upper bound.
-    """
-
-    __slots__ = ("_claim", "_entries", "_lesson", "_sums", "changes")
-
-    def __init__(self, entries: list[Entry], lesson: Lesson | None = None) -> None:
-        self._entries = entries
-        self._lesson = lesson
-        self._sums: dict[int, list[Any]] = {}
-        self._claim = [True]  # list.pop() is atomic
-        self.changes: dict[str, Any] | None = None
-        """Fields of the body that replace the program's own."""
-
-    def add(self, meter: object, call: Call) -> bool:
-        """Adds a record of the call, priced by a meter; ``False`` if the hold was settled before."""
-        if not self._claim:
-            return False
-        found = self._sums.setdefault(id(meter), [0, 0, False, False])
-        pico, tokens, free = call.cost_pico, call.usage.total_tokens, call.cost_status == "free"
-        unsure = "answer" in call.usage_unknown or call.cost_status == "partial"
-        found[0] += 0 if pico is None else pico
-        found[1] += tokens or 0
-        found[2] = found[2] or (pico is None and not free) or unsure
-        found[3] = found[3] or (tokens is None and not free) or unsure
-        return True
-
-    def settle(self) -> None:
-        """Counts the cost of the call; where it is unknown, all that was held, or more."""
-        if not self._take():
-            return
-        for account, amount, meter in self._entries:
-            unit = account.budget.unit
-            pico, tokens, no_cost, no_tokens = self._sums.get(id(meter), (0, 0, True, True))
-            if unit == "calls":
-                spent, uncertain = 1, False
-            elif unit == "usd":
-                spent, uncertain = ceil(pico), no_cost
-            else:
-                spent, uncertain = tokens, no_tokens
-            _settle(_Settlement(account, amount, max(spent, amount) if uncertain else spent, uncertain))
-        if self._lesson is not None:
-            for pico, tokens, _, _ in self._sums.values():
-                self._lesson.note(ceil(pico), tokens)
-
-    def release(self) -> None:
-        """Releases the hold: nothing was sent."""
-        if self._take():
-            for account, amount, _ in self._entries:
-                _settle(_Settlement(account, amount, 0, uncertain=False))
-
-    def _take(self) -> bool:
-        try:
-            return self._claim.pop()
-        except IndexError:
-            return False
-
-    def __del__(self) -> None:
-        # Work on the server that is never polled again, or a fault of the meter: it may have been billed.
-        if self._claim:
-            self.settle()
-
-
 def _start_over_in_child() -> None:
     global _lock  # noqa: PLW0603 - it may have been held by a thread that the child does not have
     _lock = RLock()
-    _queue.clear()
+    queue.clear()
     _Changing.busy = False
 
 

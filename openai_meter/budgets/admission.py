@@ -14,8 +14,9 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from openai_meter.budgets import account as accounts_module
-from openai_meter.budgets.account import Account, Entry, Hold, Lesson, hold, note_refused
+from openai_meter.budgets.account import Account, Entry, hold, note_refused
 from openai_meter.budgets.bound import OUTPUT_LIMITS, Bound, bound_of
+from openai_meter.budgets.call_hold import Hold, Lesson, lesson_of
 from openai_meter.budgets.guard import BudgetGuard, Subject
 from openai_meter.budgets.refusal import Refusal, refusal_of
 from openai_meter.core import faults
@@ -108,8 +109,6 @@ class Step:
             self.error = error
 
 
-_lessons: Bounded[tuple[str | None, str | None], Lesson] = Bounded(10_000)
-"""The costs of calls without an upper bound, by model and agent."""
 _logged: Bounded[tuple[str, str | None, float], bool] = Bounded(1_000)
 _PAUSE = 0.25
 """Seconds between two checks of a budget that a call waits for."""
@@ -184,13 +183,15 @@ class _Attempt:
         self._changes: dict[str, Any] = {}
         self._waits_until: float | None = None
         self._outage = False
+        self._paused = False
+        """Whether it has waited: others may have given something back."""
         self.changeable = True
         """Whether the request may be changed: a message of a connection is not."""
         self.falls: list[_Falls] = []
 
     def run(self) -> Generator[Step, None, Refusal | None]:
         """Decides on the call."""
-        asked = False
+        asked = refused = False
         while True:
             now = time.time()
             self.falls = [
@@ -206,12 +207,14 @@ class _Attempt:
             if taken:
                 self._admitted(entries, short)
                 return None
-            if any(entry.account.shared for entry in short):
+            if any(entry.account.shared for entry in short) and not (refused and _is_hopeless(short)):
                 asked = True
                 if (yield from self._refill(entries)):
                     continue
+                refused = True
             refusing = [entry for entry in short if not entry.account.budget.shadow]
             if not refusing or (yield from self._make_fit(refusing, now)):
+                refused = refused and not self._paused
                 continue
             note_refused(refusing)
             account, amount, _ = refusing[0]
@@ -291,7 +294,7 @@ class _Attempt:
         if bound.unbounded is not None:
             if budget.strict:
                 return refusal_of(account, None, "unbounded", detail=bound.unbounded, model=self._call.requested_model)
-            self._lesson = self._lesson or _lesson((self._subject.model, self._subject.agent))
+            self._lesson = self._lesson or lesson_of((self._subject.model, self._subject.agent))
             pico, tokens = self._lesson.highest()
             amount = max(amount, tokens if budget.unit == "tokens" else pico)
         return amount
@@ -333,6 +336,7 @@ class _Attempt:
         left = self._waits_until - now
         if left <= 0:
             return False
+        self._paused = True
         yield Step(seconds=min(_PAUSE, left, max(entry.account.ends_at - now, 0.01)))
         return True
 
@@ -368,16 +372,18 @@ def _left(account: Account) -> int:
     """The amount that is left for a smaller bound; 0 if no bound is smaller."""
     if account.budget.unit == "calls":
         return 0
+    return _room(account)
+
+
+def _is_hopeless(short: list[Entry]) -> bool:
+    """Whether the store, which has just refused the call a slice, has less left than the call needs even now."""
+    return any(entry.amount > _room(entry.account) for entry in short if not entry.account.budget.shadow)
+
+
+def _room(account: Account) -> int:
+    """What is left of a budget, as far as this process knows."""
     left = account.budget.limit - account.total_spent - account.total_held
     return max(account.free, left) if account.shared else account.free
-
-
-def _lesson(key: tuple[str | None, str | None]) -> Lesson:
-    found = _lessons.get(key)
-    if found is None:
-        _lessons.claim(key, Lesson())
-        found = _lessons.get(key) or Lesson()
-    return found
 
 
 def _log_shadow(entry: Entry) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from openai_meter.pricing.contexts import RequestFacts
     from openai_meter.pricing.plan import Plan
 
-__all__ = ["OUTPUT_LIMITS", "Bound", "bound_of"]
+__all__ = ["CEILING", "OUTPUT_LIMITS", "PLAIN_KEYS", "Bound", "bound_of", "fact", "plan_of"]
 
 OUTPUT_LIMITS: Mapping[str, tuple[str, ...]] = {
     "chat.completions": ("max_completion_tokens", "max_tokens"),
@@ -36,7 +36,7 @@ OUTPUT_LIMITS: Mapping[str, tuple[str, ...]] = {
 }
 """The fields of a request that limit its output, by endpoint."""
 
-_CEILING = 128_000
+CEILING = 128_000
 """Output tokens of a model whose ceiling is not known: the highest that is common."""
 _IMAGE = 16_384
 """Tokens of one input image at most, where the model has no figure of its own."""
@@ -61,6 +61,8 @@ _NOT_READ = frozenset({
     "stream", "stream_options", "temperature", "top_p", "user",
 })  # fmt: skip
 """Fields of a request that are not shown to the model."""
+PLAIN_KEYS = (_NOT_READ - {"background", "best_of", "include", "n", "service_tier"}) | {"input", "messages"}
+"""The fields of a request whose bound is made of one text and one output limit."""
 _ON_SERVER = ("previous_response_id", "conversation", "prompt")
 """Fields of a response's request by which the server adds input."""
 _CLIENT_TOOLS = frozenset({"function", "custom", "apply_patch", "local_shell", None})
@@ -120,11 +122,11 @@ def bound_of(
     row = request.row
     if row.free:
         return Bound(0, 0)
-    plan = None if book is None else _plan(book, request, body)
+    plan = None if book is None else plan_of(book, request, body)
     counter = _vocabulary(request.requested_model) if exact else text_bytes
     units = _RULES.get(row.name, _unknown)(row.name, body, plan, counter, files)
     size = units.size
-    per_image = _fact(plan, "image_tokens", _IMAGE)
+    per_image = fact(plan, "image_tokens", _IMAGE)
     inputs = size.tokens + size.images * per_image + size.audio_tokens
     tokens = inputs + units.answers * units.output
     if plan is None:
@@ -166,7 +168,7 @@ def _priced(units: _Units, plan: Plan, inputs: int, tokens: int, body: Mapping[s
     )
 
 
-def _plan(book: PriceBook, request: RequestFacts, body: Mapping[str, Any]) -> Plan:
+def plan_of(book: PriceBook, request: RequestFacts, body: Mapping[str, Any]) -> Plan:
     """The same plan that the call is billed by; kept among the plans of the book under a key of its own."""
     tier = body.get("service_tier")
     tier = tier if isinstance(tier, str) and tier != "auto" else None
@@ -187,7 +189,8 @@ def _plan(book: PriceBook, request: RequestFacts, body: Mapping[str, Any]) -> Pl
     return plan
 
 
-def _fact(plan: Plan | None, name: str, default: int) -> int:
+def fact(plan: Plan | None, name: str, default: int) -> int:
+    """A number among the facts of a price list."""
     value = None if plan is None else plan.facts.get(name)
     return value if type(value) is int else default
 
@@ -225,7 +228,7 @@ def _read(body: Mapping[str, Any], counter: Callable[[str], int]) -> Size:
 
 def _ceiling(name: str, body: Mapping[str, Any], plan: Plan | None, default: int | None = None) -> int:
     """The output tokens of one answer at most."""
-    ceiling = _fact(plan, "max_output_tokens", _CEILING)
+    ceiling = fact(plan, "max_output_tokens", CEILING)
     limits = [limit for field in OUTPUT_LIMITS.get(name, ()) if (limit := count(body.get(field))) is not None]
     return min(*limits, ceiling) if limits else ceiling if default is None else default
 
@@ -309,7 +312,7 @@ def _listening(_: str, body: Mapping[str, Any], plan: Plan | None, __: Callable[
         seconds = length // _AUDIO_FILE + 1
         size.audio, size.audio_tokens = True, seconds * _LISTENING
     by_time = plan is not None and "input" not in plan.short
-    output = 0 if by_time else _fact(plan, "max_output_tokens", 16_384)
+    output = 0 if by_time else fact(plan, "max_output_tokens", 16_384)
     return _Units(size, 1, output, limited=False, slots=(("second", seconds),) if by_time else ())
 
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["Size", "measure", "text_bytes"]
+__all__ = ["Size", "measure", "plain_text_size", "text_bytes"]
 
 _IMAGES = frozenset({"image_url", "input_image", "image_file", "computer_screenshot"})
 _FILES = frozenset({"file", "input_file"})
@@ -54,6 +54,36 @@ def measure(values: Mapping[str, Any], count: Callable[[str], int] = text_bytes)
     size = Size()
     size.tokens += _walk(values, size, count, 0)
     return size
+
+
+def plain_text_size(field: str, value: object) -> int | None:
+    """What :func:`measure` finds of a body with one field of plain text: a text, or messages whose values are texts.
+
+    ``None`` where the value has anything else in it.
+    """
+    total = _MARGIN + 6 + len(field)
+    if type(value) is str:
+        return total + text_bytes(value) + 2
+    if type(value) is not list:
+        return None
+    total += 2
+    for message in value:
+        if type(message) is not dict or "type" in message:
+            return None
+        total += 3
+        for name, text in message.items():
+            if type(text) is not str or text == "tool":
+                return None
+            if (size := _NAMES.get(name)) is None:
+                if type(name) is not str:
+                    return None
+                size = 6 + text_bytes(name)
+            total += size + (len(text) if text.isascii() else text_bytes(text))
+    return total
+
+
+_NAMES = {"role": 10, "content": 13}
+"""What the names of almost all fields of messages take."""
 
 
 def _walk(value: Any, size: Size, count: Callable[[str], int], depth: int) -> int:

@@ -13,6 +13,8 @@ class Budgeting:
 
     active = False
     """Whether a budget was ever set. It stays so: the settings of budgets may come and go."""
+    quick_hold: Any = None
+    """:func:`openai_meter.budgets.quick.quick_hold`, once there is a budget."""
 
 
 def close_all() -> None:

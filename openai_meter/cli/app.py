@@ -33,6 +33,7 @@ COMMANDS: tuple[str, ...] = (
     "top",
     "statusline",
     "serve",
+    "proxy",
     "forecast",
     "compare",
     "reconcile",

@@ -52,6 +52,8 @@ class FocusOptions(NamedTuple):
     version: str
     by: str
     account: str | None
+    bill: list[str]
+    """Files of OpenAI's costs, for the datasets about invoices."""
 
 
 def export_focus(
@@ -66,6 +68,8 @@ def export_focus(
     if output is not None and Path(output).is_dir():
         fail(m("cli.export.folder", folder=repr(output), name="focus.csv"), 2)
     with open_ledger(selection.ledger, lang=lang) as ledger:
+        from openai_meter.ledger.billing.exported import read_files  # noqa: PLC0415 - not for `run`
+
         kept = {name: value for name, value in selection.keywords().items() if name != "timezone"}
         with progress_line(m, "cli.export.focus_progress") as progress:
             written = ledger.export_focus(
@@ -74,6 +78,7 @@ def export_focus(
                 form=form,
                 by=focus.by,
                 account=focus.account,
+                bill=read_files(focus.bill) if focus.bill else None,
                 progress=progress,
                 **kept,
             )
@@ -137,6 +142,7 @@ def add_commands(app: "typer.Typer") -> None:
         version: Annotated[str, typer.Option(metavar="1.2 | 1.4", help=t("export.version"))] = "1.2",
         by: Annotated[str, typer.Option("--by", metavar="NAME,...", help=t("export.by"))] = "",
         account: Annotated[str | None, typer.Option(metavar="ID", help=t("export.account"))] = None,
+        bill: Annotated[list[str] | None, typer.Option("--bill", metavar="FILE", help=t("export.bill"))] = None,
         excel: Annotated[bool, options.excel] = False,
         lang: Annotated[str | None, options.lang] = None,
     ) -> None:
@@ -148,6 +154,8 @@ def add_commands(app: "typer.Typer") -> None:
         kept = filters(tag, model=model, agent=agent, user=user, session=session)
         selection = Selection(ledger, since, until, timezone, kept)
         if what == "focus":
-            ctx.obj.append(partial(export_focus, selection, form, output, lang, FocusOptions(version, by, account)))
+            ctx.obj.append(
+                partial(export_focus, selection, form, output, lang, FocusOptions(version, by, account, bill or []))
+            )
         else:
             ctx.obj.append(partial(export_calls, selection, form or "jsonl", output, lang, excel=excel))

@@ -19,6 +19,24 @@ __all__ = ["add_commands", "import_files"]
 _T = TypeVar("_T")
 
 
+OPENAI_USAGE = "openai-usage"
+"""In the place of the first file: the others are usage and costs of OpenAI, and no calls."""
+
+
+def import_bills(url: str | None, files: list[str]) -> None:
+    """Keeps usage and costs in a ledger, for ``reconcile``; writes how many rows of each file."""
+    m = language()
+    with open_ledger(url, create=True) as ledger:
+        from openai_meter.ledger.billing.exported import read_files  # noqa: PLC0415 - not for `run`
+
+        bills = [(file, read_files([file])) for file in files]
+        for file, bill in bills:
+            ledger.import_bill(bill)
+            days = sorted([*(row.day.isoformat() for row in bill.usage), *(row.day.isoformat() for row in bill.costs)])
+            period = f"{days[0]}..{days[-1]}" if days else "-"
+            write_lines(f"{file}: {m('reconcile.stored', n=len(days), text=period)}")
+
+
 def import_files(url: str | None, files: list[str], timezone: str | None) -> None:
     """Stores the calls of files in a ledger, and writes how many of each file."""
     m = language()
@@ -79,7 +97,9 @@ def add_commands(app: "typer.Typer") -> None:
         cls=Command,
         help=t("import"),
         epilog=example(
-            "openai-meter import calls.jsonl --ledger sqlite:///usage.db", "openai-meter import batch_output.jsonl"
+            "openai-meter import calls.jsonl --ledger sqlite:///usage.db",
+            "openai-meter import batch_output.jsonl",
+            "openai-meter import openai-usage usage.csv costs.csv",
         ),
     )
     def import_calls(
@@ -89,4 +109,7 @@ def add_commands(app: "typer.Typer") -> None:
         ledger: Annotated[str | None, options.ledger] = None,
         timezone: Annotated[str | None, typer.Option("--timezone", metavar="ZONE", help=t("import.timezone"))] = None,
     ) -> None:
-        ctx.obj.append(partial(import_files, ledger, files, timezone))
+        if files[0] == OPENAI_USAGE and files[1:]:
+            ctx.obj.append(partial(import_bills, ledger, files[1:]))
+        else:
+            ctx.obj.append(partial(import_files, ledger, files, timezone))

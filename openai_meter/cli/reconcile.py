@@ -7,6 +7,7 @@ argument cannot be used. The client is made here and used once. What it asks is 
 import os
 import sys
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -15,6 +16,7 @@ from openai_meter.cli.ledger import open_ledger
 from openai_meter.cli.output import fail, write_json
 from openai_meter.core.formatting import column_places, fixed_dollars, percent, signed
 from openai_meter.core.locale import Messages, language
+from openai_meter.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     import typer
     from rich.text import Text
 
+    from openai_meter.ledger import Ledger
     from openai_meter.ledger.billing.reconciliation import Reconciliation, Sums
+    from openai_meter.pricing import PriceBook
 
 __all__ = ["ADMIN_KEY", "Request", "add_commands", "reconcile"]
 
@@ -54,9 +58,11 @@ def reconcile(url: str | None, request: Request, lang: str | None, *, as_json: b
         book = None if request.prices is None else PriceBook(request.prices)
         if request.usage or request.costs:
             found = ledger.reconcile(request.period, bill=read_files((*request.usage, *request.costs)), prices=book)
-        else:
-            with _admin_client(m) as client, _progress(m) as progress:
+        elif os.environ.get(ADMIN_KEY, "").strip():
+            with _admin_client() as client, _progress(m) as progress:
                 found = ledger.reconcile(request.period, client, prices=book, progress=progress)
+        else:
+            found = _of_kept_bill(ledger, request, book, m)
     if as_json:
         groups = [
             {**dict(zip(request.by, key, strict=True)), **sums.to_dict()} for key, sums in found.by(*request.by).items()
@@ -70,11 +76,20 @@ def reconcile(url: str | None, request: Request, lang: str | None, *, as_json: b
         fail(m("reconcile.below", **shares), 1)
 
 
-@contextmanager
-def _admin_client(m: Messages) -> "Iterator[Any]":
-    """A client of the SDK with the admin key of the environment."""
-    if not os.environ.get(ADMIN_KEY, "").strip():
+def _of_kept_bill(ledger: "Ledger", request: Request, book: "PriceBook | None", m: Messages) -> "Reconciliation":
+    """The comparison with what was imported before; ends the process if there is nothing."""
+    from openai_meter.ledger.billing.methods import days_of  # noqa: PLC0415 - not for `run`
+
+    days_of(request.period, datetime.now(UTC))  # a wrong period is the first thing to say
+    try:
+        return ledger.reconcile(request.period, prices=book)
+    except ConfigurationError:
         fail(m("reconcile.missing_key"), 2)
+
+
+@contextmanager
+def _admin_client() -> "Iterator[Any]":
+    """A client of the SDK with the admin key of the environment."""
     import openai  # noqa: PLC0415 - not for `run`
 
     try:
@@ -186,10 +201,9 @@ class _Page:
         table = self._table(m("reconcile.cause"), m("reconcile.difference"), left=1)
         table.add_column("", overflow="fold", ratio=1)
         for cause in self._found.causes:
-            where, evidence = sentences.place(cause), sentences.why(cause, m)
             amount = signed(cause.amount, partial(self._money, places=places))
-            words = f"{where}: {evidence}" if where else evidence
-            table.add_row(self._text(sentences.name(cause.kind, m), "cyan"), self._text(amount), self._text(words))
+            name, words = sentences.name(cause.kind, m), sentences.about(cause, m)
+            table.add_row(self._text(name, "cyan"), self._text(amount), self._text(words))
         return table
 
     def _lines(self, by: tuple[str, ...]) -> Any:
@@ -236,7 +250,6 @@ def _groups(text: str) -> tuple[str, ...]:
     Raises:
         ConfigurationError: a name is unknown.
     """
-    from openai_meter.errors import ConfigurationError  # noqa: PLC0415
     from openai_meter.ledger.billing.reconciliation import GROUPS  # noqa: PLC0415
 
     names = tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
@@ -252,7 +265,6 @@ def _part(text: str) -> Decimal:
         ConfigurationError: it is not a part.
     """
     from openai_meter.core.money import exact  # noqa: PLC0415
-    from openai_meter.errors import ConfigurationError  # noqa: PLC0415
 
     part = exact(text.removesuffix("%"), "--fail-under") / (100 if text.endswith("%") else 1)
     if part > 1:

@@ -10,6 +10,7 @@ from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from openai_meter.budgets.admission import Step, admit
+from openai_meter.budgets.quick import quick_hold
 from openai_meter.core import faults
 
 if TYPE_CHECKING:
@@ -47,11 +48,15 @@ def admit_sync(context: RequestContext, args: tuple[Any, ...], kwargs: dict[str,
     Raises:
         BudgetExceededError: a budget does not admit it. Nothing was sent, and there is no record.
     """
+    if _has_quick_hold(context.pending, args, kwargs):
+        return args, kwargs
     return _decided(context, args, kwargs, _decide(_steps(context.pending, args, kwargs)))
 
 
 async def admit_async(context: RequestContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
     """The same for an async client: trips to a store are made in a thread, so that no other task waits for them."""
+    if _has_quick_hold(context.pending, args, kwargs):
+        return args, kwargs
     return _decided(context, args, kwargs, await _decide_async(_steps(context.pending, args, kwargs)))
 
 
@@ -99,6 +104,26 @@ async def _decide_async(steps: Generator[Step, None, Refusal | None]) -> Refusal
         if step.seconds:
             await anyio.sleep(step.seconds)
     return step  # type: ignore[no-any-return]
+
+
+def _has_quick_hold(pending: CallInFlight, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call is admitted at once, and has its hold."""
+    try:
+        guards = [(one._budgets, one.meter) for one in pending.listeners if one._budgets is not None]
+        if len(guards) != 1 or pending.row.role in {"poll", "cancel"}:
+            return False
+        fields = (args[1] if len(args) > 1 else kwargs["options"]).__dict__
+        body = fields["json_data"]
+        if type(body) is not dict or fields["extra_json"] or fields.get("files"):
+            return False
+        pending.hold = quick_hold(
+            *guards[0], pending.row, pending.provider, pending.host, pending.requested_model,
+            pending._attribution, pending.block, body,
+        )  # fmt: skip
+    except Exception as error:
+        faults.caught(error, "admitting a request")
+        return False
+    return pending.hold is not None
 
 
 def _next(steps: Generator[Step, None, Refusal | None]) -> Any:

@@ -305,6 +305,7 @@ def _context_of(plain: PlainRequest, sdk: Sdk) -> RequestContext | None:
             around=plain.around,
         )
         pending.begin_at(plain.started, plain.clock, plain.attribution, plain.evidence)
+        pending.hold = plain.hold
         context = RequestContext(None, pending, sdk)
         context.parses_itself = True
         pending.response.headers = quick_path.headers_of(plain)
@@ -336,7 +337,6 @@ def _begin(
             and (not callable(inner) or decodes_embeddings(inner))
             and sdk.parses_itself(wrapped, fields["headers"])
             and current_request.get() is None
-            and not Budgeting.active
             and (plain := quick_path.begin(client, fields, listening, around)) is not None
         ):
             return plain

@@ -334,6 +334,11 @@ def _keep_pruned(connection: Connection, days: list[int], sums: list[str]) -> No
     connection.exec_driver_sql(f"INSERT INTO monthly_users SELECT {columns} FROM daily_users GROUP BY 1, 2")  # noqa: S608
 
 
+def _add_bills(connection: Connection) -> None:
+    columns = "kind TEXT NOT NULL, name TEXT NOT NULL, made_at BIGINT NOT NULL, content TEXT NOT NULL"
+    connection.exec_driver_sql(f"CREATE TABLE bills ({columns}, PRIMARY KEY (kind, name))")
+
+
 MIGRATIONS: list[Callable[[Connection], None]] = [
     _create_calls_and_daily,
     _rename_status_cut_to_aborted,
@@ -343,6 +348,7 @@ MIGRATIONS: list[Callable[[Connection], None]] = [
     _add_rule_and_attempts,
     _add_roll_ups,
     split_calls,
+    _add_bills,
 ]
 
 

@@ -30,8 +30,8 @@ from openai_meter.core.usage import COUNTS
 
 __all__ = [
     "KIND_NAMES", "LATER_ROLL_UPS", "MICRO", "MIGRATIONS", "REST", "SHARED_NAMES", "SUMS", "TOTAL_DIMENSIONS",
-    "TOTAL_SUMS", "RollUp", "call_kinds", "call_rows", "calls", "daily_totals", "halves", "metadata", "migrations",
-    "money", "roll_up_marks", "secrets",
+    "TOTAL_SUMS", "RollUp", "bills", "call_kinds", "call_rows", "calls", "daily_totals", "halves", "metadata",
+    "migrations", "money", "roll_up_marks", "secrets",
 ]  # fmt: skip
 
 REST = 3_600_000_000
@@ -225,6 +225,15 @@ roll_up_marks = Table(
     Column("at", BigInteger, nullable=False),
 )
 """``until``: calls that began before it are in the later roll-ups. A family: since when its sums are complete."""
+
+bills = Table(
+    "bills",
+    metadata,
+    Column("kind", Text, primary_key=True),  # an endpoint of the organization's usage, "costs", or "reconciliation"
+    Column("name", Text, primary_key=True),  # the day
+    Column("made_at", BigInteger, nullable=False),
+    Column("content", Text, nullable=False),  # JSON: see billing/store.py
+)
 
 secrets = Table(
     "ledger_secrets",

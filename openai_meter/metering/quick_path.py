@@ -6,7 +6,7 @@ Both ways leave equal records; the tests compare them over recorded and generate
 
 A call is plain if
 
-* one meter or block listens, there are no budgets, and nothing observes where calls begin;
+* one meter or block listens, its budgets admit the call at once, and nothing observes where calls begin;
 * it goes to OpenAI or Azure themselves, as a whole answer of one of the paths in ``_PATHS``;
 * its request names a model, and has no key that a price or the end of a call may depend on;
 * it was sent once, and its answer is whole: an id, a model, one choice or items without fees, figures that agree;
@@ -87,6 +87,8 @@ class PlainRequest(NamedTuple):
     """In seconds since 1970."""
     clock: float
     """The same moment on the clock that durations are measured by."""
+    hold: Any = None
+    """What its budgets hold for it."""
 
 
 # --- the request ------------------------------------------------------------------------------------------------------
@@ -129,9 +131,17 @@ def begin(
     evidence = evidence_of_input(body.get(place.input)) if usual else None
     if evidence is None:
         evidence = evidence_of(place.endpoint, body)
+    hold = None
+    if Budgeting.active and (guard := listeners[0]._budgets) is not None:
+        hold = Budgeting.quick_hold(
+            guard, listeners[0].meter, place.row, place.provider, place.host, model, current_attribution(around),
+            blocks[-1].name if blocks else None, body,
+        )  # fmt: skip
+        if hold is None:
+            return None
     return _new(PlainRequest, (
         place, listeners, body, around, blocks[-1].name if blocks else None, current_attribution(around), evidence,
-        time.time(), time.perf_counter(),
+        time.time(), time.perf_counter(), hold,
     ))  # fmt: skip
 
 
@@ -189,7 +199,7 @@ def _headers_since(clock: float) -> RawHeaders:
 
 def record(request: PlainRequest, answer: Any) -> bool:
     """Records a plain answer; ``False`` if it is not plain: then nothing was done. Never raises."""
-    place, listeners, _, _, block, attribution, evidence, started, clock = request
+    place, listeners, _, _, block, attribution, evidence, started, clock, hold = request
     duration = time.perf_counter() - clock
     try:
         fields = answer.__dict__
@@ -209,7 +219,7 @@ def record(request: PlainRequest, answer: Any) -> bool:
             or not model
             or not (identity is None or (type(identity) is str and identity))
             or not (tier is None or (type(tier) is str and tier))
-            or Budgeting.active  # a budget was set meanwhile, and is charged
+            or (Budgeting.active and hold is None and _has_budgets(listeners))  # set meanwhile: it is charged
         ):
             return False
         listener = listeners[0]
@@ -234,7 +244,11 @@ def record(request: PlainRequest, answer: Any) -> bool:
         )))  # fmt: skip
     except Exception as error:
         faults.caught(error, f"recording a plain call of {place.endpoint}")
-    return True
+    return hold is None or hold.settle_plain(cost, total)
+
+
+def _has_budgets(listeners: tuple[Any, ...]) -> bool:
+    return listeners[0]._budgets is not None
 
 
 def _is_plain_chat(fields: Mapping[str, Any], more: Mapping[str, Any] | None) -> bool:

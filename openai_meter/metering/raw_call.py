@@ -24,7 +24,7 @@ from openai_meter.usage.bodies import Body, body_reader
 from openai_meter.usage.decompression import Decoder, DecompressionError, decoder, names_codings
 from openai_meter.usage.endpoints import find
 from openai_meter.usage.request_bodies import request_fields
-from openai_meter.usage.response_headers import header_facts
+from openai_meter.usage.response_headers import header_facts, read_pairs
 
 __all__ = ["AnswerReader", "RawCall", "RefusedRequest", "begin_raw_call", "read_whole"]
 
@@ -66,9 +66,11 @@ class RawCall(CallInFlight):
     """The fields of the request, until its budgets have admitted it."""
 
     def answered(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        """Takes the status of the answer, and the two price facts that its headers may have."""
+        """Takes the status of the answer, and what a record and a price take over from its headers."""
         self.http_status = status
-        if not providers.answers_itself(self.host) and (facts := header_facts(headers)):
+        pairs = [*headers]
+        self.response.headers = read_pairs(pairs)
+        if not providers.answers_itself(self.host) and (facts := header_facts(pairs)):
             self.response.facts = {**self.response.facts, **facts}
 
     def read_response(self, answer: object) -> None:

@@ -160,6 +160,10 @@ class Readable(Reporting):
         worker.drain()  # calls whose tokens are being estimated
         return self._budgets.views()
 
+    def _budget_usage(self) -> tuple[ThresholdUsage, ...]:
+        """How far each budget is used up, without a trip to a store."""
+        return () if self._budgets is None else self._budgets.budget_usage()
+
     def unpriced(self) -> tuple[Unpriced, ...]:
         """What has no full price, per model and reason."""
         return self.snapshot().unpriced
@@ -215,6 +219,7 @@ class Readable(Reporting):
         """
         from openai_meter.budgets.desk import Desk  # noqa: PLC0415 - for programs with budgets only
         from openai_meter.budgets.guard import BudgetGuard  # noqa: PLC0415
+        from openai_meter.budgets.quick import quick_hold  # noqa: PLC0415
         from openai_meter.budgets.stages import fleet_thresholds  # noqa: PLC0415
 
         guard = self._budgets or BudgetGuard(())
@@ -224,6 +229,7 @@ class Readable(Reporting):
         self._budgets = guard.changed(budgets, desk, self._spent_before(), watched, self.meter._announce)  # noqa: SLF001
         if any(budget.unit != "calls" for budget in (*self._budgets.budgets, *watched)):
             self.meter._price_loader.load()
+        Budgeting.quick_hold = staticmethod(quick_hold)
         Budgeting.active = True
 
     def _announce(self, alert: Alert) -> None:

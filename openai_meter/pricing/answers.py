@@ -214,6 +214,8 @@ def remedy_of(price: Cost, model: str | None) -> str | None:
             'the answer has no usage: of a stream, ask for it with stream_options={"include_usage": True}, and pass '
             "the last chunk or the final answer"
         )
+    if (price.reason or "").startswith("usage"):
+        return "the answer does not report all that was used; compare with the bill of the provider"
     if model is None:
         return "pass model=..., the name of the model that answered"
     return f"pass prices={{{model!r}: openai_meter.Price(input=..., output=...)}}, in US dollars per million tokens"

@@ -136,9 +136,9 @@ def notes(report: ReportData, m: Messages, money: Callable[[Decimal], str], *, e
     if totals.estimated_cost_pico and totals.cost is not None:
         measured = _CONTEXT.subtract(totals.cost, totals.estimated_cost)
         sentences.append(m("note.cost", measured=money(measured), estimated=money(totals.estimated_cost)))
-    sentences += unpriced_notes(report.unpriced, m)
-    if totals.unpriced_calls and not report.unpriced:
+    if totals.unpriced_calls and (totals.cost is not None or not report.unpriced):
         sentences.append(m("note.unpriced_calls", n=totals.unpriced_calls))
+    sentences += unpriced_notes(report.unpriced, m)
     if report.overflow_calls:
         sentences.append(m("note.overflow_calls", n=report.overflow_calls))
     if report.pending:

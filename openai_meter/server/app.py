@@ -23,7 +23,7 @@ from openai_meter.alerts import parsed_limits
 from openai_meter.core import faults
 from openai_meter.core.locale import Messages, language, languages
 from openai_meter.errors import ConfigurationError, LedgerError, MissingExtraError
-from openai_meter.server import dashboard, events, handlers, openapi
+from openai_meter.server import bill, dashboard, events, handlers, openapi
 from openai_meter.server.cache import AnswerCache
 from openai_meter.server.errors import CODES, RequestError
 from openai_meter.server.handlers import ApiRequest
@@ -84,6 +84,7 @@ ROUTES: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/alerts", "The thresholds that are exceeded now.", handlers.alerts, (LANG,), "Alerts"),
     Endpoint("GET", "/api/limits", "How much of each limit is used.", handlers.limits, (), "Limits"),
     Endpoint("GET", "/api/budgets", "What each budget has spent, holds and has left.", handlers.budgets, (), "Budgets"),
+    Endpoint("GET", "/api/bill", "The last comparison with OpenAI's bill.", bill.bill, (LANG,), "BillComparison"),
     Endpoint("GET", "/api/live", "The figures of the last minutes.", handlers.live, (GROUP, _WINDOW), "Live"),
     Endpoint(
         "GET", "/api/report", "A report for a period.", handlers.report,

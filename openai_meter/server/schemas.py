@@ -137,6 +137,8 @@ _LIMIT: dict[str, Schema] = {
     "share": {**_NUMBER, "description": "The part of the limit that is used; 1 is all of it."},
     "passed": _FLAG,
     "at_least": {**_FLAG, "description": "Whether calls of unknown cost or size are not in it."},
+    "budget": {**_TEXT, "description": "Of a budget only: its name."},
+    "full_at": {**_TIME_OR_NULL, "description": "Of a budget only: when it will be reached, if it goes on so."},
 }
 _AMOUNT: Schema = {"type": ["string", "integer"], "description": "A decimal string where it is US dollars."}
 _BUDGET: dict[str, Schema] = {
@@ -171,6 +173,19 @@ _MODEL_STATS: dict[str, Schema] = {
     "unpricedCalls": _COUNT,
 }
 
+_COMPARISON: dict[str, Schema] = {
+    "since": {"type": "string", "format": "date"},
+    "until": {"type": "string", "format": "date", "description": "The last day."},
+    "made_at": _TIME,
+    "billed": _MONEY,
+    "metered": _MONEY,
+    "difference": {**_MONEY, "description": "US dollars that the bill has more than the ledger."},
+    "coverage": {"type": ["string", "null"], "description": "The part of the billed amount that the ledger has."},
+    "token_coverage": {"type": ["string", "null"], "description": "The part of the billed tokens that it has."},
+    "causes": {"type": "object", "description": "US dollars of the difference, by cause."},
+    "open_days": {"type": "object", "description": "Days that have not ended: they are in no sum."},
+    "by_cause": _list({"type": "object", "description": "A cause with its evidence, and sentences for both."}),
+}
 SCHEMAS: Mapping[str, Schema] = {
     "Error": _object(
         {
@@ -291,7 +306,9 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "Alerts": _object({"alerts": _list(_ref("Alert"))}),
     "Limits": _object({"limits": _list(_ref("Limit"))}),
-    "Limit": _object(_LIMIT),
+    "Limit": _object(_LIMIT, "budget", "full_at"),
+    "BillComparison": _object({"bill": _maybe(_ref("Comparison"))}),
+    "Comparison": _object(_COMPARISON),
     "Budgets": _object({"budgets": _list(_ref("Budget"))}),
     "Budget": _object(_BUDGET),
     "Live": _object(

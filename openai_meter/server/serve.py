@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from openai_meter.ledger import Ledger
     from openai_meter.metering.meter import Meter
 
-__all__ = ["PORT", "Server", "start"]
+__all__ = ["PORT", "Server", "bind", "start"]
 
 PORT = 3000
 _START_TIMEOUT = 10.0
@@ -77,7 +77,7 @@ def start(
     from openai_meter.server import connections  # noqa: PLC0415 - needs uvicorn
 
     bounds = connections.LIMITS
-    listening = _bind(host, port)
+    listening = bind(host, port)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, bounds.send_buffer)  # accepted sockets inherit it
     config = uvicorn.Config(
         app, loop="asyncio", http=connections.limited_protocol(bounds), ws="none", lifespan="on", log_config=None,
@@ -87,7 +87,12 @@ def start(
     return Server(uvicorn.Server(config), listening, host, app.state.event_streams.close)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        ConfigurationError: the port is taken, or the address is not one of this machine.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.create_server((host, port), family=family, backlog=128)

@@ -27,7 +27,7 @@ from openai_meter import tracker
 from openai_meter.api import get_meter
 from openai_meter.budgets import account, admission, bound, guard
 from openai_meter.errors import ConfigurationError
-from openai_meter.instrumentation import http
+from openai_meter.instrumentation import retries
 from openai_meter.instrumentation.listening import registry
 from openai_meter.metering import call_in_flight, manual, quick_path, store
 from openai_meter.reports import report
@@ -80,7 +80,7 @@ class _Time:
 
 
 # The modules of the meter that read the time, by the name that they use. To add a module, add it here.
-_TIMES: tuple[ModuleType, ...] = (account, admission, bound, call_in_flight, guard, http, manual, quick_path)
+_TIMES: tuple[ModuleType, ...] = (account, admission, bound, call_in_flight, guard, manual, quick_path, retries)
 _DATETIMES: tuple[ModuleType, ...] = (store, report, tracker)
 
 

@@ -128,20 +128,25 @@ _known: dict[str, str | None] = {}
 """By host, as it was written: what :func:`known_provider` has found."""
 
 
-def known_provider(host: str) -> str | None:
+def known_provider(place: str) -> str | None:
     """The provider of a host that is OpenAI's, Azure's or named in ``hosts=``; ``None`` for any other host.
 
-    Almost every request of a program whose HTTP library is observed goes elsewhere: that costs one look-up.
+    Almost every request of a program that is watched at its HTTP library goes elsewhere: that costs one look-up.
+
+    Args:
+        place: the host, or what stands in a URL between its scheme and its path.
     """
     try:
-        return _known[host]
+        return _known[place]
     except KeyError:
         pass
-    name = host.lower()
-    found = _hosts().get(name) or _own_host(name)
-    if len(_known) >= 10_000:
-        _known.clear()  # a crawler has many hosts
-    _known[host] = found
+    name = place.rpartition("@")[2]
+    name = name[1:].partition("]")[0] if name[:1] == "[" else name.partition(":")[0]
+    found = _hosts().get(name := name.lower()) or _own_host(name)
+    if "@" not in place:  # a password is not held
+        if len(_known) >= 10_000:
+            _known.clear()  # a crawler has many
+        _known[place] = found
     return found
 
 

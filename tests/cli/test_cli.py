@@ -103,7 +103,7 @@ def test_run_loads_neither_typer_nor_rich_before_the_end():
 
 NAMES = [
     "run", "demo", "report", "check", "budgets", "top", "statusline", "serve", "forecast", "compare", "statement",
-    "export", "import", "reprice", "prune", "prices", "explain", "estimate", "doctor", "docs", "webhook",
+    "reconcile", "export", "import", "reprice", "prune", "prices", "explain", "estimate", "doctor", "docs", "webhook",
 ]  # fmt: skip
 
 
@@ -191,7 +191,7 @@ def test_completion_completes_the_names_of_commands(invoke, monkeypatch):
     monkeypatch.setenv("_OPENAI_METER_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", "openai-meter re")
     monkeypatch.setenv("COMP_CWORD", "1")
-    assert invoke().out.split() == ["report", "reprice"]
+    assert invoke().out.split() == ["report", "reconcile", "reprice"]
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------
@@ -474,5 +474,7 @@ def test_every_sample_program_has_a_test():
     tests = Path(__file__).parents[1].rglob("test_*.py")
     tested = "".join(file.read_text(encoding="utf-8") for file in tests)
     assert [
-        path.name for path in PROGRAMS.glob("*.py") if f'"{path.name}"' not in tested and path.stem != "neighbour"
+        path.name
+        for path in PROGRAMS.glob("*.py")
+        if f'"{path.name}"' not in tested and path.stem not in {"neighbour", "interruptions"}
     ] == []

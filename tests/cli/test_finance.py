@@ -48,7 +48,7 @@ def test_export_focus_writes_a_file_and_its_sum(url: str, command: Run, tmp_path
     (["-o", "focus.txt"], "'focus.txt' does not end with .csv or .parquet"),
     (["--by", "model"], "by='model' is not a further dimension"),
 ])  # fmt: skip
-def test_export_focus_names_what_it_cannot_do(options: list[str], message: str, url: str, invoke) -> None:
+def test_export_focus_with_a_wrong_value_exits_with_2(options: list[str], message: str, url: str, invoke) -> None:
     """A value that cannot be used ends the command with 2 and one sentence."""
     put(url, call())
     code, _, error = invoke("export", "focus", *options, "--ledger", url)
@@ -90,8 +90,23 @@ def test_statement_of_one_value_is_text_or_a_file(url: str, command: Run, tmp_pa
     (["--for", "user", "--month", "2026-03", "--currency", "CHF"], "currency='CHF' needs exchange rates"),
     (["--month", "2026-03"], "--for"),
 ])  # fmt: skip
-def test_statement_names_what_it_cannot_do(options: list[str], message: str, url: str, invoke) -> None:
+def test_statement_with_a_wrong_value_exits_with_2(options: list[str], message: str, url: str, invoke) -> None:
     """A value that cannot be used ends the command with 2 and one sentence."""
     put(url, *customers())
     code, _, error = invoke("statement", *options, "--ledger", url)
     assert (code, message in error) == (2, True), error
+
+
+def test_export_focus_with_a_bill_writes_the_datasets_of_invoices(url: str, command: Run, tmp_path: Path) -> None:
+    """OpenAI's costs become the datasets InvoiceDetail and BillingPeriod next to the file."""
+    put(url, call())
+    result = {"object": "organization.costs.result", "amount": {"value": 0.5, "currency": "usd"},
+              "line_item": "gpt-4o-mini, input", "project_id": "proj_1"}  # fmt: skip
+    bucket = {"object": "bucket", "start_time": 1_772_582_400, "end_time": 1_772_668_800, "results": [result]}
+    costs = tmp_path / "costs.json"
+    costs.write_text(json.dumps({"object": "page", "data": [bucket]}), encoding="utf-8")
+    target = tmp_path / "focus.csv"
+    command("export", "focus", "--version", "1.4", "--bill", str(costs), "-o", str(target), "--ledger", url)
+    details = list(csv.DictReader((tmp_path / "focus.invoice-detail.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["BilledCost"], row["InvoiceDetailDescription"]) for row in details] == [("0.5", "gpt-4o-mini, input")]
+    assert (tmp_path / "focus.billing-period.csv").exists()

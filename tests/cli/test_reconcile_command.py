@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,12 +44,19 @@ def calls() -> list[Call]:
 
 
 @pytest.fixture(scope="module")
-def ledger_url(tmp_path_factory: pytest.TempPathFactory, calls: list[Call]) -> str:
-    url = f"sqlite:///{tmp_path_factory.mktemp('ledger')}/usage.db"
-    ledger = Ledger(url)
+def stored(tmp_path_factory: pytest.TempPathFactory, calls: list[Call]) -> Path:
+    """A database with the calls."""
+    file = tmp_path_factory.mktemp("ledger") / "usage.db"
+    ledger = Ledger(f"sqlite:///{file}")
     ledger.import_calls(calls)
     ledger.close()
-    return url
+    return file
+
+
+@pytest.fixture
+def ledger_url(stored: Path, tmp_path: Path) -> str:
+    """A ledger of each test's own: what it keeps is not there in another one."""
+    return f"sqlite:///{shutil.copy(stored, tmp_path / 'usage.db')}"
 
 
 class Done(NamedTuple):
@@ -135,14 +143,14 @@ def test_reconcile_command_fails_under_a_coverage(run: Run, calls: list[Call], p
         (["2099-01"], "has not begun"),
     ],
 )
-def test_reconcile_command_arguments_that_cannot_be_used_end_with_two(run: Run, args: list[str], expected: str) -> None:
-    """A wrong argument is named, with what would do; nothing is asked of the API."""
+def test_reconcile_command_with_wrong_arguments_exits_with_2(run: Run, args: list[str], expected: str) -> None:
+    """The message has the valid values; no request is sent to the API."""
     done = run(*args)
     assert done.returncode == 2
     assert expected in " ".join(done.stderr.split())
 
 
-def test_reconcile_command_without_a_key_ends_with_two(run: Run) -> None:
+def test_reconcile_command_without_a_key_exits_with_2(run: Run) -> None:
     """The sentence names the variable, and the way without a key."""
     done = run("2026-10", key="")
     assert done.returncode == 2
@@ -150,7 +158,7 @@ def test_reconcile_command_without_a_key_ends_with_two(run: Run) -> None:
 
 
 def test_reconcile_command_key_without_permission_names_it(run: Run) -> None:
-    """A key that may not read the usage is told which permission it lacks."""
+    """The message for a key that may not read the usage has the missing permission."""
     refuse = error_answer(403, "You have insufficient permissions. Missing scopes: api.usage.read.")
     with serve(Organization(), lambda _kind, _number: refuse) as url:
         done = run("2026-10", base_url=url)
@@ -158,7 +166,38 @@ def test_reconcile_command_key_without_permission_names_it(run: Run) -> None:
     assert "the permission api.usage.read is missing" in done.stderr
 
 
-def test_reconcile_command_speaks_french(run: Run, calls: list[Call]) -> None:
+def test_reconcile_command_with_an_older_sdk_names_the_package(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version of openai whose client takes no admin key ends the command with what to install."""
+
+    def old_client(*, api_key: str | None = None) -> None:
+        raise AssertionError(api_key)
+
+    monkeypatch.setattr("openai.OpenAI", old_client)
+    done = run("2026-10")
+    assert done.returncode == 1
+    assert "has no admin API; install a newer one" in done.stderr
+
+
+def test_import_command_keeps_exports_for_reconcile(
+    run: Run, calls: list[Call], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """After ``import openai-usage`` the command needs neither a key nor files."""
+    organization = organization_of(calls)
+    usage, costs = tmp_path / "usage.csv", tmp_path / "costs.csv"
+    write_usage(usage, organization.used)
+    write_costs(costs, organization.charged)
+    given = json.loads(run("2026-10", "--json", "--usage", str(usage), "--costs", str(costs), key="").stdout)
+    monkeypatch.setattr(sys, "argv", ["openai-meter", "import", "openai-usage", str(usage), str(costs)])
+    main()
+    assert "rows of usage and costs, 2026-10-01..2026-10-31" in capsys.readouterr().out
+    kept = json.loads(run("2026-10", "--json", key="").stdout)
+    assert {name: kept[name] for name in ("billed", "by_cause")} == {
+        name: given[name] for name in ("billed", "by_cause")
+    }
+
+
+def test_reconcile_command_in_french_is_french(run: Run, calls: list[Call]) -> None:
     """Heads, causes and numbers are those of the language."""
     with serve(organization_of(calls)) as url:
         done = run("2026-10", "--lang", "fr", base_url=url)

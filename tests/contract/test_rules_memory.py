@@ -80,19 +80,20 @@ def calls(number, model="model-{}", models=5):
         )  # fmt: skip
 
 
-def test_memory_does_not_grow_beyond_the_ring_of_recent_calls():
-    """Once the ring of 100 is full, 5,000 more calls leave less than 20 kB, and exact totals."""
+@pytest.mark.parametrize("number", [5_000, pytest.param(300_000, marks=pytest.mark.thorough)])
+def test_memory_does_not_grow_beyond_the_ring_of_recent_calls(number):
+    """Once the ring of 100 is full, 5,000 or 300,000 more calls leave less than 20 kB, and exact totals."""
     meter = openai_meter.Meter(recent=100)
     with Growth() as growth:
         for call in calls(1_000):
             meter._take(call)
         growth.begin()
-        for call in calls(5_000):
+        for call in calls(number):
             meter._take(call)
     assert growth.held < 20_000
     assert len(meter.calls) == 100
-    assert meter.totals.calls == 6_000
-    assert meter.totals.input_tokens == 18_000
+    assert meter.totals.calls == 1_000 + number
+    assert meter.totals.input_tokens == 3 * (1_000 + number)
 
 
 def test_streamed_calls_use_no_memory_beyond_their_records(monkeypatch):

@@ -451,7 +451,7 @@ def test_export_command_writes_dashboard_and_rules(tmp_path):
     assert file.read_text(encoding="utf-8") == grafana.rules("en")
     code, _, errors = export("nonsense")
     assert code == 2
-    assert "calls, grafana, prometheus-rules" in errors
+    assert "calls, focus, grafana, prometheus-rules" in errors
     assert export("grafana", "-o", str(tmp_path))[0] == 2
     assert export("grafana", "-o", str(tmp_path / "no" / "file"))[0] == 1
     assert export("grafana", "--lang", "xx")[0] == 2

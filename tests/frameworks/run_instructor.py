@@ -1,6 +1,10 @@
 """instructor: typed answers, its own streaming, sync and async, a client made before the meter; a spent budget."""
 
+import contextlib
+
 import instructor
+import litellm
+from instructor.core import InstructorRetryException
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 from stage import MODEL, Stage, run
@@ -26,8 +30,25 @@ with stage.way("create_partial", expected=1):
 with stage.way("create_with_completion", expected=1):
     sync.chat.completions.create_with_completion(response_model=Plan, **ask)
 
+responses = instructor.from_openai(OpenAI(**given), mode=instructor.Mode.RESPONSES_TOOLS)
+with stage.way("create, responses"), contextlib.suppress(InstructorRetryException):
+    # The local API does not call its tools. The request is a call all the same.
+    responses.chat.completions.create(response_model=Plan, max_retries=0, **ask)
+with stage.way("from_provider", expected=1):
+    instructor.from_provider(f"openai/{MODEL}", **given).chat.completions.create(
+        response_model=Plan, messages=ask["messages"]
+    )
+with stage.way("from_litellm", expected=1):
+    instructor.from_litellm(litellm.completion).chat.completions.create(
+        **{**ask, "model": f"openai/{MODEL}"}, response_model=Plan, api_base=stage.url, api_key="demo"
+    )
+
 
 async def main():
+    with stage.way("async from_litellm", expected=1):
+        await instructor.from_litellm(litellm.acompletion).chat.completions.create(
+            **{**ask, "model": f"openai/{MODEL}"}, response_model=Plan, api_base=stage.url, api_key="demo"
+        )
     with stage.way("async create", expected=1):
         await asynchronous.chat.completions.create(response_model=Plan, **ask)
     with stage.way("async create_partial", expected=1):

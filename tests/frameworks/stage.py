@@ -27,6 +27,7 @@ EMBEDDER = "text-embedding-3-small"
 # USD per million tokens, by hand from OpenAI's price list: input, cached input, output.
 _RATES = {
     "gpt-4o-mini": (Fraction("0.15"), Fraction("0.075"), Fraction("0.60")),
+    "gpt-5-codex": (Fraction("1.25"), Fraction("0.125"), Fraction(10)),
     "text-embedding-3-small": (Fraction("0.02"), Fraction("0.02"), Fraction(0)),
 }
 
@@ -60,16 +61,13 @@ class Stage:
         return answer._replace(body=_kept(answer.body, kept))
 
     @contextmanager
-    def way(
-        self, name: str, *, expected: int | None = None, estimated: bool = False, beyond: bool = False
-    ) -> Iterator[None]:
+    def way(self, name: str, *, expected: int | None = None, estimated: bool = False) -> Iterator[None]:
         """Compares the calls that are made in the block.
 
         Args:
             name: what the table calls it.
             expected: how many calls there have to be, if that is known.
             estimated: whether the API does not tell the tokens, so that there is nothing to compare.
-            beyond: whether it does not use the openai package at all: then there can be no record.
         """
         self.answers.clear()
         self.meter.reset()
@@ -87,14 +85,14 @@ class Stage:
         cost = sum((_cost(one) for one in said), Fraction(0))
         charged = sum((Fraction(call.cost or 0) for call in self.calls), Fraction(0))
         made = len(said)
-        right = made > 0 and len(self.calls) == (0 if beyond else made) and expected in (None, made)
-        if not estimated and not beyond:
+        right = made > 0 and len(self.calls) == made and expected in (None, made)
+        if not estimated:
             right = right and tokens == counted and cost == charged
         self.ways.append(
             {
                 "way": name, "http": made, "records": len(self.calls), "tokens_said": tokens,
                 "tokens_counted": counted, "cost_said": f"{float(cost):.8f}", "cost_counted": f"{float(charged):.8f}",
-                "ok": right and not error, "error": error, "note": "estimated" * estimated + "out of reach" * beyond,
+                "ok": right and not error, "error": error, "note": "estimated" * estimated,
             }
         )  # fmt: skip
 
@@ -135,6 +133,30 @@ class Stage:
             }
         )  # fmt: skip
 
+    @contextmanager
+    def stopped(self, name: str, kind: type[Exception]) -> Iterator[None]:
+        """Runs the block under a budget that is spent: nothing is sent, and the error of the budget is in the chain."""
+        self.requests, chain = 0, []
+        self.meter.reset()
+        openai_meter.install(budgets=[Budget(name, calls=0)])
+        try:
+            yield
+        except Exception as raised:
+            error: BaseException | None = raised
+            while error is not None:
+                chain.append(error)
+                error = error.__cause__ or error.__context__
+        openai_meter.install(budgets=[])
+        held = any(isinstance(error, kind) for error in chain)
+        self.ways.append(
+            {
+                "way": f"spent: {name}", "http": self.requests, "records": len(self.meter.calls), "tokens_said": 0,
+                "tokens_counted": 0, "cost_said": "0", "cost_counted": "0", "ok": held and not self.requests,
+                "error": "" if held else f"{[type(error).__name__ for error in chain]}",
+                "note": f"{kind.__name__} in the chain of {type(chain[0]).__name__}" if chain else "",
+            }
+        )  # fmt: skip
+
     def check(self, holds: bool, what: str) -> None:
         """Fails the last way, with a sentence, where something does not hold."""
         if not holds:
@@ -162,7 +184,10 @@ def _usage(body: bytes) -> dict[str, Any]:
     found: dict[str, Any] = {"model": "", "input": 0, "cached": 0, "output": 0}
     lines = [line[6:] for line in body.splitlines() if line.startswith(b"data: {")] or [body]
     for line in lines:
-        said = json.loads(line)
+        try:
+            said = json.loads(line)
+        except ValueError:  # speech, or another file
+            continue
         said = said.get("response", said)
         found["model"] = said.get("model") or found["model"]
         if usage := said.get("usage"):

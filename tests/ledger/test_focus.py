@@ -35,11 +35,7 @@ def priced(hours: float = 0, book: PriceBook = BOOK, **changes: Any) -> Call:
     """A call with its price, so many hours after the start."""
     fields: dict[str, Any] = {"model": "gpt-5.1", "requested_model": "gpt-5.1", "endpoint": "responses", **changes}
     made = replace(call(START + timedelta(hours=hours)), **fields)
-    cost = book.cost(book.billable_of(made))
-    return replace(
-        made, cost_pico=cost.amount_pico, cost_status=cost.status, cost_reason=cost.reason, price_source=cost.source,
-        cost_estimated=cost.estimated,
-    )  # fmt: skip
+    return made.charged(book.cost(book.billable_of(made)), book)
 
 
 def tokens(tokens_in: int, tokens_out: int, **parts: Any) -> Usage:
@@ -70,18 +66,18 @@ def mixed() -> list[Call]:
               for n in range(3)]  # fmt: skip
     found += [priced(10, usage=Usage(characters=1_001), model="tts-1", endpoint="audio.speech")]
     found += [replace(priced(11, usage=tokens(5, 5), provider="openrouter.ai", host="openrouter.ai", model="x/y"),
-                      cost_pico=Fraction(1_234_567, 7), cost_status="priced", price_source="provider")
+                      cost_pico=Fraction(1_234_567, 7), cost_status="priced", price_source="provider", price_book=None)
               for _ in range(3)]  # fmt: skip
     found += [priced(12, usage=tokens(5_000, 700), endpoint="batches", service_tier="batch")]
     found += [priced(13, usage=tokens(500, 70), provider="azure", host="x.openai.azure.com")]
     return found
 
 
-@pytest.fixture
-def ledger(database: Database) -> Any:
-    """A ledger with calls of every kind."""
+@pytest.fixture(params=[True, False], ids=["with bills", "without bills"])
+def ledger(request: pytest.FixtureRequest, database: Database) -> Any:
+    """A ledger with calls of every kind: each with its bill, or without, as an earlier version stored them."""
     opened = Ledger(database.url)
-    opened.import_calls(mixed())
+    opened.import_calls(one if request.param else replace(one, price_book=None) for one in mixed())
     yield opened
     opened.close()
 
@@ -139,6 +135,21 @@ def test_focus_file_sums_up_to_the_ledger_in_every_grouping(ledger: Ledger) -> N
     assert all(abs(by_tag[name] - tags[name]) < PICO for name in tags)
 
 
+def test_calls_with_and_without_cached_tokens_are_one_row(database: Database) -> None:
+    """A price line of a day has one row, whatever other lines the bills of its calls have."""
+    ledger = Ledger(database.url)
+    cached = {"cached_input_tokens": 128}
+    ledger.import_calls([
+        priced(n, usage=tokens(1_000, n + 1, **(cached if n % 2 else {})), requested_model=f"alias-{n}")
+        for n in range(6)
+    ])  # fmt: skip
+    _, rows, _ = exported(ledger)
+    ledger.close()
+    assert [(row["x_PriceLine"], row["ConsumedQuantity"], row["x_CallCount"]) for row in rows] == [
+        ("input", "5616", "6"), ("cached_input", "384", "0"), ("output", "21", "0"),
+    ]  # fmt: skip
+
+
 def test_focus_rows_count_each_call_and_token_once(ledger: Ledger) -> None:
     """Counts that belong to several rows of a group are on the first one: their sums are those of the ledger."""
     _, rows, _ = exported(ledger)
@@ -167,7 +178,7 @@ def test_focus_rows_have_list_and_contracted_prices(database: Database) -> None:
     off = PriceBook(discount="0.25")
     ledger = Ledger(database.url)
     ledger.import_calls([priced(usage=tokens(1_000_000, 1_000), book=off, model="gpt-4o-mini") for _ in range(2)])
-    _, rows, _ = exported(ledger, prices=off)
+    _, rows, _ = exported(ledger)
     ledger.close()
     first, second = rows
     assert (first["x_PriceLine"], first["PricingQuantity"], first["PricingUnit"]) == ("input", "2", "1000000 Tokens")
@@ -180,7 +191,10 @@ def test_focus_charges_of_other_prices_are_those_of_the_ledger(database: Databas
     """A cost that the price list does not explain is a row of dollars: the file has the cost of the ledger."""
     ledger = Ledger(database.url)
     ledger.import_calls(
-        [replace(priced(usage=tokens(10, 5)), cost_pico=777, price_source="override") for _ in range(3)]
+        [
+            replace(priced(usage=tokens(10, 5)), cost_pico=777, price_source="override", price_book=None)
+            for _ in range(3)
+        ]
     )
     header, rows, _ = exported(ledger)
     ledger.close()
@@ -195,7 +209,7 @@ def test_long_requests_next_to_short_ones_have_lines_of_their_own(database: Data
     own = PriceBook({"house": Price(input=1, output=2, long=Price(input=3, output=4), long_from=1_000)})
     ledger = Ledger(database.url)
     ledger.import_calls([priced(book=own, model="house", usage=tokens(n, 10)) for n in (900, 1_000, 1_001, 5_000)])
-    _, rows, _ = exported(ledger, prices=own)
+    _, rows, _ = exported(ledger)
     ledger.close()
     lines = {(row["x_PriceLine"], row["SkuPriceId"].rpartition("/")[2]): row["ConsumedQuantity"] for row in rows}
     assert lines == {("input", "default"): "1900", ("output", "default"): "20", ("input", "long"): "6001",
@@ -245,7 +259,7 @@ def test_empty_ledger_is_a_file_with_a_header(database: Database) -> None:
     ({"form": "xml"}, "format='xml' is not a form of a FOCUS file; use one of csv, parquet"),
     ({"by": "model"}, "by='model' is not a further dimension of a FOCUS file; use agent, operation"),
 ])  # fmt: skip
-def test_focus_export_names_what_it_cannot_do(sqlite: Database, options: Any, message: str) -> None:
+def test_focus_export_with_a_wrong_value_raises(sqlite: Database, options: Any, message: str) -> None:
     """A version, a form or a dimension that there is not is an error with those that there are."""
     ledger = Ledger(sqlite.url)
     with pytest.raises(ConfigurationError) as error:

@@ -383,17 +383,18 @@ def stored(database):
         return []
 
 
-def test_durable_calls_survive_kill(database):
+@pytest.mark.parametrize("number", [50, pytest.param(4_000, marks=pytest.mark.thorough)])
+def test_durable_calls_survive_kill(database, number):
     """The calls of a killed process are on the disk even if no interval has passed; the next process stores them."""
     source = f"{WRITES}\nprint(flush=True)\nos.kill(os.getpid(), 9)"
-    process = program(source, database.url, database.spool, True, 0, 50, 3000, wait=False)
+    process = program(source, database.url, database.spool, True, 0, number, 3000, wait=False)
     process.communicate(timeout=300)
     assert process.returncode == -signal.SIGKILL
     assert (len(stored(database)), len(files(database))) == (0, 1)
     ledger = database.ledger()
-    add(ledger, [call(50, id="call-000050")])
-    everything_is_there(database, [call(n, id=f"call-{n:06}") for n in range(51)])
-    assert (ledger.stats.written, ledger.stats.replayed) == (51, 50)
+    add(ledger, [call(number, id=f"call-{number:06}")])
+    everything_is_there(database, [call(n, id=f"call-{n:06}") for n in range(number + 1)])
+    assert (ledger.stats.written, ledger.stats.replayed) == (number + 1, number)
     ledger.close()
 
 
@@ -696,14 +697,14 @@ def test_concurrent_batches_over_many_users_do_not_deadlock(postgres, monkeypatc
     failed = []
 
     def work(part):
-        some = [call(n, id=f"{part}-{n}", user=f"u{n * (7 + part) % 2_500}", started_at=START) for n in range(2_500)]
+        some = [call(n, id=f"{part}-{n}", user=f"u{n * (7 + part) % 1_250}", started_at=START) for n in range(1_250)]
         try:
             with databases.writing(ledger.engine) as connection:
                 storage.store(connection, {one.id: to_row(one) for one in some})
         except Exception as error:
             failed.append(error)
 
-    threads = [threading.Thread(target=work, args=(part,)) for part in range(4)]
+    threads = [threading.Thread(target=work, args=(part,)) for part in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -73,7 +73,7 @@ class Transport:
 
 @pytest.fixture(autouse=True)
 def without_budgets(monkeypatch):
-    """Once a process has had a budget, no call takes the quick path: an earlier test may have set one."""
+    """An earlier test may have set a budget."""
     monkeypatch.setattr(Budgeting, "active", False)
 
 
@@ -216,6 +216,28 @@ def test_embeddings_that_the_sdk_cannot_decode_are_recorded_with_their_usage(tra
         transport.client.embeddings.create(model="text-embedding-3-small", input="How?")
     assert_equal([meter.calls[1]], [meter.calls[2]])
     assert (meter.calls[1].usage.input_tokens, meter.calls[1].error_type) == (8, type(raised.value).__name__)
+
+
+def test_plain_call_under_budgets_takes_the_quick_path(transport) -> None:
+    """The budgets count what the meter records, hold nothing afterwards, and refuse the call that does not fit."""
+    budgets = [openai_meter.Budget("calls", calls=4), openai_meter.Budget("usd", usd=1)]
+    meter = openai_meter.Meter(thresholds=False, budgets=[*budgets, openai_meter.Budget("tokens", tokens=10**6)])
+    meter._price_loader.load()
+    transport.answer = CHAT
+    plain: list[PlainCall] = []
+    take = meter._take_plain
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(meter, "_take_plain", lambda one: plain.append(one) or take(one))
+        openai_meter.install(meter=meter)
+        for _ in range(4):
+            call(transport.client, "/chat/completions", ASKED)
+        with pytest.raises(openai_meter.BudgetExceededError):
+            transport.client.post("/chat/completions", cast_to=TYPES["/chat/completions"], body=ASKED)
+        openai_meter.uninstall()
+    assert len(plain) >= 3
+    assert meter.totals.calls == 4
+    found = {name: (view.spent, view.held) for name, view in meter.budgets.items()}
+    assert found == {"calls": (4, 0), "usd": (meter.cost, 0), "tokens": (meter.totals.total_tokens, 0)}
 
 
 def test_async_plain_call_takes_the_quick_path(transport) -> None:

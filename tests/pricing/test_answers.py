@@ -163,6 +163,10 @@ def test_cost_of_an_answer_without_usage_is_unknown() -> None:
     nothing = openai_meter.cost(CHUNK | {"usage": None})
     assert (nothing.cost, nothing.cost_status, nothing.cost_reason) == (None, "unpriced", "usage unknown")
     assert "include_usage" in str(nothing.remedy)
+    image = {"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": ""}
+    partial = openai_meter.cost(RESPONSE | {"output": [image], "tools": [{"type": "image_generation"}]})
+    assert (partial.cost_status, partial.cost_reason) == ("partial", "usage: image tool")
+    assert "does not report all that was used" in str(partial.remedy)
     refused = openai_meter.cost({"error": {"message": "no", "code": "rate_limit_exceeded"}}, model="gpt-4o-mini")
     assert (refused.cost, refused.cost_status) == (0, "free")
 
@@ -174,7 +178,7 @@ def test_cost_of_an_answer_without_usage_is_unknown() -> None:
     (CHAT, {"endpoint": "chat"}, "endpoint='chat' is not an endpoint; use one of"),
     (CHAT, {"prices": {"x": 3}}, "prices['x'] is 3"),
 ])  # fmt: skip
-def test_cost_of_what_is_not_an_answer_is_an_error_with_the_remedy(answer: Any, options: Any, message: str) -> None:
+def test_cost_of_an_unreadable_answer_raises_with_the_remedy(answer: Any, options: Any, message: str) -> None:
     """What cannot be read is an error that carries the value, and what to pass."""
     with pytest.raises(ConfigurationError) as error:
         openai_meter.cost(answer, **options)

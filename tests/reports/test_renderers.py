@@ -639,3 +639,18 @@ def test_amount_is_rounded_to_the_nearest(amount: int | Fraction) -> None:
         places = len(shown.partition(".")[2])
         assert abs(Fraction(shown) - Fraction(exact)) <= Fraction(1, 2 * 10**places)
         assert (Fraction(shown) == 0) == (exact == 0)
+
+
+def test_lower_bound_of_a_cost_is_explained_in_every_text_form():
+    """Where some calls have no price, a cost ends in "+"; each form for people says what that means, and why."""
+    meter = Meter(thresholds=False)
+    meter.track_call("gpt-4o-mini", 1000, 500)
+    meter.track_call("my-own-model", 10, 5)
+    for form in ("table", "tree", "markdown", "chat"):
+        text = meter.report("user").render(form, lang="en")
+        assert "+" in text
+        assert "1 call without a full price (+): the cost is at least what is shown." in text
+        assert "No price for my-own-model: 1 call" in text
+    only = Meter(thresholds=False)
+    only.track_call("my-own-model", 10, 5)
+    assert "(+)" not in only.report("user").render("table", lang="en")

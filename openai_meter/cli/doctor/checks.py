@@ -164,6 +164,25 @@ def _threads() -> Iterator[Finding]:
         yield Finding("threads", "not_followed", "ok" if registry.installed is None else "warning")
 
 
+def _http() -> Iterator[Finding]:
+    """Whether calls are counted that packages send by HTTP clients of their own."""
+    from openai_meter.instrumentation.http_clients.libraries import TRIGGERS  # noqa: PLC0415
+    from openai_meter.instrumentation.patching import patcher  # noqa: PLC0415
+
+    mode = patcher.http.mode
+    if mode is None:
+        mode = settings.get("http")
+    names = ", ".join(name for name in TRIGGERS if name in sys.modules or _there(name))
+    if mode is True:
+        yield Finding("http", "all")
+    elif mode is False:
+        yield Finding("http", "off", "warning" if names else "ok", {"names": names or "-"})
+    elif names:
+        yield Finding("http", "watched", values={"names": names})
+    else:
+        yield Finding("http", "auto")
+
+
 def _environment() -> Iterator[Finding]:
     known = [settings.variable(row.name) for row in settings.SETTINGS]
     found = [name for name in os.environ if _LIKE_OURS.match(name.upper())]
@@ -249,6 +268,6 @@ def _row(distribution: str) -> Library | None:
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    _python, _sdk, _extras, _vocabularies, _prices, _threads, _environment,
+    _python, _sdk, _extras, _vocabularies, _prices, _threads, _http, _environment,
 )  # fmt: skip
 """The checks, in the order in which a report shows them."""

@@ -318,6 +318,9 @@ MESSAGES: Mapping[str, str | tuple[str, ...]] = {
     # The server.
     "server.reset": "Statistics reset successfully",
     "server.at": "the dashboard is at {url}/dashboard",
+    "proxy.at": "requests to {url} pass on to {upstream}",
+    "proxy.end": "passed through the proxy: {summary}",
+    "proxy.no_program": "{program} cannot be run: {error}",
     "server.stop": "Ctrl-C ends it",
     "server.empty": (
         "there is no ledger: these are the figures of this process, which makes no calls. Name one (--ledger "

@@ -317,6 +317,9 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     # The server.
     "server.reset": "Statistiques réinitialisées avec succès",
     "server.at": "le tableau de bord est sur {url}/dashboard",
+    "proxy.at": "les requêtes à {url} sont transmises à {upstream}",
+    "proxy.end": "passé par le proxy : {summary}",
+    "proxy.no_program": "{program} ne peut pas être exécuté : {error}",
     "server.stop": "Ctrl-C l'arrête",
     "server.empty": (
         "il n'y a pas de registre : ce sont les chiffres de ce processus, qui ne fait aucun appel. Indiquez-en un "

@@ -14,6 +14,7 @@ from openai_meter.core.dimensions import CounterHistory
 from openai_meter.core.native import Lock, RLock
 from openai_meter.core.totals import Totals
 from openai_meter.errors import ConfigurationError, LedgerError
+from openai_meter.exporters.prometheus.bills import bill_families
 from openai_meter.exporters.prometheus.budgets import budget_families
 from openai_meter.exporters.prometheus.limits import ExtraFamily, threshold_families
 from openai_meter.metering.meter import Meter, Readable
@@ -98,6 +99,7 @@ class _MeterReader:
         yield from budget_families(source)
         if isinstance(source, Meter) and source.ledger is not None:
             yield from _ledger_families(source.ledger)
+            yield from bill_families(source.ledger)
 
 
 class _LedgerReader:
@@ -141,6 +143,7 @@ class _LedgerReader:
         )
         if (ledger := self._ledger()) is not None:
             yield from _ledger_families(ledger)
+            yield from bill_families(ledger)
 
 
 def _ledger_families(ledger: Ledger) -> Iterator[ExtraFamily]:

@@ -13,9 +13,8 @@ from typing import Any
 from weakref import ReferenceType, ref
 
 from openai_meter.core import faults
-from openai_meter.instrumentation.http_clients.exchange import begin, host_of, send_async
+from openai_meter.instrumentation.http_clients.exchange import begin, provider_at, send_async
 from openai_meter.metering.raw_call import AnswerReader, RawCall, read_whole
-from openai_meter.usage.providers import known_provider
 from openai_meter.usage.request_bodies import form_fields
 
 __all__ = ["session_request"]
@@ -23,31 +22,28 @@ __all__ = ["session_request"]
 
 def session_request(wrapped: Callable[..., Any], session: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The wrapper of ``ClientSession._request``. It returns a coroutine, that of ``_request`` for other requests."""
-    call = _begin(session, *args, **kwargs)
-    if call is None:
+    url = args[1] if len(args) > 1 else kwargs.get("str_or_url")
+    if type(url) is str and "://" in url and provider_at(url) is None:
         return wrapped(*args, **kwargs)
     inflates = kwargs.get("auto_decompress")
     if inflates is None:
         inflates = getattr(session, "_auto_decompress", True)
-    return send_async(call, wrapped, args, kwargs, partial(_read, inflates=inflates))
+    begin_call = partial(_begin, session, *args, **kwargs)
+    return send_async(begin_call, wrapped, args, kwargs, partial(_read, inflates=inflates))
 
 
 def _begin(session: Any, method: Any = "", str_or_url: Any = "", **kwargs: Any) -> RawCall | None:
     try:
-        is_text = isinstance(str_or_url, str)
-        host = host_of(str_or_url) if is_text else str_or_url.host
-        url = str_or_url if is_text else str(str_or_url)
-        if not host:
-            base = getattr(session, "_base_url", None)
-            host = "" if base is None else base.host
-            url = url if base is None else str(session._build_url(str_or_url))  # noqa: SLF001
-        provider = known_provider(host)
+        url = str(str_or_url)
+        if "://" not in url and getattr(session, "_base_url", None) is not None:
+            url = str(session._build_url(str_or_url))  # noqa: SLF001 - a path below the base URL of the session
+        provider = provider_at(url)
         if provider is None:
             return None
         if kwargs.get("params"):
             url += f"?{_query(kwargs['params'])}"
         content_type = _content_type(kwargs.get("headers"))
-        return begin(method, url, host, provider, content_type=content_type, body=_body(kwargs))
+        return begin(method, url, provider, content_type=content_type, body=_body(kwargs))
     except Exception as error:
         faults.caught(error, "beginning a call of aiohttp")
         return None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from openai_meter.core import faults
-from openai_meter.instrumentation.http_clients.exchange import begin, host_of, send
+from openai_meter.instrumentation.http_clients.exchange import begin, provider_at, send
 from openai_meter.instrumentation.http_clients.files import watch_response
 from openai_meter.metering.raw_call import RawCall
 from openai_meter.usage.providers import known_provider
@@ -52,14 +52,14 @@ def _begin(
 ) -> RawCall | None:
     try:
         # Through a proxy, the host is that of the tunnel, or stands in the URL.
-        host = connection._tunnel_host or (host_of(url) if "://" in url[:9] else connection.host)  # noqa: SLF001
-        provider = known_provider(host)
+        host = None if "://" in url[:9] else connection._tunnel_host or connection.host  # noqa: SLF001
+        provider = provider_at(url) if host is None else known_provider(host)
         if provider is None:
             return None
         content_type = ""
         if isinstance(headers, Mapping):
             content_type = next((str(value) for name, value in headers.items() if str(name).lower() == _TYPE), "")
-        return begin(method, url, host, provider, content_type=content_type, body=body)
+        return begin(method, url, provider, content_type=content_type, body=body, host=host)
     except Exception as error:
         faults.caught(error, "beginning a call of http.client")
         return None

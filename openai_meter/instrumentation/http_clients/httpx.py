@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from openai_meter.core import faults
@@ -25,10 +26,18 @@ def sync_send(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs
 
 def async_send(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The wrapper of ``AsyncClient.send``. It returns a coroutine, that of ``send`` itself for other requests."""
-    call = _begin(args[0] if args else kwargs.get("request"))
-    if call is None:
+    request = args[0] if args else kwargs.get("request")
+    if _is_foreign(request):
         return wrapped(*args, **kwargs)
-    return send_async(call, wrapped, args, kwargs, _read_async)
+    return send_async(partial(_begin, request), wrapped, args, kwargs, _read_async)
+
+
+def _is_foreign(request: Any) -> bool:
+    """Whether a request goes to a host that is not known."""
+    try:
+        return known_provider(request.url.host) is None
+    except Exception:  # not a request: the library raises what it raises
+        return True
 
 
 def _begin(request: Any) -> RawCall | None:
@@ -39,7 +48,7 @@ def _begin(request: Any) -> RawCall | None:
             return None
         content_type = request.headers.get("content-type", "")
         path = request.url.raw_path.decode()
-        return begin(request.method, path, host, provider, content_type=content_type, body=_body(request))
+        return begin(request.method, path, provider, content_type=content_type, body=_body(request), host=host)
     except Exception as error:
         faults.caught(error, "beginning a call of httpx")
         return None

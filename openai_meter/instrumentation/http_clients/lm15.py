@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from openai_meter.core import faults
-from openai_meter.instrumentation.http_clients.exchange import begin, host_of, send, send_async
+from openai_meter.instrumentation.http_clients.exchange import begin, provider_at, send, send_async
 from openai_meter.metering.raw_call import AnswerReader, RawCall
-from openai_meter.usage.providers import known_provider
 
 __all__ = ["async_stream", "sync_stream"]
 
@@ -23,20 +22,17 @@ def sync_stream(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwar
 
 def async_stream(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The wrapper of ``StdlibAsyncTransport._do_stream``."""
-    call = _begin(args[0] if args else kwargs.get("request"))
-    if call is None:
-        return wrapped(*args, **kwargs)
-    return send_async(call, wrapped, args, kwargs, _watch_async)
+    request = args[0] if args else kwargs.get("request")
+    return send_async(lambda: _begin(request), wrapped, args, kwargs, _watch_async)
 
 
 def _begin(request: Any) -> RawCall | None:
     try:
-        host = host_of(request.url)
-        provider = known_provider(host)
+        provider = provider_at(request.url)
         if provider is None:
             return None
         content_type = _header(request, "content-type")
-        return begin(request.method, request.url, host, provider, content_type=content_type, body=request.body)
+        return begin(request.method, request.url, provider, content_type=content_type, body=request.body)
     except Exception as error:
         faults.caught(error, "beginning a call of lm15")
         return None

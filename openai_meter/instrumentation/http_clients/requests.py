@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from openai_meter.core import faults
-from openai_meter.instrumentation.http_clients.exchange import begin, host_of, send
+from openai_meter.instrumentation.http_clients.exchange import begin, provider_at, send
 from openai_meter.instrumentation.http_clients.urllib3 import watch_raw
 from openai_meter.metering.raw_call import RawCall, read_whole
-from openai_meter.usage.providers import known_provider
 
 __all__ = ["session_send"]
 
@@ -25,14 +24,13 @@ def session_send(wrapped: Callable[..., Any], _: Any, args: tuple[Any, ...], kwa
 def _begin(request: Any) -> RawCall | None:
     try:
         url = request.url
-        host = host_of(url)
-        provider = known_provider(host)
+        provider = provider_at(url)
         if provider is None:
             return None
         content_type = request.headers.get("content-type", "")
         if isinstance(content_type, bytes):
             content_type = content_type.decode(errors="replace")
-        return begin(request.method, url, host, provider, content_type=content_type, body=request.body)
+        return begin(request.method, url, provider, content_type=content_type, body=request.body)
     except Exception as error:
         faults.caught(error, "beginning a call of requests")
         return None

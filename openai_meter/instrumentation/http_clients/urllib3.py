@@ -8,7 +8,7 @@ from http.client import HTTPResponse
 from typing import Any
 
 from openai_meter.core import faults
-from openai_meter.instrumentation.http_clients.exchange import begin, host_of, send
+from openai_meter.instrumentation.http_clients.exchange import begin, provider_at, send
 from openai_meter.instrumentation.http_clients.files import watch_file, watch_response
 from openai_meter.metering.raw_call import AnswerReader, RawCall
 from openai_meter.usage.providers import known_provider
@@ -30,13 +30,14 @@ def _begin(
     pool: Any, method: Any = "", url: Any = "", body: Any = None, headers: Any = None, *_: Any, **__: Any
 ) -> RawCall | None:
     try:
-        host = host_of(url) if "://" in url[:9] else pool.host
-        provider = known_provider(host)
+        is_path = "://" not in url[:9]  # to a proxy, the whole URL is sent
+        provider = known_provider(pool.host) if is_path else provider_at(url)
         if provider is None:
             return None
         found = pool.headers if headers is None else headers
         content_type = next((value for name, value in found.items() if str(name).lower() == "content-type"), "")
-        return begin(method, url, host, provider, content_type=str(content_type), body=body)
+        host = pool.host if is_path else None
+        return begin(method, url, provider, content_type=str(content_type), body=body, host=host)
     except Exception as error:
         faults.caught(error, "beginning a call of urllib3")
         return None

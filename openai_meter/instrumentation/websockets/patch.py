@@ -36,7 +36,7 @@ from openai_meter.instrumentation.websockets.turn import Turn
 from openai_meter.metering.attribution import current_surroundings
 from openai_meter.pricing.loading import prepare
 from openai_meter.usage import providers
-from openai_meter.usage.response_headers import NO_HEADERS, ResponseHeaders, raw_headers, read_headers
+from openai_meter.usage.response_headers import NO_HEADERS, ResponseHeaders, read_pairs
 
 __all__ = ["patch"]
 
@@ -297,7 +297,7 @@ def _headers(response: Any) -> ResponseHeaders:
     if response is None:
         return NO_HEADERS
     pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.raw_items()]
-    found = read_headers(raw_headers(SimpleNamespace(raw=pairs)))
+    found = read_pairs(pairs)
     return ResponseHeaders(found.organization, found.project, found.request_id)
 
 

@@ -1,15 +1,16 @@
 """The charges of a ledger: one for each day, model, tier, price line and set of tags, which sum up exactly to its cost.
 
-The database sums the calls of a day that share all that their price depends on. The price book makes the lines of such
-a sum. If they sum up to the cost that the ledger has, they are the charges. Else the calls of that day are read one by
-one, each with its own bill (long requests next to short ones, prices that have changed, a price for each call). A call
-whose cost is not that of its bill (stated by a host, or imported) is charged as it stands.
+The database sums the calls of a day that share all that their price depends on, the stored bill included. The bill of
+such a sum has its lines; calls without a stored bill are priced by the price book. If the lines sum up to the cost that
+the ledger has, they are the charges. Else the calls are read one by one, each with its own bill (a price for each call,
+long requests next to short ones). A call whose cost is not that of its bill (stated by a host, or imported) is charged
+as it stands.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -24,6 +25,7 @@ from openai_meter.ledger.aggregates import PER_CALL
 from openai_meter.ledger.filters import Filters
 from openai_meter.ledger.periods import DAY_US, Span
 from openai_meter.ledger.plans import day_name
+from openai_meter.ledger.stored_bills import decode_bill
 from openai_meter.pricing.types import LONG_CONTEXT, Billable
 
 if TYPE_CHECKING:
@@ -34,13 +36,13 @@ __all__ = ["Charge", "Group", "charges"]
 
 _OF_CALLS = schema.calls.c
 _WHOLE = tuple(name for name in COUNTS if name != "seconds")
-_SHARED = (
-    "endpoint", "provider", "host", "model", "requested_model", "service_tier", "cost_status", "cost_reason",
-    "cost_estimated", "price_source", "price_facts", "inconsistent", "tags",
+_SHOWN = (
+    "endpoint", "provider", "model", "service_tier", "cost_status", "cost_reason", "cost_estimated", "price_source",
+    "tags", "organization", "project",
 )  # fmt: skip
 """The columns that all calls of a group have in common."""
-_ACCOUNT = tuple(name for name in ("organization", "project") if name in _OF_CALLS)
-"""The columns of who is billed."""
+_PRICED_BY = ("bill", "host", "requested_model", "price_facts", "inconsistent")
+"""Further columns that a price depends on: the database keeps them apart."""
 _MILLION = 1_000_000
 _ATTO = Fraction(1, 1_000_000)
 """Pico-dollars of the last decimal place of an amount in a file."""
@@ -117,17 +119,10 @@ def charges(
         raise ConfigurationError(f"the details of calls before {later} were pruned; use since={later!r}")
     done = 0
     for part in _days(connection, span):
-        groups = _Groups(connection, part, filters, dimensions)
-        failing: dict[tuple[Any, ...], Group] = {}
-        for key, group in groups.read():
+        groups = _Day(connection, part, filters, dimensions)
+        for group, found in groups.read(book):
             done += group.calls
-            found = _of_sum(group, book)
-            if found is None:
-                failing[key] = group
-            else:
-                yield group, found
-        if failing:
-            yield from groups.one_by_one(failing, book)
+            yield group, found
         if progress is not None:
             progress(done)
 
@@ -145,15 +140,40 @@ def _days(connection: Connection, span: Span) -> Iterator[Span]:
         yield Span(max(begin, span.since or begin), min(end, span.until or end))
 
 
-class _Groups:
+class _Gathered:
+    """The parts of one group, as they are added up."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.usage: Usage | None = None
+        self.amount: Amount | None = None
+        self.charges: dict[Charge, list[Amount]] = {}
+
+    def add(self, group: Group) -> None:
+        self.calls += group.calls
+        self.usage = group.usage if self.usage is None else self.usage + group.usage
+        if group.amount is not None:
+            self.amount = Fraction(self.amount or 0) + group.amount
+
+    def charge(self, found: Iterable[Charge]) -> None:
+        for charge in found:
+            kind = charge._replace(quantity=0, amount=0, list_amount=0)
+            sums = self.charges.setdefault(kind, [0, 0, 0])
+            for place, more in enumerate((charge.quantity, charge.amount, charge.list_amount)):
+                sums[place] += more
+
+
+class _Day:
     """The groups of one day."""
 
     def __init__(self, connection: Connection, span: Span, filters: Filters, dimensions: Iterable[str]) -> None:
+        assert span.since is not None
+        self._day = span.since.astimezone(UTC).date()
         self._connection = connection
-        self._span = span
         self._filters = filters
         filtered = ("tags" if name == "tag" else name for name in sorted(filters.names))
-        self._names = tuple(dict.fromkeys((*_SHARED, *_ACCOUNT, *dimensions, *filtered)))
+        self._shown = tuple(dict.fromkeys((*_SHOWN, *dimensions, *filtered)))
+        self._names = (*self._shown, *(name for name in _PRICED_BY if name not in self._shown))
         tokens_in, tokens_out = _OF_CALLS.input_tokens, _OF_CALLS.output_tokens
         self._keys = [
             *(_OF_CALLS[name].label(f"of_{name}") for name in self._names),
@@ -163,55 +183,73 @@ class _Groups:
         ]
         self._where = [*queries.within(span), *filters.of_calls(_OF_CALLS)]
 
-    def read(self) -> Iterator[tuple[tuple[Any, ...], Group]]:
-        """The groups of the day, each with its key."""
+    def read(self, book: PriceBook) -> Iterator[tuple[Group, list[Charge]]]:
+        """The groups of the day with their charges, in the order of their names."""
+        groups: dict[tuple[Any, ...], _Gathered] = {}
+        open_keys: set[tuple[Any, ...]] = set()
+        for key, part in self._parts():
+            gathered = groups.setdefault(key[: len(self._shown)], _Gathered())
+            gathered.add(part)
+            found = _of_sum(part, book)
+            if found is None:
+                open_keys.add(key)
+            else:
+                gathered.charge(found)
+        if open_keys:
+            self._read_one_by_one(open_keys, groups, book)
+        for shown in sorted(groups, key=lambda key: [str(value or "") for value in key]):
+            sums = groups[shown]
+            values = dict(zip(self._shown, shown, strict=True))
+            group = Group(self._day, values, sums.calls, sums.usage or Usage(), sums.amount)
+            yield group, _complete(group, sums.charges)
+
+    def _parts(self) -> Iterator[tuple[tuple[Any, ...], Group]]:
+        """The sums that the database makes, each with its key."""
         high, low = schema.halves(_OF_CALLS.cost_pico)
         summed = [PER_CALL[name] for name in ("input_tokens", "output_tokens", "seconds_us", *_WHOLE)]
         sums = [func.sum(column) for column in (*summed, high, low, _OF_CALLS.cost_rest)]
         statement = select(*self._keys, func.count(), *sums).where(*self._where).group_by(*self._keys)
         size = len(self._keys)
-        result = self._connection.execution_options(yield_per=1_000).execute(statement)
-        for row in result:
+        for row in self._connection.execution_options(yield_per=1_000).execute(statement):
             key = tuple(row[:size])
             values = dict(zip(self._names, key, strict=False))
             if self._filters.match(_Values(values)):
                 yield key, _group(self._day, values, key[-3:], [None if n is None else int(n) for n in row[size:]])
 
-    @property
-    def _day(self) -> date:
-        assert self._span.since is not None
-        return self._span.since.astimezone(UTC).date()
-
-    def one_by_one(
-        self, groups: Mapping[tuple[Any, ...], Group], book: PriceBook
-    ) -> Iterator[tuple[Group, list[Charge]]]:
-        """The charges of some groups, from each of their calls."""
+    def _read_one_by_one(
+        self, keys: Collection[tuple[Any, ...]], groups: Mapping[tuple[Any, ...], _Gathered], book: PriceBook
+    ) -> None:
+        """Adds the charges of each call of some sums."""
         size = len(self._keys)
         statement = select(*self._keys, *schema.calls.columns).where(*self._where)
-        totals: dict[tuple[Any, ...], dict[Charge, list[Amount]]] = {key: {} for key in groups}
         for row in self._connection.execution_options(yield_per=1_000).execute(statement):
             key = tuple(row[:size])
-            if key in totals:
+            if key in keys:
                 call = rows.from_row(dict(zip(rows.COLUMNS, row[size:], strict=True)))
-                for charge in _of_call(call, book):
-                    kind = charge._replace(quantity=0, amount=0, list_amount=0)
-                    sums = totals[key].setdefault(kind, [0, 0, 0])
-                    for place, more in enumerate((charge.quantity, charge.amount, charge.list_amount)):
-                        sums[place] += more
-        for key, group in groups.items():
-            yield group, _complete(group, totals[key])
+                groups[key[: len(self._shown)]].charge(_of_call(call, book))
 
 
 def _complete(group: Group, totals: Mapping[Charge, list[Amount]]) -> list[Charge]:
-    """The charges of calls together; what they lack of the group's cost is a charge of its own."""
+    """The charges of a group; what they lack of its cost is a charge of its own."""
     found = [
         kind._replace(quantity=simplest(quantity), amount=simplest(amount), list_amount=simplest(list_amount))
         for kind, (quantity, amount, list_amount) in totals.items()
     ]
+    found.sort(key=_place)
     left = Fraction(group.amount or 0) - sum((Fraction(charge.amount) for charge in found), Fraction(0))
     if abs(left) >= _ATTO:
         found.append(_lump("difference", "difference", simplest(left), group.values))
     return found
+
+
+_FIRST_ITEMS = ("input", "cached_input", "cache_write", "cache_write_12h", "output")
+
+
+def _place(charge: Charge) -> tuple[Any, ...]:
+    """Where a charge comes in its group: tokens of text first, then by name."""
+    item = charge.item
+    rank = _FIRST_ITEMS.index(item) if item in _FIRST_ITEMS else len(_FIRST_ITEMS)
+    return rank, item, charge.model or "", charge.tier or "", charge.bracket or "", charge.price or 0
 
 
 class _Values(Mapping[str, Any]):
@@ -260,6 +298,8 @@ def _of_sum(group: Group, book: PriceBook) -> list[Charge] | None:
         return [_requests(group.calls, values)]
     if group.amount is None:
         return [_lump("unpriced", "unknown", 0, values, quantity=group.calls)]
+    if values["bill"] is not None:
+        return _checked(_folded(decode_bill(values["bill"], group.usage), values, group.calls), group.amount)
     facts = rows.decode_facts(values["price_facts"])
     endpoint = values["endpoint"]
     summable = not values["is_long"] and endpoint not in _ALONE and not endpoint.startswith("images.")
@@ -276,8 +316,11 @@ def _of_sum(group: Group, book: PriceBook) -> list[Charge] | None:
         window=facts.get("window"),
         details=facts,
     )
-    found = _folded(book.lines(billable), values, group.calls)
-    return found if found is not None and _total(found) == group.amount else None
+    return _checked(_folded(book.lines(billable), values, group.calls), group.amount)
+
+
+def _checked(found: list[Charge] | None, amount: Amount) -> list[Charge] | None:
+    return found if found is not None and _total(found) == amount else None
 
 
 def _of_call(call: Call, book: PriceBook) -> list[Charge]:

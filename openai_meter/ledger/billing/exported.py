@@ -74,7 +74,7 @@ def read_files(paths: Iterable[str | Path]) -> Bill:
             )
     return Bill(
         tuple(row for row in usage if row.counts or row.requests),
-        tuple(row for row in costs if row.amount),
+        tuple(row for row in costs if row.amount or row.quantity),
         (),
         has_usage,
     )

@@ -177,7 +177,7 @@ def _unpriced_calls(line: Line) -> int | None:
 
 
 def _account(line: Line) -> str:
-    return line.account or line.group.values.get("organization") or line.group.values["provider"]
+    return line.account or line.group.values["organization"] or line.group.values["provider"]
 
 
 _OLD, _NEW = ("1.2",), ("1.4",)
@@ -219,7 +219,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("SkuMeter", "text", _meter),
     Column("SkuPriceDetails", "json", _sku_details),
     Column("SkuPriceId", "text", _sku_price),
-    Column("SubAccountId", "text", lambda line: line.group.values.get("project")),
+    Column("SubAccountId", "text", lambda line: line.group.values["project"]),
     Column("SubAccountName", "text", lambda _: None),
     Column("Tags", "json", lambda line: line.group.values["tags"]),
     Column("x_Model", "text", _model),

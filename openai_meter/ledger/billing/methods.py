@@ -1,12 +1,13 @@
-"""The method of a ledger that compares it with OpenAI's bill."""
+"""The methods of a ledger that compare it with OpenAI's bill."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
-from openai_meter.errors import ConfigurationError
+from openai_meter.errors import ConfigurationError, LedgerError
 from openai_meter.ledger.periods import Moment, parse_moment
 from openai_meter.ledger.reader import Reader
 
@@ -20,7 +21,7 @@ __all__ = ["Billing", "days_of"]
 
 
 class Billing(Reader):
-    """The method that compares a ledger with a bill."""
+    """The methods that compare a ledger with a bill."""
 
     def reconcile(
         self,
@@ -46,7 +47,8 @@ class Billing(Reader):
         Args:
             period: a month (``2026-11``), a week, a date, ``7d``, or a pair of such moments.
             client: a client of the SDK with an admin key, which may read the organization's usage and costs.
-            bill: what was read before, or from files (``openai_meter.ledger.billing.exported``), in place of a client.
+            bill: what was read from files (``openai_meter.ledger.billing.exported``), in place of a client. Without
+                both, what :meth:`import_bill` has kept.
             prices: the prices of calls that the ledger has without their bill, and those that the bill is compared
                 with; those that come with openai_meter by default.
             progress: is called before each request with the name of the endpoint, its place, and how many there are.
@@ -57,21 +59,62 @@ class Billing(Reader):
             BillingError: the usage or the costs cannot be read.
             LedgerError: the database cannot be read.
         """
-        from openai_meter.ledger.billing.organization import read_bill  # noqa: PLC0415 - few programs need it
+        from openai_meter.ledger.billing import store  # noqa: PLC0415 - few programs need it
+        from openai_meter.ledger.billing.organization import read_bill  # noqa: PLC0415
         from openai_meter.ledger.billing.reconcile import MARGIN, compare_bill  # noqa: PLC0415
         from openai_meter.pricing import PriceBook  # noqa: PLC0415 - not before something is to be priced
 
         now = datetime.now(UTC) if now is None else now.astimezone(UTC)
         since, until = days_of(period, now)
+        span = since - MARGIN, min(until + MARGIN, now.date() + timedelta(days=1))
+        if bill is None and client is None:
+            with self._reading() as connection:
+                bill = store.kept_bill(connection, *span)
+            if bill is None:
+                raise ConfigurationError(
+                    "reconcile() needs client=OpenAI(admin_api_key=...), or costs that were imported before"
+                )
         if bill is None:
-            if client is None:
-                raise ConfigurationError("reconcile() needs client=OpenAI(admin_api_key=...), or a bill")
-            bill = read_bill(client, since - MARGIN, until + MARGIN, progress=progress)
+            bill = read_bill(client, *span, progress=progress)
 
         def calls(first: date, end: date) -> Iterator[Call]:
             return self.calls(since=_midnight(first), until=_midnight(end))
 
-        return compare_bill(calls, bill, since, until, book=prices or PriceBook(), now=now)
+        found = compare_bill(calls, bill, since, until, book=prices or PriceBook(), now=now)
+        with suppress(LedgerError), self._writing() as connection:  # a file may be read-only
+            store.keep_reconciliation(connection, found)
+        return found
+
+    def last_reconciliation(self) -> dict[str, Any] | None:
+        """The sums and the causes of the last :meth:`reconcile` of this ledger, as plain JSON values.
+
+        ``None`` if there was none. The dashboard and the metric ``openai_meter_bill_coverage`` show it: they fetch
+        nothing.
+
+        Raises:
+            LedgerError: the database cannot be read.
+        """
+        from openai_meter.ledger.billing import store  # noqa: PLC0415
+
+        with self._reading() as connection:
+            return store.kept_reconciliation(connection)
+
+    def import_bill(self, bill: Bill) -> None:
+        """Keeps usage and costs that were read from files, so that :meth:`reconcile` needs no client.
+
+        Rows of the same days and endpoints are replaced: a file can be imported again.
+
+        Args:
+            bill: what ``openai_meter.ledger.billing.exported.read_files`` has read.
+
+        Raises:
+            LedgerError: the database cannot be written.
+        """
+        from openai_meter.ledger.billing import store  # noqa: PLC0415
+
+        self.prepare()
+        with self._writing() as connection:
+            store.keep_bill(connection, bill)
 
 
 def days_of(period: Moment | tuple[Moment, Moment], now: datetime) -> tuple[date, date]:

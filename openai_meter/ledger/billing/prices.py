@@ -75,6 +75,6 @@ def unit_price(billed: Amounts, expected: Fraction | None) -> Fraction | None:
     exact = billed.amount / billed.quantity
     for digits in range(3, 13):
         short = Fraction(Decimal(f"{float(exact):.{digits - 1}e}"))
-        if same_amount(billed.amount, short * billed.quantity):
+        if abs(billed.amount - short * billed.quantity) <= abs(billed.amount) * _PART:
             return short
     return exact

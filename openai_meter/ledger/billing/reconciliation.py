@@ -96,6 +96,14 @@ class Cause(NamedTuple):
             "proposal": self.proposal,
         }
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Cause:
+        """The inverse of :meth:`to_dict`."""
+        days = tuple(map(date.fromisoformat, values["days"]))
+        amount = Decimal(values["amount"])
+        kind, evidence, proposal = values["kind"], values["evidence"], values["proposal"]
+        return cls(kind, amount, values["project"], values["model"], days, evidence, proposal)
+
 
 class Sums(NamedTuple):
     """The sums of some lines, in pico-dollars."""

@@ -9,7 +9,7 @@ from openai_meter.core.formatting import exact_dollars, printable
 from openai_meter.core.locale import Messages
 from openai_meter.ledger.billing.reconciliation import Cause
 
-__all__ = ["name", "place", "why"]
+__all__ = ["about", "name", "place", "why"]
 
 _SHOWN = 3
 """Unit prices, keys in a sentence at most."""
@@ -23,6 +23,12 @@ def name(kind: str, m: Messages) -> str:
 def place(cause: Cause) -> str:
     """The project and the model, as far as there is one."""
     return ", ".join(printable(text) for text in (cause.project, cause.model) if text is not None)
+
+
+def about(cause: Cause, m: Messages) -> str:
+    """The place and the evidence in one sentence."""
+    where, evidence = place(cause), why(cause, m)
+    return m("reconcile.at", where=where, why=evidence) if where else evidence
 
 
 def why(cause: Cause, m: Messages) -> str:

@@ -53,6 +53,11 @@ def _period(basis: Basis, m: Messages) -> str:
     return m("statement.period", first=basis.first_day, last=basis.last_day, timezone=basis.timezone)
 
 
+def _open(basis: Basis, m: Messages) -> Iterator[str]:
+    if basis.until > basis.made_at:
+        yield m("statement.open", at=f"{basis.made_at:%Y-%m-%d %H:%M} UTC")
+
+
 def _rate(basis: Basis, m: Messages) -> Iterator[str]:
     rate = basis.rate
     if rate is None:
@@ -71,6 +76,7 @@ def _rate(basis: Basis, m: Messages) -> Iterator[str]:
 
 def _notes(statement: Statement, m: Messages) -> Iterator[str]:
     """What a reader has to know of the figures."""
+    yield from _open(statement.basis, m)
     yield from _rate(statement.basis, m)
     if statement.unpriced_calls:
         yield m("statement.unpriced", n=statement.unpriced_calls)
@@ -80,6 +86,7 @@ def _notes(statement: Statement, m: Messages) -> Iterator[str]:
 
 
 def _notes_of_all(found: Statements, m: Messages) -> Iterator[str]:
+    yield from _open(found.basis, m)
     yield from _rate(found.basis, m)
     if found.unattributed.calls:
         values = {

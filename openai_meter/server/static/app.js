@@ -1,6 +1,7 @@
 // The page. It reads the figures when it opens, when a choice changes, and when the server reports news.
 import * as advice from "./advice.js";
 import { Refused, call, get } from "./api.js";
+import * as bill from "./bill.js";
 import * as calls from "./calls.js";
 import * as cards from "./cards.js";
 import * as chart from "./chart.js";
@@ -101,7 +102,7 @@ async function load() {
   reading = new AbortController();
   // All parts are shown at once: a late part would move what the reader is looking at.
   const first = live ? live : get("api/live", {}, reading.signal);
-  const [found, now] = await Promise.all([glance(reading.signal), first, calls.load()]);
+  const [found, now] = await Promise.all([glance(reading.signal), first, calls.load(), bill.load(reading.signal)]);
   overview = found;
   live ??= now;
   show();

@@ -53,6 +53,7 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "area.vocabularies": "Vocabulaires",
     "area.prices": "Prix",
     "area.threads": "Threads",
+    "area.http": "HTTP",
     "area.environment": "Environnement",
     "area.patchers": "Autres patchs",
     "area.ledger": "Registre",
@@ -98,6 +99,14 @@ _TEMPLATES: Mapping[str, str | tuple[str, ...]] = {
     "threads.not_followed.do": (
         "Si des agents travaillent dans des threads : install(threads=True), ou bind(fonction)."
     ),
+    "http.auto": (
+        "les appels du paquet openai sont comptés ; ceux de litellm et de dspy aussi, dès qu'ils sont importés"
+    ),
+    "http.auto.do": "Si un programme appelle lui-même l'API par httpx, aiohttp ou requests : install(http=True).",
+    "http.watched": "{names} : ce qui est envoyé sans le paquet openai est compté aussi",
+    "http.all": "les appels par httpx, aiohttp, requests, urllib3 et http.client sont comptés aussi",
+    "http.off": "seuls les appels du paquet openai sont comptés ; pas ce que d'autres envoient eux-mêmes : {names}",
+    "http.off.do": "Retirer http=False, et définir OPENAI_METER_HTTP=auto.",
     "environment.known": "variables d'openai-meter : {names}",
     "environment.misspelled": "{name} n'est pas une variable d'openai-meter ; vouliez-vous dire {near} ?",
     "environment.misspelled.do": "export {near}=... ; unset {name}",

@@ -38,6 +38,7 @@ BILLING: Mapping[str, str | tuple[str, ...]] = {
         "{n:,} row of usage and costs, {text}",
         "{n:,} rows of usage and costs, {text}",
     ),
+    "reconcile.at": "{where}: {why}",
     # Causes: their names, and what shows them.
     "reconcile.cause.another_project": "Another project",
     "reconcile.cause.another_key": "Another key",

@@ -42,6 +42,7 @@ BILLING: Mapping[str, str | tuple[str, ...]] = {
         "{n:,} ligne d'usage et de coûts, {text}",
         "{n:,} lignes d'usage et de coûts, {text}",
     ),
+    "reconcile.at": "{where} : {why}",
     "reconcile.cause.another_project": "Autre projet",
     "reconcile.cause.another_key": "Autre clé",
     "reconcile.cause.another_program": "Autre programme dans le projet",

@@ -117,6 +117,12 @@ HELP: Mapping[str, str] = {
     "statusline.timeout": "The time that the source may take.",
     "statusline.color": "Use colours, also where the output is not a terminal.",
     "serve": "Serve the dashboard and the HTTP API of a ledger, on this machine.",
+    "proxy": "Meter the OpenAI traffic of a program in any language: it passes through this process, unchanged.",
+    "proxy.program": "The program and its arguments. OPENAI_BASE_URL is set for it. The exit code is its own.",
+    "proxy.token": "What requests must have in the header x-openai-meter-token. Needed for addresses outside this "
+    "machine. Other users can read it in the list of processes: better set OPENAI_METER_TOKEN.",
+    "proxy.upstream": "The base URL of the API. By default OPENAI_BASE_URL, or OpenAI's own.",
+    "proxy.serve": "The port of a dashboard of what passes through.",
     "serve.host": "The address to listen on. Addresses outside this machine need a token.",
     "serve.port": "The port; 0 is any free port.",
     "serve.token": "The bearer token of requests. Other users can read it in the list of processes: better set "
@@ -150,6 +156,8 @@ HELP: Mapping[str, str] = {
     "by default the suffix of the file.",
     "export.version": "For focus: the version of the specification.",
     "export.by": "For focus: further dimensions that rows are kept apart by: agent, operation, user, session, block.",
+    "export.bill": "For focus 1.4: OpenAI's costs in a file, as for reconcile --costs. The datasets InvoiceDetail and "
+    "BillingPeriod are written next to the file.",
     "export.account": "For focus: the BillingAccountId. By default the organization, else the provider.",
     "export.output": "Write to this file instead of standard output.",
     "reconcile": "Compare a ledger with OpenAI's bill of some days, and show where a difference comes from. It reads "
@@ -164,7 +172,8 @@ HELP: Mapping[str, str] = {
     "import": "Store calls from files in a ledger. It reads exported JSON lines, reports of TokenTracker, spend "
     "logs of LiteLLM (JSON or CSV), and outputs "
     "of the Batch API. A file can be imported again: no call counts twice. Batch outputs are priced as batch; do not "
-    "import the output of a batch that a metered program has polled to its end, because that program has counted it.",
+    "import the output of a batch that a metered program has polled to its end, because that program has counted it. "
+    "After the word openai-usage, the files are usage and costs as OpenAI exports them: they are kept for reconcile.",
     "import.files": "The files to read.",
     "import.timezone": "The time zone of times that do not name theirs. By default local.",
     "reprice": "Price again the calls that have no full price, each at the price of its day.",

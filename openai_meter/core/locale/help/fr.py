@@ -125,6 +125,14 @@ _TEMPLATES: Mapping[str, str] = {
     "statusline.timeout": "Le temps que la source peut prendre.",
     "statusline.color": "Utiliser des couleurs, même hors d'un terminal.",
     "serve": "Servir le tableau de bord et l'API HTTP d'un registre, sur cette machine.",
+    "proxy": "Mesurer le trafic OpenAI d'un programme dans n'importe quel langage : il passe ici, inchangé.",
+    "proxy.program": "Le programme et ses arguments. OPENAI_BASE_URL est défini pour lui. Le code de sortie est "
+    "le sien.",
+    "proxy.token": "Ce que les requêtes doivent avoir dans l'en-tête x-openai-meter-token. Exigé pour les adresses "
+    "hors de cette machine. D'autres utilisateurs peuvent le lire dans la liste des processus : préférez "
+    "OPENAI_METER_TOKEN.",
+    "proxy.upstream": "L'URL de base de l'API. Par défaut OPENAI_BASE_URL, ou celle d'OpenAI.",
+    "proxy.serve": "Le port d'un tableau de bord de ce qui passe.",
     "serve.host": "L'adresse d'écoute. Les adresses hors de cette machine demandent un jeton.",
     "serve.port": "Le port ; 0 est un port libre.",
     "serve.token": "Le jeton « bearer » des requêtes. D'autres utilisateurs peuvent le lire dans la liste des "
@@ -160,6 +168,8 @@ _TEMPLATES: Mapping[str, str] = {
     "parquet ; par défaut, le suffixe du fichier.",
     "export.version": "Pour focus : la version de la spécification.",
     "export.by": "Pour focus : d'autres dimensions qui séparent les lignes : agent, operation, user, session, block.",
+    "export.bill": "Pour focus 1.4 : les coûts d'OpenAI dans un fichier, comme pour reconcile --costs. Les jeux de "
+    "données InvoiceDetail et BillingPeriod sont écrits à côté du fichier.",
     "export.account": "Pour focus : le BillingAccountId. Par défaut l'organisation, sinon le fournisseur.",
     "export.output": "Écrire dans ce fichier au lieu de la sortie standard.",
     "reconcile": "Comparer un registre avec la facture d'OpenAI de certains jours, et montrer d'où vient un écart. La "
@@ -175,7 +185,8 @@ _TEMPLATES: Mapping[str, str] = {
     "dépenses de LiteLLM (JSON ou CSV), les rapports de "
     "TokenTracker et les sorties de l'API Batch. Un fichier peut être importé de nouveau : aucun appel ne compte deux "
     "fois. Les sorties de l'API Batch ont le prix des lots ; n'importez pas celle d'un lot qu'un programme mesuré a "
-    "suivi jusqu'à sa fin, car ce programme l'a compté.",
+    "suivi jusqu'à sa fin, car ce programme l'a compté. Après le mot openai-usage, les fichiers sont l'usage et les "
+    "coûts tels qu'OpenAI les exporte : ils sont conservés pour reconcile.",
     "import.files": "Les fichiers à lire.",
     "import.timezone": "Le fuseau des heures qui n'indiquent pas le leur. Par défaut, local.",
     "reprice": "Chiffrer de nouveau les appels sans prix complet, chacun au prix de son jour.",

@@ -66,6 +66,8 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "live.more": "... and {n:,} more",
     "live.idle": "No call in the last {window}.",
     "live.limits": "Limits",
+    "live.budget": "budget {name}",
+    "live.full_at": "{use}; reached on {at} at this rate",
     "live.limit": "{used} of {limit}",
     "live.limit_per": "{name} per {per} ({key})",
     "live.limit_window": "{name} in {window}",
@@ -172,6 +174,7 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
         "The cost of {n:,} calls is not, or not wholly, known. What is unknown is not in the amount.",
     ),
     "statement.estimated": "{cost} of the cost rests on estimated quantities.",
+    "statement.open": "The span is not over: these are the amounts until {at}.",
     "statement.rounding": "Amounts are rounded by largest remainder: the lines add up to the total, and the totals of "
     "all statements to the whole.",
     "statement.all.charged": "{calls} without a value ({cost}) are in the amounts, {rule}.",

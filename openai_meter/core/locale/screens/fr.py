@@ -66,6 +66,8 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "live.more": "... et {n:,} de plus",
     "live.idle": "Aucun appel : {window}.",
     "live.limits": "Limites",
+    "live.budget": "budget {name}",
+    "live.full_at": "{use} ; atteint le {at} à ce rythme",
     "live.limit": "{used} sur {limit}",
     "live.limit_per": "{name} par {per} ({key})",
     "live.limit_window": "{name} en {window}",
@@ -176,6 +178,7 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
         "Le coût de {n:,} appels n'est pas connu, ou pas entièrement. Ce qui est inconnu n'est pas dans le montant.",
     ),
     "statement.estimated": "{cost} du coût reposent sur des quantités estimées.",
+    "statement.open": "La période n'est pas terminée : ce sont les montants jusqu'au {at}.",
     "statement.rounding": "Les montants sont arrondis selon la méthode du plus fort reste : la somme des lignes est le "
     "total, et la somme des relevés est l'ensemble.",
     "statement.all.charged": "{calls} sans valeur ({cost}) : compris dans les montants, {rule}.",
