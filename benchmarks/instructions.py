@@ -40,6 +40,9 @@ RECORD = Path(__file__).with_suffix(".json")
 TOLERANCE = 0.10
 CHUNKS = 200
 _WARM = 120
+_STREAMS = 6
+"""Turns of a stream that are counted. More are run before: what is run once per stream has to warm up too."""
+_WARM_STREAMS = 20
 _LAPS = 1_000
 _MARK = "getppid"
 """The function of the C library that callgrind writes a part at: nothing else calls it."""
@@ -111,6 +114,7 @@ class Scenes(NamedTuple):
     async_call: Callable[[], Any]
     stream: Callable[[], Any]
     response_stream: Callable[[], Any]
+    async_stream: Callable[[], Any]
     limited_call: Callable[[], Any]
     """A call with a limit of its output, whose bound is small."""
     other: Any
@@ -158,10 +162,19 @@ def _answer_here() -> None:
             self.response = Response()  # type: ignore[assignment]
             self._iterator = iter(events[url])
 
-    def answer_of(options: Any, stream: bool) -> Any:
+    async def as_async(url: str) -> Any:
+        for event in events[url]:
+            yield event
+
+    class AsyncStream(openai.AsyncStream[Any]):
+        def __init__(self, url: str) -> None:
+            self.response = Response()  # type: ignore[assignment]
+            self._iterator = as_async(url)
+
+    def answer_of(options: Any, stream: bool, kind: Any = Stream) -> Any:
         nonlocal asked
         asked += 1
-        answer = Stream(options.url) if stream else answers[options.url]
+        answer = kind(options.url) if stream else answers[options.url]
         if "id" in answer.__dict__:
             answer.__dict__["id"] = f"chatcmpl-{asked}"
         return options.post_parser(answer) if callable(options.post_parser) else answer
@@ -170,7 +183,7 @@ def _answer_here() -> None:
         return answer_of(options, stream)
 
     async def async_request(_self: Any, _to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:  # noqa: ARG001
-        return answer_of(options, stream)
+        return answer_of(options, stream, AsyncStream)
 
     # They stand for the SDK's own, which are known by the file that they come from.
     for owner, function in ((SyncAPIClient, request), (AsyncAPIClient, async_request)):
@@ -191,7 +204,6 @@ def scenes() -> Scenes:
         return FinalRequestOptions.construct(method="post", url=url, json_data=body)
 
     chat, response = options("/chat/completions", BODY), options("/responses", RESPONSE_BODY)
-    embedding = options("/embeddings", EMBEDDING_BODY)
     limited = options("/chat/completions", {**BODY, "max_completion_tokens": 400})
     include = {**BODY, "stream": True, "stream_options": {"include_usage": True}}
     streamed, streamed_response = options("/chat/completions", include), options("/responses", RESPONSE_BODY)
@@ -203,6 +215,17 @@ def scenes() -> Scenes:
             return
         raise AssertionError("the coroutine has not ended")
 
+    def async_stream() -> None:
+        async def read() -> None:
+            async for _ in await async_client.request(object, streamed, stream=True, stream_cls=openai.AsyncStream):
+                pass
+
+        try:
+            read().send(None)
+        except StopIteration:
+            return
+        raise AssertionError("the coroutine has not ended")
+
     def stream(asked: Any) -> None:
         for _ in client.request(object, asked, stream=True, stream_cls=openai.Stream):
             pass
@@ -210,10 +233,11 @@ def scenes() -> Scenes:
     return Scenes(
         lambda: client.request(object, chat),
         lambda: client.request(object, response),
-        lambda: client.request(object, embedding),
+        lambda: client.embeddings.create(**EMBEDDING_BODY),  # it gives a parser of its own
         async_call,
         lambda: stream(streamed),
         lambda: stream(streamed_response),
+        async_stream,
         lambda: client.request(object, limited),
         other,
     )
@@ -309,14 +333,18 @@ def count_here() -> None:
         "embedding": scene.embedding,
         "async call": scene.async_call,
     }
-    streams = {"stream": scene.stream, "response stream": scene.response_stream}
+    streams = {
+        "stream": scene.stream,
+        "response stream": scene.response_stream,
+        "async stream": scene.async_stream,
+    }
     gc.collect()
     gc.disable()
     turns("reference", reference, 20, 3)
     for name, work in plain.items():
         turns(f"bare {name}", work, 200)
     for name, work in streams.items():
-        turns(f"bare {name}", work, 4, 3)
+        turns(f"bare {name}", work, _STREAMS, _WARM_STREAMS)
     remove = floor()
     turns("floor call", scene.call, 200)
     remove()
@@ -331,11 +359,11 @@ def count_here() -> None:
     for name, work in plain.items():
         turns(f"metered {name}", work, 200)
     for name, work in streams.items():
-        turns(f"metered {name}", work, 4, 3)
+        turns(f"metered {name}", work, _STREAMS, _WARM_STREAMS)
     usage, day = meter.calls[-1].usage, datetime.now(UTC)
     book = meter.prices
     turns("pricing", lambda: book.cost_of(usage, HEAD["model"], "openai", "api.openai.com", "default", day), 200)
-    assert meter.totals.calls == 1 + len(plain) * (_WARM + 200) + len(streams) * (3 + 4)
+    assert meter.totals.calls == 1 + len(plain) * (_WARM + 200) + len(streams) * (_WARM_STREAMS + _STREAMS)
     assert not meter.totals.unpriced_calls
     _count_budgets(scene, never)
     assert not meter.internal_errors
@@ -435,6 +463,7 @@ _ADDED = {
     "floor": ("floor call", "bare call", 1),
     "chunk of a stream": ("metered stream", "bare stream", CHUNKS),
     "event of a response": ("metered response stream", "bare response stream", CHUNKS),
+    "chunk of an async stream": ("metered async stream", "bare async stream", CHUNKS),
     "pricing": ("pricing", None, 1),
     "budget of calls": ("call under a budget of calls", "metered call", 1),
     "budget of dollars": ("call under a budget of dollars", "metered call", 1),
@@ -499,7 +528,7 @@ def versions() -> str:
 def _show(about: str, lap: float, instructions: Mapping[str, float], ratios: Mapping[str, float]) -> None:
     print(f"{about}: instructions added; in brackets, the ratio to a lap of {lap:,.0f}")
     for name, ratio in ratios.items():
-        print(f"  {name:20} {instructions[name]:10,.0f} ({ratio:.2f})")
+        print(f"  {name:24} {instructions[name]:10,.0f} ({ratio:.2f})")
     print(f"  a metered call takes {instructions['metered call'] / instructions['floor']:.2f} times the floor")
 
 
@@ -510,7 +539,7 @@ def _show_misses(counts: Mapping[str, Mapping[str, float]]) -> None:
         for some in _MISSES.values()
     ]
     for name in levels[0]:
-        print(f"  {name:20} {levels[0][name]:10,.0f} {levels[1][name]:10,.0f}")
+        print(f"  {name:24} {levels[0][name]:10,.0f} {levels[1][name]:10,.0f}")
 
 
 def main() -> int:
