@@ -2,6 +2,7 @@
 
 ::
 
+    @pytest.mark.cost_budget(usd=0.10)            # a call that does not fit is not sent: BudgetExceededError
     @pytest.mark.cost_limit(usd=0.01, tokens=2000, calls=3)
     def test_answer(metered):                     # metered: the calls of this test
         answer("How do we get rid of the paper forms?")
@@ -17,6 +18,7 @@ patched.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from openai_meter.testing.capture import Capture
 
 _MARKER = "cost_limit"
+_BUDGET = "cost_budget"
 _FIXTURES = frozenset({"metered", "cost_limit"})
 _DEAREST = 5
 
@@ -46,6 +49,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         f"{_MARKER}(usd=None, tokens=None, calls=None): fail the test if its OpenAI calls exceed one of these limits.",
+    )
+    config.addinivalue_line(
+        "markers",
+        f"{_BUDGET}(usd=None, tokens=None, calls=None): do not send OpenAI calls of the test that exceed this budget.",
     )
     if config.getoption("openai_meter") or config.getini("openai_meter"):
         config.pluginmanager.register(_Summary(), "openai_meter_summary")
@@ -152,7 +159,8 @@ def _test_of(item: pytest.Item) -> _Test:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Checks whether the test is metered."""
-    if not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) or item.get_closest_marker(_MARKER) is not None:
+    markers = (item.get_closest_marker(name) for name in (_MARKER, _BUDGET))
+    if not _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) or any(marker is not None for marker in markers):
         item.stash[_TEST] = _Test(item)
 
 
@@ -168,10 +176,26 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any]:
     """Counts the calls of the test, and lets it fail if it spent too much."""
     if (test := item.stash.get(_TEST, None)) is not None:
         test.begin()
-    outcome = yield
+    with _budgets_of(item):
+        outcome = yield
     test = item.stash.get(_TEST, None)  # the test may have requested a fixture itself
     if test is not None and outcome.excinfo is None and (complaint := test.complaint()) is not None:
         outcome.force_exception(pytest.fail.Exception(complaint, pytrace=False))
+
+
+def _budgets_of(item: pytest.Item) -> ExitStack:
+    """The budgets that the markers of a test set: they refuse the calls of its body that do not fit."""
+    entered = ExitStack()
+    for marker in item.iter_markers(_BUDGET):
+        from openai_meter.api import budget  # noqa: PLC0415 - a run without budgets loads nothing
+        from openai_meter.errors import ConfigurationError  # noqa: PLC0415
+
+        try:
+            entered.enter_context(budget(item.name, *marker.args, **marker.kwargs))
+        except (TypeError, ConfigurationError) as error:
+            entered.close()
+            pytest.fail(f"@pytest.mark.{_BUDGET} of {item.nodeid}: {error}", pytrace=False)
+    return entered
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -110,6 +110,35 @@ def test_test_above_a_limit_fails(run, limit, said):
     ])  # fmt: skip
 
 
+def test_budget_of_a_test_refuses_calls(run):
+    """A call of the body that does not fit is not sent; a test without the marker is not concerned."""
+    result = run("""
+    from openai_meter import BudgetExceededError
+
+    @pytest.mark.cost_budget(usd=0.01)
+    def test_refused(metered):
+        ask(max_completion_tokens=200)
+        with pytest.raises(BudgetExceededError) as error:
+            ask(times=5, max_completion_tokens=200)
+        assert error.value.budget == "test_refused"
+        assert 1 < len(metered) < 5
+
+    @pytest.mark.cost_budget(calls=1)
+    def test_fails():
+        ask(times=2)
+
+    def test_free():
+        ask(times=2)
+
+    @pytest.mark.cost_budget(euros=1)
+    def test_wrong():
+        pass
+    """)
+    result.assert_outcomes(passed=2, failed=2)
+    result.stdout.fnmatch_lines(["*BudgetExceededError*"])
+    result.stdout.fnmatch_lines(["*cost_budget*test_wrong*"])
+
+
 def test_unknown_cost_or_size_fails_a_limit(run):
     """A call without a price fails a limit of cost, one of unknown size a limit of tokens, open ones both."""
     result = run("""

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from openai_meter.alerts.threshold import METRICS, Threshold, plain_number, plain_window
-from openai_meter.core.formatting import NumberStyle, amount, number, percent, printable
+from openai_meter.core.formatting import NumberStyle, amount, exact_dollars, number, percent, printable
 from openai_meter.core.locale import Messages, language
 from openai_meter.core.money import exact
 from openai_meter.core.public import public
@@ -93,8 +93,8 @@ class Alert:
     def _budget_message(self, m: Messages) -> str:
         money = METRICS[self.kind].money
         value, limit = Decimal(self.value), Decimal(self.limit)
-        spent = _dollars(value, limit, m.numbers) if money else number(self.value, m.numbers)
-        shown = _dollars(limit, 0, m.numbers) if money else m(self.kind, n=int(limit), text=number(limit, m.numbers))
+        spent = exact_dollars(value, m.numbers) if money else number(self.value, m.numbers)
+        shown = exact_dollars(limit, m.numbers) if money else m(self.kind, n=int(limit), text=number(limit, m.numbers))
         name = printable(self.budget or "", _NAME)
         if self.key is not None:
             name = m("budget.of", budget=name, key=printable(self.key, _NAME))

@@ -264,6 +264,10 @@ class ThresholdUsage:
     """Whether there are also calls of unknown cost or size, so that the true value is at least this."""
     resets_at: datetime | None = None
     """Of a window by the calendar: when the next one begins, in UTC."""
+    budget: str | None = None
+    """The name of the budget whose limit it is; ``None``: it is a threshold."""
+    full_at: datetime | None = None
+    """Of a budget: when its limit will be reached, in UTC, if the window goes on as it has so far."""
 
     def __getstate__(self) -> dict[str, Any]:
         return get_state(self)
@@ -294,7 +298,12 @@ class ThresholdUsage:
             "share": self.share,
             "passed": self.passed,
             "at_least": self.at_least,
-        }
+        } | self._budget_fields()
+
+    def _budget_fields(self) -> dict[str, Any]:
+        if self.budget is None:
+            return {}
+        return {"budget": self.budget, "full_at": None if self.full_at is None else self.full_at.isoformat()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ThresholdUsage:
@@ -308,6 +317,7 @@ class ThresholdUsage:
                 data["name"], data["limit"], data.get("per"), data.get("window"), data.get("timezone")
             )
             used, key, resets_at = exact(data["used"], "used"), data.get("key"), data.get("resets_at")
+            budget, full_at = data.get("budget"), data.get("full_at")
             counted = METRICS[threshold.metric]
             whole = not counted.money and used == used.to_integral_value()
             return cls(
@@ -318,6 +328,8 @@ class ThresholdUsage:
                 None if key is None else str(key),
                 bool(data.get("at_least")),
                 None if resets_at is None else datetime.fromisoformat(resets_at),
+                None if budget is None else str(budget),
+                None if full_at is None else datetime.fromisoformat(full_at),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"this is no use of a threshold written by openai_meter: {error!r}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -242,12 +242,22 @@ class BudgetGuard:
 
     def threshold_usage(self) -> tuple[ThresholdUsage, ...]:
         """How far each threshold of a fleet is used up: of one per something, the key that has used the most."""
+        return self._usage(self.watched)
+
+    def budget_usage(self) -> tuple[ThresholdUsage, ...]:
+        """How far each budget is used up, and when it will be reached: of one per something, the highest key.
+
+        Without a trip to a store: what other processes have spent is as of some seconds ago.
+        """
+        return self._usage(self.budgets)
+
+    def _usage(self, budgets: Sequence[Budget]) -> tuple[ThresholdUsage, ...]:
         catch_up()
-        found = []
-        for budget in self.watched:
+        found, moment = [], datetime.fromtimestamp(now(), UTC)
+        for budget in budgets:
             accounts = self._accounts_of(budget) or ([self._fresh(budget)] if budget.per is None else [])
             if accounts:
-                found.append(usage_of_account(max(accounts, key=lambda account: account.total_spent)))
+                found.append(usage_of_account(max(accounts, key=lambda account: account.total_spent), moment))
         return tuple(found)
 
     def _accounts_of(self, budget: Budget) -> list[Account]:

@@ -16,7 +16,7 @@ from openai_meter.core.money import exact
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["FleetThreshold", "alert_of", "fleet_thresholds", "usage_of_account"]
+__all__ = ["FleetThreshold", "alert_of", "fleet_thresholds", "full_at", "usage_of_account"]
 
 _UNITS = {"cost": "usd", "tokens": "tokens", "calls": "calls"}
 _METRICS = {unit: metric for metric, unit in _UNITS.items()}
@@ -73,27 +73,41 @@ def alert_of(account: Account, stage: float) -> Alert:
 
 
 def _threshold_of(budget: Budget) -> Threshold:
-    """The limit of a budget as a threshold, for readers of alerts."""
+    """The limit of a budget as a threshold, for what reads alerts. There is no threshold of 0: it is one unit then."""
     calendar = budget.every != TOTAL
     return Threshold(
         _METRICS[budget.unit],
-        amount_in(budget.unit, budget.limit),
+        amount_in(budget.unit, max(budget.limit, 1)),
         budget.per,
         budget.every if calendar else None,
         budget.timezone if calendar else None,
     )
 
 
-def usage_of_account(account: Account) -> ThresholdUsage:
-    """How far a threshold of a fleet is used up, for one key."""
-    budget = account.budget
-    assert isinstance(budget, FleetThreshold)
-    spent = amount_in(budget.unit, account.total_spent)
+def usage_of_account(account: Account, now: datetime) -> ThresholdUsage:
+    """How far a budget, or a threshold of a fleet, is used up, for one key."""
+    budget, spent = account.budget, account.total_spent
+    value = amount_in(budget.unit, spent)
+    is_threshold = isinstance(budget, FleetThreshold)
     return ThresholdUsage(
-        budget.threshold,
-        spent if budget.unit == "usd" else int(spent),
-        account.total_spent / budget.limit if budget.limit else 1.0,
-        account.total_spent > budget.limit,
+        budget.threshold if isinstance(budget, FleetThreshold) else _threshold_of(budget),
+        value if budget.unit == "usd" else int(value),
+        spent / budget.limit if budget.limit else 1.0,
+        spent > budget.limit if is_threshold else spent >= budget.limit,
         account.key,
         resets_at=account.end,
+        budget=None if is_threshold else budget.name,
+        full_at=None if is_threshold else full_at(budget.limit, spent, account.start, account.end, now),
     )
+
+
+def full_at(limit: int, spent: int, start: datetime, end: datetime | None, now: datetime) -> datetime | None:
+    """When a limit will be reached if spending goes on as it has since the start of the window.
+
+    ``None`` if that is not in this window, if it is reached, if there is no window, or if it is too early to tell: less
+    than a hundredth of the window is over.
+    """
+    if end is None or not 0 < spent < limit or (now - start) * 100 < end - start:
+        return None
+    at = start + (now - start) * (limit / spent)
+    return at if at < end else None

@@ -146,4 +146,7 @@ class BudgetView(Mapping[str, BudgetStatus]):
         return (self._read(None),) if self.budget.per is None else tuple(map(self._read, self._keys))
 
     def __repr__(self) -> str:
-        return f"<BudgetView {self.budget.name!r}: {len(self._keys)} keys>"
+        if self.budget.per is not None:
+            return f"<BudgetView {self.budget.name!r}: {len(self._keys)} keys>"
+        status = self._read(None)
+        return f"<BudgetView {self.budget.name!r}: {status.spent:f} of {status.limit:f} {status.unit} spent>"

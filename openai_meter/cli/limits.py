@@ -22,6 +22,9 @@ EXCEEDED = 3
 def limit_name(usage: ThresholdUsage, m: Messages) -> str:
     """The name of a limit: ``cost this month``, ``calls per user (u1) today``."""
     limit = usage.threshold
+    if usage.budget is not None:
+        name = m("live.budget", name=shown(usage.budget, 40))
+        return name if usage.key is None else m("budget.of", budget=name, key=shown(usage.key, 40))
     name = m(f"live.metric.{limit.metric}")
     if limit.per is not None:
         name = m("live.limit_per", name=name, per=heading(limit.per, m, "by"), key=shown(usage.key or "?", 40))
@@ -31,7 +34,17 @@ def limit_name(usage: ThresholdUsage, m: Messages) -> str:
 
 
 def limit_use(usage: ThresholdUsage, m: Messages) -> str:
-    """``$12.30 of $50.00``; ``?`` where nothing is known, ``+`` after what is known where more is not."""
+    """``$12.30 of $50.00``; ``?`` where nothing is known, ``+`` after what is known where more is not.
+
+    Of a budget also when its limit will be reached.
+    """
+    text = _use(usage, m)
+    if usage.full_at is None:
+        return text
+    return m("live.full_at", use=text, at=f"{usage.full_at:%Y-%m-%d %H:%M} UTC")
+
+
+def _use(usage: ThresholdUsage, m: Messages) -> str:
     value, limit = Decimal(usage.used), exact(usage.threshold.limit, "limit")
     money = METRICS[usage.threshold.metric].money
     used = "?" if usage.at_least and not value else f"{_value(value, m, money=money)}{'+' if usage.at_least else ''}"

@@ -24,7 +24,7 @@ from openai_meter.core.sections import read_sections
 from openai_meter.core.usage import COUNTS, Usage
 from openai_meter.ledger import schema
 from openai_meter.ledger.schema import REST
-from openai_meter.ledger.stored_bills import BillOfRow, encode_bill, is_bill
+from openai_meter.ledger.stored_bills import BillOfRow, bill_of_call, is_bill
 
 __all__ = [
     "COLUMNS",
@@ -126,7 +126,7 @@ def _bill(call: Call) -> str | None:
     book = call.price_book
     if book is None or call.cost_pico is None:
         return None
-    return book.text if type(book) is BillOfRow else encode_bill(call.cost_lines, call.usage)
+    return book.text if type(book) is BillOfRow else bill_of_call(call)
 
 
 @lru_cache(1024)

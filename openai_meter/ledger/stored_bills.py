@@ -16,15 +16,16 @@ from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_meter.core.money import Amount, CostLine, simplest
-from openai_meter.core.usage import Usage
+from openai_meter.core.usage import COUNTS, Usage
 
 if TYPE_CHECKING:
     from openai_meter.core.call import Call
 
-__all__ = ["BillOfRow", "decode_bill", "encode_bill", "is_bill"]
+__all__ = ["BillOfRow", "bill_of_call", "decode_bill", "encode_bill", "is_bill"]
 
 _COUNTS: Mapping[str, str] = {
     "I": "input_tokens", "C": "cached_input_tokens", "W": "cache_write_tokens", "L": "cache_write_12h_tokens",
@@ -90,6 +91,53 @@ class BillOfRow(NamedTuple):
     def lines_of(self, _: Call, /) -> tuple[CostLine, ...]:
         """The bill."""
         return decode_bill(self.text, self.usage)
+
+
+def bill_of_call(call: Call) -> str | None:
+    """The text of the bill of a call; ``None`` if it has no lines.
+
+    A call that is like an earlier one has its text, if that gives the cost of the call: to make out a bill takes ten
+    times as long.
+    """
+    usage = call.usage
+    if call.price_facts or usage.inconsistent or any(_rare(usage)):
+        return encode_bill(call.cost_lines, usage)
+    key = (
+        call.model, call.requested_model, call.provider, call.host, call.service_tier, call.endpoint,
+        call.started_at.toordinal(), (usage.input_tokens or 0) == usage.cached_input_tokens + usage.cache_write_tokens,
+        usage.cached_input_tokens == 0, usage.cache_write_tokens == 0, usage.cache_write_12h_tokens == 0,
+        usage.cache_write_tokens == usage.cache_write_12h_tokens, not usage.output_tokens,
+    )  # fmt: skip
+    known = _known.get(key)
+    if known is not None and known[0] is call.price_book and _total(known[1], usage) == call.cost_pico:
+        return known[1]
+    text = encode_bill(call.cost_lines, usage)
+    if text is not None:
+        if len(_known) >= _MOST:
+            _known.clear()
+        _known[key] = call.price_book, text
+    return text
+
+
+_rare = attrgetter(
+    *(name for name in COUNTS if name not in {"cached_input_tokens", "cache_write_tokens", "cache_write_12h_tokens",
+                                              "reasoning_tokens", "accepted_prediction_tokens",
+                                              "rejected_prediction_tokens"})
+)  # fmt: skip
+"""The counts that a plain text call does not have."""
+_MOST = 2_000
+_known: dict[tuple[Any, ...], tuple[Any, str]] = {}
+"""By what the lines of a plain text call depend on: the prices that they were made with, and the text."""
+
+
+def _total(text: str, usage: Usage) -> Amount | None:
+    """The sum of a bill for another usage; ``None`` where its lines are not all counts at prices."""
+    total: Amount = 0
+    for line in _parsed(text):
+        if line.amount is not None or type(line.quantity) is not str or type(line.price) is not int:
+            return simplest(sum((made.amount_pico for made in _lines(text, usage)), Fraction(0)))
+        total += line.price * _computed(line.quantity, usage)
+    return total
 
 
 def encode_bill(lines: Sequence[CostLine], usage: Usage) -> str | None:

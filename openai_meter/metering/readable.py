@@ -160,6 +160,10 @@ class Readable(Reporting):
         worker.drain()  # calls whose tokens are being estimated
         return self._budgets.views()
 
+    def _budget_usage(self) -> tuple[ThresholdUsage, ...]:
+        """How far each budget is used up, without a trip to a store."""
+        return () if self._budgets is None else self._budgets.budget_usage()
+
     def unpriced(self) -> tuple[Unpriced, ...]:
         """What has no full price, per model and reason."""
         return self.snapshot().unpriced

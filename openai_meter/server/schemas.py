@@ -137,6 +137,8 @@ _LIMIT: dict[str, Schema] = {
     "share": {**_NUMBER, "description": "The part of the limit that is used; 1 is all of it."},
     "passed": _FLAG,
     "at_least": {**_FLAG, "description": "Whether calls of unknown cost or size are not in it."},
+    "budget": {**_TEXT, "description": "Of a budget only: its name."},
+    "full_at": {**_TIME_OR_NULL, "description": "Of a budget only: when it will be reached, if it goes on so."},
 }
 _AMOUNT: Schema = {"type": ["string", "integer"], "description": "A decimal string where it is US dollars."}
 _BUDGET: dict[str, Schema] = {
@@ -304,7 +306,7 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "Alerts": _object({"alerts": _list(_ref("Alert"))}),
     "Limits": _object({"limits": _list(_ref("Limit"))}),
-    "Limit": _object(_LIMIT),
+    "Limit": _object(_LIMIT, "budget", "full_at"),
     "BillComparison": _object({"bill": _maybe(_ref("Comparison"))}),
     "Comparison": _object(_COMPARISON),
     "Budgets": _object({"budgets": _list(_ref("Budget"))}),

@@ -82,17 +82,18 @@ def raw_headers(headers: Any) -> RawHeaders:
                 and left == _REMAINING_REQUESTS and tokens == _REMAINING_TOKENS
             ):  # fmt: skip
                 return v0, v1, v2, v3, v4, v5
-        names = [name for _, name, _ in found]
-        values = [value for _, _, value in found]
     except (AttributeError, TypeError, ValueError):  # another version of the library
-        pairs = list(headers.raw)
-        names, values = [name.lower() for name, _ in pairs], [value for _, value in pairs]
-    places = {name: place for place, name in enumerate(names) if name in _PLACES}
-    if len(places) == len(_NAMES):
+        found = [(name, name.lower(), value) for name, value in headers.raw]
+    values: list[bytes | None] = [None] * len(_NAMES)
+    places = [-1] * len(_NAMES)
+    for at, (_, name, value) in enumerate(found):
+        if (place := _PLACES.get(name)) is not None:
+            values[place], places[place] = value, at
+    if -1 not in places:
         if len(_orders) >= _ORDERS:
             _orders.clear()
-        _orders[len(names)] = tuple([places[name] for name in _NAMES])
-    return tuple([values[places[name]] if name in places else None for name in _NAMES])  # type: ignore[return-value]
+        _orders[len(found)] = tuple(places)
+    return tuple(values)  # type: ignore[return-value]
 
 
 def read_pairs(headers: Iterable[tuple[bytes, bytes]]) -> ResponseHeaders:

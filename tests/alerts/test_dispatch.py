@@ -26,16 +26,16 @@ def api():
 
 def test_callback_is_called_once_for_a_limit(api):
     """With the call that exceeds the limit, and not in the caller's thread."""
-    heard = []
+    received = []
     meter = openai_meter.install(
         thresholds={"calls": 2, "tokens_per_call": None},
-        on_alert=lambda alert: heard.append((alert, threading.current_thread())),
+        on_alert=lambda alert: received.append((alert, threading.current_thread())),
     )
     with contract.sync_client(api) as client:
         for _ in range(5):
             chat(client)
             assert worker.drain()
-    ((alert, _),) = heard
+    ((alert, _),) = received
     assert (alert.kind, alert.value, alert.limit) == ("calls", 3, 2)
     assert [one.value for one in meter.alerts] == [5]
 
@@ -105,11 +105,11 @@ def test_default_thresholds_apply_unless_disabled(api):
 
 def test_thresholds_of_a_block_count_its_calls_only(api):
     """Blocks have no limits by default."""
-    heard = []
+    received = []
     openai_meter.install(thresholds=False)
     with contract.sync_client(api) as client:
         chat(client)
-        outer = openai_meter.track("a", thresholds={"calls": 1}, on_alert=heard.append)
+        outer = openai_meter.track("a", thresholds={"calls": 1}, on_alert=received.append)
         with outer as limited, openai_meter.track("b") as free:
             chat(client)
             assert limited.alerts == ()
@@ -117,7 +117,7 @@ def test_thresholds_of_a_block_count_its_calls_only(api):
     assert [alert.kind for alert in limited.alerts] == ["calls"]
     assert free.alerts == ()
     assert worker.drain()
-    assert [alert.value for alert in heard] == [2]
+    assert [alert.value for alert in received] == [2]
 
 
 def test_limit_per_user_alerts_for_that_user(api):
@@ -229,8 +229,8 @@ def test_reset_ends_alerts(api):
 
 def test_alert_of_a_collected_stream_is_raised_at_the_next_call_or_read(api):
     """A stream that is garbage-collected starts no thread."""
-    heard = []
-    meter = openai_meter.install(thresholds=[Threshold("calls", 1)], on_alert=heard.append, stream_usage="never")
+    received = []
+    meter = openai_meter.install(thresholds=[Threshold("calls", 1)], on_alert=received.append, stream_usage="never")
     with contract.sync_client(api) as client:
         for _ in range(2):
             stream = chat(client, stream=True)
@@ -239,7 +239,7 @@ def test_alert_of_a_collected_stream_is_raised_at_the_next_call_or_read(api):
             gc.collect()
         assert meter.totals.calls == 2
     assert worker.drain()
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
 @pytest.mark.parametrize("wrong", ["x", 5, {"colour": 1}, {"calls": -1}, [1]])

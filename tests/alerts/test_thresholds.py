@@ -136,9 +136,9 @@ def test_names_in_a_message_are_escaped_and_shortened() -> None:
     """No name can put control characters into a message, or fill it."""
     watching = ThresholdMonitor([Threshold("cost", 1, per="agent")])
     (alert,) = watching.record(call(cost=2 * DOLLAR, agent="\x1b[31m{value}\n" + "x" * 1_000))
-    said = alert.message("en")
-    assert "\N{REPLACEMENT CHARACTER}[31m{value}\N{REPLACEMENT CHARACTER}xxx" in said
-    assert len(said) < 200
+    text = alert.message("en")
+    assert "\N{REPLACEMENT CHARACTER}[31m{value}\N{REPLACEMENT CHARACTER}xxx" in text
+    assert len(text) < 200
 
 
 def test_endless_keys_use_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,11 +196,11 @@ def test_lowered_average_can_exceed_its_limit_again() -> None:
 
 def test_message_names_its_window() -> None:
     """A message says in which time."""
-    for window, said in [
+    for window, text in [
         (timedelta(days=2), "2 days"), (3_600, "1 hour"), (90 * 60, "90 minutes"), (1, "1 second"),
     ]:  # fmt: skip
         (alert,) = ThresholdMonitor([Threshold("cost", 1, window=window)]).record(call(cost=2 * DOLLAR))
-        assert f"within {said} (limit" in alert.message("en")
+        assert f"within {text} (limit" in alert.message("en")
         assert alert.window == (window if isinstance(window, timedelta) else timedelta(seconds=window))
 
 
@@ -336,10 +336,10 @@ def test_alert_as_json_has_the_fields_of_the_guide() -> None:
     """And further ones."""
     limit = Threshold("cost", Decimal("0.5"), per="agent", window=3_600)
     (alert,) = ThresholdMonitor([limit]).record(call(cost=DOLLAR, agent="a"))
-    said = alert.to_dict("fr")
-    assert json.loads(json.dumps(said)) == said
-    assert list(said)[:2] == ["alert", "message"]
-    assert said == {
+    text = alert.to_dict("fr")
+    assert json.loads(json.dumps(text)) == text
+    assert list(text)[:2] == ["alert", "message"]
+    assert text == {
         "alert": True,
         "message": "💰 Alerte : Coût de 1,00\xa0$ par l'agent a en 1 heure (limite : 0,50\xa0$)",
         "id": alert.id,
@@ -365,10 +365,10 @@ def test_every_alert_has_a_sentence_in_each_language(lang: str, metric: str, per
     one = call(tokens=12_345, cost=12_345 * DOLLAR, status="error", agent="n", user="n", session="n", model="n")
     watching = ThresholdMonitor([Threshold(metric, 1, per=per, window=window)])
     alert = [*watching.record(one), *watching.record(one)][0]
-    said = alert.message(lang)
-    assert f"{alert.value:,}".replace(",", {"en": ",", "fr": "\N{NARROW NO-BREAK SPACE}"}[lang]) in said
-    assert "{" not in said
-    assert said != alert.message(next(other for other in languages() if other != lang))
+    text = alert.message(lang)
+    assert f"{alert.value:,}".replace(",", {"en": ",", "fr": "\N{NARROW NO-BREAK SPACE}"}[lang]) in text
+    assert "{" not in text
+    assert text != alert.message(next(other for other in languages() if other != lang))
 
 
 def test_alert_stays_the_same_while_its_limit_is_exceeded() -> None:
@@ -408,7 +408,7 @@ def test_threshold_settings_are_read_from_common_forms() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("text", "message"),
     [
         ({"call": 5}, "no threshold on 'call'; there are those on calls, cost"),
         ({3: 5}, "no threshold on 3"),
@@ -423,10 +423,10 @@ def test_threshold_settings_are_read_from_common_forms() -> None:
         (3, "thresholds=3 cannot be used"),
     ],
 )
-def test_wrong_threshold_settings_raise(said: Any, message: str) -> None:
+def test_wrong_threshold_settings_raise(text: Any, message: str) -> None:
     """The sentence names what can be used."""
     with pytest.raises(ConfigurationError, match=message):
-        read_thresholds(said)
+        read_thresholds(text)
 
 
 @pytest.mark.parametrize(

@@ -118,9 +118,9 @@ def test_images_and_audio_in_the_input_are_bounded_by_their_own_rules():
     assert 48_169 < dear.tokens < 49_000
     data = base64.b64encode(b"\0" * 48_000).decode()
     sound = {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
-    heard = bound(model="gpt-audio", messages=[{"role": "user", "content": [sound]}], max_completion_tokens=1)
-    assert 500 < heard.tokens < 1_500
-    assert heard.pico > 500 * 32_000_000
+    audio = bound(model="gpt-audio", messages=[{"role": "user", "content": [sound]}], max_completion_tokens=1)
+    assert 500 < audio.tokens < 1_500
+    assert audio.pico > 500 * 32_000_000
     url = [{"role": "user", "content": [{"type": "input_image", "image_url": "https://example.com/a.png"}]}]
     assert bound("responses", input=url, max_output_tokens=1).unbounded is None
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 import openai_meter
-from openai_meter import Budget, BudgetExceededError, Price
-from openai_meter.testing import fake_client
+from openai_meter import Budget, BudgetExceededError, Meter, Price
+from openai_meter.alerts import ThresholdUsage
+from openai_meter.budgets.stages import full_at
+from openai_meter.cli.limits import limit_name, limit_use
+from openai_meter.core.locale import language
+from openai_meter.metering.pulse import of_meter
+from openai_meter.testing import fake_client, fixed_clock
 
 
 @pytest.fixture
@@ -98,7 +104,7 @@ def test_budgets_command_without_a_usable_store_names_the_remedy(command, tmp_pa
     monkeypatch.delenv("OPENAI_METER_BUDGET_STORE", raising=False)
     assert "--store" in command("budgets", code=2)
     assert "no budget store mysql" in command("budgets", "--store", "mysql://user:secret@host", code=2)
-    assert "no budgets" in command("budgets", "--store", f"sqlite:///{tmp_path / 'none.db'}")
+    assert "no budget" in command("budgets", "--store", f"sqlite:///{tmp_path / 'none.db'}")
 
 
 def test_budget_store_is_read_from_the_environment(tmp_path, monkeypatch):
@@ -107,3 +113,76 @@ def test_budget_store_is_read_from_the_environment(tmp_path, monkeypatch):
     meter = openai_meter.install(meter=openai_meter.Meter(), budgets=[Budget("prod", calls=1)])
     assert meter._budgets.desk is not None
     assert openai_meter.Meter()._budgets is None
+
+
+def test_budgets_are_among_the_limits_of_live_figures():
+    """The live figures have a bar for each budget, by its name, with the moment when it will be reached."""
+    now = datetime(2026, 11, 11, tzinfo=UTC)
+    with fixed_clock(now) as clock:
+        meter = Meter(
+            thresholds=False, prices={"gpt-5-mini": Price(input=1, output=10)},
+            budgets=[Budget("prod", usd="0.002", every="month"), Budget("users", calls=4, per="user", alert_at=())],
+        )  # fmt: skip
+        client = openai_meter.wrap(fake_client(input_tokens=100, output_tokens=90), meter)
+        with openai_meter.tag(user="u-1"):
+            client.responses.create(model="gpt-5-mini", input="hi", max_output_tokens=90)
+        clock.move(86_400)
+        usage = meter._budget_usage()
+    month, users = usage
+    assert (month.budget, month.share, month.passed, month.full_at) == (
+        "prod", 0.5, False, datetime(2026, 11, 23, tzinfo=UTC)
+    )  # fmt: skip
+    assert (users.budget, users.key, users.used, users.full_at) == ("users", "u-1", 1, None)
+    assert ThresholdUsage.from_dict(json.loads(json.dumps(month.to_dict()))) == month
+    m = language("en")
+    assert limit_name(month, m) == "budget prod"
+    assert limit_name(users, m) == "budget users, u-1"
+    assert limit_use(month, m).endswith("; reached on 2026-11-23 00:00 UTC at this rate")
+    assert [one.budget for one in of_meter(meter).thresholds] == ["prod", "users"]
+
+
+@pytest.mark.parametrize(
+    ("spent", "days", "expected"), [(0, 10, None), (100, 10, None), (50, 10, 20), (10, 10, None), (50, 0.1, None)]
+)
+def test_forecast_of_a_budget(spent, days, expected):
+    """At the rate of the window so far; none where it is not reached in the window, or too early to tell."""
+    start = datetime(2026, 11, 1, tzinfo=UTC)
+    found = full_at(100, spent, start, start + timedelta(days=30), start + timedelta(days=days))
+    assert found == (None if expected is None else start + timedelta(days=expected))
+    assert full_at(100, 50, start, None, start + timedelta(days=days)) is None
+
+
+def test_budgets_are_metrics_of_opentelemetry():
+    """Gauges of the limit, what is spent and what is held, by budget, key and unit."""
+    pytest.importorskip("opentelemetry.sdk.metrics", reason="the SDK of OpenTelemetry is not installed: NOT tested")
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    meter = Meter(thresholds=False, budgets=[Budget("tries", calls=4, per="user", alert_at=())])
+    openai_meter.otel.attach(meter, provider)
+    try:
+        client = openai_meter.wrap(fake_client(), meter)
+        with openai_meter.tag(user="u-1"):
+            client.responses.create(model="gpt-5-mini", input="hi")
+        data = reader.get_metrics_data()
+        found = {
+            metric.name: [(getattr(one, "value", None), dict(one.attributes)) for one in metric.data.data_points]
+            for resource in data.resource_metrics for scope in resource.scope_metrics for metric in scope.metrics
+        }  # fmt: skip
+    finally:
+        openai_meter.otel.detach(meter)
+        provider.shutdown()
+    who = {"openai_meter.budget": "tries", "openai_meter.budget.key": "u-1", "openai_meter.budget.unit": "{call}"}
+    for figure, value in (("limit", 4.0), ("spent", 1.0), ("held", 0.0)):
+        assert found[f"openai_meter.budget.{figure}"] == [(value, who)]
+
+
+def test_fake_client_under_a_budget_is_refused():
+    """Tests of programs can spend a budget without a network."""
+    with openai_meter.budget(calls=1, meter=Meter(thresholds=False)):
+        client = fake_client()
+        client.responses.create(model="gpt-5-mini", input="hi")
+        with pytest.raises(BudgetExceededError):
+            client.responses.create(model="gpt-5-mini", input="hi")

@@ -182,9 +182,9 @@ def test_prune_without_a_yes_removes_nothing(url: str, run: Run, monkeypatch: py
     """Any answer but yes is a no, also the end of the input."""
     put(url, call(50))
     monkeypatch.setattr(sys, "stdin", Person(answer))
-    said = run("prune", "30d", code=1)
-    assert said.startswith("Delete the details of 1 call before ")
-    assert said.endswith("Nothing was deleted.\n")
+    message = run("prune", "30d", code=1)
+    assert message.startswith("Delete the details of 1 call before ")
+    assert message.endswith("Nothing was deleted.\n")
     assert kept(url) == (1, 1)
 
 
@@ -206,17 +206,17 @@ def test_prune_without_a_terminal_needs_the_option_yes(url: str, run: Run, monke
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (("forecast", "year"), "day, week or month"), (("forecast", "--timezone", "Mars"), "Mars"),
         (("compare", "2026-10", "tomorrowish"), "not a time"), (("prune", "some day"), "not a time"),
         (("reprice", "--since", "soon"), "not a time"), (("forecast", "--lang", "klingon"), "klingon"),
     ],
 )  # fmt: skip
-def test_unusable_maintenance_arguments_exit_with_2(url: str, run: Run, args: tuple[str, ...], said: str) -> None:
+def test_unusable_maintenance_arguments_exit_with_2(url: str, run: Run, args: tuple[str, ...], message: str) -> None:
     """Exit code 2, and a sentence."""
     put(url, call(0))
-    assert said in run(*args, code=2)
+    assert message in run(*args, code=2)
 
 
 @pytest.mark.parametrize("args", [("forecast",), ("compare", "7d", "today"), ("reprice",), ("prune", "7d", "--yes")])

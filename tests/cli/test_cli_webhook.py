@@ -102,12 +102,12 @@ def test_webhook_test_as_json_has_request_and_answer(command, receiver):
     code, out, _ = command(
         f"{receiver.url}?token=hidden", "--json", "--format", "discord", "--secret", receivers.SECRET
     )
-    said = json.loads(out)
+    values = json.loads(out)
     assert code == 1
-    assert said.pop("seconds") > 0
-    assert set(said.pop("headers")) == {"Content-Type", "webhook-id", "webhook-timestamp", "webhook-signature"}
-    assert said.pop("body") == receiver.requests[0].body.decode()
-    assert said == {
+    assert values.pop("seconds") > 0
+    assert set(values.pop("headers")) == {"Content-Type", "webhook-id", "webhook-timestamp", "webhook-signature"}
+    assert values.pop("body") == receiver.requests[0].body.decode()
+    assert values == {
         "webhook": f"http://127.0.0.1:{receiver.port}/…", "taken": False, "status": 429, "address": "127.0.0.1",
         "redirect": None, "retry_after": 7, "error": None, "format": "discord", "signed": True, "answer": "slow down",
     }  # fmt: skip
@@ -144,7 +144,7 @@ def test_webhook_url_is_read_from_the_environment(command, receiver, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "values"),
     [
         (["http://example.com/hidden"], "https"),
         (["nothing"], "https"),
@@ -154,9 +154,9 @@ def test_webhook_url_is_read_from_the_environment(command, receiver, monkeypatch
         (["https://example.com/hidden", "--lang", "xx"], "en, fr"),
     ],
 )
-def test_unusable_webhook_settings_exit_with_2(command, args, said):
+def test_unusable_webhook_settings_exit_with_2(command, args, values):
     """The sentence quotes no secret."""
     code, out, err = command(*args)
     assert (code, out) == (2, "")
-    assert said in err
+    assert values in err
     assert "hidden" not in err

@@ -150,12 +150,12 @@ class Server:
     def __init__(self) -> None:
         self.answer: tuple[int, bytes] = (200, b"{}")
         self.location: str | None = None
-        self.asked: list[tuple[str, str | None]] = []
+        self.requests: list[tuple[str, str | None]] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                outer.asked.append((self.path, self.headers.get("Authorization")))
+                outer.requests.append((self.path, self.headers.get("Authorization")))
                 status, body = outer.answer
                 self.send_response(status)
                 if outer.location:
@@ -201,20 +201,20 @@ def test_live_view_requests_a_pulse_of_the_server(server: Server, monkeypatch: p
     monkeypatch.setenv("OPENAI_METER_TOKEN", "s3cret")
     feed = feed_of(Source(url=f"{server.url}/meter/", by="tag:a b", window=60))
     assert feed.pulse().recent.calls == 100
-    assert server.asked == [("/meter/api/live?group=tag%3Aa+b&window=60", "Bearer s3cret")]
+    assert server.requests == [("/meter/api/live?group=tag%3Aa+b&window=60", "Bearer s3cret")]
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "said"),
+    ("status", "body", "message"),
     [(401, b"", "needs a token"), (500, b"oops", "answered 500"), (200, b"<html>", "its answer is not JSON"),
      (200, b"[]", "not a JSON object"), (200, b'{"at": 1}', "not a server of openai_meter"),
      (400, b'{"error": {"message": "no such group"}}', "answered 400: no such group"),
      (503, b'{"error": "no"}', "answered 503"), (200, b" " * 4_000_001, "not a server")],
 )  # fmt: skip
-def test_wrong_answer_of_a_server_is_an_error_sentence(server: Server, status: int, body: bytes, said: str) -> None:
+def test_wrong_answer_of_a_server_is_an_error_sentence(server: Server, status: int, body: bytes, message: str) -> None:
     """Whatever a server says that is no pulse is told in a sentence."""
     server.answer = status, body
-    with pytest.raises(AwayError, match=said):
+    with pytest.raises(AwayError, match=message):
         feed_of(Source(url=server.url)).pulse()
 
 
@@ -224,7 +224,7 @@ def test_redirects_are_not_followed(server: Server, monkeypatch: pytest.MonkeyPa
     server.answer, server.location = (302, b""), f"{server.url}/elsewhere"
     with pytest.raises(AwayError, match="answered 302"):
         feed_of(Source(url=server.url)).pulse()
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -417,9 +417,9 @@ def test_status_line_format_has_every_field(server: Server, run: Run) -> None:
     """Unknown fields are refused; colours are optional."""
     form = "|".join(f"{{{name}}}" for name in FIELDS)
     line = run("statusline", "--url", server.url, "--format", form).rstrip("\n").split("|")
-    told = dict(zip(FIELDS, line, strict=True))
-    assert (told["cost"], told["calls"], told["tokens"], told["errors"]) == ("$3.00", "100", "123k", "0")
-    assert (told["rate"], told["alerts"], told["total"], told["first"]) == ("$0.600", "1", "$3.00", "model-4")
+    values = dict(zip(FIELDS, line, strict=True))
+    assert (values["cost"], values["calls"], values["tokens"], values["errors"]) == ("$3.00", "100", "123k", "0")
+    assert (values["rate"], values["alerts"], values["total"], values["first"]) == ("$0.600", "1", "$3.00", "model-4")
     assert run("statusline", "--url", server.url, "--color", "--format", "{cost}") == "\x1b[1m$3.00\x1b[0m\n"
     for form in ("{nope}", "{cost.__class__}", "{0}", "{", "{cost!r}", "{cost:>9}"):
         assert "--format" in run("statusline", "--url", server.url, "--format", form, code=2)
@@ -438,7 +438,7 @@ def test_status_line_since_uses_a_report_of_the_server(server: Server, run: Run)
     pulse = busy().to_dict()
     server.answer = 200, json.dumps(pulse).encode()
     run("statusline", "--url", server.url, "--since", "7d")
-    assert server.asked[-1][0] == "/api/report?by=provider&since=7d&format=json"
+    assert server.requests[-1][0] == "/api/report?by=provider&since=7d&format=json"
 
 
 def test_status_line_of_an_unreachable_source_exits_with_0(server: Server, run: Run, tmp_path: Path) -> None:

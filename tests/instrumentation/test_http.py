@@ -28,13 +28,13 @@ def copied(options: Any, parser: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "fields",
     [{}, {"json_data": {"model": "m"}, "headers": {"x": "1"}, "extra_json": {"a": 1}}, {"post_parser": print}],
     ids=["bare", "full", "with a parser"],
 )
-def test_copied_options_equal_the_copy_of_the_sdk_with_another_parser(said: dict[str, Any]) -> None:
+def test_copied_options_equal_the_copy_of_the_sdk_with_another_parser(fields: dict[str, Any]) -> None:
     """All fields equal those of the SDK's own copy, the set ones are marked as set, and the original is unchanged."""
-    options = FinalRequestOptions.construct(method="post", url="/chat/completions", **said)
+    options = FinalRequestOptions.construct(method="post", url="/chat/completions", **fields)
     before = (dict(vars(options)), set(options.__pydantic_fields_set__))
     pending = SimpleNamespace(host="api.openai.com")
     parser = http.RequestContext(None, pending, None)  # type: ignore[arg-type]

@@ -68,7 +68,7 @@ class Host(LoopbackServer):
 
     def _answer_to(self, request: Any) -> Answer:
         body = request.json()
-        asked = bool((body.get("stream_options") or {}).get("include_usage"))
+        requested = bool((body.get("stream_options") or {}).get("include_usage"))
         refuses = self.refused is None or self.refused.items() <= body.items()
         if "stream_options" in body and refuses and (refusal := REFUSALS.get(self.manner)):
             return json_answer(refusal[1], refusal[0])
@@ -76,10 +76,10 @@ class Host(LoopbackServer):
             return json_answer(
                 {"error": {"message": "The prompt is not allowed here.", "type": "bad", "code": "x"}}, 400
             )
-        asked = asked and self.manner != "ignores"
-        return event_answer(data_frames(list(self._chunks(asked)), "\n"))
+        requested = requested and self.manner != "ignores"
+        return event_answer(data_frames(list(self._chunks(requested)), "\n"))
 
-    def _chunks(self, asked: bool) -> Any:
+    def _chunks(self, requested: bool) -> Any:
         base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
         growing = itertools.count(1)
         for choices in self.answer:
@@ -87,10 +87,10 @@ class Host(LoopbackServer):
             if self.manner == "on every chunk":
                 made = next(growing)
                 chunk["usage"] = {"prompt_tokens": 17, "completion_tokens": made, "total_tokens": 17 + made}
-            elif asked:
+            elif requested:
                 chunk["usage"] = None
             yield chunk
-        if asked and self.manner != "on every chunk":
+        if requested and self.manner != "on every chunk":
             yield {**base, "choices": [], "usage": TOLD}
 
 
@@ -364,9 +364,9 @@ def test_rest_of_an_injected_request_is_the_same(host, is_async):
     read(host, is_async=is_async, temperature=0, user="u", extra_body={"mine": [1]})
     openai_meter.install(hosts=HOSTS)
     read(host, is_async=is_async, temperature=0, user="u", extra_body={"mine": [1]})
-    bare, asked = (request.json() for request in host.requests)
-    assert asked.pop("stream_options") == ASKED
-    assert list(asked.items()) == list(bare.items())
+    bare, requested = (request.json() for request in host.requests)
+    assert requested.pop("stream_options") == ASKED
+    assert list(requested.items()) == list(bare.items())
 
 
 def test_options_in_an_extra_body_are_completed_there(host):
@@ -492,16 +492,16 @@ def test_error_unrelated_to_the_option_is_raised_unchanged(host, is_async):
 
 def test_bad_request_is_not_sent_to_openai_twice():
     """A 400 of OpenAI itself is a mistake of the program, and the request is not sent again."""
-    asked = []
+    requested = []
 
     def answer(request):
-        asked.append(json.loads(request.content).get("stream_options"))
+        requested.append(json.loads(request.content).get("stream_options"))
         return contract.http_library().Response(400, json={"error": {"message": "not allowed", "type": "bad"}})
 
     openai_meter.install()
     with contract.in_process(answer) as client, pytest.raises(Exception, match="not allowed"):
         chat(client.with_options(base_url="https://api.openai.com/v1"), stream=True)
-    assert asked == [ASKED]
+    assert requested == [ASKED]
 
 
 def test_bad_request_is_not_sent_twice_to_a_host_that_accepts_the_option(host):

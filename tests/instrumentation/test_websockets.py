@@ -100,12 +100,12 @@ def test_turns_of_the_beta_api_are_metered(stage: Stage, meter: openai_meter.Met
              "input_token_details": {"audio_tokens": 30, "text_tokens": 0}}  # fmt: skip
     script = [{"type": "session.created", "session": session}, on.begun(), on.done(), on.transcribed(usage)]
     play(stage, kind, on.BETA_REALTIME, script)
-    turn, heard = meter.calls
+    turn, transcription = meter.calls
     assert (turn.endpoint, turn.model, turn.usage.total_tokens) == ("realtime", session["model"], 253)
-    assert (heard.endpoint, heard.model, heard.usage.input_audio_tokens) == (
+    assert (transcription.endpoint, transcription.model, transcription.usage.input_audio_tokens) == (
         "realtime.transcriptions", "gpt-4o-transcribe", 30,
     )  # fmt: skip
-    assert heard.cost == Decimal("0.000115")
+    assert transcription.cost == Decimal("0.000115")
 
 
 @pytest.mark.parametrize(
@@ -134,10 +134,14 @@ def test_transcription_is_priced_by_its_own_model(stage: Stage, meter: openai_me
     failed = {"type": "conversation.item.input_audio_transcription.failed", "item_id": "item_2",
               "error": {"code": "audio_unintelligible"}}  # fmt: skip
     play(stage, kind, REALTIME, [on.session_created(), committed, once, once, failed])
-    heard, lost = meter.calls
-    assert (heard.endpoint, heard.model, heard.usage.seconds) == ("realtime.transcriptions", "whisper-1", 90.0)
-    assert heard.cost == Decimal("0.009")
-    assert heard.duration > 0
+    transcription, lost = meter.calls
+    assert (transcription.endpoint, transcription.model, transcription.usage.seconds) == (
+        "realtime.transcriptions",
+        "whisper-1",
+        90.0,
+    )
+    assert transcription.cost == Decimal("0.009")
+    assert transcription.duration > 0
     assert (lost.status, lost.error_type, lost.cost) == ("failed", "audio_unintelligible", None)
 
 

@@ -177,8 +177,8 @@ def test_roll_up_with_a_minus_restores_the_sums(database):
 
 def test_text_that_databases_refuse_is_cleaned(database):
     """Texts that a database would refuse are stored without what it refuses; the others as they are."""
-    said = {"agent": "nul\0here", "user": "half \ud800 pair", "operation": "'; DROP TABLE calls; --"}
-    odd = call(1, session="", model="日本", **said)
+    values = {"agent": "nul\0here", "user": "half \ud800 pair", "operation": "'; DROP TABLE calls; --"}
+    odd = call(1, session="", model="日本", **values)
     ledger = database.ledger()
     ledger.add(odd)
     ledger.add(call(2, agent="x" * 100_000, tags={"a\0": "b\udfff", "%s": "%(x)s"}))
@@ -216,8 +216,8 @@ def test_migrations_produce_the_schema(database):
     looking = inspect(ledger.engine)
     for table in schema.metadata.sorted_tables:
         found = {one["name"]: (str(one["type"]), one["nullable"]) for one in looking.get_columns(table.name)}
-        said = {one.name: (one.type.compile(ledger.engine.dialect), one.nullable) for one in table.columns}
-        assert found == said or {**found, **said} == said
+        values = {one.name: (one.type.compile(ledger.engine.dialect), one.nullable) for one in table.columns}
+        assert found == values or {**found, **values} == values
         roll_up = next((one for one in schema.LATER_ROLL_UPS if one.table is table), None)
         key = looking.get_pk_constraint(table.name)["constrained_columns"]
         if roll_up is not None:  # the key of these is an index over a hash in PostgreSQL, which SQLAlchemy cannot read

@@ -24,7 +24,7 @@ def utc(*parts: int) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("said", "begin", "end"),
+    ("value", "begin", "end"),
     [
         ("today", utc(2026, 3, 4), utc(2026, 3, 5)),
         ("yesterday", utc(2026, 3, 3), utc(2026, 3, 4)),
@@ -46,10 +46,10 @@ def utc(*parts: int) -> datetime:
         (None, None, None),
     ],
 )
-def test_dates_and_durations_are_parsed_as_moments(said: object, begin: datetime | None, end: datetime | None) -> None:
+def test_dates_and_durations_are_parsed_as_moments(value: object, begin: datetime | None, end: datetime | None) -> None:
     """A date begins with its day and ends with it; a duration is the same moment as a start and as an end."""
-    assert parse_moment("since", said, UTC, NOW) == begin
-    assert parse_moment("until", said, UTC, NOW, end=True) == end
+    assert parse_moment("since", value, UTC, NOW) == begin
+    assert parse_moment("until", value, UTC, NOW, end=True) == end
 
 
 def test_day_of_a_moment_depends_on_the_timezone() -> None:
@@ -62,11 +62,11 @@ def test_day_of_a_moment_depends_on_the_timezone() -> None:
     assert parse_moment("since", "2018-11-04", ZoneInfo("America/Sao_Paulo"), late) == utc(2018, 11, 4, 3)
 
 
-@pytest.mark.parametrize("said", ["", "x", "0d", "7", "7m", "2026-13", "2026-02-30", "2026-W60", "7 days", 7, b"7d"])
-def test_wrong_time_raises(said: object) -> None:
+@pytest.mark.parametrize("value", ["", "x", "0d", "7", "7m", "2026-13", "2026-02-30", "2026-W60", "7 days", 7, b"7d"])
+def test_wrong_time_raises(value: object) -> None:
     """The error has the text that was not understood, and the forms that are."""
     with pytest.raises(ConfigurationError, match=r"since=.* is not a time; use a date"):
-        parse_moment("since", said, UTC, NOW)
+        parse_moment("since", value, UTC, NOW)
 
 
 def test_span_with_end_before_start_raises() -> None:
@@ -94,8 +94,8 @@ def test_periods_match_the_calendar(name: str, at: datetime, days: int) -> None:
         "week": f"{iso.year}-W{iso.week:02}",
         "month": f"{local:%Y-%m}",
     }
-    said = {name: one.label((micros(at) + offset) // one.unit, offset) for name, one in PERIODS.items()}
-    assert said == expected
+    value = {name: one.label((micros(at) + offset) // one.unit, offset) for name, one in PERIODS.items()}
+    assert value == expected
 
 
 def test_fixed_offset_makes_one_segment() -> None:

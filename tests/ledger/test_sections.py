@@ -36,7 +36,7 @@ def key() -> bytes:
     return b"k" * 32
 
 
-def asked(body: dict[str, Any], endpoint: str = "chat.completions", **more: Any) -> Call:
+def recorded(body: dict[str, Any], endpoint: str = "chat.completions", **more: Any) -> Call:
     """A call with the evidence of its request."""
     return call(evidence=evidence_of(endpoint, body), endpoint=endpoint, **more)
 
@@ -50,7 +50,10 @@ def test_sections_are_the_parts_of_a_request(database: Database) -> None:
     """The tools, then each message, with its role and its length; a response's instructions come first."""
     ledger = database.ledger()
     ledger.import_calls(
-        [asked(CHAT, response_id="a"), asked({"instructions": SYSTEM, "input": "Hello"}, "responses", response_id="b")]
+        [
+            recorded(CHAT, response_id="a"),
+            recorded({"instructions": SYSTEM, "input": "Hello"}, "responses", response_id="b"),
+        ]
     )
     found = {one.response_id: one.sections for one in ledger.calls()}
     assert [(one.kind, one.chars) for one in found["a"]][1:] == [("system", len(SYSTEM)), ("user", 19)]
@@ -60,7 +63,7 @@ def test_sections_are_the_parts_of_a_request(database: Database) -> None:
     ledger.close()
 
 
-def test_fingerprints_show_what_differs(key: bytes) -> None:
+def test_fingerprints_differ_by_text_or_by_shape(key: bytes) -> None:
     """Other digits or another order change the text alone; other words change the shape too."""
     texts = (SYSTEM, SYSTEM.replace("09:41", "10:02"), " ".join(reversed(SYSTEM.split())), SYSTEM + " Be kind.")
     (first,), (later,), (shuffled,), (other,) = (
@@ -74,7 +77,7 @@ def test_fingerprints_are_those_of_one_ledger(database: Database, key: bytes) ->
     """Its key is made once, and used by every process; the same text has other fingerprints by another key."""
     for _ in range(2):
         ledger = database.ledger()
-        ledger.import_calls([asked(CHAT)])
+        ledger.import_calls([recorded(CHAT)])
         ledger.close()
     ledger = database.ledger()
     one, two = (found.sections for found in ledger.calls())
@@ -88,7 +91,7 @@ def test_fingerprints_are_those_of_one_ledger(database: Database, key: bytes) ->
 
 def test_no_text_of_a_request_is_stored(database: Database) -> None:
     """Neither in the database nor in a line of the spool, which has no fingerprints at all."""
-    made = asked(CHAT)
+    made = recorded(CHAT)
     assert b"parcel" not in encode_line(to_row(made))
     assert b"sections" not in encode_line(to_row(made))
     ledger = database.ledger()
@@ -108,7 +111,7 @@ def test_long_request_has_few_sections(key: bytes) -> None:
 @pytest.mark.parametrize(
     "body", [{}, {"input": [1, 2, 3]}, {"input": iter("abc")}, {"input": [object()]}, {"input": ["\ud800"]}]
 )
-def test_odd_request_has_what_can_be_read(body: dict[str, Any], key: bytes) -> None:
+def test_odd_request_has_sections_of_its_readable_parts(body: dict[str, Any], key: bytes) -> None:
     """Tokens, iterators, unknown objects and half characters raise nothing."""
     assert len(read_sections(with_key(sections_of(body, "input"), key))) <= 1
 

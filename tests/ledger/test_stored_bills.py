@@ -23,7 +23,7 @@ from replay import Player, load, play, run_now
 import openai_meter
 from openai_meter import Call, Meter, Price, Usage
 from openai_meter.core.money import CostLine
-from openai_meter.ledger.stored_bills import decode_bill, encode_bill, is_bill
+from openai_meter.ledger.stored_bills import bill_of_call, decode_bill, encode_bill, is_bill
 from openai_meter.pricing import PriceBook
 
 DIRECTORY = os.environ.get("OPENAI_METER_RECORDINGS", "")
@@ -86,6 +86,26 @@ def test_bill_is_the_same_after_it_was_stored(usage: Usage, model: str, tier: st
     if text is not None:
         assert decode_bill(text, usage) == lines
         assert is_bill(text)
+
+
+some = st.sampled_from((0, 1, 7, 1_000, 300_000))
+
+
+@given(
+    st.lists(st.tuples(some, some, some, some, some), min_size=1, max_size=6),
+    st.sampled_from(("gpt-5.4", "gpt-5.4-mini", "gpt-4o-mini", "text-embedding-3-small")),
+    st.sampled_from((PriceBook(), BOOK)),
+)
+def test_text_of_an_earlier_call_is_taken_where_it_is_the_same(counts: list[Any], model: str, book: PriceBook) -> None:
+    """Long requests, parts without tokens and other prices have texts of their own."""
+    for text, cached, written, kept, output in counts:
+        usage = Usage(
+            text + cached + written + kept, output, text + cached + written + kept + output,
+            cached_input_tokens=cached, cache_write_tokens=written + kept, cache_write_12h_tokens=kept,
+        )  # fmt: skip
+        made = priced(call(started_at=AT, usage=usage, model=model, requested_model=model), book)
+        found = bill_of_call(made)
+        assert (() if found is None else decode_bill(found, usage)) == tuple(made.cost_lines)
 
 
 def test_bills_of_one_price_have_one_text() -> None:

@@ -133,15 +133,15 @@ def test_call_without_an_estimate_has_unknown_usage(meter):
 @pytest.fixture
 def silent():
     """A server that takes requests and does not answer before it is closed."""
-    go_on, asked = threading.Event(), threading.Event()
+    go_on, requested = threading.Event(), threading.Event()
 
     def answer(_):
-        asked.set()
+        requested.set()
         go_on.wait(60)
         return Answer(200, {"content-type": "application/json"}, b"{}")
 
     with LoopbackServer(answer) as server:
-        server.asked = asked
+        server.requested = requested
         yield server
         go_on.set()
 
@@ -185,7 +185,7 @@ def test_call_cancelled_while_it_waits_for_the_answer_is_not_free(meter, silent)
     async def main():
         async with contract.async_client(silent) as client:
             task = asyncio.create_task(client.chat.completions.create(**ASK))
-            assert await asyncio.to_thread(silent.asked.wait, 30)
+            assert await asyncio.to_thread(silent.requested.wait, 30)
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
@@ -242,7 +242,7 @@ def test_call_cancelled_in_a_full_pool_is_free(meter, silent):
         http = httpx.AsyncClient(limits=httpx.Limits(max_connections=1))
         async with contract.async_client(silent, http_client=http) as client:
             first = asyncio.create_task(client.chat.completions.create(**ASK))
-            assert await asyncio.to_thread(silent.asked.wait, 30)
+            assert await asyncio.to_thread(silent.requested.wait, 30)
             begun = asyncio.Event()
             begun.set()
             await cancelled(client.chat.completions.create(**ASK), begun)

@@ -106,8 +106,8 @@ def test_pulse_without_prices_shows_tokens() -> None:
 def test_estimates_are_marked() -> None:
     """The estimated part is marked in each group."""
     pulse = take(metered(call(1, usage_source="tiktoken", cost_estimated=True), call(1)))
-    told = pulse.to_dict()["groups"][0]
-    assert (told["cost"], told["estimated_cost"], told["estimated_calls"]) == ("2", "1", 1)
+    group = pulse.to_dict()["groups"][0]
+    assert (group["cost"], group["estimated_cost"], group["estimated_calls"]) == ("2", "1", 1)
 
 
 # --- today ------------------------------------------------------------------------------------------------------------

@@ -40,18 +40,18 @@ def unpatched():
     return vars(ThreadPoolExecutor)["submit"] is SUBMIT and vars(threading.Thread)["start"] is START
 
 
-def said():
+def scope():
     return current_attribution().agent, [block.name for block in surroundings.get().blocks]
 
 
 def in_thread(make):
     """What is said in a thread that ``make`` makes for a function."""
-    heard = []
-    thread = make(lambda: heard.append(said()))
+    scopes = []
+    thread = make(lambda: scopes.append(scope()))
     thread.start()
     thread.join(60)
     assert "run" not in vars(thread)
-    return heard
+    return scopes
 
 
 class Overrides(threading.Thread):
@@ -79,26 +79,26 @@ def test_pool_job_has_the_attribution_of_its_submit(followed):
     """Each job has the scope of its submit; a thread of the pool keeps nothing of the job that it was started for."""
     with ThreadPoolExecutor(1) as pool:
         with tag(agent="a"), track("block"):
-            assert pool.submit(said).result() == ("a", ["block"])
-            assert said() == ("a", ["block"])
-        assert pool.submit(said).result() == (None, [])
+            assert pool.submit(scope).result() == ("a", ["block"])
+            assert scope() == ("a", ["block"])
+        assert pool.submit(scope).result() == (None, [])
         with tag(agent="b"):
-            assert list(pool.map(lambda _: said(), range(3))) == [("b", [])] * 3
-        assert pool.submit(said).result() == (None, [])
+            assert list(pool.map(lambda _: scope(), range(3))) == [("b", [])] * 3
+        assert pool.submit(scope).result() == (None, [])
 
 
 def test_pools_and_threads_made_before_install_are_followed():
     """A pool that worked before ``install()``, and a thread that was made before it, are followed."""
-    made = Overrides(lambda: heard.append(said()))
-    heard = []
+    made = Overrides(lambda: scopes.append(scope()))
+    scopes = []
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(said).result() == (None, [])
+        assert pool.submit(scope).result() == (None, [])
         openai_meter.install(threads=True)
         with tag(agent="a"):
-            assert pool.submit(said).result() == ("a", [])
+            assert pool.submit(scope).result() == ("a", [])
             made.start()
     made.join()
-    assert heard == [("a", [])]
+    assert scopes == [("a", [])]
 
 
 def test_executor_job_of_an_event_loop_has_the_attribution_of_its_caller(followed):
@@ -107,10 +107,10 @@ def test_executor_job_of_an_event_loop_has_the_attribution_of_its_caller(followe
     async def main():
         loop = asyncio.get_running_loop()
         with tag(agent="a"), ThreadPoolExecutor(1) as pool:
-            assert await loop.run_in_executor(None, said) == ("a", [])
-            assert await loop.run_in_executor(pool, said) == ("a", [])
-            assert await asyncio.to_thread(said) == ("a", [])
-        assert await loop.run_in_executor(None, said) == (None, [])
+            assert await loop.run_in_executor(None, scope) == ("a", [])
+            assert await loop.run_in_executor(pool, scope) == ("a", [])
+            assert await asyncio.to_thread(scope) == ("a", [])
+        assert await loop.run_in_executor(None, scope) == (None, [])
 
     asyncio.run(main())
 
@@ -131,8 +131,8 @@ def test_patched_submit_keeps_signature_results_and_errors(followed):
             pool.submit()
         pool.shutdown()
         with pytest.raises(RuntimeError, match="after shutdown"):
-            pool.submit(said)
-        assert said() == ("a", [])
+            pool.submit(scope)
+        assert scope() == ("a", [])
 
 
 def test_custom_executors_work_as_without_the_meter(followed):
@@ -149,8 +149,8 @@ def test_custom_executors_work_as_without_the_meter(followed):
 
     submitted = []
     with tag(agent="a"), Counting(1) as counting, Inline(1) as inline:
-        assert counting.submit(said).result() == inline.submit(said) == ("a", [])
-    assert submitted == [said]
+        assert counting.submit(scope).result() == inline.submit(scope) == ("a", [])
+    assert submitted == [scope]
 
 
 # --- threads ----------------------------------------------------------------------------------------------------------
@@ -198,20 +198,20 @@ def test_thread_that_cannot_start_is_unchanged(followed, monkeypatch):
 
 def test_run_method_set_on_a_thread_object_is_called(followed):
     """A thread whose ``run`` was set on the object itself runs that, and has it again afterwards."""
-    heard = []
+    scopes = []
     thread = threading.Thread()
-    thread.run = own = lambda: heard.append(said())
+    thread.run = own = lambda: scopes.append(scope())
     with tag(agent="a"):
         thread.start()
     thread.join()
-    assert heard == [("a", [])]
+    assert scopes == [("a", [])]
     assert vars(thread)["run"] is own
 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_other_library_that_replaces_run_keeps_working(first, monkeypatch):
     """A library that sets its own ``run`` on each thread as it starts, above or below ours, keeps working."""
-    heard = []
+    scopes = []
 
     def patch():
         start = threading.Thread.start
@@ -222,7 +222,7 @@ def test_other_library_that_replaces_run_keeps_working(first, monkeypatch):
 
             @wraps(run)
             def wrapper(*args):
-                heard.append("theirs")
+                scopes.append("theirs")
                 return run(self, *args)
 
             self.run = wrapper
@@ -235,11 +235,11 @@ def test_other_library_that_replaces_run_keeps_working(first, monkeypatch):
     openai_meter.install(threads=True)
     if not first:
         patch()
-    thread = threading.Thread(target=lambda: heard.append(said()))
+    thread = threading.Thread(target=lambda: scopes.append(scope()))
     with tag(agent="a"):
         thread.start()
     thread.join()
-    assert heard == ["theirs", ("a", [])]
+    assert scopes == ["theirs", ("a", [])]
     openai_meter.uninstall()
     monkeypatch.undo()
     if not first:
@@ -270,10 +270,10 @@ def test_other_context_variables_are_not_passed_on(followed):
     """They do not reach a pool or a thread, and are not written."""
     theirs = contextvars.ContextVar("theirs", default="untouched")
     theirs.set("here")
-    heard = []
+    scopes = []
 
     def work():
-        heard.append((theirs.get(), current_attribution().agent))
+        scopes.append((theirs.get(), current_attribution().agent))
         theirs.set("there")
 
     with tag(agent="a"), ThreadPoolExecutor(1) as pool:
@@ -281,7 +281,7 @@ def test_other_context_variables_are_not_passed_on(followed):
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
-    assert heard == [("untouched", "a")] * 2
+    assert scopes == [("untouched", "a")] * 2
     assert theirs.get() == "here"
 
 
@@ -315,7 +315,7 @@ def test_wrapper_below_another_patch_does_nothing_after_uninstall(followed, monk
     openai_meter.uninstall()
     assert vars(ThreadPoolExecutor)["submit"] is theirs
     with tag(agent="a"), ThreadPoolExecutor(1) as pool:
-        assert pool.submit(said).result() == (None, [])
+        assert pool.submit(scope).result() == (None, [])
     monkeypatch.undo()
     openai_meter.uninstall()
 

@@ -51,13 +51,13 @@ OTHERS = loader_of(
 )
 
 
-def call_of(endpoint: str = "chat.completions", **said: Any) -> Any:
+def call_of(endpoint: str = "chat.completions", **values: Any) -> Any:
     """As much of a call as its price depends on."""
     response = ResponseState()
-    response.service_tier = said.pop("service_tier", None)
-    response.facts = said.pop("facts", {})
+    response.service_tier = values.pop("service_tier", None)
+    response.facts = values.pop("facts", {})
     usual = {"provider": "openai", "host": "api.openai.com", "requested_model": None}
-    return SimpleNamespace(row=ROWS[endpoint], response=response, **{**usual, **said})
+    return SimpleNamespace(row=ROWS[endpoint], response=response, **{**usual, **values})
 
 
 def billed(loader: PriceLoader, usage: Usage, model: str | None, call: Any, at: datetime) -> Cost:

@@ -131,8 +131,8 @@ def test_answer_that_raises_in_the_program_is_paid_for(api: Any) -> None:
         with pytest.raises(OpenAIError):
             client.chat.completions.parse(model="gpt-4o-mini", messages=MESSAGES)
     assert [(call.status, call.error_type) for call in meter.calls] == [("error", "LengthFinishReasonError")] * 2
-    told, estimated = meter.calls
-    assert (told.cost, told.cost_estimated) == (Decimal("0.00162195"), False)
+    reported, estimated = meter.calls
+    assert (reported.cost, reported.cost_estimated) == (Decimal("0.00162195"), False)
     usage = estimated.usage
     assert estimated.cost == (usage.input_tokens * Decimal("0.15") + usage.output_tokens * Decimal("0.60")) / 1_000_000
     assert estimated.cost_estimated

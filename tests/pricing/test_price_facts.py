@@ -86,7 +86,7 @@ def test_price_facts_of_an_answer_are_read(answer: dict, facts: dict) -> None:
 
 def test_cached_tokens_of_the_image_tool_are_read_by_modality() -> None:
     """The image tool's cached tokens are read with their modality."""
-    said = {
+    usage_of_tool = {
         "input_tokens": 300,
         "input_tokens_details": {"text_tokens": 100, "image_tokens": 200},
         "output_tokens": 10,
@@ -94,7 +94,7 @@ def test_cached_tokens_of_the_image_tool_are_read_by_modality() -> None:
         "cached_tokens": 150,
         "cached_tokens_details": {"cached_text_tokens": 50, "cached_image_tokens": 100},
     }
-    usage = answer_facts({"tool_usage": {"image_gen": said}})["image_usage"]
+    usage = answer_facts({"tool_usage": {"image_gen": usage_of_tool}})["image_usage"]
     assert usage == Usage(300, 10, 310, cached_input_tokens=150, input_image_tokens=200, cached_image_tokens=100)
 
 

@@ -39,7 +39,7 @@ def make(
     """Priced calls of 1,000 input and 100 output tokens, one after the other; ``body`` may depend on the number."""
     made = []
     for number in range(count):
-        said = body(number) if callable(body) else body
+        request = body(number) if callable(body) else body
         call = Call(
             id=f"call-{number}",
             started_at=START + timedelta(seconds=every * number),
@@ -54,7 +54,7 @@ def make(
         )
         call = replace(call, **more)
         cost = book.cost(book.billable_of(call))
-        evidence = None if said is None else evidence_of(call.endpoint, said)
+        evidence = None if request is None else evidence_of(call.endpoint, request)
         call = replace(
             call, cost_pico=cost.amount_pico, cost_status=cost.status, price_book=book.view(), evidence=evidence
         )

@@ -164,10 +164,10 @@ def test_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     """What is no ordinary file is written to, not replaced by one."""
     path = tmp_path / "pipe.md"
     os.mkfifo(path)
-    said: list[str] = []
-    reader = threading.Thread(target=lambda: said.append(path.read_text(encoding="utf-8")))
+    texts: list[str] = []
+    reader = threading.Thread(target=lambda: texts.append(path.read_text(encoding="utf-8")))
     reader.start()
     saving.write(path, "words\r\n")
     reader.join()
-    assert said == ["words\n"]
+    assert texts == ["words\n"]
     assert stat.S_ISFIFO(path.stat().st_mode)

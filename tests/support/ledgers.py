@@ -145,7 +145,7 @@ class Database(NamedTuple):
         self.run(f"CREATE TABLE joined_calls ({written})")
         self.run(f"INSERT INTO joined_calls ({names}) SELECT {names} FROM calls")
         self.run("DROP VIEW calls")
-        for table in ("call_rows", "call_kinds", "ledger_secrets"):
+        for table in ("call_rows", "call_kinds", "ledger_secrets", "bills"):
             self.run(f"DROP TABLE {table}")
         self.run("ALTER TABLE joined_calls RENAME TO calls")
         self.run("CREATE INDEX calls_started_at ON calls (started_at)")

@@ -179,12 +179,12 @@ def test_chat_caches_long_prompts(client, length, cached):
 
 
 @pytest.mark.parametrize(
-    ("asked", "served"),
+    ("requested", "served"),
     [(None, "default"), ("auto", "default"), ("default", "default"), ("flex", "flex"), ("fast", "priority")],
 )
-def test_chat_has_the_served_tier(client, asked, served):
+def test_chat_has_the_served_tier(client, requested, served):
     """The answer tells the tier that served it."""
-    wish = {} if asked is None else {"extra_body": {"service_tier": asked}}
+    wish = {} if requested is None else {"extra_body": {"service_tier": requested}}
     assert client.chat.completions.create(model="gpt-4o", messages=HELLO, **wish).service_tier == served
 
 
@@ -331,13 +331,13 @@ def test_completion_answers_each_prompt(client, prompt, count):
     assert answer.choices[0].finish_reason == "length"
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_completion_stream_has_usage_on_request_only(client, asked):
+@pytest.mark.parametrize("requested", [False, True])
+def test_completion_stream_has_usage_on_request_only(client, requested):
     """A streamed completion tells its usage only when asked."""
-    options = {"stream_options": {"include_usage": True}} if asked else {}
+    options = {"stream_options": {"include_usage": True}} if requested else {}
     chunks = list(client.completions.create(model="davinci-002", prompt="Once", stream=True, **options))
-    assert [chunk.usage.completion_tokens for chunk in chunks if chunk.usage] == ([16] if asked else [])
-    assert all(chunk.choices for chunk in chunks) is not asked
+    assert [chunk.usage.completion_tokens for chunk in chunks if chunk.usage] == ([16] if requested else [])
+    assert all(chunk.choices for chunk in chunks) is not requested
 
 
 @pytest.mark.parametrize(("given", "count"), [("one text", 1), (["a", "b"], 2), ([1, 2, 3], 1), ([[1, 2], [3]], 2)])
@@ -745,8 +745,8 @@ def test_batch_has_usage_when_completed(client):
     assert made.status == "validating"
     seen = [client.batches.retrieve(made.id) for _ in range(3)]
     assert [batch.status for batch in seen] == ["in_progress", "in_progress", "completed"]
-    told = [batch.to_dict()["usage"]["total_tokens"] for batch in seen]
-    assert told == [0, 0, 360]
+    reported = [batch.to_dict()["usage"]["total_tokens"] for batch in seen]
+    assert reported == [0, 0, 360]
     assert seen[-1].to_dict()["model"] == "gpt-5.4-mini"
     other = client.batches.create(**ask)
     assert client.batches.cancel(other.id).status == "cancelling"

@@ -41,17 +41,17 @@ def seen(body: Any, endpoint: str = "chat.completions") -> Evidence:
 
 def test_fingerprint_of_a_chat_has_its_counts_and_settings() -> None:
     """Counts and settings are those of the request."""
-    said = seen(
+    full = seen(
         chat(
             RULES, "Why?", "So.", "Why?", max_tokens=5, service_tier="flex", prompt_cache_key="k",
             prompt_cache_retention="24h",
         )
     )  # fmt: skip
-    assert said[2:10] == (len(RULES), len(RULES) + 11, 4, False, True, True, "flex", "24h")
+    assert full[2:10] == (len(RULES), len(RULES) + 11, 4, False, True, True, "flex", "24h")
     plain = seen(chat(RULES, "Why?"))
     assert plain[2:10] == (len(RULES), len(RULES) + 4, 2, False, False, False, None, None)
-    assert plain.prefix_key == said.prefix_key
-    assert plain.prompt_key != said.prompt_key
+    assert plain.prefix_key == full.prefix_key
+    assert plain.prompt_key != full.prompt_key
 
 
 @pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
@@ -127,8 +127,8 @@ def test_equal_requests_have_equal_keys(endpoint: str, body: dict[str, Any]) -> 
 def test_other_requests_have_other_keys(endpoint: str, body: dict[str, Any]) -> None:
     """Any change of any text of the input makes another key, where the input is compared whole."""
     first = seen(body, endpoint)
-    told = {name: value for name, value in body.items() if name not in {"model", "tools"}}
-    for other in changed(told):
+    known = {name: value for name, value in body.items() if name not in {"model", "tools"}}
+    for other in changed(known):
         assert seen({**body, **other}, endpoint).prompt_key != first.prompt_key
 
 
@@ -180,8 +180,8 @@ def test_beginning_of_a_single_text_is_its_first_characters() -> None:
 
 def test_characters_of_long_histories_are_projected() -> None:
     """Of a long history some messages are read, and the length of all is computed from them."""
-    said = seen(chat(*["four"] * 100))
-    assert (said.messages, said.chars, said.sampled) == (100, 400, True)
+    full = seen(chat(*["four"] * 100))
+    assert (full.messages, full.chars, full.sampled) == (100, 400, True)
 
 
 def test_picture_changes_the_key_and_adds_no_text() -> None:
@@ -243,8 +243,8 @@ def test_string_enum_is_read_as_its_text() -> None:
 def test_iterator_is_not_consumed_and_has_no_key() -> None:
     """An iterator belongs to the program."""
     left = iter([{"role": "user", "content": "a"}])
-    said = seen({"messages": left})
-    assert (said.prompt_key, said.prefix_key) == (None, None)
+    full = seen({"messages": left})
+    assert (full.prompt_key, full.prefix_key) == (None, None)
     assert list(left) == [{"role": "user", "content": "a"}]
 
 
@@ -300,15 +300,15 @@ def test_any_body_has_a_fingerprint(endpoint: str, body: dict[str, Any]) -> None
 
 def test_fingerprint_contains_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys depend on salts of the process, and no part of them is written with a call."""
-    said = seen(chat(RULES, "secret"))
-    call = replace(CALL, evidence=said)
+    full = seen(chat(RULES, "secret"))
+    call = replace(CALL, evidence=full)
     assert "evidence" not in call.to_dict()
     assert "evidence" not in repr(call)
     assert call == CALL
     monkeypatch.setattr(fingerprint, "_SALT", 7)
     other = seen(chat(RULES, "secret"))
-    assert other.prompt_key != said.prompt_key
-    assert other.prefix_key != said.prefix_key
+    assert other.prompt_key != full.prompt_key
+    assert other.prefix_key != full.prefix_key
 
 
 def test_keys_differ_between_processes() -> None:
@@ -316,5 +316,5 @@ def test_keys_differ_between_processes() -> None:
     code = "from openai_meter.usage.fingerprint import evidence_of as e; print(e('responses', {'input': 'secret'}))"
     run = [sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
-    said = {subprocess.run(run, env=environment, capture_output=True, check=True).stdout for _ in range(2)}
-    assert len(said) == 2
+    full = {subprocess.run(run, env=environment, capture_output=True, check=True).stdout for _ in range(2)}
+    assert len(full) == 2

@@ -12,6 +12,8 @@ The metrics, by default those that backends understand today:
 - ``gen_ai.client.operation.cost``, a histogram of the cost of each call in US dollars; without calls of unknown price
 - ``openai_meter.unpriced_calls``, the number of calls without a full price, and ``openai_meter.open_calls``, the number
   of calls in flight
+- ``openai_meter.budget.limit``, ``.spent`` and ``.held``, gauges by ``openai_meter.budget`` (its name),
+  ``openai_meter.budget.key`` and ``openai_meter.budget.unit`` (``USD``, ``{token}``, ``{call}``)
 
 With ``OTEL_SEMCONV_STABILITY_OPT_IN=gen_ai_latest_experimental`` the first one is replaced by the counters
 ``gen_ai.client.inference.usage.*`` (input, output, and as parts of them cache reads, cache writes, reasoning), by

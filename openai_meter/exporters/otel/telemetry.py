@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics
@@ -25,6 +26,8 @@ from openai_meter.metering.meter import Meter
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+
+    from openai_meter.budgets import BudgetStatus
 
 __all__ = ["Telemetry", "attach", "attached", "detach", "switch"]
 
@@ -89,6 +92,12 @@ class Telemetry:
             )
         # The callback of this instrument runs at each collection, and records the queued calls.
         meter.create_observable_up_down_counter("openai_meter.open_calls", [_collect], "{call}", "Calls in flight.")
+        for figure, text in (("limit", "What a budget can spend in its window."),
+                             ("spent", "What a budget has spent in its window."),
+                             ("held", "The most that open calls of a budget can cost.")):  # fmt: skip
+            meter.create_observable_gauge(
+                f"openai_meter.budget.{figure}", [partial(_budgets, weakref.ref(self), figure)], "1", text
+            )
 
     # --- a sink -------------------------------------------------------------------------------------------------------
 
@@ -190,6 +199,34 @@ def _collect(_: CallbackOptions) -> Iterable[Observation]:
     except Exception as error:
         faults.caught(error, "collecting metrics for OpenTelemetry")
     yield metrics.Observation(len(OPEN) + len(WORK))
+
+
+_BUDGET_UNITS = {"usd": "USD", "tokens": "{token}", "calls": "{call}"}
+_BUDGET_KEYS = 100
+"""Keys of one budget that have a value of their own: those that have spent the most."""
+
+
+def _budgets(telemetry: weakref.ref[Telemetry], figure: str, _: CallbackOptions) -> Iterable[Observation]:
+    """One figure of each budget of a meter, by budget, key and unit."""
+    found: list[Observation] = []
+    try:
+        for meter in [one for one, exporter in list(_of_meters.items()) if exporter is telemetry()]:
+            for status in _statuses(meter):
+                attributes = {
+                    "openai_meter.budget": status.name,
+                    "openai_meter.budget.unit": _BUDGET_UNITS[status.unit],
+                }
+                if status.key is not None:
+                    attributes["openai_meter.budget.key"] = status.key
+                found.append(metrics.Observation(float(getattr(status, figure)), attributes))
+    except Exception as error:
+        faults.caught(error, "collecting budgets for OpenTelemetry")
+    return found
+
+
+def _statuses(meter: Meter) -> Iterable[BudgetStatus]:
+    for view in meter.budgets.values():
+        yield from sorted(view.all(), key=lambda status: status.spent, reverse=True)[:_BUDGET_KEYS]
 
 
 def _at_exit() -> None:

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from openai_meter.ledger.billing.bill import Bill, CostRow, UsageRow
 from openai_meter.ledger.billing.line_items import FEES, OTHER, LineItem, base_units, parse_line_item
-from openai_meter.ledger.billing.metered import Amounts, Cell, Metered
+from openai_meter.ledger.billing.metered import Amounts, Cell, Group, Metered
 from openai_meter.ledger.billing.names import Names
 from openai_meter.ledger.billing.owners import Owner
-from openai_meter.ledger.billing.prices import Prices
+from openai_meter.ledger.billing.prices import Prices, same_amount
 
 __all__ = ["Billed", "Share", "bill_cells", "own_cells"]
 
@@ -50,14 +50,24 @@ class _Used(NamedTuple):
     slot: str
 
 
-def bill_cells(bill: Bill, metered: Metered, names: Names, prices: Prices) -> Billed:
-    """The cells of a bill."""
-    return _Sharing(bill, metered, names, prices).billed()
+def bill_cells(
+    bill: Bill, metered: Metered, names: Names, prices: Prices, foreign: frozenset[Owner] = frozenset()
+) -> Billed:
+    """The cells of a bill.
+
+    Args:
+        bill: the bill.
+        metered: what the ledger has.
+        names: the names of models.
+        prices: our prices.
+        foreign: the keys that are not ours.
+    """
+    return _Sharing(bill, metered, names, prices, foreign).billed()
 
 
 class _Sharing:
-    def __init__(self, bill: Bill, metered: Metered, names: Names, prices: Prices) -> None:
-        self._names, self._prices = names, prices
+    def __init__(self, bill: Bill, metered: Metered, names: Names, prices: Prices, foreign: frozenset[Owner]) -> None:
+        self._names, self._prices, self._foreign, self._blocks = names, prices, foreign, metered.blocks
         self._rows = [(row, parse_line_item(row.line_item, row.unit)) for row in bill.costs]
         self._keys_named = any(row.key for row in bill.costs)
         self._tiers: dict[tuple[date, str | None, str | None], set[str]] = defaultdict(set)
@@ -101,6 +111,8 @@ class _Sharing:
         for (day, project, key, item), (amount, quantity) in sums.items():
             place = day, project, self._names.model(item.model)
             parts = self._parts(place, self._known(place, item), key, quantity)
+            if quantity is None:
+                parts = self._with_block(place, parts, amount or Fraction(0))
             for share, number, part in _shared(parts, amount or Fraction(0), self._prices):
                 billed.shares[share].add(number, part)
                 billed.names.setdefault(share.cell, item.name)
@@ -133,18 +145,43 @@ class _Sharing:
             tier = item.tier or self._only_tier(place, item.slot)
             cell = Cell(day, project, model, tier, item.bracket, item.slot)
             return [(Share(cell, key), quantity or Fraction(0))]
-        # Several brackets of one line have the usage together.
-        scale = Fraction(1) if quantity is None else quantity / total
-        return [
+        parts = [
             (
                 Share(
                     Cell(day, project, model, "default" if used.slot in FEES else used.tier, item.bracket, used.slot),
                     key if self._keys_named else used.key,
                 ),
-                number * scale,
+                number,
             )
             for used, number in found.items()
         ]
+        if quantity is None:
+            return parts
+        ours = min(Fraction(self._blocks.get(Group(*place), 0)), quantity - total)
+        if ours > 0:
+            parts = self._more(parts, ours)
+            return self._more(parts, quantity - total - ours, of_others=True)
+        # Several brackets of one line have the usage together.
+        return [(share, number * quantity / total) for share, number in parts]
+
+    def _more(
+        self, parts: list[tuple[Share, Fraction]], tokens: Fraction, *, of_others: bool = False
+    ) -> list[tuple[Share, Fraction]]:
+        """Adds tokens that the usage does not have to the largest part with a key of ours, or of others."""
+        some = [part for part in parts if ((part[0].cell.project, part[0].key) in self._foreign) == of_others] or parts
+        best = max(some, key=lambda part: (part[0].cell.tier == "default", part[1]))
+        return [(share, number + tokens if share == best[0] else number) for share, number in parts]
+
+    def _with_block(
+        self, place: tuple[date, str | None, str | None], parts: list[tuple[Share, Fraction]], amount: Fraction
+    ) -> list[tuple[Share, Fraction]]:
+        """The parts of a line without a quantity: with the tokens of web searches, if the amount is with these."""
+        tokens = Fraction(self._blocks.get(Group(*place), 0))
+        if not tokens or any(share.cell.slot != "input" for share, _ in parts):
+            return parts
+        more = self._more(parts, tokens)
+        worth = sum(((self._prices.price(share.cell) or 0) * number for share, number in more), Fraction(0))
+        return more if same_amount(amount, worth) else parts
 
     def _unstated(self, tier: str, stated: set[str]) -> bool:
         """Whether a line without a tier may stand for a tier."""

@@ -112,6 +112,8 @@ class Metered:
     near: list[NearCall] = field(default_factory=list)
     shapes: Counter[tuple[str, bool]] = field(default_factory=Counter)
     """How many calls there are of each endpoint of the usage API, and whether they were batches."""
+    blocks: defaultdict[Group, Amount] = field(default_factory=lambda: defaultdict(int))
+    """Input tokens that are charged for web searches: costs have them, and usage may not."""
     calls: int = 0
 
     @property
@@ -131,6 +133,8 @@ class Metered:
         made = Metered(shapes=self.shapes, calls=self.calls)
         for cell, amounts in self.cells.items():
             made.cells[rename(cell)].add(amounts.quantity, amounts.amount, amounts.unpriced)
+        for group, tokens in self.blocks.items():
+            made.blocks[regrouped(group, rename)] += tokens
         for group, requests in self.requests.items():
             made.requests[regrouped(group, rename)].add(requests)
         made.near = [
@@ -158,7 +162,8 @@ _KINDS = {
     "videos": "videos",
     "fine_tuning.jobs": "fine_tuning",
 }
-_SLOTS = {"web_search_tokens": "input", "minute_estimate": "second", "minute": "second"}
+_BLOCK = "web_search_tokens"
+_SLOTS = {"minute_estimate": "second", "minute": "second"}
 """Slots of our price lists that are not lines of their own in a bill."""
 
 
@@ -191,6 +196,9 @@ def meter_calls(calls: Iterable[Call], book: PriceBook) -> Metered:
         group = group_of(call)
         _count(metered, group, call)
         for cell, *amounts in _numbers(call, group, book):
+            if cell.slot == _BLOCK:
+                metered.blocks[group] += amounts[0]
+                cell = cell._replace(slot="input")  # noqa: PLW2901 - a bill has them with the input
             total = sums.setdefault(cell, [0, 0, 0])
             for place, number in enumerate(amounts):
                 total[place] += number
@@ -229,7 +237,7 @@ def _keep_near(metered: Metered, group: Group, call: Call, book: PriceBook) -> N
 def cell_parts(call: Call, book: PriceBook) -> Iterator[CellPart]:
     """The cells of a call."""
     for cell, *amounts in _numbers(call, group_of(call), book):
-        yield CellPart(cell, *map(Fraction, amounts))
+        yield CellPart(cell._replace(slot="input") if cell.slot == _BLOCK else cell, *map(Fraction, amounts))
 
 
 def _numbers(call: Call, group: Group, book: PriceBook) -> Iterator[tuple[Cell, Amount, Amount, Amount]]:

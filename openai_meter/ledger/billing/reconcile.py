@@ -66,7 +66,7 @@ def compare_bill(
     bill, rename = _named_projects(bill, metered, names)
     metered = metered.renamed(rename)
     foreign = foreign_keys(bill, metered, names)
-    billed = bill_cells(bill, metered, names, prices)
+    billed = bill_cells(bill, metered, names, prices, foreign)
     if not billed.long_named:
         rename = _without_bracket(rename)
         metered = metered.renamed(rename)

@@ -72,7 +72,8 @@ def of_meter(
         place = min(max(place, 0), SLICES - 1)
         slices[place] = slices.get(place, NOTHING).plus(call)
     frame = _Frame(now, width, covered, "process", by, snapshot.started_at, totals, today)
-    return _pulse(rows, frame, snapshot.threshold_usage, len(snapshot.alerts))
+    usage = (*snapshot.threshold_usage, *readable._budget_usage())  # noqa: SLF001 - not for programs
+    return _pulse(rows, frame, usage, len(snapshot.alerts))
 
 
 def of_ledger(

@@ -44,13 +44,14 @@ function burn(one) {
   const part = Number(one.share);
   const key = `page.limit.${one.name}`;
   const during = `this.${one.window}`; // the name of a window of the calendar; other windows have no words here
-  const name = `${has(key) ? t(key) : one.name}${has(during) ? ` ${t(during)}` : ""}${one.key ? ` · ${label(one.key)}` : ""}`;
+  const name = one.budget ? `${label(one.budget)}${one.key ? ` · ${label(one.key)}` : ""}` : `${has(key) ? t(key) : one.name}${has(during) ? ` ${t(during)}` : ""}${one.key ? ` · ${label(one.key)}` : ""}`;
   const bar = h("span", { class: one.passed ? "bar over" : part >= 0.8 ? "bar near" : "bar", "aria-hidden": "true" });
   bar.style.setProperty("--part", `${Math.min(100, part * 100)}%`);
   const nothing = one.at_least && !Number(one.used); // what is unknown is not 0
   const used = t("page.used", { used: nothing ? UNKNOWN : `${write(one.used)}${one.at_least ? "+" : ""}`, limit: write(one.limit), share: percent(part) });
   const turns = one.resets_at ? t("page.limit.resets", { time: time(one.resets_at, "moment") }) : null;
-  return h("li", { title: turns }, h("span", { class: "name" }, name), bar, h("span", { class: "number muted" }, used));
+  const full = one.full_at && h("span", { class: "muted full" }, t("page.limit.full", { time: time(one.full_at, "moment") }));
+  return h("li", { title: turns }, h("span", { class: "name" }, name), bar, h("span", { class: "number muted" }, used), full);
 }
 
 /** Shows alerts and recommendations of an overview, and the limits of the live figures. */

@@ -108,8 +108,8 @@ def _image_events(kind: str, look: Json, usage: Json, partials: int, now: int) -
     picture = {"b64_json": _PIXEL, "created_at": now, **look}
     for index in range(partials):
         yield {"type": f"{kind}.partial_image", **picture, "partial_image_index": index}
-    told = {name: value for name, value in usage.items() if name != "output_tokens_details"}
-    yield {"type": f"{kind}.completed", **picture, "usage": told}
+    reported = {name: value for name, value in usage.items() if name != "output_tokens_details"}
+    yield {"type": f"{kind}.completed", **picture, "usage": reported}
 
 
 def _links(call: Call) -> list[Json]:
@@ -193,11 +193,11 @@ def _verbose(call: Call, text: str, seconds: int) -> Json:
         "compression_ratio": 1.2,
         "no_speech_prob": 0.01,
     }
-    told: Json = {"task": "transcribe", "language": "english", "duration": float(seconds), "text": text}
-    told["segments"] = [segment]
+    reported: Json = {"task": "transcribe", "language": "english", "duration": float(seconds), "text": text}
+    reported["segments"] = [segment]
     if "word" in (call.body.get("timestamp_granularities") or []):
-        told["words"] = [{"word": word, "start": 0.0, "end": float(seconds)} for word in text.split()]
-    return told
+        reported["words"] = [{"word": word, "start": 0.0, "end": float(seconds)} for word in text.split()]
+    return reported
 
 
 def _speakers(text: str, seconds: int) -> list[Json]:

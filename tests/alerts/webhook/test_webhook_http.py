@@ -148,14 +148,14 @@ def test_endless_interim_answers_time_out():
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"hidden\r\n\r\n", b"HTTP/1.1 hidden\r\n\r\n", b"HTTP/1.1 200\r\n" + b"a: b\r\n" * 200]
+    "data", [b"", b"hidden\r\n\r\n", b"HTTP/1.1 hidden\r\n\r\n", b"HTTP/1.1 200\r\n" + b"a: b\r\n" * 200]
 )
-def test_answer_that_is_not_http_is_a_failure(said):
+def test_answer_that_is_not_http_is_a_failure(data):
     """Its text is not repeated."""
 
     def talk(connection):
         connection.recv(65_536)
-        connection.sendall(said)
+        connection.sendall(data)
 
     url, thread = raw_server(talk)
     with pytest.raises(NotPostedError) as caught:

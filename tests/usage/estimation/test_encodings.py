@@ -220,7 +220,7 @@ def server(monkeypatch: pytest.MonkeyPatch):
         body = TINY
 
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requests.append(self.path)
             self.send_response(200 if self.body is not None else 404)
             self.send_header("Content-Length", str(len(self.body or b"")))
             self.end_headers()
@@ -229,8 +229,8 @@ def server(monkeypatch: pytest.MonkeyPatch):
         def log_message(self, *args: object) -> None:
             pass
 
-    asked: list[str] = []
-    Handler.asked = asked
+    requests: list[str] = []
+    Handler.requests = requests
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
@@ -249,14 +249,14 @@ def test_download_is_stored_where_tiktoken_finds_it(server, tmp_path: Path) -> N
     kept = tmp_path / "cache" / cache_name(url)
     assert kept.read_bytes() == TINY
     assert [path.name for path in kept.parent.iterdir()] == [kept.name]
-    assert server.asked == ["/tiny.tiktoken"]
+    assert server.requests == ["/tiny.tiktoken"]
 
 
 def test_permitted_download_runs_in_the_background(server) -> None:
     """With the permission set, the caller still does not wait: the thread downloads."""
     assert encodings.encoding("tiny_base") is None
     join_loaders()
-    assert server.asked == []
+    assert server.requests == []
     encodings.allow_download()
     assert encodings.encoding("tiny_base") is None
     join_loaders()
@@ -363,17 +363,17 @@ def test_loading_imports_no_network_library() -> None:
 def test_table_of_encodings_equals_tiktoken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Address, hash, pattern and special tokens of each row are those of the installed tiktoken."""
     public = importlib.import_module("tiktoken_ext.openai_public")
-    asked = {}
+    requests = {}
 
     def load(url: str, expected_hash: str) -> dict[bytes, int]:
-        asked["url"], asked["hash"] = url, expected_hash
+        requests["url"], requests["hash"] = url, expected_hash
         return {}
 
     monkeypatch.setattr(public, "load_tiktoken_bpe", load)
     for name, row in VOCABULARIES.items():
-        said = public.ENCODING_CONSTRUCTORS[name]()
-        assert (row.url, row.sha256) == (asked["url"], asked["hash"])
-        assert (row.pattern, dict(row.special)) == (said["pat_str"], said["special_tokens"])
+        constructor = public.ENCODING_CONSTRUCTORS[name]()
+        assert (row.url, row.sha256) == (requests["url"], requests["hash"])
+        assert (row.pattern, dict(row.special)) == (constructor["pat_str"], constructor["special_tokens"])
 
 
 def test_offline_extra_has_both_encodings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def tokens_out(spoken: list[Output], endpoint: str = "chat.completions", model: 
     return estimate_call(endpoint, body, spoken, model).usage.output_tokens
 
 
-def said(text: str, role: str = "user", **more: object) -> dict:
+def message(text: str, role: str = "user", **more: object) -> dict:
     return {"role": role, "content": text, **more}
 
 
@@ -78,7 +78,7 @@ def test_model_name_gives_family_and_encoding(model: str | None, family: str, en
 )
 def test_message_costs_its_frame_and_text(model: str, expected: int) -> None:
     """A message is 4 and its text, whatever its role; the primer is 3, or 2 for models that reason."""
-    messages = [said("sys", "system"), said("hello", "user"), said("ok", "assistant")]
+    messages = [message("sys", "system"), message("hello", "user"), message("ok", "assistant")]
     assert tokens_in(model=model, messages=messages) == expected
 
 
@@ -86,8 +86,8 @@ def test_parts_of_a_message_are_counted_as_one_text() -> None:
     """A name is 1 more; an empty content leaves the frame; a refusal is counted as the text."""
     parts = [{"type": "text", "text": "ab"}, {"type": "text", "text": "cd"}]
     assert tokens_in(messages=[{"role": "user", "content": parts}]) == 3 + 4 + 4
-    assert tokens_in(messages=[said("hi", name="bob")]) == 3 + 4 + 2 + 1 + 3
-    assert tokens_in(messages=[said("")]) == tokens_in(messages=[{"role": "user", "content": None}]) == 7
+    assert tokens_in(messages=[message("hi", name="bob")]) == 3 + 4 + 2 + 1 + 3
+    assert tokens_in(messages=[message("")]) == tokens_in(messages=[{"role": "user", "content": None}]) == 7
     assert tokens_in(messages=[{"role": "assistant", "content": None, "refusal": "no"}]) == 9
 
 
@@ -219,7 +219,7 @@ def test_tools_cost_their_text_and_a_frame(endpoint: str, model: str, system: bo
     """The frame depends on endpoint, family and system message."""
     nested = endpoint == "chat.completions"
     tool = {"type": "function", **({"function": WEATHER} if nested else WEATHER)}
-    messages = [said("sys", "system")] * system + [said("hi")]
+    messages = [message("sys", "system")] * system + [message("hi")]
     body = {"messages" if nested else "input": messages}
     shown = len(SHOWN) + (0 if model == "gpt-4o" else 2)  # the blanks of the description's first line
     alone = tokens_in(endpoint, model, **body)
@@ -230,8 +230,8 @@ def test_tools_of_reasoning_chats_have_their_own_frame() -> None:
     """In chats of family H tools cost a frame of 85, and 1 less without a description."""
     tool = {"function": {"name": "f", "parameters": {}}}
     shown = len(render([Function("f", "", {})], strip=False))
-    alone = tokens_in(model="gpt-5", messages=[said("hi")])
-    assert tokens_in(model="gpt-5", messages=[said("hi")], tools=[tool]) == alone + shown + 85 - 1
+    alone = tokens_in(model="gpt-5", messages=[message("hi")])
+    assert tokens_in(model="gpt-5", messages=[message("hi")], tools=[tool]) == alone + shown + 85 - 1
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_tool_choice_costs_tokens_in_family_l(endpoint: str, choice: object, mor
     """In family L; for models that reason it costs nothing."""
     nested = endpoint == "chat.completions"
     body = {
-        "messages" if nested else "input": [said("hi")],
+        "messages" if nested else "input": [message("hi")],
         "tools": [{"type": "function", **({"function": WEATHER} if nested else WEATHER)}],
     }
     assert tokens_in(endpoint, **body, tool_choice=choice) - tokens_in(endpoint, **body) == more
@@ -260,8 +260,8 @@ def test_tool_choice_costs_tokens_in_family_l(endpoint: str, choice: object, mor
 def test_legacy_functions_count_as_tools() -> None:
     """``functions`` and ``function_call`` count as ``tools`` and ``tool_choice``."""
     new = {"tools": [{"type": "function", "function": WEATHER}], "tool_choice": "none"}
-    assert tokens_in(messages=[said("hi")], functions=[WEATHER], function_call="none") == tokens_in(
-        messages=[said("hi")], **new
+    assert tokens_in(messages=[message("hi")], functions=[WEATHER], function_call="none") == tokens_in(
+        messages=[message("hi")], **new
     )
 
 
@@ -272,25 +272,25 @@ def call(name: str, arguments: str, call_id: str = "1") -> dict:
 @pytest.mark.parametrize(("model", "frame"), [("gpt-4o", 3 + 10), ("gpt-5", 2 + 16)])
 def test_one_call_in_the_history_costs_name_and_arguments(model: str, frame: int) -> None:
     """The arguments are compact; the result has the name in the place of a role."""
-    asked = {"role": "assistant", "content": "so", "tool_calls": [call("add", '{"a": 1}')]}
+    request = {"role": "assistant", "content": "so", "tool_calls": [call("add", '{"a": 1}')]}
     result = {"role": "tool", "tool_call_id": "1", "content": "two"}
-    assert tokens_in(model=model, messages=[asked]) == frame + 2 + 3 + len('{"a":1}')
-    both = tokens_in(model=model, messages=[asked, result])
-    assert both - tokens_in(model=model, messages=[asked]) == 3 + 3 + 3
+    assert tokens_in(model=model, messages=[request]) == frame + 2 + 3 + len('{"a":1}')
+    both = tokens_in(model=model, messages=[request, result])
+    assert both - tokens_in(model=model, messages=[request]) == 3 + 3 + 3
 
 
 @pytest.mark.parametrize(("model", "frame"), [("gpt-4o", 3 + 16), ("gpt-5", 2 + 22)])
 def test_parallel_calls_in_the_history_are_wrapped(model: str, frame: int) -> None:
     """Their results are one JSON list."""
-    asked = {"role": "assistant", "content": None, "tool_calls": [call("a", "{}", "1"), call("b", '{"x": 1}', "2")]}
+    request = {"role": "assistant", "content": None, "tool_calls": [call("a", "{}", "1"), call("b", '{"x": 1}', "2")]}
     results = [{"role": "tool", "tool_call_id": n, "content": 'a"b'} for n in "12"]
     wrapped = (
         '{"tool_uses":[{"recipient_name":"functions.a","parameters":{}},'
         '{"recipient_name":"functions.b","parameters":{"x":1}}]}'
     )
-    assert tokens_in(model=model, messages=[asked]) == frame + len(wrapped)
-    both = tokens_in(model=model, messages=[asked, *results])
-    assert both - tokens_in(model=model, messages=[asked]) == 4 + len('["a\\"b", "a\\"b"]')
+    assert tokens_in(model=model, messages=[request]) == frame + len(wrapped)
+    both = tokens_in(model=model, messages=[request, *results])
+    assert both - tokens_in(model=model, messages=[request]) == 4 + len('["a\\"b", "a\\"b"]')
 
 
 def test_calls_of_responses_are_counted_one_by_one() -> None:
@@ -330,7 +330,7 @@ def test_schema_of_structured_output_costs_its_text(
     """Without the fields that only the server needs; a chat has the name twice."""
     inner = {"name": "Out", "schema": SCHEMA, "strict": True}
     form = {"response_format": {"type": "json_schema", "json_schema": inner}}
-    for messages, frame in (([said("hi")], chat), ([said("sys", "system"), said("hi")], chat_with_system)):
+    for messages, frame in (([message("hi")], chat), ([message("sys", "system"), message("hi")], chat_with_system)):
         alone = tokens_in(model=model, messages=messages)
         assert tokens_in(model=model, messages=messages, **form) - alone == len(SEEN) + frame
     alone = tokens_in("responses", model, input="hi")
@@ -343,7 +343,7 @@ def test_schema_of_structured_output_costs_its_text(
 def test_json_object_and_sampling_settings_are_free() -> None:
     """``json_object``, ``text`` and settings of sampling cost nothing."""
     free = {"response_format": {"type": "json_object"}, "temperature": 1, "stop": ["x"], "seed": 3, "max_tokens": 9}
-    assert tokens_in(messages=[said("hi")], **free) == tokens_in(messages=[said("hi")])
+    assert tokens_in(messages=[message("hi")], **free) == tokens_in(messages=[message("hi")])
 
 
 # --- images -----------------------------------------------------------------------------------------------------------
@@ -468,13 +468,17 @@ def test_image_in_a_message_is_added_to_the_text() -> None:
 @pytest.mark.parametrize(
     ("endpoint", "body", "unknown"),
     [
-        ("chat.completions", {"messages": [said([{"type": "input_audio", "input_audio": {}}])]}, "audio"),
-        ("chat.completions", {"messages": [said([{"type": "file", "file": {}}])]}, "file"),
-        ("chat.completions", {"messages": [said("hi")], "web_search_options": {}}, "hosted tools"),
-        ("chat.completions", {"messages": [said("hi")], "tools": [{"type": "custom", "custom": {}}]}, "hosted tools"),
+        ("chat.completions", {"messages": [message([{"type": "input_audio", "input_audio": {}}])]}, "audio"),
+        ("chat.completions", {"messages": [message([{"type": "file", "file": {}}])]}, "file"),
+        ("chat.completions", {"messages": [message("hi")], "web_search_options": {}}, "hosted tools"),
+        (
+            "chat.completions",
+            {"messages": [message("hi")], "tools": [{"type": "custom", "custom": {}}]},
+            "hosted tools",
+        ),
         ("chat.completions", {"messages": [{"role": "assistant", "audio": {"id": "1"}}]}, "audio"),
-        ("chat.completions", {"messages": [said(iter("abc"))]}, "unreadable input"),
-        ("chat.completions", {"messages": iter([said("hi")])}, "unreadable input"),
+        ("chat.completions", {"messages": [message(iter("abc"))]}, "unreadable input"),
+        ("chat.completions", {"messages": iter([message("hi")])}, "unreadable input"),
         ("chat.completions", {"messages": [object()]}, "unreadable input"),
         ("responses", {"input": "hi", "previous_response_id": "r"}, "previous response"),
         ("responses", {"input": "hi", "conversation": {"id": "c"}}, "conversation"),
@@ -483,7 +487,7 @@ def test_image_in_a_message_is_added_to_the_text() -> None:
         ("responses", {"input": "hi", "tools": [{"type": "web_search"}]}, "hosted tools"),
         ("responses", {"input": [{"type": "web_search_call"}]}, "hosted tools"),
         ("responses", {"input": [{"type": "reasoning"}], "tools": [WEATHER]}, "encrypted reasoning"),
-        ("responses", {"input": [said([{"type": "input_file"}])]}, "file"),
+        ("responses", {"input": [message([{"type": "input_file"}])]}, "file"),
         ("responses", {}, "unreadable input"),
         ("audio.transcriptions", {"model": "whisper-1"}, "audio"),
         ("images.generate", {"prompt": "a cat"}, "images"),
@@ -499,15 +503,15 @@ def test_uncountable_parts_are_named(endpoint: str, body: dict, unknown: str) ->
 
 def test_iterator_in_a_request_is_not_consumed() -> None:
     """An iterator in a request belongs to the caller: nothing is taken from it."""
-    parts, tools, items = iter([1, 2]), iter([WEATHER]), iter([said("hi")])
-    estimate_call("chat.completions", {"messages": [said(parts)], "tools": tools}, None, "gpt-4o")
+    parts, tools, items = iter([1, 2]), iter([WEATHER]), iter([message("hi")])
+    estimate_call("chat.completions", {"messages": [message(parts)], "tools": tools}, None, "gpt-4o")
     estimate_call("responses", {"input": items}, None, "gpt-4o")
-    assert (list(parts), list(tools), list(items)) == ([1, 2], [WEATHER], [said("hi")])
+    assert (list(parts), list(tools), list(items)) == ([1, 2], [WEATHER], [message("hi")])
 
 
 def test_unknown_counts_are_none() -> None:
     """Output before there is an answer, input that was not requested, whole endpoints."""
-    body = {"messages": [said("hi")]}
+    body = {"messages": [message("hi")]}
     assert estimate_call("chat.completions", body, None, "gpt-4o").usage == Usage(input_tokens=9)
     known = estimate_call("chat.completions", body, [Output("ok")], "gpt-4o", input_known=True)
     assert known.usage == Usage(output_tokens=2)
@@ -644,5 +648,5 @@ def test_text_without_a_vocabulary_is_counted_by_its_scripts(text: str, o200k: i
 def test_rules_apply_without_a_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same rules count by characters, and the estimate is marked."""
     monkeypatch.setattr(encodings, "encoding", lambda name: None)
-    found = estimate_call("chat.completions", {"messages": [said("hello you")]}, [Output("hello")], "gpt-4o")
+    found = estimate_call("chat.completions", {"messages": [message("hello you")]}, [Output("hello")], "gpt-4o")
     assert found == Estimate(Usage(3 + 4 + 3, 2, 12), "chars", rule="script")

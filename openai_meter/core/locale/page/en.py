@@ -90,6 +90,7 @@ PAGE: Mapping[str, str | tuple[str, ...]] = {
     "page.advice.error_several": "Look at failed calls",
     "page.limits": "Limits",
     "page.used": "{used} of {limit} ({share})",
+    "page.limit.full": "Reaches 100% on {time} at this rate",
     "page.limit.resets": "Begins again at {time}",
     "page.limit.calls": "Calls",
     "page.limit.cost": "Cost",

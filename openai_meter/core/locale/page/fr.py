@@ -94,6 +94,7 @@ PAGE: Mapping[str, str | tuple[str, ...]] = {
     "page.advice.error_several": "Examiner les appels en échec",
     "page.limits": "Limites",
     "page.used": "{used} sur {limit} ({share})",
+    "page.limit.full": "Atteint 100 % le {time} à ce rythme",
     "page.limit.resets": "Recommence le {time}",
     "page.limit.calls": "Appels",
     "page.limit.cost": "Coût",

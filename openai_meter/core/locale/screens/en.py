@@ -66,6 +66,8 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "live.more": "... and {n:,} more",
     "live.idle": "No call in the last {window}.",
     "live.limits": "Limits",
+    "live.budget": "budget {name}",
+    "live.full_at": "{use}; reached on {at} at this rate",
     "live.limit": "{used} of {limit}",
     "live.limit_per": "{name} per {per} ({key})",
     "live.limit_window": "{name} in {window}",

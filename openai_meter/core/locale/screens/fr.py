@@ -66,6 +66,8 @@ SCREENS: Mapping[str, str | tuple[str, ...]] = {
     "live.more": "... et {n:,} de plus",
     "live.idle": "Aucun appel : {window}.",
     "live.limits": "Limites",
+    "live.budget": "budget {name}",
+    "live.full_at": "{use} ; atteint le {at} à ce rythme",
     "live.limit": "{used} sur {limit}",
     "live.limit_per": "{name} par {per} ({key})",
     "live.limit_window": "{name} en {window}",
