@@ -17,6 +17,7 @@ from openai_meter.core import faults
 from openai_meter.instrumentation import include_usage, streams
 from openai_meter.instrumentation.listening import MARK, listeners
 from openai_meter.instrumentation.retries import last_retry
+from openai_meter.instrumentation.sdk import decodes_embeddings, embeddings_in
 from openai_meter.instrumentation.seams import Seams, marked, marked_async
 from openai_meter.instrumentation.sending import current_request, process_response, send, send_async
 from openai_meter.metering import quick_path
@@ -273,6 +274,8 @@ class RequestContext:
 def _raised(plain: PlainRequest, sdk: Sdk, error: BaseException) -> None:
     """Records a call that was begun as plain, and raised."""
     if (context := _context_of(plain, sdk)) is not None:
+        if (answer := embeddings_in(error)) is not None:
+            context.pending.read_response(answer)  # it was paid for, though the SDK could not decode it
         context.on_error(error)
 
 
@@ -331,7 +334,7 @@ def _begin(
         inner, stream = fields["post_parser"], "stream" in kwargs and kwargs["stream"] is True
         if (
             not stream
-            and not callable(inner)
+            and (not callable(inner) or decodes_embeddings(inner))
             and sdk.parses_itself(wrapped, fields["headers"])
             and current_request.get() is None
             and (plain := quick_path.begin(client, fields, listening, around)) is not None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from types import FunctionType, MethodType, ModuleType
+from functools import partial
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple, cast
 
-__all__ = ["RAW_HEADER", "Parser", "Sdk", "copier"]
+__all__ = ["RAW_HEADER", "Parser", "Sdk", "copier", "decodes_embeddings", "embeddings_in"]
 
 Parser = Callable[[Any], Any]
 """The function that the SDK calls with an answer."""
@@ -16,6 +17,12 @@ RAW_HEADER = "x-stainless-raw-response"
 """The header by which the SDK's raw variants say that they parse the answer later, if at all. Its value is ``true``
 for ``with_raw_response`` and ``stream`` for ``with_streaming_response``."""
 _BASE_CLIENT_FILE = os.path.join("openai", "_base_client.py")
+_EMBEDDINGS_FILES = (
+    os.path.join("openai", "resources", "embeddings.py"),
+    os.path.join("openai", "lib", "_parsing", "_embeddings.py"),
+)
+_EMBEDDINGS_PARSERS = frozenset({"parser", "parse_embedding_response"})
+"""The names of the SDK's parser of embeddings, in its versions."""
 
 
 class Sdk(NamedTuple):
@@ -84,6 +91,27 @@ def _is_own(request: object) -> bool:
     """Whether a function is the SDK's, and not a wrapper, which may copy its name and module."""
     code = getattr(request, "__code__", None) if type(request) is FunctionType else None
     return code is not None and code.co_filename.endswith(_BASE_CLIENT_FILE)
+
+
+def decodes_embeddings(parser: object) -> bool:
+    """Whether a parser is the SDK's own for embeddings, which decodes the vectors in an answer and returns it."""
+    function = parser.func if type(parser) is partial else parser
+    return type(function) is FunctionType and _is_embeddings_parser(function.__code__)
+
+
+def embeddings_in(error: BaseException) -> Any:
+    """The answer that the SDK's parser of embeddings has raised this error for; ``None`` if it did not raise it."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if _is_embeddings_parser(frame.f_code):
+            return frame.f_locals.get("obj")
+        traceback = traceback.tb_next
+    return None
+
+
+def _is_embeddings_parser(code: CodeType) -> bool:
+    return code.co_name in _EMBEDDINGS_PARSERS and code.co_filename.endswith(_EMBEDDINGS_FILES)
 
 
 def copier(kind: type[Any], model_copy: Callable[[Any], Any]) -> Callable[[Any, Parser], Any]:

@@ -43,7 +43,7 @@ early[0] = -3
     assert list(journal.dead_owners()) == []
 
 
-def test_folder_that_others_can_write_to_is_not_used(tmp_path):
+def test_folder_writable_by_others_is_not_used(tmp_path):
     """Without a folder of this user alone there are no marks, and nothing is read."""
     folder = tmp_path / f"openai_meter-{os.getuid()}"
     folder.mkdir()
@@ -53,7 +53,7 @@ def test_folder_that_others_can_write_to_is_not_used(tmp_path):
     assert list(journal.dead_owners()) == []
 
 
-def test_file_that_no_store_knows_is_removed_after_two_weeks(tmp_path):
+def test_file_without_a_store_is_removed_after_two_weeks(tmp_path):
     """Files of owners whose store is gone do not stay for ever."""
     folder = tmp_path / f"openai_meter-{os.getuid()}"
     folder.mkdir(mode=0o700)

@@ -63,7 +63,7 @@ def _body(chance, endpoint, model):
 
 
 @pytest.mark.parametrize("endpoint", ["chat.completions", "responses", "embeddings"])
-def test_quick_way_holds_what_the_long_way_holds(endpoint):
+def test_quick_admission_holds_the_amounts_of_the_full_one(endpoint):
     """Over thousands of generated requests: the same amounts in every budget, wherever it decides."""
     chance = random.Random(endpoint)
     budgets = [Budget("usd", usd=10**6), Budget("tokens", tokens=10**15, per="user"), Budget("calls", calls=10**9)]
@@ -96,8 +96,8 @@ def test_quick_way_holds_what_the_long_way_holds(endpoint):
     assert meter.internal_errors == 0
 
 
-def test_change_of_prices_changes_what_is_held():
-    """A new price holds from the next call on."""
+def test_changed_price_changes_the_held_amount():
+    """A new price applies from the next call on."""
     meter = Meter(thresholds=False, budgets=[Budget("usd", usd=1)], prices={"m": Price(input=1, output=10)})
     who = SimpleNamespace(agent=None, operation=None, user=None, session=None, tags={})
     amounts = []

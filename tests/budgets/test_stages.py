@@ -89,7 +89,7 @@ def test_first_refusal_of_a_window_is_an_alert(name):
     assert refusals == [("a", True, None), ("b", True, None)]
 
 
-def test_message_and_json_of_a_stage(name):
+def test_message_and_json_of_a_stage_have_its_figures(name):
     """In English and French: the budget, its key, what is spent of which limit, and when."""
     program = Program(budgets=[Budget("per team", usd=COST * 2, per="tag:team", every="month", alert_at=[0.5])])
     program.ask(team="forms")
@@ -156,8 +156,8 @@ def test_fleet_announces_each_stage_once(store, name, limit):
         program.meter._budgets.desk.close()
 
 
-def test_new_window_announces_anew_and_the_same_window_does_not(store, name):
-    """The window is part of what is remembered: tomorrow there is another alert, a restart today raises none."""
+def test_stage_is_announced_once_in_each_window(store, name):
+    """The window is stored with it: tomorrow there is another alert, a restart today raises none."""
     now = datetime.now(UTC).replace(hour=12)
     budget = Budget(name, calls=16, every="day", alert_at=(0.5,), when_spent="warn")
     found = []
@@ -171,8 +171,8 @@ def test_new_window_announces_anew_and_the_same_window_does_not(store, name):
     assert found == [1, 0, 1]
 
 
-def test_stage_waits_for_a_store_that_is_away(name):
-    """It is announced when the store is back, once."""
+def test_stage_is_announced_when_its_store_is_back(name):
+    """It is announced once."""
     broken = Broken(MemoryStore())
     program = Program(budgets=[Budget(name, calls=320, alert_at=(0.01,))], budget_store=broken)
     program.ask(times=2)
@@ -185,7 +185,7 @@ def test_stage_waits_for_a_store_that_is_away(name):
     assert len(program.found()) == 1
 
 
-def test_ledger_has_announced_what_it_has(tmp_path, name):
+def test_stage_passed_in_the_ledger_is_not_announced_again(tmp_path, name):
     """A restarted program whose ledger has passed a stage announces the next one only."""
     pytest.importorskip("sqlalchemy", reason="sqlalchemy is not installed: this is NOT tested")
     url = f"sqlite:///{tmp_path / 'usage.db'}"
@@ -200,7 +200,7 @@ def test_ledger_has_announced_what_it_has(tmp_path, name):
 
 
 @pytest.mark.parametrize("parts", ["0.5", (0,), (50,), (True,), 0.5, {"a": 1}, [None]])
-def test_parts_are_checked(parts):
+def test_wrong_part_of_a_limit_raises(parts):
     """What is not a part of the limit is an error with the remedy."""
     with pytest.raises(ConfigurationError, match="alert_at"):
         Budget("a", usd=1, alert_at=parts)
@@ -211,8 +211,8 @@ def test_budget_of_nothing_has_no_stages():
     assert Budget("a", calls=0).stages == ()
 
 
-def test_one_run_raises_alerts_if_it_is_told_to():
-    """``budget()`` is quiet by default; its alerts go where those of the meter go."""
+def test_run_budget_with_parts_raises_alerts():
+    """``budget()`` raises none by default; its alerts go to the places of the meter's."""
     program = Program()
     for parts, expected in (((), 0), ((0.5,), 1)):
         settings = {"alert_at": parts} if parts else {}
@@ -287,7 +287,7 @@ def test_threshold_of_a_fleet_uses_the_database_of_the_ledger(tmp_path):
         ({"metric": "calls", "limit": 5, "per": "weather"}, "nothing to limit by"),
     ],
 )
-def test_thresholds_are_checked(settings, why):
+def test_uncountable_threshold_of_a_fleet_raises(settings, why):
     """What cannot be counted is an error with the remedy."""
     with pytest.raises(ConfigurationError, match=why):
         Threshold(**{"fleet": True, **settings})

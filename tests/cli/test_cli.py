@@ -102,8 +102,9 @@ def test_run_loads_neither_typer_nor_rich_before_the_end():
 # --- help -------------------------------------------------------------------------------------------------------------
 
 NAMES = [
-    "run", "demo", "report", "check", "budgets", "top", "statusline", "serve", "forecast", "compare", "statement",
-    "reconcile", "export", "import", "reprice", "prune", "prices", "explain", "estimate", "doctor", "docs", "webhook",
+    "run", "demo", "report", "check", "budgets", "top", "statusline", "serve", "proxy", "forecast", "compare",
+    "statement", "reconcile", "export", "import", "reprice", "prune", "prices", "explain", "estimate", "doctor",
+    "docs", "webhook",
 ]  # fmt: skip
 
 

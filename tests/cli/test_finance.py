@@ -48,7 +48,7 @@ def test_export_focus_writes_a_file_and_its_sum(url: str, command: Run, tmp_path
     (["-o", "focus.txt"], "'focus.txt' does not end with .csv or .parquet"),
     (["--by", "model"], "by='model' is not a further dimension"),
 ])  # fmt: skip
-def test_export_focus_names_what_it_cannot_do(options: list[str], message: str, url: str, invoke) -> None:
+def test_export_focus_with_a_wrong_value_exits_with_2(options: list[str], message: str, url: str, invoke) -> None:
     """A value that cannot be used ends the command with 2 and one sentence."""
     put(url, call())
     code, _, error = invoke("export", "focus", *options, "--ledger", url)
@@ -90,7 +90,7 @@ def test_statement_of_one_value_is_text_or_a_file(url: str, command: Run, tmp_pa
     (["--for", "user", "--month", "2026-03", "--currency", "CHF"], "currency='CHF' needs exchange rates"),
     (["--month", "2026-03"], "--for"),
 ])  # fmt: skip
-def test_statement_names_what_it_cannot_do(options: list[str], message: str, url: str, invoke) -> None:
+def test_statement_with_a_wrong_value_exits_with_2(options: list[str], message: str, url: str, invoke) -> None:
     """A value that cannot be used ends the command with 2 and one sentence."""
     put(url, *customers())
     code, _, error = invoke("statement", *options, "--ledger", url)

@@ -106,8 +106,8 @@ def test_program_that_a_signal_ends_has_the_code_of_a_shell(api: LoopbackServer)
     assert running.returncode == 128 + signal.SIGKILL
 
 
-def test_program_that_is_not_there_is_named(api: LoopbackServer) -> None:
-    """The exit code is that of a shell."""
+def test_missing_program_exits_with_the_code_of_a_shell(api: LoopbackServer) -> None:
+    """The message names the program."""
     running = command(api, "--", "there-is-no-such-program")
     _, errors = running.communicate(timeout=120)
     assert running.returncode == 127
@@ -126,7 +126,7 @@ def test_proxy_without_a_program_serves_until_it_is_stopped(api: LoopbackServer)
 
 
 def test_address_that_others_can_reach_needs_a_token(api: LoopbackServer) -> None:
-    """Without one nothing is started."""
+    """Without a token nothing is started."""
     running = command(api, "--host", "0.0.0.0", "--", sys.executable, "-c", "print('started')")
     output, errors = running.communicate(timeout=120)
     assert (running.returncode, output) == (2, "")

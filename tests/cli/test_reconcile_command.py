@@ -143,14 +143,14 @@ def test_reconcile_command_fails_under_a_coverage(run: Run, calls: list[Call], p
         (["2099-01"], "has not begun"),
     ],
 )
-def test_reconcile_command_arguments_that_cannot_be_used_end_with_two(run: Run, args: list[str], expected: str) -> None:
-    """A wrong argument is named, with what would do; nothing is asked of the API."""
+def test_reconcile_command_with_wrong_arguments_exits_with_2(run: Run, args: list[str], expected: str) -> None:
+    """The message has the valid values; no request is sent to the API."""
     done = run(*args)
     assert done.returncode == 2
     assert expected in " ".join(done.stderr.split())
 
 
-def test_reconcile_command_without_a_key_ends_with_two(run: Run) -> None:
+def test_reconcile_command_without_a_key_exits_with_2(run: Run) -> None:
     """The sentence names the variable, and the way without a key."""
     done = run("2026-10", key="")
     assert done.returncode == 2
@@ -158,7 +158,7 @@ def test_reconcile_command_without_a_key_ends_with_two(run: Run) -> None:
 
 
 def test_reconcile_command_key_without_permission_names_it(run: Run) -> None:
-    """A key that may not read the usage is told which permission it lacks."""
+    """The message for a key that may not read the usage has the missing permission."""
     refuse = error_answer(403, "You have insufficient permissions. Missing scopes: api.usage.read.")
     with serve(Organization(), lambda _kind, _number: refuse) as url:
         done = run("2026-10", base_url=url)
@@ -166,7 +166,7 @@ def test_reconcile_command_key_without_permission_names_it(run: Run) -> None:
     assert "the permission api.usage.read is missing" in done.stderr
 
 
-def test_reconcile_command_sdk_without_admin_api_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reconcile_command_with_an_older_sdk_names_the_package(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A version of openai whose client takes no admin key ends the command with what to install."""
 
     def old_client(*, api_key: str | None = None) -> None:
@@ -197,7 +197,7 @@ def test_import_command_keeps_exports_for_reconcile(
     }
 
 
-def test_reconcile_command_speaks_french(run: Run, calls: list[Call]) -> None:
+def test_reconcile_command_in_french_is_french(run: Run, calls: list[Call]) -> None:
     """Heads, causes and numbers are those of the language."""
     with serve(organization_of(calls)) as url:
         done = run("2026-10", "--lang", "fr", base_url=url)

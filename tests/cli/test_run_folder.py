@@ -86,7 +86,7 @@ def test_folder_stays_as_long_as_a_forked_child_holds_its_lock(temporary: Path) 
     assert not folder.exists()
 
 
-def test_what_is_not_a_folder_of_this_user_stays(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_foreign_files_and_folders_stay(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Links, files, folders of other users, and names without a process id are left alone."""
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()

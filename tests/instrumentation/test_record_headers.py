@@ -174,7 +174,7 @@ def test_headers_of_another_response_are_not_taken_over(api: Api, meter: openai_
     assert [fields_of(call) for call in meter.calls] == [READ, READ, (None,) * 6]
 
 
-def test_totals_can_be_had_by_organization_and_project(api: Api, meter: openai_meter.Meter) -> None:
+def test_totals_are_grouped_by_organization_and_project(api: Api, meter: openai_meter.Meter) -> None:
     """Both are dimensions; calls without them are unattributed."""
     with contract.sync_client(api) as client:
         for _ in range(3):
@@ -200,8 +200,8 @@ def test_call_with_headers_survives_json_and_copies(api: Api, meter: openai_mete
 
 @pytest.mark.filterwarnings("ignore:connect.. must be used as a context manager:DeprecationWarning")
 @pytest.mark.parametrize("kind", on.CLIENTS, ids=["sync", "async"])
-def test_turn_has_who_is_billed_from_the_handshake(meter: openai_meter.Meter, kind: type[Any]) -> None:
-    """The rate limit of a handshake is not that of its turns, and is not taken over."""
+def test_turn_has_organization_and_project_of_its_handshake(meter: openai_meter.Meter, kind: type[Any]) -> None:
+    """The rate limit of a handshake is not that of its turns, so it is not recorded."""
     with on.stage() as stage:
         stage.headers = {name: value for name, value in SENT.items() if name != "set-cookie"}
         stage.script = [on.session_created(), on.HEAR, on.begun(), on.words("Hello"), on.done()]

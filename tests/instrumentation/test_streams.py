@@ -111,7 +111,7 @@ def test_closing_the_iterator_closes_the_one_behind_it() -> None:
 
 
 @pytest.mark.parametrize("kind", [openai.APIConnectionError, KeyboardInterrupt, GeneratorExit, ValueError])
-def test_what_an_iterator_raises_reaches_the_program(kind: type[BaseException]) -> None:
+def test_exception_of_an_iterator_reaches_the_program(kind: type[BaseException]) -> None:
     """The exception is the same object, and the call ends with it; after it, the stream has ended."""
     error = kind(request=None) if kind is openai.APIConnectionError else kind("mine")
 
@@ -251,7 +251,7 @@ class Transport:
 @pytest.mark.skipif(not RECORDINGS, reason="OPENAI_METER_RECORDINGS names no directory with recordings.jsonl")
 @pytest.mark.parametrize("endpoint", ["/chat/completions", "/responses"])
 @pytest.mark.parametrize("every", [10, pytest.param(1, marks=pytest.mark.thorough)], ids=["sample", "all"])
-def test_recorded_streams_leave_equal_records_without_the_quick_way(endpoint: str, every: int) -> None:
+def test_recorded_streams_leave_equal_records_without_the_fast_reading(endpoint: str, every: int) -> None:
     """What the program sees and what is recorded do not depend on how events with text are read."""
     transport = Transport()
     lines = [line for line in load(RECORDINGS) if line.endpoint == endpoint and line.stream and line.response_sse]

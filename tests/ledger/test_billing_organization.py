@@ -123,7 +123,7 @@ def test_read_bill_too_many_requests_for_ever_raises() -> None:
         (404, "Unknown", "the API has no organization/costs"),
     ],
 )  # fmt: skip
-def test_read_bill_a_refusal_names_what_is_missing(status: int, message: str, expected: str) -> None:
+def test_read_bill_refusal_names_the_missing_permission(status: int, message: str, expected: str) -> None:
     """The error names the endpoint and the permission, or what to pass instead."""
     with (
         serve(busy(1), lambda _kind, _number: error_answer(status, message)) as url,

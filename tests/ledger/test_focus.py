@@ -259,7 +259,7 @@ def test_empty_ledger_is_a_file_with_a_header(database: Database) -> None:
     ({"form": "xml"}, "format='xml' is not a form of a FOCUS file; use one of csv, parquet"),
     ({"by": "model"}, "by='model' is not a further dimension of a FOCUS file; use agent, operation"),
 ])  # fmt: skip
-def test_focus_export_names_what_it_cannot_do(sqlite: Database, options: Any, message: str) -> None:
+def test_focus_export_with_a_wrong_value_raises(sqlite: Database, options: Any, message: str) -> None:
     """A version, a form or a dimension that there is not is an error with those that there are."""
     ledger = Ledger(sqlite.url)
     with pytest.raises(ConfigurationError) as error:

@@ -41,7 +41,9 @@ def test_spool_adopted_by_six_processes_at_once_is_stored_once(kind: str, reques
     database.check_sums()
 
 
-def test_prune_reprice_and_import_while_others_write(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_prune_reprice_import_and_write_leave_correct_sums(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Calls are written, imported, repriced and pruned at once; in the end calls and sums are those of each alone."""
     monkeypatch.setattr(databases, "_WAIT", 300)
     monkeypatch.setattr(databases, "_STATEMENT", 300)

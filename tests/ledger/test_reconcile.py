@@ -430,7 +430,7 @@ def test_reconcile_lines_that_do_not_state_the_tier_are_shared_by_the_usage() ->
     }
 
 
-def test_reconcile_batch_that_nobody_polled_is_not_counted() -> None:
+def test_reconcile_batch_without_a_poll_is_not_counted() -> None:
     """A batch, where the ledger has none at all, is a shape that is not counted."""
     at = datetime(2026, 10, 5, 9, tzinfo=UTC)
     calls = [make_call(at)]
@@ -513,3 +513,24 @@ def test_reconcile_costs_without_quantities_of_a_month_without_gaps_cover_one() 
         row.quantity = None
     found = reconcile(calls, organization)
     assert (found.coverage, found.causes) == (1, ())
+
+
+@pytest.mark.parametrize(
+    ("began", "billed", "sign"),
+    [
+        (datetime(2026, 10, 31, 23, 58, tzinfo=UTC), datetime(2026, 11, 1, 0, 2, tzinfo=UTC), -1),
+        (datetime(2026, 9, 30, 23, 58, tzinfo=UTC), datetime(2026, 10, 1, 0, 2, tzinfo=UTC), 1),
+        (datetime(2026, 10, 6, 0, 2, tzinfo=UTC), datetime(2026, 10, 5, 23, 58, tzinfo=UTC), 0),
+    ],
+)
+def test_reconcile_call_at_the_edge_of_a_day_is_found_on_the_other_side(
+    began: datetime, billed: datetime, sign: int
+) -> None:
+    """A call that is billed on the day before or after is named, also where one of the days is not in the month."""
+    calls = month(random.Random(3), 60)
+    organization = bill_calls(calls)
+    edge = make_call(began, usage=Usage(4_444, 55, 4_499))
+    add_call(organization, replace(edge, started_at=billed), BOOK)
+    found = reconcile([*calls, edge], organization)
+    (cause,) = found.causes
+    assert (cause.kind, cause.amount, cause.evidence["calls"]) == ("time_zone", sign * (edge.cost or Decimal(0)), 1)

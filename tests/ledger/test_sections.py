@@ -63,7 +63,7 @@ def test_sections_are_the_parts_of_a_request(database: Database) -> None:
     ledger.close()
 
 
-def test_fingerprints_show_what_differs(key: bytes) -> None:
+def test_fingerprints_differ_by_text_or_by_shape(key: bytes) -> None:
     """Other digits or another order change the text alone; other words change the shape too."""
     texts = (SYSTEM, SYSTEM.replace("09:41", "10:02"), " ".join(reversed(SYSTEM.split())), SYSTEM + " Be kind.")
     (first,), (later,), (shuffled,), (other,) = (
@@ -111,7 +111,7 @@ def test_long_request_has_few_sections(key: bytes) -> None:
 @pytest.mark.parametrize(
     "body", [{}, {"input": [1, 2, 3]}, {"input": iter("abc")}, {"input": [object()]}, {"input": ["\ud800"]}]
 )
-def test_odd_request_has_what_can_be_read(body: dict[str, Any], key: bytes) -> None:
+def test_odd_request_has_sections_of_its_readable_parts(body: dict[str, Any], key: bytes) -> None:
     """Tokens, iterators, unknown objects and half characters raise nothing."""
     assert len(read_sections(with_key(sections_of(body, "input"), key))) <= 1
 

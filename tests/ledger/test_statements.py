@@ -181,7 +181,7 @@ def test_file_of_rates_that_cannot_be_used_is_an_error(
     ("user=u0", {"currency": "EUR"}, "currency='EUR' needs exchange rates; pass rates="),
     ("user=u0", {"currency": "EUR", "rates": "no.csv"}, "rates='no.csv' cannot be read"),
 ])  # fmt: skip
-def test_statement_names_what_it_cannot_do(what: str, options: Any, message: str, sqlite: Database) -> None:
+def test_statement_with_a_wrong_value_raises(what: str, options: Any, message: str, sqlite: Database) -> None:
     """A value that cannot be used is an error with the value and the remedy."""
     ledger = Ledger(sqlite.url)
     ledger.import_calls(calls())
@@ -200,7 +200,7 @@ def test_month_is_that_of_the_timezone(sqlite: Database) -> None:
     ledger.close()
 
 
-def test_statement_says_what_is_unknown_and_what_is_estimated(ledger: Ledger) -> None:
+def test_statement_shows_unknown_and_estimated_costs(ledger: Ledger) -> None:
     """Calls of unknown cost are counted and named: what is unknown is not in the amount."""
     beta = ledger.statement("tag:customer=beta", "2026-10")
     assert (beta.unpriced_calls, beta.estimated_cost, beta.total) == (1, Decimal("0.02"), Decimal("0.52"))
@@ -257,8 +257,8 @@ def test_statements_of_pruned_days_are_refused(sqlite: Database) -> None:
     ledger.close()
 
 
-def test_statement_of_a_month_that_is_not_over_says_so(sqlite: Database) -> None:
-    """A statement of this month holds what there is so far, and says until when."""
+def test_statement_of_an_open_month_has_its_end(sqlite: Database) -> None:
+    """A statement of this month covers the calls so far, and has the time of its end."""
     ledger = Ledger(sqlite.url)
     now = datetime.now(UTC)
     ledger.import_calls([call(now, tags={"customer": "acme"})])

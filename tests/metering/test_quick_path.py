@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import gc
 import json
 import os
+import struct
 import weakref
 from dataclasses import fields
 from typing import Any, NamedTuple
@@ -177,6 +179,43 @@ def test_plain_call_takes_the_quick_path(transport, ways) -> None:
         assert_equal(quick, other)
         assert (plain, len(quick)) in {(1, 2), (2, 2)}
         assert quick[1].cost is not None
+
+
+EMBEDDED = {
+    "object": "list", "model": "text-embedding-3-small", "usage": {"prompt_tokens": 8, "total_tokens": 8},
+    "data": [{"object": "embedding", "index": 0, "embedding": base64.b64encode(struct.pack("2f", 0.5, 2)).decode()}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", [{}, {"encoding_format": "float"}], ids=["by default", "as numbers"])
+def test_embeddings_that_the_sdk_decodes_take_the_quick_path(transport, form) -> None:
+    """The parser that ``embeddings.create`` gives to the SDK runs as without the meter, and the call is plain."""
+    numbers = {"object": "embedding", "index": 0, "embedding": [0.5, 2.0]}
+    transport.answer = {**EMBEDDED, "data": [numbers]} if form else EMBEDDED
+    meter = openai_meter.install(meter=routed.ready_meter())
+    with routed.plain_calls() as taken:
+        for _ in range(3):
+            made = transport.client.embeddings.create(model="text-embedding-3-small", input="How?", **form)
+            assert made.data[0].embedding == [0.5, 2.0]
+    assert len(taken) >= 2
+    assert [(call.usage.input_tokens, call.cost is not None) for call in meter.calls] == [(8, True)] * 3
+
+
+@pytest.mark.parametrize(
+    "data", [[], [{"object": "embedding", "index": 0, "embedding": "AAA"}]], ids=["none", "broken"]
+)
+def test_embeddings_that_the_sdk_cannot_decode_are_recorded_with_their_usage(transport, data) -> None:
+    """The answer was paid for: the error reaches the program, and the record has usage and error by both ways."""
+    meter = openai_meter.install(meter=routed.ready_meter())
+    transport.answer = EMBEDDED
+    transport.client.embeddings.create(model="text-embedding-3-small", input="How?")
+    transport.answer = {**EMBEDDED, "data": data}
+    with pytest.raises(ValueError) as raised:
+        transport.client.embeddings.create(model="text-embedding-3-small", input="How?")
+    with routed.no_quick_path(), pytest.raises(ValueError):
+        transport.client.embeddings.create(model="text-embedding-3-small", input="How?")
+    assert_equal([meter.calls[1]], [meter.calls[2]])
+    assert (meter.calls[1].usage.input_tokens, meter.calls[1].error_type) == (8, type(raised.value).__name__)
 
 
 def test_plain_call_under_budgets_takes_the_quick_path(transport) -> None:

@@ -178,7 +178,7 @@ def test_cost_of_an_answer_without_usage_is_unknown() -> None:
     (CHAT, {"endpoint": "chat"}, "endpoint='chat' is not an endpoint; use one of"),
     (CHAT, {"prices": {"x": 3}}, "prices['x'] is 3"),
 ])  # fmt: skip
-def test_cost_of_what_is_not_an_answer_is_an_error_with_the_remedy(answer: Any, options: Any, message: str) -> None:
+def test_cost_of_an_unreadable_answer_raises_with_the_remedy(answer: Any, options: Any, message: str) -> None:
     """What cannot be read is an error that carries the value, and what to pass."""
     with pytest.raises(ConfigurationError) as error:
         openai_meter.cost(answer, **options)

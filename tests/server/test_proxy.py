@@ -163,7 +163,7 @@ def test_bytes_pass_unchanged(server: proxy.ProxyServer, api: Api, path: str, co
     assert "via" not in arrived.headers
 
 
-def test_only_what_is_billed_leaves_a_record(server: proxy.ProxyServer, api: Api, meter: Meter) -> None:
+def test_only_billed_requests_leave_a_record(server: proxy.ProxyServer, api: Api, meter: Meter) -> None:
     """A list of models passes, and is not counted; a compressed answer is read."""
     packed = gzip.compress(json.dumps(CHAT).encode())
     api.answer = lambda request: (

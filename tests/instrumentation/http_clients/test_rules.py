@@ -258,7 +258,7 @@ def test_request_without_an_answer_has_an_unknown_cost(library: str, waiting: Wa
 
 @pytest.mark.parametrize("library", ALL)
 def test_spent_budget_stops_a_request_before_a_byte_is_sent(library: str) -> None:
-    """The program is given ``BudgetExceededError``, and the server sees nothing."""
+    """The program gets ``BudgetExceededError``, and the server gets no request."""
     meter = metered(http=True, budgets=[Budget("spent", calls=0)])
     with answering(200) as server:
         with pytest.raises(BudgetExceededError):
@@ -334,7 +334,7 @@ print(post())
 """
 
 
-def test_libraries_are_watched_by_themselves_from_the_import_of_litellm_on(tmp_path: Any) -> None:
+def test_libraries_are_patched_when_litellm_is_imported(tmp_path: Any) -> None:
     """The default is ``auto``: a call of another kind of program is not counted."""
     pytest.importorskip("requests")
     (tmp_path / "litellm.py").write_text("")
@@ -345,7 +345,7 @@ def test_libraries_are_watched_by_themselves_from_the_import_of_litellm_on(tmp_p
 
 
 @pytest.mark.parametrize("value", ["always", 1, "1", object()])
-def test_setting_that_is_not_one_is_refused(value: Any) -> None:
+def test_wrong_http_setting_raises(value: Any) -> None:
     """The message has the value and what can be passed."""
     with pytest.raises(openai_meter.ConfigurationError, match="is not True, False or 'auto'"):
         openai_meter.install(http=value)
