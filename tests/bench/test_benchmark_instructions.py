@@ -94,7 +94,8 @@ def test_every_record_has_all_figures():
     """Every record has the figures that are counted."""
     names = {
         "metered call", "metered response", "metered embedding", "metered async call", "metered SDK call", "idle call",
-        "floor", "chunk of a stream", "event of a response", "pricing",
+        "floor", "chunk of a stream", "event of a response", "chunk of an async stream", "pricing",
+        "budget of calls", "budget of dollars", "shared budget of calls", "shared budget of dollars",
     }  # fmt: skip
     for about, figures in json.loads(instructions.RECORD.read_text()).items():
         assert about.startswith("Python 3.")

@@ -7,6 +7,7 @@ import gc
 import re
 
 import contract
+import openai
 import pytest
 
 import openai_meter
@@ -78,4 +79,40 @@ def test_shape_is_not_sent_when_the_budget_is_spent(shape, is_async, api):
     api.restart()
     with pytest.raises(BudgetExceededError):
         play(shape, api, is_async, called)
+    assert api.requests == []
+
+
+WORK = {
+    "batch": lambda client: client.batches.create(
+        input_file_id="file-1", endpoint="/v1/responses", completion_window="24h"
+    ),
+    "background": lambda client: client.responses.create(model="gpt-5-mini", input="hi", background=True),
+    "video": lambda client: client.videos.create(prompt="a form on paper", model="sora-2", seconds="4"),
+    "training": lambda client: client.fine_tuning.jobs.create(model="gpt-4o-mini", training_file="file-1"),
+    "evaluation": lambda client: client.evals.runs.create("eval-1", data_source={"type": "jsonl"}),
+}
+"""Work on the server that is paid for when it is done."""
+
+
+@pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
+@each_client
+@pytest.mark.parametrize("kind", WORK)
+def test_work_on_the_server_is_not_sent_when_the_budget_is_spent(kind, is_async, api):
+    """It is refused before a byte is sent."""
+    name = {"video": "videos", "evaluation": "evals"}.get(kind)
+    if name is not None and not hasattr(openai.OpenAI, name):
+        pytest.skip(f"this version of openai has no {name}")
+    openai_meter.install(meter=openai_meter.Meter(), budgets=[Budget("spent", calls=0)])
+    api.restart()
+
+    async def asked():
+        async with contract.async_client(api) as client:
+            await WORK[kind](client)
+
+    with pytest.raises(BudgetExceededError):
+        if is_async:
+            asyncio.run(asked())
+        else:
+            with contract.sync_client(api) as client:
+                WORK[kind](client)
     assert api.requests == []
