@@ -14,6 +14,7 @@
     history    the spent amount before this process, by the ledger
     quick      the same for plain calls, in memory, at once
     journal    what is free of the slices of this process, in a file that outlives it
+    stored     the rows of a store, read by the command line and by live figures
     stages     alerts when parts of a budget are spent, and thresholds that count all processes
     guard      the budgets of one meter or block: which a call falls under, admission, settling
     status     the figures of a budget: limit, spent, held, left

@@ -16,7 +16,7 @@ from openai_meter.core.money import exact
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["FleetThreshold", "alert_of", "fleet_thresholds", "full_at", "usage_of_account"]
+__all__ = ["FleetThreshold", "alert_of", "fleet_thresholds", "full_at", "threshold_of", "usage_of_account"]
 
 _UNITS = {"cost": "usd", "tokens": "tokens", "calls": "calls"}
 _METRICS = {unit: metric for metric, unit in _UNITS.items()}
@@ -73,14 +73,19 @@ def alert_of(account: Account, stage: float) -> Alert:
 
 
 def _threshold_of(budget: Budget) -> Threshold:
-    """The limit of a budget as a threshold, for what reads alerts. There is no threshold of 0: it is one unit then."""
-    calendar = budget.every != TOTAL
+    """The limit of a budget as a threshold, for what reads alerts."""
+    return threshold_of(budget.unit, budget.limit, budget.per, budget.every, budget.timezone)
+
+
+def threshold_of(unit: str, limit: int, per: str | None, every: str, timezone: str | None) -> Threshold:
+    """The same from the parts of a budget. There is no threshold of 0: it is one unit then."""
+    calendar = every != TOTAL
     return Threshold(
-        _METRICS[budget.unit],
-        amount_in(budget.unit, max(budget.limit, 1)),
-        budget.per,
-        budget.every if calendar else None,
-        budget.timezone if calendar else None,
+        _METRICS[unit],
+        amount_in(unit, max(limit, 1)),
+        per,
+        every if calendar else None,
+        timezone if calendar else None,
     )
 
 

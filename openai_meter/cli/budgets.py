@@ -1,14 +1,12 @@
 """The command ``budgets``: what the budgets of a store have spent, over all processes."""
 
-import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 from openai_meter.budgets.budget import amount_in
-from openai_meter.budgets.desk import StoredBudget, parsed_key
-from openai_meter.budgets.stores import Stored, StoreUnavailableError, open_store
+from openai_meter.budgets.stored import BudgetReader, StoredRow
+from openai_meter.budgets.stores import StoreUnavailableError, open_store
 from openai_meter.cli.output import fail, write_json, write_lines
 from openai_meter.core import settings
 from openai_meter.core.formatting import exact_dollars, number, percent
@@ -21,56 +19,42 @@ if TYPE_CHECKING:
 __all__ = ["add_commands", "budgets"]
 
 
-class _Line(NamedTuple):
-    """One budget, for one key, in the current window."""
+def _to_dict(one: StoredRow) -> dict[str, Any]:
+    budget, row = one.budget, one.row
 
-    budget: StoredBudget
-    row: Stored
+    def plain(amount: int) -> str | int:
+        return f"{amount_in(budget.unit, amount):f}" if budget.unit == "usd" else amount
 
-    @property
-    def share(self) -> float:
-        return self.row.spent / self.row.limit if self.row.limit else 1.0
-
-    def to_dict(self) -> dict[str, Any]:
-        budget, row = self.budget, self.row
-
-        def plain(amount: int) -> str | int:
-            return f"{amount_in(budget.unit, amount):f}" if budget.unit == "usd" else amount
-
-        return {
-            "name": budget.name,
-            "key": budget.key,
-            "unit": budget.unit,
-            "every": budget.every,
-            "limit": plain(row.limit),
-            "spent": plain(row.spent),
-            "held": plain(max(row.granted, 0)),
-            "left": plain(max(row.limit - row.spent - row.granted, 0)),
-            "overdrawn": plain(max(row.spent - row.limit, 0)),
-            "share": self.share,
-            "starts_at": budget.start.isoformat(),
-            "resets_at": _moment(row.ends_at),
-        }
-
-    def text(self, m: Messages) -> str:
-        budget, row = self.budget, self.row
-        name = shown(budget.name, 40)
-        if budget.key is not None:
-            name = m("budget.of", budget=name, key=shown(budget.key, 40))
-        text = m(
-            "cli.budget.line",
-            name=name,
-            spent=_amount(budget.unit, row.spent, m),
-            limit=_amount(budget.unit, row.limit, m),
-            share=percent(self.share, m.numbers),
-            held=_amount(budget.unit, max(row.granted, 0), m),
-        )
-        end = _moment(row.ends_at)
-        return text if end is None else text + m("cli.budget.resets", at=end[:16].replace("T", " "))
+    return {
+        "name": budget.name,
+        "key": budget.key,
+        "unit": budget.unit,
+        "every": budget.every,
+        "limit": plain(row.limit),
+        "spent": plain(row.spent),
+        "held": plain(max(row.granted, 0)),
+        "left": plain(max(row.limit - row.spent - row.granted, 0)),
+        "overdrawn": plain(max(row.spent - row.limit, 0)),
+        "share": one.share,
+        "starts_at": budget.start.isoformat(),
+        "resets_at": None if one.ends_at is None else one.ends_at.isoformat(),
+    }
 
 
-def _moment(ends_at: float) -> str | None:
-    return None if ends_at == float("inf") else datetime.fromtimestamp(ends_at, UTC).isoformat()
+def _line(one: StoredRow, m: Messages) -> str:
+    budget, row = one.budget, one.row
+    name = shown(budget.name, 40)
+    if budget.key is not None:
+        name = m("budget.of", budget=name, key=shown(budget.key, 40))
+    text = m(
+        "cli.budget.line",
+        name=name,
+        spent=_amount(budget.unit, row.spent, m),
+        limit=_amount(budget.unit, row.limit, m),
+        share=percent(one.share, m.numbers),
+        held=_amount(budget.unit, max(row.granted, 0), m),
+    )
+    return text if one.ends_at is None else text + m("cli.budget.resets", at=f"{one.ends_at:%Y-%m-%d %H:%M}")
 
 
 def _amount(unit: str, amount: int, m: Messages) -> str:
@@ -86,24 +70,14 @@ def budgets(url: str | None, lang: str | None, *, as_json: bool) -> None:
     if not url:
         fail(m("cli.budget.no_store", variable=settings.variable("budget_store")), 2)
     try:
-        lines = sorted(_lines(url), key=lambda line: (line.budget.name, -line.share, line.budget.key or ""))
+        with closing(BudgetReader(url)) as reader:
+            rows = reader.rows()
     except StoreUnavailableError as error:
         fail(m("cli.budget.away", error=error), 1)
     if as_json:
-        write_json({"budgets": [line.to_dict() for line in lines]})
+        write_json({"budgets": [_to_dict(one) for one in rows]})
     else:
-        write_lines(*([line.text(m) for line in lines] or [m("cli.budget.none")]))
-
-
-def _lines(url: str) -> Iterator[_Line]:
-    store = open_store(url)
-    try:
-        for row in store.stored():
-            budget = parsed_key(row.key)
-            if budget is not None and row.limit and row.ends_at > time.time():
-                yield _Line(budget, row)
-    finally:
-        store.close()
+        write_lines(*([_line(one, m) for one in rows] or [m("cli.budget.none")]))
 
 
 def add_commands(app: "typer.Typer") -> None:

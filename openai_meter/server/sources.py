@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
+from openai_meter.budgets.stored import budget_reader
 from openai_meter.core.call import StoredBill
 from openai_meter.metering import pulse
 from openai_meter.server.advice import Advice
@@ -90,6 +91,7 @@ class LedgerSource:
     def __init__(self, ledger: Ledger, prices: PriceBook | None = None, limits: LedgerLimits | None = None) -> None:
         self._ledger = ledger
         self._prices = prices
+        self._budgets = budget_reader()
         self.limits = limits or LedgerLimits()
 
     @property
@@ -133,9 +135,12 @@ class LedgerSource:
         return self._prices
 
     def live(self, group: str, window: float) -> dict[str, Any]:
-        """The live figures of all processes."""
+        """The live figures of all processes, with the budgets of the store that the environment names."""
+        budgets = () if self._budgets is None else self._budgets.usage()
         with self._ledger.at_one_moment() as reader:
-            return pulse.of_ledger(reader, group, window=window, thresholds=self.limits.thresholds).to_dict()
+            return pulse.of_ledger(
+                reader, group, window=window, thresholds=self.limits.thresholds, budgets=budgets
+            ).to_dict()
 
     def reset(self) -> Totals | None:
         """``None``: a ledger cannot be reset."""

@@ -186,3 +186,62 @@ def test_fake_client_under_a_budget_is_refused():
         client.responses.create(model="gpt-5-mini", input="hi")
         with pytest.raises(BudgetExceededError):
             client.responses.create(model="gpt-5-mini", input="hi")
+
+
+@pytest.fixture
+def fleet(command, tmp_path, monkeypatch):
+    """A ledger and a store of budgets, after two calls of two users; both are named by the environment."""
+    pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: budgets of a ledger are NOT tested")
+    ledger, store = f"sqlite:///{tmp_path / 'usage.db'}", f"sqlite:///{tmp_path / 'budgets.db'}"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("OPENAI_METER_LEDGER", ledger)
+    monkeypatch.setenv("OPENAI_METER_BUDGET_STORE", store)
+    meter = openai_meter.install(
+        meter=openai_meter.Meter(),
+        ledger=ledger,
+        prices={"gpt-5-mini": Price(input=1, output=10)},
+        budgets=[Budget("prod", usd="0.01", every="month"), Budget("per user", calls=4, per="user")],
+        budget_store=store,
+    )
+    client = fake_client(input_tokens=50, output_tokens=20)
+    for user in ("ann", "ann", "bob"):
+        with openai_meter.tag(user=user):
+            client.responses.create(model="gpt-5-mini", input="hi", max_output_tokens=100)
+    meter._budgets.desk.close()
+    assert meter.flush()
+    meter.ledger.close()
+    return ledger
+
+
+def test_live_figures_of_a_ledger_have_the_budgets_of_the_store(fleet, command):
+    """``top`` and the server of a ledger have a bar for each budget of all processes, of each the most used key."""
+    shown = json.loads(command("top", "--once", "--json"))["thresholds"]
+    assert [(one["budget"], one["key"], one["used"], one["share"]) for one in shown] == [
+        ("per user", "ann", 2, 0.5), ("prod", None, "0.00075", 0.075)
+    ]  # fmt: skip
+    assert "per user, ann" in command("top", "--once")
+    pytest.importorskip("starlette", reason="starlette is not installed: the budgets of a server are NOT tested")
+    from starlette.testclient import TestClient
+
+    from openai_meter.server import create_app
+
+    app = TestClient(create_app(ledger=fleet), base_url="http://127.0.0.1")
+    assert [one["budget"] for one in app.get("/api/live").json()["thresholds"]] == ["per user", "prod"]
+
+
+def test_status_line_has_the_most_used_budget(fleet, command):
+    """It is in the usual line, in a line of one's own and in JSON; without a budget there is a dash."""
+    assert "per user (ann) 50%" in command("statusline")
+    assert command("statusline", "--format", "{budget}") == "per user (ann) 50%\n"
+    assert [one["budget"] for one in json.loads(command("statusline", "--json"))["budgets"]] == ["per user", "prod"]
+
+
+def test_live_figures_without_a_readable_store_have_no_budgets(fleet, command, monkeypatch, tmp_path):
+    """A store that is away or empty is no error of a live view, and no file is made."""
+    gone = tmp_path / "gone.db"
+    monkeypatch.setenv("OPENAI_METER_BUDGET_STORE", f"sqlite:///{gone}")
+    assert json.loads(command("top", "--once", "--json"))["thresholds"] == []
+    assert command("statusline", "--format", "{budget}") == "-\n"
+    assert not gone.exists()
+    gone.write_text("not a database, and long enough to be read as one" * 100)
+    assert json.loads(command("top", "--once", "--json"))["thresholds"] == []

@@ -105,6 +105,7 @@ class LedgerFeed:
     """Pulses of a ledger: of all processes that write to it. Reading never makes the file of a ledger."""
 
     def __init__(self, source: Source) -> None:
+        from openai_meter.budgets.stored import budget_reader  # noqa: PLC0415
         from openai_meter.core.calendar_windows import zone_of  # noqa: PLC0415
         from openai_meter.ledger.database import checked_url, shown_url  # noqa: PLC0415 - SQLAlchemy takes time to load
 
@@ -115,13 +116,17 @@ class LedgerFeed:
         self._file = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
         self._zone = zone_of(source.timezone)
         self._ledger: Ledger | None = None
+        self._budgets = budget_reader()
         self.name = shown_url(url)
 
     def pulse(self) -> Pulse:
         """The pulse of now."""
         source = self._source
         try:
-            return of_ledger(self._opened(), source.by, window=source.window, zone=self._zone, thresholds=source.limits)
+            return of_ledger(
+                self._opened(), source.by, window=source.window, zone=self._zone, thresholds=source.limits,
+                budgets=() if self._budgets is None else self._budgets.usage(),
+            )  # fmt: skip
         except LedgerError as error:
             raise AwayError(str(error)) from error
 
@@ -145,6 +150,8 @@ class LedgerFeed:
         """Closes the connections."""
         if self._ledger is not None:
             self._ledger.close(timeout=0.5)
+        if self._budgets is not None:
+            self._budgets.close()
 
 
 class UrlFeed:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from openai_meter.cli.live import marks
 from openai_meter.cli.live.feeds import AwayError, Feed, Source, feed_of
 from openai_meter.cli.live.line_cache import Cached, LineCache
-from openai_meter.core.formatting import NumberStyle, decimals, number
+from openai_meter.core.formatting import NumberStyle, decimals, number, percent
 from openai_meter.core.locale import Messages
 from openai_meter.core.totals import Totals
 from openai_meter.errors import ConfigurationError, MeterError
@@ -62,6 +62,15 @@ def _sum(found: _Found, write: Callable[[Totals], str]) -> str:
     return "?" if found.totals is None else write(found.totals)
 
 
+def _budget(found: _Found, style: NumberStyle) -> str:
+    """The budget that is used the most, and its used part; ``-`` where there is none."""
+    most = max((one for one in found.pulse.thresholds if one.budget), key=lambda one: one.share, default=None)
+    if most is None:
+        return "-"
+    name = shown(most.budget or "", 40)
+    return f"{name if most.key is None else f'{name} ({shown(most.key, 40)})'} {percent(most.share, style)}"
+
+
 FIELDS: dict[str, Callable[[_Found, NumberStyle], str]] = {
     "cost": lambda found, style: _sum(found, lambda totals: cost(totals, decimals(2, style))),
     "calls": lambda found, style: _sum(found, lambda totals: number(totals.calls, style)),
@@ -71,10 +80,11 @@ FIELDS: dict[str, Callable[[_Found, NumberStyle], str]] = {
     "spark": lambda found, _: marks.spark(found.pulse.spark, _SPARK, plain=_plain()),
     "alerts": lambda found, style: number(found.pulse.alerts, style),
     "total": lambda found, style: cost(found.pulse.totals, decimals(2, style)),
+    "budget": _budget,
     "first": lambda found, _: shown(found.pulse.groups[0].name or "?", 40) if found.pulse.groups else "-",
 }
 """What a line can be made of. ``total``: the cost of the month, or since the start of the process; ``first``: the model
-that costs most now; ``alerts``: how many limits are exceeded. To add one, add a row."""
+that costs most now; ``alerts``: how many limits are exceeded; ``budget``: the most used one. To add one, add a row."""
 
 
 def _plain() -> bool:
@@ -191,6 +201,7 @@ def _data(found: _Found | None, error: Exception | None, line: Line) -> dict[str
         "minute": found.pulse.minute.to_dict(),
         "spark": list(found.pulse.spark),
         "alerts": found.pulse.alerts,
+        "budgets": [one.to_dict() for one in found.pulse.thresholds if one.budget],
     }
 
 
@@ -213,6 +224,8 @@ def _usual(found: _Found, line: Line) -> str:
             parts.append(_painted("errors", m("errors", n=totals.errors), line))
     if pulse.recent.calls:
         parts.append(f"{part('spark')} {part('rate')}/min")
+    if any(one.budget for one in pulse.thresholds):
+        parts.append(part("budget"))
     if pulse.alerts:
         parts.append(_painted("alerts", f"⚠ {number(pulse.alerts, m.numbers)}", line))
     if found.age is not None:

@@ -41,7 +41,10 @@ class LineCache:
 
     def __init__(self, source: Source, since: str) -> None:
         url = source.url or source.ledger or settings.get("ledger") or ""
-        key = json.dumps([url, bool(source.url), source.by, source.window, source.timezone, since, os.getcwd()])
+        budgets = settings.get("budget_store")
+        key = json.dumps(
+            [url, bool(source.url), source.by, source.window, source.timezone, since, budgets, os.getcwd()]
+        )
         home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         self._path = Path(home) / "openai-meter" / f"statusline-{hashlib.sha256(key.encode()).hexdigest()[:20]}.json"
         is_file = url.startswith(_SQLITE)

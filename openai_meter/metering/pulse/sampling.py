@@ -83,6 +83,7 @@ def of_ledger(
     window: float = 300.0,
     zone: tzinfo = UTC,
     thresholds: Iterable[Threshold] = (),
+    budgets: Iterable[ThresholdUsage] = (),
     now: datetime | None = None,
 ) -> Pulse:
     """The pulse of all processes that write to a ledger. Safe in any thread.
@@ -95,6 +96,7 @@ def of_ledger(
         window: as for :func:`of_meter`.
         zone: whose midnight today, and the month, begin at.
         thresholds: limits of the ledger; see :meth:`openai_meter.Ledger.threshold_usage`.
+        budgets: how far the budgets of these processes are used up.
         now: the moment; that of the call by default.
 
     Raises:
@@ -111,7 +113,7 @@ def of_ledger(
     wanted = recent_windows.Window(now - timedelta(seconds=width), now, SLICES, _LATE)
     found = recent_windows.read_window(ledger, by, wanted, (midnight, midnight.replace(day=1)), zone)
     today, month = found.sums
-    usages = limit_usage(ledger, thresholds, now=now)
+    usages = (*limit_usage(ledger, thresholds, now=now), *budgets)
     frame = _Frame(now, width, width, "fleet", by, midnight.replace(day=1), month.totals(), today.totals())
     return _pulse(found.slices, frame, usages, sum(one.passed for one in usages))
 

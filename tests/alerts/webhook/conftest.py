@@ -24,8 +24,9 @@ def targets_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(Target, "_start_over", remembered)
     yield
+    monkeypatch.undo()  # a test may have made threads fail
     for target in list(made):
         target._timing = target._timing._replace(clock=lambda: math.inf)
         target._kicks.put(None)
-        if target.running:
-            receivers.until(lambda target=target: not target.waiting)
+        target.start()  # what waits without a thread would be started by a later test
+        receivers.until(lambda target=target: not target.waiting)
