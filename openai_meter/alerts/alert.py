@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,7 +13,7 @@ from openai_meter.alerts.threshold import METRICS, Threshold, plain_number, plai
 from openai_meter.core.formatting import NumberStyle, amount, exact_dollars, number, percent, printable
 from openai_meter.core.locale import Messages, language
 from openai_meter.core.money import exact
-from openai_meter.core.public import public
+from openai_meter.core.public import get_state, public, set_state
 
 __all__ = ["Alert"]
 
@@ -44,6 +45,12 @@ class Alert:
     """Of a budget: the part of the limit that was reached, such as 0.8."""
     refused: bool = False
     """Of a budget: whether it was raised as the budget began to refuse calls."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return get_state(self)
+
+    def __setstate__(self, state: Mapping[str, Any] | Sequence[Any]) -> None:
+        set_state(self, state, ("id", "threshold", "value", "at", "key", "at_least"))
 
     @property
     def kind(self) -> str:

@@ -27,7 +27,7 @@ _MOVED = {
     "services": "ModelStats=reports.model_stats",
     "store": "Unpriced=core.totals",
     "sums": "Sum=core.totals Totals=core.totals",
-    "thresholds.values": "Alert=alerts.threshold Burn=alerts.threshold:ThresholdUsage Threshold=alerts.threshold",
+    "thresholds.values": "Alert=alerts.alert Burn=alerts.threshold:ThresholdUsage Threshold=alerts.threshold",
     "usage": "Usage=core.usage",
     "vocabulary": "Status=usage.estimation.encodings",
     "webhook.values": "Deliveries=alerts.webhook.config:WebhookStats Webhook=alerts.webhook.config",

@@ -280,5 +280,6 @@ def test_record_has_only_the_documented_fields(api, meter):
         "id", "started_at", "duration", "endpoint", "provider", "model", "requested_model", "status", "usage",
         "usage_source", "usage_unknown", "response_id", "service_tier", "stream", "time_to_first_token", "error_type",
         "cost", "cost_status", "cost_reason", "cost_estimated", "price_source", "agent", "operation", "user",
-        "session", "tags", "block", "host", "usage_rule", "attempts",
+        "session", "tags", "block", "host", "usage_rule", "attempts", "organization", "project", "request_id",
+            "processing_ms", "remaining_requests", "remaining_tokens",
     ]  # fmt: skip

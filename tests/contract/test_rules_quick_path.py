@@ -72,8 +72,8 @@ def played(api, taken, *, is_async):
     return found
 
 
-PLAIN = {"plain", "from_iterator", "responses", "of_a_copy"}
-"""The shapes whose calls are plain: whole answers with text, of requests without parsers, tools and extra bodies."""
+PLAIN = {"plain", "from_iterator", "responses", "embeddings", "of_a_copy"}
+"""The shapes whose calls are plain: whole answers, of requests without parsers of their own, tools and extra bodies."""
 
 
 @BOTH

@@ -23,6 +23,7 @@ from openai_meter.testing.fake_api.loopback import Answer, Hangup, LoopbackServe
 from openai_meter.testing.fake_api.shape_runner import FaultyServer, Shape, ShapeRunner
 
 _CONNECTION = frozenset({"host", "content-length", "connection", "accept-encoding", "transfer-encoding"})
+NO_TRIO = "trio is not installed: httpx on trio is NOT tested (eventlet cannot be imported beside it)"
 _CUT = object()
 """A piece of an answer at which the server hangs up."""
 
@@ -210,7 +211,7 @@ def _async_httpx(library: str, runner: str, *, streamed: bool) -> Player:
                 return Received(response.status_code, response.content)
 
         if runner == "trio":
-            found: Received = pytest.importorskip("trio").run(main)
+            found: Received = pytest.importorskip("trio", reason=NO_TRIO).run(main)
             return found
         return asyncio.run(main())
 
