@@ -43,6 +43,8 @@ _WARM = 120
 _STREAMS = 6
 """Turns of a stream that are counted. More are run before: what is run once per stream has to warm up too."""
 _WARM_STREAMS = 20
+_ROUNDS = 3
+"""How often a stream is counted."""
 _LAPS = 1_000
 _MARK = "getppid"
 """The function of the C library that callgrind writes a part at: nothing else calls it."""
@@ -322,6 +324,20 @@ def turns(name: str, work: Callable[[], Any], number: int, warm: int = _WARM) ->
     print(json.dumps([name, number]), flush=True)
 
 
+def stream_turns(name: str, work: Callable[[], Any]) -> None:
+    """Lets a stream be counted several times, of which the smallest count is taken.
+
+    Two names that meet in the method cache of the interpreter cost up to 2,000 instructions a chunk. Where they lie
+    differs from process to process. So the classes of the events get another place each time.
+    """
+    from openai.types import chat, responses  # noqa: PLC0415
+
+    for number in range(_ROUNDS):
+        for kind in (chat.ChatCompletionChunk, chat.chat_completion_chunk.Choice, responses.ResponseTextDeltaEvent):
+            type.__setattr__(kind, "__round__", number)
+        turns(name, work, _STREAMS, _WARM_STREAMS)
+
+
 def count_here() -> None:
     """Counts the scenes below ``request``, under callgrind; ends without what interpreters do at their end."""
     import openai_meter  # noqa: PLC0415
@@ -344,7 +360,7 @@ def count_here() -> None:
     for name, work in plain.items():
         turns(f"bare {name}", work, 200)
     for name, work in streams.items():
-        turns(f"bare {name}", work, _STREAMS, _WARM_STREAMS)
+        stream_turns(f"bare {name}", work)
     remove = floor()
     turns("floor call", scene.call, 200)
     remove()
@@ -359,11 +375,11 @@ def count_here() -> None:
     for name, work in plain.items():
         turns(f"metered {name}", work, 200)
     for name, work in streams.items():
-        turns(f"metered {name}", work, _STREAMS, _WARM_STREAMS)
+        stream_turns(f"metered {name}", work)
     usage, day = meter.calls[-1].usage, datetime.now(UTC)
     book = meter.prices
     turns("pricing", lambda: book.cost_of(usage, HEAD["model"], "openai", "api.openai.com", "default", day), 200)
-    assert meter.totals.calls == 1 + len(plain) * (_WARM + 200) + len(streams) * (_WARM_STREAMS + _STREAMS)
+    assert meter.totals.calls == 1 + len(plain) * (_WARM + 200) + len(streams) * _ROUNDS * (_WARM_STREAMS + _STREAMS)
     assert not meter.totals.unpriced_calls
     _count_budgets(scene, never)
     assert not meter.internal_errors
@@ -443,10 +459,12 @@ def _counted_in(part: str, *, caches: bool) -> dict[str, dict[str, float]]:
         totals = [_totals(Path(folder, f"out.{number}")) for number in range(1, 2 * len(names) + 1)]
     if done.returncode or not names:
         raise SystemExit(f"callgrind could not count:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-    return {
-        name: {event: total / number for event, total in totals[2 * place + 1].items()}
-        for place, (name, number) in enumerate(names)
-    }
+    found: dict[str, dict[str, float]] = {}
+    for place, (name, number) in enumerate(names):
+        events = {event: total / number for event, total in totals[2 * place + 1].items()}
+        if name not in found or events["Ir"] < found[name]["Ir"]:  # what is counted several times: the smallest count
+            found[name] = events
+    return found
 
 
 def _totals(part: Path) -> dict[str, int]:

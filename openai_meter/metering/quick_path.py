@@ -155,7 +155,7 @@ def _new_place(client: Any, base: Any, options: Mapping[str, Any], model: str) -
     """Makes a place; ``None`` if no answer from there is plain."""
     row = find(options["method"], options["url"])
     # A URL may have a password in its userinfo and a key in its query: such a URL is not held.
-    if row is None or base is None or base.userinfo or base.query or not model:
+    if row is None or base is None or base.userinfo or base.query or not model or not providers.keeps_base(client):
         return None
     place = Place(client, base, row, model)
     if place.provider not in _PROVIDERS or not providers.answers_itself(place.host):

@@ -11,8 +11,8 @@ from openai_meter.core import faults, settings
 from openai_meter.errors import ConfigurationError
 
 __all__ = [
-    "Hosts", "answers_itself", "checked_hosts", "deployment", "hosts_from_environment", "known_provider", "provider",
-    "provider_of_host", "set_hosts",
+    "Hosts", "answers_itself", "checked_hosts", "deployment", "hosts_from_environment", "keeps_base", "known_provider",
+    "provider", "provider_of_host", "set_hosts",
 ]  # fmt: skip
 
 _PROVIDERS = ("openai", "azure")
@@ -71,6 +71,8 @@ _providers: dict[tuple[type[Any], str], str] = {}
 _bases: dict[int, tuple[Any, type[Any], tuple[str, str]]] = {}
 """Base URLs by ``id()``, each with the class of its client, its provider and host. The URL is held: its id is not
 reused then. Reading the host of a URL takes longer than all the rest."""
+_KEEPING = ("openai._base_client", "openai._client")
+"""The modules of the SDK whose clients send to their ``_base_url``."""
 _WITHOUT_GATEWAY = ("api.openai.com", ".openai.azure.com")
 _AZURE_HOSTS = (".azure.com", ".azure-api.net", ".azure.us", ".azure.cn")
 
@@ -80,17 +82,26 @@ def answers_itself(host: str) -> bool:
     return host.endswith(_WITHOUT_GATEWAY)
 
 
+def keeps_base(client: Any) -> bool:
+    """Whether the attribute ``_base_url`` of a client is where it sends its requests.
+
+    The client of the module (``openai.chat.completions.create``) reads ``openai.base_url`` each time, which a program
+    may set at any moment. A class of the program's own may do the like.
+    """
+    owner = next((kind for kind in type(client).__mro__ if "base_url" in vars(kind)), None)
+    return owner is None or owner.__module__.startswith(_KEEPING)
+
+
 def provider(client: Any, url: str) -> tuple[str, str]:
     """The provider (``openai``, ``azure``, or the host), and the host."""
     if "://" in url:
         return _provider_at(client, urlsplit(url).hostname or "")
-    # The property of the same name reads the environment each time.
     base = client.__dict__.get("_base_url")
-    if base is None:
-        return _provider_at(client, client.base_url.host)
     known = _bases.get(id(base))
     if known is not None and known[0] is base and known[1] is type(client):
         return known[2]
+    if base is None or not keeps_base(client):
+        return _provider_at(client, client.base_url.host)
     found = _provider_at(client, base.host)
     # A URL may have a password in its userinfo and a key in its query: such a URL is not held.
     if not base.userinfo and not base.query:

@@ -250,3 +250,20 @@ def test_request_inside_a_request_has_its_own_headers(meter: openai_meter.Meter)
     first, second = meter.calls
     assert first.price_facts == {"provider_cost": Decimal("0.00125")}
     assert (first.attempts, second.attempts, second.price_facts) == (1, 2, {})
+
+
+def test_client_of_the_module_has_the_host_that_the_program_has_set_last(
+    meter: openai_meter.Meter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``openai.base_url`` may be set at any moment; the host and the provider of a call are those that it went to."""
+    http_client = openai.DefaultHttpxClient(trust_env=False)
+    for name, value in {"api_key": "a key", "base_url": None, "http_client": http_client, "_client": None}.items():
+        monkeypatch.setattr(openai, name, value)
+    with Gateway({}) as server, http_client:
+        create = openai.chat.completions.create  # the client is made here, for the host of OpenAI
+        for host in ("127.0.0.1", "localhost", "127.0.0.1"):
+            monkeypatch.setattr(openai, "base_url", server.url.replace("127.0.0.1", host) + "/v1/")
+            create(model=contract.MODEL, messages=contract.HELLO)
+    assert [(call.host, call.provider) for call in meter.calls] == [
+        ("127.0.0.1", "127.0.0.1"), ("localhost", "localhost"), ("127.0.0.1", "127.0.0.1")
+    ]  # fmt: skip

@@ -224,7 +224,7 @@ def test_headers_are_stored_and_can_be_filtered_by(database: Database) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.thorough)], ids=["sample", "all"])
 def test_recorded_calls_have_their_bills_after_a_read(database: Database, every: int) -> None:
-    """Cost and lines read back equal those live; pricing again changes nothing; a comparison finds no difference."""
+    """Cost and lines read back equal those live; pricing again by the same prices changes nothing."""
     player = Player()
     meter = openai_meter.install(meter=Meter(recent=5_000))
     settings: dict[str, Any] = {"api_key": "a key", "base_url": f"{player.server.url}/v1", "max_retries": 0}
@@ -244,7 +244,7 @@ def test_recorded_calls_have_their_bills_after_a_read(database: Database, every:
     }
     ledger = database.ledger()
     before = ledger.report("model").totals.cost
-    ledger.reprice()
+    ledger.reprice(BOOK)
     assert ledger.report("model").totals.cost == before
     assert {one.id: tuple(one.cost_lines) for one in ledger.calls() if one.cost_status == "priced"} == {
         id_: tuple(one.cost_lines) for id_, one in live.items() if one.cost_status == "priced"
