@@ -72,7 +72,7 @@ _bases: dict[int, tuple[Any, type[Any], tuple[str, str]]] = {}
 """Base URLs by ``id()``, each with the class of its client, its provider and host. The URL is held: its id is not
 reused then. Reading the host of a URL takes longer than all the rest."""
 _KEEPING = ("openai._base_client", "openai._client")
-"""The modules of the SDK whose clients send to their ``_base_url``."""
+"""The modules of the SDK whose property ``base_url`` returns ``_base_url``."""
 _WITHOUT_GATEWAY = ("api.openai.com", ".openai.azure.com")
 _AZURE_HOSTS = (".azure.com", ".azure-api.net", ".azure.us", ".azure.cn")
 
@@ -88,8 +88,8 @@ def keeps_base(client: Any) -> bool:
     The client of the module (``openai.chat.completions.create``) reads ``openai.base_url`` each time, which a program
     may set at any moment. A class of the program's own may do the like.
     """
-    owner = next((kind for kind in type(client).__mro__ if "base_url" in vars(kind)), None)
-    return owner is None or owner.__module__.startswith(_KEEPING)
+    reader = getattr(getattr(type(client), "base_url", None), "fget", None)
+    return reader is None or reader.__module__ in _KEEPING  # that of a class is "openai" for all that is public
 
 
 def provider(client: Any, url: str) -> tuple[str, str]:

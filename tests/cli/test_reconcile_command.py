@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: the command reconcile is NOT tested")
+pytest.importorskip("openai.resources.admin", reason="this openai has no admin API: reading it is NOT tested")
+
 from organization import Charged, Organization, Used, add_call, bill_calls, error_answer, serve
 
 from openai_meter import Call, Ledger, PriceBook, Usage
 from openai_meter.cli import main
 from openai_meter.core.call import new_call_id
-
-pytest.importorskip("openai.resources.admin", reason="this openai has no admin API: reading it is not tested")
 
 BOOK = PriceBook()
 Run = Callable[..., "Done"]

@@ -8,6 +8,10 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+
+pytest.importorskip("sqlalchemy", reason="the extra [ledger] is not installed: reading a bill is NOT tested")
+pytest.importorskip("openai.resources.admin", reason="this openai has no admin API: reading it is NOT tested")
+
 from organization import KEY, PROJECT, Charged, FakeAdmin, Organization, Used, error_answer, serve
 
 import openai_meter
@@ -17,7 +21,6 @@ from openai_meter.ledger.billing.organization import ENDPOINTS, read_bill
 from openai_meter.testing.fake_api.loopback import Answer
 
 openai = pytest.importorskip("openai")
-pytest.importorskip("openai.resources.admin", reason="this openai has no admin API: reading it is not tested")
 
 _USAGE = openai.OpenAI(api_key="sk-test").admin.organization.usage
 METHODS = {name for name in dir(_USAGE) if not name.startswith(("_", "with_")) and callable(getattr(_USAGE, name))}

@@ -12,6 +12,12 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import pytest
+
+pytest.importorskip(
+    "sqlalchemy", reason="the extra [ledger] is not installed: a comparison with the bill is NOT tested"
+)
+pytest.importorskip("openai.resources.admin", reason="this openai has no admin API: reading it is NOT tested")
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from organization import KEY, PROJECT, Charged, FakeAdmin, Organization, Used, add_call, bill_calls
@@ -22,8 +28,6 @@ from openai_meter.core.money import simplest, usd
 from openai_meter.ledger.billing.organization import read_bill
 from openai_meter.ledger.billing.reconcile import MARGIN, compare_bill
 from openai_meter.ledger.billing.reconciliation import Reconciliation
-
-pytest.importorskip("openai.resources.admin", reason="this openai has no admin API: reading it is not tested")
 
 BOOK = PriceBook()
 FIRST, END = date(2026, 10, 1), date(2026, 11, 1)

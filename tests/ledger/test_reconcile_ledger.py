@@ -12,6 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip(
+    "sqlalchemy", reason="the extra [ledger] is not installed: a comparison with the bill is NOT tested"
+)
+pytest.importorskip("openai.resources.admin", reason="this openai has no admin API: reading it is NOT tested")
+
 from organization import KEY, PROJECT, Charged, FakeAdmin, Organization, Used, bill_calls
 from test_reconcile import NOW, make_call, month, plant_another_key
 
@@ -20,8 +26,6 @@ from openai_meter.errors import BillingError, ConfigurationError
 from openai_meter.ledger.billing.bill import Bill, CostRow, UsageRow
 from openai_meter.ledger.billing.exported import read_files
 from openai_meter.ledger.billing.methods import days_of
-
-pytest.importorskip("openai.resources.admin", reason="this openai has no admin API: reading it is not tested")
 
 
 @pytest.fixture
