@@ -37,6 +37,7 @@ SMALLEST = {
     "pricing.py": Smallest(
         ("library", "what", "us", "times", "right", "near"), ("--rounds", "1", "--against", "genai-prices")
     ),
+    "proxy.py": Smallest((), needs=("starlette", "uvicorn", "httptools", "websockets")),
     "server.py": Smallest(
         ("way", "calls", "median, us", "99 in 100, us", "answers/s", "slowest, ms"),
         ("--rounds", "1", "--seconds", "0.3"),

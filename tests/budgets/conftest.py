@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from openai_meter.budgets import desk as desks
+
 STORES = ("memory", "sqlite", "postgres", "redis")
 
 
@@ -41,6 +43,15 @@ def budget_servers() -> Iterator[Callable[[str], Any]]:
     yield start
     for server in running.values():
         server.end()
+
+
+@pytest.fixture(autouse=True)
+def desks_end() -> Iterator[None]:
+    """Ends the threads that report to stores: they would go on in the middle of other tests."""
+    yield
+    for desk in list(desks._desks):
+        desk._stop = True
+        desk._rouse()
 
 
 @pytest.fixture(params=STORES)

@@ -23,6 +23,7 @@ import openai_meter
 from openai_meter.core.call import Call
 from openai_meter.instrumentation import streams
 from openai_meter.instrumentation.streams import EventReader, watch_events
+from openai_meter.metering import container_sessions
 from openai_meter.metering.call_in_flight import CallInFlight
 from openai_meter.usage.endpoints import find
 
@@ -233,6 +234,7 @@ class Transport:
 
     def played(self, endpoint: str, request: dict[str, Any]) -> tuple[list[Any], list[Any]]:
         """What the program sees of a stream, and the record."""
+        container_sessions._started.clear()  # each time is the first that uses the container
         meter = openai_meter.install(meter=openai_meter.Meter(thresholds=False, prices={}))
         kind = {"/chat/completions": ChatCompletionChunk, "/responses": openai.types.responses.ResponseStreamEvent}
         found: list[Any] = []
