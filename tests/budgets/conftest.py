@@ -47,11 +47,14 @@ def budget_servers() -> Iterator[Callable[[str], Any]]:
 
 @pytest.fixture(autouse=True)
 def desks_end() -> Iterator[None]:
-    """Ends the threads that report to stores: they would go on in the middle of other tests."""
+    """Ends the threads that report to stores, and closes the stores: they would go on in the middle of other tests."""
     yield
     for desk in list(desks._desks):
         desk._stop = True
         desk._rouse()
+        if (thread := desk._thread) is not None:
+            thread.join(60)
+        desk.store.close()
 
 
 @pytest.fixture(params=STORES)

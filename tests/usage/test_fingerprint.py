@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from openai_meter import Call, Usage
+from openai_meter.core.sections import SectionSettings
 from openai_meter.usage import fingerprint
 from openai_meter.usage.fingerprint import Evidence, evidence_of
 
@@ -253,15 +254,21 @@ def test_iterator_is_not_consumed_and_has_no_key() -> None:
     "wrap", [lambda x: x, lambda x: [x], lambda x: [{"role": "user", "content": x}], lambda x: {"a": x}]
 )
 @pytest.mark.parametrize("endpoint", ["chat.completions", "responses", "completions", "embeddings"])
-def test_unknown_object_is_not_read_and_has_no_key(endpoint: str, wrap: Any, odd: Any) -> None:
-    """An input with an object of unknown type cannot be compared, and raises nothing."""
+@pytest.mark.parametrize("sections", [False, True])
+def test_unknown_object_is_not_read_and_has_no_key(
+    endpoint: str, wrap: Any, odd: Any, sections: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An input with an object of unknown type cannot be compared, and raises nothing, with a ledger too."""
+    monkeypatch.setattr(SectionSettings, "wanted", sections)
     for one in (odd, Trap()):
         body = dict.fromkeys(("messages", "input", "prompt"), wrap(one))
         assert seen(body, endpoint).prompt_key is None
 
 
-def test_input_that_contains_itself_ends() -> None:
-    """A cycle ends."""
+@pytest.mark.parametrize("sections", [False, True])
+def test_input_that_contains_itself_ends(sections: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cycle ends, with a ledger too."""
+    monkeypatch.setattr(SectionSettings, "wanted", sections)
     cycle: list[Any] = []
     cycle.append(cycle)
     loop: dict[str, Any] = {"role": "user"}
