@@ -59,11 +59,13 @@ class Growth:
 
     def begin(self):
         """Counts from here; what the block does before is let go of in it, and so must have been traced too."""
+        assert worker.drain()  # the first alert loads its texts in the background
         collect()
         tracemalloc.reset_peak()
         self._before = tracemalloc.get_traced_memory()[0]
 
     def __exit__(self, *_):
+        assert worker.drain()
         collect()
         now, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
