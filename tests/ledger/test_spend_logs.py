@@ -95,8 +95,8 @@ def test_rows_that_are_imported_twice_are_stored_once(read: Any, tmp_path: Path)
 @pytest.mark.parametrize(("changes", "expected"), [
     ({"spend": 0.5}, ("0.000165", "priced", "genai-prices")),  # our price, not theirs
     ({"model": "openai/gpt-4o-mini"}, ("0.000165", "priced", "genai-prices")),
-    ({"model": "claude-x", "custom_llm_provider": "anthropic", "spend": 0.5}, ("0.5", "priced", "litellm")),
-    ({"model": "claude-x", "custom_llm_provider": "anthropic", "spend": 0.0}, (None, "unpriced", None)),
+    ({"model": "mistral-x", "custom_llm_provider": "mistral", "spend": 0.5}, ("0.5", "priced", "litellm")),
+    ({"model": "mistral-x", "custom_llm_provider": "mistral", "spend": 0.0}, (None, "unpriced", None)),
     ({"cache_hit": "True", "spend": 0.0}, ("0", "free", "provider")),
     ({"status": "failure", "prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "spend": 0.0, "metadata": {}},
      ("0", "free", None)),
