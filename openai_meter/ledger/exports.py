@@ -12,15 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from decimal import Context, Decimal
 from functools import partial
-from importlib import import_module
 from itertools import islice
 from typing import Any, BinaryIO
 
 from openai_meter.core.call import Call
 from openai_meter.core.locale import Messages
 from openai_meter.core.usage import COUNTS
-from openai_meter.core.version import install_command
-from openai_meter.errors import ConfigurationError, MissingExtraError
+from openai_meter.errors import ConfigurationError
+from openai_meter.ledger.parquet import load_pyarrow
 from openai_meter.ledger.spend_logs import CALL_TYPES
 
 __all__ = ["COLUMNS", "FORMS", "check", "export"]
@@ -118,7 +117,7 @@ def check(form: str) -> Callable[[Iterator[Call], BinaryIO], None]:
     if form not in FORMS:
         raise ConfigurationError(f"format={form!r} is not a form of export; use one of {', '.join(FORMS)}")
     if form == "parquet":
-        _pyarrow()
+        load_pyarrow()
     return FORMS[form]
 
 
@@ -214,17 +213,9 @@ def _write_spend_log(calls: Iterator[Call], file: BinaryIO) -> None:
 # --- Parquet ----------------------------------------------------------------------------------------------------------
 
 
-def _pyarrow() -> Any:
-    try:
-        import_module("pyarrow.parquet")
-    except ImportError:
-        raise MissingExtraError(f"Parquet needs pyarrow; install it with: {install_command('parquet')}") from None
-    return import_module("pyarrow")
-
-
 def _write_parquet(calls: Iterator[Call], file: BinaryIO) -> None:
     """Columns with types; costs are decimal numbers with 18 places, tags a map from name to value."""
-    pyarrow = _pyarrow()
+    pyarrow = load_pyarrow()
     schema = _schema(pyarrow)
     with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         while batch := list(islice(calls, _BATCH)):

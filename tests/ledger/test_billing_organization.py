@@ -20,7 +20,7 @@ from openai_meter.ledger.billing.bill import CostRow, UsageRow, cost_row, usage_
 from openai_meter.ledger.billing.organization import ENDPOINTS, read_bill
 from openai_meter.testing.fake_api.loopback import Answer
 
-openai = pytest.importorskip("openai")
+openai = pytest.importorskip("openai", reason="openai is not installed: this is NOT tested")
 
 _USAGE = openai.OpenAI(api_key="sk-test").admin.organization.usage
 METHODS = {name for name in dir(_USAGE) if not name.startswith(("_", "with_")) and callable(getattr(_USAGE, name))}

@@ -64,7 +64,7 @@ def test_reconcile_keeps_its_sums_for_the_dashboard_and_the_metrics(ledger: Ledg
 
 def test_reconcile_metrics_have_the_coverage(ledger: Ledger) -> None:
     """``openai_meter_bill_coverage`` is there after a comparison, and not before."""
-    pytest.importorskip("prometheus_client")
+    pytest.importorskip("prometheus_client", reason="prometheus_client is not installed: this is NOT tested")
     from openai_meter.prometheus import exposition
 
     ledger.import_calls([call := make_call(datetime(2026, 10, 5, 9, tzinfo=UTC))])
@@ -79,7 +79,7 @@ def test_reconcile_metrics_have_the_coverage(ledger: Ledger) -> None:
 
 def test_reconcile_over_http_has_sentences_in_the_language(ledger: Ledger) -> None:
     """``/api/bill`` is null before the first comparison; after it each cause has its name and its evidence."""
-    pytest.importorskip("starlette")
+    pytest.importorskip("starlette", reason="starlette is not installed: this is NOT tested")
     from starlette.testclient import TestClient
 
     from openai_meter.server import create_app

@@ -185,7 +185,7 @@ async def _areading(status: int, pieces: Any) -> Received:
 
 def _httpx(library: str, *, streamed: bool) -> Player:
     def play(server: str, exchange: Exchange) -> Received:
-        package = pytest.importorskip(library)
+        package = pytest.importorskip(library, reason=f"{library} is not installed: this is NOT tested")
         with package.Client(base_url=server, trust_env=False, verify=False) as client:
             given = {"content": exchange.request.body, "headers": exchange.headers}
             if streamed:
@@ -199,7 +199,7 @@ def _httpx(library: str, *, streamed: bool) -> Player:
 
 def _async_httpx(library: str, runner: str, *, streamed: bool) -> Player:
     def play(server: str, exchange: Exchange) -> Received:
-        package = pytest.importorskip(library)
+        package = pytest.importorskip(library, reason=f"{library} is not installed: this is NOT tested")
 
         async def main() -> Received:
             async with package.AsyncClient(base_url=server, trust_env=False, verify=False) as client:
@@ -220,7 +220,7 @@ def _async_httpx(library: str, runner: str, *, streamed: bool) -> Player:
 
 def _aiohttp(*, streamed: bool) -> Player:
     def play(server: str, exchange: Exchange) -> Received:
-        package = pytest.importorskip("aiohttp")
+        package = pytest.importorskip("aiohttp", reason="aiohttp is not installed: this is NOT tested")
 
         async def main() -> Received:
             async with (
@@ -240,7 +240,7 @@ def _aiohttp(*, streamed: bool) -> Player:
 
 def _requests(*, streamed: bool) -> Player:
     def play(server: str, exchange: Exchange) -> Received:
-        package = pytest.importorskip("requests")
+        package = pytest.importorskip("requests", reason="requests is not installed: this is NOT tested")
         with package.Session() as session:
             session.trust_env = False
             response = session.request(
@@ -256,7 +256,7 @@ def _requests(*, streamed: bool) -> Player:
 
 def _urllib3(*, streamed: bool) -> Player:
     def play(server: str, exchange: Exchange) -> Received:
-        package = pytest.importorskip("urllib3")
+        package = pytest.importorskip("urllib3", reason="urllib3 is not installed: this is NOT tested")
         with package.PoolManager(retries=False) as pool:
             response = pool.request(
                 exchange.request.method, server + exchange.url, body=exchange.request.body, headers=exchange.headers,

@@ -6,14 +6,13 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from openai_meter.core.version import install_command
-from openai_meter.errors import ConfigurationError, MissingExtraError
+from openai_meter.errors import ConfigurationError
 from openai_meter.ledger.billing.focus import Column
+from openai_meter.ledger.parquet import load_pyarrow
 
 __all__ = ["FORMS", "check_form", "form_of"]
 
@@ -44,7 +43,7 @@ def check_form(form: str) -> Callable[[Rows, tuple[Column, ...], BinaryIO], None
     if form not in FORMS:
         raise ConfigurationError(f"format={form!r} is not a form of a FOCUS file; use one of {', '.join(FORMS)}")
     if form == "parquet":
-        _pyarrow()
+        load_pyarrow()
     return FORMS[form]
 
 
@@ -68,17 +67,9 @@ def _write_csv(rows: Rows, columns: tuple[Column, ...], file: BinaryIO) -> None:
     text.detach()  # flushes, and leaves the file open for the caller
 
 
-def _pyarrow() -> Any:
-    try:
-        import_module("pyarrow.parquet")
-    except ImportError:
-        raise MissingExtraError(f"Parquet needs pyarrow; install it with: {install_command('parquet')}") from None
-    return import_module("pyarrow")
-
-
 def _write_parquet(rows: Rows, columns: tuple[Column, ...], file: BinaryIO) -> None:
     """Columns with types: amounts and quantities are decimal numbers with 18 places, JSON is text."""
-    pyarrow = _pyarrow()
+    pyarrow = load_pyarrow()
     types = {
         "decimal": pyarrow.decimal128(38, 18),
         "time": pyarrow.timestamp("ms", tz="UTC"),

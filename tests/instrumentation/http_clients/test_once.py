@@ -76,7 +76,7 @@ class OverRequests(HTTPX.BaseTransport):  # type: ignore[misc]
     """A transport that sends with requests, as programs with their own proxies have it."""
 
     def handle_request(self, request: Any) -> Any:
-        requests = pytest.importorskip("requests")
+        requests = pytest.importorskip("requests", reason="requests is not installed: this is NOT tested")
         answer = requests.request(request.method, str(request.url), data=request.read(), headers=dict(request.headers))
         headers = {name: value for name, value in answer.headers.items() if name.lower() != "transfer-encoding"}
         return HTTPX.Response(answer.status_code, headers=headers, content=answer.content)
@@ -95,7 +95,7 @@ def test_sdk_over_requests_over_urllib3_over_http_client_is_counted_once(server:
 
 def test_async_sdk_over_aiohttp_is_counted_once(server: DemoServer) -> None:
     """The SDK's own aiohttp client sends by way of two libraries that are watched."""
-    pytest.importorskip("httpx_aiohttp")
+    pytest.importorskip("httpx_aiohttp", reason="httpx_aiohttp is not installed: this is NOT tested")
     meter = metered(http=True)
 
     async def main() -> None:
@@ -113,7 +113,7 @@ def test_async_sdk_over_aiohttp_is_counted_once(server: DemoServer) -> None:
 
 def test_task_that_outlives_the_call_it_was_begun_in_is_counted_for_itself(server: DemoServer) -> None:
     """A task inherits the context of the call that it was begun in; its own calls are others."""
-    httpx = pytest.importorskip("httpx")
+    httpx = pytest.importorskip("httpx", reason="httpx is not installed: this is NOT tested")
     meter = metered(http=True)
     tasks: list[asyncio.Task[Any]] = []
     answered = asyncio.Event()
@@ -140,7 +140,7 @@ def test_task_that_outlives_the_call_it_was_begun_in_is_counted_for_itself(serve
 
 def test_calls_in_threads_of_all_kinds_are_counted_each_once(server: DemoServer) -> None:
     """The mark of one thread does not hide the calls of another."""
-    requests = pytest.importorskip("requests")
+    requests = pytest.importorskip("requests", reason="requests is not installed: this is NOT tested")
     meter = metered(http=True)
     client = OpenAI(base_url=server.base_url, api_key="demo", http_client=HTTPX.Client(verify=False))
     start = threading.Barrier(8)
@@ -182,7 +182,7 @@ class Moving(LoopbackServer):
 @pytest.mark.parametrize("library", ["httpx", "requests", "aiohttp", "urllib3"])
 def test_redirect_is_followed_within_one_record(library: str, server: DemoServer) -> None:
     """Each send of the program is one record: an error, and then an answer, each behind a redirect."""
-    package = pytest.importorskip(library)
+    package = pytest.importorskip(library, reason=f"{library} is not installed: this is NOT tested")
     meter = metered(http=True)
     with Moving(server) as moving:
         url = f"{moving.url}/old/chat/completions"
@@ -212,8 +212,10 @@ def test_redirect_is_followed_within_one_record(library: str, server: DemoServer
 
 def test_retries_of_urllib3_within_one_send_are_one_record(server: DemoServer) -> None:
     """What requests tries again through its adapter is one call, as the retries of the SDK are."""
-    requests = pytest.importorskip("requests")
-    retry = pytest.importorskip("urllib3.util.retry").Retry(1, status_forcelist=[503], allowed_methods=None)
+    requests = pytest.importorskip("requests", reason="requests is not installed: this is NOT tested")
+    retry = pytest.importorskip(
+        "urllib3.util.retry", reason="urllib3.util.retry is not installed: this is NOT tested"
+    ).Retry(1, status_forcelist=[503], allowed_methods=None)
     meter = metered(http=True)
     with Moving(server) as moving, requests.Session() as session:
         moving.requests_seen = 1
@@ -225,14 +227,16 @@ def test_retries_of_urllib3_within_one_send_are_one_record(server: DemoServer) -
 
 def test_uninstall_restores_every_function_and_ends_counting(server: DemoServer) -> None:
     """The identical functions are there again, and clients made before the meter are counted while it is installed."""
-    httpx = pytest.importorskip("httpx")
+    httpx = pytest.importorskip("httpx", reason="httpx is not installed: this is NOT tested")
     places = [(httpx.Client, "send"), (httpx.AsyncClient, "send"), (http.client.HTTPConnection, "request"),
               (http.client.HTTPConnection, "getresponse")]  # fmt: skip
     for module, owner, name in (
         ("requests", "Session", "send"), ("aiohttp", "ClientSession", "_request"),
         ("urllib3.connectionpool", "HTTPConnectionPool", "urlopen"),
     ):  # fmt: skip
-        places.append((getattr(pytest.importorskip(module), owner), name))
+        places.append(
+            (getattr(pytest.importorskip(module, reason=f"{module} is not installed: this is NOT tested"), owner), name)
+        )
     before = [vars(owner)[name] for owner, name in places]
     with httpx.Client(verify=False) as client:
         meter = metered(http=True)
@@ -246,7 +250,7 @@ def test_uninstall_restores_every_function_and_ends_counting(server: DemoServer)
 
 def test_stream_that_is_read_across_uninstall_is_still_counted(server: DemoServer) -> None:
     """What was begun is counted to its end."""
-    httpx = pytest.importorskip("httpx")
+    httpx = pytest.importorskip("httpx", reason="httpx is not installed: this is NOT tested")
     meter = metered(http=True)
     with (
         httpx.Client(verify=False) as client,

@@ -59,7 +59,7 @@ def waiting() -> Iterator[Waiting]:
 @contextmanager
 def opened(library: str, url: str) -> Iterator[Any]:
     """An iterator over the pieces of a stream, opened with a library."""
-    package = pytest.importorskip(library)
+    package = pytest.importorskip(library, reason=f"{library} is not installed: this is NOT tested")
     if library == "requests":
         with package.post(url, json=STREAM, stream=True) as response:
             yield response.iter_lines(1)
@@ -108,7 +108,10 @@ def test_task_that_is_cancelled_while_it_reads_leaves_an_aborted_record(waiting:
     """The same over aiohttp and over httpx, and the cancellation reaches the program."""
     meter = metered(http=True)
     url = f"{waiting.url}/v1/chat/completions"
-    aiohttp, httpx = pytest.importorskip("aiohttp"), pytest.importorskip("httpx")
+    aiohttp, httpx = (
+        pytest.importorskip("aiohttp", reason="aiohttp is not installed: this is NOT tested"),
+        pytest.importorskip("httpx", reason="httpx is not installed: this is NOT tested"),
+    )
 
     async def by_aiohttp(begun: asyncio.Event) -> None:
         async with aiohttp.ClientSession() as session, session.post(url, json=STREAM) as response:
@@ -136,7 +139,7 @@ def test_task_that_is_cancelled_while_it_reads_leaves_an_aborted_record(waiting:
 
 def test_response_of_aiohttp_that_is_let_go_leaves_an_aborted_record(waiting: Waiting) -> None:
     """The program keeps neither the response nor its content."""
-    aiohttp = pytest.importorskip("aiohttp")
+    aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed: this is NOT tested")
     meter = metered(http=True)
 
     async def main() -> None:
@@ -154,7 +157,7 @@ def test_response_of_aiohttp_that_is_let_go_leaves_an_aborted_record(waiting: Wa
 
 def test_response_of_aiohttp_keeps_its_kind(waiting: Waiting) -> None:
     """What a program checks of a response holds."""
-    aiohttp = pytest.importorskip("aiohttp")
+    aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed: this is NOT tested")
     metered(http=True)
 
     async def main() -> None:
@@ -183,7 +186,7 @@ def answering(status: int, body: Any = ANSWER) -> Iterator[LoopbackServer]:
 
 def post(library: str, url: str) -> Any:
     """One request, read to its end."""
-    package = pytest.importorskip(library)
+    package = pytest.importorskip(library, reason=f"{library} is not installed: this is NOT tested")
     if library == "aiohttp":
 
         async def main() -> None:
@@ -234,7 +237,7 @@ def test_request_that_does_not_reach_a_server_is_free(library: str) -> None:
 @pytest.mark.parametrize("library", ["httpx", "requests", "urllib3"])
 def test_request_without_an_answer_has_an_unknown_cost(library: str, waiting: Waiting) -> None:
     """It was sent, and may be billed: the time ran out while the program waited for the answer."""
-    package = pytest.importorskip(library)
+    package = pytest.importorskip(library, reason=f"{library} is not installed: this is NOT tested")
     meter = metered(http=True)
     release = threading.Event()
 
@@ -269,7 +272,7 @@ def test_spent_budget_stops_a_request_before_a_byte_is_sent(library: str) -> Non
 
 def test_budget_is_charged_for_calls_without_the_sdk() -> None:
     """What such calls use counts, and the next one is refused."""
-    pytest.importorskip("requests")
+    pytest.importorskip("requests", reason="requests is not installed: this is NOT tested")
     meter = metered(http=True, budgets=[Budget("two", calls=2)])
     with answering(200) as server:
         for _ in range(2):
@@ -292,7 +295,7 @@ def test_attribution_and_blocks_hold_for_calls_without_the_sdk(library: str) -> 
 
 def test_other_hosts_and_free_paths_pass_untouched() -> None:
     """No record, and nothing of the response is replaced."""
-    httpx = pytest.importorskip("httpx")
+    httpx = pytest.importorskip("httpx", reason="httpx is not installed: this is NOT tested")
     meter = openai_meter.install(meter=openai_meter.Meter(), http=True, thresholds=False)
     with answering(200) as server, httpx.Client(verify=False) as client:
         post("requests", f"{server.url}/v1/chat/completions")
@@ -336,7 +339,7 @@ print(post())
 
 def test_libraries_are_patched_when_litellm_is_imported(tmp_path: Any) -> None:
     """The default is ``auto``: a call of another kind of program is not counted."""
-    pytest.importorskip("requests")
+    pytest.importorskip("requests", reason="requests is not installed: this is NOT tested")
     (tmp_path / "litellm.py").write_text("")
     with answering(200) as server:
         url = f"{server.url}/v1/chat/completions"
@@ -353,7 +356,7 @@ def test_wrong_http_setting_raises(value: Any) -> None:
 
 def test_setting_of_the_environment_counts_and_an_argument_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """``OPENAI_METER_HTTP`` has the same three values."""
-    httpx = pytest.importorskip("httpx")
+    httpx = pytest.importorskip("httpx", reason="httpx is not installed: this is NOT tested")
     bare = vars(httpx.Client)["send"]
     monkeypatch.setenv("OPENAI_METER_HTTP", "1")
     openai_meter.install()
