@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import contract
-import httpx
 import openai
 import pytest
 import websocket_server as on
@@ -221,7 +220,7 @@ def test_turn_has_organization_and_project_of_its_handshake(meter: openai_meter.
 def test_call_of_an_http_library_has_the_headers_of_its_response(api: Api, streamed: bool) -> None:
     """A request that does not pass through the SDK has them in its record too."""
     meter = openai_meter.install(http=True, hosts={"127.0.0.1": "openai"})
-    with httpx.Client() as client:
+    with openai.DefaultHttpxClient() as client:
         client.post(f"{api.base_url}/chat/completions", json={**BODY, "stream": streamed}).read()
     (call,) = meter.calls
     assert fields_of(call) == READ
